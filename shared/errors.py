@@ -1,0 +1,134 @@
+"""
+Everything that can go wrong and has a name.
+
+::
+
+    RunfleetError                     status  code
+    ├── Invalid                       422     several problems at once, each with its place
+    │   └── ConfigInvalid             –       a task file that cannot be applied
+    ├── Malformed                     400     not even readable
+    ├── Unauthorized                  401
+    ├── Forbidden                     403
+    ├── NotFound                      404
+    ├── Conflict                      409     the thing is in a state that does not allow it
+    │   ├── Refused                   409     a move that the table or the lease does not allow
+    │   └── DefinitionChanged         409     the task was redefined between reading and acting
+    ├── TooManyRequests               429
+    ├── StoreUnavailable              503     Redis is away, loading, read-only or out of memory
+    │   └── StoreFull                 507     Redis has no memory for new runs
+    ├── Unserviceable                 503     this process is draining or at a limit
+    └── Misconfigured                 –       the process cannot start; the message says what to set
+
+The docstring of a class is what it means; its message names the thing, its state and what was wanted.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class RunfleetError(Exception):
+    """Something with a name went wrong. ``status`` is what the API answers."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal Server Error"
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One detail: ``location`` as in ``body.items[3].tags`` or ``path.taskName``; ``value`` as text, cut to 200 characters."""
+
+    location: str
+    message: str
+    value: str = ""
+
+
+class Invalid(RunfleetError):
+    """The request is readable but wrong; every problem is listed."""
+
+    status = 422
+    title = "Unprocessable Entity"
+
+    def __init__(self, problems: list[Problem], detail: str = "") -> None:
+        super().__init__(detail or "; ".join(f"{p.location}: {p.message}" for p in problems[:3]))
+        self.problems = problems
+
+
+class Malformed(RunfleetError):
+    """The request cannot be read at all."""
+
+    status = 400
+    title = "Bad Request"
+
+
+class Unauthorized(RunfleetError):
+    """No token, or one that is unknown or expired."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class Forbidden(RunfleetError):
+    """The token is known but may not do this; the message names the missing scope."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class NotFound(RunfleetError):
+    """There is no such thing."""
+
+    status = 404
+    title = "Not Found"
+
+
+class Conflict(RunfleetError):
+    """The thing is in a state that does not allow this."""
+
+    status = 409
+    title = "Conflict"
+
+
+class Refused(Conflict):
+    """A move that was not made. ``state`` is the run's status (or reason once ended) as the store has it."""
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class DefinitionChanged(Conflict):
+    """The task was redefined or removed meanwhile; read it again."""
+
+
+class TooManyRequests(RunfleetError):
+    """Slow down."""
+
+    status = 429
+    title = "Too Many Requests"
+
+
+class StoreUnavailable(RunfleetError):
+    """Redis cannot be used right now; nothing was lost, try again."""
+
+    status = 503
+    title = "Service Unavailable"
+
+
+class StoreFull(StoreUnavailable):
+    """Redis is out of memory: runs still end and stop, new ones are not taken."""
+
+    status = 507
+    title = "Insufficient Storage"
+
+
+class Unserviceable(RunfleetError):
+    """This process cannot take it now (draining, or at a limit); another one or a later try can."""
+
+    status = 503
+    title = "Service Unavailable"
+
+
+class Misconfigured(RunfleetError):
+    """The process cannot start like this; the message says which setting and what to write."""

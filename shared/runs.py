@@ -1,0 +1,225 @@
+"""
+What a run is, and the one table of how it may change.
+
+Nothing here touches Redis. ``MOVES`` is the only place that says which move may leave which status and enter which;
+the Lua scripts are told, they don't repeat it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shared.clock import to_datetime
+
+
+class Status(StrEnum):
+    """The three phases of a run's life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Reason(StrEnum):
+    """Why a run ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    SKIPPED = "skipped"
+    LOG_OVERFLOW = "log_overflow"
+
+
+Trigger = Literal["cron", "api", "cloud"]
+
+NOTHING_RAN: Final = -1
+"""``exit_code`` of a run that ended without a process."""
+
+FATE_UNKNOWN: Final = -2
+"""``exit_code`` of a crashed run: nobody saw its process end."""
+
+
+class Move(NamedTuple):
+    """One row of the table. ``source`` None: the run does not exist yet. ``reasons``: those it may end with."""
+
+    source: Status | None
+    target: Status
+    reasons: frozenset[Reason] = frozenset()
+
+
+_ANY = frozenset(Reason)
+_JUDGED = _ANY - {Reason.SKIPPED}
+
+MOVES: Final[dict[str, tuple[Move, ...]]] = {
+    "create": (Move(None, Status.PENDING),),
+    "refuse": (
+        Move(None, Status.ENDED, frozenset({Reason.SKIPPED})),
+        Move(Status.PENDING, Status.ENDED, frozenset({Reason.SKIPPED})),
+    ),
+    "claim": (Move(Status.PENDING, Status.RUNNING),),
+    "beat": (Move(Status.RUNNING, Status.RUNNING),),
+    "end": (Move(Status.RUNNING, Status.ENDED, _JUDGED),),
+    "stop": (Move(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),),
+    "ask_stop": (Move(Status.RUNNING, Status.RUNNING),),
+    "interrupt": (Move(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
+    "rescue": (Move(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
+    "report": (
+        Move(Status.PENDING, Status.RUNNING),
+        Move(Status.PENDING, Status.ENDED, _ANY),
+        Move(Status.RUNNING, Status.ENDED, _JUDGED),
+    ),
+}
+"""
+Every way a run changes status. ``refuse`` of a pending run is a delayed trigger that met its overlap rule when it came
+due; ``rescue`` ends as ``stopped`` a run whose stop had been asked for before its worker was lost.
+"""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=None):
+    """
+    The record of one attempt of one replica, as the API shows it: a field that is not known is absent, never null.
+
+    Times are aware UTC datetimes; ``duration_ms`` is whole milliseconds from start to end and absent until both exist.
+    """
+
+    schema: str | UnsetType = msgspec.field(default=UNSET, name="$schema")
+    id: UUID
+    task_name: str
+    status: Status
+    end_reason: Reason | UnsetType = UNSET
+    exit_code: int
+    triggered_by: Trigger
+    created_at: datetime
+    start_at: datetime | UnsetType = UNSET
+    end_at: datetime | UnsetType = UNSET
+    replica_index: int
+    retry_attempt: int
+    retry_of_run_id: UUID | UnsetType = UNSET
+    external_execution_id: str | UnsetType = UNSET
+    execution_id: UUID
+    replica_count: int
+    number: int
+    due_at: datetime | UnsetType = UNSET
+    scheduled_for: datetime | UnsetType = UNSET
+    queue: str
+    priority: int
+    worker: str | UnsetType = UNSET
+    params: dict[str, Any] | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    labels: dict[str, str] | UnsetType = UNSET
+    duration_ms: int | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    stop_requested: bool | UnsetType = UNSET
+    log_bytes: int = -1
+    log_lines: int = -1
+    log_truncated: bool | UnsetType = UNSET
+    outputs: dict[str, Any] | UnsetType = UNSET
+    peak_memory_bytes: int | UnsetType = UNSET
+    cpu_time_ms: int | UnsetType = UNSET
+    definition: str
+
+
+class Record(msgspec.Struct, array_like=True, omit_defaults=False):
+    """
+    A run as the store keeps it: a msgpack array in exactly this order, which the Lua scripts read by position.
+
+    Only ever append a field, with a default: readers of both ages must cope. Nothing is ever nil, because a hole would
+    turn a Lua array into a map; absent is "" for text, 0 for times (microseconds) and -1 where 0 means something.
+    ``params``, ``tags``, ``labels`` and ``outputs`` are JSON texts. ``execution`` is "" when it is the run's own id.
+    ``definition`` names the definition; ``budget`` is what the scripts must know of it: the attempts still allowed.
+    """
+
+    status: str
+    reason: str
+    exit_code: int
+    task: str
+    queue: str
+    priority: int
+    triggered_by: str
+    created_us: int
+    start_us: int
+    end_us: int
+    due_us: int
+    tick_us: int
+    execution: str
+    replica_index: int
+    replica_count: int
+    attempt: int
+    retry_of: str
+    number: int
+    definition: str
+    worker: str
+    token: int
+    wish: str
+    message: str
+    external_id: str
+    params: str
+    tags: str
+    labels: str
+    outputs: str
+    log_bytes: int
+    log_lines: int
+    log_truncated: int
+    peak_memory: int
+    cpu_ms: int
+    crashes: int
+    reruns: int
+    external: int = 0
+
+
+FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Record))
+_decode_json = msgspec.json.decode
+
+
+def to_run(run_id: UUID, record: Record) -> Run:
+    """The public face of a stored record."""
+    started, ended = record.start_us, record.end_us
+    over = record.status == Status.ENDED
+    return Run(
+        id=run_id,
+        task_name=record.task,
+        status=Status(record.status),
+        end_reason=Reason(record.reason) if record.reason else UNSET,
+        exit_code=record.exit_code,
+        triggered_by=record.triggered_by,  # type: ignore[arg-type]  # the store holds what Trigger allows
+        created_at=to_datetime(record.created_us),
+        start_at=_moment(started),
+        end_at=_moment(ended),
+        replica_index=record.replica_index,
+        retry_attempt=record.attempt,
+        retry_of_run_id=UUID(record.retry_of) if record.retry_of else UNSET,
+        external_execution_id=record.external_id or UNSET,
+        execution_id=UUID(record.execution) if record.execution else run_id,
+        replica_count=record.replica_count,
+        number=record.number,
+        due_at=_moment(record.due_us) if record.status == Status.PENDING else UNSET,
+        scheduled_for=_moment(record.tick_us),
+        queue=record.queue,
+        priority=record.priority,
+        worker=record.worker or UNSET,
+        params=_decode_json(record.params) if record.params else UNSET,
+        tags=_decode_json(record.tags) if record.tags else UNSET,
+        labels=_decode_json(record.labels) if record.labels else UNSET,
+        duration_ms=(ended - started) // 1000 if started and ended else UNSET,
+        message=record.message or UNSET,
+        stop_requested=True if record.wish and not over else UNSET,
+        log_bytes=record.log_bytes,
+        log_lines=record.log_lines,
+        log_truncated=True if record.log_truncated else UNSET,
+        outputs=_decode_json(record.outputs) if record.outputs else UNSET,
+        peak_memory_bytes=record.peak_memory or UNSET,
+        cpu_time_ms=record.cpu_ms if over and started and record.peak_memory else UNSET,
+        definition=record.definition,
+    )
+
+
+def _moment(us: int) -> datetime | UnsetType:
+    return to_datetime(us) if us else UNSET
