@@ -1,0 +1,203 @@
+"""
+What the processes say about themselves: one log event a line on stdout, and the table of every event there is.
+
+Events, not sentences: ``log.info("run.claimed", run_id=…, task=…)``. An event that is not in ``EVENTS`` fails
+``tests/promises``, and so does a row that nobody emits. Importing this costs nothing; structlog is loaded by
+``configure`` or by the first event.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+EVENTS: Final[dict[str, str]] = {
+    "api.started": "The API answers on `host` and `port`.",
+    "api.stopped": "The API ended its streams, finished its requests and is gone.",
+    "api.failed": "A request met an error nobody foresaw; `error_id` is in the client's answer.",
+    "scheduler.leading": "This scheduler is the one that acts; `fence` counts leaderships.",
+    "scheduler.standby": "Another scheduler leads; this one waits to take over.",
+    "scheduler.stopped": "The scheduler handed its leadership over and is gone.",
+    "scheduler.chore_failed": "One chore of one round failed; the others went on and the next round tries again.",
+    "schedule.fired": "A tick made an execution.",
+    "schedule.missed": "Ticks passed while no scheduler ran; `catch_up` says how many of them run now.",
+    "run.claimed": "A worker has the run and starts it.",
+    "run.ended": "A run's end is on record, with its `reason` and `exit_code`.",
+    "run.lost": "This worker's right to a run was over; its process is ended and its result not taken.",
+    "run.rescued": "A run whose worker was not heard for a lease was ended as crashed; `retry_on` says what follows.",
+    "worker.started": "A worker process serves `queues` with `threads`.",
+    "worker.draining": "A worker takes nothing new; its runs have `grace_s` to finish.",
+    "worker.stopped": "A worker process is gone; nothing of it is left running.",
+    "worker.restarted": "A worker process died and another one took its place.",
+    "store.away": "Redis does not answer; what runs goes on, what must be written waits.",
+    "store.back": "Redis answers again, after `away_s` seconds.",
+    "definitions.applied": "The task file reached the store: how many tasks were added, changed, removed, unchanged.",
+    "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",
+    "definition.untrusted": "A definition's signature is not ours; its run was ended without executing anything.",
+}
+"""Every event, and what it tells the person who reads the log."""
+
+_QUIET: Final = {"uvicorn.access": "warning", "uvicorn.error": "warning", "dramatiq": "warning", "asyncio": "warning"}
+"""Foreign loggers that are chatty at ``info``; at ``log_level = debug`` they say everything."""
+
+_stdout_lock = threading.Lock()
+_configured = threading.Event()
+
+
+class Log:
+    """A component's log. Values are given as keywords; times and level are added; nothing here ever raises."""
+
+    __slots__ = ("_bound", "component")
+
+    def __init__(self, component: str) -> None:
+        self.component = component
+        self._bound: Any = None
+
+    def debug(self, event: str, **values: object) -> None:
+        """Something only of use to who looks into this very matter."""
+        self._logger().debug(event, **values)
+
+    def info(self, event: str, **values: object) -> None:
+        """Something that is meant to happen did."""
+        self._logger().info(event, **values)
+
+    def warning(self, event: str, **values: object) -> None:
+        """Something was not as it should be and was coped with."""
+        self._logger().warning(event, **values)
+
+    def error(self, event: str, **values: object) -> None:
+        """Something failed that a person should look at."""
+        self._logger().error(event, **values)
+
+    def exception(self, event: str, **values: object) -> None:
+        """An error, with the traceback of the exception being handled."""
+        self._logger().error(event, exc_info=True, **values)
+
+    def _logger(self) -> Any:
+        if self._bound is None or not _configured.is_set():
+            import structlog
+
+            if not _configured.is_set():
+                from shared.settings import Settings
+
+                configure(Settings())
+            self._bound = structlog.get_logger(component=self.component)
+        return self._bound
+
+
+def get_logger(component: str) -> Log:
+    """The log of *component* (``api``, ``worker``, ``store``…). Cheap enough for the top of a module."""
+    return Log(component)
+
+
+def configure(settings: Settings) -> None:
+    """
+    Set the format and level of this process's events, and send the standard library's loggers the same way.
+
+    Call once at the start of a process, before its threads; calling again replaces what was set.
+    """
+    import structlog
+
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    terminal = sys.stdout.isatty()
+    wanted = settings.log_format if settings.log_format != "auto" else ("pretty" if terminal else "logfmt")
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    last: list[Any]
+    if wanted == "pretty":
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=terminal,
+                timestamp_key="at",
+                # The rich formatter would print local variables, and those can be secrets.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
+    elif wanted == "json":
+        last = [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(default=str)]
+    else:
+        last = [
+            structlog.processors.format_exc_info,
+            _plain_keys,
+            _ordered,
+            structlog.processors.LogfmtRenderer(bool_as_flag=False),
+        ]
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_Lines,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Foreign()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _name_component],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, quiet in _QUIET.items():
+        foreign = logging.getLogger(name)
+        foreign.handlers.clear()
+        foreign.propagate = True
+        foreign.setLevel(max(level, logging.getLevelNamesMapping()[quiet.upper()]) if level > logging.DEBUG else level)
+    logging.captureWarnings(True)
+    _configured.set()
+
+
+class _Lines:
+    """Where rendered events go. sys.stdout is looked up each time, so that a redirected one is honoured."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        # A log that nobody reads any more must not stop a drain: a closed pipe or terminal is not an error here.
+        try:
+            with _stdout_lock:
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+        except (OSError, ValueError):
+            pass
+
+    debug = info = warning = error = critical = fatal = exception = log = msg
+
+
+class _Foreign(logging.Handler):
+    """Sends records of uvicorn, dramatiq, litestar and everybody else through the same door."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            _Lines().msg(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def _name_component(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    record = event.get("_record")
+    event["component"] = record.name if record is not None else "python"
+    return event
+
+
+def _ordered(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    first = {key: event[key] for key in ("at", "level", "component", "event") if key in event}
+    return first | dict(event)
+
+
+def _plain_keys(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # The logfmt renderer raises on a space in a key, and a carriage return in a value would break its line.
+    return {
+        key.replace(" ", "_"): value.replace("\r\n", "\n").replace("\r", " ") if isinstance(value, str) else value
+        for key, value in event.items()
+    }

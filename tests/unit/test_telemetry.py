@@ -1,0 +1,80 @@
+"""What a process says: one line an event, in the form the operator chose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SPEAK = """
+import logging
+from shared import telemetry
+from shared.settings import Settings
+telemetry.configure(Settings(log_format={form!r}, log_level={level!r}))
+log = telemetry.get_logger("worker")
+log.debug("run.claimed", attempt=0)
+log.info("run.ended", run_id="r1", message="two\\r\\nlines", ok=True)
+try:
+    secret = "hunter2"
+    1 / 0
+except ZeroDivisionError:
+    log.exception("api.failed")
+logging.getLogger("litestar").warning("from %s", "outside")
+logging.getLogger("uvicorn.access").info("GET /")
+"""
+
+
+def speak(form: str, level: str = "info") -> list[str]:
+    code = SPEAK.format(form=form, level=level)
+    spoken = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert spoken.stderr == ""
+    return spoken.stdout.splitlines()
+
+
+def test_logfmt_is_one_line_an_event_tracebacks_included() -> None:
+    ended, failed, outside = speak("logfmt")
+    assert ended.startswith("at=20")
+    assert "level=info component=worker event=run.ended run_id=r1 message=two\\nlines ok=true" in ended
+    assert "event=api.failed" in failed
+    assert "ZeroDivisionError" in failed
+    assert 'component=litestar event="from outside"' in outside
+
+
+def test_json_is_one_object_a_line() -> None:
+    ended, failed, outside = (json.loads(line) for line in speak("json"))
+    assert ended["event"] == "run.ended"
+    assert ended["message"] == "two\r\nlines"
+    assert "ZeroDivisionError" in failed["exception"]
+    assert outside["component"] == "litestar"
+
+
+def test_a_pipe_gets_logfmt_when_nothing_was_chosen() -> None:
+    assert "event=run.ended" in speak("auto")[0]
+
+
+def test_debug_lets_everybody_speak() -> None:
+    text = "\n".join(speak("logfmt", "debug"))
+    assert "run.claimed" in text
+    assert "GET /" in text
+
+
+def test_the_level_keeps_the_rest_out() -> None:
+    assert ["api.failed" in line for line in speak("logfmt", "error")] == [True]
+
+
+@pytest.mark.parametrize("form", ["pretty", "logfmt", "json"])
+def test_a_traceback_shows_no_values_of_variables(form: str) -> None:
+    # The traceback quotes the source line of its own frames only, never a local variable's value.
+    assert "hunter2" not in "\n".join(speak(form))
+
+
+def test_importing_telemetry_loads_no_structlog() -> None:
+    code = "import sys, shared.telemetry as t; t.get_logger('api'); sys.exit('structlog' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+
+
+def test_a_closed_stdout_raises_nothing() -> None:
+    code = "import os; from shared import telemetry as t; os.close(1); t.get_logger('api').info('api.started')"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode in (0, 120)
