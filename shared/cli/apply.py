@@ -1,0 +1,70 @@
+"""``runfleet apply``: make the store's tasks those of the task file; ``release`` checks the file first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from shared.cli import embedded
+from shared.cli.check import check
+from shared.cli.folder import DataFolder
+from shared.config import read_config
+from shared.errors import Misconfigured
+from shared.settings import read_settings
+
+DATA: Final = Path(".runfleet")
+
+
+def apply(file: Path | None = None) -> None:
+    """
+    Make the tasks in the store those of the task file: all of it, or nothing when it is wrong.
+
+    Without REDIS_URL the store of the `runfleet up` that runs in this folder is used.
+
+    Parameters
+    ----------
+    file
+        The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+    """
+    from shared import ops
+    from shared.store import open_store
+
+    settings = read_settings(os.environ | borrowed(DATA))
+    if not settings.redis_url:
+        raise Misconfigured("No Redis to apply to: set REDIS_URL, or start `runfleet up` in this folder.")
+    config = read_config(file or Path(settings.config), os.environ)
+    store = open_store(settings)
+    try:
+        applied = store.run(ops.apply_config(config, settings.secret.encode()))
+    finally:
+        store.close()
+    for change in ("added", "changed", "removed"):
+        for name in getattr(applied, change):
+            sys.stdout.write(f"{change} {name}\n")
+    sys.stderr.write(f"{len(applied.unchanged)} unchanged\n")
+
+
+def release(file: Path | None = None) -> None:
+    """
+    Check the task file, then apply it: for the release phase of a deployment.
+
+    Parameters
+    ----------
+    file
+        The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+    """
+    check(file)
+    apply(file)
+
+
+def borrowed(data: Path) -> dict[str, str]:
+    """Store and secret of the ``runfleet up`` that uses data folder *data*; empty if none does or a Redis is set."""
+    if read_settings().redis_url or not (data / "lock").exists():
+        return {}
+    folder = DataFolder(data)
+    if not folder.is_in_use():
+        return {}
+    secret = os.environ.get("RUNFLEET_SECRET") or folder.secret()
+    return {"RUNFLEET_REDIS_URL": embedded.url(folder.socket()), "RUNFLEET_SECRET": secret}

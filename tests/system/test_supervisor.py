@@ -1,0 +1,175 @@
+"""The supervisor of ``runfleet up``, with small real programs: what it starts lives, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+# A supervisor of two programs that write their process ids (and that they were asked to end) into the folder.
+FLEET = """
+import sys
+from pathlib import Path
+from shared.cli.folder import DataFolder
+from shared.cli.supervisor import Child, Supervisor
+
+folder = Path(sys.argv[1])
+program = sys.argv[2]
+data = DataFolder(folder / "data")
+data.lock(patience_s=10)
+with Supervisor(grace_s=2, lock_fd=data.lock_fd, out=sys.stdout) as fleet:
+    for order, name in enumerate(("work", "store")):
+        fleet.start(Child(name, [sys.executable, "-c", program, str(folder), name], {}, order=order, spared=order == 1))
+    fleet.until(lambda: False)
+    sys.exit(0 if fleet.drain() else 1)
+"""
+OBEDIENT = """
+import os, signal, sys
+folder, name = sys.argv[1:]
+with open(f"{folder}/{name}.pids", "a") as file:
+    file.write(f"{os.getpid()}\\n")
+print(name, "is here", flush=True)
+number = signal.sigwait([signal.SIGTERM])
+with open(f"{folder}/ended", "a") as file:
+    file.write(name + "\\n")
+"""
+OBEDIENT = OBEDIENT.replace("import os, signal, sys\n", "import os, signal, sys\nsignal.pthread_sigmask(0, [15])\n")
+STUBBORN = OBEDIENT.replace("number =", "number = name == 'work' and [signal.sigwait([15]) for _ in range(99)] or")
+
+
+def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = 15) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain until {description}"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def pids(folder: Path, name: str) -> list[int]:
+    path = folder / f"{name}.pids"
+    return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def both_are_up(folder: Path) -> bool:
+    return all(pids(folder, name) for name in ("work", "store"))
+
+
+class Fleet:
+    """A supervisor running in a process of its own."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self.folder = folder
+        self.out: IO[str] = (folder / "out").open("w+")
+        self.process = subprocess.Popen([sys.executable, "-c", FLEET, str(folder), program], stdout=self.out)
+        wait_until(lambda: both_are_up(folder), "both programs are up")
+
+    def said(self) -> str:
+        return (self.folder / "out").read_text()
+
+    def children(self) -> list[int]:
+        return [pid for name in ("work", "store") for pid in pids(self.folder, name)]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Fleet]]:
+    fleets: list[Fleet] = []
+
+    def start_fleet(program: str) -> Fleet:
+        fleets.append(Fleet(tmp_path, program))
+        return fleets[-1]
+
+    yield start_fleet
+    for fleet in fleets:
+        if fleet.process.poll() is None:
+            fleet.process.kill()
+            fleet.process.wait()
+        fleet.out.close()
+    left = [pid for fleet in fleets for pid in fleet.children()]
+    wait_until(lambda: not any(map(is_alive, left)), "nothing is left")
+
+
+def test_a_signal_ends_all_in_order(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+    fleet = start(OBEDIENT)
+    fleet.process.send_signal(signal.SIGINT)
+    assert fleet.process.wait(15) == 0
+    assert (tmp_path / "ended").read_text().split() == ["work", "store"]
+    assert not any(map(is_alive, fleet.children()))
+    assert "work      | work is here" in fleet.said()
+
+
+def test_two_signals_at_once_are_one_wish(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+    fleet = start(OBEDIENT)
+    fleet.process.send_signal(signal.SIGTERM)
+    fleet.process.send_signal(signal.SIGINT)
+    assert fleet.process.wait(15) == 0
+    assert (tmp_path / "ended").read_text().split() == ["work", "store"]
+
+
+def test_a_second_wish_kills_who_does_not_end_and_spares_the_store(
+    start: Callable[[str], Fleet], tmp_path: Path
+) -> None:
+    fleet = start(STUBBORN)
+    fleet.process.send_signal(signal.SIGINT)
+    time.sleep(0.6)  # a person's second Ctrl-C; two at once would be one wish
+    fleet.process.send_signal(signal.SIGINT)
+    assert fleet.process.wait(3) == 1
+    assert (tmp_path / "ended").read_text().split() == ["store"]
+    assert not any(map(is_alive, fleet.children()))
+
+
+def test_a_child_that_dies_is_started_again(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+    fleet = start(OBEDIENT)
+    os.kill(pids(tmp_path, "work")[0], signal.SIGKILL)
+    wait_until(lambda: len(pids(tmp_path, "work")) == 2, "work was started again")
+    assert "work was killed by SIGKILL; starting it again in 0.5 s" in fleet.said()
+
+
+def test_a_killed_supervisor_leaves_no_orphans_and_the_store_goes_last(
+    start: Callable[[str], Fleet], tmp_path: Path
+) -> None:
+    fleet = start(OBEDIENT)
+    fleet.process.kill()
+    wait_until(lambda: not any(map(is_alive, fleet.children())), "no child is left")
+    assert (tmp_path / "ended").read_text().split() == ["work", "store"]
+
+
+def test_a_killed_supervisor_and_a_stubborn_child_leave_no_orphans(start: Callable[[str], Fleet]) -> None:
+    fleet = start(STUBBORN)
+    fleet.process.kill()
+    wait_until(lambda: not any(map(is_alive, fleet.children())), "no child is left")
+
+
+def test_who_starts_after_a_kill_waits_until_the_old_ones_are_gone(
+    start: Callable[[str], Fleet], tmp_path: Path
+) -> None:
+    old = start(STUBBORN)
+    before = old.children()
+    old.process.kill()
+    old.process.wait()
+    (tmp_path / "store.pids").unlink()
+    (tmp_path / "work.pids").unlink()
+    start(OBEDIENT)
+    assert not any(map(is_alive, before))
+
+
+def test_a_folder_is_used_once_and_the_second_is_told_by_whom(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+    fleet = start(OBEDIENT)
+    second = subprocess.run(
+        [sys.executable, "-c", FLEET, str(tmp_path), OBEDIENT], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert second.returncode == 1
+    assert f"already running here: process {fleet.process.pid}" in second.stderr
