@@ -24,6 +24,7 @@ The docstring of a class is what it means; its message names the thing, its stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -37,7 +38,7 @@ class RunfleetError(Exception):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One detail: ``location`` as in ``body.items[3].tags`` or ``path.taskName``; ``value`` as text, cut to 200 characters."""
+    """One detail: ``location`` as in ``body.items[3].tags``; ``value`` as text, cut to 200 characters."""
 
     location: str
     message: str
@@ -50,9 +51,35 @@ class Invalid(RunfleetError):
     status = 422
     title = "Unprocessable Entity"
 
-    def __init__(self, problems: list[Problem], detail: str = "") -> None:
+    def __init__(self, problems: Sequence[Problem], detail: str = "") -> None:
         super().__init__(detail or "; ".join(f"{p.location}: {p.message}" for p in problems[:3]))
-        self.problems = problems
+        self.problems: Sequence[Problem] = problems
+
+
+class ConfigProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One detail of a task file. ``location`` is the key, as in ``tasks.report.cron[1]``, "" for the file as a whole.
+
+    ``line`` counts from 1; it is the nearest known one above the mistake, 0 when there is none. ``nearest`` is the
+    known key or name that was probably meant, "" when nothing is near.
+    """
+
+    file: str
+    line: int = 0
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        meant = f'; did you mean "{self.nearest}"?' if self.nearest else ""
+        return ": ".join(part for part in (place, self.location, self.message + meant) if part)
+
+
+class ConfigInvalid(Invalid):
+    """The task file cannot be applied; every problem of every file is listed, and str() is that list, one a line."""
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        super().__init__(problems, "\n".join(str(problem) for problem in problems))
+        self.problems: Sequence[ConfigProblem] = problems
 
 
 class Malformed(RunfleetError):

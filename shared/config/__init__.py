@@ -1,0 +1,26 @@
+"""
+The task file: text to ``Task``, strict, with every problem named at its line.
+
+Read ``keys.py`` first: the one table of every key. ``kinds.py`` says what a value may be, ``rules.py`` merges defaults
+and holds the rules between keys, ``reading.py`` deals with files and puts it together.
+"""
+
+from shared.config.durations import format_duration, format_size, parse_duration, parse_size
+from shared.config.params import misfit
+from shared.config.reading import Config, Notify, parse_task, read_config
+from shared.config.schema import schema
+from shared.config.substitution import substitute
+
+__all__ = [
+    "Config",
+    "Notify",
+    "format_duration",
+    "format_size",
+    "misfit",
+    "parse_duration",
+    "parse_size",
+    "parse_task",
+    "read_config",
+    "schema",
+    "substitute",
+]

@@ -1,0 +1,159 @@
+"""Declared parameters: what ``[tasks.<name>.params.<param>]`` may say, and whether a value fits."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from shared.config.kinds import (
+    ARGUMENT_MAX,
+    Key,
+    Kind,
+    clean,
+    flag,
+    list_of,
+    map_of,
+    matches,
+    one_of,
+    read_table,
+    table_schema,
+    text,
+)
+from shared.config.places import Place, show
+from shared.tasks import NAME_MAX, Param
+
+PARAM_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+PARAMS_MAX: Final = 100
+
+
+def misfit(param: Param, value: object) -> str:
+    """
+    Why *value* may not be passed as *param*, to follow its name in a sentence; "" when it may.
+
+    A ``pattern`` has to match the whole text. For ``type = "json"`` a value fits when it can be written as JSON.
+    """
+    if not _is_a(param.type, value):
+        return f"must be {_NOUNS[param.type]}, not {show(value)}"
+    if param.choices and _canonical(value) not in map(_canonical, param.choices):
+        return f"must be one of {', '.join(show(choice) for choice in param.choices)}, not {show(value)}"
+    if param.pattern and isinstance(value, str) and not re.fullmatch(param.pattern, value):
+        return f"must match {param.pattern}, not {show(value)}"
+    return ""
+
+
+def params() -> Kind:
+    """The table of a task's parameters."""
+    one = Kind(_read_param, table_schema(PARAM_KEYS, {"type": "string", "pass": "env"}))
+    return map_of(one, _check_name, PARAM_NAME, most=PARAMS_MAX)
+
+
+def _check_name(name: str) -> None:
+    if not matches(PARAM_NAME, name) or len(name) > NAME_MAX:
+        raise ValueError("a parameter's name is letters, digits and _, and doesn't start with a digit")
+
+
+def _read_param(value: object, place: Place) -> object:
+    before = len(place.found)
+    fields: dict[str, Any] = read_table(PARAM_KEYS, value, place)
+    fields["pass_as"] = fields.pop("pass", "env")
+    param = Param(**fields)
+    if len(place.found) > before:
+        return param
+    if param.pass_as == "flag" and param.type != "bool":
+        place.under("pass").problem(f'"flag" is for type = "bool" only, not "{param.type}": write "option"')
+    if param.pattern and param.type != "string":
+        place.under("pattern").problem(f'is for type = "string" only, not "{param.type}": remove it')
+        return param
+    for index, choice in enumerate(param.choices):
+        if problem := misfit(msgspec.structs.replace(param, choices=()), choice):
+            place.under("choices").under(index).problem(problem)
+    if param.default is not UNSET:
+        if param.required:
+            place.under("default").problem("a required parameter never needs its default: remove one of the two")
+        if problem := misfit(param, param.default):
+            place.under("default").problem(problem)
+    return param
+
+
+def _read_json(value: object, _: Place) -> object:
+    if isinstance(value, str):
+        return clean(value, ARGUMENT_MAX)
+    if not _is_json(value):
+        raise ValueError(f"must be a string, number, true, false, or a list or table of these, not {show(value)}")
+    return value
+
+
+def _read_pattern(value: object, place: Place) -> object:
+    text().read(value, place)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it could be read in another way by a future Python
+            re.compile(str(value))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return value
+
+
+def _is_a(kind: str, value: object) -> bool:
+    if kind == "json":
+        return _is_json(value)
+    if kind == "bool":
+        return isinstance(value, bool)
+    if kind == "number":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and _is_json(value)
+    return isinstance(value, str) and _is_json(value)
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON has it: no dates, no infinity, no integer over 64 bits, no text that a process cannot be given."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(key) and _is_json(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_json, value))
+    if isinstance(value, str):
+        try:
+            clean(value, ARGUMENT_MAX)
+        except ValueError:
+            return False
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or (isinstance(value, int) and -(2**63) <= value < 2**64)
+
+
+def _canonical(value: object) -> object:
+    """Such that 1 and 1.0 are equal, but 1 and true are not."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return msgspec.json.encode(value, order="sorted")
+
+
+_NOUNS: Final = {
+    "string": "a string",
+    "number": "a number",
+    "bool": "true or false",
+    "json": "something that JSON can hold",
+}
+_ANYTHING: Final = Kind(_read_json, {})
+
+PARAM_KEYS: Final[dict[str, Key]] = {
+    "type": Key(one_of("string", "number", "bool", "json"), "What values it takes."),
+    "required": Key(flag(), "A trigger without it is refused."),
+    "default": Key(_ANYTHING, "The value when a trigger gives none."),
+    "choices": Key(list_of(_ANYTHING, least=1, most=1000, unique=False), "The only values it takes."),
+    "pattern": Key(
+        Kind(_read_pattern, {"type": "string", "format": "regex"}), "Regular expression for the whole text."
+    ),
+    "description": Key(text(empty=True), "For people."),
+    "pass": Key(
+        one_of("env", "arg", "option", "flag"),
+        "How a command gets it: RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.",
+        "pass_as",
+    ),
+}

@@ -1,0 +1,282 @@
+"""Reading the task file and what it includes: one document, all of whose problems are reported at once."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from shared.config.keys import INCLUDE, LIMIT_KEYS, NOTIFY_KEYS
+from shared.config.kinds import read, read_table
+from shared.config.places import Finding, Place, location, nearest, show
+from shared.config.rules import Defaults, read_task
+from shared.config.substitution import substitute_tree
+from shared.config.toml_lines import find_lines, line_of
+from shared.errors import ConfigInvalid, ConfigProblem, Invalid, Problem
+from shared.plans import find_cycle, show_cycle
+from shared.tasks import NAME_MAX, Task, is_task_name
+
+TABLES: Final = ("tasks", "notify", "limits")
+DEPTH_MAX: Final = 32
+INCLUDE_DEPTH_MAX: Final = 10
+
+NotifyOn = Literal["success", "failed", "stopped", "timeout", "crashed", "skipped", "log_overflow", "recovered"]
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is told how runs end. ``url`` may hold a password: never show it whole. ``throttle_ms`` 0: every time."""
+
+    name: str
+    url: str
+    on: tuple[NotifyOn, ...] = ("failed", "timeout", "crashed", "log_overflow")
+    throttle_ms: int = 0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the operator wrote: tasks by name with ``[defaults]`` merged in, slots of each limit, channels by name.
+
+    ``files`` are those read, in order: the first is the one asked for, the others were included.
+    """
+
+    tasks: dict[str, Task]
+    limits: dict[str, int]
+    notify: dict[str, Notify]
+    files: tuple[Path, ...]
+
+
+def read_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """
+    The task file at *path* with its includes.
+
+    ``${NAME}`` is taken from *environ*, except in ``run``, where it is the shell's, and in ``secrets``, where the
+    worker resolves it, so that a value never reaches the store. Raises ConfigInvalid with every problem of every file.
+    """
+    document = _Document(environ)
+    document.load(path, Place(document.found, str(path)), ())
+    config = document.config()
+    if document.found:
+        raise ConfigInvalid(document.problems())
+    return config
+
+
+def parse_task(name: str, table: Mapping[str, object], *, at: str = "body") -> Task:
+    """
+    The task that *table*, with the keys of the task file, describes; for tasks that come through the API.
+
+    Nothing is substituted. Whether the tasks, limits and channels that it names exist is the caller's to check. Raises
+    Invalid with locations like ``body.retry_on[1]``.
+    """
+    found: list[Finding] = []
+    task = None
+    if _is_too_deep(table):
+        found.append(Finding("", (), _TOO_DEEP))
+    else:
+        task = read_task(name, table, Place(found), Defaults({}, Place([])))
+    if task is None or found:
+        raise Invalid([_to_problem(finding, at) for finding in dict.fromkeys(found)])
+    return task
+
+
+_TOO_DEEP: Final = f"tables and lists are nested deeper than {DEPTH_MAX}"
+
+
+class _Document:
+    """All files together. A table that stands in two of them is reported with both places."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.found: list[Finding] = []
+        self._environ = environ
+        self._files: list[Path] = []
+        self._seen: set[str] = set()
+        self._is_whole = True  # False: a file could not be read, so that a missing name proves nothing
+        self._lines: dict[str, dict[tuple[str | int, ...], int]] = {}
+        self._tables: dict[tuple[str, str], tuple[object, Place]] = {}
+        self._defaults: tuple[object, Place] | None = None
+
+    def load(self, path: Path, wanted: Place, parents: tuple[str, ...]) -> None:
+        """Take in the file at *path* and what it includes. *wanted* is where it was asked for."""
+        real = os.path.realpath(path)
+        if real in parents:
+            wanted.problem(f"includes {path}, which includes this file: remove one of the two")
+            return
+        if real in self._seen:
+            return  # matched by two patterns
+        if len(parents) > INCLUDE_DEPTH_MAX:
+            wanted.problem(f"files include each other deeper than {INCLUDE_DEPTH_MAX}")
+            return
+        self._seen.add(real)
+        top = Place(self.found, str(path))
+        text = self._read_text(path, wanted)
+        table = None if text is None else self._parse(text, top)
+        if table is None:
+            self._is_whole = False
+            return
+        self._files.append(path)
+        self._take(table, top, path, (*parents, real))
+
+    def config(self) -> Config:
+        """What was taken in. Only of use when nothing was found wrong; the last checks are made here."""
+        defaults = Defaults(*(self._defaults or ({}, Place(self.found))))
+        tasks: dict[str, Task] = {}
+        notify: dict[str, Notify] = {}
+        limits: dict[str, int] = {}
+        for (kind, name), (table, place) in self._tables.items():
+            if kind == "tasks":
+                task = read_task(name, table, place, defaults)
+                tasks |= {name: task} if task else {}
+                continue
+            if not is_task_name(name):
+                place.problem(f"a name is 1 to {NAME_MAX} letters, digits and . _ -, not {show(name)}")
+            values: dict[str, Any] = read_table(NOTIFY_KEYS if kind == "notify" else LIMIT_KEYS, table, place)
+            if kind == "notify" and "url" in values:
+                fields = {NOTIFY_KEYS[key].field or key: value for key, value in values.items()}
+                notify[name] = Notify(name=name, **fields)
+            if kind == "limits" and "max" in values:
+                limits[name] = values["max"]
+        self._check_names(tasks)
+        self._check_cycles(tasks)
+        return Config(tasks=tasks, limits=limits, notify=notify, files=tuple(self._files))
+
+    def problems(self) -> list[ConfigProblem]:
+        """What was found, each once, by file in the order of reading and by line."""
+        problems = []
+        for finding in dict.fromkeys(self.found):
+            line = line_of(self._lines.get(finding.file, {}), finding.path)
+            if not finding.path and (match := _LINE.search(finding.message)):
+                line = int(match[1])
+            message = _LINE.sub("", finding.message) if not finding.path else finding.message
+            problem = ConfigProblem(
+                location=location(finding.path), message=message, file=finding.file, line=line, nearest=finding.nearest
+            )
+            problems.append(problem)
+        order = {str(path): index for index, path in enumerate(self._files)}
+        return sorted(problems, key=lambda problem: (order.get(problem.file, len(order)), problem.line))
+
+    def _read_text(self, path: Path, wanted: Place) -> str | None:
+        try:
+            data = path.read_bytes()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            wanted.problem(f"{path} cannot be read: {why}" if wanted.path else f"cannot be read: {why}")
+            return None
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            Place(self.found, str(path)).problem(f"is not UTF-8: save it as UTF-8 (at line {line}, column 1)")
+            return None
+
+    def _parse(self, text: str, top: Place) -> dict[str, object] | None:
+        try:
+            table = tomllib.loads(text)
+        except RecursionError:
+            top.problem(_TOO_DEEP)
+            return None
+        except ValueError as error:
+            end = text.count("\n") + 1 - text.endswith("\n")
+            top.problem(f"not TOML: {error}".replace("(at end of document)", f"(at line {end}, column 1)"))
+            return None
+        if _is_too_deep(table):
+            top.problem(_TOO_DEEP)
+            return None
+        self._lines[top.file] = find_lines(text)
+        substituted = substitute_tree(table, self._environ, top)
+        return substituted if isinstance(substituted, dict) else None
+
+    def _take(self, table: dict[str, object], top: Place, path: Path, parents: tuple[str, ...]) -> None:
+        known = ("defaults", "include", *TABLES)
+        for key, value in table.items():
+            at = top.under(key)
+            if key == "include":
+                self._include(value, at, path, parents)
+            elif key not in known:
+                at.problem(f"unknown key: a task file has {', '.join(known)}", nearest(key, known))
+            elif not isinstance(value, dict):
+                at.problem(f"must be a table, not {show(value)}")
+            elif key == "defaults":
+                if self._defaults:
+                    at.problem(f"defaults are given in {self._where(self._defaults[1])} too: keep one")
+                else:
+                    self._defaults = (value, at)
+            else:
+                for name, content in value.items():
+                    self._take_named(key, name, content, at.under(name))
+
+    def _take_named(self, kind: str, name: str, content: object, at: Place) -> None:
+        first = self._tables.setdefault((kind, name), (content, at))
+        if first[1] != at:
+            at.problem(f"is defined in {self._where(first[1])} too: rename or remove one of the two")
+
+    def _include(self, value: object, at: Place, path: Path, parents: tuple[str, ...]) -> None:
+        patterns = read(INCLUDE, value, at)
+        if not isinstance(patterns, tuple):
+            return
+        for index, pattern in enumerate(patterns):
+            place = at.under(index) if isinstance(value, list) else at
+            names = sorted(glob.glob(pattern, root_dir=path.parent, recursive=True))
+            if not names and not glob.has_magic(pattern):
+                names = [pattern]  # to say that it cannot be read
+            for name in names:
+                if not (glob.has_magic(pattern) and (path.parent / name).is_dir()):
+                    self.load(path.parent / name, place, parents)
+
+    def _where(self, place: Place) -> str:
+        return f"{place.file}:{line_of(self._lines.get(place.file, {}), place.path)}"
+
+    def _check_names(self, tasks: dict[str, Task]) -> None:
+        if not self._is_whole:
+            return
+        known = {kind: [name for table, name in self._tables if table == kind] for kind in TABLES}
+        for name, task in tasks.items():
+            checks = (("depends_on", "tasks", task.depends_on), ("limits", "limits", task.limits))
+            for key, kind, wanted in (*checks, ("notify", "notify", task.notify)):
+                for index, other in enumerate(wanted):
+                    if other not in known[kind]:
+                        place = self._place_of(name, key).under(index)
+                        place.problem(f"there is no [{kind}.{other}]", nearest(other, known[kind]))
+
+    def _check_cycles(self, tasks: dict[str, Task]) -> None:
+        rest = dict(tasks)
+        while cycle := find_cycle(rest):
+            place = self._place_of(cycle[0], "depends_on")
+            place.problem(f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these")
+            for name in cycle[1:]:
+                del rest[name]
+
+    def _place_of(self, name: str, key: str) -> Place:
+        table, place = self._tables["tasks", name]
+        if self._defaults and isinstance(table, dict) and key not in table:
+            place = self._defaults[1]
+        return place.under(key)
+
+
+_LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
+
+
+def _is_too_deep(table: object) -> bool:
+    """Whether *table* is nested deeper than ``DEPTH_MAX``; dotted keys can nest deeper than Python may recurse."""
+    level: list[object] = [table]
+    for _ in range(DEPTH_MAX):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (Mapping, list, tuple))
+            for child in (item.values() if isinstance(item, Mapping) else item)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _to_problem(finding: Finding, at: str) -> Problem:
+    meant = f'; did you mean "{finding.nearest}"?' if finding.nearest else ""
+    return Problem(
+        location=location((at, *finding.path)) if at else location(finding.path), message=finding.message + meant
+    )

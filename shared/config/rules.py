@@ -1,0 +1,128 @@
+"""From the keys of one task to the Task: defaults merged in, and the rules that concern more than one key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from shared.config.durations import format_duration
+from shared.config.keys import ALSO_CALLED, TASK_KEYS
+from shared.config.kinds import listed, read_table
+from shared.config.places import Place, show
+from shared.tasks import NAME_MAX, Param, Task, is_task_name
+
+KINDS: Final = ("run", "call", "external")
+MERGED: Final = ("env", "secrets", "labels", "params")
+"""Tables to which a task adds its keys; of every other key the task's value replaces the default."""
+
+NOT_FOR: Final[dict[str, tuple[str, ...]]] = {
+    "run": ("python", "isolate"),
+    "call": (),
+    "external": ("python", "isolate", "cron", "retry_attempts"),
+}
+"""Keys that mean nothing for a kind of task: an error in the task, left out when they come from the defaults."""
+
+_WHY_NOT: Final = {
+    "python": "is for call only: remove it",
+    "isolate": "is for call only: remove it",
+    "cron": "nobody here would run an external task: remove it",
+    "retry_attempts": "nobody here would retry an external task: remove it",
+}
+
+
+class Defaults:
+    """What ``[defaults]`` says: its good values by key, and where it stands."""
+
+    def __init__(self, table: object, place: Place) -> None:
+        self.place = place
+        self.values = read_table(TASK_KEYS, table, place, ALSO_CALLED)
+        kinds = _kinds(table)
+        if len(kinds) > 1:
+            place.under(kinds[1]).problem(f"{listed(kinds)} are given: keep one")
+
+
+def read_task(name: str, table: object, place: Place, defaults: Defaults) -> Task | None:
+    """The Task that *table* describes, or None after reporting what is wrong with it at *place* or in the defaults."""
+    before = len(place.found)
+    if not is_task_name(name):
+        place.problem(f"must be a task's name: 1 to {NAME_MAX} letters, digits and . _ -, not {show(name)}")
+    own = read_table(TASK_KEYS, table, place, ALSO_CALLED)
+    if not isinstance(table, Mapping):
+        return None
+    kinds = _kinds(table)
+    if len(kinds) > 1:
+        place.under(kinds[1]).problem(f"{listed(kinds)} are given: keep one")
+    elif not kinds and not _kinds(defaults.values):
+        place.problem('must have one of run, call and external: write for example run = "date"')
+    kind = next(iter(kinds or _kinds(defaults.values)), "run")
+    for key in NOT_FOR[kind]:
+        if table.get(key, False) not in (False, [], 0) or (key == "isolate" and key in table):
+            place.under(key).problem(_WHY_NOT[key])
+    values = _merge(own, defaults.values, kind, bool(kinds))
+    _check(name, values, own, _Places(place, table, defaults.place), kind)
+    if len(place.found) > before:
+        return None
+    fields: dict[str, Any] = {TASK_KEYS[key].field or key: value for key, value in values.items()}
+    return Task(name=name, **fields)
+
+
+class _Places:
+    """Where the value of a key comes from: the task, or the defaults."""
+
+    def __init__(self, task: Place, table: Mapping[str, object], defaults: Place) -> None:
+        self.task, self.table, self.defaults = task, table, defaults
+
+    def of(self, key: str) -> Place:
+        return (self.task if key in self.table else self.defaults).under(key)
+
+
+def _kinds(table: object) -> list[str]:
+    return [kind for kind in KINDS if kind in table and table[kind] is not False] if isinstance(table, Mapping) else []
+
+
+def _merge(own: dict[str, object], defaults: dict[str, object], kind: str, kind_is_own: bool) -> dict[str, object]:
+    left_out = NOT_FOR[kind] + (KINDS if kind_is_own else ())
+    values = {key: value for key, value in defaults.items() if key not in left_out}
+    for key, value in own.items():
+        inherited = values.get(key)
+        both = key in MERGED and isinstance(inherited, dict) and isinstance(value, dict)
+        values[key] = {**inherited, **value} if both else value  # type: ignore[dict-item]  # `both` says so
+    return values
+
+
+def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _Places, kind: str) -> None:
+    """The rules; each looks only at values that are good by themselves."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Task)}
+    timezone = values.get("timezone", defaults["timezone"])
+    if values.get("cron") and "timezone" not in places.table.keys() - own.keys():
+        _check_cron(values["cron"], timezone, places.of("cron"))
+    for index, needed in enumerate(values.get("depends_on", ())):
+        if needed == name:
+            places.of("depends_on").under(index).problem(f"{name} → {name}: a task can't depend on itself; remove it")
+    longest = values.get("retry_max_delay", defaults["retry_max_delay_ms"])
+    delays = values.get("retry_delay", ())
+    if any(delay > longest for delay in delays):
+        limit = f"retry_max_delay ({format_duration(longest)})"
+        needed = format_duration(max(delays))
+        places.of("retry_delay").problem(f'is longer than {limit}: write retry_max_delay = "{needed}" too')
+    if len(delays) > 1 and {"retry_delay", "retry_backoff"} <= own.keys() and own["retry_backoff"] != "constant":
+        places.of("retry_backoff").problem("is for a single retry_delay, not for a list: remove one of the two")
+    for variable in values.get("secrets", {}):
+        if variable in values.get("env", {}):
+            places.of("secrets").under(variable).problem("is given in env too: keep one")
+    for key, param in values.get("params", {}).items():
+        if kind == "call" and isinstance(param, Param) and param.pass_as != "env":
+            message = f'is "{param.pass_as}", but call gets its parameters as keyword arguments: remove it'
+            places.of("params").under(key).under("pass").problem(message)
+
+
+def _check_cron(expressions: tuple[str, ...], timezone: str, place: Place) -> None:
+    from shared import schedules  # croniter is not needed by those who only want a duration read
+
+    for index, expression in enumerate(expressions):
+        try:
+            schedules.parse([expression], timezone)
+        except schedules.BadSchedule as error:
+            (place.under(index) if len(expressions) > 1 else place).problem(str(error))
