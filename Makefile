@@ -1,0 +1,72 @@
+# Everything one does with a checkout. A machine needs Python 3.11 or later and make; the rest is set up here.
+#
+#   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
+#   make test     run all tests                                       ARGS="tests/unit -k cron" runs some
+#   make check    format, lint, types, import contracts
+#   make format   put the code into shape
+#   make docs     write the generated documents again
+#   make lock     pin the newest versions of what we depend on
+#   make bench    measure
+#   make clean    remove what was set up and built (never the data in .runfleet)
+
+PYTHON ?=
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/ready
+COMPILE := $(BIN)/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url
+
+.PHONY: install up test check format docs lock bench clean
+
+install: $(READY)
+
+$(READY): requirements-dev.txt pyproject.toml
+	@set -eu; \
+	is_new_enough() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
+	if ! { [ -x $(BIN)/python ] && is_new_enough $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
+		found=; \
+		for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python); do \
+			if is_new_enough "$$python"; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "Runfleet needs Python 3.11 or later with its venv module (on Debian: python3-venv); none was found." >&2; \
+			echo "Tried: $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python)." \
+				"Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+			exit 1; \
+		fi; \
+		echo "Setting up .venv with $$("$$found" --version); this takes a minute, once."; \
+		"$$found" -m venv --clear .venv; \
+	fi; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	touch $@
+
+up: $(READY)
+	@exec $(BIN)/runfleet up $(ARGS)
+
+test: $(READY)
+	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+format: $(READY)
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+
+docs: $(READY)
+	$(BIN)/python -m shared.cli.document
+
+lock: $(READY)
+	$(COMPILE) pyproject.toml --output-file requirements.txt
+	$(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+
+bench: $(READY)
+	@exec $(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
