@@ -1,0 +1,422 @@
+"""
+What the product does: trigger, stop, rerun, fire, release, rescue, apply, forget.
+
+Each is an operation of the store: it decides with the pure modules, makes a move by one script, and rings the bell for what
+became ready. The same operation is run by a request, a chore or a test.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared import ids, params, retry
+from shared.clock import rfc3339
+from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFound
+from shared.runs import Reason, Record, Run, Status, Trigger
+from shared.store import bells, runs, tasks
+from shared.store.call import Call, Operation
+from shared.store.listing import Filter, page
+from shared.store.runs import Create, Created, Ended, Retry
+from shared.store.tasks import Applied, Entry
+from shared.tasks import Task, define
+
+if TYPE_CHECKING:
+    from shared.config import Config
+
+STATS_LIMIT: Final = 10_000
+"""Most runs that the figures of a task are made from; the newest."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One wish to run a task. Everything may be left out.
+
+    ``due_us`` (stored time) or ``delay_ms`` delays it; ``replicas`` and ``priority`` override the task's.
+    ``idempotency_key`` makes repeats answer the same run for 24 hours, as long as ``body_digest`` is the same.
+    """
+
+    params: Mapping[str, Any] | None = None
+    external_execution_id: str = ""
+    due_us: int | None = None
+    delay_ms: int | None = None
+    priority: int | None = None
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
+    replicas: int | None = None
+    triggered_by: Trigger = "api"
+    idempotency_key: str = ""
+    body_digest: str = ""
+
+
+class Triggered(msgspec.Struct, frozen=True):
+    """The run of replica 0. ``repeated``: an earlier request with the same idempotency key made it."""
+
+    run: Run
+    repeated: bool
+
+
+class Catalog:
+    """
+    What one process remembers of the catalog, so that a trigger needs one round trip.
+
+    An entry may be old: the script that creates runs refuses an old definition, and the entry is read again.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+
+    def get(self, name: str, *, fresh: bool = False) -> Operation[Entry]:
+        """The task *name*, from memory unless it must be ``fresh``. Raises NotFound."""
+        found = None if fresh else self.entries.get(name)
+        if found is None:
+            found = yield from tasks.entry(name)
+            if found is None:
+                self.entries.pop(name, None)
+                raise NotFound(f"there is no task {name}")
+            self.entries[name] = found
+        return found
+
+
+def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggered]:
+    """
+    Start an execution of task *name*.
+
+    Raises NotFound, Forbidden (``manual_trigger = false``), Invalid (parameters, or an idempotency key used before with
+    another body) and Conflict (a plan, which cannot be executed yet).
+    """
+    now_us = time.time_ns() // 1000
+    entry = yield from catalog.get(name)
+    for fresh in (False, True, True):
+        if fresh:
+            entry = yield from catalog.get(name, fresh=True)
+        what = _wanted(entry, request, now_us)
+        calls: list[Call[Any]] = [runs.create(what)]
+        if not what.gates and not what.template.due_us and not what.delay_us and not entry.task.external:
+            calls.append(bells.ring({what.template.queue: min(len(what.ids), 16)}))
+        try:
+            created: Created = (yield calls)[0]
+        except DefinitionChanged:
+            continue
+        yield from _ring(created.ready if len(calls) == 1 else ())
+        assert created.run is not None
+        return Triggered(created.run, created.verdict == "repeated")
+    raise Conflict(f"task {name} changes faster than it can be started; try again")
+
+
+def rerun(catalog: Catalog, ref: str) -> Operation[Run]:
+    """
+    Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and replicas.
+
+    Raises NotFound, and Conflict when the run is live.
+    """
+    run = yield from runs.find(ref)
+    if run.status is not Status.ENDED:
+        raise Conflict(f"run {run.id} is {run.status}; wait for its end, or stop it, before running it again")
+    request = Request(
+        params=run.params or None,
+        tags=tuple(run.tags or ()),
+        labels=run.labels or {},
+        replicas=run.replica_count,
+        external_execution_id=run.external_execution_id or "",
+    )
+    triggered = yield from trigger(catalog, run.task_name, request)
+    return triggered.run
+
+
+def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Run]:
+    """
+    Stop a run: a pending one has ended when this returns, a running one is asked through its worker.
+
+    ``force`` skips the stop signal and goes straight to SIGKILL. Raises NotFound, and Refused when it has ended.
+    """
+    run = yield from runs.find(ref)
+    answer = yield runs.stop(run.id, "kill" if force else "stop", f"stopped by {by}")
+    stopped: Run = answer[1]
+    yield from _ring(answer[2])
+    return stopped
+
+
+def stop_task(name: str, *, force: bool = False, by: str = "a person") -> Operation[int]:
+    """Stop every live run of a task; how many were stopped or asked."""
+    return (yield from _stop_all(name, None, force, by))
+
+
+def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "a person") -> Operation[int]:
+    """Stop every live run of an execution; how many were stopped or asked."""
+    return (yield from _stop_all("", execution_id, force, by))
+
+
+def delete(ref: str) -> Operation[None]:
+    """Forget an ended run and its log. Raises NotFound, and Conflict when it is live."""
+    run = yield from runs.find(ref)
+    yield runs.delete(run)
+
+
+def pause(name: str) -> Operation[Entry]:
+    """Let a task's schedule rest; its ticks meanwhile are not missed ticks. Raises NotFound."""
+    return (yield from _set_paused(name, True))
+
+
+def resume(name: str) -> Operation[Entry]:
+    """Let a task's schedule go on from now. Raises NotFound."""
+    return (yield from _set_paused(name, False))
+
+
+def apply_config(config: Config, secret: bytes = b"") -> Operation[Applied]:
+    """Make a validated task file the catalog, in one step. Tasks made through the API stay as they are."""
+    definitions = [(task, define(task, secret)) for task in config.tasks.values()]
+    applied: Applied = yield tasks.apply(definitions, limits=config.limits)
+    return applied
+
+
+def fire(entry: Entry, tick_us: int) -> Operation[bool]:
+    """Make the execution that a tick owes, once, whoever else tries; whether it was this one that made it."""
+    task = entry.task
+    what = Create(
+        ids=[ids.tick_id(task.name, tick_us, index) for index in range(task.replicas)],
+        template=_template(entry, Request(triggered_by="cron"), params.accept(task, None)[0], tick_us),
+        gates=_gates(task),
+        overlap=task.on_overlap,
+        max_queued=task.max_queued,
+        tick_us=tick_us,
+        refuse=_no_plans(task),
+    )
+    created: Created = yield runs.create(what)
+    yield from _ring(created.ready)
+    return created.verdict == "created"
+
+
+def miss(entry: Entry, first_us: int, last_us: int, count: int) -> Operation[bool]:
+    """Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time."""
+    span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
+    what = Create(
+        ids=[ids.tick_id(entry.name, last_us, 0)],
+        template=_template(entry, Request(triggered_by="cron"), {}, last_us),
+        tick_us=last_us,
+        refuse=f"skipped: missed {count} {'tick' if count == 1 else 'ticks'} ({span}) while no scheduler was there",
+    )
+    created: Created = yield runs.create(what)
+    return created.verdict == "created"
+
+
+def release(batch: int = 500) -> Operation[tuple[int, int | None]]:
+    """Let delayed runs whose time has come into their queues: how many, and when the next is due (or None)."""
+    count, next_due_us, ready = yield runs.release(batch)
+    yield from _ring(ready)
+    return count, next_due_us
+
+
+def rescue(run_id: UUID, record: Record, task: Task | None) -> Operation[Ended]:
+    """End a run whose worker was lost, with the retry it owes by its own definition (none when that is gone)."""
+    message = f"crashed: worker {record.worker} was lost"
+    attempt = next_attempt(run_id, record, task, Reason.CRASHED, -2)
+    if attempt is None and record.crashes + 1 >= retry.POISON_CRASHES:
+        message += f"; not tried again after {record.crashes + 1} crashes in a row"
+    ended: Ended = yield runs.rescue(run_id, message, attempt)
+    yield from _ring(ended.ready)
+    return ended
+
+
+def forget(name: str, task: Task) -> Operation[int]:
+    """Forget what of a task's history is beyond its bounds, in small steps; how many runs."""
+    total = 0
+    while True:
+        count: int = yield runs.forget(name, task.keep_runs, task.keep_for_ms * 1000)
+        total += count
+        if count < 50:
+            return total
+
+
+def next_attempt(
+    run_id: UUID, record: Record, task: Task | None, reason: Reason, exit_code: int, *, rerun: bool = False
+) -> Retry | None:
+    """
+    The retry that this ending owes, or None: by ``retry_on`` and the attempts left, and never after three crashes in a row.
+
+    ``rerun``: the attempt was interrupted and is made again without charging it, at most five times.
+    """
+    crashed = reason is Reason.CRASHED
+    crashes = record.crashes + 1 if crashed and not rerun else 0
+    if task is None or crashes >= retry.POISON_CRASHES:
+        return None
+    if rerun and record.reruns < retry.MAX_RERUNS:
+        attempt, delay_us, reruns = record.attempt, 0, record.reruns + 1
+    elif record.attempt < task.retry_attempts and retry.is_retried(reason, exit_code, task):
+        attempt, reruns = record.attempt + 1, record.reruns
+        delay_us = retry.delay_ms(attempt, task, random.random) * 1000
+    else:
+        return None
+    return Retry(
+        id=ids.retry_id(run_id, time.time_ns() // 1000),
+        delay_us=delay_us,
+        attempt=attempt,
+        crashes=crashes,
+        reruns=reruns,
+        execution=record.execution or str(run_id),
+        retry_of=str(run_id),
+    )
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """Runs that were created in one stretch of time, for a chart."""
+
+    start_at: str
+    counts: dict[str, int]
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """Figures of a task; percentiles (p50, p95, p99) in milliseconds, absent when there is nothing to measure."""
+
+    counts: dict[str, int]
+    wait_ms: dict[str, int]
+    run_ms: dict[str, int]
+    buckets: list[Bucket]
+    complete: bool
+
+
+def stats(name: str, since_us: int, until_us: int, buckets: int = 24) -> Operation[Stats]:
+    """Figures over the runs of a task created in [since, until), from at most the newest 10 000 of them."""
+    where = Filter(task_name=(name,), created_after_us=since_us, created_before_us=until_us)
+    found: list[Run] = []
+    complete = False
+    while len(found) < STATS_LIMIT:
+        part = yield from page(Filter(task_name=where.task_name), limit=1000, offset=len(found))
+        found += part.runs
+        if not part.next_cursor or runs.stored_time(part.runs[-1]) < since_us:
+            complete = True
+            break
+    chosen = [run for run in found if since_us <= runs.stored_time(run) < until_us]
+    width = max(1, (until_us - since_us) // buckets)
+    charts: list[dict[str, int]] = [{} for _ in range(buckets)]
+    totals: dict[str, int] = {}
+    for run in chosen:
+        word = str(run.end_reason or run.status)
+        totals[word] = totals.get(word, 0) + 1
+        chart = charts[min((runs.stored_time(run) - since_us) // width, buckets - 1)]
+        chart[word] = chart.get(word, 0) + 1
+    waits = [(run.start_at - run.created_at) // timedelta(milliseconds=1) for run in chosen if run.start_at]
+    lengths = [run.duration_ms for run in chosen if isinstance(run.duration_ms, int)]
+    rows = [Bucket(rfc3339(since_us + number * width), chart) for number, chart in enumerate(charts)]
+    return Stats(totals, _percentiles(waits), _percentiles(lengths), rows, complete)
+
+
+def _percentiles(values: list[int]) -> dict[str, int]:
+    if not values:
+        return {}
+    ordered = sorted(values)
+    return {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 95, 99)}
+
+
+def _wanted(entry: Entry, request: Request, now_us: int) -> Create:
+    task = entry.task
+    if not task.manual_trigger and request.triggered_by != "cron":
+        raise Forbidden(f"task {task.name} may not be started by hand (manual_trigger = false)")
+    if task.depends_on:
+        raise Conflict(_no_plans(task))
+    values, problems = params.accept(task, request.params)
+    if problems:
+        raise Invalid(problems)
+    count = task.replicas if request.replicas is None else request.replicas
+    return Create(
+        ids=[ids.new_id(now_us) for _ in range(count)],
+        template=_template(entry, request, values, 0, count),
+        gates=_gates(task),
+        overlap=task.on_overlap,
+        max_queued=task.max_queued,
+        delay_us=(request.delay_ms or 0) * 1000,
+        idem=f"{task.name}:{request.idempotency_key}" if request.idempotency_key else "",
+        digest=request.body_digest,
+    )
+
+
+def _template(
+    entry: Entry, request: Request, values: Mapping[str, Any], tick_us: int, count: int | None = None
+) -> Record:
+    task = entry.task
+    tags = list(dict.fromkeys([*task.tags, *request.tags]))
+    labels = {**task.labels, **request.labels}
+    return Record(
+        status=Status.PENDING,
+        reason="",
+        exit_code=0,
+        task=task.name,
+        queue=task.queue,
+        priority=task.priority if request.priority is None else request.priority,
+        triggered_by=request.triggered_by,
+        created_us=0,
+        start_us=0,
+        end_us=0,
+        due_us=request.due_us or 0,
+        tick_us=tick_us,
+        execution="",
+        replica_index=0,
+        replica_count=task.replicas if count is None else count,
+        attempt=0,
+        retry_of="",
+        number=0,
+        definition=entry.definition.hash,
+        worker="",
+        token=0,
+        wish="",
+        message="",
+        external_id=request.external_execution_id,
+        params=_json(values),
+        tags=_json(tags),
+        labels=_json(labels),
+        outputs="",
+        log_bytes=0,
+        log_lines=0,
+        log_truncated=0,
+        peak_memory=0,
+        cpu_ms=0,
+        crashes=0,
+        reruns=0,
+        external=1 if task.external else 0,
+    )
+
+
+def _gates(task: Task) -> list[tuple[str, int]]:
+    own = [(f"task:{task.name}", task.max_concurrent)] if task.max_concurrent is not None else []
+    return own + [(f"limit:{name}", 0) for name in task.limits]
+
+
+def _no_plans(task: Task) -> str:
+    if not task.depends_on:
+        return ""
+    return f"task {task.name} depends on {', '.join(task.depends_on)}, and plans cannot be executed yet; start these by themselves"
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode() if value else ""
+
+
+def _ring(ready: Iterable[str]) -> Operation[None]:
+    queues = dict.fromkeys(ready, 1)
+    if queues:
+        yield bells.ring(dict.fromkeys(queues, 16))
+
+
+def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:
+    wish: Literal["stop", "kill"] = "kill" if force else "stop"
+    total: int = 0
+    while True:
+        stopped, pending, ready = yield runs.stop_all(name, execution, wish, f"stopped by {by}")
+        total += stopped
+        yield from _ring(ready)
+        if not pending:
+            return total
+
+
+def _set_paused(name: str, paused: bool) -> Operation[Entry]:
+    yield tasks.pause(name, paused)
+    entry = yield from tasks.entry(name)
+    if entry is None:
+        raise NotFound(f"there is no task {name}")
+    return entry

@@ -1,0 +1,83 @@
+"""A trigger's parameters against what the task declares, and how they reach the process. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from shared.errors import Problem
+from shared.tasks import Param, Task
+
+MAX_BYTES: Final = 256 * 1024
+"""Most bytes of JSON that a trigger's parameters may have."""
+
+
+def accept(task: Task, given: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[Problem]]:
+    """
+    The parameters of a run of *task*: those given, and the defaults of those left out; with every problem found.
+
+    A command takes declared parameters only; a callable takes any, as keyword arguments.
+    """
+    values, problems = dict(given or {}), list[Problem]()
+    if len(msgspec.json.encode(values)) > MAX_BYTES:
+        return values, [Problem("body.params", f"is larger than {MAX_BYTES // 1024} KiB; pass a reference instead")]
+    for name in values:
+        if name not in task.params and task.call is None and not task.external:
+            known = ", ".join(task.params) or "none"
+            problems.append(Problem(f"body.params.{name}", f"is not a parameter of task {task.name}; it has: {known}"))
+    for name, declared in task.params.items():
+        if name in values:
+            wrong = _wrong(declared, values[name])
+            if wrong:
+                problems.append(Problem(f"body.params.{name}", wrong, _text(values[name])[:200]))
+        elif declared.default is not msgspec.UNSET:
+            values[name] = declared.default
+        elif declared.required:
+            problems.append(Problem(f"body.params.{name}", f"is required by task {task.name}"))
+    return values, problems
+
+
+def environment(task: Task, values: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of parameters passed by ``env``: ``RUNFLEET_PARAM_<NAME>``, JSON for anything but a string."""
+    return {
+        f"RUNFLEET_PARAM_{name.upper()}": _text(values[name])
+        for name, declared in task.params.items()
+        if declared.pass_as == "env" and name in values
+    }
+
+
+def arguments(task: Task, values: Mapping[str, Any]) -> list[str]:
+    """Whole argv elements for ``arg``, ``option`` (``--name value``) and ``flag`` (``--name``), in the order declared."""
+    argv: list[str] = []
+    for name, declared in task.params.items():
+        if name not in values:
+            continue
+        option = "--" + name.replace("_", "-")
+        if declared.pass_as == "arg":
+            argv.append(_text(values[name]))
+        elif declared.pass_as == "option":
+            argv += [option, _text(values[name])]
+        elif declared.pass_as == "flag" and values[name] is True:
+            argv.append(option)
+    return argv
+
+
+def _wrong(declared: Param, value: object) -> str:
+    kinds: dict[str, tuple[type, ...]] = {"string": (str,), "number": (int, float), "bool": (bool,)}
+    kind = kinds.get(declared.type)
+    if kind and (not isinstance(value, kind) or (declared.type == "number" and isinstance(value, bool))):
+        return f"must be a {declared.type}"
+    if isinstance(value, str) and "\0" in value:
+        return "must not contain a NUL character"
+    if declared.choices and value not in declared.choices:
+        return f"must be one of {', '.join(_text(choice) for choice in declared.choices)}"
+    if declared.pattern and isinstance(value, str) and not re.fullmatch(declared.pattern, value):
+        return f"must match {declared.pattern}"
+    return ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,44 @@
+"""The store's side of the bell: a Dramatiq message that says "look at queue q" and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+
+from shared.store.call import Argument, Call, nothing
+from shared.store.scripts import script
+
+ACTOR: Final = "look"
+"""The name of the one actor."""
+
+MOST: Final = 64
+"""Bells that a queue may have at once; more would wake nobody who is not awake."""
+
+
+def ring(queues: Mapping[str, int]) -> Call[None]:
+    """Ring for *queues*, each for its number of waiting runs. A lost bell costs one reconcile interval, a spare one nothing."""
+    args: list[Argument] = [MOST]
+    for queue, waiting in queues.items():
+        for _ in range(min(waiting, MOST)):
+            message_id = str(uuid4())
+            args += [queue, message_id, _message(queue, message_id)]
+    return Call(script("ring"), tuple(args), nothing)
+
+
+def _message(queue: str, message_id: str) -> bytes:
+    """A message in Dramatiq's own format, so that the processes that ring need not import Dramatiq."""
+    return msgspec.json.encode(
+        {
+            "queue_name": queue,
+            "actor_name": ACTOR,
+            "args": [],
+            "kwargs": {},
+            "options": {"redis_message_id": message_id},
+            "message_id": message_id,
+            "message_timestamp": time.time_ns() // 1_000_000,
+        }
+    )

@@ -1,0 +1,323 @@
+"""Who is there: worker processes, schedulers, queues, and Redis itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shared.clock import to_datetime
+from shared.errors import NotFound
+from shared.settings import LEASE_MS
+from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.runs import NOW, decode_record
+from shared.store.scripts import script
+
+GAP_US: Final = 2_500_000
+"""Nobody reached Redis for this long: an outage, not a crash."""
+
+LEASE_US: Final = LEASE_MS * 1000
+LEADERSHIP_US: Final = 4_000_000
+"""How long a scheduler leads without being heard of; a standby takes over within a second more."""
+
+SILENCE_US: Final = 60_000_000
+"""A worker process not heard of for this long is forgotten."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker process says of itself. ``broker`` is its Dramatiq broker's id, whose bells go with it."""
+
+    host: str
+    pid: int
+    version: str
+    queues: tuple[str, ...]
+    slots: int
+    started_us: int
+    broker: str = ""
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker process. ``alive`` is False when its last heartbeat is older than a lease."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: tuple[str, ...]
+    slots: int
+    running: list[UUID]
+    started_at: datetime
+    heartbeat_age_ms: int
+    alive: bool
+    draining: bool
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue. ``latency_ms`` is the age of its oldest waiting run, 0 when none waits; slots are those of live workers."""
+
+    name: str
+    paused: bool
+    depth: int
+    latency_ms: int
+    running: int
+    slots: int
+    workers: int
+
+
+class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What Redis says of itself; ``max_memory_bytes`` 0 is no limit."""
+
+    version: str
+    memory_bytes: int
+    max_memory_bytes: int
+    eviction_policy: str
+    persistence: str
+    connections: int
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse."""
+
+    leader: str | UnsetType = UNSET
+    standbys: list[str]
+    scheduler_lag_ms: int | UnsetType = UNSET
+    redis: RedisFacts
+    counts: dict[str, int]
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a scheduler learns in one look. ``token`` 0: another leads (``leader``), and the rest is empty.
+
+    ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over, ``dirty`` the number of
+    tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed.
+    """
+
+    token: int
+    leader: str
+    now_us: int
+    next_due_us: int | None = None
+    catalog: int = 0
+    waiting: dict[str, int] = {}
+    expired: list[tuple[UUID, bytes]] = []
+    dirty: int = 0
+    uncompacted: int = 0
+
+
+def ping() -> Call[None]:
+    """Whether Redis answers; raises StoreUnavailable when it does not."""
+    return Call("PING", (), lambda reply: None)
+
+
+def clock() -> Call[int]:
+    """Redis's clock: stored time."""
+    return Call("TIME", (), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
+
+
+def beat(
+    worker: str,
+    leases: Sequence[tuple[UUID, int]],
+    about: About | None,
+    *,
+    lease_us: int = LEASE_US,
+    now: int | str = NOW,
+) -> Call[tuple[bool, bool, list[str]]]:
+    """
+    A worker process lives and renews the leases it holds, given as (run, token).
+
+    Answers (whether Redis knows who it is, whether it is asked to drain, a verdict for each lease: "", "stop", "kill", or
+    "lost" when the run is no longer this worker's). With ``about`` it introduces itself.
+    """
+    args: list[Any] = [now, worker, lease_us, GAP_US, msgspec.json.encode(about) if about else b"", "running"]
+    args.append(about.broker if about else "")
+    for run_id, token in leases:
+        args += [run_id.bytes, token]
+    return Call(
+        script("beat"), tuple(args), lambda r: (bool(r[0]), bool(r[1]), [verdict.decode() for verdict in r[2:]])
+    )
+
+
+def gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
+    """Forget a worker process that says goodbye, or ("") all that were silent for a minute; their names."""
+    return Call(script("worker_gone"), (now, worker, SILENCE_US), lambda reply: [name.decode() for name in reply])
+
+
+def pulse(scheduler: str, batch: int = 100, now: int | str = NOW) -> Call[Pulse]:
+    """A scheduler's look at everything; takes or keeps the leadership when it can."""
+
+    def read(reply: Any) -> Pulse:
+        token, leader = int(reply[0]), (reply[1] or b"").decode()
+        if not token:
+            return Pulse(token=0, leader=leader, now_us=int(reply[2]))
+        return Pulse(
+            token=token,
+            leader=leader,
+            now_us=int(reply[2]),
+            next_due_us=int(float(reply[3])) if reply[3] else None,
+            catalog=reply[4],
+            waiting={name.decode(): depth for name, depth in zip(reply[5][::2], reply[5][1::2], strict=True)},
+            expired=[(UUID(bytes=one), value) for one, value in zip(reply[6][::2], reply[6][1::2], strict=True)],
+            dirty=reply[7],
+            uncompacted=reply[8],
+        )
+
+    return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch), read)
+
+
+def resign(scheduler: str) -> Call[bool]:
+    """Hand the leadership over; whether this one had it."""
+    return Call(script("resign"), (NOW, scheduler), bool)
+
+
+def workers() -> Operation[list[Worker]]:
+    """All worker processes not yet forgotten, by name."""
+    now_us = yield clock()
+    beats = yield Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), lambda reply: reply)
+    running = yield from _running()
+    found = []
+    for name_bytes, score in zip(beats[::2], beats[1::2], strict=True):
+        name = name_bytes.decode()
+        about_json, drain = yield Call("HMGET", (Key("worker:" + name), "about", "drain"), lambda reply: reply)
+        if about_json is None:
+            continue
+        about = msgspec.json.decode(about_json, type=About)
+        age_us = max(0, now_us - int(float(score)))
+        found.append(
+            Worker(
+                id=name,
+                host=about.host,
+                pid=about.pid,
+                version=about.version,
+                queues=about.queues,
+                slots=about.slots,
+                running=running.get(name, []),
+                started_at=to_datetime(about.started_us),
+                heartbeat_age_ms=age_us // 1000,
+                alive=age_us < LEASE_US,
+                draining=drain == b"1",
+            )
+        )
+    return sorted(found, key=lambda worker: worker.id)
+
+
+def queues() -> Operation[list[Queue]]:
+    """All queues that runs were ever put in or that a worker serves, by name."""
+    now_us = yield clock()
+    names = yield Call("SMEMBERS", (Key("queues"),), lambda reply: {name.decode() for name in reply})
+    paused = yield Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {name.decode() for name in reply})
+    present = yield from workers()
+    records = yield from _running_records()
+    found = []
+    for name in sorted(names | paused | {queue for worker in present for queue in worker.queues}):
+        depth = yield Call("ZCARD", (Key("queue:" + name),), int)
+        oldest = yield from _oldest(name) if depth else _none()
+        serving = [worker for worker in present if worker.alive and name in worker.queues]
+        found.append(
+            Queue(
+                name=name,
+                paused=name in paused,
+                depth=depth,
+                latency_ms=max(0, now_us - oldest) // 1000 if oldest else 0,
+                running=sum(1 for record in records if record.queue == name),
+                slots=sum(worker.slots for worker in serving),
+                workers=len(serving),
+            )
+        )
+    return found
+
+
+def pause_queue(name: str, paused: bool) -> Call[None]:
+    """Let nothing more be claimed from a queue, or let it again."""
+    return Call("SADD" if paused else "SREM", (Key("queues:paused"), name), lambda reply: None)
+
+
+def drain(worker: str) -> Operation[None]:
+    """Ask a worker process to take nothing new, finish, and leave. Raises NotFound."""
+    known = yield Call("EXISTS", (Key("worker:" + worker),), int)
+    if not known:
+        raise NotFound(f"there is no worker {worker}")
+    yield Call("HSET", (Key("worker:" + worker), "drain", "1"), lambda reply: None)
+    yield Call("LPUSH", (Key("wake:" + worker), ""), lambda reply: None)
+    yield Call("PEXPIRE", (Key("wake:" + worker), 60000), lambda reply: None)
+
+
+def facts() -> Operation[Fleet]:
+    """Scheduler leader and standbys, Redis, and how many runs wait and run."""
+    now_us = yield clock()
+    held = yield Call("HMGET", (Key("leader"), "id", "until"), lambda reply: reply)
+    seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [name.decode() for name in reply])
+    info = yield Call("INFO", (), _info)
+    waiting = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
+    running = yield Call("ZCARD", (Key("ix:all:running:created"),), int)
+    delayed = yield Call("ZCARD", (Key("due"),), int)
+    tasks = yield Call("HLEN", (Key("tasks"),), int)
+    leads = bool(held[0] and held[1] and int(held[1]) > now_us)
+    leader = held[0].decode() if leads else ""
+    return Fleet(
+        leader=leader or UNSET,
+        standbys=sorted(name for name in seen if name != leader),
+        scheduler_lag_ms=max(0, now_us - (int(held[1]) - LEADERSHIP_US)) // 1000 if leads else UNSET,
+        redis=RedisFacts(
+            version=info.get("valkey_version") or info.get("redis_version", ""),
+            memory_bytes=int(info.get("used_memory", 0)),
+            max_memory_bytes=int(info.get("maxmemory", 0)),
+            eviction_policy=info.get("maxmemory_policy", ""),
+            persistence="aof"
+            if info.get("aof_enabled") == "1"
+            else "rdb"
+            if info.get("rdb_last_save_time")
+            else "none",
+            connections=int(info.get("connected_clients", 0)),
+        ),
+        counts={"pending": waiting, "running": running, "delayed": delayed, "tasks": tasks},
+    )
+
+
+def _running_records() -> Operation[list[Any]]:
+    pairs = yield from _leased()
+    return [record for _, record in pairs]
+
+
+def _running() -> Operation[dict[str, list[UUID]]]:
+    pairs = yield from _leased()
+    by_worker: dict[str, list[UUID]] = {}
+    for run_id, record in pairs:
+        by_worker.setdefault(record.worker, []).append(run_id)
+    return by_worker
+
+
+def _leased() -> Operation[list[tuple[UUID, Any]]]:
+    ids = yield Call("ZRANGE", (Key("leases"), 0, -1), lambda reply: reply)
+    if not ids:
+        return []
+    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), lambda reply: reply)
+    return [(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
+
+
+def _oldest(queue: str) -> Operation[int | None]:
+    """When the longest waiting run of a queue became due: the first of each priority band is looked at."""
+    oldest: int | None = None
+    for band in range(10):
+        low, high = band << 48, f"({(band + 1) << 48}"
+        ids = yield Call("ZRANGEBYSCORE", (Key("queue:" + queue), low, high, "LIMIT", 0, 1), lambda reply: reply)
+        if ids:
+            value = yield Call("GET", (RawKey(b"run:" + ids[0]),), lambda reply: reply)
+            if value:
+                record = decode_record(value)
+                since = max(record.created_us, record.due_us)
+                oldest = since if oldest is None else min(oldest, since)
+    return oldest
+
+
+def _none() -> Operation[int | None]:
+    return None
+    yield
+
+
+def _info(reply: bytes) -> dict[str, str]:
+    parts = (line.partition(":") for line in reply.decode().splitlines())
+    return {name: value for name, colon, value in parts if colon}

@@ -1,0 +1,254 @@
+"""
+Pages of runs in any order, with exact totals.
+
+What the indexes know (task, status, end reason, and all sort fields) is answered by one script in logarithmic time. The
+other filters look at the records, newest first or in the order asked for, up to ``SCAN_LIMIT`` of them; the page then says
+whether it saw everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from shared.runs import Reason, Record, Run, Status, to_run
+from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.runs import decode_record, execution_runs
+from shared.store.scripts import script
+
+SORT_FIELDS: Final = ("task_name", "status", "start_at", "exit_code", "duration", "created_at", "")
+SCAN_LIMIT: Final = 100_000
+_STEP: Final = 1000
+_REASONS: Final = tuple(Reason)
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Which runs. Several values of a field mean any of them, several fields all of them; empty means not filtered.
+
+    Times are stored time, after is inclusive, before exclusive. ``search`` looks for a text in task name, id, message,
+    worker, tags and external id, whatever the case.
+    """
+
+    task_name: tuple[str, ...] = ()
+    status: tuple[Status, ...] = ()
+    end_reason: tuple[Reason, ...] = ()
+    triggered_by: tuple[str, ...] = ()
+    queue: tuple[str, ...] = ()
+    worker: tuple[str, ...] = ()
+    tag: tuple[str, ...] = ()
+    execution_id: UUID | None = None
+    external_execution_id: str = ""
+    created_after_us: int | None = None
+    created_before_us: int | None = None
+    ended_after_us: int | None = None
+    ended_before_us: int | None = None
+    min_duration_ms: int | None = None
+    exit_code: int | None = None
+    retries_only: bool = False
+    search: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """
+    Some runs and how many there are in all. ``next_cursor`` is "" on the last page.
+
+    ``scanned`` counts the records looked at; with ``complete`` False there were more, and ``total`` counts the matching
+    ones among those scanned.
+    """
+
+    runs: list[Run]
+    total: int
+    next_cursor: str
+    scanned: int
+    complete: bool
+
+
+def page(
+    where: Filter,
+    *,
+    sort_field: str = "created_at",
+    descending: bool = True,
+    limit: int = 50,
+    offset: int = 0,
+    cursor: str = "",
+) -> Operation[Page]:
+    """
+    One page. ``cursor`` (a page's ``next_cursor``) goes on where that page ended and replaces ``offset``.
+
+    Raises ValueError for a cursor that is none.
+    """
+    if cursor:
+        offset = _offset(cursor)
+    candidates = yield from _candidates(where)
+    if candidates is not None:
+        return _sorted_page(candidates, where, sort_field, descending, limit, offset)
+    tasks = list(where.task_name)
+    if sort_field == "task_name" and not tasks:
+        tasks = yield Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode() for name in reply])
+    mixed = len(tasks) > 1 and sort_field in ("created_at", "status", "")  # numbers of different tasks don't compare
+    segments = _segments([] if mixed else tasks, _states(where), sort_field, descending)
+    if not _looks_at_records(where) and not mixed:
+        total, rows = yield _page(segments, descending, limit, offset)
+        runs = [to_run(one, record) for one, record in rows]
+        return Page(runs, total, _cursor(offset + limit, total), len(runs), True)
+    return (yield from _scan(segments, where, descending, limit, offset))
+
+
+def _scan(segments: list[list[str]], where: Filter, descending: bool, limit: int, offset: int) -> Operation[Page]:
+    matched, found, seen, everything = 0, list[Run](), 0, False
+    while seen < SCAN_LIMIT:
+        size, rows = yield _page(segments, descending, _STEP, seen)
+        for run_id, record in rows:
+            if _matches(run_id, record, where):
+                if offset <= matched < offset + limit:
+                    found.append(to_run(run_id, record))
+                matched += 1
+        seen += len(rows)
+        if seen >= size or not rows:
+            everything = True
+            break
+    return Page(found, matched, _cursor(offset + limit, matched), seen, everything)
+
+
+def _page(
+    segments: list[list[str]], descending: bool, limit: int, offset: int
+) -> Call[tuple[int, list[tuple[UUID, Record]]]]:
+    args = ("", offset, limit, "1" if descending else "0", msgspec.msgpack.encode(segments))
+
+    def read(reply: Any) -> tuple[int, list[tuple[UUID, Record]]]:
+        pairs = zip(reply[1::2], reply[2::2], strict=True)
+        return reply[0], [(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
+
+    return Call(script("page"), args, read)
+
+
+def _candidates(where: Filter) -> Operation[list[Run] | None]:
+    """The few runs that a filter names by an index of its own, or None when it names none."""
+    if where.execution_id is not None:
+        return (yield from execution_runs(where.execution_id))
+    if where.external_execution_id:
+        key = Key("external:" + where.external_execution_id)
+        ids = yield Call("SMEMBERS", (key,), lambda reply: sorted(reply))
+        if not ids:
+            return []
+        keys = tuple(RawKey(b"run:" + one) for one in ids)
+        values = yield Call("MGET", keys, lambda reply: reply)
+        return [to_run(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
+    return None
+
+
+def _sorted_page(runs: list[Run], where: Filter, sort_field: str, descending: bool, limit: int, offset: int) -> Page:
+    def key(run: Run) -> Any:
+        if sort_field == "task_name":
+            return (run.task_name, run.created_at)
+        if sort_field == "status":
+            return (run.status, run.created_at)
+        if sort_field == "start_at":
+            return run.start_at.timestamp() if run.start_at else 0.0
+        if sort_field == "exit_code":
+            return run.exit_code
+        if sort_field == "duration":
+            return run.duration_ms or 0
+        return (run.created_at, run.id)
+
+    matching = [run for run in runs if _matches_run(run, where)]
+    matching.sort(key=key, reverse=descending)
+    total = len(matching)
+    return Page(matching[offset : offset + limit], total, _cursor(offset + limit, total), len(runs), True)
+
+
+def _states(where: Filter) -> list[str]:
+    states = [str(Status.PENDING), str(Status.RUNNING), *map(str, _REASONS)]
+    if where.status:
+        states = [s for s in states if (s if s in ("pending", "running") else "ended") in where.status]
+    if where.end_reason:
+        states = [s for s in states if s in where.end_reason]
+    return states
+
+
+def _segments(tasks: list[str], states: list[str], sort_field: str, descending: bool) -> list[list[str]]:
+    """The sorted sets to read, as ``page.lua`` wants them; a live run has no duration and comes before all that have one."""
+    live = [state for state in states if state in ("pending", "running")]
+    ended = [state for state in states if state not in live]
+    scopes = [f"ix:t:{task}" for task in sorted(set(tasks))] or ["ix:all"]
+
+    def sets(some: list[str], order: str) -> list[str]:
+        return [f"{scope}:{state}:{order}" for scope in scopes for state in some]
+
+    if sort_field == "task_name":
+        segments = [[f"{scope}:{state}:created" for state in states] for scope in scopes]
+    elif sort_field == "status":
+        segments = [
+            sets(group, "created")
+            for group in (ended, [s for s in live if s == "pending"], [s for s in live if s == "running"])
+        ]
+    elif sort_field == "start_at":
+        started = [state for state in states if state != "pending"]
+        segments = [sets([s for s in live if s == "pending"], "created"), sets(started, "start")]
+    elif sort_field == "duration":
+        segments = [sets(live, "created"), sets(ended, "duration")]
+    elif sort_field == "exit_code":
+        # A live run's exit code is 0: it stands between the negative ones and those of processes.
+        exits = sets(ended, "exit")
+        bounded = [["-inf", "-1", *exits], ["-inf", "+inf", *sets(live, "created")], ["0", "+inf", *exits]]
+        return bounded[::-1] if descending else bounded
+    else:
+        segments = [sets(states, "created")]
+    segments = [["-inf", "+inf", *segment] for segment in segments if segment]
+    return segments[::-1] if descending else segments
+
+
+def _looks_at_records(where: Filter) -> bool:
+    plain = Filter(task_name=where.task_name, status=where.status, end_reason=where.end_reason)
+    return where != plain
+
+
+def _matches(run_id: UUID, r: Record, where: Filter) -> bool:
+    if where.triggered_by and r.triggered_by not in where.triggered_by:
+        return False
+    if where.retries_only and not r.attempt:
+        return False
+    return _matches_run(to_run(run_id, r), where)
+
+
+def _matches_run(run: Run, where: Filter) -> bool:
+    tags = run.tags or []
+    created = int(run.created_at.timestamp() * 1_000_000)
+    ended = int(run.end_at.timestamp() * 1_000_000) if run.end_at else None
+    return (
+        (not where.task_name or run.task_name in where.task_name)
+        and (not where.status or run.status in where.status)
+        and (not where.end_reason or run.end_reason in where.end_reason)
+        and (not where.triggered_by or run.triggered_by in where.triggered_by)
+        and (not where.queue or run.queue in where.queue)
+        and (not where.worker or run.worker in where.worker)
+        and (not where.tag or any(tag in tags for tag in where.tag))
+        and (where.execution_id is None or run.execution_id == where.execution_id)
+        and (not where.external_execution_id or run.external_execution_id == where.external_execution_id)
+        and (where.created_after_us is None or created >= where.created_after_us)
+        and (where.created_before_us is None or created < where.created_before_us)
+        and (where.ended_after_us is None or (ended is not None and ended >= where.ended_after_us))
+        and (where.ended_before_us is None or (ended is not None and ended < where.ended_before_us))
+        and (where.min_duration_ms is None or (run.duration_ms or 0) >= where.min_duration_ms)
+        and (where.exit_code is None or run.exit_code == where.exit_code)
+        and (not where.retries_only or run.retry_attempt > 0)
+        and (not where.search or where.search.casefold() in _text(run))
+    )
+
+
+def _text(run: Run) -> str:
+    parts = [run.task_name, f"{run.task_name}#{run.number}", str(run.id), run.message or "", run.worker or ""]
+    return "\n".join([*parts, *(run.tags or []), run.external_execution_id or ""]).casefold()
+
+
+def _cursor(offset: int, total: int) -> str:
+    return f"o{offset}" if offset < total else ""
+
+
+def _offset(cursor: str) -> int:
+    if not (cursor.startswith("o") and cursor[1:].isdigit() and len(cursor) < 16):
+        raise ValueError("is no cursor; take next_cursor of the page before")
+    return int(cursor[1:])

@@ -1,0 +1,189 @@
+"""
+Logs: written in chunks while a run lives, compressed in blocks once it has ended, read by line number either way.
+
+A chunk or block is a msgpack list of ``StoredLine``; lines that the policy has let go (before the record's ``log_first``)
+may still be in the first one and are not shown.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.clock import to_datetime
+from shared.errors import NotFound
+from shared.runs import MOVES, Record, Status
+from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.loglines import StoredLine
+from shared.store.runs import NOW, record
+from shared.store.scripts import script
+
+STREAMS: Final = ("stdout", "stderr", "system")
+BLOCK_LINES: Final = 2000
+"""Lines in one compressed block, so that a window deep in a log unpacks little."""
+
+BLOCK_BYTES: Final = 512 * 1024
+
+_encode = msgspec.msgpack.Encoder().encode
+_lines = msgspec.msgpack.Decoder(list[StoredLine]).decode
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line as readers see it. ``continued``: it goes on in the next line, because it was longer than 64 KiB."""
+
+    n: int
+    at: datetime
+    stream: Literal["stdout", "stderr", "system"]
+    text: str
+    continued: bool = False
+
+
+class Window(msgspec.Struct, frozen=True):
+    """
+    Lines of a log. ``total_lines`` is one more than the highest number given out, ``first_available`` the lowest kept.
+
+    ``truncated``: the limit cut it. ``finalized``: the run has ended and nothing will be added.
+    """
+
+    lines: list[Line]
+    first_available: int
+    total_lines: int
+    truncated: bool
+    finalized: bool
+
+
+def append(
+    run_id: UUID,
+    token: int,
+    lines: Sequence[StoredLine],
+    *,
+    first_kept: int,
+    kept_bytes: int,
+    now: int | str = NOW,
+) -> Call[Literal["stored", "again", "lost"]]:
+    """Add lines (at least one, numbers rising) to a running run's log and let go of those before *first_kept*."""
+    first = lines[0].n
+    args = (
+        now,
+        run_id.bytes,
+        token,
+        first,
+        lines[-1].n - first + 1,
+        _encode(lines),
+        first_kept,
+        kept_bytes,
+        MOVES["beat"][0].source or "",
+    )
+    return Call(script("append"), args, lambda reply: reply.decode())
+
+
+def window(run_id: UUID, start: int, limit: int) -> Operation[Window]:
+    """
+    At most *limit* lines from number *start* on; a negative *start* counts from the end.
+
+    Raises NotFound when there is no such run.
+    """
+    kept: Record | None = yield record(run_id)
+    if kept is None:
+        raise NotFound(f"there is no run {run_id}")
+    first, total = kept.log_first, kept.log_lines
+    start = max(first, total + start if start < 0 else start)
+    ended = kept.status == Status.ENDED
+    lines: list[Line] = []
+    if start < total:
+        blocks = yield from _blocks(run_id, start, limit)
+        for block in blocks:
+            lines += [_shown(line) for line in block if start <= line.n < total]
+            if len(lines) >= limit:
+                break
+    return Window(lines[:limit], first, max(total, first), bool(kept.log_truncated), ended)
+
+
+def compacting(batch: int, older_than_us: int) -> Call[list[UUID]]:
+    """Ended runs whose log is still a stream, those that ended before stored time *older_than_us*."""
+    args = (Key("compact"), "-inf", older_than_us, "LIMIT", 0, batch)
+    return Call("ZRANGEBYSCORE", args, lambda reply: [UUID(bytes=one) for one in reply])
+
+
+def compact(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
+    """Compress an ended run's log; whether there was anything to do. May be repeated, and done by two at once."""
+    kept: Record | None = yield record(run_id)
+    blocks: list[tuple[int, bytes]] = []
+    if kept is not None and kept.status == Status.ENDED:
+        pending: list[StoredLine] = []
+        size, position = 0, "-"
+        while True:
+            entries = yield Call("XRANGE", (_log(run_id), position, "+", "COUNT", 32), _entries)
+            for entry_id, chunk in entries:
+                position = f"({entry_id}"
+                for line in chunk:
+                    if line.n < kept.log_first:
+                        continue
+                    pending.append(line)
+                    size += len(line.text) + 16
+                    if len(pending) >= BLOCK_LINES or size >= BLOCK_BYTES:
+                        blocks.append((pending[0].n, zlib.compress(_encode(pending), 6)))
+                        pending, size = [], 0
+            if not entries:
+                break
+        if pending:
+            blocks.append((pending[0].n, zlib.compress(_encode(pending), 6)))
+    args: list[Any] = [now, run_id.bytes]
+    for first, block in blocks:
+        args += [first, block]
+    done: bool = yield Call(script("compact"), tuple(args), bool)
+    return done
+
+
+def _blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredLine]]]:
+    """The chunks or blocks that hold lines from *start* on, enough for *limit* lines."""
+    live = yield from _live_blocks(run_id, start, limit)
+    if live:
+        return live
+    firsts = yield Call("HKEYS", (_archive(run_id),), lambda reply: sorted(int(one) for one in reply))
+    after = [first for first in firsts if first > start]
+    holding = [first for first in firsts if first <= start][-1:]
+    wanted = [*holding, *[first for first in after if first < start + limit]]
+    if not wanted:
+        # The log may have been compacted between the two looks; an empty one is simply empty.
+        return (yield from _live_blocks(run_id, start, limit))
+    values = yield Call("HMGET", (_archive(run_id), *wanted), lambda reply: reply)
+    return [_lines(zlib.decompress(value)) for value in values if value]
+
+
+def _live_blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredLine]]]:
+    holding = yield Call("XREVRANGE", (_log(run_id), f"{start + 1}-0", "-", "COUNT", 1), _entries)
+    position = holding[0][0] if holding else "-"
+    blocks: list[list[StoredLine]] = []
+    enough = 0
+    while enough < limit:
+        entries = yield Call("XRANGE", (_log(run_id), position, "+", "COUNT", 16), _entries)
+        if not entries:
+            break
+        for _, chunk in entries:
+            blocks.append(chunk)
+            enough += sum(1 for line in chunk if line.n >= start)
+        position = f"({entries[-1][0]}"
+    return blocks
+
+
+def _entries(reply: Any) -> list[tuple[str, list[StoredLine]]]:
+    return [(entry_id.decode(), _lines(fields[fields.index(b"d") + 1])) for entry_id, fields in reply]
+
+
+def _shown(line: StoredLine) -> Line:
+    stream: Any = STREAMS[line.stream]
+    return Line(line.n, to_datetime(line.at_us), stream, line.text, line.continued)
+
+
+def _log(run_id: UUID) -> RawKey:
+    return RawKey(b"log:" + run_id.bytes)
+
+
+def _archive(run_id: UUID) -> RawKey:
+    return RawKey(b"logz:" + run_id.bytes)

@@ -1,0 +1,258 @@
+"""
+Makes calls from an event loop, and waits for bells.
+
+The calls of concurrent requests share round trips: whatever was asked for while one pipeline was on its way goes out
+together in the next. Waiting is by one Pub/Sub connection a process, however many readers follow logs or events; a bell
+that is lost costs them ``PATIENCE_S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+from shared.errors import RunfleetError
+from shared.settings import Settings
+from shared.store.call import Call, Operation
+from shared.store.connect import AWAY, NoScriptError, RedisError, async_pool, explain
+from shared.store.events import Event, events_after, recent_id
+from shared.store.scripts import Script
+
+T = TypeVar("T")
+
+PATIENCE_S = 1.0
+"""How long a reader waits for a bell before it looks anyway."""
+
+BATCH = 256
+"""Most calls that go out in one pipeline."""
+
+PIPELINES = 4
+"""Most pipelines under way at once."""
+
+
+class AsyncStore:
+    """The store as the API sees it; belongs to one event loop. Errors are as those of ``Store``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.prefix = settings.key_prefix.encode()
+        self._pool = async_pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
+        self._bell_pool = async_pool(settings, timeout_s=None, size=2)
+        self._waiting: list[tuple[Call[Any], asyncio.Future[Any]]] = []
+        self._under_way = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bells: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
+        self._listener: asyncio.Task[None] | None = None
+        self._bell_connection: Any = None
+
+    async def do(self, call: Call[T]) -> T:
+        """Make one call, in one pipeline with whatever else is asked for at this moment."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))
+        if self._under_way < PIPELINES:
+            self._send()
+        return call.read(await future)
+
+    async def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Make several calls at once. The first refusal is raised after all were made."""
+        return list(await asyncio.gather(*(self.do(call) for call in calls)))
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Make an operation's calls one after another and answer its result."""
+        try:
+            call = next(operation)
+            while True:
+                try:
+                    answer = await (self.all(call) if isinstance(call, list) else self.do(call))
+                except Exception as error:
+                    call = operation.throw(error)
+                else:
+                    call = operation.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def hear_log(self, run_id: UUID) -> Ear:
+        """
+        An ear at a run's log: rings when it grew or when the run ended. Use it as::
+
+            with store.hear_log(run_id) as ear:
+                while not finished:
+                    ...  # read the window after the last line seen, and show it
+                    await ear.wait()
+        """
+        return Ear(self, self.prefix + b":bell:log:" + run_id.bytes)
+
+    def hear_events(self) -> Ear:
+        """An ear at the stream of events; see ``hear_log`` for how to use it."""
+        return Ear(self, self.prefix + b":bell:events")
+
+    async def wait_events(self, after_id: str, timeout_s: float) -> list[Event]:
+        """The events after *after_id* ("$": from now), at most 1000; waits up to *timeout_s* for the first."""
+        if after_id == "$":
+            after_id = await self.do(recent_id())
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        with self.hear_events() as ear:
+            while True:
+                found = await self.do(events_after(after_id, 1000))
+                left = end - loop.time()
+                if found or left <= 0:
+                    return found
+                await ear.wait(min(left, PATIENCE_S))
+
+    async def close(self) -> None:
+        """Give the connections back; waiting readers wake up."""
+        if self._listener is not None:
+            self._listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listener
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.set()
+        for each in (self._pool, self._bell_pool):
+            with suppress(*AWAY):
+                await each.disconnect()
+
+    def _send(self) -> None:
+        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        self._under_way += 1
+        task = asyncio.get_running_loop().create_task(self._make(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _make(self, batch: list[tuple[Call[Any], asyncio.Future[Any]]]) -> None:
+        await asyncio.sleep(0)  # requests that are being read at this moment join the pipeline
+        if self._waiting and len(batch) < BATCH:
+            room = BATCH - len(batch)
+            batch += self._waiting[:room]
+            del self._waiting[:room]
+        try:
+            replies = await self._replies([call for call, _ in batch])
+        except Exception as error:
+            replies = [error] * len(batch)
+        self._under_way -= 1
+        for (_, future), reply in zip(batch, replies, strict=True):
+            if future.done():
+                continue
+            if isinstance(reply, Exception):
+                future.set_exception(reply if isinstance(reply, RunfleetError) else explain(reply))
+            else:
+                future.set_result(reply)
+        if self._waiting and self._under_way < PIPELINES:
+            self._send()
+
+    async def _replies(self, calls: list[Call[Any]]) -> list[Any]:
+        commands = [call.packed(self.prefix) for call in calls]
+        try:
+            replies = await self._exchange(commands)
+        except AWAY:
+            replies = await self._exchange(commands)
+        missing = [
+            number
+            for number, reply in enumerate(replies)
+            if isinstance(reply, NoScriptError) and isinstance(calls[number].what, Script)
+        ]
+        if missing:
+            again: list[tuple[Any, ...]] = []
+            for number in missing:
+                what = calls[number].what
+                assert isinstance(what, Script)
+                again.append(("EVAL", what.text, 1, self.prefix, *calls[number].args))
+            for number, reply in zip(missing, await self._exchange(again), strict=True):
+                replies[number] = reply
+        return replies
+
+    async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        connection = await self._pool.get_connection()
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            replies: list[Any] = []
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except AWAY:
+                    raise
+                except RedisError as error:
+                    replies.append(error)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        else:
+            return replies
+        finally:
+            await self._pool.release(connection)
+
+    async def _listen(self) -> None:
+        """Read bells for as long as anybody waits for one; a lost connection is made again."""
+        while True:
+            connection = None
+            try:
+                connection = await self._bell_pool.get_connection()
+                self._bell_connection = connection
+                if self._bells:
+                    await connection.send_command("SUBSCRIBE", *self._bells)
+                while True:
+                    reply = await connection.read_response(timeout=float("inf"))
+                    if reply and reply[0] == b"message":
+                        for bell in self._bells.get(reply[1], ()):
+                            bell.set()
+            except (*AWAY, RedisError):
+                await asyncio.sleep(PATIENCE_S)  # readers look by themselves meanwhile
+            finally:
+                self._bell_connection = None
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
+                    await self._bell_pool.release(connection)
+
+    def _subscribe(self, verb: str, channel: bytes) -> None:
+        if self._listener is None:
+            self._listener = asyncio.get_running_loop().create_task(self._listen())
+        connection = self._bell_connection
+        if connection is not None:
+            task = asyncio.get_running_loop().create_task(_quietly(connection, verb, channel))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+class Ear:
+    """One reader's ear at one channel, for the time of a ``with``."""
+
+    def __init__(self, store: AsyncStore, channel: bytes) -> None:
+        self._store, self._channel, self._bell = store, channel, asyncio.Event()
+        self._settled = False
+
+    async def wait(self, timeout_s: float = PATIENCE_S) -> None:
+        """
+        Return at the next ring, at once when it rang since the last wait, or after *timeout_s*.
+
+        The first wait is short, because what happened before the subscription took hold has rung no bell.
+        """
+        if not self._settled:
+            timeout_s, self._settled = min(timeout_s, 0.1), True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._bell.wait(), timeout_s)
+        self._bell.clear()
+
+    def __enter__(self) -> Ear:
+        bells = self._store._bells
+        fresh = self._channel not in bells
+        bells[self._channel].add(self._bell)
+        if fresh:
+            self._store._subscribe("SUBSCRIBE", self._channel)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        bells = self._store._bells
+        bells[self._channel].discard(self._bell)
+        if not bells[self._channel]:
+            del bells[self._channel]
+            self._store._subscribe("UNSUBSCRIBE", self._channel)
+
+
+async def _quietly(connection: Any, verb: str, channel: bytes) -> None:
+    with suppress(*AWAY):
+        await connection.send_command(verb, channel)

@@ -1,0 +1,25 @@
+-- A worker process says it lives and renews the leases of its runs; it hears what is wished of them.
+-- ARGV: 1 now  2 worker  3 lease_us  4 gap_us  5 its own record (JSON) or '' when unchanged  6 source status
+--       7 Dramatiq broker's id or ''  8… pairs: run id, token
+-- Answers {known (0: say who you are again), drain (1: asked to), verdict per pair: '' | 'stop' | 'kill' | 'lost'}.
+-- flags: allow-oom
+-- uses: clock records contact events
+local worker, lease = ARGV[2], tonumber(ARGV[3])
+contact(tonumber(ARGV[4]), lease)
+if ARGV[5] ~= '' then
+  if not redis.call('ZSCORE', P .. ':workers', worker) then event('worker.joined', '', '', '', worker) end
+  redis.call('HSET', P .. ':worker:' .. worker, 'about', ARGV[5], 'broker', ARGV[7])
+end
+local known = redis.call('HEXISTS', P .. ':worker:' .. worker, 'about')
+if known == 1 then redis.call('ZADD', P .. ':workers', NOW, worker) end
+local answer = {known, tonumber(redis.call('HGET', P .. ':worker:' .. worker, 'drain')) or 0}
+for i = 8, #ARGV, 2 do
+  local r = load(ARGV[i])
+  if r and r[F.status] == ARGV[6] and r[F.token] == tonumber(ARGV[i + 1]) then
+    redis.call('ZADD', P .. ':leases', NOW + lease, ARGV[i])
+    answer[#answer + 1] = r[F.wish]
+  else
+    answer[#answer + 1] = 'lost'
+  end
+end
+return answer

@@ -1,0 +1,62 @@
+-- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
+-- ARGV: 1 now  2 template (msgpack Record)  3 ids (16 bytes each; the first names the execution)  4 its id as text
+--       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known
+-- Answers {'created' | 'exists' | 'repeated', id, record, ready queues…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
+-- uses: clock records events execution ending stopping overlap
+local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
+local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
+if o.idem ~= '' then
+  local before = redis.call('HMGET', P .. ':idem:' .. o.idem, 'run', 'digest')
+  if before[1] then
+    if before[2] ~= o.digest then return {'mismatch'} end
+    return {'repeated', before[1], redis.call('GET', P .. ':run:' .. before[1])}
+  end
+end
+local existing = redis.call('GET', P .. ':run:' .. x)
+if existing then return {'exists', x, existing} end
+if o.known then
+  local entry = redis.call('HGET', P .. ':tasks', task)
+  if not entry or cmsgpack.unpack(entry)[1] ~= r[F.definition] then return {'changed'} end
+end
+if o.tick_us > 0 then
+  if (tonumber(redis.call('HGET', P .. ':ticks', task)) or 0) >= o.tick_us then return {'stale'} end
+  redis.call('HSET', P .. ':ticks', task, text(o.tick_us))
+  if redis.call('SISMEMBER', P .. ':paused', task) == 1 then return {'paused'} end
+end
+if o.delay_us > 0 then r[F.due_us] = NOW + o.delay_us end
+local delayed = r[F.due_us] > NOW
+local verdict = o.refuse ~= '' and o.refuse or nil
+if not verdict and not delayed then verdict = decide(task, o.gates, o.overlap, o.max_queued) end
+local refused = verdict and verdict ~= 'wait'
+if refused then n = 1 end
+local last = redis.call('HINCRBY', P .. ':numbers', task, n)
+redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', n)
+redis.call('ZADD', P .. ':history', 0, task)
+r[F.created_us], r[F.execution] = NOW, ''
+if not refused then
+  redis.call('HSET', P .. ':exec:' .. x, 'task', task, 'live', n, 'state', 'delayed',
+    'gates', cmsgpack.pack(o.gates), 'overlap', o.overlap, 'max_queued', o.max_queued)
+end
+for i = 0, n - 1 do
+  local id = string.sub(ids, i * 16 + 1, i * 16 + 16)
+  r[F.replica_index], r[F.number] = i, last - n + 1 + i
+  if i > 0 then r[F.execution] = x_text end
+  if n > 1 then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
+  if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
+  if refused then
+    r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, verdict, NOW
+    redis.call('SADD', P .. ':dirty', task)
+  end
+  save(id, r)
+  index(id, r)
+  if delayed and not refused and r[F.external] == 0 then later(id, r[F.due_us]) end
+end
+event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))
+if o.idem ~= '' then
+  redis.call('HSET', P .. ':idem:' .. o.idem, 'run', x, 'digest', o.digest)
+  redis.call('EXPIRE', P .. ':idem:' .. o.idem, 86400)
+end
+if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
+local answer = {'created', x, redis.call('GET', P .. ':run:' .. x)}
+for queue in pairs(ready) do answer[#answer + 1] = queue end
+return answer

@@ -1,0 +1,29 @@
+-- Ends a running run and, in the same step, makes the retry it owes, lets its execution go on, and claims the next run.
+-- ARGV: 1 now  2 run id  3 token  4 source status  5 reason  6 exit code  7 message
+--       8 facts (msgpack {outputs, log_bytes, log_lines, log_truncated, log_first, peak_memory, cpu_ms})
+--       9 retry (lib/ending.lua) or ''  10 wanted (lib/claim.lua) or ''
+-- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queues…}.
+-- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
+-- flags: allow-oom
+-- uses: clock records events execution ending claim
+local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local r = load(id)
+local verdict, state = 'ended', ARGV[5]
+if not r then
+  verdict, state = 'refused', 'gone'
+elseif r[F.status] ~= source or r[F.token] ~= token then
+  local same = r[F.token] == token and r[F.reason] == ARGV[5]
+  verdict, state = same and 'again' or 'refused', state_of(r)
+else
+  local facts = cmsgpack.unpack(ARGV[8])
+  r[F.outputs], r[F.log_bytes], r[F.log_lines], r[F.log_truncated] = facts[1], facts[2], facts[3], facts[4]
+  r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
+  local wished = r[F.wish] ~= ''
+  finish(id, r, ARGV[5], tonumber(ARGV[6]), ARGV[7])
+  if ARGV[9] ~= '' and not wished then retry(id, r, ARGV[9]) end
+  leave(id, r)
+end
+local answer = {verdict, state, false}
+if ARGV[10] ~= '' then answer[3] = claim(cmsgpack.unpack(ARGV[10])) or false end
+for queue in pairs(ready) do answer[#answer + 1] = queue end
+return answer

@@ -1,0 +1,49 @@
+-- Forgets the oldest ended runs of a task beyond keep_runs or older than keep_us: record, log and every index entry go
+-- together, at most ARGV[5] runs a call so that nobody waits for it.
+-- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 batch  6 a run id to forget regardless of age, or ''
+-- Answers the number forgotten.
+-- flags: allow-oom
+-- uses: clock records events execution
+local task, batch = ARGV[2], tonumber(ARGV[5])
+local at, reasons = P .. ':ix:t:' .. task .. ':', {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
+local function forget(id, r)
+  unindex(id, r)
+  redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id)
+  redis.call('ZREM', P .. ':compact', id)
+  local x = execution_of(id, r)
+  redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)
+  if r[F.external_id] ~= '' then redis.call('SREM', P .. ':external:' .. r[F.external_id], id) end
+  if redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', -1) <= 0 then
+    redis.call('DEL', P .. ':def:' .. r[F.definition])
+  end
+end
+if ARGV[6] ~= '' then
+  local r = load(ARGV[6])
+  if not r then return 0 end
+  if r[F.status] ~= 'ended' then return -1 end
+  forget(ARGV[6], r)
+  event('run.deleted', task, ARGV[6], execution_of(ARGV[6], r))
+  return 1
+end
+local total, oldest = 0, {}
+for _, reason in ipairs(reasons) do
+  total = total + redis.call('ZCARD', at .. reason .. ':created')
+  local heads = redis.call('ZRANGE', at .. reason .. ':created', 0, batch - 1, 'WITHSCORES')
+  for i = 1, #heads, 2 do oldest[#oldest + 1] = {tonumber(heads[i + 1]), heads[i]} end
+end
+table.sort(oldest, function(a, b) return a[1] < b[1] end)
+local forgotten = 0
+for i = 1, math.min(batch, #oldest) do
+  local id = oldest[i][2]
+  local r = load(id)
+  if not r then break end
+  if total - forgotten <= tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]) then break end
+  forget(id, r)
+  forgotten = forgotten + 1
+end
+if total - forgotten == 0 and redis.call('ZCARD', at .. 'pending:created') + redis.call('ZCARD', at .. 'running:created') == 0
+  and redis.call('HEXISTS', P .. ':tasks', task) == 0 then
+  redis.call('ZREM', P .. ':history', task)
+  redis.call('HDEL', P .. ':numbers', task)
+end
+return forgotten

@@ -1,0 +1,35 @@
+-- Gives the first waiting run of the queues to a slot of a worker, with a lease and a fencing token.
+-- wanted: {worker, slot, turn, lease_us, {queue, …}}. A slot asking again for the same turn gets the same run: an answer
+-- that was lost on the way loses no run. Answers {id, record, waiting} or nil.
+local function claim(wanted)
+  local worker, slot, turn = wanted[1], wanted[2], wanted[3]
+  local turns = P .. ':claims:' .. worker
+  local before = redis.call('HGET', turns, slot)
+  if before and string.sub(before, 17) == turn then
+    local id = string.sub(before, 1, 16)
+    local r = load(id)
+    if r and r[F.status] == 'running' and r[F.worker] == worker then
+      return {id, redis.call('GET', P .. ':run:' .. id), 0}
+    end
+  end
+  for _, queue in ipairs(wanted[5]) do
+    local waiting = P .. ':queue:' .. queue
+    while redis.call('SISMEMBER', P .. ':queues:paused', queue) == 0 do
+      local id = redis.call('ZPOPMIN', waiting)[1]
+      if not id then break end
+      local r = load(id)
+      if r and r[F.status] == 'pending' then
+        unindex(id, r)
+        r[F.status], r[F.start_us], r[F.worker] = 'running', NOW, worker
+        r[F.token] = redis.call('INCR', P .. ':counter')
+        index(id, r)
+        save(id, r)
+        redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)
+        redis.call('HSET', turns, slot, id .. turn)
+        redis.call('PEXPIRE', turns, 86400000)
+        event('run.started', r[F.task], id, execution_of(id, r), worker)
+        return {id, cmsgpack.pack(r), redis.call('ZCARD', waiting)}
+      end
+    end
+  end
+end

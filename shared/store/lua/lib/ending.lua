@@ -1,0 +1,49 @@
+-- How a run ends, whoever ends it. `finish` moves the record; `leave` lets its execution go on or be over.
+local function finish(id, r, reason, code, message)
+  unindex(id, r)
+  if r[F.status] == 'pending' then
+    redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)
+    redis.call('ZREM', P .. ':due', id)
+  else
+    redis.call('ZREM', P .. ':leases', id)
+  end
+  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', reason, code, message, NOW
+  index(id, r)
+  save(id, r)
+  if r[F.log_lines] > 0 then redis.call('ZADD', P .. ':compact', NOW, id) end
+  redis.call('SADD', P .. ':dirty', r[F.task])
+  redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
+  event('run.ended', r[F.task], id, execution_of(id, r), reason)
+end
+
+local function leave(id, r)
+  local x = execution_of(id, r)
+  if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -1) <= 0 then
+    over(x, r[F.task])
+  end
+end
+
+-- packed: its id (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}. The retry is a copy of the record as it was created, one attempt on.
+local function retry(id, r, packed)
+  local wanted = cmsgpack.unpack(string.sub(packed, 17))
+  local x = execution_of(id, r)
+  local next_id, n = string.sub(packed, 1, 16), load(id)
+  if redis.call('EXISTS', P .. ':run:' .. next_id) == 1 then return end
+  n[F.status], n[F.reason], n[F.exit_code], n[F.message] = 'pending', '', 0, ''
+  n[F.created_us], n[F.start_us], n[F.end_us], n[F.due_us] = NOW, 0, 0, NOW + wanted[1]
+  n[F.attempt], n[F.crashes], n[F.reruns] = wanted[2], wanted[3], wanted[4]
+  n[F.execution], n[F.retry_of] = wanted[5], wanted[6]
+  n[F.number] = redis.call('HINCRBY', P .. ':numbers', r[F.task], 1)
+  n[F.worker], n[F.token], n[F.wish], n[F.outputs] = '', 0, '', ''
+  n[F.log_bytes], n[F.log_lines], n[F.log_truncated], n[F.log_first] = 0, 0, 0, 0
+  n[F.peak_memory], n[F.cpu_ms] = 0, 0
+  if redis.call('EXISTS', P .. ':exec-runs:' .. x) == 0 then redis.call('RPUSH', P .. ':exec-runs:' .. x, x) end
+  redis.call('RPUSH', P .. ':exec-runs:' .. x, next_id)
+  redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1)
+  redis.call('HINCRBY', P .. ':def:' .. n[F.definition], 'refs', 1)
+  if n[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. n[F.external_id], next_id) end
+  save(next_id, n)
+  index(next_id, n)
+  offer(next_id, n)
+  event('run.created', n[F.task], next_id, x)
+end

@@ -1,0 +1,86 @@
+-- Executions, while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started),
+-- gates (msgpack [[name, max], …]), overlap, max_queued. With more than one run, list `exec-runs:<id>` names them all.
+-- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
+-- sorted sets `gate:<name>:live` and `gate:<name>:wait`, both in order of arrival.
+local ready = {}   -- queues that a run was added to: the caller rings their bell
+
+local function execution_of(id, r)
+  if r[F.execution] == '' then return id end
+  local hex = string.gsub(r[F.execution], '-', '')
+  return (string.gsub(hex, '..', function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+local function runs_of(x)
+  local ids = redis.call('LRANGE', P .. ':exec-runs:' .. x, 0, -1)
+  if #ids == 0 then return {x} end
+  return ids
+end
+
+local function gates_of(x)
+  local packed = redis.call('HGET', P .. ':exec:' .. x, 'gates')
+  return packed and packed ~= '' and cmsgpack.unpack(packed) or {}
+end
+
+local function gate_max(gate)
+  return tonumber(gate[2] > 0 and gate[2] or redis.call('HGET', P .. ':limits', string.sub(gate[1], 7))) or math.huge
+end
+
+local function later(id, due_us)
+  local first = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
+  redis.call('ZADD', P .. ':due', due_us, id)
+  if not first[1] or due_us < tonumber(first[2]) then
+    redis.call('LPUSH', P .. ':wake:scheduler', '')
+    redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+  end
+end
+
+-- The score of a waiting run: priority band (9 first), then arrival. 10 * 2^48 fits a double exactly.
+local function enqueue(id, r)
+  local arrival = redis.call('INCR', P .. ':counter')
+  redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
+  redis.call('SADD', P .. ':queues', r[F.queue])
+  ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
+end
+
+local function offer(id, r)
+  if r[F.external] == 1 then return end
+  if r[F.due_us] > NOW then later(id, r[F.due_us]) else enqueue(id, r) end
+end
+
+local function start(x)
+  local arrival = redis.call('INCR', P .. ':counter')
+  for _, gate in ipairs(gates_of(x)) do
+    redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':wait', x)
+    redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x)
+  end
+  redis.call('HSET', P .. ':exec:' .. x, 'state', 'started')
+  for _, id in ipairs(runs_of(x)) do
+    local r = load(id)
+    if r and r[F.status] == 'pending' then offer(id, r) end
+  end
+end
+
+-- Whoever waits first at a gate goes through when all its gates have room and it is first at each: nobody overtakes.
+local function admit(gate_name)
+  while true do
+    local x = redis.call('ZRANGE', P .. ':gate:' .. gate_name .. ':wait', 0, 0)[1]
+    if not x then return end
+    for _, gate in ipairs(gates_of(x)) do
+      local at = P .. ':gate:' .. gate[1]
+      if redis.call('ZCARD', at .. ':live') >= gate_max(gate) then return end
+      if redis.call('ZRANGE', at .. ':wait', 0, 0)[1] ~= x then return end
+    end
+    start(x)
+  end
+end
+
+local function over(x, task)
+  local gates = gates_of(x)
+  redis.call('DEL', P .. ':exec:' .. x)
+  for _, gate in ipairs(gates) do
+    redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':live', x)
+    redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':wait', x)
+  end
+  event('execution.ended', task, '', x)
+  for _, gate in ipairs(gates) do admit(gate[1]) end
+end

@@ -1,0 +1,45 @@
+-- The overlap rule for execution x about to start. Answers nil (goes through), 'wait', or the sentence of a refusal.
+-- Under `kill` the oldest executions too many are asked to stop; x waits until they are gone.
+local function decide(task, gates, policy, max_queued)
+  local full, own = false, nil
+  for _, gate in ipairs(gates) do
+    local at = P .. ':gate:' .. gate[1]
+    local live, waiting = redis.call('ZCARD', at .. ':live'), redis.call('ZCARD', at .. ':wait')
+    if live >= gate_max(gate) or waiting > 0 then
+      full = true
+      if string.sub(gate[1], 1, 5) == 'task:' then own = {at, gate_max(gate), live, waiting} end
+    end
+  end
+  if not full then return nil end
+  if not own then return 'wait' end
+  if policy == 'skip' then
+    local oldest = redis.call('ZRANGE', own[1] .. ':live', 0, 0)[1] or redis.call('ZRANGE', own[1] .. ':wait', 0, 0)[1]
+    local r = oldest and load(oldest)
+    return 'skipped: ' .. (r and name_of(r) or task) .. ' was still running'
+  end
+  if policy == 'queue' and own[4] >= max_queued then
+    return 'skipped: ' .. own[4] .. ' executions of ' .. task .. ' were waiting already (max_queued = ' .. max_queued .. ')'
+  end
+  return 'wait'
+end
+
+local function wait(x, task, gates, policy)
+  local arrival = redis.call('INCR', P .. ':counter')
+  for _, gate in ipairs(gates) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':wait', arrival, x) end
+  redis.call('HSET', P .. ':exec:' .. x, 'state', 'waiting')
+  if policy ~= 'kill' then return end
+  for _, gate in ipairs(gates) do
+    if string.sub(gate[1], 1, 5) == 'task:' then
+      local at = P .. ':gate:' .. gate[1]
+      local live = redis.call('ZRANGE', at .. ':live', 0, -1)
+      local waiting = redis.call('ZRANGE', at .. ':wait', 0, -1)
+      local excess = #live + #waiting - gate_max(gate)
+      for i = math.min(excess - #live, #waiting - 1), 1, -1 do
+        stop_execution(waiting[i], 'stop', 'stopped: a newer trigger of ' .. task .. ' took its place')
+      end
+      for i = 1, math.min(excess, #live) do
+        stop_execution(live[i], 'stop', 'stopped: a newer trigger of ' .. task .. ' took its place')
+      end
+    end
+  end
+end

@@ -1,0 +1,93 @@
+-- One page of a list, and its exact total. A list is segments read one after another; a segment is the union of sorted
+-- sets by score. Where a page starts inside a union is found by halving the range of scores, so the cost grows with the
+-- logarithm of the offset, not with it. Among equal scores the sets follow one another in the order given.
+-- ARGV: 1 now  2 offset  3 limit  4 '1' for descending  5 segments (msgpack [[from, to, key suffix, …], …]):
+--       only members with from <= score <= to belong to a segment ('-inf', '+inf': all)
+-- Answers {total, id, record, id, record, …}.
+-- flags: no-writes
+-- uses: clock
+local skip, limit, down, segments = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', cmsgpack.unpack(ARGV[5])
+local total, answer = 0, {0}
+local function take(key, from, to, count, offset)
+  local command = down and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
+  return redis.call(command, key, from, to, 'WITHSCORES', 'LIMIT', offset, count)
+end
+local function give(id)
+  answer[#answer + 1] = id
+  answer[#answer + 1] = redis.call('GET', P .. ':run:' .. id)
+  limit = limit - 1
+end
+local function before(keys, score, from, to)   -- how many members come before this score
+  local n = 0
+  for _, key in ipairs(keys) do
+    n = n + redis.call('ZCOUNT', key, down and '(' .. text(score) or from, down and to or '(' .. text(score))
+  end
+  return n
+end
+local function union(keys, offset, from, to)
+  local low, high = math.huge, -math.huge
+  for _, key in ipairs(keys) do
+    low = math.min(low, tonumber(redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
+    high = math.max(high, tonumber(redis.call('ZREVRANGEBYSCORE', key, to, from, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
+  end
+  -- the last score (in reading order) with at most `offset` members before it
+  while low < high do
+    local middle = down and math.floor((low + high) / 2) or math.ceil((low + high) / 2)
+    if before(keys, middle, from, to) <= offset then
+      if down then high = middle else low = middle end
+    else
+      if down then low = middle + 1 else high = middle - 1 end
+    end
+  end
+  local score = down and high or low
+  offset = offset - before(keys, score, from, to)
+  for _, key in ipairs(keys) do
+    if limit <= 0 then return end
+    local n = redis.call('ZCOUNT', key, text(score), text(score))
+    if offset >= n then
+      offset = offset - n
+    else
+      local ties = take(key, text(score), text(score), limit, offset)
+      for i = 1, #ties, 2 do give(ties[i]) end
+      offset = 0
+    end
+  end
+  if limit <= 0 then return end
+  local rest = {}
+  for order, key in ipairs(keys) do
+    local found = take(key, '(' .. text(score), down and from or to, limit, 0)
+    for i = 1, #found, 2 do rest[#rest + 1] = {tonumber(found[i + 1]), order, i, found[i]} end
+  end
+  table.sort(rest, function(a, b)
+    if a[1] ~= b[1] then
+      if down then return a[1] > b[1] end
+      return a[1] < b[1]
+    end
+    if a[2] ~= b[2] then return a[2] < b[2] end
+    return a[3] < b[3]
+  end)
+  for i = 1, math.min(limit, #rest) do give(rest[i][4]) end
+end
+for _, segment in ipairs(segments) do
+  local keys, size, from, to = {}, 0, segment[1], segment[2]
+  for i = 3, #segment do
+    local n = redis.call('ZCOUNT', P .. ':' .. segment[i], from, to)
+    if n > 0 then
+      keys[#keys + 1] = P .. ':' .. segment[i]
+      size = size + n
+    end
+  end
+  total = total + size
+  if skip >= size then
+    skip = skip - size
+  elseif limit > 0 then
+    if #keys == 1 and from == '-inf' and to == '+inf' then
+      for _, id in ipairs(redis.call(down and 'ZREVRANGE' or 'ZRANGE', keys[1], skip, skip + limit - 1)) do give(id) end
+    else
+      union(keys, skip, from, to)
+    end
+    skip = 0
+  end
+end
+answer[1] = total
+return answer

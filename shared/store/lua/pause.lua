@@ -1,0 +1,16 @@
+-- Pauses or resumes a task's schedule. Resuming starts from now: paused ticks are not missed ticks.
+-- ARGV: 1 now  2 task  3 '1' to pause    Answers 1, or 0 when there is no such task.
+-- flags: allow-oom
+-- uses: clock events
+local task = ARGV[2]
+if redis.call('HEXISTS', P .. ':tasks', task) == 0 then return 0 end
+if ARGV[3] == '1' then
+  if redis.call('SADD', P .. ':paused', task) == 1 then event('task.paused', task, '', '') end
+elseif redis.call('SREM', P .. ':paused', task) == 1 then
+  if redis.call('HEXISTS', P .. ':ticks', task) == 1 then redis.call('HSET', P .. ':ticks', task, text(NOW)) end
+  event('task.resumed', task, '', '')
+end
+redis.call('INCR', P .. ':catalog')
+redis.call('LPUSH', P .. ':wake:scheduler', '')
+redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+return 1

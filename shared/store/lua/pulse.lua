@@ -1,0 +1,40 @@
+-- The scheduler's look at everything, once a beat: who leads, and what is there to do.
+-- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us  6 batch of expired leases
+-- Answers {fencing token or 0, leader, now, next due or '', catalog version, {queue, waiting…}, {expired run, record…},
+--          number of tasks to tidy, number of logs left to compact}.
+-- A leader keeps its token; a token is never given twice, so one that woke up late can be told from its successor.
+-- flags: allow-oom
+-- uses: clock records contact
+contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
+local me, leads = ARGV[2], P .. ':leader'
+redis.call('ZADD', P .. ':schedulers', NOW, me)
+redis.call('ZREMRANGEBYSCORE', P .. ':schedulers', '-inf', text(NOW - 15000000))
+local held = redis.call('HMGET', leads, 'id', 'until', 'token')
+local token = 0
+if held[1] == me then
+  token = tonumber(held[3])
+elseif not held[1] or tonumber(held[2]) < NOW then
+  token = redis.call('INCR', P .. ':counter')
+  redis.call('HSET', leads, 'id', me, 'token', token)
+  held[1] = me
+end
+if token == 0 then return {0, held[1], text(NOW)} end
+redis.call('HSET', leads, 'until', text(NOW + tonumber(ARGV[3])))
+local waiting = {}
+for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
+  local depth = redis.call('ZCARD', P .. ':queue:' .. queue)
+  if depth > 0 and redis.call('SISMEMBER', P .. ':queues:paused', queue) == 0 then
+    waiting[#waiting + 1] = queue
+    waiting[#waiting + 1] = depth
+  end
+end
+local expired = {}
+if (tonumber(redis.call('GET', P .. ':hold')) or 0) <= NOW then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. ':leases', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[6]))) do
+    expired[#expired + 1] = id
+    expired[#expired + 1] = redis.call('GET', P .. ':run:' .. id) or ''
+  end
+end
+local due = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
+return {token, me, text(NOW), due[2] or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
+  redis.call('SCARD', P .. ':dirty'), redis.call('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000))}

@@ -1,0 +1,36 @@
+-- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
+-- rule now, and may be refused.
+-- ARGV: 1 now  2 batch    Answers {number released, next due in microseconds or '', ready queues…}.
+-- uses: clock records events execution ending stopping overlap
+local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2]))
+for _, id in ipairs(due) do
+  redis.call('ZREM', P .. ':due', id)
+  local r = load(id)
+  if r and r[F.status] == 'pending' then
+    local x = execution_of(id, r)
+    local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued')
+    if e[1] == 'delayed' then
+      local gates = gates_of(x)
+      local verdict = decide(r[F.task], gates, e[2], tonumber(e[3]))
+      if verdict == 'wait' then
+        wait(x, r[F.task], gates, e[2])
+      elseif verdict then
+        for _, each in ipairs(runs_of(x)) do
+          local one = load(each)
+          if one and one[F.status] == 'pending' then
+            finish(each, one, 'skipped', -1, verdict)
+            leave(each, one)
+          end
+        end
+      else
+        start(x)
+      end
+    elseif e[1] == 'started' then
+      enqueue(id, r)
+    end
+  end
+end
+local first = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
+local answer = {#due, first[2] or ''}
+for queue in pairs(ready) do answer[#answer + 1] = queue end
+return answer

@@ -1,0 +1,25 @@
+-- Ends a running run whose lease is over as crashed (or stopped, when that had been asked), with the retry it owes.
+-- ARGV: 1 now  2 run id  3 source status  4 message  5 retry or ''
+-- Answers {'ended' | 'refused', status or reason, ready queues…}.
+-- flags: allow-oom
+-- uses: clock records events execution ending
+local id = ARGV[2]
+local r = load(id)
+if not r then
+  redis.call('ZREM', P .. ':leases', id)
+  return {'refused', 'gone'}
+end
+local lease = tonumber(redis.call('ZSCORE', P .. ':leases', id))
+if r[F.status] ~= ARGV[3] or not lease or lease > NOW then return {'refused', state_of(r)} end
+if (tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW then return {'refused', 'held'} end
+local asked = r[F.wish] ~= ''
+if asked then
+  finish(id, r, 'stopped', -2, 'stopped as asked; its worker was lost before it could say so')
+else
+  finish(id, r, 'crashed', -2, ARGV[4])
+  if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end
+end
+leave(id, r)
+local answer = {'ended', state_of(r)}
+for queue in pairs(ready) do answer[#answer + 1] = queue end
+return answer

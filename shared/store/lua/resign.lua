@@ -1,0 +1,9 @@
+-- A scheduler hands its leadership over, so that the next one need not wait for it to lapse.
+-- ARGV: 1 now  2 scheduler    Answers 1 when it was the leader.
+-- flags: allow-oom
+-- uses: clock
+redis.call('ZREM', P .. ':schedulers', ARGV[2])
+if redis.call('HGET', P .. ':leader', 'id') ~= ARGV[2] then return 0 end
+redis.call('HDEL', P .. ':leader', 'id', 'until')
+redis.call('PUBLISH', P .. ':bell:scheduler', '')
+return 1

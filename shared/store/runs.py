@@ -1,0 +1,334 @@
+"""Runs: made, moved and read. Each function is one call; what it means is in the script it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.clock import from_datetime
+from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound, Problem, Refused
+from shared.runs import MOVES, Reason, Record, Run, Status, to_run
+from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.scripts import script
+from shared.tasks import is_task_name
+
+NOW: Final = ""
+"""Stored time of a call: "" asks Redis; a test may hand in microseconds."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_record = msgspec.msgpack.Decoder(Record).decode
+_REASONS = tuple(Reason)
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The attempt that follows an ended one: its id, its delay, and the counters it starts with."""
+
+    id: UUID
+    delay_us: int
+    attempt: int
+    crashes: int
+    reruns: int
+    execution: str
+    retry_of: str
+
+
+class Wanted(msgspec.Struct, array_like=True, frozen=True):
+    """What a worker's slot asks for. ``turn`` is new for each claim of the slot and the same when a claim is repeated."""
+
+    worker: str
+    slot: str
+    turn: str
+    lease_us: int
+    queues: Sequence[str]
+
+
+class Facts(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a run at its end. ``outputs`` is JSON or ""; sizes in bytes, ``cpu_ms`` of the process tree."""
+
+    outputs: str = ""
+    log_bytes: int = 0
+    log_lines: int = 0
+    log_truncated: int = 0
+    log_first: int = 0
+    peak_memory: int = 0
+    cpu_ms: int = 0
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A run that is now this worker's, and how many still wait in its queue."""
+
+    id: UUID
+    record: Record
+    waiting: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """
+    What became of an end. ``verdict`` "refused": somebody else has decided, and ``state`` says what (``gone``: deleted).
+
+    ``ready``: queues that got something to do.
+    """
+
+    verdict: Literal["ended", "again", "refused"]
+    state: str
+    claimed: Claimed | None
+    ready: tuple[str, ...]
+
+
+class Created(msgspec.Struct, frozen=True):
+    """``verdict`` "stale" or "paused": the tick was not to run (any more), and ``run`` is None."""
+
+    verdict: Literal["created", "exists", "repeated", "stale", "paused"]
+    run: Run | None
+    ready: tuple[str, ...]
+
+
+class Create(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    All that an execution's first group is made from; ``ids`` has one id a replica, and the first names the execution.
+
+    ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the tick it
+    belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known`` False makes a
+    run of a definition that is not in the catalog.
+    """
+
+    ids: Sequence[UUID]
+    template: Record
+    gates: list[tuple[str, int]] = []
+    overlap: str = "queue"
+    max_queued: int = 100
+    delay_us: int = 0
+    tick_us: int = 0
+    idem: str = ""
+    digest: str = ""
+    refuse: str = ""
+    known: bool = True
+
+
+def create(what: Create, now: int | str = NOW) -> Call[Created]:
+    """
+    Make the runs of an execution, or one skipped record that says why not.
+
+    Raises DefinitionChanged when the catalog has another definition of the task (or none), and Invalid when the
+    idempotency key was used for another request.
+    """
+    options = {
+        "gates": what.gates,
+        "overlap": what.overlap,
+        "max_queued": what.max_queued,
+        "delay_us": what.delay_us,
+        "tick_us": what.tick_us,
+        "idem": what.idem,
+        "digest": what.digest,
+        "refuse": what.refuse,
+        "known": what.known,
+    }
+    packed = b"".join(one.bytes for one in what.ids)
+    first, task = str(what.ids[0]), what.template.task
+
+    def read(reply: Any) -> Created:
+        verdict = reply[0].decode()
+        if verdict == "changed":
+            raise DefinitionChanged(f"task {task} was changed or removed meanwhile")
+        if verdict == "mismatch":
+            raise Invalid(
+                [Problem("header.Idempotency-Key", "was used for a request with another body; use a new key")],
+                "this idempotency key belongs to another request",
+            )
+        if verdict in ("stale", "paused"):
+            return Created(verdict, None, ())
+        if verdict == "repeated" and reply[2] is None:
+            raise Conflict("the run that this idempotency key made has been deleted; use a new key")
+        return Created(verdict, _run(reply[1], reply[2]), _names(reply[3:]))
+
+    return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options)), read)
+
+
+def claim(wanted: Wanted, now: int | str = NOW) -> Call[Claimed | None]:
+    """Take the next run of the wanted queues, in their order; None when none waits."""
+    return Call(script("claim"), (now, _encode(wanted)), _claimed)
+
+
+def end(
+    run_id: UUID,
+    token: int,
+    reason: Reason,
+    exit_code: int,
+    message: str,
+    *,
+    facts: Facts | None = None,
+    retry: Retry | None = None,
+    wanted: Wanted | None = None,
+    move: Literal["end", "interrupt"] = "end",
+    now: int | str = NOW,
+) -> Call[Ended]:
+    """End a run that this worker holds the token of, with its retry, and claim the next one for *wanted*."""
+    allowed = MOVES[move][0]
+    if reason not in allowed.reasons:
+        raise ValueError(f"{move} cannot end a run as {reason}")
+    args = (
+        now,
+        run_id.bytes,
+        token,
+        allowed.source or "",
+        reason,
+        exit_code,
+        message,
+        _encode(facts or Facts()),
+        _packed_retry(retry),
+        _encode(wanted) if wanted else b"",
+    )
+    return Call(script("end"), args, _ended)
+
+
+def rescue(run_id: UUID, message: str, retry: Retry | None, now: int | str = NOW) -> Call[Ended]:
+    """End a run whose lease is over; refused when it is not, or while the outage hold lasts."""
+    args = (now, run_id.bytes, MOVES["rescue"][0].source or "", message, _packed_retry(retry))
+    return Call(
+        script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, _names(reply[2:]))
+    )
+
+
+def stop(
+    run_id: UUID, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
+) -> Call[tuple[str, Run, tuple[str, ...]]]:
+    """
+    Ask a run to stop. Answers ("stopped" | "asked", the run, queues to ring).
+
+    Raises NotFound, and Refused when it has ended.
+    """
+
+    def read(reply: Any) -> tuple[str, Run, tuple[str, ...]]:
+        verdict = reply[0].decode()
+        if verdict == "gone":
+            raise NotFound(f"there is no run {run_id}")
+        run = _run(run_id.bytes, reply[1])
+        if verdict == "ended":
+            raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
+        return verdict, run, _names(reply[2:])
+
+    return Call(script("stop"), (now, run_id.bytes, wish, message), read)
+
+
+def stop_all(
+    task: str, execution: UUID | None, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
+) -> Call[tuple[int, int, tuple[str, ...]]]:
+    """Ask live runs of a task or an execution to stop: (how many, waiting ones seen: call again until 0, queues to ring)."""
+    args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message)
+    return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], _names(reply[2:])))
+
+
+def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | None, tuple[str, ...]]]:
+    """Let due runs into their queues: (how many, when the next is due in microseconds or None, queues to ring)."""
+    return Call(
+        script("release"),
+        (now, batch),
+        lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, _names(reply[2:])),
+    )
+
+
+def forget(task: str, keep_runs: int, keep_us: int, batch: int = 50, now: int | str = NOW) -> Call[int]:
+    """Forget the oldest ended runs of a task beyond both bounds; how many (fewer than *batch*: that was all)."""
+    return Call(script("forget"), (now, task, keep_runs, keep_us, batch, b""), int)
+
+
+def delete(run: Run, now: int | str = NOW) -> Call[None]:
+    """Forget one ended run with its log. Raises NotFound, and Conflict when it is live."""
+
+    def read(reply: Any) -> None:
+        if reply == 0:
+            raise NotFound(f"there is no run {run.id}")
+        if reply < 0:
+            raise Conflict(f"run {run.id} is {run.status}; stop it before deleting it")
+
+    return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes), read)
+
+
+def get(run_id: UUID) -> Call[Run | None]:
+    """The run, or None."""
+    return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: _run(run_id.bytes, reply) if reply else None)
+
+
+def record(run_id: UUID) -> Call[Record | None]:
+    """The run as stored, or None."""
+    return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: _record(reply) if reply else None)
+
+
+def many(ids: Iterable[UUID]) -> Call[list[Run]]:
+    """Those of the runs that exist, in the order given. *ids* must not be empty."""
+    wanted = list(ids)
+
+    def read(reply: Any) -> list[Run]:
+        return [_run(one.bytes, value) for one, value in zip(wanted, reply, strict=True) if value]
+
+    return Call("MGET", tuple(RawKey(b"run:" + one.bytes) for one in wanted), read)
+
+
+def find(ref: str) -> Operation[Run]:
+    """The run named by its id or as ``task#number``. Raises NotFound."""
+    task, hash_sign, number = ref.rpartition("#")
+    if hash_sign and number.isdigit() and len(number) < 16 and is_task_name(task):
+        for state in (Status.RUNNING, Status.PENDING, *_REASONS):
+            key = Key(f"ix:t:{task}:{state}:created")
+            ids = yield Call("ZRANGEBYSCORE", (key, int(number), int(number)), lambda reply: reply)
+            if ids:
+                run: Run | None = yield get(UUID(bytes=ids[0]))
+                if run:
+                    return run
+        raise NotFound(f"there is no run {ref[:200]}")
+    try:
+        run_id = UUID(ref)
+    except ValueError:
+        raise NotFound(f"there is no run {ref[:200]}; write its id, or task#number") from None
+    run = yield get(run_id)
+    if run is None:
+        raise NotFound(f"there is no run {run_id}")
+    return run
+
+
+def execution_runs(execution_id: UUID) -> Operation[list[Run]]:
+    """All runs of an execution that are still kept, in the order they were made; empty when there is no such execution."""
+    ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), lambda reply: reply)
+    runs: list[Run] = yield many(UUID(bytes=one) for one in (ids or [execution_id.bytes]))
+    return runs
+
+
+def is_over(execution_id: UUID) -> Call[bool]:
+    """Whether nothing of the execution is live any more (also true when it never was)."""
+    return Call("EXISTS", (RawKey(b"exec:" + execution_id.bytes),), lambda reply: reply == 0)
+
+
+def decode_record(value: bytes) -> Record:
+    """A stored record's fields."""
+    return _record(value)
+
+
+def stored_time(run: Run) -> int:
+    """When a run was created, as stored time."""
+    return from_datetime(run.created_at)
+
+
+def _run(run_id: bytes, value: bytes) -> Run:
+    return to_run(UUID(bytes=run_id), _record(value))
+
+
+def _claimed(reply: Any) -> Claimed | None:
+    return Claimed(UUID(bytes=reply[0]), _record(reply[1]), reply[2]) if reply else None
+
+
+def _ended(reply: Any) -> Ended:
+    return Ended(reply[0].decode(), reply[1].decode(), _claimed(reply[2]), _names(reply[3:]))
+
+
+def _names(reply: list[bytes]) -> tuple[str, ...]:
+    return tuple(name.decode() for name in reply)
+
+
+def _packed_retry(retry: Retry | None) -> bytes:
+    if retry is None:
+        return b""
+    rest = (retry.delay_us, retry.attempt, retry.crashes, retry.reruns, retry.execution, retry.retry_of)
+    return retry.id.bytes + _encode(rest)

@@ -1,0 +1,54 @@
+"""
+The store's scripts, loaded by name from ``lua/``.
+
+A script is put together from three parts: a first line with its flags, the parts of ``lua/lib/`` that its header asks
+for (``-- uses: clock records``), and its own text. ``F.status`` in Lua stands for the position of that field in
+``runs.Record``: it is replaced by the number here, so that the order is written down once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from shared.runs import FIELDS
+
+FOLDER = Path(__file__).parent / "lua"
+_POSITION = {name: str(number) for number, name in enumerate(FIELDS, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's name, its whole text, and the SHA-1 that Redis knows it by."""
+
+    name: str
+    text: bytes
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script in ``lua/<name>.lua``. Raises FileNotFoundError, or KeyError for a field that a record does not have."""
+    own = (FOLDER / f"{name}.lua").read_text()
+    flags = re.search(r"^-- flags: (.+)$", own, re.MULTILINE)
+    uses = re.search(r"^-- uses: (.+)$", own, re.MULTILINE)
+    parts = ["#!lua flags=" + flags[1].replace(" ", ",") if flags else "#!lua"]
+    parts += [_library(part) for part in (uses[1].split() if uses else [])]
+    text = "\n".join([*parts, own])
+    text = re.sub(r"\bF\.(\w+)", lambda match: _POSITION[match[1]], text)
+    text = "\n".join(line for line in text.splitlines() if line and not line.lstrip().startswith("--"))
+    encoded = text.encode()
+    return Script(name, encoded, hashlib.sha1(encoded, usedforsecurity=False).hexdigest())
+
+
+def script_names() -> list[str]:
+    """Every operation that is a script, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.lua"))
+
+
+@cache
+def _library(name: str) -> str:
+    return (FOLDER / "lib" / f"{name}.lua").read_text()

@@ -1,0 +1,131 @@
+"""Makes calls from threads: one round trip a call, or one for several that need not wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from shared.errors import StoreUnavailable
+from shared.settings import Settings
+from shared.store.call import Call, Operation
+from shared.store.connect import AWAY, NoScriptError, RedisError, explain, pool
+from shared.store.scripts import Script
+
+T = TypeVar("T")
+
+
+class Store:
+    """
+    The store as threads see it; safe to share between them.
+
+    A connection that turns out dead is replaced and the call made once more at once (every call may be repeated); what
+    then still fails raises StoreUnavailable or StoreFull. A refusal raises what the call's ``read`` raises.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.prefix = settings.key_prefix.encode()
+        self._settings = settings
+        self._pool = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
+        self._blocking = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
+        self.round_trips = 0
+
+    def do(self, call: Call[T]) -> T:
+        """Make one call: one round trip."""
+        return call.read(self._replies([call])[0])
+
+    def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Make several calls in one round trip, in order, not atomically. The first refusal is raised after all were made."""
+        replies = self._replies(calls) if calls else []
+        return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def run(self, operation: Operation[T]) -> T:
+        """Make an operation's calls one after another and answer its result."""
+        try:
+            call = next(operation)
+            while True:
+                try:
+                    answer = self.all(call) if isinstance(call, list) else self.do(call)
+                except Exception as error:
+                    call = operation.throw(error)
+                else:
+                    call = operation.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def block(self, call: Call[T], seconds: float) -> T:
+        """
+        Make a blocking call (its own time-out is *seconds*) on a connection of its own.
+
+        Raises StoreUnavailable when no reply came two seconds after that.
+        """
+        connection = None
+        try:
+            connection = self._blocking.get_connection()
+            connection.send_packed_command(connection.pack_command(*call.packed(self.prefix)))
+            reply = connection.read_response(timeout=seconds + 2.0)
+        except AWAY as error:
+            if connection is not None:
+                connection.disconnect()
+            raise explain(error) from None
+        except RedisError as error:
+            raise explain(error) from None
+        finally:
+            if connection is not None:
+                self._blocking.release(connection)
+        return call.read(reply)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for each in (self._pool, self._blocking):
+            with suppress(*AWAY):
+                each.disconnect()
+
+    def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        try:
+            replies = self._exchange([call.packed(self.prefix) for call in calls])
+        except AWAY:
+            try:
+                replies = self._exchange([call.packed(self.prefix) for call in calls])
+            except AWAY as error:
+                raise explain(error) from None
+        except RedisError as error:
+            raise explain(error) from None
+        for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
+            if isinstance(reply, NoScriptError) and isinstance(call.what, Script):
+                # Redis was restarted or its scripts were flushed: hand the text over, once.
+                try:
+                    reply = self._exchange([("EVAL", call.what.text, 1, self.prefix, *call.args)])[0]
+                except AWAY as error:
+                    raise explain(error) from None
+                replies[number] = reply
+            if isinstance(reply, Exception):
+                raise explain(reply)
+        return replies
+
+    def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        self.round_trips += 1
+        connection = self._pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            replies: list[Any] = []
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except AWAY:
+                    raise
+                except RedisError as error:
+                    replies.append(error)
+        except BaseException:
+            connection.disconnect()  # replies may still be on their way: nobody else may read them
+            raise
+        else:
+            return replies
+        finally:
+            self._pool.release(connection)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether *error* says that Redis cannot be used right now, so that the same call is worth making again later."""
+    return isinstance(error, StoreUnavailable)

@@ -1,0 +1,87 @@
+"""Tokens: who may use the API. Only a hash is stored; the text is shown once, when the token is made."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shared.clock import from_datetime, to_datetime
+from shared.store.call import Call, Key, Operation
+from shared.store.fleet import clock
+
+Scope = Literal["read", "run", "admin"]
+PREFIX: Final = "rf_"
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A token without its secret. ``tasks`` is a pattern (``report-*``) of the tasks it may touch, "" for all."""
+
+    id: str
+    name: str
+    scope: Scope
+    tasks: str = ""
+    created_at: datetime
+    expires_at: datetime | UnsetType = UNSET
+
+
+def create(name: str, scope: Scope, tasks: str = "", expires_us: int | None = None) -> Operation[tuple[Token, str]]:
+    """Make a token; the second of the pair is its text, which nobody can read again."""
+    text = PREFIX + secrets.token_urlsafe(32)
+    now_us = yield clock()
+    token = Token(
+        id=secrets.token_hex(8),
+        name=name,
+        scope=scope,
+        tasks=tasks,
+        created_at=to_datetime(now_us),
+        expires_at=to_datetime(expires_us) if expires_us is not None else UNSET,
+    )
+    yield Call("HSET", (Key("tokens"), _digest(text), msgspec.json.encode(token)), lambda reply: None)
+    return token, text
+
+
+def listing() -> Call[list[Token]]:
+    """All tokens, expired ones included, oldest first."""
+
+    def read(reply: Any) -> list[Token]:
+        return sorted((msgspec.json.decode(value, type=Token) for value in reply), key=lambda token: token.created_at)
+
+    return Call("HVALS", (Key("tokens"),), read)
+
+
+def revoke(token_id: str) -> Operation[bool]:
+    """Take a token away; whether there was one."""
+    pairs = yield Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
+    for digest, value in pairs:
+        if msgspec.json.decode(value, type=Token).id == token_id:
+            gone: int = yield Call("HDEL", (Key("tokens"), digest), int)
+            return bool(gone)
+    return False
+
+
+def lookup(text: str, now_us: int) -> Call[Token | None]:
+    """The token of this text, or None when it is unknown or was expired at stored time *now_us*."""
+
+    def read(reply: Any) -> Token | None:
+        if reply is None:
+            return None
+        token = msgspec.json.decode(reply, type=Token)
+        if token.expires_at is not UNSET and from_datetime(token.expires_at) <= now_us:
+            return None
+        return token
+
+    return Call("HGET", (Key("tokens"), _digest(text)), read)
+
+
+def any_exist() -> Call[bool]:
+    """Whether any token was made."""
+    return Call("EXISTS", (Key("tokens"),), bool)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
