@@ -1,0 +1,1 @@
+"""The worker's processes, started for real."""

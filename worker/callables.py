@@ -1,0 +1,335 @@
+"""
+Warm interpreters for ``call`` tasks: which one serves a run, and the handle of that run.
+
+A warm interpreter is a process that the keeper started (so it dies with the worker), with a socket of its own to serve;
+``child.py`` is its code. It is named by all that its code may see at import time: interpreter, module, directory and
+environment, without what differs from run to run (``RUNFLEET_…`` and ``TRACEPARENT``). A change of any of these makes a
+new one; changed code alone needs a restart of the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Channel, Door, Exit, Keeper, Launch, SpawnFailed
+
+CHILD_FILE: Final = Path(__file__).with_name("child.py")
+CALLS_MAX: Final = 1000
+"""A warm child with ``isolate = false`` is replaced after so many runs."""
+
+IDLE_MAX: Final = 16
+IDLE_MAX_S: Final = 600.0
+
+_FATAL: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+_names = itertools.count(1)
+
+
+class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One call. ``call`` is ``module:function``, ``env`` the whole environment, ``python`` None the worker's interpreter.
+
+    The limits are as in ``Launch``; with ``isolate`` False those of memory and niceness are of the warm child for life.
+    """
+
+    call: str
+    kwargs: Mapping[str, Any]
+    env: Mapping[str, str]
+    run_id: str
+    isolate: bool = True
+    python: str | None = None
+    cwd: str | None = None
+    umask: int | None = None
+    nice: int = 0
+    memory_limit: int | None = None
+    cpu_limit_s: int | None = None
+
+
+class Interpreter:
+    """One warm interpreter. ``busy`` counts the runs it has now, ``served`` all of them."""
+
+    def __init__(self, keeper: Keeper, request: CallRequest, module: str) -> None:
+        """Start it. Raises SpawnFailed with a sentence that names the interpreter or the directory."""
+        self.isolate = request.isolate
+        self.busy = 0
+        self.served = 0
+        self.idle_since_s = time.monotonic()
+        self.ready = False
+        """Whether it is known to have imported its module."""
+        self.doomed = False
+        """It is not to be used again."""
+        self._lock = threading.Lock()
+        self._closed = False
+        name = f"template-{os.getpid()}-{next(_names)}"
+        python = request.python or sys.executable
+        launch = Launch(
+            argv=(python, str(CHILD_FILE), "fork" if request.isolate else "stay", module),
+            env={**_lasting(request.env), "RUNFLEET_RUN_ID": name},
+            run_id=name,
+            cwd=request.cwd,
+            nice=0 if request.isolate else request.nice,
+            memory_limit=None if request.isolate else request.memory_limit,
+        )
+        ours, theirs = socket.socketpair()
+        self.door = Door(ours)
+        self._python = python
+        try:
+            with theirs:
+                self._process = keeper.spawn(launch, (theirs.fileno(),))
+        except SpawnFailed:
+            self.door.close()
+            raise
+        try:
+            self.pid = self._process.started()
+        except SpawnFailed:
+            self.close()
+            raise
+
+    def read_exit(self) -> Exit | None:
+        """The end of the interpreter itself, None while it lives."""
+        with self._lock:
+            return self._process.read_exit()
+
+    def wait_exit(self, timeout_s: float) -> Exit | None:
+        """Its end, for which it waits a little: the keeper tells it right after the sockets broke."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            while (ended := self._process.read_exit()) is None and time.monotonic() < deadline:
+                self._process.wait(deadline - time.monotonic())
+            return ended
+
+    def signal(self, number: int) -> None:
+        """Signal the interpreter and, being of its group, whatever it started."""
+        self.doomed = self.doomed or number in _FATAL
+        with self._lock:
+            self._process.signal(number)
+
+    def last_words(self) -> str:
+        """Why it ended before it served anybody, as far as it said."""
+        text = b""
+        with contextlib.suppress(OSError):
+            text = os.read(self._process.stderr_fd, 65536)
+        lines = text.decode("utf-8", "replace").strip().splitlines()
+        return f"the interpreter {self._python!r} ended at its start: {lines[-1] if lines else 'it said nothing'}"
+
+    def close(self) -> None:
+        """Kill it and all it runs."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self.door.close()
+                self._process.close()
+
+
+class Call:
+    """The ``Child`` of a callable."""
+
+    def __init__(self, templates: Templates, request: CallRequest) -> None:
+        self._templates = templates
+        self._request = request
+        self._exit: Exit | None = None
+        self._closed = False
+        self._interpreter, self._channel, self._first = templates.lend(request)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        self.pid = self._interpreter.pid
+        self.control_fd = self._channel.control_fd
+        self.stdout_fd = self._channel.stdout_fd
+        self.stderr_fd = self._channel.stderr_fd
+
+    def started(self, timeout_s: float = START_TIMEOUT_S) -> int:
+        """
+        Wait until it runs; its pid. Raises SpawnFailed, and is closed then.
+
+        While the interpreter imports the module there is nothing to wait for: the pid is then that of the interpreter.
+        """
+        try:
+            return self._started(timeout_s)
+        except SpawnFailed:
+            self.close()
+            raise
+
+    def _started(self, timeout_s: float) -> int:
+        said = self._channel.said
+        deadline = time.monotonic() + timeout_s
+        while self._exit is None and "pid" not in said and (self._first or self._interpreter.ready):
+            if self._channel.silent:
+                if self._first:
+                    self._interpreter.wait_exit(2.0)
+                    raise SpawnFailed(self._interpreter.last_words())
+                # It ended between two runs; nothing of this one happened yet.
+                self._channel.close()
+                self._interpreter.doomed = True
+                self._templates.give_back(self._interpreter)
+                self._closed = True
+                self._interpreter, self._channel, self._first = self._templates.lend(self._request)
+                self._closed = False
+                self._adopt()
+                said = self._channel.said
+            elif not self._channel.wait(deadline - time.monotonic()):
+                if self._first:
+                    break  # still on its way up: it can be signalled and read already
+                raise SpawnFailed(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
+        self._heed()
+        return self.pid
+
+    def read_exit(self) -> Exit | None:
+        if self._exit is None:
+            self._channel.listen()
+            self._heed()
+            self._exit = self._channel.exit()
+            if self._exit is None and self._channel.silent:
+                # The interpreter is gone. If the call or the import was made in it, its end is that of the run.
+                own = self._first or not self._request.isolate
+                ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
+                self._interpreter.doomed = True
+                self._exit = ended or LOST
+        return self._exit
+
+    def signal(self, number: int) -> None:
+        if self._exit is not None:
+            return
+        self._channel.listen()
+        self._heed()
+        if self._channel.exit() is not None:
+            return
+        if self._has_fork():
+            self._channel.send_signal(number)
+        elif self._first or not self._request.isolate:
+            self._interpreter.signal(number)
+        elif number in _FATAL:
+            # It waits for the import that belongs to another run: nothing to signal yet, it just is not to begin.
+            self._channel.hang_up()
+            self._exit = Exit(code=SIGNALLED + number, signal=int(number))
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._channel.listen()
+            self._heed()
+            if not self._request.isolate and self._channel.exit() is None:
+                self._interpreter.doomed = True
+            self._channel.close()
+            self._templates.give_back(self._interpreter)
+
+    def _has_fork(self) -> bool:
+        return self._request.isolate and self._channel.said.get("pid", self._interpreter.pid) != self._interpreter.pid
+
+    def _heed(self) -> None:
+        said = self._channel.said
+        self.pid = said.get("pid", self.pid)
+        if self._has_fork() or (not self._request.isolate and "exit" in said):
+            self._interpreter.ready = True
+        if "last" in said:
+            self._interpreter.doomed = True
+
+
+class Templates:
+    """All warm interpreters of a worker process. Thread-safe."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._lock = threading.Lock()
+        self._known: dict[object, list[Interpreter]] = {}
+
+    def spawn(self, request: CallRequest) -> Call:
+        """Ask for a call; ``started`` of the answer tells more. Raises SpawnFailed if no interpreter can be started."""
+        return Call(self, request)
+
+    def lend(self, request: CallRequest) -> tuple[Interpreter, Channel, bool]:
+        """An interpreter that now has *request*, the request's channel, and whether it is the first."""
+        module, _, function = request.call.partition(":")
+        if not module or not function:
+            raise SpawnFailed(f'call = {request.call!r}: write "module:function"')
+        body = {
+            "function": function,
+            "kwargs": request.kwargs,
+            "env": request.env,
+            "run_id": request.run_id,
+            "umask": request.umask,
+            "nice": request.nice,
+            "memory_limit": request.memory_limit,
+            "cpu_limit_s": request.cpu_limit_s,
+        }
+        with self._lock:
+            while True:
+                interpreter = self._find(request, module)
+                first = interpreter.served == 0
+                try:
+                    channel = interpreter.door.request(body)
+                except SpawnFailed:
+                    interpreter.doomed = True
+                    if first:
+                        raise
+                    continue
+                interpreter.served += 1
+                interpreter.busy += 1
+                return interpreter, channel, first
+
+    def give_back(self, interpreter: Interpreter) -> None:
+        """A run lent by ``lend`` is over."""
+        with self._lock:
+            interpreter.busy -= 1
+            interpreter.idle_since_s = time.monotonic()
+            self._retire()
+
+    def close(self) -> None:
+        """Kill all interpreters and what they run."""
+        with self._lock:
+            for interpreters in self._known.values():
+                for interpreter in interpreters:
+                    interpreter.close()
+            self._known.clear()
+
+    def _find(self, request: CallRequest, module: str) -> Interpreter:
+        key = _key(request, module)
+        for interpreter in self._known.get(key, ()):
+            free = interpreter.isolate or (not interpreter.busy and interpreter.served < CALLS_MAX)
+            if free and not interpreter.doomed:
+                if interpreter.read_exit() is None:
+                    return interpreter
+                interpreter.doomed = True
+        self._retire()
+        interpreter = Interpreter(self._keeper, request, module)
+        self._known.setdefault(key, []).append(interpreter)
+        return interpreter
+
+    def _retire(self) -> None:
+        """Close the doomed, the worn out, those idle for long, and the longest idle ones beyond ``IDLE_MAX``."""
+        oldest_s = time.monotonic() - IDLE_MAX_S
+        idle = [one for several in self._known.values() for one in several if not one.busy]
+        idle.sort(key=lambda one: one.idle_since_s, reverse=True)
+        for place, one in enumerate(idle):
+            worn = not one.isolate and one.served >= CALLS_MAX
+            if one.doomed or worn or place >= IDLE_MAX or one.idle_since_s < oldest_s:
+                one.close()
+                one.doomed = True
+        for key in [key for key, several in self._known.items() if any(one.doomed and not one.busy for one in several)]:
+            left = [one for one in self._known.pop(key) if not one.doomed or one.busy]
+            if left:
+                self._known[key] = left
+
+
+def _lasting(env: Mapping[str, str]) -> dict[str, str]:
+    """The part of a run's environment that is the same for all runs of its task."""
+    return {key: value for key, value in env.items() if not key.startswith("RUNFLEET_") and key != "TRACEPARENT"}
+
+
+def _key(request: CallRequest, module: str) -> object:
+    shared = (request.isolate, request.python, module, request.cwd, frozenset(_lasting(request.env).items()))
+    return shared if request.isolate else (*shared, request.nice, request.memory_limit)

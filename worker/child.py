@@ -1,0 +1,299 @@
+"""
+The warm interpreter: imports the module of a ``call`` task once, then serves its runs.
+
+Executed by path, by the interpreter the task names (any from 3.9 on), in the task's own environment and directory:
+``python child.py fork|stay <module>``, with the socket it serves as descriptor 3. It imports nothing but the standard
+library and its neighbour ``keeper.py``, and hides both from the task's code. The worker's side is ``callables.py``.
+
+``fork``: every run is a fork in a session of its own, started and watched by the keeper's loop.
+``stay``: this process itself makes one call after another; whatever a call leaves behind (threads, processes, changed
+modules) stays until the process is replaced.
+
+A changed module is seen when the worker restarts, or when something changes that names this process (``callables.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import socket
+import sys
+import time
+
+if sys.version_info < (3, 9):  # noqa: UP036  # this file is read by other interpreters than ours
+    sys.exit("a call needs Python 3.9 or later, this is " + sys.version.split()[0])
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from worker import keeper
+else:
+    _here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if folder != _here]
+    sys.path.insert(0, _here)
+    import keeper
+
+    del sys.path[0], sys.modules["keeper"]  # the task's own module of that name must be found
+
+SERVER_FD = 3
+RESULT_MAX = 1 << 20
+"""Most bytes of JSON that a returned value may have."""
+
+
+def main() -> None:
+    mode, module = sys.argv[1:]
+    server = socket.socket(fileno=SERVER_FD)
+    os.set_inheritable(SERVER_FD, False)
+    sys.argv[:] = [module]
+    if not sys.flags.isolated:
+        sys.path.insert(0, os.getcwd())
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]  # text files all
+    if mode == "fork":
+        serve_forks(server, module)
+    else:
+        serve_calls(server, module)
+
+
+def serve_forks(server: socket.socket, module: str) -> None:
+    """Import *module* with the first request's output as ours, then fork for each request."""
+    arrived = _receive(server)
+    if arrived is None:
+        return
+    run, request = arrived
+    keeper.send(run.control, {"pid": os.getpid(), "importing": True})
+    _redirect(run.fds)
+    if not _import(module):
+        _refuse(server, run, module)
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    _redirect([null, null])
+    os.close(null)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would else copy every page it marks
+
+    def start(request: dict[str, Any], run: keeper.Run) -> int:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                loop.forget(but=run)
+                code = _run_fork(module, request, run)
+            finally:
+                os._exit(code)
+        return pid
+
+    loop = keeper.Loop(server, start)
+    loop.take(run, request)
+    loop.serve()
+
+
+def _run_fork(module: str, request: dict[str, Any], run: keeper.Run) -> int:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    _redirect(run.fds)
+    for fd in run.fds:
+        os.close(fd)
+    _enter(request)
+    try:
+        keeper.apply_limits(request)
+    except OSError as error:
+        _complain(error.strerror or str(error))
+        return 1
+    code = _call(module, request, run.control)
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()  # as at the end of any interpreter: threads that are no daemons finish
+    _flush()
+    return code
+
+
+def serve_calls(server: socket.socket, module: str) -> None:
+    """Make one call after another in this very process, until the end of file of *server*."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.set_inheritable(null, False)
+    imported = False
+    while True:
+        arrived = _receive(server)
+        if arrived is None:
+            return
+        run, request = arrived
+        keeper.send(run.control, {"pid": os.getpid()})
+        before_s = time.process_time()
+        _redirect(run.fds)
+        _enter(request)
+        lift = _limit_cpu(request)
+        if not imported and not _import(module):
+            _refuse(server, run, module)
+            return
+        imported = True
+        code = _call(module, request, run.control)
+        _flush()
+        lift()
+        _redirect([null, null])
+        _finish(run, {"exit": code, "signal": None, "cpu_time_ms": round((time.process_time() - before_s) * 1000)})
+
+
+def _receive(server: socket.socket) -> tuple[keeper.Run, dict[str, Any]] | None:
+    """The next request, waiting for it. None at the end of file."""
+    while True:
+        fds = keeper.receive_descriptors(server)
+        if fds is None:
+            return None
+        if not fds:
+            continue
+        run = keeper.Run(socket.socket(fileno=fds[0]), fds[1:])
+        body, data = None, b""
+        while body is None:
+            chunk = run.control.recv(65536)
+            if not chunk:
+                break
+            body, data = keeper.split_message(data + chunk)
+        if body is not None:
+            return run, json.loads(body)
+        _close(run)
+
+
+def _enter(request: dict[str, Any]) -> None:
+    """Take on the environment and umask of a run."""
+    env = request["env"]
+    for name in set(os.environ) - set(env):
+        del os.environ[name]
+    os.environ.update(env)
+    if request.get("umask") is not None:
+        os.umask(request["umask"])
+
+
+def _limit_cpu(request: dict[str, Any]) -> Callable[[], None]:
+    """Allow this process so many seconds of CPU more; the answer lifts that limit again."""
+    seconds = request.get("cpu_limit_s")
+    if not seconds or keeper.resource is None:
+        return lambda: None
+    resource = keeper.resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = int(time.process_time()) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    return lambda: resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _import(module: str) -> bool:
+    try:
+        __import__(module)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            _complain(f"the module {module!r} ended the interpreter while it was imported: SystemExit({error.code!r})")
+        _print_traceback(error)
+        if isinstance(error, ModuleNotFoundError) and error.name and module.split(".")[0] == error.name.split(".")[0]:
+            _complain(f"looked for it in {', '.join(sys.path)}; set working_dir, or PYTHONPATH in env")
+        _flush()
+        return False
+    return True
+
+
+def _refuse(server: socket.socket, run: keeper.Run, module: str) -> None:
+    """End *run*, and those that were waiting for the same import, as failed: this interpreter serves nobody."""
+    null = os.open(os.devnull, os.O_RDWR)
+    _redirect([null, null])
+    end: dict[str, object] = {"exit": 1, "signal": None, "last": True, "cpu_time_ms": round(time.process_time() * 1000)}
+    _finish(run, end)
+    server.setblocking(False)
+    while True:
+        fds = keeper.receive_descriptors(server)
+        if not fds:
+            return
+        waiting = keeper.Run(socket.socket(fileno=fds[0]), fds[1:])
+        os.write(
+            waiting.fds[1],
+            f"runfleet: the module {module!r} could not be imported; a run before this says why\n".encode(),
+        )
+        _finish(waiting, {"pid": os.getpid(), **end})
+
+
+def _call(module: str, request: dict[str, Any], control: socket.socket) -> int:
+    """Make the call; its exit code. What it returned goes over *control*, what it raised to standard error."""
+    name = request["function"]
+    try:
+        target: Any = sys.modules[module]
+        for part in name.split("."):
+            target = getattr(target, part)
+    except AttributeError:
+        _complain(f"the module {module!r} has no function {name!r}")
+        return 1
+    try:
+        value = target(**request["kwargs"])
+        if hasattr(value, "cr_frame"):
+            import asyncio
+
+            value = asyncio.run(value)
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return (error.code or 0) & 0xFF
+        sys.stderr.write(f"{error.code}\n")
+        return 1
+    except BaseException as error:
+        _print_traceback(error)
+        return 1
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        _complain(f"{module}:{name} returned a {type(value).__name__} that cannot be written as JSON: {error}")
+        return 1
+    if len(text) > RESULT_MAX:
+        _complain(
+            f"{module}:{name} returned {len(text)} characters of JSON; {RESULT_MAX} are allowed, store more elsewhere"
+        )
+        return 1
+    _flush()
+    keeper.send(control, {"result": text})
+    return 0
+
+
+def _print_traceback(error: BaseException) -> None:
+    import traceback
+
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"runfleet: {sentence}\n")
+
+
+def _redirect(fds: list[int]) -> None:
+    _flush()
+    for target, fd in enumerate(fds, 1):
+        os.dup2(fd, target)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed or replaced by the task's code
+            stream.flush()
+
+
+def _finish(run: keeper.Run, end: dict[str, object]) -> None:
+    usage = keeper.resource.getrusage(keeper.resource.RUSAGE_SELF) if keeper.resource else None
+    for fd in run.fds:  # before the message, so that who hears it finds the end of the output
+        os.close(fd)
+    run.fds = []
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) if usage else 0
+    keeper.send(run.control, {"peak_memory_bytes": peak, **end})
+    _close(run)
+
+
+def _close(run: keeper.Run) -> None:
+    for fd in run.fds:
+        os.close(fd)
+    run.control.close()
+
+
+if __name__ == "__main__":
+    main()
