@@ -13,17 +13,17 @@ from typing import Final
 
 import cyclopts
 
-COMMANDS: Final[dict[str, str]] = {
-    "up": "shared.cli.up:up",
-    "api": "shared.cli.processes:api",
-    "worker": "shared.cli.processes:worker",
-    "scheduler": "shared.cli.processes:scheduler",
-    "check": "shared.cli.check:check",
-    "apply": "shared.cli.apply:apply",
-    "release": "shared.cli.apply:release",
-    "version": "shared.cli.version:version",
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "up": ("shared.cli.up:up", "Run everything on this machine."),
+    "api": ("shared.cli.processes:api", "Run the API and the dashboard."),
+    "worker": ("shared.cli.processes:worker", "Run a worker: claim runs and execute them."),
+    "scheduler": ("shared.cli.processes:scheduler", "Run the scheduler: cron, retries, lost workers, retention."),
+    "check": ("shared.cli.check:check", "Validate the task file and show when its tasks will run."),
+    "apply": ("shared.cli.apply:apply", "Make the tasks in the store those of the task file."),
+    "release": ("shared.cli.apply:release", "Check, then apply: for the release phase of a deployment."),
+    "version": ("shared.cli.version:version", "Print the version of Runfleet."),
 }
-"""Every command and where it is."""
+"""Every command: where it is, and its line in the help."""
 
 EXIT_CODES: Final[dict[str, int]] = {
     "done": 0,
@@ -41,8 +41,8 @@ app = cyclopts.App(
     version_flags=[],
     help_format="plaintext",
 )
-for _name, _place in COMMANDS.items():
-    app.command(_place, name=_name)
+for _name, (_place, _line) in COMMANDS.items():
+    app.command(_place, name=_name, help=_line)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,11 +73,7 @@ def _explain(error: Exception) -> int:
 
     if not isinstance(error, errors.RunfleetError):
         raise error
-    if isinstance(error, errors.Invalid):
-        for problem in error.problems:
-            sys.stderr.write(f"{problem.location}: {problem.message}\n" if problem.location else f"{problem.message}\n")
-    if not isinstance(error, errors.Invalid) or not error.problems:
-        sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{error}\n")
     kinds: tuple[tuple[type[errors.RunfleetError], str], ...] = (
         (errors.StoreUnavailable, "unreachable"),
         (errors.Misconfigured, "usage"),

@@ -30,7 +30,7 @@ def check(file: Path | None = None) -> None:
     path = file or Path(settings.config)
     config = read_config(path, os.environ)
     now_us = clock.SystemClock().now_us()
-    for task in config.tasks:
+    for task in config.tasks.values():
         sys.stdout.write(f"{task.name}: {describe(task, now_us)}\n")
     count = len(config.tasks)
     sys.stderr.write(f"{path} is right: {count} task{'' if count == 1 else 's'}.\n")

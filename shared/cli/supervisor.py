@@ -196,9 +196,9 @@ class Supervisor:
         return was_clean
 
     def say(self, text: str, name: str = "up") -> None:
-        """Print *text* line by line, each with *name* before it."""
-        prefix = f"{name:<9} | "
-        if self._colours:
+        """Print *text* line by line, each with *name* before it; as it is, to be copied, when *name* is ""."""
+        prefix = f"{name:<9} | " if name else ""
+        if prefix and self._colours:
             colour = {"up": 1, "api": 36, "scheduler": 35, "worker": 32}.get(name, 33)
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
         try:

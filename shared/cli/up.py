@@ -34,7 +34,7 @@ SAMPLE: Final = '[tasks.hello]\nrun = "echo hello"'
 def up(
     file: Path | None = None,
     *,
-    host: str = "",
+    host: str | None = None,
     port: int | None = None,
     data: Annotated[Path, Parameter(help="Data folder.")] = Path(".runfleet"),
 ) -> int:
@@ -55,7 +55,7 @@ def up(
     """
     given = {
         "RUNFLEET_CONFIG": str(file) if file else "",
-        "RUNFLEET_HOST": host,
+        "RUNFLEET_HOST": host or "",
         "RUNFLEET_PORT": "" if port is None else str(port),
     }
     environ = os.environ | {name: value for name, value in given.items() if value}
@@ -63,17 +63,14 @@ def up(
     tasks = Path(settings.config).absolute()
     if not tasks.is_file() and environ.get("RUNFLEET_CONFIG"):
         raise Misconfigured(f"There is no task file {settings.config}.")
-    if tasks.is_file():
-        first = _first_task(tasks, environ)
+    example = _first_task(tasks, environ) if tasks.is_file() else ""
     grace_s = settings.shutdown_grace_s + EXTRA_GRACE_S
     folder = DataFolder(data)
     folder.lock(patience_s=grace_s)
-    host, chosen = settings.host, _free_port(settings)
-    url = f"http://{_reachable(host)}:{chosen}"
     env = isolated(environ) | {
         "RUNFLEET_CONFIG": str(tasks),
-        "RUNFLEET_HOST": host,
-        "RUNFLEET_PORT": str(chosen),
+        "RUNFLEET_HOST": settings.host,
+        "RUNFLEET_PORT": str(_free_port(settings)),
         "RUNFLEET_SECRET": settings.secret or folder.secret(),
         "RUNFLEET_TOKEN": settings.token or folder.token(),
     }
@@ -84,18 +81,27 @@ def up(
             env["RUNFLEET_REDIS_URL"] = _start_store(fleet, folder, env)
         if tasks.is_file() and not fleet.wishes:
             _apply(fleet, env)
-        for name in ("scheduler", "api", "worker"):
-            if not fleet.wishes:
-                fleet.start(Child(name, command(name), env))
-        is_ready = fleet.until(lambda: _answers(_reachable(host), chosen), timeout_s=API_START_S)
-        if not fleet.wishes:
-            folder.announce(url)
-            fleet.say(_greeting(url, env, folder, settings, first if tasks.is_file() else "", is_ready=is_ready))
+        _start_processes(fleet, folder, env, example)
         fleet.until(lambda: False)
         fleet.say("Ending: runs may finish first. Once more ends everything now.")
         was_clean = fleet.drain()
         fleet.say("Everything has ended." if was_clean else "Everything has ended; some of it had to be killed.")
     return 0 if was_clean else 1
+
+
+def _start_processes(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str], example: str) -> None:
+    """Start ours, wait until the API is ready, and greet."""
+    for name in ("scheduler", "api", "worker"):
+        if not fleet.wishes:
+            fleet.start(Child(name, command(name), env))
+    host, port = _reachable(env["RUNFLEET_HOST"]), int(env["RUNFLEET_PORT"])
+    url = f"http://{host}:{port}"
+    is_ready = fleet.until(lambda: _answers(host, port), timeout_s=API_START_S)
+    if not fleet.wishes:
+        folder.announce(url)
+        if not is_ready:
+            fleet.say(f"{url}/ready does not answer yet; what the processes say above tells why.")
+        fleet.say(_greeting(url, env, folder, example), name="")
 
 
 def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) -> str:
@@ -130,7 +136,7 @@ def _first_task(tasks: Path, environ: Mapping[str, str]) -> str:
     from shared.config import read_config
 
     config = read_config(tasks, environ)
-    return next((task.name for task in config.tasks if task.manual_trigger and not task.external), "")
+    return next((task.name for task in config.tasks.values() if task.manual_trigger and not task.external), "")
 
 
 def _free_port(settings: Settings) -> int:
@@ -171,25 +177,23 @@ def _answers(host: str, port: int) -> bool:
         connection.close()
 
 
-def _greeting(
-    url: str, env: Mapping[str, str], folder: DataFolder, settings: Settings, task: str, *, is_ready: bool
-) -> str:
-    """What a person wants to know once everything runs."""
+def _greeting(url: str, env: Mapping[str, str], folder: DataFolder, example: str) -> str:
+    """What a person wants to know once everything runs; lines to be pasted as they are."""
     token = env["RUNFLEET_TOKEN"]
-    state = "Runfleet is running." if is_ready else f"Runfleet was started, but {url}/ready does not answer yet."
-    kept = "RUNFLEET_TOKEN" if settings.token else f"{folder.path / 'token'}"
-    lines = ["", state, "", f"  API and dashboard   {url}", f"  Token               {token}   (from {kept})", ""]
-    if task:
-        bearer = 'H="Authorization: Bearer $TOKEN"'
-        start = f'curl -s -X POST -H "$H" {url}/api/tasks/{task}/run'
+    kept = f"   (kept in {folder.path / 'token'})" if token == folder.token() else ""
+    lines = ["", "Runfleet is running.", "", f"  API and dashboard   {url}", f"  Token               {token}{kept}", ""]
+    if example:
+        start = f'curl -s -X POST -H "$H" {url}/api/tasks/{example}/run'
         lines += [
-            f"Start {task} and follow what it prints:",
+            f"Start {example} and follow what it prints:",
             "",
-            f"  TOKEN={shlex.quote(token)}; {bearer}",
+            f'  TOKEN={shlex.quote(token)}; H="Authorization: Bearer $TOKEN"',
             f"""  RUN=$({start} | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')""",
             f'  curl -N -H "$H" {url}/api/runs/$RUN/log/stream',
+            "",
         ]
     elif not Path(env["RUNFLEET_CONFIG"]).is_file():
-        lines += [f"There are no tasks yet. Write {env['RUNFLEET_CONFIG']}:", "", *SAMPLE.split("\n"), ""]
-        lines += ["and apply it in another terminal: runfleet apply"]
-    return "\n".join([*lines, "", "Ctrl-C ends everything.", ""])
+        lines += [f"There are no tasks yet. Write {env['RUNFLEET_CONFIG']}, for example", ""]
+        lines += [f"  {line}" for line in SAMPLE.split("\n")]
+        lines += ["", "and apply it in another terminal: runfleet apply", ""]
+    return "\n".join([*lines, "Ctrl-C ends everything.", ""])
