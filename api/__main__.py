@@ -1,0 +1,113 @@
+"""
+``python -m api``: serve HTTP until told to stop.
+
+SIGTERM or SIGINT: streams end at once, no new connection is taken, requests that are under way are finished. A second
+signal: now.
+"""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from api.app import create_app
+from api.web import Web
+from shared.errors import Misconfigured
+from shared.settings import Settings, read_settings
+from shared.telemetry import configure, get_logger
+
+GRACE_S: Final = 20
+"""Seconds that requests may take after the signal; most platforms kill after thirty."""
+
+MIN_TOKEN: Final = 16
+"""Characters of the shortest RUNFLEET_TOKEN that is taken on an address others can reach."""
+
+_log = get_logger("api")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, but a stop ends streams first, and any second signal means now."""
+
+    def __init__(self, config: uvicorn.Config, web: Web) -> None:
+        super().__init__(config)
+        self._web = web
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            _log.info("api.started", host=host, port=port)
+            # What is alive now stays alive: looking through it in every collection is wasted.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+        self._web.closing.set()
+
+
+def main() -> int:
+    """Run until stopped; the process's exit code."""
+    try:
+        settings = read_settings()
+        require_safe_address(settings)
+        configure(settings)
+        app = create_app(settings)
+    except Misconfigured as error:
+        print(f"runfleet api: {error}", file=sys.stderr)  # noqa: T201 (the log may be what is misconfigured)
+        return 2
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=75,
+        backlog=2048,
+    )
+    server = Server(config, app.state.web)
+    server.run()
+    _log.info("api.stopped")
+    return 0 if server.started else 1
+
+
+def require_safe_address(settings: Settings) -> None:
+    """Raises Misconfigured when others could reach an API that asks for no token, or for one that is easily guessed."""
+    if is_loopback(settings.host):
+        return
+    if not settings.token:
+        raise Misconfigured(
+            f"listening on {settings.host} needs a token: set RUNFLEET_TOKEN (make one with `openssl rand -hex 32`), "
+            "or RUNFLEET_HOST=127.0.0.1 to serve this machine only"
+        )
+    if len(settings.token) < MIN_TOKEN:
+        raise Misconfigured(f"RUNFLEET_TOKEN must have {MIN_TOKEN} characters or more on {settings.host}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach *host*."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""
+Who is asking, and what they may do.
+
+A token comes as ``Authorization: Bearer rf_…``. ``RUNFLEET_TOKEN`` is one with scope ``admin``; the others are kept in
+the store as hashes. Scopes contain each other: ``read`` ⊂ ``run`` ⊂ ``admin``. Without any token the API is open, but
+then only to this machine: the process listens on loopback only, and requests that a foreign web page could have made
+are refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final, TypeVar
+
+from litestar.types import Scope as Connection
+
+from api.bodies import Scope
+from shared.errors import Forbidden, TooManyRequests, Unauthorized
+from shared.settings import Settings
+from shared.store import tokens
+from shared.store.loop import AsyncStore
+
+REMEMBER_S: Final = 2.0
+"""How long a token read from the store is trusted, and so how long a revoked one may live on in other processes."""
+
+MAX_FAILURES: Final = 20
+"""Failed tokens of one client address within ``FAILURE_WINDOW_S`` after which its tokens are not looked at any more."""
+
+FAILURE_WINDOW_S: Final = 60.0
+MAX_REMEMBERED: Final = 10_000
+
+_RANK: Final[dict[str, int]] = {"read": 0, "run": 1, "admin": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a request may do: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people."""
+
+    who: str
+    scope: Scope
+    tasks: str = ""
+
+    def covers(self, task_name: str) -> bool:
+        """Whether the task is one that this grant is for."""
+        return not self.tasks or fnmatchcase(task_name, self.tasks)
+
+    def require(self, scope: Scope) -> None:
+        """Raises Forbidden, naming the missing scope."""
+        if _RANK[self.scope] < _RANK[scope]:
+            raise Forbidden(f"this needs a token with scope {scope}; {self.who} has scope {self.scope}")
+
+    def require_task(self, task_name: str) -> None:
+        """Raises Forbidden, naming the pattern that the task does not fit."""
+        if not self.covers(task_name):
+            raise Forbidden(f"{self.who} is for tasks that fit {self.tasks!r}; {task_name} does not")
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+OPEN: Final = Grant("anybody on this machine", "admin")
+_BOOTSTRAP: Final = Grant("RUNFLEET_TOKEN", "admin")
+
+
+class TooManyFailures(TooManyRequests):
+    """One client address sent many wrong tokens; ``retry_after_s`` seconds remain."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many wrong tokens from your address; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class Gate:
+    """Turns a request's token into a ``Grant``. *measured_s* is a monotonic clock."""
+
+    def __init__(self, settings: Settings, store: AsyncStore, measured_s: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._now = measured_s
+        self._bootstrap = _digest(settings.token) if settings.token else b""
+        self._known: OrderedDict[bytes, tuple[float, Grant | None]] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._open: tuple[float, bool] = (-1.0, False)
+
+    async def grant(self, scope: Connection) -> Grant:
+        """
+        What this request may do.
+
+        Raises Unauthorized without a valid token, TooManyFailures after many wrong ones from the same address,
+        Forbidden when the API is open and the request may come from a foreign web page.
+        """
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        if not sent:
+            if not await self._is_open():
+                raise Unauthorized("send a token: Authorization: Bearer rf_…")
+            _refuse_foreign_page(scope)
+            return OPEN
+        kind, _, text = sent.partition(b" ")
+        token = text.strip()
+        if kind.lower() != b"bearer" or not token:
+            raise Unauthorized("the Authorization header must be: Bearer and a token")
+        client = client_of(scope)
+        self._refuse_guesser(client)
+        digest = _digest(token)
+        if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
+            return _BOOTSTRAP
+        found = await self._find(digest, token.decode("latin-1"))
+        if found is None:
+            if await self._is_open():
+                _refuse_foreign_page(scope)
+                return OPEN
+            self._count_failure(client)
+            raise Unauthorized("this token is unknown, revoked or expired")
+        return found
+
+    def forget(self) -> None:
+        """Read tokens from the store again: one was made or revoked here."""
+        self._known.clear()
+        self._open = (-1.0, False)
+
+    async def _find(self, digest: bytes, text: str) -> Grant | None:
+        now = self._now()
+        until, grant = self._known.get(digest, (-1.0, None))
+        if now < until:
+            return grant
+        token = await self._store.do(tokens.lookup(text, time.time_ns() // 1000))
+        grant = None if token is None else Grant(f"token {token.name!r}", token.scope, token.tasks)
+        if grant is not None:
+            _remember(self._known, digest, (now + REMEMBER_S, grant))
+        return grant
+
+    async def _is_open(self) -> bool:
+        if self._bootstrap:
+            return False
+        until, is_open = self._open
+        if self._now() >= until:
+            is_open = not await self._store.do(tokens.any_exist())
+            self._open = (self._now() + REMEMBER_S, is_open)
+        return is_open
+
+    def _refuse_guesser(self, client: str) -> None:
+        since, count = self._failures.get(client, (0.0, 0))
+        remaining = since + FAILURE_WINDOW_S - self._now()
+        if count >= MAX_FAILURES and remaining > 0:
+            raise TooManyFailures(int(remaining) + 1)
+
+    def _count_failure(self, client: str) -> None:
+        now = self._now()
+        since, count = self._failures.get(client, (now, 0))
+        if now - since >= FAILURE_WINDOW_S:
+            since, count = now, 0
+        _remember(self._failures, client, (since, count + 1))
+
+
+def client_of(scope: Connection) -> str:
+    """The address of the client; "" on a unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def is_private_name(host: str) -> bool:
+    """
+    Whether no public name server can answer for *host* (as in a Host header): an address, a bare name, ``.local`` etc.
+
+    A page on ``evil.example`` whose name server answers 127.0.0.1 can talk to a server on loopback as if to itself. Its
+    requests carry the name in the Host header, and that gives it away.
+    """
+    name = host.rsplit(":", 1)[0] if host.count(":") == 1 or "]" in host else host
+    name = name.strip("[]").rstrip(".").lower()
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith((".localhost", ".local", ".internal"))
+    return True
+
+
+def _refuse_foreign_page(scope: Connection) -> None:
+    headers = dict(scope["headers"])
+    host = headers.get(b"host", b"localhost").decode("latin-1")
+    if not is_private_name(host):
+        raise Forbidden(f"without a token this API answers on local names only, not as {host}; set RUNFLEET_TOKEN")
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if origin and origin.partition("://")[2] != host:
+        raise Forbidden(f"without a token this API takes no requests from pages of {origin}; set RUNFLEET_TOKEN")
+
+
+def _digest(token: str | bytes) -> bytes:
+    return hashlib.sha256(token.encode() if isinstance(token, str) else token).digest()
+
+
+def _remember(store: OrderedDict[K, V], key: K, value: V) -> None:
+    store[key] = value
+    store.move_to_end(key)
+    while len(store) > MAX_REMEMBERED:
+        store.popitem(last=False)

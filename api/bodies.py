@@ -1,0 +1,302 @@
+"""
+What goes over the wire beside the run itself (``shared.runs.Run``): one struct for each request and response object.
+
+A struct's name is the name of its JSON Schema. ``schema`` is the ``$schema`` member that every object response carries.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from shared.errors import Problem
+from shared.runs import Run
+
+Scope = Literal["read", "run", "admin"]
+
+
+class _Response(msgspec.Struct, kw_only=True, omit_defaults=True):
+    schema: str | UnsetType = msgspec.field(default=UNSET, name="$schema")
+
+
+class ErrorModel(_Response, kw_only=True, omit_defaults=False):
+    """A problem as of RFC 9457."""
+
+    type: Annotated[
+        str,
+        Meta(
+            description="A URI reference to human-readable documentation for the error.",
+            extra_json_schema={"format": "uri"},
+        ),
+    ] = "about:blank"
+    title: Annotated[
+        str,
+        Meta(
+            description="A short, human-readable summary of the problem type. "
+            "This value should not change between occurrences of the error."
+        ),
+    ]
+    status: Annotated[int, Meta(description="HTTP status code")]
+    detail: Annotated[str, Meta(description="A human-readable explanation specific to this occurrence of the problem.")]
+    instance: Annotated[
+        str,
+        Meta(
+            description="A URI reference that identifies the specific occurrence of the problem.",
+            extra_json_schema={"format": "uri"},
+        ),
+    ]
+    errors: Annotated[list[Problem], Meta(description="Optional list of individual error details")] = []
+
+
+class RunsResponseBody(_Response, kw_only=True):
+    """One page of runs."""
+
+    runs: Annotated[list[Run], Meta(description="List of runs")]
+    total: Annotated[int, Meta(description="Total matching runs")]
+    next_cursor: Annotated[
+        str, Meta(description="Where the next page starts; absent on the last one. Only with `cursor` in the request")
+    ] = ""
+    scanned: Annotated[int, Meta(description="Runs looked at to answer a filter that no index covers")] = 0
+    incomplete: Annotated[bool, Meta(description="True when only the newest `scanned` runs were looked at")] = False
+
+
+Tag = Annotated[str, Meta(min_length=1, max_length=100)]
+LabelName = Annotated[str, Meta(min_length=1, max_length=100)]
+LabelValue = Annotated[str, Meta(max_length=1000)]
+
+
+class RunRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How to start a run, all of it optional. ``run_at`` and ``delay_ms`` exclude each other."""
+
+    params: Annotated[dict[str, Any], Meta(description="Parameters of the task; 256 KiB at most")] | UnsetType = UNSET
+    external_execution_id: Annotated[
+        str, Meta(min_length=1, max_length=255, description="What the caller's system calls this execution")
+    ] = ""
+    run_at: Annotated[datetime, Meta(tz=True, description="Not before this time; a past one means now")] | UnsetType = (
+        UNSET
+    )
+    delay_ms: (
+        Annotated[
+            int, Meta(ge=0, le=31_622_400_000, description="Not before this many milliseconds from now; a year at most")
+        ]
+        | UnsetType
+    ) = UNSET
+    priority: (
+        Annotated[int, Meta(ge=0, le=9, description="Within the queue, 9 first; the task's own when absent")]
+        | UnsetType
+    ) = UNSET
+    tags: Annotated[list[Tag], Meta(max_length=64, description="In addition to the task's")] = []
+    labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=64, description="In addition to the task's")] = {}
+    replicas: (
+        Annotated[int, Meta(ge=1, le=10_000, description="Parallel copies; the task's own when absent")] | UnsetType
+    ) = UNSET
+
+
+class LogLine(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """One line of output."""
+
+    n: Annotated[int, Meta(description="Number of the line, from 0, never renumbered")]
+    at: datetime
+    stream: Literal["stdout", "stderr", "system"]
+    text: str
+    continued: Annotated[bool, Meta(description="The line goes on in the next one; it was longer than 64 KiB")] = False
+
+
+class LogResponseBody(_Response, kw_only=True):
+    """A window of a run's log."""
+
+    lines: list[LogLine]
+    first_available: Annotated[int, Meta(description="Number of the oldest line that is kept")]
+    total_lines: Annotated[int, Meta(description="Lines written so far, kept or not")]
+    truncated: Annotated[bool, Meta(description="Lines were dropped because the log was full")]
+    finalized: Annotated[bool, Meta(description="Nothing will be added any more")]
+
+
+class TaskCounts(msgspec.Struct, kw_only=True, frozen=True):
+    """How many runs of a task are in which state."""
+
+    pending: int
+    running: int
+    total: int
+    by_reason: dict[str, int]
+
+
+class TaskModel(_Response, kw_only=True):
+    """A task: its definition and how it is doing."""
+
+    name: str
+    description: str = ""
+    group: str = ""
+    queue: str
+    tags: list[str] = []
+    labels: dict[str, str] = {}
+    cron: list[str] = []
+    timezone: str = ""
+    schedule: Annotated[str, Meta(description="The schedule in words; absent without one")] = ""
+    next_ticks: Annotated[list[datetime], Meta(description="When the schedule fires next")] = []
+    paused: Annotated[bool, Meta(description="The schedule is paused; the task can still be started by hand")]
+    manual_trigger: bool
+    replicas: int
+    source: Annotated[Literal["file", "api"], Meta(description="Who defined it")]
+    applied_at: datetime
+    definition_hash: str
+    definition: Annotated[
+        dict[str, Any], Meta(description="As the task file says it, durations in ms, sizes in bytes, secrets redacted")
+    ]
+    counts: TaskCounts
+    last_run: Run | UnsetType = UNSET
+
+
+class TasksResponseBody(_Response, kw_only=True):
+    """Tasks by name."""
+
+    tasks: list[TaskModel]
+    total: int
+
+
+class Affected(_Response, kw_only=True):
+    """How many things a request changed."""
+
+    affected: int
+
+
+class Percentiles(msgspec.Struct, kw_only=True, frozen=True):
+    """Milliseconds, by share of the runs; absent when there were none."""
+
+    p50: int | UnsetType = UNSET
+    p95: int | UnsetType = UNSET
+    p99: int | UnsetType = UNSET
+
+
+class StatsBucket(msgspec.Struct, kw_only=True, frozen=True):
+    """One stretch of the time."""
+
+    start_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    counts: dict[str, int]
+
+
+class StatsModel(_Response, kw_only=True):
+    """How a task did over some time."""
+
+    since: datetime
+    until: datetime
+    counts: Annotated[dict[str, int], Meta(description="By end reason, or status of those that live")]
+    wait_ms: Annotated[Percentiles, Meta(description="From creation to start")]
+    run_ms: Annotated[Percentiles, Meta(description="From start to end")]
+    buckets: list[StatsBucket]
+    complete: Annotated[bool, Meta(description="False: only the newest 10 000 runs were looked at")]
+
+
+class QueueModel(_Response, kw_only=True):
+    """A queue: what waits, and who serves it."""
+
+    name: str
+    paused: bool
+    depth: Annotated[int, Meta(description="Runs that are due and wait")]
+    latency_ms: Annotated[int, Meta(description="Age of the oldest waiting run; 0 when none waits")]
+    running: int
+    slots: Annotated[int, Meta(description="Runs that its workers can run at once")]
+    workers: int
+
+
+class QueuesResponseBody(_Response, kw_only=True):
+    """All queues."""
+
+    queues: list[QueueModel]
+
+
+class WorkerModel(_Response, kw_only=True):
+    """A worker process."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    slots: int
+    running: list[UUID]
+    started_at: datetime
+    heartbeat_age_ms: int
+    alive: Annotated[bool, Meta(description="It was heard of within a lease")]
+    draining: bool
+
+
+class WorkersResponseBody(_Response, kw_only=True):
+    """All worker processes that were heard of lately."""
+
+    workers: list[WorkerModel]
+
+
+class RedisFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """The server that keeps everything."""
+
+    version: str
+    memory_bytes: int
+    max_memory_bytes: Annotated[int, Meta(description="0 means no limit")]
+    eviction_policy: str
+    persistence: str
+    connections: int
+
+
+class FleetModel(_Response, kw_only=True):
+    """The whole fleet at a glance."""
+
+    leader: Annotated[str, Meta(description="The scheduler that acts; absent when none does")] | UnsetType = UNSET
+    standbys: list[str]
+    scheduler_lag_ms: int | UnsetType = UNSET
+    redis: RedisFacts
+    counts: dict[str, int]
+
+
+class ExecutionModel(_Response, kw_only=True):
+    """Everything one trigger made."""
+
+    id: UUID
+    over: Annotated[bool, Meta(description="No run of it is pending or running, and none will be made")]
+    runs: list[Run]
+
+
+class TokenRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What a new token may do."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="Whom or what it is for")]
+    scope: Annotated[Scope, Meta(description="read sees, run also starts and stops, admin does everything")]
+    tasks: Annotated[
+        str,
+        Meta(
+            max_length=100,
+            pattern=r"^[a-zA-Z0-9._*?-]*$",
+            description="Only tasks whose name fits, with * and ?; empty: all",
+        ),
+    ] = ""
+    expires_in_s: (
+        Annotated[int, Meta(ge=60, le=315_360_000, description="Seconds until it ends; absent: never")] | UnsetType
+    ) = UNSET
+
+
+class TokenModel(_Response, kw_only=True):
+    """A token. ``token`` is the secret itself, in the answer to its creation and never again."""
+
+    id: str
+    name: str
+    scope: Scope
+    tasks: str = ""
+    created_at: datetime
+    expires_at: datetime | UnsetType = UNSET
+    token: str | UnsetType = UNSET
+
+
+class TokensResponseBody(_Response, kw_only=True):
+    """All tokens, without their secrets."""
+
+    tokens: list[TokenModel]
+
+
+class HealthModel(_Response, kw_only=True):
+    """The process answers."""
+
+    status: Literal["ok"]

@@ -1,0 +1,133 @@
+"""
+Every error as ``application/problem+json`` (RFC 9457): ours, the router's, and those nobody foresaw.
+
+The status and title of an error stand in ``shared.errors``; here they become a response.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.types import Scope
+from msgspec import json
+
+from api.bodies import ErrorModel
+from api.reply import PROBLEM_JSON, Reply
+from api.urls import urls_of
+from shared.errors import Invalid, Malformed, NotFound, Problem, RunfleetError, Unauthorized
+from shared.telemetry import get_logger
+
+MAX_PROBLEMS: Final = 100
+"""Details listed in one answer; a body with a million wrong items gets the first hundred."""
+
+RETRY_AFTER_S: Final = {429: 60, 503: 2, 507: 30}
+"""Seconds after which to try again, by status; an error with ``retry_after_s`` of its own wins."""
+
+_log = get_logger("api")
+_encoder = json.Encoder()
+
+
+class NotAllowed(RunfleetError):
+    """The path exists, the method does not. ``allowed`` are those that do."""
+
+    status = 405
+    title = "Method Not Allowed"
+
+    def __init__(self, method: str, path: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"{method} is not possible on {path}; possible: {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+class TooLarge(RunfleetError):
+    """The body is larger than is read."""
+
+    status = 413
+    title = "Content Too Large"
+
+
+class WrongMediaType(RunfleetError):
+    """The body is not in a form that is read here."""
+
+    status = 415
+    title = "Unsupported Media Type"
+
+
+def problem_reply(error: Exception, scope: Scope) -> Reply:
+    """The answer for *error*. One without a name is a 500 that tells an id, which the log has too, and nothing else."""
+    if isinstance(error, HTTPException):
+        error = _of_router(error, scope)
+    if not isinstance(error, RunfleetError):
+        error_id = str(uuid.uuid4())
+        _log.exception("api.failed", error_id=error_id, method=scope.get("method"), path=scope.get("path"))
+        detail = f"an unexpected error; the log has it under {error_id}"
+        return _reply(scope, 500, "Internal Server Error", detail, instance=f"urn:uuid:{error_id}")
+    problems: Sequence[Problem] = error.problems[:MAX_PROBLEMS] if isinstance(error, Invalid) else ()
+    headers: list[tuple[bytes, bytes]] = []
+    if isinstance(error, NotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b'Bearer realm="runfleet"'))
+    if error.status in RETRY_AFTER_S:
+        wait_s: int = getattr(error, "retry_after_s", RETRY_AFTER_S[error.status])
+        headers.append((b"retry-after", b"%d" % wait_s))
+    if isinstance(error, TooLarge):
+        # What is still being sent would be taken for the next request.
+        headers.append((b"connection", b"close"))
+    return _reply(scope, error.status, error.title, str(error), problems, tuple(headers))
+
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def litestar_handler(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """The same for errors that come up in Litestar itself, such as an unknown path."""
+    reply = problem_reply(error, request.scope)
+    return Response(
+        reply.body,
+        status_code=reply.status,
+        media_type=PROBLEM_JSON.decode(),
+        headers={
+            name.decode(): value.decode()
+            for name, value in reply.headers
+            if name not in (b"content-type", b"content-length")
+        },
+    )
+
+
+def _of_router(error: HTTPException, scope: Scope) -> RunfleetError | HTTPException:
+    path = scope.get("path", "")
+    if isinstance(error, NotFoundException):
+        return NotFound(f"there is nothing at {path}")
+    if isinstance(error, MethodNotAllowedException):
+        allowed = tuple(sorted((error.headers or {}).get("allow", "").split(", ")))
+        return NotAllowed(str(scope.get("method")), path, allowed)
+    if error.status_code < 500:
+        return Malformed(error.detail or HTTPStatus(error.status_code).phrase)
+    return error
+
+
+def _reply(
+    scope: Scope,
+    status: int,
+    title: str,
+    detail: str,
+    problems: Sequence[Problem] = (),
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    instance: str = "",
+) -> Reply:
+    urls = urls_of(scope)
+    raw_path = (scope.get("raw_path") or b"/").partition(b"?")[0]
+    body = ErrorModel(
+        schema=urls.error,
+        title=title,
+        status=status,
+        detail=detail,
+        instance=instance or urls.base + raw_path.decode("ascii", "replace"),
+        errors=list(problems),
+    )
+    return Reply(_encoder.encode(body), status=status, media=PROBLEM_JSON, headers=headers)

@@ -1,0 +1,50 @@
+"""Whether the process lives, whether it can serve, and the fleet in numbers."""
+
+from __future__ import annotations
+
+from api.bodies import HealthModel
+from api.endpoint import Ask, Media, Routes
+from api.metrics import render
+from api.reply import Reply
+from shared.errors import Unserviceable
+from shared.store import fleet, tasks
+
+routes = Routes("Health")
+
+METRICS: bytes = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+@routes.get("/health", summary="The process lives", scope=None, answers={200: HealthModel})
+async def health(ask: Ask) -> Reply:
+    """Asks nobody, so that a Redis outage restarts no process."""
+    return ask.answer(HealthModel(status="ok"))
+
+
+@routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
+async def ready(ask: Ask) -> Reply:
+    """Redis answers and the process is not stopping; otherwise 503 with the reason."""
+    if ask.web.closing.is_set():
+        raise Unserviceable("this process is stopping")
+    await ask.web.store.do(fleet.ping())
+    return ask.answer(HealthModel(status="ok"))
+
+
+@routes.get(
+    "/metrics",
+    summary="Metrics of the fleet",
+    answers={200: Media("text/plain", "Prometheus text format 0.0.4")},
+)
+async def metrics(ask: Ask) -> Reply:
+    """From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all."""
+    store = ask.web.store
+    names = await store.do(tasks.known_tasks())
+    names = [name for name in names if ask.grant.covers(name)]
+    counts = await store.do(tasks.counts(names)) if names else {}
+    text = render(
+        await store.run(fleet.facts()),
+        await store.run(fleet.queues()),
+        await store.run(fleet.workers()),
+        counts,
+        streams=ask.web.seats.taken,
+    )
+    return Reply(text.encode(), media=METRICS)

@@ -1,0 +1,133 @@
+"""A run's log: windows of it, all of it as text, and the lines as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from api.bodies import LogLine, LogResponseBody
+from api.endpoint import Ask, Media, Routes
+from api.inputs import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
+from api.reply import TEXT, Reply
+from api.runs import find
+from api.streams import COMMENT, KEEPALIVE_S, Stream, sse
+from api.web import Web
+from shared.errors import NotFound
+from shared.runs import Run
+from shared.store import logs, runs
+
+routes = Routes("Logs")
+
+CHUNK_LINES: Final = 1000
+"""Lines read from the store at once while streaming."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+@routes.get("/api/runs/{id}/log", summary="Read a window of a log", answers={200: LogResponseBody}, errors=(404,))
+async def read_log(ask: Ask, path: RunPath, query: LogQuery) -> Reply:
+    """Lines keep their numbers for good; `first_available` says how many were dropped at the front."""
+    run = await find(ask, path.id)
+    window = await ask.web.store.run(logs.window(run.id, query.start, query.limit))
+    return ask.answer(
+        LogResponseBody(
+            lines=[_wire(line) for line in window.lines],
+            first_available=window.first_available,
+            total_lines=window.total_lines,
+            truncated=window.truncated,
+            finalized=window.finalized,
+        )
+    )
+
+
+@routes.get(
+    "/api/runs/{id}/log/raw",
+    summary="Download a log",
+    answers={200: Media("text/plain", "All lines that are kept, each ended by a line feed")},
+    errors=(404, 503),
+)
+async def download_log(ask: Ask, path: RunPath, query: RawLogQuery) -> Stream:
+    """The log as plain text, streamed."""
+    run = await find(ask, path.id)
+    name = f"{run.task_name}-{run.number}.log"
+    return Stream(
+        ask.web,
+        ask.connection,
+        _text(ask.web, run.id, strip=query.ansi == "strip"),
+        media=TEXT,
+        headers=((b"content-disposition", f'attachment; filename="{name}"'.encode()),),
+    )
+
+
+@routes.get(
+    "/api/runs/{id}/log/stream",
+    summary="Follow a log",
+    answers={200: Media("text/event-stream", "Events `line`, `dropped`, `truncated`, `done`")},
+    errors=(404, 503),
+)
+async def follow_log(ask: Ask, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
+    """
+    Server-sent events: `line` for each line (its number is the event's id), `dropped` when wanted lines are no longer
+    kept, `truncated` once when the log became full, `done` with the run when it ended and all was sent. A client that
+    comes back with `Last-Event-ID` gets what follows, without gap or repeat.
+    """
+    run = await find(ask, path.id)
+    start = int(headers.last_event_id) + 1 if isinstance(headers.last_event_id, str) else query.start
+    return Stream(ask.web, ask.connection, _follow(ask, run, start))
+
+
+async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncIterator[bytes]:
+    start = 0
+    while True:
+        window = await web.store.run(logs.window(run_id, start, CHUNK_LINES))
+        if not window.lines:
+            return
+        text = "".join(line.text if line.continued else line.text + "\n" for line in window.lines)
+        yield (_COLOUR.sub("", text) if strip else text).encode("utf-8", "replace")
+        start = window.lines[-1].n + 1
+
+
+async def _follow(ask: Ask, run: Run, start: int) -> AsyncIterator[bytes]:
+    store = ask.web.store
+    loop = asyncio.get_running_loop()
+    spoke_at = loop.time()
+    said_truncated = False
+    with store.hear_log(run.id) as ear:
+        while True:
+            window = await store.run(logs.window(run.id, start, CHUNK_LINES))
+            if start < 0:
+                start = window.lines[0].n if window.lines else window.total_lines
+            if start < window.first_available:
+                yield sse("dropped", {"from": start, "to": window.first_available - 1})
+                start = window.first_available
+            if window.truncated and not said_truncated:
+                said_truncated = True
+                yield sse("truncated", {"first_available": window.first_available, "total_lines": window.total_lines})
+            if window.lines:
+                yield b"".join(sse("line", _wire(line), str(line.n)) for line in window.lines)
+                start = window.lines[-1].n + 1
+                spoke_at = loop.time()
+            elif window.finalized:
+                yield sse("done", await _ended(ask, run.id))
+                return
+            else:
+                await ear.wait()
+            if loop.time() - spoke_at >= KEEPALIVE_S:
+                yield COMMENT
+                spoke_at = loop.time()
+
+
+async def _ended(ask: Ask, run_id: UUID) -> msgspec.Struct | dict[str, str]:
+    try:
+        return ask.with_schema(await ask.web.store.run(runs.find(str(run_id))))
+    except NotFound:
+        return {"id": str(run_id)}
+
+
+def _wire(line: logs.Line) -> LogLine:
+    return LogLine(n=line.n, at=line.at, stream=line.stream, text=line.text, continued=line.continued)

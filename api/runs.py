@@ -1,0 +1,241 @@
+"""Runs: start, list, read, stop, rerun, delete."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from api.bodies import RunRequest, RunsResponseBody
+from api.endpoint import Ask, Routes, invalid
+from api.inputs import AllRunsQuery, RunHeaders, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
+from api.reply import Reply
+from shared import ops
+from shared.clock import from_datetime
+from shared.errors import NotFound
+from shared.runs import Reason, Run, Status
+from shared.store import runs, tasks
+from shared.store.listing import Filter, Page, page
+
+routes = Routes("Runs")
+
+LATEST_US: Final = 2**53 - 1
+"""Later than this (the year 2255) cannot be told apart from it in the store, whose numbers are floats."""
+
+NOTHING: Final = Page(runs=[], total=0, next_cursor="", scanned=0, complete=True)
+MAX_OFFSET: Final = 2**53
+WAIT_CHECK_S: Final = 5.0
+"""While waiting for an execution, how often to look even though no event came."""
+
+_STATUSES: Final = {status.value: status for status in Status}
+_encoder = msgspec.json.Encoder()
+
+
+@routes.post(
+    "/api/tasks/{taskName}/run",
+    summary="Trigger a new run",
+    answers={201: Run},
+    errors=(404, 409, 413, 415, 507),
+    body_required=False,
+    example={"params": {"day": "2026-11-22"}, "tags": ["backfill"], "priority": 5},
+)
+async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: RunHeaders, body: RunRequest) -> Reply:
+    """
+    Starts the task. No body is needed. With several replicas the answer is replica 0's run, and `execution_id` leads to
+    the others. A trigger that the task's overlap rule refuses is answered 201 as well: its run has ended as `skipped`,
+    and `message` says why.
+    """
+    ask.grant.require_task(path.task_name)
+    request = _request(body, headers, ask.raw_body)
+    store = ask.web.store
+    if query.wait:
+        async with ask.web.tail.following() as before:
+            triggered = await store.run(ops.trigger(ask.web.catalog, path.task_name, request))
+            run = await _when_over(ask, triggered.run, before, query.wait_timeout)
+    else:
+        triggered = await store.run(ops.trigger(ask.web.catalog, path.task_name, request))
+        run = triggered.run
+    return _created(ask, run, repeated=triggered.repeated)
+
+
+@routes.get(
+    "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
+)
+async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
+    """The newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
+    ask.grant.require_task(path.task_name)
+    names = _texts(query.task_name)
+    if names and path.task_name not in names:
+        await _require_task(ask, path.task_name)
+        return _runs(ask, NOTHING)
+    where = Filter(task_name=(path.task_name,), search=query.search, status=_statuses(query.status))
+    found = await _page(ask, where, query)
+    if not found.total:
+        await _require_task(ask, path.task_name)
+    return _runs(ask, found)
+
+
+@routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
+async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
+    """Runs of all tasks, the newest first unless sorted otherwise."""
+    names = _texts(query.task_name)
+    if ask.grant.tasks:
+        known = [entry.name for entry in await ask.web.store.run(tasks.entries())]
+        names = tuple(name for name in names or known if ask.grant.covers(name))
+        if not names:
+            return _runs(ask, NOTHING)
+    where = Filter(
+        task_name=names,
+        status=_statuses(query.status),
+        end_reason=tuple(Reason(reason) for reason in query.end_reason),
+        triggered_by=query.triggered_by,
+        queue=query.queue,
+        worker=query.worker,
+        tag=query.tag,
+        execution_id=query.execution_id or None,
+        external_execution_id=query.external_execution_id,
+        created_after_us=_us(query.created_after),
+        created_before_us=_us(query.created_before),
+        ended_after_us=_us(query.ended_after),
+        ended_before_us=_us(query.ended_before),
+        min_duration_ms=query.min_duration_ms if query.min_duration_ms is not UNSET else None,
+        exit_code=query.exit_code if query.exit_code is not UNSET else None,
+        retries_only=query.retries_only,
+        search=query.search,
+    )
+    return _runs(ask, await _page(ask, where, query, query.cursor))
+
+
+@routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
+async def read_run(ask: Ask, path: RunPath) -> Reply:
+    """By id, or by task and number: `report#1412` (written `report%231412` in a URL)."""
+    return ask.answer(await find(ask, path.id))
+
+
+@routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
+async def delete_run(ask: Ask, path: RunPath) -> Reply:
+    """With its log. A run that is pending or running cannot be deleted: 409."""
+    await ask.web.store.run(ops.delete(path.id))
+    return Reply(status=204)
+
+
+@routes.post("/api/runs/{id}/stop", summary="Stop a run", answers={202: Run}, errors=(404, 409))
+async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
+    """A pending run ends at once; a running one is asked to, and ends when its process is gone."""
+    await _require_own(ask, path.id)
+    return ask.answer(await ask.web.store.run(ops.stop(path.id, force=query.force)), status=202)
+
+
+@routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
+async def rerun(ask: Ask, path: RunPath) -> Reply:
+    """A new execution with the parameters of a run that ended."""
+    await _require_own(ask, path.id)
+    return _created(ask, await ask.web.store.run(ops.rerun(ask.web.catalog, path.id)))
+
+
+async def find(ask: Ask, ref: str) -> Run:
+    """The run called *ref*. Raises NotFound, or Forbidden when the token is for other tasks."""
+    run = await ask.web.store.run(runs.find(ref))
+    ask.grant.require_task(run.task_name)
+    return run
+
+
+async def _require_own(ask: Ask, ref: str) -> None:
+    if ask.grant.tasks:
+        await find(ask, ref)
+
+
+async def _require_task(ask: Ask, name: str) -> None:
+    """Raises NotFound for a task that neither is defined nor has runs."""
+    entry = await ask.web.store.run(tasks.entry(name))
+    counts = await ask.web.store.do(tasks.counts([name]))
+    if entry is None and not (name in counts and counts[name].total):
+        raise NotFound(f"there is no task {name}")
+
+
+def _request(body: RunRequest, headers: RunHeaders, raw: bytes) -> ops.Request:
+    if body.run_at is not UNSET and body.delay_ms is not UNSET:
+        raise invalid("body.delay_ms", "excludes run_at; give one of them", body.delay_ms)
+    key = headers.idempotency_key or ""
+    return ops.Request(
+        params=body.params or None,
+        external_execution_id=body.external_execution_id,
+        due_us=_us(body.run_at),
+        delay_ms=body.delay_ms if body.delay_ms is not UNSET else None,
+        priority=body.priority if body.priority is not UNSET else None,
+        tags=tuple(body.tags),
+        labels=body.labels,
+        replicas=body.replicas or None,
+        triggered_by="cloud" if body.external_execution_id else "api",
+        idempotency_key=key,
+        body_digest=hashlib.sha256(raw).hexdigest() if key else "",
+    )
+
+
+async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float) -> Run:
+    """The run when its execution is over or the time is up."""
+    execution_id = run.execution_id
+    store, tail = ask.web.store, ask.web.tail
+    remaining = timeout_s
+    while not await store.do(runs.is_over(execution_id)) and remaining > 0 and not ask.web.closing.is_set():
+        step = min(remaining, WAIT_CHECK_S)
+        await tail.wait_for(
+            lambda event: event.type == "execution.ended" and event.execution_id == execution_id, before, step
+        )
+        remaining -= step
+    return await store.run(runs.find(str(run.id)))
+
+
+async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
+    if query.status and not where.status:
+        # A status that no run can have: the filter leaves nothing, which is not the same as no filter.
+        return NOTHING
+    try:
+        return await ask.web.store.run(
+            page(
+                where,
+                sort_field=query.sort_field or "created_at",
+                descending=query.sort_direction != "asc",
+                limit=query.limit,
+                offset=min(query.offset, MAX_OFFSET),
+                cursor=cursor,
+            )
+        )
+    except ValueError as error:
+        raise invalid("query.cursor", str(error), cursor) from None
+
+
+def _runs(ask: Ask, found: Page) -> Reply:
+    url = ask.urls.run
+    body = RunsResponseBody(
+        runs=[msgspec.structs.replace(run, schema=url) for run in found.runs],
+        total=found.total,
+        next_cursor=found.next_cursor,
+        scanned=0 if found.complete else found.scanned,
+        incomplete=not found.complete,
+    )
+    return ask.answer(body)
+
+
+def _created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
+    url = ask.urls
+    headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
+    if repeated:
+        headers.append((b"idempotent-replayed", b"true"))
+    body = _encoder.encode(msgspec.structs.replace(run, schema=url.run))
+    return Reply(body, status=201, headers=tuple(headers))
+
+
+def _texts(value: str) -> tuple[str, ...]:
+    return tuple(part for part in value.split(",") if part)
+
+
+def _statuses(value: str) -> tuple[Status, ...]:
+    return tuple(_STATUSES[part] for part in _texts(value) if part in _STATUSES)
+
+
+def _us(moment: datetime | UnsetType) -> int | None:
+    return None if isinstance(moment, UnsetType) else max(0, min(from_datetime(moment), LATEST_US))

@@ -1,0 +1,128 @@
+"""
+The newest events, read once per process and shared by everybody in it who follows them.
+
+Five hundred streams on five hundred Redis connections would be five hundred times the work for the same events. Here
+one reader keeps a ring of the newest; a follower that is slower than the ring reads the store itself until it has
+caught up, so a slow client costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from shared.errors import StoreUnavailable
+from shared.store import events
+from shared.store.events import Event
+from shared.store.loop import AsyncStore
+
+RING: Final = 2000
+"""Events kept in the process."""
+
+PAGE: Final = 500
+"""Events read from the store at once by a follower that fell behind."""
+
+POLL_S: Final = 5.0
+RETRY_S: Final = 0.5
+
+
+class Tail:
+    """Reads events while somebody follows, and stops when nobody does."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        self._store = store
+        self._ring: deque[Event] = deque(maxlen=RING)
+        self._floor = ""
+        self._last = ""
+        self._arrived = asyncio.Event()
+        self._followers = 0
+        self._reader: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[str]:
+        """While inside, events are read; gives the id after which none can be missed."""
+        self._followers += 1
+        try:
+            if self._reader is None or self._reader.done():
+                # Another follower may start the reader while this one waits for the id; the first one wins.
+                recent = await self._store.do(events.recent_id())
+                if self._reader is None or self._reader.done():
+                    self._ring.clear()
+                    self._floor = self._last = recent
+                    self._reader = asyncio.create_task(self._read())
+            yield self._last
+        finally:
+            self._followers -= 1
+            if self._followers == 0:
+                await self.close()
+
+    async def after(self, event_id: str, timeout_s: float) -> list[Event]:
+        """
+        Events after *event_id*, oldest first; none when none came within *timeout_s*. Only inside ``following``.
+
+        Raises StoreUnavailable when the follower is behind the ring and the store does not answer.
+        """
+        if self._reader is not None and self._reader.done():
+            self._reader.result()
+        if place_of(event_id) < place_of(self._floor):
+            behind = await self._store.do(events.events_after(event_id, PAGE))
+            if behind:
+                return behind
+            event_id = self._floor
+        if place_of(self._last) <= place_of(event_id):
+            arrived = self._arrived
+            with suppress(TimeoutError):
+                await asyncio.wait_for(arrived.wait(), timeout_s)
+        after = place_of(event_id)
+        newer: list[Event] = []
+        for event in reversed(self._ring):
+            if place_of(event.id) <= after:
+                break
+            newer.append(event)
+        newer.reverse()
+        return newer
+
+    async def wait_for(self, wanted: Callable[[Event], bool], after_id: str, timeout_s: float) -> bool:
+        """Whether an event that is *wanted* came after *after_id* and within *timeout_s*. Only inside ``following``."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while (remaining := deadline - loop.time()) > 0:
+            for event in await self.after(after_id, remaining):
+                if wanted(event):
+                    return True
+                after_id = event.id
+        return False
+
+    async def close(self) -> None:
+        """Stop reading."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await reader
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                fresh = await self._store.wait_events(self._last, POLL_S)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            if not fresh:
+                continue
+            for event in fresh:
+                if len(self._ring) == RING:
+                    self._floor = self._ring[0].id
+                self._ring.append(event)
+            self._last = fresh[-1].id
+            arrived, self._arrived = self._arrived, asyncio.Event()
+            arrived.set()
+
+
+def place_of(event_id: str) -> tuple[int, int]:
+    """Where an id (``<milliseconds>-<number>``) stands in the order of events; "" comes before all."""
+    first, _, second = event_id.partition("-")
+    return int(first or 0), int(second or 0)

@@ -1,0 +1,162 @@
+"""Tasks: list, read, stop, pause, resume, statistics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from api.bodies import Affected, Percentiles, StatsBucket, StatsModel, TaskCounts, TaskModel, TasksResponseBody
+from api.endpoint import Ask, Routes
+from api.inputs import StatsQuery, TaskPath, TasksQuery
+from api.reply import Reply
+from shared import ops, schedules
+from shared.clock import SECOND_US, from_datetime, to_datetime
+from shared.errors import NotFound
+from shared.runs import Run
+from shared.store import tasks
+from shared.store.listing import Filter, page
+
+routes = Routes("Tasks")
+
+NEXT_TICKS: Final = 5
+DAY_US: Final = 86_400 * SECOND_US
+
+
+@routes.get("/api/tasks", summary="List tasks", answers={200: TasksResponseBody})
+async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
+    """By name, with what each is doing."""
+    text = query.search.lower()
+    found = [
+        entry
+        for entry in await ask.web.store.run(tasks.entries())
+        if ask.grant.covers(entry.name)
+        and (not text or text in entry.name.lower() or text in entry.task.description.lower())
+        and (not query.group or entry.task.group == query.group)
+        and (not query.tag or not set(query.tag).isdisjoint(entry.task.tags))
+    ]
+    shown = found[query.offset : query.offset + query.limit]
+    return ask.answer(TasksResponseBody(tasks=await _models(ask, shown), total=len(found)))
+
+
+@routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
+async def read_task(ask: Ask, path: TaskPath) -> Reply:
+    """Its definition, its schedule in words and times, and how it is doing. Secrets are not shown."""
+    ask.grant.require_task(path.task_name)
+    return ask.answer((await _models(ask, [await _entry(ask, path.task_name)]))[0])
+
+
+@routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
+async def stop_task(ask: Ask, path: TaskPath) -> Reply:
+    """Every live execution of it, those that wait included."""
+    ask.grant.require_task(path.task_name)
+    await _entry(ask, path.task_name)
+    return ask.answer(Affected(affected=await ask.web.store.run(ops.stop_task(path.task_name))), status=202)
+
+
+@routes.post("/api/tasks/{taskName}/pause", summary="Pause a schedule", answers={200: TaskModel}, errors=(404,))
+async def pause_task(ask: Ask, path: TaskPath) -> Reply:
+    """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
+    ask.grant.require_task(path.task_name)
+    entry = await ask.web.store.run(ops.pause(path.task_name))
+    return ask.answer((await _models(ask, [entry]))[0])
+
+
+@routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
+async def resume_task(ask: Ask, path: TaskPath) -> Reply:
+    """The next tick fires again."""
+    ask.grant.require_task(path.task_name)
+    entry = await ask.web.store.run(ops.resume(path.task_name))
+    return ask.answer((await _models(ask, [entry]))[0])
+
+
+@routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
+async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
+    """Ends by reason, and how long runs waited and took, since a time and by stretches of it."""
+    ask.grant.require_task(path.task_name)
+    await _entry(ask, path.task_name)
+    now_us = time.time_ns() // 1000
+    since_us = now_us - DAY_US if query.since is UNSET else max(0, min(from_datetime(query.since), now_us - SECOND_US))
+    stats = await ask.web.store.run(ops.stats(path.task_name, since_us, now_us, query.buckets))
+    return ask.answer(
+        StatsModel(
+            since=to_datetime(since_us),
+            until=to_datetime(now_us),
+            counts=stats.counts,
+            wait_ms=Percentiles(**stats.wait_ms),
+            run_ms=Percentiles(**stats.run_ms),
+            buckets=[StatsBucket(start_at=bucket.start_at, counts=bucket.counts) for bucket in stats.buckets],
+            complete=stats.complete,
+        )
+    )
+
+
+async def _entry(ask: Ask, name: str) -> tasks.Entry:
+    entry = await ask.web.store.run(tasks.entry(name))
+    if entry is None:
+        raise NotFound(f"there is no task {name}")
+    return entry
+
+
+async def _models(ask: Ask, entries: list[tasks.Entry]) -> list[TaskModel]:
+    names = [entry.name for entry in entries]
+    if not names:
+        return []
+    counts = await ask.web.store.do(tasks.counts(names))
+    # Asked for together, they go to the store in one pipeline.
+    newest = await asyncio.gather(*(ask.web.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names))
+    return [
+        _model(ask, entry, counts.get(entry.name), found.runs[0] if found.runs else None)
+        for entry, found in zip(entries, newest, strict=True)
+    ]
+
+
+def _model(ask: Ask, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
+    task = entry.task
+    words, ticks = "", list[datetime]()
+    if task.cron:
+        schedule = schedules.parse(task.cron, task.timezone)
+        words = schedule.words()
+        after: int | None = time.time_ns() // 1000
+        while after is not None and len(ticks) < NEXT_TICKS:
+            after = schedule.next_after(after)
+            if after is not None:
+                ticks.append(to_datetime(after))
+    return TaskModel(
+        schema=ask.urls.schema("TaskModel"),
+        name=entry.name,
+        description=task.description,
+        group=task.group,
+        queue=task.queue,
+        tags=list(task.tags),
+        labels=task.labels,
+        cron=list(task.cron),
+        timezone=task.timezone if task.cron else "",
+        schedule=words,
+        next_ticks=[] if entry.paused else ticks,
+        paused=entry.paused,
+        manual_trigger=task.manual_trigger,
+        replicas=task.replicas,
+        source="api" if entry.source == "api" else "file",
+        applied_at=to_datetime(entry.applied_us),
+        definition_hash=entry.definition.hash,
+        definition=_without_secrets(entry.definition.body),
+        counts=TaskCounts(
+            pending=counts.pending if counts else 0,
+            running=counts.running if counts else 0,
+            total=counts.total if counts else 0,
+            by_reason=counts.by_reason if counts else {},
+        ),
+        last_run=UNSET if last_run is None else msgspec.structs.replace(last_run, schema=ask.urls.run),
+    )
+
+
+def _without_secrets(body: bytes) -> dict[str, Any]:
+    shown = msgspec.json.decode(body, type=dict[str, Any])
+    if "secrets" in shown:
+        shown["secrets"] = dict.fromkeys(shown["secrets"], "[redacted]")
+    return shown

