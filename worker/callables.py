@@ -275,7 +275,9 @@ class Templates:
                 except SpawnFailed:
                     interpreter.doomed = True
                     if first:
-                        raise
+                        if interpreter.wait_exit(2.0) is None:
+                            raise
+                        raise SpawnFailed(interpreter.last_words()) from None
                     continue
                 interpreter.served += 1
                 interpreter.busy += 1
