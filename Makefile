@@ -42,7 +42,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	touch $@
 
 up: $(READY)
-	@exec $(BIN)/runfleet up $(ARGS)
+	@exec $(BIN)/runfleet up --with-parent $(ARGS)
 
 test: $(READY)
 	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)

@@ -146,15 +146,15 @@ class Supervisor:
         os.set_blocking(pipe.fileno(), False)
         self._selector.register(pipe, selectors.EVENT_READ, child)
 
-    def until(self, is_so: Callable[[], bool], *, timeout_s: float | None = None) -> bool:
-        """Run the loop until *is_so* (asked after each step), a wish to end (False), or *timeout_s* (False)."""
+    def until(self, is_so: Callable[[], bool], *, timeout_s: float | None = None, every_s: float = 0.1) -> bool:
+        """Run the loop until *is_so* (asked every *every_s* and after what happens), a wish to end, or *timeout_s*."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.wishes:
             if is_so():
                 return True
             if deadline is not None and time.monotonic() > deadline:
                 return False
-            self.step(0.1 if timeout_s is not None else 60.0)
+            self.step(every_s)
         return False
 
     def step(self, patience_s: float) -> None:

@@ -36,7 +36,8 @@ def up(
     *,
     host: str | None = None,
     port: int | None = None,
-    data: Annotated[Path, Parameter(help="Data folder.")] = Path(".runfleet"),
+    data: Path = Path(".runfleet"),
+    with_parent: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """
     Run everything on this machine: API and dashboard, scheduler and worker, on a Valkey of its own.
@@ -52,7 +53,12 @@ def up(
         Address the API listens on; RUNFLEET_HOST or 127.0.0.1 when not given.
     port
         Port of the API; RUNFLEET_PORT or 9477 when not given.
+    data
+        Data folder: the store's files, the secret, the token.
+    with_parent
+        End as if by Ctrl-C when the process that started this one is gone (`make up` does so).
     """
+    parent = os.getppid()
     given = {
         "RUNFLEET_CONFIG": str(file) if file else "",
         "RUNFLEET_HOST": host or "",
@@ -82,7 +88,7 @@ def up(
         if tasks.is_file() and not fleet.wishes:
             _apply(fleet, env)
         _start_processes(fleet, folder, env, example)
-        fleet.until(lambda: False)
+        fleet.until(lambda: with_parent and os.getppid() != parent, every_s=1.0 if with_parent else 60.0)
         fleet.say("Ending: runs may finish first. Once more ends everything now.")
         was_clean = fleet.drain()
         fleet.say("Everything has ended." if was_clean else "Everything has ended; some of it had to be killed.")

@@ -12,7 +12,7 @@ LEVELS = {"debug", "info", "warning", "error", "exception"}
 
 
 def logged_events() -> dict[str, list[str]]:
-    """Event → the places that log it: calls of ``log.<level>`` (also ``_log``, ``self.log``…) with a literal."""
+    """Event → the places that log it: calls of ``log.<level>`` (also ``_log``, ``self.log``) with a literal."""
     places: dict[str, list[str]] = {}
     for package in ("api", "worker", "scheduler", "shared"):
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -32,7 +32,7 @@ def is_log_call(node: ast.AST) -> bool:
         return False
     owner = node.func.value
     name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
-    return name.strip("_") in ("log", "logger")
+    return name.strip("_") == "log"
 
 
 def literals(argument: ast.expr, place: str) -> list[str]:

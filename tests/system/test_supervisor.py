@@ -27,7 +27,7 @@ data.lock(patience_s=10)
 with Supervisor(grace_s=2, lock_fd=data.lock_fd, out=sys.stdout) as fleet:
     for order, name in enumerate(("work", "store")):
         fleet.start(Child(name, [sys.executable, "-c", program, str(folder), name], {}, order=order, spared=order == 1))
-    fleet.until(lambda: False)
+    fleet.until(lambda: False, every_s=60)
     sys.exit(0 if fleet.drain() else 1)
 """
 OBEDIENT = """
