@@ -1,0 +1,373 @@
+"""
+What a run prints, as numbered lines: cleaned, without secrets, and no more of them than the task's limit allows.
+
+A ``Capture`` is fed what was read from the pipes and gives lines to store, in batches. It does no input or output and
+knows no clock. Everything is done on whole blocks, and under ``drop_old`` as late as possible: of what a run prints
+between two calls of ``take`` only the part that is kept becomes lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple
+
+from shared.store.loglines import StoredLine as Line
+
+LINE_MAX: Final = 64 * 1024
+"""Bytes of text in one line; a longer one goes on in the next, and says so."""
+
+TAKE_MAX: Final = 256 * 1024
+REDACTED: Final = b"[redacted]"
+STDOUT, STDERR, SYSTEM = 0, 1, 2
+
+Stream = Literal["stdout", "stderr"]
+
+_SECRET_LINE_MIN = 4
+_COLOUR_MAX = 32
+_COLOUR = rb"\x1b\[[0-9;:]*m"
+_ODD = re.compile(_COLOUR.decode() + "|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CUT_COLOUR = re.compile("\x1b[^m]*$")
+_NOT_ODD = bytes(byte for byte in range(256) if byte not in {*range(9), *range(0x0B, 0x20), 0x7F})
+
+
+class _Block(NamedTuple):
+    """Lines that were received and not looked at. ``plain_size`` is 0 if they may become shorter."""
+
+    raw: bytes
+    which: int
+    at_us: int
+    size: int
+    plain_size: int
+
+
+class Capture:
+    """
+    The output of one run.
+
+    ``log_max_size`` counts UTF-8 bytes of text and one more for each line. ``drop_old`` keeps the newest that fit,
+    ``drop_new`` and ``kill`` the oldest; ``kill`` also sets ``overflowed``. *secrets* are masked wherever they appear
+    within a line; of one that has several lines each line of some length is.
+
+    The counts are as of the last ``take`` or ``finish``; only ``pending_bytes`` and ``overflowed`` are of now.
+    """
+
+    def __init__(
+        self, log_max_size: int, on_full: Literal["drop_old", "drop_new", "kill"], secrets: Sequence[str] = ()
+    ) -> None:
+        self._limit = log_max_size
+        self._on_full = on_full
+        self._secrets = _secret_parts(secrets)
+        self._mask = re.compile(b"|".join(map(re.escape, self._secrets))) if self._secrets else None
+        self._hold = LINE_MAX + max(map(len, self._secrets), default=0) + _COLOUR_MAX
+        self._partial = [b"", b""]
+        self._open = [False, False]
+        self._pending: deque[Line] = deque()
+        self._pending_sizes: deque[int] = deque()
+        self._kept_sizes: deque[int] = deque()
+        self._full = False
+        self._raw: deque[_Block] = deque()
+        self._raw_bytes = 0
+        self._plain_bytes = 0
+        self.produced = 0
+        """Numbers given out, which is the number of the next line."""
+        self.first_kept = 0
+        """The lowest number that is still kept; with ``drop_old`` what was stored before it is to be let go."""
+        self.lines = 0
+        """Lines kept, stored or pending."""
+        self.bytes = 0
+        """Their size, as ``log_max_size`` counts it."""
+        self._pending_bytes = 0
+        self.dropped_lines = 0
+        """Lines not kept because of the limit or of ``drop_pending``."""
+        self.dropped_bytes = 0
+        self.unstored_lines = 0
+        """The part of ``dropped_lines`` that ``drop_pending`` gave up."""
+        self.truncated = False
+        """Whether anything was dropped."""
+        self.overflowed = False
+        """Whether the limit was reached under ``kill``: the run is to be stopped."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """What nobody took yet, about."""
+        return self._pending_bytes + self._raw_bytes
+
+    def feed(self, stream: Stream, data: bytes, at_us: int) -> None:
+        """Take what was read from a pipe at stored time *at_us*. A line without its end waits for the rest."""
+        which = STDOUT if stream == "stdout" else STDERR
+        if self._full:
+            self._count(which, data)
+            return
+        data = self._partial[which] + data
+        end = data.rfind(b"\n")
+        if end >= 0:
+            self._receive(data[:end], which, at_us)
+            data = data[end + 1 :]
+        if b"\r" in data:
+            data = data[data.rstrip(b"\r").rfind(b"\r") + 1 :]
+        while len(data) > self._hold and not self._full:
+            cut = self._place_to_cut(data)
+            self._work()
+            self._add([self._clean(data[:cut])], which, at_us, continued=True)
+            data = data[cut:]
+        self._partial[which] = data
+
+    def system(self, text: str, at_us: int) -> None:
+        """Add lines of Runfleet's own. They are kept even if the limit is reached."""
+        self._work()
+        for line in self._clean(text.encode("utf-8", "replace")).split("\n"):
+            self._keep([line], [_size(line)], SYSTEM, at_us)
+            self.produced += 1
+
+    def finish(self, at_us: int) -> None:
+        """The pipes are at their end: give out what waited for its line's end and say what is missing. Call it once."""
+        self._work()
+        for which in (STDOUT, STDERR):
+            data, self._partial[which] = self._partial[which], b""
+            if data.strip(b"\r"):
+                self._add([self._clean(data)], which, at_us)
+            if self._open[which]:
+                self._drop(1, 0)
+        limited = self.dropped_lines - self.unstored_lines
+        if limited:
+            where = (
+                "before the first line shown" if self._on_full == "drop_old" else "after the last line before this one"
+            )
+            self.system(
+                f"log_max_size = {self._limit} bytes was reached: {limited} lines "
+                f"({self.dropped_bytes} bytes) are missing, {where}",
+                at_us,
+            )
+        if self.unstored_lines:
+            self.system(f"{self.unstored_lines} lines are missing, because the store was away for too long", at_us)
+
+    def take(self, max_bytes: int = TAKE_MAX) -> list[Line]:
+        """The next lines to store, oldest first, up to *max_bytes* (but at least one, if there is any)."""
+        self._work()
+        taken: list[Line] = []
+        size = 0
+        pending, sizes = self._pending, self._pending_sizes
+        while pending and (not taken or size + sizes[0] <= max_bytes):
+            taken.append(pending.popleft())
+            size += sizes.popleft()
+        self._pending_bytes -= size
+        return taken
+
+    def drop_pending(self, max_bytes: int) -> int:
+        """
+        Give up the oldest pending lines until *max_bytes* are left, because they cannot be stored; how many.
+
+        Their numbers are not given to others.
+        """
+        self._work()
+        lost = 0
+        kept = list(self._kept_sizes)
+        while self._pending and self._pending_bytes > max_bytes:
+            line, size = self._pending.popleft(), self._pending_sizes.popleft()
+            self._pending_bytes -= size
+            self.bytes -= size
+            self.lines -= 1
+            self.dropped_bytes += size
+            if kept:
+                kept[line.n - self.first_kept] = 0
+            lost += 1
+        if lost:
+            self._kept_sizes = deque(kept)
+            self.dropped_lines += lost
+            self.unstored_lines += lost
+            self.truncated = True
+        return lost
+
+    def _receive(self, raw: bytes, which: int, at_us: int) -> None:
+        """Whole lines, the last one without its end."""
+        if self._on_full != "drop_old" or len(raw) > LINE_MAX:
+            self._work()
+            self._add(self._clean(raw).split("\n"), which, at_us)
+            return
+        size = len(raw) + 1
+        # Cleaning makes a plain block longer, if anything. So what has a limit's worth of them behind it is not kept.
+        plain_size = 0 if b"\r" in raw or self._has_secret(raw) else size
+        self._raw.append(_Block(raw, which, at_us, size, plain_size))
+        self._raw_bytes += size
+        self._plain_bytes += plain_size
+        while self._plain_bytes - self._raw[0].plain_size >= self._limit:
+            block = self._raw.popleft()
+            self._raw_bytes -= block.size
+            self._plain_bytes -= block.plain_size
+            self._forget_oldest(len(self._kept_sizes), -1)
+            self._drop(block.raw.count(b"\n") + 1, block.size)
+            self.first_kept = self.produced
+        if self._raw_bytes > 2 * self._limit + TAKE_MAX:
+            self._work()
+
+    def _work(self) -> None:
+        """Make lines of what was received."""
+        blocks, self._raw = self._raw, deque()
+        self._raw_bytes = self._plain_bytes = 0
+        for block in blocks:
+            self._add(self._clean(block.raw).split("\n"), block.which, block.at_us)
+
+    def _has_secret(self, raw: bytes) -> bool:
+        return any(secret in raw for secret in self._secrets)
+
+    def _clean(self, raw: bytes) -> str:
+        if self._mask is not None and self._has_secret(raw):
+            raw = self._mask.sub(REDACTED, raw)
+        if b"\r" in raw:
+            raw = _last_states(raw)
+        text = raw.decode("utf-8", "replace")
+        if b"\xc2" in raw or raw.translate(None, _NOT_ODD):
+            text = _ODD.sub(_show, text)
+        return text
+
+    def _place_to_cut(self, data: bytes) -> int:
+        """Where to cut a long line: not within a secret, a character or a colour. *data* is longer by a secret."""
+        cut = LINE_MAX
+        if self._mask is not None:
+            for match in self._mask.finditer(data):
+                if match.start() >= cut:
+                    break
+                if match.end() > cut:
+                    return match.end()
+        colour = data.rfind(b"\x1b", cut - _COLOUR_MAX, cut)
+        if colour >= 0 and b"m" not in data[colour:cut]:
+            return colour
+        for back in range(3):
+            if data[cut - back] & 0xC0 != 0x80:
+                return cut - back
+        return cut
+
+    def _add(self, texts: list[str], which: int, at_us: int, *, continued: bool = False) -> None:
+        if sum(map(len, texts)) > LINE_MAX // 4 and max(map(_size, texts)) > LINE_MAX + 1:
+            for text in texts:
+                *pieces, last = _pieces(text)
+                for piece in pieces:
+                    self._add([piece], which, at_us, continued=True)
+                self._add([last], which, at_us, continued=continued)
+            return
+        sizes = [_size(text) for text in texts]
+        if self._full:
+            self._drop(len(texts), sum(sizes))
+        elif self._on_full == "drop_old":
+            self._add_newest(texts, sizes, which, at_us, continued)
+        else:
+            self._add_oldest(texts, sizes, which, at_us, continued)
+
+    def _add_newest(self, texts: list[str], sizes: list[int], which: int, at_us: int, continued: bool) -> None:
+        if sum(sizes) > self._limit:
+            # Those that are pushed out by the rest of their own block never become lines.
+            first, room = len(sizes) - 1, self._limit - sizes[-1]
+            while first and sizes[first - 1] <= room:
+                first -= 1
+                room -= sizes[first]
+            if first:
+                self._forget_oldest(len(self._kept_sizes), -1)
+                self._drop(first, sum(sizes[:first]))
+                self.first_kept = self.produced
+                texts, sizes = texts[first:], sizes[first:]
+        self._keep(texts, sizes, which, at_us, continued)
+        self.produced += len(texts)
+        self._forget_oldest(len(self._kept_sizes) - 1, self._limit)
+
+    def _add_oldest(self, texts: list[str], sizes: list[int], which: int, at_us: int, continued: bool) -> None:
+        room = self._limit - self.bytes
+        fitting = len(sizes)
+        if sum(sizes) > room:
+            fitting = 0
+            while sizes[fitting] <= room:
+                room -= sizes[fitting]
+                fitting += 1
+            self._full = True
+            self.overflowed = self._on_full == "kill"
+        self._keep(texts[:fitting], sizes[:fitting], which, at_us, continued)
+        self.produced += fitting
+        if fitting < len(sizes):
+            self._drop(len(sizes) - fitting, sum(sizes[fitting:]))
+
+    def _keep(self, texts: list[str], sizes: list[int], which: int, at_us: int, continued: bool = False) -> None:
+        self._pending.extend(
+            [Line(number, at_us, which, text, continued) for number, text in enumerate(texts, self.produced)]
+        )
+        self._pending_sizes.extend(sizes)
+        if self._on_full == "drop_old":
+            self._kept_sizes.extend(sizes)
+        total = sum(sizes)
+        self.lines += len(texts)
+        self.bytes += total
+        self._pending_bytes += total
+
+    def _forget_oldest(self, at_most: int, until_bytes: int) -> None:
+        """Let go of the oldest kept lines, *at_most* so many, while more than *until_bytes* are kept."""
+        kept, pending = self._kept_sizes, self._pending
+        while at_most > 0 and kept and self.bytes > until_bytes:
+            at_most -= 1
+            size = kept.popleft()
+            if pending and pending[0].n == self.first_kept:
+                pending.popleft()
+                self._pending_bytes -= self._pending_sizes.popleft()
+            self.first_kept += 1
+            if size:  # else it was given up by drop_pending, and counted there
+                self.bytes -= size
+                self.lines -= 1
+                self.dropped_lines += 1
+                self.dropped_bytes += size
+                self.truncated = True
+
+    def _drop(self, lines: int, size: int) -> None:
+        self.produced += lines
+        self.dropped_lines += lines
+        self.dropped_bytes += size
+        self.truncated = True
+
+    def _count(self, which: int, data: bytes) -> None:
+        """Nothing more is kept: only count it."""
+        waiting, self._partial[which] = self._partial[which], b""
+        self._drop(data.count(b"\n"), len(waiting) + len(data))
+        self._open[which] = not data.endswith(b"\n")
+
+
+def _size(text: str) -> int:
+    return (len(text) if text.isascii() else len(text.encode())) + 1
+
+
+def _secret_parts(secrets: Sequence[str]) -> list[bytes]:
+    """What to look for, the longest first: a secret of several lines never appears as a whole in one line."""
+    parts: set[str] = set()
+    for secret in secrets:
+        lines = [line.strip() for line in secret.splitlines()]
+        if len(lines) > 1 or lines != [secret]:
+            parts.update(line for line in lines if len(line) >= _SECRET_LINE_MIN)
+        else:
+            parts.add(secret)
+    encoded = [part.encode("utf-8", "surrogateescape") for part in parts if part]
+    return sorted(encoded, key=len, reverse=True)
+
+
+def _last_states(raw: bytes) -> bytes:
+    """Of each line what a terminal would show at its end: the text after the last carriage return that text follows."""
+    raw = raw.replace(b"\r\n", b"\n")
+    return b"\n".join([line.rstrip(b"\r").rpartition(b"\r")[2] for line in raw.split(b"\n")])
+
+
+def _show(match: re.Match[str]) -> str:
+    odd = match[0]
+    if len(odd) > 1:
+        return odd  # a colour
+    code = ord(odd)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"\\x{code:02x}"
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """*text* in pieces of at most ``LINE_MAX`` bytes, cut between characters and not within a colour."""
+    while _size(text) > LINE_MAX + 1:
+        piece = text.encode()[:LINE_MAX].decode("utf-8", "ignore")
+        torn = _CUT_COLOUR.search(piece, len(piece) - _COLOUR_MAX)
+        if torn and torn.start():
+            piece = piece[: torn.start()]
+        yield piece
+        text = text[len(piece) :]
+    yield text
