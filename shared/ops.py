@@ -25,7 +25,7 @@ from shared.store.call import Call, Operation
 from shared.store.listing import Filter, page
 from shared.store.runs import Create, Created, Ended, Retry
 from shared.store.tasks import Applied, Entry
-from shared.tasks import Task, define
+from shared.tasks import OnInterrupt, Task, define
 
 if TYPE_CHECKING:
     from shared.config import Config
@@ -235,24 +235,34 @@ def forget(name: str, task: Task) -> Operation[int]:
 
 
 def next_attempt(
-    run_id: UUID, record: Record, task: Task | None, reason: Reason, exit_code: int, *, rerun: bool = False
+    run_id: UUID,
+    record: Record,
+    task: Task | None,
+    reason: Reason,
+    exit_code: int,
+    *,
+    interrupted: OnInterrupt | None = None,
 ) -> Retry | None:
     """
-    The retry that this ending owes, or None: by ``retry_on`` and the attempts left, and never after three crashes in a row.
+    The retry that this ending owes, or None.
 
-    ``rerun``: the attempt was interrupted and is made again without charging it, at most five times.
+    By ``retry_on`` and the attempts left; never after three crashes in a row. With *interrupted* (its worker left) what
+    that says: ``retry`` uses up an attempt, ``rerun`` makes the same one again, at most five times; both without delay.
     """
-    crashed = reason is Reason.CRASHED
-    crashes = record.crashes + 1 if crashed and not rerun else 0
-    if task is None or crashes >= retry.POISON_CRASHES:
+    crashes = record.crashes + 1 if reason is Reason.CRASHED else 0
+    attempt, delay_us, reruns = record.attempt + 1, 0, record.reruns
+    if task is None or interrupted == "end":
         return None
-    if rerun and record.reruns < retry.MAX_RERUNS:
-        attempt, delay_us, reruns = record.attempt, 0, record.reruns + 1
-    elif record.attempt < task.retry_attempts and retry.is_retried(reason, exit_code, task):
-        attempt, reruns = record.attempt + 1, record.reruns
+    if interrupted == "rerun":
+        attempt, crashes, reruns = record.attempt, record.crashes, record.reruns + 1
+        if reruns > retry.MAX_RERUNS:
+            return None
+    elif crashes >= retry.POISON_CRASHES or record.attempt >= task.retry_attempts:
+        return None
+    elif interrupted is None:
+        if not retry.is_retried(reason, exit_code, task):
+            return None
         delay_us = retry.delay_ms(attempt, task, random.random) * 1000
-    else:
-        return None
     return Retry(
         id=ids.retry_id(run_id, time.time_ns() // 1000),
         delay_us=delay_us,

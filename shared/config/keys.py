@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import zoneinfo
+from functools import lru_cache
 from typing import Final
 
 from shared.config.kinds import (
@@ -52,10 +53,15 @@ def _parse_timezone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
     except (KeyError, ValueError, OSError):
-        near = nearest(value, zoneinfo.available_timezones())
+        near = nearest(value, _timezones())
         meant = f'; did you mean "{near}"?' if near else ': write an IANA name like "Europe/Berlin"'
         raise ValueError(f"{show(value)} is not a known time zone{meant}") from None
     return value
+
+
+@lru_cache(maxsize=1)
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())  # opens some six hundred files
 
 
 def _parse_signal(value: str) -> str:
@@ -230,7 +236,7 @@ NOTIFY_KEYS: Final[dict[str, Key]] = {
 }
 
 LIMIT_KEYS: Final[dict[str, Key]] = {
-    "max": Key(whole(1, 100_000), "How many runs may hold a slot at once.", "", True),
+    "max": Key(whole(1, 100_000), "How many slots there are.", "", True),
 }
 
 INCLUDE: Final = one_or_many(text())

@@ -77,9 +77,11 @@ def read_table(
         elif key in keys:
             values[key] = read(keys[key].kind, item, place.under(key))
         else:
-            meant = (also or {}).get(key.lower()) or nearest(key, keys)
+            is_table = isinstance(item, Mapping)
+            likely = [name for name in keys if keys[name].kind.schema.get("type") == "object" or not is_table]
+            meant = (also or {}).get(key.lower()) or nearest(key, likely)
             known = "" if meant or len(keys) > 10 else f": the keys here are {', '.join(sorted(keys))}"
-            hint = f"{known}; a name with dots is quoted" if isinstance(item, Mapping) and not meant else known
+            hint = f"{known}; a name with dots is quoted" if is_table and not meant else known
             place.under(key).problem(f"unknown key{hint}", meant)
     for key in keys:
         if keys[key].required and key not in value:

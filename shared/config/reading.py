@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from shared.config.durations import format_size
 from shared.config.keys import INCLUDE, LIMIT_KEYS, NOTIFY_KEYS
 from shared.config.kinds import read, read_table
 from shared.config.places import Finding, Place, location, nearest, show
@@ -25,6 +26,7 @@ from shared.tasks import NAME_MAX, Task, is_task_name
 TABLES: Final = ("tasks", "notify", "limits")
 DEPTH_MAX: Final = 32
 INCLUDE_DEPTH_MAX: Final = 10
+SIZE_MAX: Final = 4 * 1024 * 1024
 
 NotifyOn = Literal["success", "failed", "stopped", "timeout", "crashed", "skipped", "log_overflow", "recovered"]
 
@@ -161,7 +163,12 @@ class _Document:
 
     def _read_text(self, path: Path, wanted: Place) -> str | None:
         try:
-            data = path.read_bytes()
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise ValueError("it is a device or a pipe, name a file")  # which might never end
+            with path.open("rb") as file:
+                data = file.read(SIZE_MAX + 1)
+            if len(data) > SIZE_MAX:
+                raise ValueError(f"it is longer than {format_size(SIZE_MAX)}")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             wanted.problem(f"{path} cannot be read: {why}" if wanted.path else f"cannot be read: {why}")
@@ -195,8 +202,8 @@ class _Document:
         for key, value in table.items():
             at = top.under(key)
             if key == "include":
-                self._include(value, at, path, parents)
-            elif key not in known:
+                continue
+            if key not in known:
                 at.problem(f"unknown key: a task file has {', '.join(known)}", nearest(key, known))
             elif not isinstance(value, dict):
                 at.problem(f"must be a table, not {show(value)}")
@@ -208,6 +215,8 @@ class _Document:
             else:
                 for name, content in value.items():
                     self._take_named(key, name, content, at.under(name))
+        if "include" in table:  # last, so that a thing defined twice is reported in the file that was included
+            self._include(table["include"], top.under("include"), path, parents)
 
     def _take_named(self, kind: str, name: str, content: object, at: Place) -> None:
         first = self._tables.setdefault((kind, name), (content, at))
@@ -245,8 +254,9 @@ class _Document:
     def _check_cycles(self, tasks: dict[str, Task]) -> None:
         rest = dict(tasks)
         while cycle := find_cycle(rest):
-            place = self._place_of(cycle[0], "depends_on")
-            place.problem(f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these")
+            if len(cycle) > 2:  # a task that depends on itself was reported when it was read
+                place = self._place_of(cycle[0], "depends_on")
+                place.problem(f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these")
             for name in cycle[1:]:
                 del rest[name]
 

@@ -44,8 +44,12 @@ class Defaults:
 
 
 def read_task(name: str, table: object, place: Place, defaults: Defaults) -> Task | None:
-    """The Task that *table* describes, or None after reporting what is wrong with it at *place* or in the defaults."""
-    before = len(place.found)
+    """
+    The Task that *table* describes, or None if it is no table.
+
+    What is wrong is reported at *place* or in the defaults; then the Task has only what was right, which is good for
+    looking for more that is wrong.
+    """
     if not is_task_name(name):
         place.problem(f"must be a task's name: 1 to {NAME_MAX} letters, digits and . _ -, not {show(name)}")
     own = read_table(TASK_KEYS, table, place, ALSO_CALLED)
@@ -62,8 +66,6 @@ def read_task(name: str, table: object, place: Place, defaults: Defaults) -> Tas
             place.under(key).problem(_WHY_NOT[key])
     values = _merge(own, defaults.values, kind, bool(kinds))
     _check(name, values, own, _Places(place, table, defaults.place), kind)
-    if len(place.found) > before:
-        return None
     fields: dict[str, Any] = {TASK_KEYS[key].field or key: value for key, value in values.items()}
     return Task(name=name, **fields)
 
@@ -96,7 +98,7 @@ def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _P
     """The rules; each looks only at values that are good by themselves."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(Task)}
     timezone = values.get("timezone", defaults["timezone"])
-    if values.get("cron") and "timezone" not in places.table.keys() - own.keys():
+    if values.get("cron"):
         _check_cron(values["cron"], timezone, places.of("cron"))
     for index, needed in enumerate(values.get("depends_on", ())):
         if needed == name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -26,6 +26,10 @@ LEADERSHIP_US: Final = 4_000_000
 
 SILENCE_US: Final = 60_000_000
 """A worker process not heard of for this long is forgotten."""
+
+
+Verdict = Literal["", "stop", "kill", "lost"]
+"""What a beat learns of a run: nothing new, a wish to stop it, or that it is no longer this worker's."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +129,7 @@ def beat(
     *,
     lease_us: int = LEASE_US,
     now: int | str = NOW,
-) -> Call[tuple[bool, bool, list[str]]]:
+) -> Call[tuple[bool, bool, list[Verdict]]]:
     """
     A worker process lives and renews the leases it holds, given as (run, token).
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from shared.errors import StoreUnavailable
+from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
 from shared.store.call import Call, Operation
 from shared.store.connect import AWAY, NoScriptError, RedisError, explain, pool
@@ -38,6 +38,16 @@ class Store:
         """Make several calls in one round trip, in order, not atomically. The first refusal is raised after all were made."""
         replies = self._replies(calls) if calls else []
         return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def settle(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """As ``all``, but a call that failed has its error in the list, and the others' answers stand beside it."""
+        settled: list[Any] = []
+        for call, reply in zip(calls, self._replies(calls, fail=False) if calls else [], strict=True):
+            try:
+                settled.append(reply if isinstance(reply, RunfleetError) else call.read(reply))
+            except RunfleetError as error:
+                settled.append(error)
+        return settled
 
     def run(self, operation: Operation[T]) -> T:
         """Make an operation's calls one after another and answer its result."""
@@ -82,7 +92,7 @@ class Store:
             with suppress(*AWAY):
                 each.disconnect()
 
-    def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def _replies(self, calls: Sequence[Call[Any]], *, fail: bool = True) -> list[Any]:
         try:
             replies = self._exchange([call.packed(self.prefix) for call in calls])
         except AWAY:
@@ -101,7 +111,9 @@ class Store:
                     raise explain(error) from None
                 replies[number] = reply
             if isinstance(reply, Exception):
-                raise explain(reply)
+                if fail:
+                    raise explain(reply)
+                replies[number] = explain(reply)
         return replies
 
     def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:

@@ -18,8 +18,9 @@ else
   local facts = cmsgpack.unpack(ARGV[8])
   r[F.outputs], r[F.log_bytes], r[F.log_lines], r[F.log_truncated] = facts[1], facts[2], facts[3], facts[4]
   r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
-  local wished = r[F.wish] ~= ''
-  finish(id, r, ARGV[5], tonumber(ARGV[6]), ARGV[7])
+  local wished, message = r[F.wish] ~= '', ARGV[7]
+  if ARGV[5] == 'stopped' and wished then message = r[F.message] end   -- who wished it knows why
+  finish(id, r, ARGV[5], tonumber(ARGV[6]), message)
   if ARGV[9] ~= '' and not wished then retry(id, r, ARGV[9]) end
   leave(id, r)
 end

@@ -1,0 +1,87 @@
+"""``python -m scheduler``: read the settings, apply the task file if there is one, go round until told to stop."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from shared.errors import ConfigInvalid, Misconfigured, StoreUnavailable
+from shared.settings import Settings, read_settings
+from shared.telemetry import configure, get_logger
+
+if TYPE_CHECKING:
+    from scheduler.loop import Loop
+    from shared.config import Config
+    from shared.store.threads import Store
+
+log = get_logger("scheduler")
+
+
+def main() -> int:
+    """Run a scheduler; its exit code."""
+    from scheduler.loop import Loop
+    from shared.store import open_store
+
+    try:
+        settings = read_settings()
+        configure(settings)
+        store = open_store(settings)
+        config = _read_config(settings)
+    except (Misconfigured, ConfigInvalid) as error:
+        print(error, file=sys.stderr)  # noqa: T201  # the operator reads this before there is a log
+        return 2
+    if not settings.secret:
+        log.warning("definitions.unsigned")
+    loop = Loop(store, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}")
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if config is not None:
+        _apply(settings, store, config, loop)
+    loop.run()
+    store.close()
+    return 0
+
+
+def _read_config(settings: Settings) -> Config | None:
+    from shared.config import read_config
+
+    path = Path(settings.config)
+    if not path.exists():
+        log.info("definitions.absent", path=str(path))
+        return None
+    return read_config(path, os.environ)
+
+
+def _apply(settings: Settings, store: Store, config: Config, loop: Loop) -> None:
+    """Make the file's tasks the catalog, however long Redis needs to be there."""
+    from shared import ops
+
+    while not loop.stopping.is_set():
+        try:
+            applied = store.run(ops.apply_config(config, settings.secret.encode()))
+        except StoreUnavailable as error:
+            log.warning("store.away", error=str(error))
+            loop.stopping.wait(1)
+        else:
+            log.info(
+                "definitions.applied",
+                added=len(applied.added),
+                changed=len(applied.changed),
+                removed=len(applied.removed),
+                unchanged=len(applied.unchanged),
+            )
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""
+What a leading scheduler has to do, one function a chore.
+
+Each takes what it needs and says how much it did. Each may be done twice, by two schedulers, or half: what it changes, it
+changes by a script that checks the state it found.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+from shared import ops
+from shared.clock import SECOND_US
+from shared.errors import DefinitionChanged
+from shared.schedules import BadSchedule, Schedule, jitter_us, parse
+from shared.store import bells, fleet, logs, runs, tasks
+from shared.store.fleet import Pulse
+from shared.store.tasks import Entry
+from shared.store.threads import Store
+from shared.tasks import Definition, Task
+from shared.telemetry import get_logger
+
+log = get_logger("scheduler")
+
+ON_TIME_US: Final = 12 * SECOND_US
+"""A tick this late was not missed: a leader may have been lost and its successor needs a moment."""
+
+RESCUE_BATCH: Final = 100
+COMPACT_BATCH: Final = 20
+
+
+class Timetable:
+    """
+    The schedules of the catalog, and a heap of when each has to be looked at next.
+
+    Kept in memory and read anew whenever the catalog's version moves; the truth about what fired is the store's cursor.
+    """
+
+    def __init__(self) -> None:
+        self.version = -1
+        self._entries: dict[str, Entry] = {}
+        self._schedules: dict[str, Schedule] = {}
+        self._cursors: dict[str, int] = {}
+        self._heap: list[tuple[int, str]] = []
+
+    def refresh(self, store: Store, version: int) -> int:
+        """Read the catalog again if its version is another one; how many schedules there are."""
+        if version != self.version:
+            entries = store.run(tasks.entries())
+            self._cursors = store.do(tasks.cursors())
+            self._entries = {entry.name: entry for entry in entries if entry.task.cron and not entry.paused}
+            self._schedules = {}
+            for name, entry in self._entries.items():
+                try:
+                    self._schedules[name] = parse(list(entry.task.cron), entry.task.timezone)
+                except BadSchedule as error:  # applied by a release that knew more: leave it to that one
+                    log.error("schedule.unreadable", task=name, error=str(error))
+            self._heap = []
+            for name in self._schedules:
+                self._push(name)
+            self.version = version
+        return len(self._schedules)
+
+    def next_us(self) -> int | None:
+        """When the next tick is to be fired, jitter included; None when none ever is."""
+        return self._heap[0][0] if self._heap else None
+
+    def fire(self, store: Store, now_us: int) -> int:
+        """Make the executions of all ticks whose time has come; how many were made here."""
+        fired = 0
+        while self._heap and self._heap[0][0] <= now_us:
+            _, name = heapq.heappop(self._heap)
+            fired += self._fire(store, self._entries[name], now_us)
+            self._push(name)
+        return fired
+
+    def _fire(self, store: Store, entry: Entry, now_us: int) -> int:
+        name, schedule = entry.name, self._schedules[entry.name]
+        after = self._cursors.get(name, now_us)
+        late_us = max(after, now_us - ON_TIME_US)
+        count = schedule.count_between(after, late_us)
+        catch_up = schedule.latest(late_us, after, entry.task.catch_up) if count and entry.task.catch_up else []
+        due = catch_up + [
+            tick
+            for tick in schedule.latest(now_us, late_us, 1000)
+            if tick + jitter_us(name, tick, entry.task.jitter_ms) <= now_us
+        ]
+        fired = 0
+        try:
+            missed = count - len(catch_up)
+            if missed:
+                first = schedule.next_after(after) or late_us
+                last = schedule.latest(catch_up[0] - 1 if catch_up else late_us, after, 1)[-1]
+                if store.run(ops.miss(entry, first, last, missed)):
+                    log.warning("schedule.missed", task=name, missed=missed, catch_up=len(catch_up))
+                self._cursors[name] = last
+            for tick in due:
+                if store.run(ops.fire(entry, tick)):
+                    fired += 1
+                    log.info("schedule.fired", task=name, tick_us=tick, late_ms=(now_us - tick) // 1000)
+                self._cursors[name] = tick
+        except DefinitionChanged:
+            self.version = -1  # somebody applied meanwhile; the next round reads the catalog again
+        return fired
+
+    def _push(self, name: str) -> None:
+        tick = self._schedules[name].next_after(self._cursors.get(name, 0)) if name in self._cursors else None
+        if tick is not None:
+            heapq.heappush(self._heap, (tick + jitter_us(name, tick, self._entries[name].task.jitter_ms), name))
+
+
+class Definitions:
+    """Definitions by hash, which never change; kept in memory up to a bound."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self._most = most
+        self._known: dict[str, Definition | None] = {}
+
+    def task(self, store: Store, hash_: str) -> Task | None:
+        """The task of a definition, None when nothing knows it any more."""
+        if hash_ not in self._known:
+            if len(self._known) >= self._most:
+                self._known.clear()
+            self._known[hash_] = store.do(tasks.definition(hash_))
+        found = self._known[hash_]
+        return found.task() if found else None
+
+
+def release(store: Store) -> tuple[int, int | None]:
+    """Let delayed runs whose time has come into their queues: how many, and when the next one is due."""
+    total = 0
+    while True:
+        count, next_due_us = store.run(ops.release())
+        total += count
+        if count < 500:
+            return total, next_due_us
+
+
+def ring_again(store: Store, pulse: Pulse) -> int:
+    """Ring for queues in which runs wait, in case a bell was lost; how many queues."""
+    if pulse.waiting:
+        store.do(bells.ring({queue: min(depth, 16) for queue, depth in pulse.waiting.items()}))
+    return len(pulse.waiting)
+
+
+def rescue(store: Store, definitions: Definitions, pulse: Pulse) -> int:
+    """End the runs whose lease is over; how many."""
+    rescued = 0
+    for run_id, value in pulse.expired:
+        record = runs.decode_record(value) if value else None
+        if record is None:
+            store.do(runs.rescue(run_id, "", None))
+            continue
+        ended = store.run(ops.rescue(run_id, record, definitions.task(store, record.definition)))
+        if ended.verdict == "ended":
+            rescued += 1
+            log.warning("run.rescued", run_id=str(run_id), task=record.task, worker=record.worker, reason=ended.state)
+    return rescued
+
+
+def forget(store: Store, names: list[str], entries: dict[str, Task]) -> int:
+    """Forget what of these tasks' history is beyond their bounds; how many runs. A removed task keeps the defaults'."""
+    return sum(store.run(ops.forget(name, entries.get(name) or Task(name=name))) for name in names)
+
+
+def compact(store: Store, now_us: int) -> int:
+    """Compress logs that a worker left behind; how many."""
+    compacted = 0
+    for run_id in store.do(logs.compacting(COMPACT_BATCH, now_us - 10 * SECOND_US)):
+        compacted += store.run(logs.compact(run_id))
+    return compacted
+
+
+def forget_workers(store: Store) -> int:
+    """Forget worker processes that have been silent for a minute; how many."""
+    return len(store.do(fleet.gone()))
+
+

@@ -1,0 +1,157 @@
+"""
+What a round of the scheduler is: one look at everything, then the chores in order.
+
+The look (``pulse``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs about two
+commands a second. Between rounds the scheduler waits for its wake-up list, on which whoever delays a run or changes the
+catalog leaves a note.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from scheduler import chores
+from scheduler.chores import Definitions, Timetable
+from shared.clock import SECOND_US
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.store import fleet, tasks
+from shared.store.call import Call, Key
+from shared.store.threads import Store
+from shared.tasks import Task
+from shared.telemetry import get_logger
+
+log = get_logger("scheduler")
+
+ROUND_S: Final = 1.0
+"""Longest time between two looks."""
+
+SWEEP_S: Final = 30.0
+"""How often one more task's history is looked at for its age, whether or not anything ended in it."""
+
+
+class Loop:
+    """One scheduler. ``stop`` may be called from a signal handler or another thread."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = name
+        self.leads = False
+        self._store = store
+        self._timetable = Timetable()
+        self._definitions = Definitions()
+        self.stopping = threading.Event()
+        self._next_due_us: int | None = None
+        self._clock_offset_us = 0
+        self._swept_s = time.monotonic()
+        self._sweep_order: list[str] = []
+        self._away_since_s: float | None = None
+
+    def stop(self) -> None:
+        """End after the chore under way."""
+        self.stopping.set()
+
+    def run(self) -> None:
+        """Go round until ``stop``; Redis may come and go."""
+        while not self.stopping.is_set():
+            try:
+                self.tick()
+                self._back()
+                self._wait()
+            except StoreUnavailable as error:
+                self._away(error)
+                self.stopping.wait(0.5)
+        self._resign()
+
+    def tick(self) -> int:
+        """One round: how much was done. Raises StoreUnavailable."""
+        pulse = self._store.do(fleet.pulse(self.name, chores.RESCUE_BATCH))
+        self._clock_offset_us = pulse.now_us - time.time_ns() // 1000
+        self._note_leadership(pulse)
+        if not pulse.token:
+            return 0
+        done = 0
+        for chore in (self._fire, self._release, self._ring, self._rescue, self._forget):
+            try:
+                done += chore(pulse)
+            except StoreUnavailable:
+                raise
+            except RunfleetError:
+                log.exception("scheduler.chore_failed", chore=chore.__name__.strip("_"))
+        return done
+
+    def _fire(self, pulse: fleet.Pulse) -> int:
+        self._timetable.refresh(self._store, pulse.catalog)
+        return self._timetable.fire(self._store, pulse.now_us)
+
+    def _release(self, pulse: fleet.Pulse) -> int:
+        self._next_due_us = pulse.next_due_us
+        if pulse.next_due_us is None or pulse.next_due_us > pulse.now_us:
+            return 0
+        count, self._next_due_us = chores.release(self._store)
+        return count
+
+    def _ring(self, pulse: fleet.Pulse) -> int:
+        return chores.ring_again(self._store, pulse)
+
+    def _rescue(self, pulse: fleet.Pulse) -> int:
+        return chores.rescue(self._store, self._definitions, pulse)
+
+    def _forget(self, pulse: fleet.Pulse) -> int:
+        names = self._store.do(tasks.dirty(20)) if pulse.dirty else []
+        now_s = time.monotonic()
+        if now_s - self._swept_s >= SWEEP_S:
+            self._swept_s = now_s
+            self._sweep_order = self._sweep_order or self._store.do(tasks.known_tasks())
+            names += [self._sweep_order.pop()] if self._sweep_order else []
+            chores.forget_workers(self._store)
+        done = 0
+        if names:
+            done = chores.forget(self._store, names, self._bounds(names))
+        if pulse.uncompacted:
+            done += chores.compact(self._store, pulse.now_us)
+        return done
+
+    def _bounds(self, names: list[str]) -> dict[str, Task]:
+        found = {}
+        for name in names:
+            entry = self._store.run(tasks.entry(name))
+            if entry is not None:
+                found[name] = entry.task
+        return found
+
+    def _wait(self) -> None:
+        """Wait for a wake-up, the next tick, the next due run, or the end of the round."""
+        now_us = time.time_ns() // 1000 + self._clock_offset_us
+        moments = [self._timetable.next_us(), self._next_due_us] if self.leads else []
+        waits = [(moment - now_us) / SECOND_US for moment in moments if moment is not None]
+        seconds = min([ROUND_S, *waits])
+        if seconds > 0 and not self.stopping.is_set():
+            self._store.block(Call("BLPOP", (Key("wake:scheduler"), max(seconds, 0.005)), bool), seconds)
+
+    def _note_leadership(self, pulse: fleet.Pulse) -> None:
+        leads = bool(pulse.token)
+        if leads and not self.leads:
+            self._timetable.version = -1
+            log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
+        elif not leads and (self.leads or self._away_since_s is not None or self._timetable.version == -1):
+            self._timetable.version = -2
+            log.info("scheduler.standby", scheduler=self.name, leader=pulse.leader)
+        self.leads = leads
+
+    def _resign(self) -> None:
+        try:
+            self._store.do(fleet.resign(self.name))
+        except StoreUnavailable:
+            log.warning("store.away", during="resigning")
+        log.info("scheduler.stopped", scheduler=self.name)
+
+    def _away(self, error: StoreUnavailable) -> None:
+        if self._away_since_s is None:
+            self._away_since_s = time.monotonic()
+            log.warning("store.away", error=str(error))
+
+    def _back(self) -> None:
+        if self._away_since_s is not None:
+            log.info("store.back", away_s=round(time.monotonic() - self._away_since_s, 1))
+            self._away_since_s = None

@@ -1,0 +1,162 @@
+"""
+The bell on a worker's door: Dramatiq, bent in one place.
+
+Pending runs wait in the store. A Dramatiq message only says "look at this queue"; whoever hears it claims runs until
+there are none. Two things are different from Dramatiq's own Redis broker, and why:
+
+* An idle consumer *waits* on ``ring:<queue>`` instead of polling with a back-off, which hears a message 362 ms late at
+  the median. A lost wake-up costs one ``WAIT_S``.
+* A consumer takes no more bells than there are free threads in its process, so that no bell lies where nobody can answer
+  it. Bells are hints: they are acknowledged whatever happened, and the scheduler rings again for runs that still wait.
+
+There are no delay queues, no retries and no results: delays, retries and outcomes are moves in the store.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.errors import ConnectionClosed
+from dramatiq.message import Message
+from dramatiq.worker import _WorkQueueItem
+
+from shared.errors import StoreUnavailable
+from shared.settings import Settings
+from shared.store.bells import ACTOR
+from shared.store.call import Call, Key
+from shared.store.connect import AWAY, pool
+from shared.store.threads import Store
+
+WAIT_S: Final = 5.0
+
+
+class FreeThreads:
+    """How many of a process's worker threads have nothing to do; consumers wait for one before they take a bell."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._change = threading.Condition()
+        self._closed = False
+
+    def wait(self, timeout_s: float) -> int:
+        """The number of free threads; waits up to *timeout_s* for the first. Always 0 after ``close``."""
+        with self._change:
+            self._change.wait_for(lambda: self._free > 0 or self._closed, timeout_s)
+            return 0 if self._closed else self._free
+
+    def take(self) -> None:
+        """A bell was taken for a thread."""
+        with self._change:
+            self._free -= 1
+
+    def give_back(self) -> None:
+        """The thread has answered its bell."""
+        with self._change:
+            self._free += 1
+            self._change.notify_all()
+
+    def close(self) -> None:
+        """No bell is to be taken any more: this process is draining."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+
+
+class BellBroker(RedisBroker):
+    """Dramatiq's Redis broker with consumers that wait and take only what can be answered."""
+
+    def __init__(self, settings: Settings, store: Store, threads: FreeThreads) -> None:
+        client = redis.Redis(connection_pool=pool(settings, timeout_s=settings.redis_timeout_s, size=16))
+        # Dramatiq's maintenance looks for dead workers with KEYS; our scheduler forgets them by name instead.
+        super().__init__(client=client, middleware=[], namespace=f"{settings.key_prefix}:dramatiq", maintenance_chance=0)
+        self.store = store
+        self.threads = threads
+
+    @property
+    def consumer_class(self) -> type[_BellConsumer]:
+        return _BellConsumer
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Declare a queue, without the delay queue that Dramatiq would poll beside it."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+
+class _BellConsumer(_RedisConsumer):
+    broker: BellBroker
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._look_first = True
+
+    def __next__(self) -> Any:
+        try:
+            if self.message_cache:
+                return self._hand_over()
+            free = self.broker.threads.wait(1.0)
+            if not free:
+                return None
+            if not self._look_first:
+                self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
+                free = self.broker.threads.wait(0)
+            self.message_cache = self.broker.do_fetch(self.queue_name, free) if free else []
+            self._look_first = len(self.message_cache) > 1  # there may be more
+            return self._hand_over() if self.message_cache else None
+        except (*AWAY, StoreUnavailable) as error:
+            self._look_first = True
+            raise ConnectionClosed(error) from None
+
+    def _hand_over(self) -> Any:
+        message = Message.decode(self.message_cache.pop(0))
+        self.queued_message_ids.add(message.message_id)
+        self.broker.threads.take()
+        return dramatiq.MessageProxy(message)
+
+    def ack(self, message: Any) -> None:
+        """Drop a bell that was answered. One that cannot be dropped now goes with its worker; it is not worth waiting."""
+        if not message.options["redis_message_id"]:
+            return  # a local one
+        try:
+            super().ack(message)
+        except (ConnectionClosed, *AWAY):
+            self.logger.debug("A bell of queue %r could not be acknowledged.", self.queue_name)
+
+    nack = ack
+
+    def requeue(self, messages: Iterable[Any]) -> None:
+        """Put bells back that were taken and not answered, so that another process hears them."""
+        try:
+            super().requeue([message for message in messages if message.options["redis_message_id"]])
+        except AWAY:
+            self.logger.debug("Bells of queue %r could not be put back.", self.queue_name)
+
+
+def worker(broker: BellBroker, queues: Iterable[str], threads: int, answer: Callable[[], None]) -> dramatiq.Worker:
+    """A Dramatiq worker whose *threads* call ``answer`` for every bell of *queues*. Not started yet."""
+
+    def look() -> None:
+        try:
+            answer()
+        finally:
+            broker.threads.give_back()
+
+    names = list(queues)
+    dramatiq.actor(broker=broker, actor_name=ACTOR, queue_name=names[0])(look)
+    for name in names:
+        broker.declare_queue(name)
+    made = dramatiq.Worker(broker, queues=set(names), worker_threads=threads, worker_timeout=500)
+    made.queue_prefetch = threads
+    return made
+
+
+def local_bell(queue: str) -> Any:
+    """A bell that one thread rings for another of its process, as an item of the worker's work queue."""
+    message: Message[Any] = Message(queue, ACTOR, (), {}, {"redis_message_id": ""})
+    return _WorkQueueItem(0, dramatiq.MessageProxy(message))

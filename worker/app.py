@@ -1,0 +1,170 @@
+"""
+What one worker process is made of: a keeper, a Dramatiq worker with its threads, a lease thread, a log writer.
+
+``run`` builds it, waits for a reason to leave, drains and takes it down again in the right order: consumers first, then
+the runs, then the leases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from shared import queue
+from shared.settings import Settings
+from shared.store import open_store
+from shared.store.fleet import About
+from shared.telemetry import get_logger
+from worker.callables import Templates
+from worker.execution import Draining, Slot, Workshop
+from worker.leases import Leases
+from worker.process import Keeper
+from worker.tapes import Tapes
+
+log = get_logger("worker")
+
+SAME_REQUEST_S: Final = 1.0
+"""Signals within this time are one request: some platforms send SIGTERM to every process, several times."""
+
+CHECK_S: Final = 0.5
+
+
+class WorkerProcess:
+    """One worker process. ``drain`` may be called from a signal handler or any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._leaving = threading.Event()
+        self._asked_s = 0.0
+        self._draining = Draining()
+        self._slots: dict[int, Slot] = {}
+        self._keeper = Keeper.start()  # before there are threads, and while this process is small
+        self._store = open_store(settings)
+        self._threads = queue.FreeThreads(settings.worker_threads)
+        self._broker = queue.BellBroker(settings, self._store, self._threads)
+        self._worker = queue.worker(self._broker, settings.queues, settings.worker_threads, self._answer)
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        about = About(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=metadata.version("runfleet"),
+            queues=settings.queues,
+            slots=settings.worker_threads,
+            started_us=time.time_ns() // 1000,
+            broker=self._broker.broker_id,
+        )
+        leases = Leases(self._store, self.name, about, self.drain)
+        self._shop = Workshop(
+            settings=settings,
+            store=self._store,
+            keeper=self._keeper,
+            templates=Templates(self._keeper),
+            leases=leases,
+            tapes=Tapes(self._store),
+            draining=self._draining,
+            folder=Path(tempfile.mkdtemp(prefix="runfleet-")),
+            secret=settings.secret.encode(),
+        )
+
+    def drain(self, *, now: bool = False) -> None:
+        """
+        Take nothing new and let runs finish while the grace allows. Asked again later, or with ``now``: stop them now.
+
+        Requests within a second are one.
+        """
+        measured_s = time.monotonic()
+        if not self._draining.begun:
+            self._asked_s = measured_s
+            grace_s = 0.0 if now else self._settings.shutdown_grace_s
+            self._draining.until_s = measured_s + grace_s
+        elif now or measured_s - self._asked_s > SAME_REQUEST_S:
+            self._draining.until_s = min(self._draining.until_s or measured_s, measured_s + 2.0)
+        self._leaving.set()
+
+    def run(self) -> int:
+        """Serve until asked to leave or until something essential is gone; the exit code."""
+        self._shop.leases.start()
+        self._shop.tapes.start()
+        self._worker.start()
+        log.info(
+            "worker.started",
+            worker=self.name,
+            queues=",".join(self._settings.queues),
+            threads=self._settings.worker_threads,
+        )
+        code = 0
+        while not self._leaving.wait(CHECK_S):
+            missing = self._missing()
+            if missing:
+                log.error("worker.broken", worker=self.name, missing=missing)
+                self.drain(now=True)
+                code = 1
+        self._leave()
+        return code
+
+    def _answer(self) -> None:
+        """What a thread does when it hears the bell."""
+        thread = threading.get_ident()
+        slot = self._slots.get(thread)
+        if slot is None:
+            slot = Slot(self._shop, self.name, f"{thread:x}", self._settings.queues)
+            self._slots[thread] = slot
+        slot.empty_queues(self._call_others)
+
+    def _call_others(self, waiting: int) -> None:
+        """Wake other free threads of this process when more runs wait than one thread can take."""
+        free = min(self._threads.wait(0), waiting)
+        for _ in range(free):
+            self._threads.take()
+            self._worker.work_queue.put(queue.local_bell(self._settings.queues[0]))
+
+    def _missing(self) -> str:
+        if not self._keeper.is_alive():
+            return "the keeper"
+        if not self._shop.leases.is_alive():
+            return "the lease thread"
+        if not self._shop.tapes.is_alive():
+            return "the log writer"
+        if not all(consumer.is_alive() for consumer in self._worker.consumers.values()):
+            return "a consumer thread"
+        if not all(thread.is_alive() for thread in self._worker.workers):
+            return "a worker thread"
+        return ""
+
+    def _leave(self) -> None:
+        log.info("worker.draining", worker=self.name, grace_s=self._settings.shutdown_grace_s)
+        self._threads.close()
+        for consumer in self._worker.consumers.values():
+            consumer.stop()
+        for thread in self._worker.workers:
+            thread.stop()
+        while self._busy():
+            until_s = self._draining.until_s or 0.0
+            if time.monotonic() > until_s + 2.0:
+                log.error("worker.abandoned", worker=self.name, runs=len(self._busy()))
+                break
+            for slot in self._busy():
+                execution = slot.execution
+                if execution is not None:
+                    execution.poke()
+            time.sleep(0.05)
+        self._shop.tapes.stop()
+        self._shop.templates.close()
+        self._keeper.close()
+        self._shop.leases.stop()
+        self._store.close()
+        shutil.rmtree(self._shop.folder, ignore_errors=True)
+        with contextlib.suppress(ValueError):
+            log.info("worker.stopped", worker=self.name)
+
+    def _busy(self) -> list[Slot]:
+        return [slot for slot in self._slots.values() if slot.execution is not None]

@@ -1,0 +1,429 @@
+"""
+One run, from its claim to its end: prepare → spawn → watch → judge → end.
+
+Each step is short and may fail; whatever happens, the run ends with a reason, or somebody else has decided about it. Only
+``end`` writes; it is repeated until it was accepted or refused, however long Redis is away.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from shared import ops
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.runs import NOTHING_RAN, Reason, Record
+from shared.settings import Settings
+from shared.store import bells, fleet, runs, tasks
+from shared.store.runs import Claimed, Ended, Facts, Wanted
+from shared.store.threads import Store
+from shared.tasks import Definition, Task, is_trusted
+from shared.telemetry import get_logger
+from worker import environment
+from worker.callables import CallRequest, Templates
+from worker.environment import Unprepared
+from worker.judging import Cause, Verdict, judge, stronger
+from worker.leases import Held, Leases, Wish
+from worker.output import Stream
+from worker.process import Child, Exit, Keeper, Ladder, Launch, SpawnFailed
+from worker.tapes import Tape, Tapes
+
+log = get_logger("worker")
+
+READ_BYTES: Final = 256 * 1024
+DRAIN_PIPES_S: Final = 0.5
+"""How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
+
+OUTPUT_KEYS: Final = 64
+OUTPUT_CHARACTERS: Final = 4096
+LAST_WORDS: Final = 4096
+
+
+class Draining:
+    """Whether this worker process takes anything new, and until when its runs may go on (measured seconds)."""
+
+    def __init__(self) -> None:
+        self.until_s: float | None = None
+
+    @property
+    def begun(self) -> bool:
+        """True from the first request on."""
+        return self.until_s is not None
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all run threads of a worker process share."""
+
+    settings: Settings
+    store: Store
+    keeper: Keeper
+    templates: Templates
+    leases: Leases
+    tapes: Tapes
+    draining: Draining
+    folder: Path
+    secret: bytes
+    definitions: dict[str, Definition] = field(default_factory=dict)
+
+    def task(self, record: Record) -> Task:
+        """
+        The task that a run was created with.
+
+        Raises Unprepared when its definition is gone or is not signed with this worker's secret.
+        """
+        found = self.definitions.get(record.definition)
+        if found is None:
+            found = self.store.do(tasks.definition(record.definition))
+            if found is None:
+                raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
+            if len(self.definitions) > 1000:
+                self.definitions.clear()
+            self.definitions[record.definition] = found
+        if not is_trusted(found, self.secret):
+            log.error("definition.untrusted", task=record.task, definition=found.hash)
+            raise Unprepared(
+                f"the definition {found.hash} is not signed with this worker's RUNFLEET_SECRET; nothing was executed"
+            )
+        return found.task()
+
+
+class Execution:
+    """One run in the hands of one thread. ``tell`` and ``poke`` may be called from other threads."""
+
+    def __init__(self, shop: Workshop, claimed: Claimed) -> None:
+        self.run_id, self.record = claimed.id, claimed.record
+        self._shop = shop
+        self._wishes: deque[Wish] = deque()
+        self._poke_out, self._poke_in = os.pipe()
+        os.set_blocking(self._poke_in, False)
+        self._cause: Cause | None = None
+        self._output_file = shop.folder / f"{claimed.id}.out"
+        self._last_words = b""
+        self._held = Held(claimed.id, claimed.record.token, self.tell)
+
+    def tell(self, wish: Wish) -> None:
+        """Somebody wishes this run to stop, or it is no longer ours."""
+        self._wishes.append(wish)
+        self.poke()
+
+    def poke(self) -> None:
+        """Make the watching thread look around."""
+        try:
+            os.write(self._poke_in, b"!")
+        except OSError:
+            return  # it is awake already, or has ended
+
+    def perform(self, wanted: Wanted | None) -> Ended | None:
+        """
+        Execute the run and end it, claiming the next one for *wanted* in the same step.
+
+        None: the run was lost to somebody else before its end.
+        """
+        log.info("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
+        self._shop.leases.hold(self._held)
+        task: Task | None = None
+        exit_, tape = None, None
+        try:
+            try:
+                task = self._shop.task(self.record)
+                child, tape = self._start(task)
+            except (Unprepared, SpawnFailed) as error:
+                verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
+            else:
+                try:
+                    exit_ = self._watch(task, child, tape)
+                finally:
+                    child.close()
+                verdict = judge(task, exit_, self._cause, "", self._last_words)
+            if self._cause == "lost":
+                log.warning("run.lost", run_id=str(self.run_id), task=self.record.task)
+                return None
+            return self._end(task, verdict, exit_, tape, wanted)
+        finally:
+            self._shop.leases.let_go(self.run_id)
+            if tape is not None:
+                self._shop.tapes.remove(tape)
+            self._close()
+
+    def _start(self, task: Task) -> tuple[Child, Tape]:
+        """Prepare and spawn. Raises Unprepared and SpawnFailed."""
+        values = environment.decode_params(self.record)
+        env, secrets = environment.compose(
+            task, self.run_id, self.record, values, str(self._output_file), os.environ
+        )
+        cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
+        limits: dict[str, Any] = {
+            "cwd": cwd,
+            "umask": task.umask,
+            "nice": task.nice,
+            "memory_limit": task.memory_limit,
+            "cpu_limit_s": task.cpu_limit_s,
+            "env": env,
+            "run_id": str(self.run_id),
+        }
+        child: Child
+        if task.call is not None:
+            request = CallRequest(call=task.call, kwargs=values, isolate=task.isolate, python=task.python, **limits)
+            child = self._shop.templates.spawn(request)
+        elif task.run is not None:
+            child = self._shop.keeper.spawn(Launch(argv=environment.arguments(task, values), **limits))
+        else:
+            raise Unprepared(f"task {task.name} is external: nobody here executes it")
+        tape = self._shop.tapes.add(self.run_id, self.record.token, task, secrets)
+        return child, tape
+
+    def _watch(self, task: Task, child: Child, tape: Tape) -> Exit:
+        """Read what the process prints until it ended; make it end when it is to. Raises SpawnFailed."""
+        try:
+            child.started()
+        except SpawnFailed:
+            self._shop.tapes.remove(tape)
+            raise
+        ladder = Ladder(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
+        begun_s = time.monotonic()
+        deadline_s = begun_s + task.timeout_ms / 1000 if task.timeout_ms is not None else None
+        poller = select.poll()
+        open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
+        for fd in (*open_pipes, child.control_fd, self._poke_out):
+            poller.register(fd, select.POLLIN)
+        exit_: Exit | None = None
+        while exit_ is None:
+            now_s = time.monotonic()
+            self._look_around(task, ladder, tape, deadline_s, now_s)
+            signal_due = ladder.due(now_s)
+            if signal_due:
+                child.signal(signal_due)
+            for fd, _ in poller.poll(self._patience_ms(task, ladder, deadline_s, now_s)):
+                if fd in open_pipes:
+                    if not self._read(fd, open_pipes[fd], tape):
+                        poller.unregister(fd)
+                        del open_pipes[fd]
+                elif fd == self._poke_out:
+                    os.read(self._poke_out, 4096)
+            exit_ = child.read_exit()
+        self._read_rest(open_pipes, tape)
+        return exit_
+
+    def _look_around(self, task: Task, ladder: Ladder, tape: Tape, deadline_s: float | None, now_s: float) -> None:
+        """Find out whether the process is to end, and why."""
+        while self._wishes:
+            wish = self._wishes.popleft()
+            if wish == "lost":
+                self._make_end("lost", ladder, now_s, 0.0)
+            else:
+                self._make_end("stop", ladder, now_s, 0.0 if wish == "kill" else None)
+        if task.strict_lease and self._held.is_stale(now_s):
+            self._make_end("lost", ladder, now_s, 0.0)
+        if deadline_s is not None and now_s >= deadline_s:
+            self._make_end("timeout", ladder, now_s, None)
+        if tape.overflowed:
+            self._make_end("overflow", ladder, now_s, None)
+        until_s = self._shop.draining.until_s
+        if until_s is not None:
+            graceful_s = min(task.graceful_stop_ms / 1000, max(0.0, until_s - now_s - 1.0))
+            if now_s >= until_s - task.graceful_stop_ms / 1000 - 1.0:
+                self._make_end("shutdown", ladder, now_s, graceful_s)
+
+    def _make_end(self, cause: Cause, ladder: Ladder, now_s: float, graceful_s: float | None) -> None:
+        if self._cause == cause and graceful_s is None:
+            return
+        self._cause = stronger(self._cause, cause)
+        ladder.begin(now_s, graceful_s)
+
+    def _patience_ms(self, task: Task, ladder: Ladder, deadline_s: float | None, now_s: float) -> float | None:
+        until_s = self._shop.draining.until_s
+        waits = [ladder.wait_s(now_s)]
+        if deadline_s is not None and self._cause is None:
+            waits.append(deadline_s - now_s)
+        if until_s is not None and self._cause is None:
+            waits.append(until_s - task.graceful_stop_ms / 1000 - 1.0 - now_s)
+        if task.strict_lease:
+            waits.append(0.5)
+        soonest = min((wait for wait in waits if wait is not None), default=None)
+        return None if soonest is None else max(0.0, soonest) * 1000 + 1
+
+    def _read(self, fd: int, stream: Stream, tape: Tape) -> bool:
+        """Take in what a pipe holds; False at its end."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        if stream == "stderr":
+            self._last_words = (self._last_words + data)[-LAST_WORDS:]
+        tape.feed(stream, data)
+        return True
+
+    def _read_rest(self, open_pipes: dict[int, Stream], tape: Tape) -> None:
+        """What is still in the pipes; one that a process outside the tree holds open is let go after a moment."""
+        end_s = time.monotonic() + DRAIN_PIPES_S
+        poller = select.poll()
+        for fd in open_pipes:
+            poller.register(fd, select.POLLIN)
+        while open_pipes and (left_s := end_s - time.monotonic()) > 0:
+            for fd, _ in poller.poll(left_s * 1000):
+                if not self._read(fd, open_pipes[fd], tape):
+                    poller.unregister(fd)
+                    del open_pipes[fd]
+
+    def _end(
+        self, task: Task | None, verdict: Verdict, exit_: Exit | None, tape: Tape | None, wanted: Wanted | None
+    ) -> Ended | None:
+        """Report the end until it is accepted or refused."""
+        facts = self._facts(exit_, tape)
+        retry = ops.next_attempt(
+            self.run_id,
+            self.record,
+            task,
+            verdict.reason,
+            verdict.exit_code,
+            interrupted=task.on_interrupt if verdict.interrupted and task is not None else None,
+        )
+        call = runs.end(
+            self.run_id,
+            self.record.token,
+            verdict.reason,
+            verdict.exit_code,
+            verdict.message,
+            facts=facts,
+            retry=retry,
+            wanted=None if self._shop.draining.begun else wanted,
+            move="interrupt" if verdict.interrupted else "end",
+        )
+        wait_s = 0.1
+        while True:
+            try:
+                *_, ended = self._shop.store.settle([*(tape.final() if tape else []), call])
+                if isinstance(ended, RunfleetError):
+                    raise ended
+                break
+            except StoreUnavailable:
+                if self._cause == "lost" or (self._wishes and "lost" in self._wishes):
+                    return None
+                time.sleep(wait_s)  # Redis is away: nothing is lost as long as this thread waits
+                wait_s = min(wait_s * 2, 2.0)
+        assert isinstance(ended, Ended)
+        if ended.ready:
+            self._ring(ended.ready)
+        if tape is not None and facts.log_lines and ended.verdict != "refused":
+            self._shop.tapes.compact_soon(self.run_id)
+        if ended.verdict == "refused":
+            log.warning("run.lost", run_id=str(self.run_id), task=self.record.task, state=ended.state)
+        else:
+            log.info(
+                "run.ended",
+                run_id=str(self.run_id),
+                task=self.record.task,
+                reason=str(verdict.reason),
+                exit_code=verdict.exit_code,
+            )
+        return ended
+
+    def _facts(self, exit_: Exit | None, tape: Tape | None) -> Facts:
+        outputs = self._outputs(exit_, tape)
+        if tape is not None:
+            tape.finish()
+        return Facts(
+            outputs=msgspec.json.encode(outputs).decode() if outputs else "",
+            log_bytes=tape.kept_bytes if tape else 0,
+            log_lines=tape.lines if tape else 0,
+            log_truncated=1 if tape and tape.truncated else 0,
+            log_first=tape.first_kept if tape else 0,
+            peak_memory=exit_.peak_memory_bytes if exit_ else 0,
+            cpu_ms=exit_.cpu_time_ms if exit_ else 0,
+        )
+
+    def _outputs(self, exit_: Exit | None, tape: Tape | None) -> dict[str, Any]:
+        """``key=value`` lines of the output file and what a callable returned; what is too much is said in the log."""
+        found: dict[str, Any] = {}
+        if exit_ is not None and exit_.result is not None:
+            found["return"] = msgspec.json.decode(exit_.result)
+        try:
+            with self._output_file.open("rb") as file:
+                text = file.read(OUTPUT_KEYS * (OUTPUT_CHARACTERS * 4 + 256)).decode(errors="replace")
+            self._output_file.unlink()
+        except OSError:
+            return self._masked(found, tape)
+        for line in text.splitlines():
+            key, equals, value = line.partition("=")
+            if not equals or not key.strip():
+                continue
+            if len(found) >= OUTPUT_KEYS or len(value) > OUTPUT_CHARACTERS:
+                if tape is not None:
+                    tape.system(f"output {key[:100]} was left out: at most {OUTPUT_KEYS} of {OUTPUT_CHARACTERS} characters")
+                continue
+            found[key.strip()[:100]] = value
+        return self._masked(found, tape)
+
+    def _masked(self, found: dict[str, Any], tape: Tape | None) -> dict[str, Any]:
+        return {key: tape.mask(value) for key, value in found.items()} if tape is not None else found
+
+    def _ring(self, ready: tuple[str, ...]) -> None:
+        try:
+            self._shop.store.do(bells.ring({queue: 1 for queue in ready}))
+        except RunfleetError:
+            log.debug("bell.lost", queues=ready)  # the scheduler rings again
+
+    def _close(self) -> None:
+        os.close(self._poke_out)
+        os.close(self._poke_in)
+
+
+class Slot:
+    """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
+
+    def __init__(self, shop: Workshop, worker: str, name: str, queues: tuple[str, ...]) -> None:
+        self._shop, self._worker, self._name = shop, worker, name
+        self._queues = list(queues)
+        self._turn = 0
+        self.execution: Execution | None = None
+
+    def empty_queues(self, on_more: Callable[[int], None]) -> None:
+        """Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were."""
+        if self._shop.draining.begun:
+            return
+        claimed = self._claim()
+        while claimed is not None:
+            if claimed.waiting:
+                on_more(claimed.waiting)
+            self.execution = Execution(self._shop, claimed)
+            try:
+                ended = self.execution.perform(self._wanted())
+            finally:
+                self.execution = None
+            if ended is None and not self._shop.draining.begun:
+                claimed = self._claim()
+            else:
+                claimed = ended.claimed if ended is not None else None
+
+    def _claim(self) -> Claimed | None:
+        wanted = self._wanted()
+        while True:
+            try:
+                return self._shop.store.do(runs.claim(wanted))
+            except StoreUnavailable:
+                # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
+                time.sleep(0.2)
+                if self._shop.draining.begun:
+                    return None
+
+    def _wanted(self) -> Wanted:
+        self._turn += 1
+        self._queues.append(self._queues.pop(0))
+        return Wanted(self._worker, self._name, str(self._turn), fleet.LEASE_US, tuple(self._queues))
+
+
+def _signal_number(name: str) -> int:
+    return int(getattr(signal, name, signal.SIGTERM))
+

@@ -1,0 +1,79 @@
+"""
+How a watched process is judged: its end reason, its exit code, and one plain sentence why.
+
+The ladder when several apply: stopped > timeout > log_overflow > exit code. A process that had already exited when the
+verdict came keeps its own result. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Final, Literal, NamedTuple
+
+from shared.runs import FATE_UNKNOWN, Reason
+from shared.tasks import Task
+from worker.process import Exit
+
+Cause = Literal["stop", "timeout", "overflow", "shutdown", "lost"]
+"""Why the worker made a process end: asked to, too long, too loud, the worker leaves, or the lease was over."""
+
+_RANK: Final[dict[Cause, int]] = {"lost": 5, "stop": 4, "timeout": 3, "overflow": 2, "shutdown": 1}
+_OUT_OF_MEMORY: Final = re.compile(rb"MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|bad_alloc|ENOMEM")
+
+
+class Verdict(NamedTuple):
+    """``interrupted``: the run ended only because its worker leaves; it is reported by ``interrupt``, not ``end``."""
+
+    reason: Reason
+    exit_code: int
+    message: str
+    interrupted: bool = False
+
+
+def stronger(first: Cause | None, second: Cause) -> Cause:
+    """Of two causes the one that counts."""
+    return second if first is None or _RANK[second] > _RANK[first] else first
+
+
+def judge(task: Task, exit_: Exit, cause: Cause | None, wish_message: str, last_words: bytes) -> Verdict:
+    """
+    Judge a process that ended as *exit_* after the worker made it end for *cause* (None: it ended by itself).
+
+    ``last_words`` are the last bytes of its standard error, in which a memory error may be named.
+    """
+    if exit_.lost:
+        return Verdict(Reason.CRASHED, FATE_UNKNOWN, "crashed: the process that kept it was lost")
+    if cause == "stop":
+        return Verdict(Reason.STOPPED, exit_.code, wish_message or "stopped by a person")
+    if cause == "timeout":
+        return Verdict(Reason.TIMEOUT, exit_.code, f"ran longer than timeout = {_seconds(task.timeout_ms or 0)}")
+    if cause == "overflow":
+        return Verdict(Reason.LOG_OVERFLOW, exit_.code, f"printed more than log_max_size = {task.log_max_size} bytes")
+    if cause == "shutdown":
+        message = "interrupted: its worker was shut down"
+        return Verdict(Reason.CRASHED, exit_.code, message, interrupted=True)
+    if exit_.signal is None and exit_.code in task.success_codes:
+        return Verdict(Reason.SUCCESS, exit_.code, "")
+    return Verdict(Reason.FAILED, exit_.code, _why(task, exit_, last_words))
+
+
+def _why(task: Task, exit_: Exit, last_words: bytes) -> str:
+    if exit_.signal is None:
+        said = f"exited with code {exit_.code}"
+    else:
+        said = f"killed by signal {exit_.signal}"
+        if exit_.signal in set(signal.Signals):
+            said += f" ({signal.Signals(exit_.signal).name})"
+    if task.cpu_limit_s is not None and exit_.signal in (signal.SIGXCPU, signal.SIGKILL):
+        if exit_.cpu_time_ms >= task.cpu_limit_s * 1000 - 500:
+            return f"{said}: used more than cpu_limit = {task.cpu_limit_s} s of CPU time"
+    if task.memory_limit is not None and _OUT_OF_MEMORY.search(last_words):
+        return f"{said}: ran out of memory at memory_limit = {task.memory_limit} bytes"
+    if exit_.signal == signal.SIGKILL:
+        return f"{said}, possibly out of memory"
+    return said
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:g}s"

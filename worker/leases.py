@@ -1,0 +1,142 @@
+"""
+One thread that renews the leases of all runs of this worker process, and hears what is wished of them.
+
+A beat is one round trip a second, however many runs there are. While runs are live the thread waits on the worker's wake-up
+list between beats, so a wish to stop is heard at once; an idle worker only beats.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from uuid import UUID
+
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.settings import BEAT_MS, LEASE_MS
+from shared.store import fleet
+from shared.store.call import Call, Key
+from shared.store.fleet import About
+from shared.store.threads import Store
+from shared.telemetry import get_logger
+
+log = get_logger("worker")
+
+Wish = Literal["stop", "kill", "lost"]
+BEAT_S: Final = BEAT_MS / 1000
+STRICT_S: Final = LEASE_MS / 1000 * 0.7
+"""A ``strict_lease`` run that could not renew for this long kills itself: well before anybody may rescue it."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A lease that a run thread holds. ``tell`` is called from the beating thread with every new wish."""
+
+    run_id: UUID
+    token: int
+    tell: Callable[[Wish], None]
+    renewed_s: float = field(default_factory=time.monotonic)
+
+    def is_stale(self, now_s: float) -> bool:
+        """Whether a strict run has to die now, because it could not renew."""
+        return now_s - self.renewed_s > STRICT_S
+
+
+class Leases:
+    """The leases of this worker process. ``hold`` and ``let_go`` are called by run threads."""
+
+    def __init__(self, store: Store, worker: str, about: About, on_drain: Callable[[], None]) -> None:
+        self._store = store
+        self._worker = worker
+        self._about: About | None = about
+        self._introduction = about
+        self._on_drain = on_drain
+        self._held: dict[UUID, Held] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._away_since_s: float | None = None
+        self._thread = threading.Thread(target=self._beat_on, name="leases", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the thread still beats."""
+        return self._thread.is_alive()
+
+    def hold(self, held: Held) -> None:
+        """Renew this lease from now on."""
+        with self._lock:
+            self._held[held.run_id] = held
+        self._wake.set()
+
+    def let_go(self, run_id: UUID) -> None:
+        """Renew it no more."""
+        with self._lock:
+            self._held.pop(run_id, None)
+
+    def stop(self) -> None:
+        """Say goodbye to the store and end the thread; at most a few seconds."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(3)
+        try:
+            self._store.do(fleet.gone(self._worker))
+        except RunfleetError:
+            log.warning("store.away", during="leaving")
+
+    def _beat_on(self) -> None:
+        next_beat_s = time.monotonic()
+        while not self._stopping:
+            now_s = time.monotonic()
+            if now_s >= next_beat_s:
+                next_beat_s = max(next_beat_s + BEAT_S, now_s + BEAT_S / 2)
+                self._beat()
+                continue
+            self._wait(next_beat_s - now_s)
+
+    def _wait(self, seconds: float) -> None:
+        """Until the next beat, or until somebody wishes something of a live run."""
+        if not self._held or self._away_since_s is not None:
+            self._wake.wait(seconds)
+            self._wake.clear()
+            return
+        try:
+            woken = self._store.block(Call("BLPOP", (Key("wake:" + self._worker), max(seconds, 0.01)), bool), seconds)
+        except RunfleetError:
+            self._wake.wait(min(seconds, 0.2))
+        else:
+            if woken:
+                self._beat()
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = list(self._held.values())
+        sent_s = time.monotonic()
+        try:
+            known, drain, verdicts = self._store.do(
+                fleet.beat(self._worker, [(one.run_id, one.token) for one in held], self._about)
+            )
+        except StoreUnavailable as error:
+            if self._away_since_s is None:
+                self._away_since_s = sent_s
+                log.warning("store.away", error=str(error))
+            return
+        except RunfleetError:
+            log.exception("worker.beat_failed")
+            return
+        if self._away_since_s is not None:
+            log.info("store.back", away_s=round(sent_s - self._away_since_s, 1))
+            self._away_since_s = None
+        self._about = None if known else self._introduction
+        for one, verdict in zip(held, verdicts, strict=True):
+            if verdict != "lost":
+                one.renewed_s = sent_s
+            if verdict:
+                one.tell(verdict)
+        if drain:
+            self._on_drain()

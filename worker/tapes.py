@@ -1,0 +1,209 @@
+"""
+From captured output to the store: one thread writes for all runs of a worker process.
+
+A run's thread feeds its ``Tape`` and goes on watching; the writer gathers what is new on all tapes a few dozen times a
+second and appends it in one round trip. While Redis is away a tape keeps what its limit allows and counts what it had to
+drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from shared.errors import RunfleetError, StoreFull
+from shared.store import logs
+from shared.store.call import Call
+from shared.store.loglines import StoredLine
+from shared.store.threads import Store
+from shared.tasks import Task
+from shared.telemetry import get_logger
+from worker.output import Capture
+
+log = get_logger("worker")
+
+GATHER_S: Final = 0.03
+"""Lines that come within this time go out together; a reader sees a line well within 200 ms."""
+
+CHUNK_LINES: Final = 2000
+CHUNK_BYTES: Final = 256 * 1024
+
+
+class Tape:
+    """The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread."""
+
+    def __init__(self, tapes: Tapes, run_id: UUID, token: int, capture: Capture, secrets: Sequence[str]) -> None:
+        self._tapes, self._run_id, self._token = tapes, run_id, token
+        self._capture = capture
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._unsent: list[StoredLine] = []
+        self._unstored = 0
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether the run printed too much and is to be ended for it."""
+        return self._capture.overflowed
+
+    @property
+    def truncated(self) -> bool:
+        """Whether lines are missing."""
+        return self._capture.truncated or self._unstored > 0
+
+    @property
+    def lines(self) -> int:
+        """One more than the highest line number given out."""
+        return self._capture.produced
+
+    @property
+    def first_kept(self) -> int:
+        """Number of the first line that the limit lets stand."""
+        return self._capture.first_kept
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the lines that the limit lets stand."""
+        return self._capture.bytes
+
+    def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Take in what the process wrote."""
+        with self._lock:
+            self._capture.feed(stream, data, time.time_ns() // 1000)
+        self._tapes.wake()
+
+    def system(self, text: str) -> None:
+        """Add a line of our own."""
+        with self._lock:
+            self._capture.system(text, time.time_ns() // 1000)
+
+    def finish(self) -> None:
+        """Nothing more will come: let the last, unfinished line be one, and say what is missing."""
+        now_us = time.time_ns() // 1000
+        with self._lock:
+            self._capture.finish(now_us)
+            if self._unstored:
+                self._capture.system(f"{self._unstored} lines are missing: Redis had no memory for them", now_us)
+
+    def mask(self, value: Any) -> Any:
+        """The value with secrets masked, whatever its depth."""
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, "[redacted]")
+            return value
+        if isinstance(value, list):
+            return [self.mask(one) for one in value]
+        if isinstance(value, dict):
+            return {key: self.mask(one) for key, one in value.items()}
+        return value
+
+    def final(self) -> list[Call[Any]]:
+        """The calls that store what is left; may be made again until they went through."""
+        with self._sending:
+            return self._calls()
+
+    def send(self, store: Store) -> None:
+        """Store what is new; what could not be stored stays for the next time."""
+        with self._sending:
+            calls = self._calls()
+            if not calls:
+                return
+            answers = store.settle(calls)
+            if any(isinstance(answer, StoreFull) for answer in answers):
+                self._unstored += len(self._unsent)  # a full Redis takes no logs: what is missing is said at the end
+            else:
+                failed = next((answer for answer in answers if isinstance(answer, RunfleetError)), None)
+                if failed is not None:
+                    raise failed
+            self._unsent = []
+
+    def _calls(self) -> list[Call[Any]]:
+        with self._lock:
+            while taken := self._capture.take():
+                self._unsent += taken
+            first_kept, kept_bytes = self._capture.first_kept, self._capture.bytes
+        self._unsent = [line for line in self._unsent if line.n >= first_kept]
+        return [
+            logs.append(self._run_id, self._token, chunk, first_kept=min(first_kept, chunk[0].n), kept_bytes=kept_bytes)
+            for chunk in _chunks(self._unsent)
+        ]
+
+
+class Tapes:
+    """All tapes of a worker process, and the thread that writes them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tapes: set[Tape] = set()
+        self._to_compact: deque[UUID] = deque()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._write_on, name="tapes", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the thread still writes."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the thread; the runs have ended and stored their last lines themselves."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(3)
+
+    def add(self, run_id: UUID, token: int, task: Task, secrets: list[str]) -> Tape:
+        """A tape for a run that starts."""
+        tape = Tape(self, run_id, token, Capture(task.log_max_size, task.log_on_full, secrets), secrets)
+        with self._lock:
+            self._tapes.add(tape)
+        return tape
+
+    def remove(self, tape: Tape) -> None:
+        """The run has ended: the writer forgets its tape."""
+        with self._lock:
+            self._tapes.discard(tape)
+
+    def compact_soon(self, run_id: UUID) -> None:
+        """Compress the log of a run that has ended. One that is never done here, a scheduler does."""
+        self._to_compact.append(run_id)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something new is on a tape."""
+        self._wake.set()
+
+    def _write_on(self) -> None:
+        while not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            time.sleep(GATHER_S)
+            with self._lock:
+                tapes = list(self._tapes)
+            try:
+                for tape in tapes:
+                    tape.send(self._store)
+                while self._to_compact:
+                    self._store.run(logs.compact(self._to_compact.popleft()))
+            except RunfleetError:
+                time.sleep(0.5)
+                self._wake.set()
+
+
+def _chunks(lines: list[StoredLine]) -> list[list[StoredLine]]:
+    chunks: list[list[StoredLine]] = []
+    size = CHUNK_BYTES
+    for line in lines:
+        if size >= CHUNK_BYTES or len(chunks[-1]) >= CHUNK_LINES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(line)
+        size += len(line.text) + 16
+    return chunks
