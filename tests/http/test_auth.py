@@ -1,0 +1,164 @@
+"""Tokens: who gets in, how far, and what happens to those who guess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from api.auth import MAX_FAILURES, is_private_name
+from tests.http.conftest import TOKEN
+
+Client = TestClient[Litestar]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def make(client: Client, scope: str, **more: Any) -> dict[str, str]:
+    """The header of a new token."""
+    response = client.post("/api/tokens", json={"name": f"a {scope}", "scope": scope, **more}, headers=bearer(TOKEN))
+    assert response.status_code == 201, response.text
+    return bearer(response.json()["token"])
+
+
+def test_without_any_token_set_up_the_api_is_open(client: Client) -> None:
+    assert client.get("/api/runs").status_code == 200
+
+
+def test_without_its_token_the_api_is_closed(guarded: Client) -> None:
+    response = guarded.get("/api/runs")
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_the_bootstrap_token_may_do_everything(guarded: Client) -> None:
+    assert guarded.get("/api/tokens", headers=bearer(TOKEN)).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, "Bearer wrong", f"Bearer {TOKEN}x"])
+def test_anything_else_is_401(guarded: Client, header: str) -> None:
+    assert guarded.get("/api/runs", headers={"Authorization": header}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json", "/schemas/Run.json"])
+def test_health_and_documentation_need_no_token(guarded: Client, path: str) -> None:
+    assert guarded.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/api/runs", "read"),
+        ("GET", "/metrics", "read"),
+        ("POST", "/api/tasks/example/run", "run"),
+        ("POST", "/api/tasks/report/pause", "run"),
+        ("POST", "/api/runs/example%231/stop", "run"),
+        ("DELETE", "/api/runs/example%231", "admin"),
+        ("POST", "/api/queues/default/pause", "admin"),
+        ("POST", "/api/workers/w1/drain", "admin"),
+        ("GET", "/api/tokens", "admin"),
+    ],
+)
+def test_a_scope_contains_the_smaller_ones_and_the_missing_one_is_named(
+    guarded: Client, method: str, path: str, scope: str
+) -> None:
+    order = ["read", "run", "admin"]
+    for mine in order:
+        response = guarded.request(method, path, headers=make(guarded, mine))
+        if order.index(mine) < order.index(scope):
+            assert response.status_code == 403
+            assert f"scope {scope}" in response.json()["detail"]
+        else:
+            assert response.status_code != 403
+
+
+def test_a_token_is_shown_once_and_then_never(guarded: Client) -> None:
+    token = make(guarded, "read")["Authorization"].removeprefix("Bearer ")
+    listing = guarded.get("/api/tokens", headers=bearer(TOKEN))
+    assert [each["name"] for each in listing.json()["tokens"]] == ["a read"]
+    assert token.startswith("rf_")
+    assert token not in listing.text
+
+
+def test_a_revoked_token_is_out_at_once(guarded: Client) -> None:
+    header = make(guarded, "read")
+    assert guarded.get("/api/runs", headers=header).status_code == 200
+    (token,) = guarded.get("/api/tokens", headers=bearer(TOKEN)).json()["tokens"]
+    assert guarded.delete(f"/api/tokens/{token['id']}", headers=bearer(TOKEN)).status_code == 204
+    assert guarded.get("/api/runs", headers=header).status_code == 401
+    assert guarded.delete(f"/api/tokens/{token['id']}", headers=bearer(TOKEN)).status_code == 404
+
+
+def test_a_token_for_some_tasks_sees_and_starts_only_those(guarded: Client) -> None:
+    guarded.post("/api/tasks/example/run", headers=bearer(TOKEN))
+    header = make(guarded, "run", tasks="rep*")
+    run = guarded.post("/api/tasks/report/run", headers=header)
+    assert run.status_code == 201
+    refused = [
+        guarded.post("/api/tasks/example/run", headers=header),
+        guarded.get("/api/tasks/example", headers=header),
+        guarded.get("/api/tasks/example/runs", headers=header),
+        guarded.get("/api/runs/example%231", headers=header),
+        guarded.get("/api/runs/example%231/log", headers=header),
+        guarded.post("/api/runs/example%231/stop", headers=header),
+    ]
+    assert [response.status_code for response in refused] == [403] * len(refused)
+    assert [task["name"] for task in guarded.get("/api/tasks", headers=header).json()["tasks"]] == ["report"]
+    assert {each["task_name"] for each in guarded.get("/api/runs", headers=header).json()["runs"]} == {"report"}
+    assert guarded.get("/api/runs?task_name=example", headers=header).json()["runs"] == []
+    assert 'task="example"' not in guarded.get("/metrics", headers=header).text
+
+
+def test_an_admin_token_is_for_all_tasks(guarded: Client) -> None:
+    body = {"name": "x", "scope": "admin", "tasks": "rep*"}
+    response = guarded.post("/api/tokens", json=body, headers=bearer(TOKEN))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["location"] == "body.tasks"
+
+
+def test_guessing_is_slowed_down_and_says_for_how_long(guarded: Client) -> None:
+    codes = [guarded.get("/api/runs", headers=bearer(f"guess{n}")).status_code for n in range(MAX_FAILURES + 1)]
+    assert codes == [401] * MAX_FAILURES + [429]
+    response = guarded.get("/api/runs", headers=bearer(TOKEN))
+    assert response.status_code == 429
+    assert 0 < int(response.headers["retry-after"]) <= 61
+
+
+def test_the_first_token_of_an_open_api_must_be_able_to_make_others(client: Client) -> None:
+    assert client.post("/api/tokens", json={"name": "n", "scope": "run"}).status_code == 409
+    assert client.post("/api/tokens", json={"name": "n", "scope": "admin"}).status_code == 201
+    assert client.get("/api/runs").status_code == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "rebound.attacker.com:9477"])
+def test_an_open_api_does_not_answer_to_a_public_name(client: Client, host: str) -> None:
+    assert client.get("/api/runs", headers={"Host": host}).status_code == 403
+
+
+def test_an_open_api_takes_nothing_from_a_page_of_another_origin(client: Client) -> None:
+    response = client.post("/api/tasks/example/run", headers={"Origin": "https://evil.example"})
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("localhost:9477", True),
+        ("127.0.0.1:9477", True),
+        ("[::1]:9477", True),
+        ("::1", True),
+        ("web", True),
+        ("app.localhost:80", True),
+        ("example.com", False),
+        ("example.com.", False),
+        ("127.0.0.1.nip.io", False),
+        ("localhost.evil.com:9477", False),
+    ],
+)
+def test_private_names_are_those_no_public_name_server_answers_for(host: str, expected: bool) -> None:
+    assert is_private_name(host) is expected

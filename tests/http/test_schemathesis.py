@@ -1,0 +1,49 @@
+"""
+The API does what its OpenAPI document says, and what it doesn't say it refuses: schemathesis makes the requests.
+
+Streams are left out, because they have no end; ``test_streams.py`` is about them.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as bounded
+
+from api.app import endpoints
+from api.openapi import describe
+from shared import ops
+from shared.store.threads import Store
+from tests.http.conftest import TOKEN, Served
+
+
+schema = schemathesis.openapi.from_dict(describe(endpoints())).exclude(path_regex="/stream$")
+
+
+@pytest.fixture
+def url(served: Served, catalog: Store) -> str:
+    for name in ("example", "report"):
+        catalog.run(ops.trigger(ops.Catalog(), name, ops.Request()))
+    return served.url
+
+
+@schema.parametrize()
+@bounded(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_does_what_its_description_says(case: Any, url: str) -> None:
+    key = case.headers.get("Idempotency-Key")
+    if isinstance(key, str) and re.fullmatch("[!-~]{1,255}", key):
+        case.headers["Idempotency-Key"] = uuid.uuid4().hex  # with a body of its own each, or 422 would be right
+    if str(case.query.get("wait")).lower() == "true":
+        del case.query["wait"]  # nobody executes here, so that every example would wait its full time
+    case.call_and_validate(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
