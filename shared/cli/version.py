@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
+
+from shared import __version__
 
 
 def version() -> None:
     """Print the version of Runfleet."""
-    try:
-        number = metadata.version("runfleet")
-    except metadata.PackageNotFoundError:
-        number = "(not installed: a bare checkout)"
-    sys.stdout.write(f"runfleet {number}\n")
+    sys.stdout.write(f"runfleet {__version__}\n")
