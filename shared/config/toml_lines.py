@@ -105,8 +105,11 @@ class _Scanner:
         elif char == "{":
             self._inline(path)
         else:
+            start = self.at
             while self.at < len(self.text) and self.text[self.at] not in _AFTER_BARE:
                 self.at += 1
+            if self.at == start:
+                raise ValueError("not TOML")
 
     def _items(self, path: Path) -> None:
         self.at += 1
@@ -115,20 +118,20 @@ class _Scanner:
             self._mark((*path, index), self.at)
             self._value((*path, index))
             index += 1
-            self._comma()
+            self._comma("]")
         self.at += 1
 
     def _inline(self, path: Path) -> None:
         self.at += 1
         while self._skip() and self.text[self.at] != "}":
             self._pair(path)
-            self._comma()
+            self._comma("}")
         self.at += 1
 
-    def _comma(self) -> None:
+    def _comma(self, end: str) -> None:
         if self._skip() and self.text[self.at] == ",":
             self.at += 1
-        elif self.text[self.at] not in "]}":
+        elif self.text[self.at] != end:
             raise ValueError("not TOML")
 
     def _string(self) -> None:
