@@ -1,8 +1,8 @@
 """
 What a leading scheduler has to do, one function a chore.
 
-Each takes what it needs and says how much it did. Each may be done twice, by two schedulers, or half: what it changes, it
-changes by a script that checks the state it found.
+Each takes what it needs and says how much it did. Each may be done twice, by two schedulers, or half: what it
+changes, it changes by a script that checks the state it found.
 """
 
 from __future__ import annotations
@@ -175,5 +175,3 @@ def compact(store: Store, now_us: int) -> int:
 def forget_workers(store: Store) -> int:
     """Forget worker processes that have been silent for a minute; how many."""
     return len(store.do(fleet.gone()))
-
-

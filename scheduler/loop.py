@@ -1,9 +1,9 @@
 """
 What a round of the scheduler is: one look at everything, then the chores in order.
 
-The look (``pulse``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs about two
-commands a second. Between rounds the scheduler waits for its wake-up list, on which whoever delays a run or changes the
-catalog leaves a note.
+The look (``pulse``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
+about two commands a second. Between rounds the scheduler waits for its wake-up list, on which whoever delays a run
+or changes the catalog leaves a note.
 """
 
 from __future__ import annotations

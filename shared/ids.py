@@ -31,13 +31,18 @@ def new_id(now_us: int) -> uuid.UUID:
 
 
 def tick_id(task_name: str, tick_us: int, replica_index: int) -> uuid.UUID:
-    """The id of the first attempt of *replica_index* of the execution that *task_name* owes for the tick at *tick_us*."""
+    """
+    The id of the first attempt of *replica_index* of the execution that *task_name* owes for the tick at *tick_us*.
+    """
     digest = hashlib.sha256(f"{task_name}\0{tick_us}\0{replica_index}".encode()).digest()
     return _compose(tick_us, int.from_bytes(digest[:8], "big"))
 
 
 def retry_id(run_id: uuid.UUID, now_us: int) -> uuid.UUID:
-    """The id of the attempt after *run_id*: time from now, the rest from its parent, so that two makers agree but for time."""
+    """
+    The id of the attempt after *run_id*: time from now, the rest from its parent, so that two makers agree but for
+    time.
+    """
     digest = hashlib.sha256(b"retry\0" + run_id.bytes).digest()
     return _compose(now_us, int.from_bytes(digest[:8], "big"))
 

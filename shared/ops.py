@@ -1,8 +1,8 @@
 """
 What the product does: trigger, stop, rerun, fire, release, rescue, apply, forget.
 
-Each is an operation of the store: it decides with the pure modules, makes a move by one script, and rings the bell for what
-became ready. The same operation is run by a request, a chore or a test.
+Each is an operation of the store: it decides with the pure modules, makes a move by one script, and rings the bell
+for what became ready. The same operation is run by a request, a chore or a test.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggere
 
 def rerun(catalog: Catalog, ref: str) -> Operation[Run]:
     """
-    Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and replicas.
+    Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and
+    replicas.
 
     Raises NotFound, and Conflict when the run is live.
     """
@@ -400,7 +401,8 @@ def _gates(task: Task) -> list[tuple[str, int]]:
 def _no_plans(task: Task) -> str:
     if not task.depends_on:
         return ""
-    return f"task {task.name} depends on {', '.join(task.depends_on)}, and plans cannot be executed yet; start these by themselves"
+    needed = ", ".join(task.depends_on)
+    return f"task {task.name} depends on {needed}, and plans cannot be executed yet; start these by themselves"
 
 
 def _json(value: Any) -> str:

@@ -50,7 +50,9 @@ def environment(task: Task, values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def arguments(task: Task, values: Mapping[str, Any]) -> list[str]:
-    """Whole argv elements for ``arg``, ``option`` (``--name value``) and ``flag`` (``--name``), in the order declared."""
+    """
+    Whole argv elements for ``arg``, ``option`` (``--name value``) and ``flag`` (``--name``), in the order declared.
+    """
     argv: list[str] = []
     for name, declared in task.params.items():
         if name not in values:

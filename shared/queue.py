@@ -6,8 +6,8 @@ there are none. Two things are different from Dramatiq's own Redis broker, and w
 
 * An idle consumer *waits* on ``ring:<queue>`` instead of polling with a back-off, which hears a message 362 ms late at
   the median. A lost wake-up costs one ``WAIT_S``.
-* A consumer takes no more bells than there are free threads in its process, so that no bell lies where nobody can answer
-  it. Bells are hints: they are acknowledged whatever happened, and the scheduler rings again for runs that still wait.
+* A consumer takes no more bells than there are free threads in its process, so that no bell lies where nobody can
+  answer it. Bells are hints: they are acknowledged whatever happened, and the scheduler rings again for runs that still wait.
 
 There are no delay queues, no retries and no results: delays, retries and outcomes are moves in the store.
 """
@@ -73,7 +73,9 @@ class BellBroker(RedisBroker):
     def __init__(self, settings: Settings, store: Store, threads: FreeThreads) -> None:
         client = redis.Redis(connection_pool=pool(settings, timeout_s=settings.redis_timeout_s, size=16))
         # Dramatiq's maintenance looks for dead workers with KEYS; our scheduler forgets them by name instead.
-        super().__init__(client=client, middleware=[], namespace=f"{settings.key_prefix}:dramatiq", maintenance_chance=0)
+        super().__init__(
+            client=client, middleware=[], namespace=f"{settings.key_prefix}:dramatiq", maintenance_chance=0
+        )
         self.store = store
         self.threads = threads
 
@@ -120,7 +122,9 @@ class _BellConsumer(_RedisConsumer):
         return dramatiq.MessageProxy(message)
 
     def ack(self, message: Any) -> None:
-        """Drop a bell that was answered. One that cannot be dropped now goes with its worker; it is not worth waiting."""
+        """
+        Drop a bell that was answered. One that cannot be dropped now goes with its worker; it is not worth waiting.
+        """
         if not message.options["redis_message_id"]:
             return  # a local one
         try:

@@ -134,9 +134,9 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     Only ever append a field, with a default: readers of both ages must cope. Nothing is ever nil, because a hole would
     turn a Lua array into a map; absent is "" for text, 0 for times (microseconds) and -1 where 0 means something.
     ``params``, ``tags``, ``labels`` and ``outputs`` are JSON texts. ``execution`` is "" when it is the run's own id.
-    ``wish`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row before this
-    attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is the number of
-    the first log line that is still kept.
+    ``wish`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row before
+    this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is the
+    number of the first log line that is still kept.
     """
 
     status: str

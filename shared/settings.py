@@ -1,8 +1,9 @@
 """
 The environment: every setting of the three processes, in one table.
 
-Each field of ``Settings`` is one variable, ``RUNFLEET_`` and its name in capitals; its docstring entry in ``HELP`` is the
-documentation that ``docs/settings.md`` and ``.env.example`` are made from. Reading reports every bad value at once.
+Each field of ``Settings`` is one variable, ``RUNFLEET_`` and its name in capitals; its docstring entry in ``HELP``
+is the documentation that ``docs/settings.md`` and ``.env.example`` are made from. Reading reports every bad value at
+once.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HELP: Final[dict[str, str]] = {
-    "redis_url": "Redis or Valkey (7 or later): redis://, rediss://, unix://, redis+sentinel://host:port,host:port/service. "
-    "REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
+    "redis_url": "Redis or Valkey (7 or later): redis://, rediss://, unix://, "
+    "redis+sentinel://host:port,host:port/service. REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
     "redis_tls_verify": "Verify the server's certificate (off for Heroku's self-signed chain).",
     "redis_pool": "Most connections one process opens.",
     "redis_timeout_s": "Seconds until a silent Redis counts as away.",
@@ -120,7 +121,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if settings.secret and len(settings.secret) < 16:
         problems.append("RUNFLEET_SECRET: must have 16 characters or more; make one with `openssl rand -hex 32`")
     if settings.api_tasks and not settings.secret:
-        problems.append("RUNFLEET_API_TASKS='on': requires RUNFLEET_SECRET, so that workers can tell who defined a task")
+        problems.append(
+            "RUNFLEET_API_TASKS='on': requires RUNFLEET_SECRET, so that workers can tell who defined a task"
+        )
     if problems:
         raise Misconfigured("\n".join(problems))
     return settings
@@ -150,7 +153,10 @@ def _parse(field: str, kind: object, text: str) -> object:
             raise ValueError(f"queue names are letters, digits and . _ -, by comma; {bad or 'none given'}")
         return names
     if field.startswith("log_"):
-        choices = {"log_format": ("auto", "logfmt", "json", "pretty"), "log_level": ("debug", "info", "warning", "error")}
+        choices = {
+            "log_format": ("auto", "logfmt", "json", "pretty"),
+            "log_level": ("debug", "info", "warning", "error"),
+        }
         if text not in choices[field]:
             raise ValueError(f"choose one of {', '.join(choices[field])}")
     return text

@@ -103,7 +103,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A task as the store keeps it: ``hash`` names ``body`` (canonical JSON of the Task); ``signature`` is "" if unsigned."""
+    """
+    A task as the store keeps it: ``hash`` names ``body`` (canonical JSON of the Task); ``signature`` is "" if unsigned.
+    """
 
     hash: str
     body: bytes

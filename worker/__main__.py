@@ -21,7 +21,9 @@ def main() -> int:
         settings = read_settings()
         configure(settings)
         if not settings.redis_url:
-            raise Misconfigured("no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)")
+            raise Misconfigured(
+                "no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)"
+            )
         if "--process" in sys.argv[1:]:
             return _serve(settings)
     except Misconfigured as error:

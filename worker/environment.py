@@ -7,7 +7,6 @@ The environment is the user's, not ours: the worker's own without ``RUNFLEET_*``
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,9 @@ class Unprepared(RunfleetError):
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the worker as its children see it: without our settings, with the user's own ``PYTHONPATH``."""
+    """
+    The environment of the worker as its children see it: without our settings, with the user's own ``PYTHONPATH``.
+    """
     env = {name: value for name, value in environ.items() if not name.startswith("RUNFLEET_")}
     env.pop("PYTHONPATH", None)
     if environ.get("RUNFLEET_USER_PYTHONPATH"):
@@ -94,7 +95,9 @@ def _resolve(task: Task, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_file(path: str | None, task: Task) -> dict[str, str]:
-    """``NAME=value`` lines; blank ones and ``#`` comments are skipped, one pair of quotes around a value is taken off."""
+    """
+    ``NAME=value`` lines; blank ones and ``#`` comments are skipped, one pair of quotes around a value is taken off.
+    """
     if path is None:
         return {}
     file = Path(task.working_dir or ".", path)

@@ -1,8 +1,8 @@
 """
 One run, from its claim to its end: prepare → spawn → watch → judge → end.
 
-Each step is short and may fail; whatever happens, the run ends with a reason, or somebody else has decided about it. Only
-``end`` writes; it is repeated until it was accepted or refused, however long Redis is away.
+Each step is short and may fail; whatever happens, the run ends with a reason, or somebody else has decided about it.
+Only ``end`` writes; it is repeated until it was accepted or refused, however long Redis is away.
 """
 
 from __future__ import annotations
@@ -158,9 +158,7 @@ class Execution:
     def _start(self, task: Task) -> tuple[Child, Tape]:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.decode_params(self.record)
-        env, secrets = environment.compose(
-            task, self.run_id, self.record, values, str(self._output_file), os.environ
-        )
+        env, secrets = environment.compose(task, self.run_id, self.record, values, str(self._output_file), os.environ)
         cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
@@ -361,7 +359,9 @@ class Execution:
                 continue
             if len(found) >= OUTPUT_KEYS or len(value) > OUTPUT_CHARACTERS:
                 if tape is not None:
-                    tape.system(f"output {key[:100]} was left out: at most {OUTPUT_KEYS} of {OUTPUT_CHARACTERS} characters")
+                    tape.system(
+                        f"output {key[:100]} was left out: at most {OUTPUT_KEYS} of {OUTPUT_CHARACTERS} characters"
+                    )
                 continue
             found[key.strip()[:100]] = value
         return self._masked(found, tape)
@@ -371,7 +371,7 @@ class Execution:
 
     def _ring(self, ready: tuple[str, ...]) -> None:
         try:
-            self._shop.store.do(bells.ring({queue: 1 for queue in ready}))
+            self._shop.store.do(bells.ring(dict.fromkeys(ready, 1)))
         except RunfleetError:
             log.debug("bell.lost", queues=ready)  # the scheduler rings again
 
@@ -426,4 +426,3 @@ class Slot:
 
 def _signal_number(name: str) -> int:
     return int(getattr(signal, name, signal.SIGTERM))
-

@@ -65,9 +65,9 @@ def _why(task: Task, exit_: Exit, last_words: bytes) -> str:
         said = f"killed by signal {exit_.signal}"
         if exit_.signal in set(signal.Signals):
             said += f" ({signal.Signals(exit_.signal).name})"
-    if task.cpu_limit_s is not None and exit_.signal in (signal.SIGXCPU, signal.SIGKILL):
-        if exit_.cpu_time_ms >= task.cpu_limit_s * 1000 - 500:
-            return f"{said}: used more than cpu_limit = {task.cpu_limit_s} s of CPU time"
+    spent_ms = (task.cpu_limit_s or 0) * 1000 - 500
+    if spent_ms > 0 and exit_.signal in (signal.SIGXCPU, signal.SIGKILL) and exit_.cpu_time_ms >= spent_ms:
+        return f"{said}: used more than cpu_limit = {task.cpu_limit_s} s of CPU time"
     if task.memory_limit is not None and _OUT_OF_MEMORY.search(last_words):
         return f"{said}: ran out of memory at memory_limit = {task.memory_limit} bytes"
     if exit_.signal == signal.SIGKILL:

@@ -1,9 +1,9 @@
 """
 Starts the worker processes, keeps as many as asked for, and takes them down.
 
-The ``dramatiq`` command does not fit: it dies at once on a second SIGTERM, which some platforms send to every process, and
-one child's death stops all the others. This one is lean (it imports nothing heavy), restarts what dies with a back-off,
-and, being a subreaper, kills what a lost keeper left behind.
+The ``dramatiq`` command does not fit: it dies at once on a second SIGTERM, which some platforms send to every
+process, and one child's death stops all the others. This one is lean (it imports nothing heavy), restarts what dies
+with a back-off, and, being a subreaper, kills what a lost keeper left behind.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Launcher:
             log.warning("worker.restarted", pid=pid, exit_code=process.returncode, pause_s=self._pause_s)
 
     def _kill_strangers(self) -> None:
-        """Kill what is a child of ours and no worker process: a keeper whose worker is gone, and what that left behind."""
+        """
+        Kill what is a child of ours and no worker process: a keeper whose worker is gone, and what that left behind.
+        """
         end_s = time.monotonic() + 2.0
         while time.monotonic() < end_s:
             strangers = _children_of_ours() - set(self._children)

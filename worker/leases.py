@@ -1,8 +1,8 @@
 """
 One thread that renews the leases of all runs of this worker process, and hears what is wished of them.
 
-A beat is one round trip a second, however many runs there are. While runs are live the thread waits on the worker's wake-up
-list between beats, so a wish to stop is heard at once; an idle worker only beats.
+A beat is one round trip a second, however many runs there are. While runs are live the thread waits on the worker's
+wake-up list between beats, so a wish to stop is heard at once; an idle worker only beats.
 """
 
 from __future__ import annotations

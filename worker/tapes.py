@@ -2,8 +2,8 @@
 From captured output to the store: one thread writes for all runs of a worker process.
 
 A run's thread feeds its ``Tape`` and goes on watching; the writer gathers what is new on all tapes a few dozen times a
-second and appends it in one round trip. While Redis is away a tape keeps what its limit allows and counts what it had to
-drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
+second and appends it in one round trip. While Redis is away a tape keeps what its limit allows and counts what it
+had to drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ CHUNK_BYTES: Final = 256 * 1024
 
 
 class Tape:
-    """The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread."""
+    """
+    The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread.
+    """
 
     def __init__(self, tapes: Tapes, run_id: UUID, token: int, capture: Capture, secrets: Sequence[str]) -> None:
         self._tapes, self._run_id, self._token = tapes, run_id, token

@@ -20,7 +20,10 @@ MOST: Final = 64
 
 
 def ring(queues: Mapping[str, int]) -> Call[None]:
-    """Ring for *queues*, each for its number of waiting runs. A lost bell costs one reconcile interval, a spare one nothing."""
+    """
+    Ring for *queues*, each for its number of waiting runs. A lost bell costs one reconcile interval, a spare one
+    nothing.
+    """
     args: list[Argument] = [MOST]
     for queue, waiting in queues.items():
         for _ in range(min(waiting, MOST)):

@@ -3,8 +3,8 @@ A store operation is a value.
 
 A ``Call[T]`` names a script (or one command), its arguments and how to read the reply. It can be looked at in a test
 without Redis, made by a thread (``Store``) or by the API's event loop (``AsyncStore``), and several can share one round
-trip. An ``Operation[T]`` is a generator that yields calls one after another and returns its result: several round trips,
-still without knowing who makes them.
+trip. An ``Operation[T]`` is a generator that yields calls one after another and returns its result: several round
+trips, still without knowing who makes them.
 """
 
 from __future__ import annotations

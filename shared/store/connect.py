@@ -45,7 +45,9 @@ __all__ = ["AWAY", "NoScriptError", "RedisError", "async_pool", "explain", "pool
 
 
 def pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any:
-    """A pool of blocking connections; ``timeout_s`` None never gives up on a reply. Raises Misconfigured for a bad URL."""
+    """
+    A pool of blocking connections; ``timeout_s`` None never gives up on a reply. Raises Misconfigured for a bad URL.
+    """
     arguments = _arguments(settings, timeout_s, size) | {"retry": Retry(NoBackoff(), 0)}
     sentinels, service, url = _sentinels(settings.redis_url)
     try:

@@ -61,7 +61,9 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue. ``latency_ms`` is the age of its oldest waiting run, 0 when none waits; slots are those of live workers."""
+    """
+    A queue. ``latency_ms`` is the age of its oldest waiting run, 0 when none waits; slots are those of live workers.
+    """
 
     name: str
     paused: bool
@@ -84,7 +86,9 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse."""
+    """
+    The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse.
+    """
 
     leader: str | UnsetType = UNSET
     standbys: list[str]
@@ -133,8 +137,8 @@ def beat(
     """
     A worker process lives and renews the leases it holds, given as (run, token).
 
-    Answers (whether Redis knows who it is, whether it is asked to drain, a verdict for each lease: "", "stop", "kill", or
-    "lost" when the run is no longer this worker's). With ``about`` it introduces itself.
+    Answers (whether Redis knows who it is, whether it is asked to drain, a verdict for each lease: "", "stop",
+    "kill", or "lost" when the run is no longer this worker's). With ``about`` it introduces itself.
     """
     args: list[Any] = [now, worker, lease_us, GAP_US, msgspec.json.encode(about) if about else b"", "running"]
     args.append(about.broker if about else "")

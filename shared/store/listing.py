@@ -2,8 +2,8 @@
 Pages of runs in any order, with exact totals.
 
 What the indexes know (task, status, end reason, and all sort fields) is answered by one script in logarithmic time. The
-other filters look at the records, newest first or in the order asked for, up to ``SCAN_LIMIT`` of them; the page then says
-whether it saw everything.
+other filters look at the records, newest first or in the order asked for, up to ``SCAN_LIMIT`` of them; the page
+then says whether it saw everything.
 """
 
 from __future__ import annotations
@@ -170,7 +170,9 @@ def _states(where: Filter) -> list[str]:
 
 
 def _segments(tasks: list[str], states: list[str], sort_field: str, descending: bool) -> list[list[str]]:
-    """The sorted sets to read, as ``page.lua`` wants them; a live run has no duration and comes before all that have one."""
+    """
+    The sorted sets to read, as ``page.lua`` wants them; a live run has no duration and comes before all that have one.
+    """
     live = [state for state in states if state in ("pending", "running")]
     ended = [state for state in states if state not in live]
     scopes = [f"ix:t:{task}" for task in sorted(set(tasks))] or ["ix:all"]

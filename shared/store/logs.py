@@ -1,8 +1,8 @@
 """
 Logs: written in chunks while a run lives, compressed in blocks once it has ended, read by line number either way.
 
-A chunk or block is a msgpack list of ``StoredLine``; lines that the policy has let go (before the record's ``log_first``)
-may still be in the first one and are not shown.
+A chunk or block is a msgpack list of ``StoredLine``; lines that the policy has let go (before the record's
+``log_first``) may still be in the first one and are not shown.
 """
 
 from __future__ import annotations

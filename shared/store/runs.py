@@ -36,7 +36,9 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, array_like=True, frozen=True):
-    """What a worker's slot asks for. ``turn`` is new for each claim of the slot and the same when a claim is repeated."""
+    """
+    What a worker's slot asks for. ``turn`` is new for each claim of the slot and the same when a claim is repeated.
+    """
 
     worker: str
     slot: str
@@ -67,7 +69,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Ended(msgspec.Struct, frozen=True):
     """
-    What became of an end. ``verdict`` "refused": somebody else has decided, and ``state`` says what (``gone``: deleted).
+    What became of an end. ``verdict`` "refused": somebody else has decided, and ``state`` says what (``gone``:
+    deleted).
 
     ``ready``: queues that got something to do.
     """
@@ -90,9 +93,9 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     """
     All that an execution's first group is made from; ``ids`` has one id a replica, and the first names the execution.
 
-    ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the tick it
-    belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known`` False makes a
-    run of a definition that is not in the catalog.
+    ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
+    tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
+    False makes a run of a definition that is not in the catalog.
     """
 
     ids: Sequence[UUID]
@@ -216,7 +219,9 @@ def stop(
 def stop_all(
     task: str, execution: UUID | None, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
 ) -> Call[tuple[int, int, tuple[str, ...]]]:
-    """Ask live runs of a task or an execution to stop: (how many, waiting ones seen: call again until 0, queues to ring)."""
+    """
+    Ask live runs of a task or an execution to stop: (how many, waiting ones seen: call again until 0, queues to ring).
+    """
     args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message)
     return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], _names(reply[2:])))
 
@@ -290,7 +295,9 @@ def find(ref: str) -> Operation[Run]:
 
 
 def execution_runs(execution_id: UUID) -> Operation[list[Run]]:
-    """All runs of an execution that are still kept, in the order they were made; empty when there is no such execution."""
+    """
+    All runs of an execution that are still kept, in the order they were made; empty when there is no such execution.
+    """
     ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), lambda reply: reply)
     runs: list[Run] = yield many(UUID(bytes=one) for one in (ids or [execution_id.bytes]))
     return runs

@@ -31,7 +31,9 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """The script in ``lua/<name>.lua``. Raises FileNotFoundError, or KeyError for a field that a record does not have."""
+    """
+    The script in ``lua/<name>.lua``. Raises FileNotFoundError, or KeyError for a field that a record does not have.
+    """
     own = (FOLDER / f"{name}.lua").read_text()
     flags = re.search(r"^-- flags: (.+)$", own, re.MULTILINE)
     uses = re.search(r"^-- uses: (.+)$", own, re.MULTILINE)

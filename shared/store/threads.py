@@ -35,7 +35,9 @@ class Store:
         return call.read(self._replies([call])[0])
 
     def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Make several calls in one round trip, in order, not atomically. The first refusal is raised after all were made."""
+        """
+        Make several calls in one round trip, in order, not atomically. The first refusal is raised after all were made.
+        """
         replies = self._replies(calls) if calls else []
         return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
 

@@ -1,0 +1,1 @@
+"""Measurements: one command prints a table. Start reading at ``__main__.py``."""
