@@ -1,0 +1,262 @@
+"""``runfleet up`` with everything real: it greets, runs tasks, survives, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from shared.cli.folder import DataFolder
+from shared.cli.processes import isolated
+
+ROOT = Path(__file__).parents[2]
+START_S = 60.0
+TASKS = """
+[tasks.hello]
+run = "echo hello; echo greeting=hi >> $RUNFLEET_OUTPUT"
+
+[tasks.stubborn]
+run = "trap '' TERM; echo $$ > stubborn.pid; while true; do sleep 600; done"
+graceful_stop = "1s"
+
+[tasks.path]
+run = "echo path=$PYTHONPATH >> $RUNFLEET_OUTPUT"
+"""
+
+
+def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = START_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain until {description}"
+        time.sleep(0.05)
+
+
+class Up:
+    """One ``runfleet up`` in *folder*, with its port chosen by the system."""
+
+    def __init__(self, folder: Path, *, port: int = 0) -> None:
+        self.folder = folder
+        self.output = folder / f"out-{time.monotonic_ns()}"
+        env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
+        env["PYTHONPATH"] = f"{ROOT}:{folder}"
+        env["RUNFLEET_SHUTDOWN_GRACE"] = "2"
+        with self.output.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "shared", "up", "--port", str(port)],
+                cwd=folder,
+                env=env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.said()
+        return "Runfleet is running." in self.said()
+
+    def wait(self) -> Up:
+        wait_until(self.is_up, "it is up")
+        return self
+
+    def call(self, method: str, path: str) -> Any:
+        found = re.search(r"API and dashboard +(http://\S+)", self.said())
+        assert found
+        token = (self.folder / ".runfleet" / "token").read_text().strip()
+        request = Request(found[1] + path, method=method, headers={"Authorization": f"Bearer {token}"})
+        with urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def run(self, task: str) -> Any:
+        """Start *task* and wait for its end."""
+        run = self.call("POST", f"/api/tasks/{task}/run")
+        wait_until(lambda: self.call("GET", f"/api/runs/{run['id']}")["status"] == "ended", f"{task} ended", 20)
+        return self.call("GET", f"/api/runs/{run['id']}")
+
+    def hang(self) -> int:
+        """Start a run that hears no SIGTERM; its process id."""
+        self.call("POST", "/api/tasks/stubborn/run")
+        path = self.folder / "stubborn.pid"
+        wait_until(lambda: path.exists() and path.read_text().endswith("\n"), "the stubborn run is there", 20)
+        return int(path.read_text())
+
+    def processes(self) -> dict[int, str]:
+        """Everything it started that still runs, by process id: ours have its token, the store names its socket."""
+        folder = DataFolder(self.folder / ".runfleet")
+        token, store = f"RUNFLEET_TOKEN={folder.token()}".encode(), str(folder.socket())
+        found: dict[int, str] = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if store in words or token in (path / "environ").read_bytes():
+                    found[int(path.name)] = words
+            except OSError:  # gone meanwhile, or somebody else's
+                continue
+        return found
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
+    (tmp_path / "runfleet.toml").write_text(TASKS)
+    started: list[Up] = []
+
+    def start_up() -> Up:
+        started.append(Up(tmp_path))
+        return started[-1].wait()
+
+    yield start_up
+    for up in started:
+        if up.process.poll() is None:
+            up.process.send_signal(signal.SIGTERM)
+            try:
+                up.process.wait(40)
+            except subprocess.TimeoutExpired:
+                up.process.kill()
+                up.process.wait()
+    for up in started:
+        wait_until(lambda up=up: not up.processes(), "nothing is left", 60)  # type: ignore[misc]
+
+
+def test_a_task_runs_and_one_ctrl_c_ends_everything(start: Callable[[], Up]) -> None:
+    up = start()
+    ended = up.run("hello")
+    assert (ended["end_reason"], ended["outputs"]) == ("success", {"greeting": "hi"})
+    assert up.end() == 0
+    assert up.processes() == {}
+
+
+def test_state_survives_a_restart(start: Callable[[], Up]) -> None:
+    first = start()
+    before = first.run("hello")
+    assert first.end() == 0
+    after = start().call("GET", f"/api/runs/{before['id']}")
+    assert {**after, "$schema": ""} == {**before, "$schema": ""}  # that names the port, which is another one
+
+
+def test_runs_get_the_users_python_path_that_our_processes_do_without(start: Callable[[], Up], tmp_path: Path) -> None:
+    for package in ("api", "worker", "scheduler"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    assert start().run("path")["outputs"] == {"path": f"{ROOT}:{tmp_path}"}
+
+
+def test_a_killed_up_leaves_no_orphan(start: Callable[[], Up]) -> None:
+    up = start()
+    assert len(up.processes()) >= 4
+    up.process.kill()
+    up.process.wait()
+    wait_until(lambda: not up.processes(), "every process is gone", 30)
+
+
+def test_a_killed_up_leaves_no_run_behind(start: Callable[[], Up]) -> None:
+    up = start()
+    run = up.hang()
+    up.process.kill()
+    up.process.wait()
+    wait_until(lambda: not up.processes() and not Path(f"/proc/{run}").exists(), "every process is gone", 30)
+
+
+def test_a_second_ctrl_c_ends_everything_now_runs_included(start: Callable[[], Up]) -> None:
+    up = start()
+    run = up.hang()
+    up.process.send_signal(signal.SIGINT)
+    time.sleep(0.6)  # a person's second Ctrl-C: closer together they are one wish
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(10) == 1
+    wait_until(lambda: not up.processes() and not Path(f"/proc/{run}").exists(), "every process is gone", 5)
+
+
+def test_up_can_end_with_who_started_it(tmp_path: Path) -> None:
+    # What `make up` does: an intermediate process, killed without a chance to pass anything on.
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-P', '-m', 'shared', 'up', *sys.argv[1:]])"
+    env = isolated(os.environ | {"PYTHONPATH": str(ROOT)}) | {"PYTHONPATH": str(ROOT)}
+    folder = DataFolder(tmp_path / "data")
+    words = ["--port", "0", "--data", str(folder.path), "--with-parent"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as parent:
+        wait_until(lambda: bool(folder.holder().get("url")), "it is up")
+        parent.kill()
+    wait_until(lambda: not folder.is_in_use(), "it has ended with all it started", 30)
+
+
+def test_a_process_that_dies_is_started_again(start: Callable[[], Up]) -> None:
+    up = start()
+    api = next(pid for pid, words in up.processes().items() if "-m api" in words)
+    os.kill(api, signal.SIGKILL)
+    wait_until(lambda: up.said().count("event=api.started") == 2, "the API was started again")
+    assert "api was killed by SIGKILL; starting it again" in up.said()
+
+
+def test_a_store_that_dies_is_started_again_with_its_data(start: Callable[[], Up]) -> None:
+    up = start()
+    before = up.run("hello")
+    store = next(pid for pid, words in up.processes().items() if "valkey-server" in words)
+    os.kill(store, signal.SIGKILL)
+    wait_until(lambda: "store was killed by SIGKILL; starting it again" in up.said(), "its death was noticed")
+
+    def is_back() -> bool:
+        try:
+            return bool(up.call("GET", f"/api/runs/{before['id']}") == before)
+        except OSError:  # 503 while it is away
+            return False
+
+    wait_until(is_back, "the run is there again", 30)
+    assert up.run("hello")["end_reason"] == "success"
+
+
+def test_a_second_up_in_the_same_folder_says_who_is_running(start: Callable[[], Up], tmp_path: Path) -> None:
+    first = start()
+    second = Up(tmp_path)
+    assert second.process.wait(30) == 2
+    assert f"already running here: process {first.process.pid}, http://127.0.0.1:" in second.said()
+
+
+def test_apply_finds_the_store_of_the_up_in_its_folder(start: Callable[[], Up], tmp_path: Path) -> None:
+    up = start()
+    with (tmp_path / "runfleet.toml").open("a") as file:
+        file.write('[tasks.later]\nrun = "true"\n')
+    applied = subprocess.run(
+        [sys.executable, "-P", "-m", "shared", "apply"],
+        cwd=tmp_path,
+        env=isolated(os.environ | {"PYTHONPATH": str(ROOT)}) | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert applied.stdout == "added later\n", applied.stderr
+    assert up.run("later")["end_reason"] == "success"
+
+
+def test_a_taken_port_is_named_with_the_cure(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = Up(tmp_path, port=port)
+        assert up.process.wait(30) == 2
+    assert f"Port {port} on 127.0.0.1 is taken" in up.said()
+    assert f"runfleet up --port {port + 1}" in up.said()
+
+
+def test_a_wrong_task_file_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "runfleet.toml").write_text("[tasks.a]\nrn = 1\n")
+    up = Up(tmp_path)
+    assert up.process.wait(30) == 1
+    assert "tasks.a.rn" in up.said()
+    assert not DataFolder(tmp_path / ".runfleet").is_in_use()
