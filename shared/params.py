@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from shared.config import misfit
 from shared.errors import Problem
-from shared.tasks import Param, Task
+from shared.tasks import Task
 
 MAX_BYTES: Final = 256 * 1024
 """Most bytes of JSON that a trigger's parameters may have."""
@@ -30,7 +30,7 @@ def accept(task: Task, given: Mapping[str, Any] | None) -> tuple[dict[str, Any],
             problems.append(Problem(f"body.params.{name}", f"is not a parameter of task {task.name}; it has: {known}"))
     for name, declared in task.params.items():
         if name in values:
-            wrong = _wrong(declared, values[name])
+            wrong = misfit(declared, values[name])
             if wrong:
                 problems.append(Problem(f"body.params.{name}", wrong, _text(values[name])[:200]))
         elif declared.default is not msgspec.UNSET:
@@ -65,20 +65,6 @@ def arguments(task: Task, values: Mapping[str, Any]) -> list[str]:
         elif declared.pass_as == "flag" and values[name] is True:
             argv.append(option)
     return argv
-
-
-def _wrong(declared: Param, value: object) -> str:
-    kinds: dict[str, tuple[type, ...]] = {"string": (str,), "number": (int, float), "bool": (bool,)}
-    kind = kinds.get(declared.type)
-    if kind and (not isinstance(value, kind) or (declared.type == "number" and isinstance(value, bool))):
-        return f"must be a {declared.type}"
-    if isinstance(value, str) and "\0" in value:
-        return "must not contain a NUL character"
-    if declared.choices and value not in declared.choices:
-        return f"must be one of {', '.join(_text(choice) for choice in declared.choices)}"
-    if declared.pattern and isinstance(value, str) and not re.fullmatch(declared.pattern, value):
-        return f"must match {declared.pattern}"
-    return ""
 
 
 def _text(value: object) -> str:

@@ -7,21 +7,19 @@ The environment is the user's, not ours: the worker's own without ``RUNFLEET_*``
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from shared import params
 from shared.clock import rfc3339
+from shared.config import substitute
 from shared.errors import RunfleetError
 from shared.runs import Record
 from shared.tasks import Task
-
-_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Unprepared(RunfleetError):
@@ -86,12 +84,13 @@ def decode_params(record: Record) -> dict[str, Any]:
 
 
 def _resolve(task: Task, environ: Mapping[str, str]) -> dict[str, str]:
-    def look_up(match: re.Match[str]) -> str:
-        if match[1] not in environ:
-            raise Unprepared(f"a secret of task {task.name} is ${{{match[1]}}}, which is not set on this worker")
-        return environ[match[1]]
-
-    return {name: _REFERENCE.sub(look_up, value) for name, value in task.secrets.items()}
+    found = {}
+    for name, value in task.secrets.items():
+        try:
+            found[name] = substitute(value, environ)
+        except ValueError as error:
+            raise Unprepared(f"secret {name} of task {task.name} cannot be resolved on this worker: {error}") from None
+    return found
 
 
 def _read_file(path: str | None, task: Task) -> dict[str, str]:
