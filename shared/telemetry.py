@@ -38,7 +38,7 @@ EVENTS: Final[dict[str, str]] = {
     "worker.stopped": "A worker process is gone; nothing of it is left running.",
     "worker.restarted": "A worker process died and another one took its place.",
     "worker.broken": "A worker process lost a thread it cannot be without; it ends, and its launcher starts another.",
-    "worker.abandoned": "A worker's grace was over and runs still had no end on record; the scheduler will rescue them.",
+    "worker.abandoned": "A worker's grace was over and runs had no end on record; the scheduler rescues them.",
     "worker.beat_failed": "The store refused a heartbeat for a reason that is not an outage.",
     "bell.lost": "A queue could not be rung; its runs start at the scheduler's next look at it.",
     "store.away": "Redis does not answer; what runs goes on, what must be written waits.",
