@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -51,7 +52,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
-            self.force_exit = True
+            # Nothing here needs saving: all state is in the store, and a client whose answer is cut off asks again.
+            os._exit(128 + sig)
         self.should_exit = True
         self._web.closing.set()
 

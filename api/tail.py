@@ -41,6 +41,11 @@ class Tail:
         self._followers = 0
         self._reader: asyncio.Task[None] | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether somebody follows and events are being read."""
+        return self._reader is not None
+
     @asynccontextmanager
     async def following(self) -> AsyncIterator[str]:
         """While inside, events are read; gives the id after which none can be missed."""

@@ -70,6 +70,11 @@ class Served:
     web: Web
     server: Server
 
+    def stop(self) -> None:
+        """As a first SIGTERM would."""
+        loop = self.server.servers[0].get_loop()
+        loop.call_soon_threadsafe(self.server.handle_exit, signal.SIGTERM, None)
+
 
 @pytest.fixture
 def served(settings: Settings, catalog: Store) -> Iterator[Served]:
@@ -85,9 +90,11 @@ def served(settings: Settings, catalog: Store) -> Iterator[Served]:
     thread.start()
     try:
         wait_until(lambda: server.started, "the API answers")
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", web, server)
+        served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", web, server)
+        yield served
+        if not server.should_exit:
+            served.stop()
     finally:
-        server.handle_exit(signal.SIGTERM, None)
         thread.join(20)
         listener.close()
 

@@ -21,7 +21,6 @@ from shared import ops
 from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served
 
-
 schema = schemathesis.openapi.from_dict(describe(endpoints())).exclude(path_regex="/stream$")
 
 

@@ -1,0 +1,128 @@
+"""``python -m api`` as a process: what it refuses to start as, and how it goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from shared.settings import Settings
+from tests.waiting import wait_until
+
+PLAIN = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in PLAIN if name in os.environ}
+    return {
+        **kept,
+        "RUNFLEET_REDIS_URL": settings.redis_url,
+        "RUNFLEET_KEY_PREFIX": settings.key_prefix,
+        "RUNFLEET_PORT": "0",
+        **more,
+    }
+
+
+@contextmanager
+def started(settings: Settings, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api"],
+        env=environment(settings, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if found := re.search(r"event=api\.started.* port=(\d+)", line):
+                break
+        else:
+            pytest.fail("".join(lines))
+        yield process, f"http://127.0.0.1:{found[1]}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"RUNFLEET_HOST": "0.0.0.0"}, "set RUNFLEET_TOKEN"),
+        ({"RUNFLEET_HOST": "0.0.0.0", "RUNFLEET_TOKEN": "short"}, "16 characters"),
+        ({"RUNFLEET_REDIS_URL": "mysql://x"}, "no Redis URL"),
+    ],
+)
+def test_it_refuses_to_start_and_says_what_to_set(settings: Settings, more: dict[str, str], says: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=environment(settings, **more),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_sigterm_ends_streams_at_once_and_the_process_with_0(settings: Settings) -> None:
+    with started(settings) as (process, url), httpx.Client(base_url=url, timeout=10) as client:
+        with client.stream("GET", "/api/events/stream") as response:
+            chunks = response.iter_raw()
+            next(chunks)
+            process.send_signal(signal.SIGTERM)
+            for _ in chunks:
+                pass
+        assert process.wait(10) == 0
+        assert process.stdout is not None
+        assert "event=api.stopped" in process.stdout.read()
+
+
+def test_a_request_under_way_is_finished_after_sigterm(settings: Settings) -> None:
+    body = b'{"name": "n", "scope": "admin"}'
+    head = (
+        b"POST /api/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with started(settings) as (process, url):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
+            connection.sendall(head + body[:5])
+            wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, "the first bytes were read")
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not accepts(url), "the process takes no new connections")
+            connection.sendall(body[5:])
+            assert connection.recv(100).startswith(b"HTTP/1.1 201")
+        assert process.wait(10) == 0
+
+
+def test_a_second_signal_means_now(settings: Settings) -> None:
+    with started(settings) as (process, url):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
+            connection.sendall(b"POST /api/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, "the first bytes were read")
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not accepts(url), "the process takes no new connections")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 128 + signal.SIGTERM
+
+
+def accepts(url: str) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=1):
+            return True
+    except OSError:
+        return False

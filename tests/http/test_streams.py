@@ -1,0 +1,181 @@
+"""Streams, over real sockets: as things happen, resumed without gap or repeat, ended when told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from api import streams
+from shared import ops
+from shared.runs import Reason
+from shared.store import runs
+from shared.store.runs import Claimed, Facts
+from shared.store.threads import Store
+from tests.http.conftest import TOKEN, Served, claim, write
+from tests.waiting import wait_until
+
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One server-sent event."""
+
+    name: str
+    id: str
+    data: Any
+
+
+@contextmanager
+def opened(served: Served, path: str, last_id: str = "") -> Iterator[Iterator[Heard]]:
+    """The events of a stream; ends when the server ends it."""
+    headers = HEADERS | ({"Last-Event-ID": last_id} if last_id else {})
+    with (
+        httpx.Client(base_url=served.url, timeout=10, headers=headers) as client,
+        client.stream("GET", path) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield parsed(response.iter_lines())
+
+
+def parsed(lines: Iterator[str]) -> Iterator[Heard]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        else:
+            if "data" in fields:
+                yield Heard(fields.get("event", ""), fields.get("id", ""), msgspec.json.decode(fields["data"]))
+            fields = {}
+
+
+@pytest.fixture
+def running(served: Served, catalog: Store) -> Claimed:
+    catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request()))
+    return claim(catalog)
+
+
+def end(store: Store, claimed: Claimed, reason: Reason = Reason.SUCCESS, *, lines: int = 0, first: int = 0) -> None:
+    facts = Facts(log_lines=lines, log_first=first, log_truncated=int(first > 0))
+    store.do(runs.end(claimed.id, claimed.record.token, reason, 0, "", facts=facts))
+
+
+def test_a_log_is_followed_line_by_line_to_its_end(served: Served, catalog: Store, running: Claimed) -> None:
+    write(catalog, running, 0, ["one", "two"])
+    with opened(served, f"/api/runs/{running.id}/log/stream") as events:
+        first = [next(events), next(events)]
+        write(catalog, running, 2, ["three"])
+        third = next(events)
+        end(catalog, running, lines=3)
+        (done,) = list(events)
+    assert [(each.name, each.id, each.data["text"]) for each in (*first, third)] == [
+        ("line", "0", "one"),
+        ("line", "1", "two"),
+        ("line", "2", "three"),
+    ]
+    assert (done.name, done.data["end_reason"]) == ("done", "success")
+
+
+def test_a_log_resumes_after_the_last_line_received(served: Served, catalog: Store, running: Claimed) -> None:
+    write(catalog, running, 0, ["one", "two", "three"])
+    end(catalog, running, lines=3)
+    with opened(served, f"/api/runs/{running.id}/log/stream", last_id="0") as events:
+        assert [each.id for each in events] == ["1", "2", ""]
+
+
+def test_lines_that_are_no_longer_kept_are_said_to_be_dropped(served: Served, catalog: Store, running: Claimed) -> None:
+    write(catalog, running, 0, ["one", "two"])
+    write(catalog, running, 2, ["three"], first_kept=2)
+    end(catalog, running, lines=3, first=2)
+    with opened(served, f"/api/runs/{running.id}/log/stream") as events:
+        heard = list(events)
+    assert [each.name for each in heard] == ["dropped", "truncated", "line", "done"]
+    assert heard[0].data == {"from": 0, "to": 1}
+
+
+def test_following_may_start_near_the_end(served: Served, catalog: Store, running: Claimed) -> None:
+    write(catalog, running, 0, ["one", "two", "three"])
+    end(catalog, running, lines=3)
+    with opened(served, f"/api/runs/{running.id}/log/stream?from=-1") as events:
+        assert [each.id for each in events] == ["2", ""]
+
+
+def test_events_are_told_as_they_happen(served: Served, catalog: Store) -> None:
+    with opened(served, "/api/events/stream") as events:
+        wait_until(lambda: served.web.tail.is_reading, "the stream follows")
+        run = catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run
+        created = next(events)
+        claimed = claim(catalog)
+        started = next(events)
+        end(catalog, claimed, Reason.FAILED)
+        ended = next(events)
+    assert [each.name for each in (created, started, ended)] == ["run.created", "run.started", "run.ended"]
+    assert {each.data["run_id"] for each in (created, started, ended)} == {str(run.id)}
+    assert ended.data["data"] == "failed"
+
+
+def test_events_resume_after_the_last_one_received(served: Served, catalog: Store) -> None:
+    with opened(served, "/api/events/stream?types=run.created") as events:
+        wait_until(lambda: served.web.tail.is_reading, "the stream follows")
+        first = catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run
+        heard = next(events)
+        assert heard.data["run_id"] == str(first.id)
+    missed = [catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run for _ in range(3)]
+    with opened(served, "/api/events/stream?types=run.created", last_id=heard.id) as events:
+        assert [next(events).data["run_id"] for _ in missed] == [str(run.id) for run in missed]
+
+
+def test_a_stream_can_be_narrowed_to_tasks(served: Served, catalog: Store) -> None:
+    with opened(served, "/api/events/stream?task=report") as events:
+        wait_until(lambda: served.web.tail.is_reading, "the stream follows")
+        for name in ("example", "report"):
+            catalog.run(ops.trigger(ops.Catalog(), name, ops.Request()))
+        assert next(events).data["task"] == "report"
+
+
+def test_a_quiet_stream_keeps_itself_alive(served: Served, running: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.logs.KEEPALIVE_S", 0.0)
+    with (
+        httpx.Client(base_url=served.url, timeout=10, headers=HEADERS) as client,
+        client.stream("GET", f"/api/runs/{running.id}/log/stream") as response,
+    ):
+        lines = response.iter_lines()
+        assert next(line for line in lines if line.startswith("retry:")) == f"retry: {streams.RETRY_MS}"
+        assert next(line for line in lines if line.startswith(":")) == streams.COMMENT.decode().strip()
+
+
+def test_streams_have_an_end_of_seats(served: Served, running: Claimed) -> None:
+    path = f"/api/runs/{running.id}/log/stream"
+    seats = served.web.seats.per_client
+    with httpx.Client(base_url=served.url, timeout=10, headers=HEADERS) as client:
+        open_streams = [client.send(client.build_request("GET", path), stream=True) for _ in range(seats)]
+        refused = client.get(path)
+        for each in open_streams:
+            each.close()
+    assert refused.status_code == 503
+    assert "retry-after" in refused.headers
+    wait_until(lambda: served.web.seats.taken == 0, "all seats are free again")
+
+
+def test_streams_end_at_once_when_the_process_is_told_to_stop(served: Served, running: Claimed) -> None:
+    with (
+        opened(served, f"/api/runs/{running.id}/log/stream") as log,
+        opened(served, "/api/events/stream") as events,
+    ):
+        served.stop()
+        assert list(log) == []
+        assert list(events) == []
+
+
+def test_an_unknown_run_is_404_before_anything_is_streamed(served: Served) -> None:
+    with httpx.Client(base_url=served.url, timeout=10, headers=HEADERS) as client:
+        response = client.get("/api/runs/example%2399/log/stream")
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
