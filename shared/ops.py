@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
@@ -104,7 +104,7 @@ def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggere
             created: Created = (yield calls)[0]
         except DefinitionChanged:
             continue
-        yield from _ring(created.ready if len(calls) == 1 else ())
+        yield from _ring(created.ready if len(calls) == 1 else {})
         assert created.run is not None
         return Triggered(created.run, created.verdict == "repeated")
     raise Conflict(f"task {name} changes faster than it can be started; try again")
@@ -409,10 +409,9 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode() if value else ""
 
 
-def _ring(ready: Iterable[str]) -> Operation[None]:
-    queues = dict.fromkeys(ready, 1)
-    if queues:
-        yield bells.ring(dict.fromkeys(queues, 16))
+def _ring(ready: Mapping[str, int]) -> Operation[None]:
+    if ready:
+        yield bells.ring({queue: min(count, 16) for queue, count in ready.items()})
 
 
 def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:

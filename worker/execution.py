@@ -12,7 +12,7 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -369,11 +369,11 @@ class Execution:
     def _masked(self, found: dict[str, Any], tape: Tape | None) -> dict[str, Any]:
         return {key: tape.mask(value) for key, value in found.items()} if tape is not None else found
 
-    def _ring(self, ready: tuple[str, ...]) -> None:
+    def _ring(self, ready: Mapping[str, int]) -> None:
         try:
-            self._shop.store.do(bells.ring(dict.fromkeys(ready, 1)))
+            self._shop.store.do(bells.ring({queue: min(count, 16) for queue, count in ready.items()}))
         except RunfleetError:
-            log.debug("bell.lost", queues=ready)  # the scheduler rings again
+            log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
 
     def _close(self) -> None:
         os.close(self._poke_out)

@@ -11,6 +11,7 @@ import re
 import signal
 from typing import Final, Literal, NamedTuple
 
+from shared.config import format_duration, format_size
 from shared.runs import FATE_UNKNOWN, Reason
 from shared.tasks import Task
 from worker.process import Exit
@@ -47,9 +48,11 @@ def judge(task: Task, exit_: Exit, cause: Cause | None, wish_message: str, last_
     if cause == "stop":
         return Verdict(Reason.STOPPED, exit_.code, wish_message or "stopped by a person")
     if cause == "timeout":
-        return Verdict(Reason.TIMEOUT, exit_.code, f"ran longer than timeout = {_seconds(task.timeout_ms or 0)}")
+        return Verdict(Reason.TIMEOUT, exit_.code, f"ran longer than timeout = {format_duration(task.timeout_ms or 0)}")
     if cause == "overflow":
-        return Verdict(Reason.LOG_OVERFLOW, exit_.code, f"printed more than log_max_size = {task.log_max_size} bytes")
+        return Verdict(
+            Reason.LOG_OVERFLOW, exit_.code, f"printed more than log_max_size = {format_size(task.log_max_size)}"
+        )
     if cause == "shutdown":
         message = "interrupted: its worker was shut down"
         return Verdict(Reason.CRASHED, exit_.code, message, interrupted=True)
@@ -69,11 +72,7 @@ def _why(task: Task, exit_: Exit, last_words: bytes) -> str:
     if spent_ms > 0 and exit_.signal in (signal.SIGXCPU, signal.SIGKILL) and exit_.cpu_time_ms >= spent_ms:
         return f"{said}: used more than cpu_limit = {task.cpu_limit_s} s of CPU time"
     if task.memory_limit is not None and _OUT_OF_MEMORY.search(last_words):
-        return f"{said}: ran out of memory at memory_limit = {task.memory_limit} bytes"
+        return f"{said}: ran out of memory at memory_limit = {format_size(task.memory_limit)}"
     if exit_.signal == signal.SIGKILL:
         return f"{said}, possibly out of memory"
     return said
-
-
-def _seconds(milliseconds: int) -> str:
-    return f"{milliseconds / 1000:g}s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -72,13 +72,13 @@ class Ended(msgspec.Struct, frozen=True):
     What became of an end. ``verdict`` "refused": somebody else has decided, and ``state`` says what (``gone``:
     deleted).
 
-    ``ready``: queues that got something to do.
+    ``ready``: queues that got something to do, and how many runs.
     """
 
     verdict: Literal["ended", "again", "refused"]
     state: str
     claimed: Claimed | None
-    ready: tuple[str, ...]
+    ready: Mapping[str, int]
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ class Created(msgspec.Struct, frozen=True):
 
     verdict: Literal["created", "exists", "repeated", "stale", "paused"]
     run: Run | None
-    ready: tuple[str, ...]
+    ready: Mapping[str, int]
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +142,10 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
                 "this idempotency key belongs to another request",
             )
         if verdict in ("stale", "paused"):
-            return Created(verdict, None, ())
+            return Created(verdict, None, {})
         if verdict == "repeated" and reply[2] is None:
             raise Conflict("the run that this idempotency key made has been deleted; use a new key")
-        return Created(verdict, _run(reply[1], reply[2]), _names(reply[3:]))
+        return Created(verdict, _run(reply[1], reply[2]), _ready(reply[3:]))
 
     return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options)), read)
 
@@ -191,47 +191,47 @@ def rescue(run_id: UUID, message: str, retry: Retry | None, now: int | str = NOW
     """End a run whose lease is over; refused when it is not, or while the outage hold lasts."""
     args = (now, run_id.bytes, MOVES["rescue"][0].source or "", message, _packed_retry(retry))
     return Call(
-        script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, _names(reply[2:]))
+        script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, _ready(reply[2:]))
     )
 
 
 def stop(
     run_id: UUID, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
-) -> Call[tuple[str, Run, tuple[str, ...]]]:
+) -> Call[tuple[str, Run, dict[str, int]]]:
     """
     Ask a run to stop. Answers ("stopped" | "asked", the run, queues to ring).
 
     Raises NotFound, and Refused when it has ended.
     """
 
-    def read(reply: Any) -> tuple[str, Run, tuple[str, ...]]:
+    def read(reply: Any) -> tuple[str, Run, dict[str, int]]:
         verdict = reply[0].decode()
         if verdict == "gone":
             raise NotFound(f"there is no run {run_id}")
         run = _run(run_id.bytes, reply[1])
         if verdict == "ended":
             raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
-        return verdict, run, _names(reply[2:])
+        return verdict, run, _ready(reply[2:])
 
     return Call(script("stop"), (now, run_id.bytes, wish, message), read)
 
 
 def stop_all(
     task: str, execution: UUID | None, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
-) -> Call[tuple[int, int, tuple[str, ...]]]:
+) -> Call[tuple[int, int, dict[str, int]]]:
     """
     Ask live runs of a task or an execution to stop: (how many, waiting ones seen: call again until 0, queues to ring).
     """
     args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message)
-    return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], _names(reply[2:])))
+    return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], _ready(reply[2:])))
 
 
-def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | None, tuple[str, ...]]]:
+def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | None, dict[str, int]]]:
     """Let due runs into their queues: (how many, when the next is due in microseconds or None, queues to ring)."""
     return Call(
         script("release"),
         (now, batch),
-        lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, _names(reply[2:])),
+        lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, _ready(reply[2:])),
     )
 
 
@@ -327,11 +327,11 @@ def _claimed(reply: Any) -> Claimed | None:
 
 
 def _ended(reply: Any) -> Ended:
-    return Ended(reply[0].decode(), reply[1].decode(), _claimed(reply[2]), _names(reply[3:]))
+    return Ended(reply[0].decode(), reply[1].decode(), _claimed(reply[2]), _ready(reply[3:]))
 
 
-def _names(reply: list[bytes]) -> tuple[str, ...]:
-    return tuple(name.decode() for name in reply)
+def _ready(reply: list[Any]) -> dict[str, int]:
+    return {queue.decode(): runs for queue, runs in zip(reply[::2], reply[1::2], strict=True)}
 
 
 def _packed_retry(retry: Retry | None) -> bytes:

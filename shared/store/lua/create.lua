@@ -1,7 +1,7 @@
 -- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids (16 bytes each; the first names the execution)  4 its id as text
 --       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known
--- Answers {'created' | 'exists' | 'repeated', id, record, ready queues…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
+-- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
 -- uses: clock records events execution ending stopping overlap
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
@@ -58,5 +58,5 @@ if o.idem ~= '' then
 end
 if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
 local answer = {'created', x, redis.call('GET', P .. ':run:' .. x)}
-for queue in pairs(ready) do answer[#answer + 1] = queue end
+tell_ready(answer)
 return answer

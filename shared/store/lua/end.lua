@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 token  4 source status  5 reason  6 exit code  7 message
 --       8 facts (msgpack {outputs, log_bytes, log_lines, log_truncated, log_first, peak_memory, cpu_ms})
 --       9 retry (lib/ending.lua) or ''  10 wanted (lib/claim.lua) or ''
--- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queues…}.
+-- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
 -- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
 -- flags: allow-oom
 -- uses: clock records events execution ending claim
@@ -26,5 +26,5 @@ else
 end
 local answer = {verdict, state, false}
 if ARGV[10] ~= '' then answer[3] = claim(cmsgpack.unpack(ARGV[10])) or false end
-for queue in pairs(ready) do answer[#answer + 1] = queue end
+tell_ready(answer)
 return answer

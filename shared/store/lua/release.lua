@@ -1,6 +1,6 @@
 -- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
 -- rule now, and may be refused.
--- ARGV: 1 now  2 batch    Answers {number released, next due in microseconds or '', ready queues…}.
+-- ARGV: 1 now  2 batch    Answers {number released, next due in microseconds or '', ready queue, runs…}.
 -- uses: clock records events execution ending stopping overlap
 local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2]))
 for _, id in ipairs(due) do
@@ -32,5 +32,5 @@ for _, id in ipairs(due) do
 end
 local first = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
 local answer = {#due, first[2] or ''}
-for queue in pairs(ready) do answer[#answer + 1] = queue end
+tell_ready(answer)
 return answer

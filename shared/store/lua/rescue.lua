@@ -1,6 +1,6 @@
 -- Ends a running run whose lease is over as crashed (or stopped, when that had been asked), with the retry it owes.
 -- ARGV: 1 now  2 run id  3 source status  4 message  5 retry or ''
--- Answers {'ended' | 'refused', status or reason, ready queues…}.
+-- Answers {'ended' | 'refused', status or reason, ready queue, runs…}.
 -- flags: allow-oom
 -- uses: clock records events execution ending
 local id = ARGV[2]
@@ -21,5 +21,5 @@ else
 end
 leave(id, r)
 local answer = {'ended', state_of(r)}
-for queue in pairs(ready) do answer[#answer + 1] = queue end
+tell_ready(answer)
 return answer

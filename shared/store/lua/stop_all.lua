@@ -1,6 +1,6 @@
 -- Stops live runs of a task, or of one execution: all running ones, at most 500 waiting ones a call.
 -- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 wish  5 message
--- Answers {number of runs stopped or asked, pending ones seen: call again until 0, ready queues…}.
+-- Answers {number of runs stopped or asked, pending ones seen: call again until 0, ready queue, runs…}.
 -- flags: allow-oom
 -- uses: clock records events execution ending stopping
 local ids = {}
@@ -18,5 +18,5 @@ for i = #ids, 1, -1 do
   if r and r[F.wish] ~= ARGV[4] and stop_run(ids[i], ARGV[4], ARGV[5]) then stopped = stopped + 1 end
 end
 local answer = {stopped, pending}
-for queue in pairs(ready) do answer[#answer + 1] = queue end
+tell_ready(answer)
 return answer

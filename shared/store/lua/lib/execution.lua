@@ -2,7 +2,14 @@
 -- gates (msgpack [[name, max], …]), overlap, max_queued. With more than one run, list `exec-runs:<id>` names them all.
 -- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
 -- sorted sets `gate:<name>:live` and `gate:<name>:wait`, both in order of arrival.
-local ready = {}   -- queues that a run was added to: the caller rings their bell
+local ready = {}   -- queues that runs were added to, and how many: the caller rings their bell
+
+local function tell_ready(answer)
+  for queue, runs in pairs(ready) do
+    answer[#answer + 1] = queue
+    answer[#answer + 1] = runs
+  end
+end
 
 local function execution_of(id, r)
   if r[F.execution] == '' then return id end
