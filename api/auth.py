@@ -31,7 +31,7 @@ REMEMBER_S: Final = 2.0
 """How long a token read from the store is trusted, and so how long a revoked one may live on in other processes."""
 
 MAX_FAILURES: Final = 20
-"""Failed tokens of one client address within ``FAILURE_WINDOW_S`` after which its tokens are not looked at any more."""
+"""Failed tokens of one client address within ``FAILURE_WINDOW_S`` after which no other new one of it is looked at."""
 
 FAILURE_WINDOW_S: Final = 60.0
 MAX_REMEMBERED: Final = 10_000
@@ -85,6 +85,7 @@ class Gate:
         self._now = measured_s
         self._bootstrap = _digest(settings.token) if settings.token else b""
         self._known: OrderedDict[bytes, tuple[float, Grant | None]] = OrderedDict()
+        self._welcome: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._open: tuple[float, bool] = (-1.0, False)
 
@@ -105,19 +106,21 @@ class Gate:
         token = text.strip()
         if kind.lower() != b"bearer" or not token:
             raise Unauthorized("the Authorization header must be: Bearer and a token")
-        client = client_of(scope)
-        self._refuse_guesser(client)
-        digest = _digest(token)
+        client, digest = client_of(scope), _digest(token)
+        self._refuse_guesser(client, digest)
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
-            return _BOOTSTRAP
-        found = await self._find(digest, token.decode("latin-1"))
-        if found is None:
-            if await self._is_open():
-                _refuse_foreign_page(scope)
-                return OPEN
-            self._count_failure(client)
-            raise Unauthorized("this token is unknown, revoked or expired")
-        return found
+            found: Grant | None = _BOOTSTRAP
+        else:
+            found = await self._find(digest, token.decode("latin-1"))
+        if found is not None:
+            _remember(self._welcome, (client, digest), None)
+            return found
+        if await self._is_open():
+            _refuse_foreign_page(scope)
+            return OPEN
+        self._welcome.pop((client, digest), None)
+        self._count_failure(client)
+        raise Unauthorized("this token is unknown, revoked or expired")
 
     def forget(self) -> None:
         """Read tokens from the store again: one was made or revoked here."""
@@ -144,7 +147,11 @@ class Gate:
             self._open = (self._now() + REMEMBER_S, is_open)
         return is_open
 
-    def _refuse_guesser(self, client: str) -> None:
+    def _refuse_guesser(self, client: str, digest: bytes) -> None:
+        # Behind a proxy all clients may seem to be one: a token that was good from there stays so, or one forgotten
+        # script with a revoked token would lock everybody out.
+        if (client, digest) in self._welcome:
+            return
         since, count = self._failures.get(client, (0.0, 0))
         remaining = since + FAILURE_WINDOW_S - self._now()
         if count >= MAX_FAILURES and remaining > 0:

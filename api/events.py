@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from api.endpoint import Ask, Media, Routes
@@ -30,7 +30,7 @@ async def follow_events(ask: Ask, query: EventsQuery, headers: ResumeEventsHeade
     return Stream(ask.web, ask.connection, _follow(ask, query, last_id))
 
 
-async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncIterator[bytes]:
+async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncGenerator[bytes]:
     tail = ask.web.tail
     async with tail.following() as newest:
         if last_id:

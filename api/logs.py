@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID
 
@@ -81,7 +81,7 @@ async def follow_log(ask: Ask, path: RunPath, query: FollowQuery, headers: Resum
     return Stream(ask.web, ask.connection, _follow(ask, run, start))
 
 
-async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncIterator[bytes]:
+async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
     start = 0
     while True:
         window = await web.store.run(logs.window(run_id, start, CHUNK_LINES))
@@ -92,7 +92,7 @@ async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncIterator[bytes]:
         start = window.lines[-1].n + 1
 
 
-async def _follow(ask: Ask, run: Run, start: int) -> AsyncIterator[bytes]:
+async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
     store = ask.web.store
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()

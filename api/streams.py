@@ -8,8 +8,8 @@ slows its source and nothing piles up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +49,7 @@ class Stream:
         self,
         web: Web,
         scope: Scope,
-        source: AsyncIterator[bytes],
+        source: AsyncGenerator[bytes],
         *,
         media: bytes = EVENT_STREAM,
         headers: tuple[tuple[bytes, bytes], ...] = (),
@@ -92,8 +92,10 @@ class Stream:
         if self._is_sse:
             await _send(send, b"retry: %d\n\n" % RETRY_MS)
         try:
-            async for chunk in self._source:
-                await _send(send, chunk)
+            # Closed here and now, because a source holds an ear at the store.
+            async with aclosing(self._source) as source:
+                async for chunk in source:
+                    await _send(send, chunk)
         except RunfleetError as error:
             # The status line is gone; an event says what a status would have. The client comes back and resumes.
             # Text must break off instead, or half a log would look like a whole one.

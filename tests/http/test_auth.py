@@ -123,9 +123,22 @@ def test_an_admin_token_is_for_all_tasks(guarded: Client) -> None:
 def test_guessing_is_slowed_down_and_says_for_how_long(guarded: Client) -> None:
     codes = [guarded.get("/api/runs", headers=bearer(f"guess{n}")).status_code for n in range(MAX_FAILURES + 1)]
     assert codes == [401] * MAX_FAILURES + [429]
-    response = guarded.get("/api/runs", headers=bearer(TOKEN))
+    response = guarded.get("/api/runs", headers=bearer("another guess"))
     assert response.status_code == 429
     assert 0 < int(response.headers["retry-after"]) <= 61
+
+
+def test_a_right_token_that_is_new_from_a_guessing_address_is_not_looked_at(guarded: Client) -> None:
+    for number in range(MAX_FAILURES):
+        guarded.get("/api/runs", headers=bearer(f"guess{number}"))
+    assert guarded.get("/api/runs", headers=bearer(TOKEN)).status_code == 429
+
+
+def test_a_token_that_was_good_from_an_address_stays_good_while_another_one_guesses(guarded: Client) -> None:
+    assert guarded.get("/api/runs", headers=bearer(TOKEN)).status_code == 200
+    for number in range(MAX_FAILURES + 1):
+        guarded.get("/api/runs", headers=bearer(f"guess{number}"))
+    assert guarded.get("/api/runs", headers=bearer(TOKEN)).status_code == 200
 
 
 def test_the_first_token_of_an_open_api_must_be_able_to_make_others(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +159,9 @@ def test_the_page_for_people_needs_no_script_and_no_other_origin(client: Client)
     assert "//" not in re.sub(r"https?://localhost:9477", "", response.text)
     for path in DOCUMENT["paths"]:
         assert path in response.text
+
+
+def test_the_document_for_people_names_every_call_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    named = set(re.findall(r"`((?:GET|POST|DELETE) /[^`]*)`", text))
+    assert named == {name for name, _ in OPERATIONS}

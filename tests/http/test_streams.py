@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,6 +174,19 @@ def test_streams_end_at_once_when_the_process_is_told_to_stop(served: Served, ru
         served.stop()
         assert list(log) == []
         assert list(events) == []
+
+
+def test_a_reader_that_does_not_read_holds_nothing_up(served: Served, catalog: Store, running: Claimed) -> None:
+    for first in range(0, 8000, 500):
+        write(catalog, running, first, ["x" * 1000] * 500)
+    end(catalog, running, lines=8000)
+    port = int(served.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        request = f"GET /api/runs/{running.id}/log/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        connection.sendall(request.encode())
+        wait_until(lambda: served.web.seats.taken == 1, "the stream is open")
+        served.stop()
+        wait_until(lambda: served.web.seats.taken == 0, "the stream is given up", timeout_s=5)
 
 
 def test_an_unknown_run_is_404_before_anything_is_streamed(served: Served) -> None:
