@@ -33,7 +33,7 @@ def main() -> int:
         configure(settings)
         store = open_store(settings)
         config = _read_config(settings)
-    except (Misconfigured, ConfigInvalid) as error:
+    except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201  # the operator reads this before there is a log
         return 2
     if not settings.secret:
@@ -59,7 +59,12 @@ def _read_config(settings: Settings) -> Config | None:
     if not path.exists():
         log.info("definitions.absent", path=str(path))
         return None
-    return read_config(path, os.environ)
+    try:
+        return read_config(path, os.environ)
+    except ConfigInvalid as error:
+        # A bad edit must not stop the schedules of all tasks: the release phase is where it is refused.
+        log.error("definitions.refused", path=str(path), problems=str(error))
+        return None
 
 
 def _apply(settings: Settings, store: Store, config: Config, loop: Loop) -> None:

@@ -8,6 +8,8 @@ changes, it changes by a script that checks the state it found.
 from __future__ import annotations
 
 import heapq
+import time
+from collections.abc import Callable
 from typing import Final
 
 from shared import ops
@@ -26,6 +28,7 @@ log = get_logger("scheduler")
 ON_TIME_US: Final = 12 * SECOND_US
 """A tick this late was not missed: a leader may have been lost and its successor needs a moment."""
 
+RELEASE_BATCH: Final = 500
 RESCUE_BATCH: Final = 100
 COMPACT_BATCH: Final = 20
 
@@ -66,10 +69,14 @@ class Timetable:
         """When the next tick is to be fired, jitter included; None when none ever is."""
         return self._heap[0][0] if self._heap else None
 
-    def fire(self, store: Store, now_us: int) -> int:
-        """Make the executions of all ticks whose time has come; how many were made here."""
+    def fire(self, store: Store, now_us: int, until_s: float) -> int:
+        """
+        Make the executions of all ticks whose time has come; how many were made here.
+
+        What is not done at measured time *until_s* is left for the next round.
+        """
         fired = 0
-        while self._heap and self._heap[0][0] <= now_us:
+        while self._heap and self._heap[0][0] <= now_us and time.monotonic() < until_s:
             _, name = heapq.heappop(self._heap)
             fired += self._fire(store, self._entries[name], now_us)
             self._push(name)
@@ -127,13 +134,13 @@ class Definitions:
         return found.task() if found else None
 
 
-def release(store: Store) -> tuple[int, int | None]:
-    """Let delayed runs whose time has come into their queues: how many, and when the next one is due."""
+def release(store: Store, until_s: float) -> tuple[int, int | None]:
+    """Let delayed runs whose time has come into their queues: how many, and when the next one is due (None: none)."""
     total = 0
     while True:
-        count, next_due_us = store.run(ops.release())
+        count, next_due_us = store.run(ops.release(RELEASE_BATCH))
         total += count
-        if count < 500:
+        if count < RELEASE_BATCH or time.monotonic() > until_s:
             return total, next_due_us
 
 
@@ -159,9 +166,23 @@ def rescue(store: Store, definitions: Definitions, pulse: Pulse) -> int:
     return rescued
 
 
-def forget(store: Store, names: list[str], entries: dict[str, Task]) -> int:
-    """Forget what of these tasks' history is beyond their bounds; how many runs. A removed task keeps the defaults'."""
-    return sum(store.run(ops.forget(name, entries.get(name) or Task(name=name))) for name in names)
+def forget(store: Store, backlog: set[str], bounds: Callable[[str], Task], until_s: float) -> int:
+    """
+    Forget what of these tasks' history is beyond their bounds; how many steps.
+
+    A task that is done leaves the *backlog*; what time does not allow stays in it for the next round.
+    """
+    steps = 0
+    while backlog and time.monotonic() < until_s:
+        name = next(iter(backlog))
+        task = bounds(name)
+        more = True
+        while more and time.monotonic() < until_s:
+            more = store.run(ops.forget(name, task))
+            steps += 1
+        if not more:
+            backlog.discard(name)
+    return steps
 
 
 def compact(store: Store, now_us: int) -> int:

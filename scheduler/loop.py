@@ -27,6 +27,9 @@ log = get_logger("scheduler")
 ROUND_S: Final = 1.0
 """Longest time between two looks."""
 
+CHORE_S: Final = 0.5
+"""Longest time that one chore of a round may take."""
+
 SWEEP_S: Final = 30.0
 """How often one more task's history is looked at for its age, whether or not anything ended in it."""
 
@@ -45,6 +48,7 @@ class Loop:
         self._clock_offset_us = 0
         self._swept_s = time.monotonic()
         self._sweep_order: list[str] = []
+        self._backlog: set[str] = set()
         self._away_since_s: float | None = None
 
     def stop(self) -> None:
@@ -82,13 +86,13 @@ class Loop:
 
     def _fire(self, pulse: fleet.Pulse) -> int:
         self._timetable.refresh(self._store, pulse.catalog)
-        return self._timetable.fire(self._store, pulse.now_us)
+        return self._timetable.fire(self._store, pulse.now_us, self._until_s())
 
     def _release(self, pulse: fleet.Pulse) -> int:
         self._next_due_us = pulse.next_due_us
         if pulse.next_due_us is None or pulse.next_due_us > pulse.now_us:
             return 0
-        count, self._next_due_us = chores.release(self._store)
+        count, self._next_due_us = chores.release(self._store, self._until_s())
         return count
 
     def _ring(self, pulse: fleet.Pulse) -> int:
@@ -98,31 +102,34 @@ class Loop:
         return chores.rescue(self._store, self._definitions, pulse)
 
     def _forget(self, pulse: fleet.Pulse) -> int:
-        names = self._store.do(tasks.dirty(20)) if pulse.dirty else []
+        if pulse.dirty:
+            self._backlog |= set(self._store.do(tasks.dirty(20)))
         now_s = time.monotonic()
         if now_s - self._swept_s >= SWEEP_S:
             self._swept_s = now_s
             self._sweep_order = self._sweep_order or self._store.do(tasks.known_tasks())
-            names += [self._sweep_order.pop()] if self._sweep_order else []
+            if self._sweep_order:
+                self._backlog.add(self._sweep_order.pop())
             chores.forget_workers(self._store)
-        done = 0
-        if names:
-            done = chores.forget(self._store, names, self._bounds(names))
+        done = chores.forget(self._store, self._backlog, self._bounds, self._until_s())
         if pulse.uncompacted:
             done += chores.compact(self._store, pulse.now_us)
         return done
 
-    def _bounds(self, names: list[str]) -> dict[str, Task]:
-        found = {}
-        for name in names:
-            entry = self._store.run(tasks.entry(name))
-            if entry is not None:
-                found[name] = entry.task
-        return found
+    def _bounds(self, name: str) -> Task:
+        """The task as defined now; a removed one keeps the defaults' history."""
+        entry = self._store.run(tasks.entry(name))
+        return entry.task if entry is not None else Task(name=name)
+
+    def _until_s(self) -> float:
+        """When a chore has to leave the rest for the next round, so that the leadership is renewed in time."""
+        return time.monotonic() + CHORE_S
 
     def _wait(self) -> None:
         """Wait for a wake-up, the next tick, the next due run, or the end of the round."""
         now_us = time.time_ns() // 1000 + self._clock_offset_us
+        if self.leads and self._backlog:
+            return
         moments = [self._timetable.next_us(), self._next_due_us] if self.leads else []
         waits = [(moment - now_us) / SECOND_US for moment in moments if moment is not None]
         seconds = min([ROUND_S, *waits])

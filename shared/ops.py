@@ -30,6 +30,9 @@ from shared.tasks import OnInterrupt, Task, define
 if TYPE_CHECKING:
     from shared.config import Config
 
+FORGET_BATCH: Final = 50
+"""Runs forgotten in one step: few enough that nobody waits 5 ms for it."""
+
 STATS_LIMIT: Final = 10_000
 """Most runs that the figures of a task are made from; the newest."""
 
@@ -225,14 +228,10 @@ def rescue(run_id: UUID, record: Record, task: Task | None) -> Operation[Ended]:
     return ended
 
 
-def forget(name: str, task: Task) -> Operation[int]:
-    """Forget what of a task's history is beyond its bounds, in small steps; how many runs."""
-    total = 0
-    while True:
-        count: int = yield runs.forget(name, task.keep_runs, task.keep_for_ms * 1000)
-        total += count
-        if count < 50:
-            return total
+def forget(name: str, task: Task) -> Operation[bool]:
+    """Forget one small step of what of a task's history is beyond its bounds; whether there is more."""
+    count: int = yield runs.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH)
+    return count == FORGET_BATCH
 
 
 def next_attempt(

@@ -7,7 +7,8 @@ there are none. Two things are different from Dramatiq's own Redis broker, and w
 * An idle consumer *waits* on ``ring:<queue>`` instead of polling with a back-off, which hears a message 362 ms late at
   the median. A lost wake-up costs one ``WAIT_S``.
 * A consumer takes no more bells than there are free threads in its process, so that no bell lies where nobody can
-  answer it. Bells are hints: they are acknowledged whatever happened, and the scheduler rings again for runs that still wait.
+  answer it. Bells are hints: they are acknowledged whatever happened, and the scheduler rings again for runs
+  that still wait.
 
 There are no delay queues, no retries and no results: delays, retries and outcomes are moves in the store.
 """
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import dramatiq
+import dramatiq.worker
 import redis
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.errors import ConnectionClosed
@@ -33,6 +35,10 @@ from shared.store.connect import AWAY, pool
 from shared.store.threads import Store
 
 WAIT_S: Final = 5.0
+"""How long an idle consumer waits for a ring before it looks anyway."""
+
+RESTART_S: Final = 1.0
+"""How long a consumer that lost Redis waits before it tries again."""
 
 
 class FreeThreads:
@@ -42,6 +48,11 @@ class FreeThreads:
         self._free = total
         self._change = threading.Condition()
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether this process is draining."""
+        return self._closed
 
     def wait(self, timeout_s: float) -> int:
         """The number of free threads; waits up to *timeout_s* for the first. Always 0 after ``close``."""
@@ -112,11 +123,17 @@ class _BellConsumer(_RedisConsumer):
             self._look_first = len(self.message_cache) > 1  # there may be more
             return self._hand_over() if self.message_cache else None
         except (*AWAY, StoreUnavailable) as error:
+            if self.broker.threads.closed:
+                return None  # the connection was taken away under a consumer that waited
             self._look_first = True
             raise ConnectionClosed(error) from None
 
     def _hand_over(self) -> Any:
         message = Message.decode(self.message_cache.pop(0))
+        if message.actor_name != ACTOR:
+            self.logger.warning("Dropped a message for %r: this queue is only rung.", message.actor_name)
+            self.ack(message)
+            return None
         self.queued_message_ids.add(message.message_id)
         self.broker.threads.take()
         return dramatiq.MessageProxy(message)
@@ -151,6 +168,7 @@ def worker(broker: BellBroker, queues: Iterable[str], threads: int, answer: Call
         finally:
             broker.threads.give_back()
 
+    dramatiq.worker.CONSUMER_RESTART_DELAY_SECS = RESTART_S
     names = list(queues)
     dramatiq.actor(broker=broker, actor_name=ACTOR, queue_name=names[0])(look)
     for name in names:

@@ -50,7 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 HELP: Final[dict[str, str]] = {
     "redis_url": "Redis or Valkey (7 or later): redis://, rediss://, unix://, "
-    "redis+sentinel://host:port,host:port/service. REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
+    "redis+sentinel://host:port,host:port/service. "
+    "REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
     "redis_tls_verify": "Verify the server's certificate (off for Heroku's self-signed chain).",
     "redis_pool": "Most connections one process opens.",
     "redis_timeout_s": "Seconds until a silent Redis counts as away.",
@@ -117,7 +118,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             problems.append(f"PORT={port!r}: must be a whole number from 0 to 65535")
     if "host" not in values:
         values["host"] = "0.0.0.0" if port else "127.0.0.1"
-    settings = msgspec.convert(values, Settings) if not problems else Settings()
+    settings = msgspec.convert(values, Settings)
     if settings.secret and len(settings.secret) < 16:
         problems.append("RUNFLEET_SECRET: must have 16 characters or more; make one with `openssl rand -hex 32`")
     if settings.api_tasks and not settings.secret:

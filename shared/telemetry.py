@@ -25,6 +25,7 @@ EVENTS: Final[dict[str, str]] = {
     "scheduler.standby": "Another scheduler leads; this one waits to take over.",
     "scheduler.stopped": "The scheduler handed its leadership over and is gone.",
     "scheduler.chore_failed": "One chore of one round failed; the others went on and the next round tries again.",
+    "definitions.refused": "The task file is wrong; nothing of it was applied, the store's tasks stay as they are.",
     "definitions.absent": "There is no task file at `path`; the tasks in the store stay as they are.",
     "schedule.unreadable": "A schedule in the store that this release cannot read; it does not fire it.",
     "schedule.fired": "A tick made an execution.",

@@ -15,11 +15,10 @@ import socket
 import tempfile
 import threading
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from shared import queue
+from shared import __version__, queue
 from shared.settings import Settings
 from shared.store import open_store
 from shared.store.fleet import About
@@ -56,7 +55,7 @@ class WorkerProcess:
         about = About(
             host=socket.gethostname(),
             pid=os.getpid(),
-            version=metadata.version("runfleet"),
+            version=__version__,
             queues=settings.queues,
             slots=settings.worker_threads,
             started_us=time.time_ns() // 1000,

@@ -31,9 +31,11 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     The environment of the worker as its children see it: without our settings, with the user's own ``PYTHONPATH``.
     """
     env = {name: value for name, value in environ.items() if not name.startswith("RUNFLEET_")}
-    env.pop("PYTHONPATH", None)
-    if environ.get("RUNFLEET_USER_PYTHONPATH"):
-        env["PYTHONPATH"] = environ["RUNFLEET_USER_PYTHONPATH"]
+    users = environ.get("RUNFLEET_USER_PYTHONPATH")  # set by whoever kept it from our own processes; "" for none
+    if users is not None:
+        env.pop("PYTHONPATH", None)
+        if users:
+            env["PYTHONPATH"] = users
     return env
 
 

@@ -8,6 +8,7 @@ had to drop. The last lines go with the end of the run, so a quiet run costs the
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -29,6 +30,9 @@ log = get_logger("worker")
 GATHER_S: Final = 0.03
 """Lines that come within this time go out together; a reader sees a line well within 200 ms."""
 
+AWAY_BYTES: Final = 16 * 1024 * 1024
+"""What one tape keeps at most while Redis is away; older lines are dropped and counted."""
+
 CHUNK_LINES: Final = 2000
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -43,7 +47,7 @@ class Tape:
         self._capture = capture
         self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
         self._lock = threading.Lock()
-        self._sending = threading.Lock()
+        self.sending = threading.Lock()
         self._unsent: list[StoredLine] = []
         self._unstored = 0
 
@@ -105,32 +109,30 @@ class Tape:
 
     def final(self) -> list[Call[Any]]:
         """The calls that store what is left; may be made again until they went through."""
-        with self._sending:
-            return self._calls()
+        with self.sending:
+            return self.calls()
 
-    def send(self, store: Store) -> None:
-        """Store what is new; what could not be stored stays for the next time."""
-        with self._sending:
-            calls = self._calls()
-            if not calls:
-                return
-            answers = store.settle(calls)
-            if any(isinstance(answer, StoreFull) for answer in answers):
-                self._unstored += len(self._unsent)  # a full Redis takes no logs: what is missing is said at the end
-            else:
-                failed = next((answer for answer in answers if isinstance(answer, RunfleetError)), None)
-                if failed is not None:
-                    raise failed
+    def settle(self, answers: Sequence[Any]) -> None:
+        """Take in what became of the calls that ``final`` gave, the lock of ``sending`` being held since."""
+        if any(isinstance(answer, StoreFull) for answer in answers):
+            self._unstored += len(self._unsent)  # a full Redis takes no logs: what is missing is said at the end
             self._unsent = []
+        elif not any(isinstance(answer, RunfleetError) for answer in answers):
+            self._unsent = []
+        else:
+            while self._unsent and sum(len(line.text) for line in self._unsent) > AWAY_BYTES:
+                self._unstored += len(self._unsent) // 2
+                self._unsent = self._unsent[len(self._unsent) // 2 :]
 
-    def _calls(self) -> list[Call[Any]]:
+    def calls(self) -> list[Call[Any]]:
+        """The calls that store what is new. The lock of ``sending`` must be held until they are settled."""
         with self._lock:
             while taken := self._capture.take():
                 self._unsent += taken
             first_kept, kept_bytes = self._capture.first_kept, self._capture.bytes
         self._unsent = [line for line in self._unsent if line.n >= first_kept]
         return [
-            logs.append(self._run_id, self._token, chunk, first_kept=min(first_kept, chunk[0].n), kept_bytes=kept_bytes)
+            logs.append(self._run_id, self._token, chunk, first_kept=first_kept, kept_bytes=kept_bytes)
             for chunk in _chunks(self._unsent)
         ]
 
@@ -187,16 +189,36 @@ class Tapes:
             self._wake.wait()
             self._wake.clear()
             time.sleep(GATHER_S)
-            with self._lock:
-                tapes = list(self._tapes)
             try:
-                for tape in tapes:
-                    tape.send(self._store)
+                self._send()
                 while self._to_compact:
                     self._store.run(logs.compact(self._to_compact.popleft()))
             except RunfleetError:
                 time.sleep(0.5)
                 self._wake.set()
+
+    def _send(self) -> None:
+        """Store what is new on all tapes, in one round trip. Raises StoreUnavailable; everything is kept then."""
+        with self._lock:
+            tapes = list(self._tapes)
+        with contextlib.ExitStack() as held:
+            parts: list[tuple[Tape, list[Call[Any]]]] = []
+            for tape in tapes:
+                held.enter_context(tape.sending)
+                calls = tape.calls()
+                if calls:
+                    parts.append((tape, calls))
+            answers: list[Any] = []
+            error: RunfleetError | None = None
+            try:
+                answers = self._store.settle([call for _, calls in parts for call in calls])
+            except RunfleetError as away:
+                error = away
+            for tape, calls in parts:
+                mine, answers = ([error] if error else answers[: len(calls)]), answers[len(calls) :]
+                tape.settle(mine)
+            if error is not None:
+                raise error
 
 
 def _chunks(lines: list[StoredLine]) -> list[list[StoredLine]]:

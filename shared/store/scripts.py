@@ -34,7 +34,11 @@ def script(name: str) -> Script:
     """
     The script in ``lua/<name>.lua``. Raises FileNotFoundError, or KeyError for a field that a record does not have.
     """
-    own = (FOLDER / f"{name}.lua").read_text()
+    return compose(name, (FOLDER / f"{name}.lua").read_text())
+
+
+def compose(name: str, own: str) -> Script:
+    """A script of one's own text. Raises as ``script`` does."""
     flags = re.search(r"^-- flags: (.+)$", own, re.MULTILINE)
     uses = re.search(r"^-- uses: (.+)$", own, re.MULTILINE)
     parts = ["#!lua flags=" + flags[1].replace(" ", ",") if flags else "#!lua"]
