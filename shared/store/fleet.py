@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.settings import LEASE_MS
-from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.runs import NOW, decode_record
 from shared.store.scripts import script
 
@@ -184,12 +184,12 @@ def resign(scheduler: str) -> Call[bool]:
 def workers() -> Operation[list[Worker]]:
     """All worker processes not yet forgotten, by name."""
     now_us = yield clock()
-    beats = yield Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), lambda reply: reply)
+    beats = yield Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
     running = yield from _running()
+    names = [name.decode() for name in beats[::2]]
+    details = yield [Call("HMGET", (Key("worker:" + name), "about", "drain"), as_is) for name in names]
     found = []
-    for name_bytes, score in zip(beats[::2], beats[1::2], strict=True):
-        name = name_bytes.decode()
-        about_json, drain = yield Call("HMGET", (Key("worker:" + name), "about", "drain"), lambda reply: reply)
+    for name, score, (about_json, drain) in zip(names, beats[1::2], details, strict=True):
         if about_json is None:
             continue
         about = msgspec.json.decode(about_json, type=About)
@@ -256,7 +256,7 @@ def drain(worker: str) -> Operation[None]:
 def facts() -> Operation[Fleet]:
     """Scheduler leader and standbys, Redis, and how many runs wait and run."""
     now_us = yield clock()
-    held = yield Call("HMGET", (Key("leader"), "id", "until"), lambda reply: reply)
+    held = yield Call("HMGET", (Key("leader"), "id", "until"), as_is)
     seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [name.decode() for name in reply])
     info = yield Call("INFO", (), _info)
     waiting = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
@@ -299,26 +299,25 @@ def _running() -> Operation[dict[str, list[UUID]]]:
 
 
 def _leased() -> Operation[list[tuple[UUID, Any]]]:
-    ids = yield Call("ZRANGE", (Key("leases"), 0, -1), lambda reply: reply)
+    ids = yield Call("ZRANGE", (Key("leases"), 0, -1), as_is)
     if not ids:
         return []
-    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), lambda reply: reply)
+    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
     return [(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
 
 
 def _oldest(queue: str) -> Operation[int | None]:
     """When the longest waiting run of a queue became due: the first of each priority band is looked at."""
-    oldest: int | None = None
-    for band in range(10):
-        low, high = band << 48, f"({(band + 1) << 48}"
-        ids = yield Call("ZRANGEBYSCORE", (Key("queue:" + queue), low, high, "LIMIT", 0, 1), lambda reply: reply)
-        if ids:
-            value = yield Call("GET", (RawKey(b"run:" + ids[0]),), lambda reply: reply)
-            if value:
-                record = decode_record(value)
-                since = max(record.created_us, record.due_us)
-                oldest = since if oldest is None else min(oldest, since)
-    return oldest
+    key = Key("queue:" + queue)
+    firsts = yield [
+        Call("ZRANGEBYSCORE", (key, band << 48, f"({(band + 1) << 48}", "LIMIT", 0, 1), as_is) for band in range(10)
+    ]
+    keys = tuple(RawKey(b"run:" + ids[0]) for ids in firsts if ids)
+    if not keys:
+        return None
+    values = yield Call("MGET", keys, as_is)
+    records = [decode_record(value) for value in values if value]
+    return min((max(record.created_us, record.due_us) for record in records), default=None)
 
 
 def _none() -> Operation[int | None]:

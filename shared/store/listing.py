@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Reason, Record, Run, Status, to_run
-from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.runs import decode_record, execution_runs
 from shared.store.scripts import script
 
@@ -135,7 +135,7 @@ def _candidates(where: Filter) -> Operation[list[Run] | None]:
         if not ids:
             return []
         keys = tuple(RawKey(b"run:" + one) for one in ids)
-        values = yield Call("MGET", keys, lambda reply: reply)
+        values = yield Call("MGET", keys, as_is)
         return [to_run(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
     return None
 

@@ -18,7 +18,7 @@ import msgspec
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.runs import MOVES, Record, Status
-from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.loglines import StoredLine
 from shared.store.runs import NOW, record
 from shared.store.scripts import script
@@ -152,7 +152,7 @@ def _blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredL
     if not wanted:
         # The log may have been compacted between the two looks; an empty one is simply empty.
         return (yield from _live_blocks(run_id, start, limit))
-    values = yield Call("HMGET", (_archive(run_id), *wanted), lambda reply: reply)
+    values = yield Call("HMGET", (_archive(run_id), *wanted), as_is)
     return [_lines(zlib.decompress(value)) for value in values if value]
 
 

@@ -11,7 +11,7 @@ import msgspec
 from shared.clock import from_datetime
 from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound, Problem, Refused
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
-from shared.store.call import Call, Key, Operation, RawKey
+from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.scripts import script
 from shared.tasks import is_task_name
 
@@ -278,7 +278,7 @@ def find(ref: str) -> Operation[Run]:
     if hash_sign and number.isdigit() and len(number) < 16 and is_task_name(task):
         for state in (Status.RUNNING, Status.PENDING, *_REASONS):
             key = Key(f"ix:t:{task}:{state}:created")
-            ids = yield Call("ZRANGEBYSCORE", (key, int(number), int(number)), lambda reply: reply)
+            ids = yield Call("ZRANGEBYSCORE", (key, int(number), int(number)), as_is)
             if ids:
                 run: Run | None = yield get(UUID(bytes=ids[0]))
                 if run:
@@ -298,7 +298,7 @@ def execution_runs(execution_id: UUID) -> Operation[list[Run]]:
     """
     All runs of an execution that are still kept, in the order they were made; empty when there is no such execution.
     """
-    ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), lambda reply: reply)
+    ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
     runs: list[Run] = yield many(UUID(bytes=one) for one in (ids or [execution_id.bytes]))
     return runs
 

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.errors import NotFound
 from shared.runs import Reason, Run
-from shared.store.call import Call, Key, Operation
+from shared.store.call import Call, Key, Operation, as_is
 from shared.store.listing import Filter, page
 from shared.store.runs import NOW
 from shared.store.scripts import script
@@ -84,7 +84,7 @@ def definition(hash_: str) -> Call[Definition | None]:
 
 def entry(name: str) -> Operation[Entry | None]:
     """A task as it is defined now, or None."""
-    value = yield Call("HGET", (Key("tasks"), name), lambda reply: reply)
+    value = yield Call("HGET", (Key("tasks"), name), as_is)
     if value is None:
         return None
     hash_, source, applied, *_ = _entry(value)
@@ -99,13 +99,13 @@ def entries() -> Operation[list[Entry]]:
     """All tasks, by name."""
     packed = yield Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
     paused = yield Call("SMEMBERS", (Key("paused"),), set)
-    found: list[Entry] = []
-    for name, value in sorted(packed.items()):
-        hash_, source, applied, *_ = _entry(value)
-        one = yield definition(hash_)
-        if one is not None:
-            found.append(Entry(name.decode(), one, one.task(), source, int(applied), name in paused))
-    return found
+    rows = [(name, _entry(value)) for name, value in sorted(packed.items())]
+    definitions = yield [definition(row[0]) for _, row in rows]
+    return [
+        Entry(name.decode(), one, one.task(), row[1], int(row[2]), name in paused)
+        for (name, row), one in zip(rows, definitions, strict=True)
+        if one is not None
+    ]
 
 
 def catalog_version() -> Call[int]:
