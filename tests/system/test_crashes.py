@@ -1,0 +1,117 @@
+"""What dies without a word is noticed, put on record and made up for; and nothing of it is left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import StartFleet
+from tests.system.fleet import Fleet
+from tests.system.processes import is_alive
+from tests.waiting import wait_until
+
+CRASH_SEEN_S = 8.0
+GONE_S = 2.0
+
+TASKS = """
+[tasks.long]
+# The first attempt leaves a daemon and would go on for a minute; the second one just succeeds.
+run = '''
+echo "$RUNFLEET_RUN_ID began $$" >> $HISTORY
+if [ $RUNFLEET_RETRY_ATTEMPT = 1 ]; then exit 0; fi
+setsid sleep 61 &
+sleep 60
+'''
+retry_attempts = 1
+retry_delay = "10ms"
+
+[tasks.poison]
+# Kills its worker process: the parent of the keeper, which is the parent of this shell.
+run = "kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat); sleep 60"
+retry_attempts = 10
+retry_delay = "10ms"
+
+[tasks.other]
+run = "true"
+"""
+
+
+def begin(fleet: Fleet) -> tuple[dict[str, Any], int]:
+    """A run of ``long`` that is well under way, and the process id of its command."""
+    run = fleet.trigger("long")
+    pid = int(fleet.wait_for_word(run["id"], "began")[2])
+    wait_until(lambda: len(fleet.run_processes(run["id"])) >= 3, "its daemon is there too")
+    return fleet.run(run["id"]), pid
+
+
+def expect_crash_and_retry(fleet: Fleet, run: dict[str, Any], died_s: float) -> list[dict[str, Any]]:
+    """The run is recorded as crashed in time, and its retry succeeded on another worker process."""
+    crashed = fleet.ended(run)
+    assert time.monotonic() - died_s < CRASH_SEEN_S
+    assert (crashed["end_reason"], crashed["exit_code"]) == ("crashed", -2)
+    assert crashed["message"] == f"crashed: worker {run['worker']} was lost"
+    first, second = fleet.chain_of(run, 2)
+    assert (second["end_reason"], second["retry_of_run_id"], second["retry_attempt"]) == ("success", first["id"], 1)
+    assert second["worker"] != first["worker"]
+    return [first, second]
+
+
+@pytest.mark.parametrize("victim", ["worker process", "launcher"])
+def test_runs_of_a_killed_worker_crash_and_are_tried_elsewhere(make_fleet: StartFleet, victim: str) -> None:
+    fleet = make_fleet(TASKS)
+    fleet.start("web", "scheduler")
+    (worker,) = fleet.start("worker")
+    run, _ = begin(fleet)
+    doomed = fleet.run_processes(run["id"])
+    fleet.start("worker")
+    if victim == "launcher":
+        doomed |= {one for one in fleet.look() if one.pid in (worker.pid, worker.worker_process(), worker.keeper())}
+        worker.kill()
+    else:
+        os.kill(worker.worker_process(), signal.SIGKILL)
+    died_s = time.monotonic()
+    wait_until(lambda: not any(map(is_alive, doomed)), "nothing of it is left, daemons included", GONE_S)
+    expect_crash_and_retry(fleet, run, died_s)
+    if victim == "worker process":
+        assert worker.events("worker.restarted")
+
+
+def test_a_killed_child_is_a_failure_and_no_crash(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS).start_all()
+    run, pid = begin(fleet)
+    daemon = fleet.run_processes(run["id"])
+    os.kill(pid, signal.SIGKILL)
+    ended = fleet.ended(run, 2)
+    assert (ended["end_reason"], ended["exit_code"]) == ("failed", 137)
+    assert ended["message"] == "killed by signal 9 (SIGKILL), possibly out of memory"
+    assert not any(map(is_alive, daemon))
+    assert [one["end_reason"] for one in fleet.chain_of(run, 2)] == ["failed", "success"]
+
+
+def test_a_killed_keeper_crashes_its_runs_and_the_worker_process_is_replaced(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS).start_all()
+    worker = fleet.of("worker")
+    before = worker.worker_process()
+    run, _ = begin(fleet)
+    doomed = fleet.run_processes(run["id"])
+    os.kill(worker.keeper(), signal.SIGKILL)
+    died_s = time.monotonic()
+    wait_until(lambda: not any(map(is_alive, doomed)), "nothing of its runs is left", GONE_S)
+    crashed = fleet.ended(run)
+    assert time.monotonic() - died_s < CRASH_SEEN_S
+    assert (crashed["end_reason"], crashed["exit_code"]) == ("crashed", -2)
+    assert [one["end_reason"] for one in fleet.chain_of(run, 2)] == ["crashed", "success"]
+    wait_until(lambda: worker.worker_process() != before, "another worker process took its place")
+
+
+def test_a_run_that_kills_its_worker_each_time_is_given_up_after_three(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS).start_all()
+    poison = fleet.trigger("poison")
+    chain = fleet.chain_of(poison, 3, timeout_s=40)
+    assert [run["end_reason"] for run in chain] == ["crashed"] * 3
+    assert chain[-1]["message"].endswith("was lost; not tried again after 3 crashes in a row")
+    assert fleet.perform("other")["end_reason"] == "success"
