@@ -48,6 +48,9 @@ def main() -> int:
     if config is not None:
         _apply(settings, store, config, loop)
     loop.run()
+    # Some platforms send their signal several times; an interpreter that shuts down would die of one.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     store.close()
     return 0
 

@@ -33,7 +33,9 @@ def main() -> int:
 
     if not settings.secret:
         log.warning("definitions.unsigned")
-    return Launcher(settings).run()
+    code = Launcher(settings).run()
+    _be_deaf()
+    return code
 
 
 def _serve(settings: Settings) -> int:
@@ -47,7 +49,15 @@ def _serve(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     _follow_launcher()
-    return process.run()
+    code = process.run()
+    _be_deaf()
+    return code
+
+
+def _be_deaf() -> None:
+    """Ignore further signals: an interpreter that shuts down would die of them, and it drained as it should."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _follow_launcher() -> None:
