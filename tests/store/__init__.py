@@ -1,0 +1,1 @@
+"""The store, proved on a real server."""

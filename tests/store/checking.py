@@ -1,0 +1,308 @@
+"""
+Whether the store is whole: every key has an owner, and all that is written down twice says the same.
+
+``check_store`` looks at everything under the prefix at once. It knows nothing of what was done; it derives from the
+records what indexes, queues, gates, executions and counters must hold, and compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+import shared.store
+from shared.runs import Reason, Record
+from shared.store.call import Call, as_is
+from shared.store.runs import decode_record
+from shared.store.scripts import Script
+from shared.store.threads import Store
+
+README = Path(shared.store.__file__).with_name("README.md")
+ANY_ID = "(?s:.{16})"
+_EVERYTHING = b"""#!lua flags=no-writes
+local all = {}
+for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
+  local kind, value = redis.call('TYPE', key).ok, nil
+  if kind == 'string' then value = redis.call('GET', key)
+  elseif kind == 'hash' then value = redis.call('HGETALL', key)
+  elseif kind == 'set' then value = redis.call('SMEMBERS', key)
+  elseif kind == 'list' then value = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  elseif kind == 'stream' then value = redis.call('XRANGE', key, '-', '+') end
+  all[#all + 1] = {string.sub(key, #KEYS[1] + 2), kind, redis.call('PTTL', key), value}
+end
+return all
+"""
+_SCRIPT = Script("everything", _EVERYTHING, __import__("hashlib").sha1(_EVERYTHING).hexdigest())
+
+
+class Value(NamedTuple):
+    """What a key holds: bytes, dict, set, list, or dict of scores; ``expires`` says that it does."""
+
+    kind: str
+    content: Any
+    expires: bool
+
+
+def dump(store: Store) -> dict[bytes, Value]:
+    """Everything under the prefix, by key without the prefix."""
+    return {key: _value(kind, ttl, value) for key, kind, ttl, value in store.do(Call(_SCRIPT, (), as_is))}
+
+
+def snapshot(store: Store) -> dict[bytes, Value]:
+    """As ``dump``, without the one key that changes when nothing happens."""
+    return {key: value for key, value in dump(store).items() if key != b"contact"}
+
+
+def records(everything: Mapping[bytes, Value]) -> dict[bytes, Record]:
+    """All runs."""
+    return {key[4:]: decode_record(value.content) for key, value in everything.items() if key.startswith(b"run:")}
+
+
+def check_store(store: Store) -> dict[bytes, Value]:
+    """Fail with all that is wrong with the store; answers everything it holds."""
+    everything = dump(store)
+    wrong = problems(everything)
+    assert not wrong, "the store is not whole:\n" + "\n".join(wrong)
+    return everything
+
+
+def problems(everything: Mapping[bytes, Value]) -> list[str]:
+    """What is wrong, one sentence each."""
+    return _Check(everything).all()
+
+
+def documented_keys() -> list[str]:
+    """The keys in the table of the store's README."""
+    table = README.read_text("utf-8").partition("## Keys")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+
+
+def _pattern(key: str) -> re.Pattern[bytes]:
+    parts = re.split(r"(<[^>]+>)", key)
+    ids = ("<run>", "<execution>")
+    text = "".join(ANY_ID if part in ids else "(?s:.*)" if part.startswith("<") else re.escape(part) for part in parts)
+    return re.compile(text.encode())
+
+
+_PATTERNS = [_pattern(key) for key in documented_keys()]
+
+
+def _value(kind: bytes, ttl: int, raw: Any) -> Value:
+    content = raw
+    if kind == b"hash":
+        content = dict(zip(raw[::2], raw[1::2], strict=True))
+    elif kind == b"set":
+        content = set(raw)
+    elif kind == b"zset":
+        content = {member: float(score) for member, score in zip(raw[::2], raw[1::2], strict=True)}
+    return Value(kind.decode(), content, ttl >= 0)
+
+
+class _Check:
+    def __init__(self, everything: Mapping[bytes, Value]) -> None:
+        self.everything = everything
+        self.runs = records(everything)
+        self.wrong: list[str] = []
+        self.executions: dict[bytes, list[bytes]] = defaultdict(list)
+        for run, r in sorted(self.runs.items(), key=lambda pair: (pair[1].number, pair[0])):
+            self.executions[UUID(r.execution).bytes if r.execution else run].append(run)
+        self.states = {
+            x: value.content[b"state"].decode()
+            for x, value in self.under(b"exec:").items()
+            if b"state" in value.content
+        }
+
+    def all(self) -> list[str]:
+        self.keys()
+        self.indexes()
+        self.places()
+        self.lives()
+        self.gates()
+        self.definitions()
+        self.logs()
+        self.rest()
+        return self.wrong
+
+    def say(self, condition: object, sentence: str) -> None:
+        if not condition:
+            self.wrong.append(sentence)
+
+    def get(self, key: str) -> Any:
+        found = self.everything.get(key.encode())
+        return found.content if found else {}
+
+    def under(self, start: bytes) -> dict[bytes, Value]:
+        return {key[len(start) :]: value for key, value in self.everything.items() if key.startswith(start)}
+
+    def same(self, what: str, found: Any, wanted: Any) -> None:
+        if found != wanted:
+            self.wrong.append(f"{what} is {_short(found)} but should be {_short(wanted)}")
+
+    def keys(self) -> None:
+        for key in self.everything:
+            self.say(any(p.fullmatch(key) for p in _PATTERNS), f"{key!r} is in no row of the README's table")
+
+    def indexes(self) -> None:
+        wanted: dict[bytes, dict[bytes, float]] = defaultdict(dict)
+        for run, r in self.runs.items():
+            state = r.reason if r.status == "ended" else r.status
+            duration = r.end_us - r.start_us if r.start_us else 0
+            orders = {"start": r.start_us, "duration": duration, "exit": r.exit_code}
+            if state == "pending":
+                orders = {}
+            elif state == "running":
+                orders = {"start": r.start_us}
+            for scope, created in (("all", r.created_us), (f"t:{r.task}", r.number)):
+                for order, score in {"created": created, **orders}.items():
+                    wanted[f"ix:{scope}:{state}:{order}".encode()][run] = score
+        found = {key: value.content for key, value in self.everything.items() if key.startswith(b"ix:")}
+        for index in sorted(found.keys() | wanted.keys()):
+            self.same(repr(index), found.get(index, {}), wanted.get(index, {}))
+
+    def places(self) -> None:
+        queued: dict[bytes, dict[bytes, float]] = {q: value.content for q, value in self.under(b"queue:").items()}
+        due, leases = self.get("due"), self.get("leases")
+        where: dict[bytes, list[str]] = defaultdict(list)
+        for queue, members in queued.items():
+            self.say(queue in self.get("queues"), f"queue {queue!r} is not among `queues`")
+            for run, score in members.items():
+                where[run].append(f"queue {queue.decode()}")
+                r = self.runs.get(run)
+                if r is not None:
+                    self.same(f"priority band of {_name(r)}", int(score) >> 48, 9 - r.priority)
+        for run, score in due.items():
+            where[run].append("due")
+            if run in self.runs:
+                self.same(f"due time of {_name(self.runs[run])}", score, self.runs[run].due_us)
+        for run in leases:
+            where[run].append("leases")
+        for run in where.keys() - self.runs.keys():
+            self.wrong.append(f"{run.hex()} is in {where[run]} but there is no such run")
+        for x, members_of in self.executions.items():
+            for run in members_of:
+                r, state = self.runs[run], self.states.get(x, "over")
+                wanted: list[list[str]] = [[]]
+                if r.status == "running":
+                    wanted = [["leases"]]
+                elif r.status == "pending" and not r.external and state == "delayed":
+                    wanted = [["due"]]
+                elif r.status == "pending" and not r.external and state == "started":
+                    wanted = [[f"queue {r.queue}"], ["due"]]
+                self.say(
+                    where.get(run, []) in wanted,
+                    f"{_name(r)} ({r.status}, its execution {state}) is in {where.get(run, [])}, not in {wanted}",
+                )
+
+    def lives(self) -> None:
+        live = {x: sum(self.runs[run].status != "ended" for run in runs) for x, runs in self.executions.items()}
+        found = {x: int(value.content.get(b"live", b"-1")) for x, value in self.under(b"exec:").items()}
+        self.same("live executions", found, {x: count for x, count in live.items() if count})
+        for x, value in self.under(b"exec:").items():
+            for run in self.executions.get(x, []):
+                self.same(f"the task of {x.hex()}", value.content.get(b"task", b"").decode(), self.runs[run].task)
+        lists = {x: value.content for x, value in self.under(b"exec-runs:").items()}
+        for x in lists.keys() | self.executions.keys():
+            wanted = self.executions.get(x, [])
+            if x in lists or wanted != [x]:
+                self.same(f"exec-runs of {x.hex()}", lists.get(x, []), wanted)
+
+    def gates(self) -> None:
+        wanted: dict[str, set[bytes]] = defaultdict(set)
+        gates_of: dict[bytes, list[Any]] = {}
+        for x, value in self.under(b"exec:").items():
+            gates_of[x] = msgspec.msgpack.decode(value.content.get(b"gates", b"\x90"))
+            for name, _ in gates_of[x]:
+                if self.states.get(x) in ("started", "waiting"):
+                    wanted[f"{name}:{'live' if self.states[x] == 'started' else 'wait'}"].add(x)
+        found = {key.decode(): value.content for key, value in self.under(b"gate:").items()}
+        for gate in sorted(found.keys() | wanted.keys()):
+            self.same(f"gate {gate}", set(found.get(gate, ())), wanted.get(gate, set()))
+
+        def first(name: str) -> bytes:
+            waiting = found.get(f"{name}:wait", {})
+            return min(waiting, key=lambda x: (waiting[x], x), default=b"")
+
+        def has_room(name: str, most: int) -> bool:
+            if not most:
+                most = int(self.get("limits").get(name.removeprefix("limit:").encode(), 1 << 60))
+            return len(found.get(f"{name}:live", ())) < most
+
+        for x, gates in gates_of.items():
+            stuck = self.states.get(x) == "waiting" and all(first(n) == x and has_room(n, most) for n, most in gates)
+            self.say(not stuck, f"{x.hex()} waits although it is first at its gates {gates} and all have room")
+
+    def definitions(self) -> None:
+        refs: dict[bytes, int] = defaultdict(int)
+        for r in self.runs.values():
+            refs[r.definition.encode()] += 1
+        for entry in self.get("tasks").values():
+            refs[msgspec.msgpack.decode(entry)[0].encode()] += 1
+        found = {hash_: int(value.content.get(b"refs", b"0")) for hash_, value in self.under(b"def:").items()}
+        self.same("refs of definitions", found, dict(refs))
+
+    def logs(self) -> None:
+        compact = self.get("compact")
+        for run in compact:
+            self.say(run in self.runs and self.runs[run].status == "ended", f"{run.hex()} is in `compact`, not ended")
+        streams, blocks = self.under(b"log:"), self.under(b"logz:")
+        for run in streams.keys() | blocks.keys():
+            r = self.runs.get(run)
+            self.say(r is not None, f"there is a log of {run.hex()} but no run")
+            if r is None:
+                continue
+            self.say(not (run in streams and run in blocks), f"{_name(r)} has two logs")
+            self.say(r.status != "pending", f"{_name(r)} is pending and has a log")
+            self.say(run not in blocks or r.status == "ended", f"{_name(r)} is live and has a compressed log")
+            if run in streams and r.status == "ended":
+                self.say(run in compact, f"nobody will compact the log of {_name(r)}")
+
+    def rest(self) -> None:
+        external: dict[bytes, set[bytes]] = defaultdict(set)
+        for run, r in self.runs.items():
+            if r.external_id:
+                external[r.external_id.encode()].add(run)
+        self.same("external ids", {key: value.content for key, value in self.under(b"external:").items()}, external)
+        tasks, history = set(self.get("tasks")), set(self.get("history"))
+        with_runs = {r.task.encode() for r in self.runs.values()}
+        self.say(with_runs <= history <= with_runs | tasks, f"history names {history}, runs are of {with_runs}")
+        self.same("tasks with a number", set(self.get("numbers")), history)
+        self.say(set(self.get("ticks")) <= tasks, "ticks holds a task that is not in the catalog")
+        self.say(set(self.get("paused")) <= tasks, "paused holds a task that is not in the catalog")
+        numbers = [(r.task, r.number) for r in self.runs.values()]
+        self.say(len(set(numbers)) == len(numbers), "two runs of a task have the same number")
+        for task, number in numbers:
+            self.say(number <= int(self.get("numbers").get(task.encode(), 0)), f"{task}#{number} is from the future")
+        workers = set(self.get("workers"))
+        for key, value in self.everything.items():
+            if key.startswith((b"idem:", b"claims:")) or (key.startswith(b"wake:") and key != b"wake:scheduler"):
+                self.say(value.expires, f"{key!r} never expires")
+            elif key.startswith(b"worker:"):
+                self.say(key[7:] in workers, f"{key!r} is of no worker")
+            elif key == b"hold":
+                self.say(value.expires, "the hold never expires")
+            elif value.expires:
+                self.wrong.append(f"{key!r} expires though what it belongs to may live")
+        for r in self.runs.values():
+            fits = (
+                r.status in ("pending", "running") if not r.reason else r.status == "ended" and r.reason in set(Reason)
+            )
+            self.say(fits, f"{_name(r)} is {r.status} with reason {r.reason!r}")
+
+
+def _name(r: Record) -> str:
+    return f"{r.task}#{r.number}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_short(key)}: {_short(one)}" for key, one in sorted(value.items())) + "}"
+    if isinstance(value, list | set | tuple):
+        return "[" + ", ".join(_short(one) for one in value) + "]"
+    return value.hex()[:36] if isinstance(value, bytes) and len(value) == 16 else repr(value)

@@ -1,0 +1,186 @@
+"""Runs are made in one step, once, and numbered."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from shared import ops
+from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFound
+from shared.runs import Reason, Run, Status
+from shared.store import bells, runs
+from shared.store.threads import Store
+from tests.store.checking import dump, snapshot
+from tests.store.desk import SECOND, START, Desk
+
+
+def test_a_run_is_created_pending_with_what_its_task_says(desk: Desk) -> None:
+    entry = desk.task("a", queue="q", priority=3, tags=("nightly",), labels={"team": "x"})
+    run = desk.trigger("a", tags=("extra",), labels={"why": "test"}, triggered_by="cloud", external_execution_id="e1")
+    assert (run.status, run.task_name, run.queue, run.priority, run.number) == (Status.PENDING, "a", "q", 3, 1)
+    assert (run.tags, run.labels, run.triggered_by) == (["nightly", "extra"], {"team": "x", "why": "test"}, "cloud")
+    assert (run.external_execution_id, run.definition, run.execution_id) == ("e1", entry.definition.hash, run.id)
+    assert runs.stored_time(run) == START
+
+
+def test_replicas_share_an_execution_and_are_numbered(desk: Desk) -> None:
+    desk.task("a", replicas=3)
+    desk.trigger()
+    run = desk.trigger(replicas=2)
+    made = desk.run(runs.execution_runs(run.id))
+    assert [(one.replica_index, one.replica_count, one.number) for one in made] == [(0, 2, 4), (1, 2, 5)]
+    assert {one.execution_id for one in made} == {run.id}
+
+
+def test_a_repeated_create_makes_nothing(desk: Desk) -> None:
+    entry = desk.task()
+    what = ops._wanted(entry, ops.Request(), desk.now)
+    first = desk.do(runs.create(what))
+    before = snapshot(desk)
+    again = desk.do(runs.create(what))
+    assert (first.verdict, again.verdict, again.run) == ("created", "exists", first.run)
+    assert snapshot(desk) == before
+
+
+def test_a_repeated_key_answers_the_first_run(desk: Desk) -> None:
+    desk.task()
+    request = ops.Request(idempotency_key="k", body_digest="d")
+    first = desk.run(ops.trigger(desk.catalog, "a", request))
+    desk.end(desk.claimed())
+    again = desk.run(ops.trigger(desk.catalog, "a", request))
+    assert (first.repeated, again.repeated, again.run.id, again.run.status) == (False, True, first.run.id, "ended")
+
+
+def test_keys_are_kept_apart_by_task(desk: Desk) -> None:
+    desk.task("a")
+    desk.task("b")
+    one = desk.trigger("a", idempotency_key="k", body_digest="d")
+    two = desk.trigger("b", idempotency_key="k", body_digest="d")
+    assert one.id != two.id
+
+
+def test_a_key_used_for_another_body_is_refused(desk: Desk) -> None:
+    desk.task()
+    desk.trigger(idempotency_key="k", body_digest="one")
+    before = snapshot(desk)
+    with pytest.raises(Invalid, match="another request"):
+        desk.trigger(idempotency_key="k", body_digest="two")
+    after = snapshot(desk)
+    assert {k: v for k, v in after.items() if b"ring:" not in k and b"dramatiq:" not in k} == {
+        k: v for k, v in before.items() if b"ring:" not in k and b"dramatiq:" not in k
+    }
+
+
+def test_a_key_whose_run_was_deleted_is_refused(desk: Desk) -> None:
+    desk.task()
+    run = desk.trigger(idempotency_key="k", body_digest="d")
+    desk.end(desk.claimed())
+    desk.run(ops.delete(str(run.id)))
+    with pytest.raises(Conflict, match="deleted"):
+        desk.trigger(idempotency_key="k", body_digest="d")
+
+
+def test_an_old_definition_is_refused_and_read_again(desk: Desk) -> None:
+    old = desk.task("a", priority=1)
+    desk.trigger()
+    new = desk.task("a", priority=2)
+    with pytest.raises(DefinitionChanged):
+        desk.do(runs.create(ops._wanted(old, ops.Request(), desk.now)))
+    assert desk.trigger().definition == new.definition.hash
+
+
+def test_a_removed_task_cannot_be_started(desk: Desk) -> None:
+    desk.task("a")
+    desk.trigger()
+    desk.remove("a")
+    with pytest.raises(NotFound, match="there is no task a"):
+        desk.trigger()
+
+
+def test_a_task_not_to_be_started_by_hand_is_refused(desk: Desk) -> None:
+    desk.task("a", manual_trigger=False)
+    with pytest.raises(Forbidden):
+        desk.trigger()
+
+
+def test_a_plan_is_refused_for_now(desk: Desk) -> None:
+    desk.task("b")
+    desk.task("a", depends_on=("b",))
+    with pytest.raises(Conflict, match="depends on b"):
+        desk.trigger()
+
+
+def test_a_delayed_run_waits_until_it_is_due(desk: Desk) -> None:
+    desk.task()
+    run = desk.trigger(delay_ms=2000)
+    assert runs.stored_time(run) + 2 * SECOND == START + 2 * SECOND
+    assert desk.claim() is None
+    assert desk.run(ops.release()) == (0, START + 2 * SECOND)
+    desk.pass_s(1.999999)
+    assert desk.run(ops.release())[0] == 0
+    desk.pass_s(0.000001)
+    assert desk.run(ops.release()) == (1, None)
+    assert desk.claimed().id == run.id
+
+
+def test_many_delayed_replicas_are_released_in_small_batches(desk: Desk) -> None:
+    desk.task("a", replicas=5, max_concurrent=1)
+    desk.trigger(delay_ms=1000)
+    desk.pass_s(1)
+    released = 0
+    while released < 5:
+        count, _ = desk.run(ops.release(batch=2))
+        if not count:
+            break
+        released += count
+        held = desk.claim()
+        assert held is not None
+    assert len(desk.run(runs.execution_runs(desk.run(runs.find("a#1")).id))) == 5
+
+
+def test_a_run_due_in_the_past_is_ready(desk: Desk) -> None:
+    desk.task()
+    run = desk.trigger(due_us=START - 1)
+    assert desk.claimed().id == run.id
+
+
+def test_an_external_run_is_offered_to_nobody(desk: Desk) -> None:
+    desk.task("a", run=None, external=True)
+    run = desk.trigger(external_execution_id="e")
+    desk.trigger(delay_ms=1000)
+    desk.pass_s(2)
+    desk.run(ops.release())
+    assert desk.claim() is None
+    desk.run(ops.stop(str(run.id)))
+    assert desk.state(run.id) == Reason.STOPPED
+
+
+def test_a_trigger_rings_for_its_queue_and_no_more_than_is_useful(desk: Desk) -> None:
+    desk.task("a", queue="q")
+    for _ in range(bells.MOST + 10):
+        desk.trigger()
+    everything = dump(desk)
+    assert len(everything[b"dramatiq:q"].content) == bells.MOST
+    assert len(everything[b"dramatiq:q.msgs"].content) == bells.MOST
+    assert len(everything[b"ring:q"].content) == bells.MOST
+
+
+def test_a_rerun_is_like_its_run(desk: Desk) -> None:
+    desk.task("a", call="m:f", run=None, replicas=2)
+    run = desk.trigger(params={"x": 1}, tags=("t",), labels={"l": "1"}, replicas=1, external_execution_id="e")
+    with pytest.raises(Conflict, match="pending"):
+        desk.run(ops.rerun(desk.catalog, str(run.id)))
+    desk.end(desk.claimed())
+    again = desk.run(ops.rerun(desk.catalog, "a#1"))
+    assert again.id != run.id
+    assert (again.params, again.tags, again.labels, again.replica_count) == ({"x": 1}, ["t"], {"l": "1"}, 1)
+    assert again.external_execution_id == "e"
+
+
+def test_the_clock_is_that_of_redis(store: Store, desk: Desk) -> None:
+    entry = desk.task()
+    made = store.do(runs.create(ops._wanted(entry, ops.Request(), 0))).run
+    assert isinstance(made, Run)
+    assert runs.stored_time(made) > START + 86_400 * SECOND
+    assert isinstance(made.id, UUID)

@@ -1,0 +1,250 @@
+"""The product of all states and all moves: what the table allows happens, and what it does not changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+
+from shared import ops
+from shared.errors import NotFound, Refused
+from shared.runs import MOVES, Reason, Status
+from shared.store import fleet, runs
+from shared.store.runs import Create
+from tests.store.checking import check_store, snapshot
+from tests.store.desk import LEASE, SECOND, Desk
+
+
+class Scene(NamedTuple):
+    """The run in question: what made it (or would make it), and the token that its worker believes in."""
+
+    desk: Desk
+    what: Create
+    token: int
+
+    @property
+    def id(self) -> UUID:
+        return self.what.ids[0]
+
+
+def _absent(desk: Desk) -> Scene:
+    return Scene(desk, _what(desk), 1)
+
+
+def _ready(desk: Desk) -> Scene:
+    what = _what(desk)
+    desk.do(runs.create(what))
+    return Scene(desk, what, 1)
+
+
+def _delayed(desk: Desk) -> Scene:
+    what = _what(desk, max_concurrent=1, on_overlap="skip", delay_ms=1000, busy=True)
+    desk.do(runs.create(what))
+    return Scene(desk, what, 1)
+
+
+def _waiting(desk: Desk) -> Scene:
+    what = _what(desk, max_concurrent=1, busy=True)
+    desk.do(runs.create(what))
+    return Scene(desk, what, 1)
+
+
+def _running(desk: Desk) -> Scene:
+    what = _what(desk)
+    desk.do(runs.create(what))
+    return Scene(desk, what, desk.claimed().record.token)
+
+
+def _running_elsewhere(desk: Desk) -> Scene:
+    scene = _running(desk)
+    return scene._replace(token=scene.token - 1)
+
+
+def _running_lease_over(desk: Desk) -> Scene:
+    scene = _running(desk)
+    desk.now += LEASE + 1
+    return scene
+
+
+def _ended(reason: Reason) -> Callable[[Desk], Scene]:
+    def make(desk: Desk) -> Scene:
+        if reason is Reason.SKIPPED:
+            what = _what(desk)
+            desk.do(runs.create(_refused(what)))
+            return Scene(desk, what, 1)
+        scene = _running(desk)
+        desk.do(runs.end(scene.id, scene.token, reason, 0, ""))
+        return scene
+
+    return make
+
+
+STATES: dict[str, Callable[[Desk], Scene]] = {
+    "absent": _absent,
+    "pending": _ready,
+    "pending, delayed": _delayed,
+    "pending, waiting at a gate": _waiting,
+    "running": _running,
+    "running, somebody else's": _running_elsewhere,
+    "running, lease over": _running_lease_over,
+} | {f"ended, {reason}": _ended(reason) for reason in Reason}
+
+
+class Attempt(NamedTuple):
+    """What came of trying a move: whether it was made, and what state the caller was told of ("": none)."""
+
+    made: bool
+    told: str
+
+
+def _create(scene: Scene) -> Attempt:
+    created = scene.desk.do(runs.create(scene.what))
+    assert created.run is not None
+    return Attempt(created.verdict == "created", str(created.run.end_reason or created.run.status))
+
+
+def _refuse(scene: Scene) -> Attempt:
+    desk = scene.desk
+    before = desk.state(scene.id)
+    desk.now += 2 * SECOND
+    desk.run(ops.release())
+    created = desk.do(runs.create(_refused(scene.what)))
+    assert created.run is not None
+    state = str(created.run.end_reason or created.run.status)
+    return Attempt(before != state, state)
+
+
+def _claim(scene: Scene) -> Attempt:
+    held = scene.desk.claim()
+    return Attempt(held is not None and held.id == scene.id, "")
+
+
+def _beat(scene: Scene) -> Attempt:
+    verdict = scene.desk.do(fleet.beat("w", [(scene.id, scene.token)], None))[2][0]
+    return Attempt(verdict != "lost", "" if verdict != "lost" else "lost")
+
+
+def _end(reason: Reason) -> Callable[[Scene], Attempt]:
+    def attempt(scene: Scene) -> Attempt:
+        ended = scene.desk.do(runs.end(scene.id, scene.token, reason, 0, ""))
+        return Attempt(ended.verdict == "ended", ended.state)
+
+    return attempt
+
+
+def _stop(scene: Scene) -> Attempt:
+    try:
+        verdict, run, _ = scene.desk.do(runs.stop(scene.id, "stop", "stopped by a test"))
+    except Refused as error:
+        return Attempt(False, error.state)
+    except NotFound:
+        return Attempt(False, "gone")
+    return Attempt(verdict in ("stopped", "asked"), str(run.end_reason or run.status))
+
+
+def _interrupt(scene: Scene) -> Attempt:
+    ended = scene.desk.do(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", move="interrupt"))
+    return Attempt(ended.verdict == "ended", ended.state)
+
+
+def _rescue(scene: Scene) -> Attempt:
+    ended = scene.desk.do(runs.rescue(scene.id, "crashed", None))
+    return Attempt(ended.verdict == "ended", ended.state)
+
+
+ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
+    "create": _create,
+    "refuse": _refuse,
+    "claim": _claim,
+    "beat": _beat,
+    "stop": _stop,
+    "ask_stop": _stop,
+    "interrupt": _interrupt,
+    "rescue": _rescue,
+} | {f"end as {reason}": _end(reason) for reason in sorted(MOVES["end"][0].reasons)}
+
+RULES: dict[str, set[str]] = {
+    "refuse": {"absent", "pending, delayed"},
+    "claim": {"pending"},
+    "beat": {"running", "running, lease over"},
+    "end": {"running", "running, lease over"},
+    "interrupt": {"running", "running, lease over"},
+    "rescue": {"running, lease over"},
+}
+"""Beyond the table: in which states of a status a move's rule holds. A move that is not named has no rule."""
+
+TWINS = {("stop", "running"), ("ask_stop", "pending")}
+"""A wish to stop is one call; the run's status says which of the two moves it is."""
+
+
+def _pairs() -> list[tuple[str, str]]:
+    return [(state, what) for state in STATES for what in ATTEMPTS if (what, _status(state)) not in TWINS]
+
+
+def _status(state: str) -> Status | None:
+    word = state.partition(",")[0]
+    return None if word == "absent" else Status(word)
+
+
+@pytest.mark.parametrize(("state", "what"), _pairs())
+def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(desk: Desk, state: str, what: str) -> None:
+    move, status = what.partition(" ")[0], _status(state)
+    rows = [row for row in MOVES[move] if row.source == status]
+    allowed = bool(rows) and (move not in RULES or state in RULES[move])
+    scene = STATES[state](desk)
+    was, before = desk.state(scene.id), snapshot(desk)
+
+    attempt = ATTEMPTS[what](scene)
+
+    now = desk.state(scene.id)
+    assert attempt.made == allowed
+    if allowed:
+        row = rows[0]
+        ended = now not in ("pending", "running")
+        assert ("ended" if ended else now) == row.target
+        assert not ended or Reason(now) in row.reasons
+        assert move != "end" or now == what.removeprefix("end as ")
+        assert move == "beat" or attempt.told in (now, "")
+    else:
+        assert now == was
+        assert snapshot(desk) == before, "a refused move left something behind"
+        if move == "beat":
+            assert attempt.told == "lost"
+        elif move != "claim":  # which names no run, and hears that there is none
+            assert attempt.told == ("gone" if was == "absent" else was)
+    check_store(desk)
+
+
+def test_every_move_but_report_has_a_call() -> None:
+    assert set(MOVES) - {what.partition(" ")[0] for what in ATTEMPTS} == {"report"}
+
+
+def test_every_state_is_tried() -> None:
+    assert {_status(state) for state in STATES} == {None, *Status}
+    assert {state.partition(", ")[2] for state in STATES if state.startswith("ended")} == set(Reason)
+
+
+@pytest.mark.parametrize(("move", "reason"), [("end", Reason.SKIPPED), ("interrupt", Reason.SUCCESS)])
+def test_a_reason_outside_the_table_is_not_even_sent(desk: Desk, move: str, reason: Reason) -> None:
+    held = _running(desk)
+    with pytest.raises(ValueError, match="cannot end a run as"):
+        runs.end(held.id, held.token, reason, 0, "", move=move)  # type: ignore[arg-type]  # parametrized
+
+
+def test_a_rescue_of_a_forgotten_run_clears_its_lease(desk: Desk) -> None:
+    ended = desk.do(runs.rescue(UUID(int=7), "crashed", None))
+    assert (ended.verdict, ended.state) == ("refused", "gone")
+
+
+def _what(desk: Desk, *, delay_ms: int = 0, busy: bool = False, **settings: Any) -> Create:
+    entry = desk.task("a", **settings)
+    if busy:
+        desk.trigger("a")
+        assert desk.claim("other") is not None
+    return ops._wanted(entry, ops.Request(delay_ms=delay_ms), desk.now)
+
+
+def _refused(what: Create) -> Create:
+    return Create(ids=what.ids, template=what.template, refuse="skipped: for a test")
