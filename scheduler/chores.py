@@ -8,6 +8,7 @@ changes, it changes by a script that checks the state it found.
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections.abc import Callable
 from typing import Final
@@ -28,6 +29,9 @@ log = get_logger("scheduler")
 ON_TIME_US: Final = 12 * SECOND_US
 """A tick this late was not missed: a leader may have been lost and its successor needs a moment."""
 
+STALE: Final = -1
+"""The version of a timetable that has to be read anew."""
+
 RELEASE_BATCH: Final = 500
 RESCUE_BATCH: Final = 100
 COMPACT_BATCH: Final = 20
@@ -41,7 +45,7 @@ class Timetable:
     """
 
     def __init__(self) -> None:
-        self.version = -1
+        self.version = STALE
         self._entries: dict[str, Entry] = {}
         self._schedules: dict[str, Schedule] = {}
         self._cursors: dict[str, int] = {}
@@ -80,19 +84,21 @@ class Timetable:
             _, name = heapq.heappop(self._heap)
             fired += self._fire(store, self._entries[name], now_us)
             self._push(name)
+            if self.version == STALE:
+                break
         return fired
 
     def _fire(self, store: Store, entry: Entry, now_us: int) -> int:
         name, schedule = entry.name, self._schedules[entry.name]
         after = self._cursors.get(name, now_us)
-        late_us = max(after, now_us - ON_TIME_US)
+        late_us = max(after, now_us - ON_TIME_US - entry.task.jitter_ms * 1000)
         count = schedule.count_between(after, late_us)
         catch_up = schedule.latest(late_us, after, entry.task.catch_up) if count and entry.task.catch_up else []
-        due = catch_up + [
-            tick
-            for tick in schedule.latest(now_us, late_us, 1000)
-            if tick + jitter_us(name, tick, entry.task.jitter_ms) <= now_us
-        ]
+        # In order: a tick that its jitter still holds back holds back those after it, or the cursor would pass it by.
+        on_time = itertools.takewhile(
+            lambda tick: tick + jitter_us(name, tick, entry.task.jitter_ms) <= now_us,
+            schedule.latest(now_us, late_us, 1000),
+        )
         fired = 0
         try:
             missed = count - len(catch_up)
@@ -102,13 +108,13 @@ class Timetable:
                 if store.run(ops.miss(entry, first, last, missed)):
                     log.warning("schedule.missed", task=name, missed=missed, catch_up=len(catch_up))
                 self._cursors[name] = last
-            for tick in due:
+            for tick in itertools.chain(catch_up, on_time):
                 if store.run(ops.fire(entry, tick)):
                     fired += 1
                     log.info("schedule.fired", task=name, tick_us=tick, late_ms=(now_us - tick) // 1000)
                 self._cursors[name] = tick
         except DefinitionChanged:
-            self.version = -1  # somebody applied meanwhile; the next round reads the catalog again
+            self.version = STALE  # somebody applied meanwhile; the next round reads the catalog again
         return fired
 
     def _push(self, name: str) -> None:

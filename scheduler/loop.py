@@ -27,7 +27,7 @@ log = get_logger("scheduler")
 ROUND_S: Final = 1.0
 """Longest time between two looks."""
 
-CHORE_S: Final = 0.5
+CHORE_S: Final = 0.3
 """Longest time that one chore of a round may take."""
 
 SWEEP_S: Final = 30.0
@@ -40,6 +40,7 @@ class Loop:
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
         self.leads = False
+        self._leader = ""
         self._store = store
         self._timetable = Timetable()
         self._definitions = Definitions()
@@ -103,7 +104,8 @@ class Loop:
 
     def _forget(self, pulse: fleet.Pulse) -> int:
         if pulse.dirty:
-            self._backlog |= set(self._store.do(tasks.dirty(20)))
+            names: list[str] = self._store.do(tasks.dirty(20))
+            self._backlog.update(names)
         now_s = time.monotonic()
         if now_s - self._swept_s >= SWEEP_S:
             self._swept_s = now_s
@@ -137,14 +139,15 @@ class Loop:
             self._store.block(Call("BLPOP", (Key("wake:scheduler"), max(seconds, 0.005)), bool), seconds)
 
     def _note_leadership(self, pulse: fleet.Pulse) -> None:
-        leads = bool(pulse.token)
-        if leads and not self.leads:
-            self._timetable.version = -1
+        self.leads = bool(pulse.token)
+        if pulse.leader == self._leader:
+            return
+        self._leader = pulse.leader
+        if self.leads:
+            self._timetable.version = chores.STALE  # what was read before may have been acted upon by another
             log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
-        elif not leads and (self.leads or self._away_since_s is not None or self._timetable.version == -1):
-            self._timetable.version = -2
+        else:
             log.info("scheduler.standby", scheduler=self.name, leader=pulse.leader)
-        self.leads = leads
 
     def _resign(self) -> None:
         try:
