@@ -14,7 +14,7 @@ from api.bodies import Affected, Percentiles, StatsBucket, StatsModel, TaskCount
 from api.endpoint import Ask, Routes
 from api.inputs import StatsQuery, TaskPath, TasksQuery
 from api.reply import Reply
-from shared import ops, schedules
+from shared import ops, schedules, stats
 from shared.clock import SECOND_US, from_datetime, to_datetime
 from shared.errors import NotFound
 from shared.runs import Run
@@ -81,16 +81,16 @@ async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
     await _entry(ask, path.task_name)
     now_us = time.time_ns() // 1000
     since_us = now_us - DAY_US if query.since is UNSET else max(0, min(from_datetime(query.since), now_us - SECOND_US))
-    stats = await ask.web.store.run(ops.stats(path.task_name, since_us, now_us, query.buckets))
+    figures = await ask.web.store.run(stats.of_task(path.task_name, since_us, now_us, query.buckets))
     return ask.answer(
         StatsModel(
             since=to_datetime(since_us),
             until=to_datetime(now_us),
-            counts=stats.counts,
-            wait_ms=Percentiles(**stats.wait_ms),
-            run_ms=Percentiles(**stats.run_ms),
-            buckets=[StatsBucket(start_at=bucket.start_at, counts=bucket.counts) for bucket in stats.buckets],
-            complete=stats.complete,
+            counts=figures.counts,
+            wait_ms=Percentiles(**figures.wait_ms),
+            run_ms=Percentiles(**figures.run_ms),
+            buckets=[StatsBucket(start_at=bucket.start_at, counts=bucket.counts) for bucket in figures.buckets],
+            complete=figures.complete,
         )
     )
 

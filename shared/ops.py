@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
@@ -22,7 +21,6 @@ from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFo
 from shared.runs import Reason, Record, Run, Status, Trigger
 from shared.store import bells, runs, tasks
 from shared.store.call import Call, Operation
-from shared.store.listing import Filter, page
 from shared.store.runs import Create, Created, Ended, Retry
 from shared.store.tasks import Applied, Entry
 from shared.tasks import OnInterrupt, Task, define
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 FORGET_BATCH: Final = 50
 """Runs forgotten in one step: few enough that nobody waits 5 ms for it."""
-
-STATS_LIMIT: Final = 10_000
-"""Most runs that the figures of a task are made from; the newest."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,56 +267,6 @@ def next_attempt(
         execution=record.execution or str(run_id),
         retry_of=str(run_id),
     )
-
-
-class Bucket(msgspec.Struct, frozen=True):
-    """Runs that were created in one stretch of time, for a chart."""
-
-    start_at: str
-    counts: dict[str, int]
-
-
-class Stats(msgspec.Struct, frozen=True):
-    """Figures of a task; percentiles (p50, p95, p99) in milliseconds, absent when there is nothing to measure."""
-
-    counts: dict[str, int]
-    wait_ms: dict[str, int]
-    run_ms: dict[str, int]
-    buckets: list[Bucket]
-    complete: bool
-
-
-def stats(name: str, since_us: int, until_us: int, buckets: int = 24) -> Operation[Stats]:
-    """Figures over the runs of a task created in [since, until), from at most the newest 10 000 of them."""
-    where = Filter(task_name=(name,), created_after_us=since_us, created_before_us=until_us)
-    found: list[Run] = []
-    complete = False
-    while len(found) < STATS_LIMIT:
-        part = yield from page(Filter(task_name=where.task_name), limit=1000, offset=len(found))
-        found += part.runs
-        if not part.next_cursor or runs.stored_time(part.runs[-1]) < since_us:
-            complete = True
-            break
-    chosen = [run for run in found if since_us <= runs.stored_time(run) < until_us]
-    width = max(1, (until_us - since_us) // buckets)
-    charts: list[dict[str, int]] = [{} for _ in range(buckets)]
-    totals: dict[str, int] = {}
-    for run in chosen:
-        word = str(run.end_reason or run.status)
-        totals[word] = totals.get(word, 0) + 1
-        chart = charts[min((runs.stored_time(run) - since_us) // width, buckets - 1)]
-        chart[word] = chart.get(word, 0) + 1
-    waits = [(run.start_at - run.created_at) // timedelta(milliseconds=1) for run in chosen if run.start_at]
-    lengths = [run.duration_ms for run in chosen if isinstance(run.duration_ms, int)]
-    rows = [Bucket(rfc3339(since_us + number * width), chart) for number, chart in enumerate(charts)]
-    return Stats(totals, _percentiles(waits), _percentiles(lengths), rows, complete)
-
-
-def _percentiles(values: list[int]) -> dict[str, int]:
-    if not values:
-        return {}
-    ordered = sorted(values)
-    return {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 95, 99)}
 
 
 def _wanted(entry: Entry, request: Request, now_us: int) -> Create:
