@@ -26,7 +26,7 @@ from litestar.types import Scope as Connection
 from api.auth import OPEN, Grant
 from api.bodies import Scope
 from api.errors import AnyRequest, TooLarge, WrongMediaType, problem_reply
-from api.reading import raise_if_any, read_headers, read_json, read_path, read_query
+from api.reading import as_text, raise_if_any, read_headers, read_json, read_path, read_query
 from api.reply import Reply
 from api.urls import urls_of
 from api.web import Web
@@ -249,6 +249,4 @@ def _require_json(scope: Connection) -> None:
 
 def invalid(location: str, message: str, value: object = "") -> Invalid:
     """An Invalid with one problem, for what only a handler can tell."""
-    from api.reading import as_text
-
     return Invalid([Problem(location, message, as_text(value) if value != "" else "")])

@@ -128,7 +128,11 @@ class AllRunsQuery(RunsQuery, frozen=True, kw_only=True):
     exit_code: Annotated[int, Meta(description="Only runs with this exit code")] | UnsetType = UNSET
     retries_only: Annotated[bool, Meta(description="Only retries")] = False
     cursor: Annotated[
-        str, Meta(description="`next_cursor` of the page before; goes on where it stopped, at any depth")
+        str,
+        Meta(
+            pattern="^(o[0-9]{1,14})?$",
+            description="`next_cursor` of the page before; goes on where it stopped, at any depth",
+        ),
     ] = ""
 
 

@@ -146,12 +146,16 @@ def _parameters(kind: type[msgspec.Struct], place: str) -> list[Document]:
     for name, described in schema["properties"].items():
         parameter: Document = {"name": name, "in": place}
         words = described.pop("description", "")
+        if described.get("items") == {"type": "string"}:
+            # On the wire a list of any texts is just a text, so it is described as one.
+            described, words = {"type": "string"}, f"{words}; several by comma"
         if words:
             parameter["description"] = words
         if place == "path" or name in required:
             parameter["required"] = True
         if described.get("type") == "array":
             parameter |= {"style": "form", "explode": False}
+            described["minItems"] = 1
         if described.get("default") in ("", []):
             described.pop("default")
         found.append(parameter | {"schema": described})

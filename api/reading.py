@@ -141,6 +141,14 @@ def _leaf(kind: Any) -> Any:
     return _leaf(others[0]) if len(others) == 1 else kind
 
 
+def _pattern(kind: Any) -> str:
+    """The regular expression that *kind* is annotated with; "" when there is none."""
+    if get_origin(kind) is Annotated:
+        own = next((meta.pattern for meta in kind.__metadata__ if isinstance(meta, msgspec.Meta) and meta.pattern), "")
+        return own or _pattern(get_args(kind)[0])
+    return next((found for part in get_args(kind) if (found := _pattern(part))), "")
+
+
 @cache
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)
@@ -165,7 +173,7 @@ def _read(kind: type[T], place: str, given: Mapping[str, list[str]], problems: l
             if field.required:
                 problems.append(Problem(where, "is required"))
         elif field.item is not None:
-            parts = [part for text in texts for part in text.split(",") if part]
+            parts = [part for text in texts for part in text.split(",") if part or field.item is not str]
             values[field.attribute] = tuple(_convert(field.item, field.reader, part, where, problems) for part in parts)
         elif len(texts) > 1:
             problems.append(Problem(where, "is given more than once", as_text(texts[1])))
@@ -190,10 +198,14 @@ def _convert(kind: Any, reader: str, text: str, where: str, problems: list[Probl
             return None
         value = text == "true"
     try:
-        return msgspec.convert(value, kind)
+        converted = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         problems.append(Problem(where, _wording(str(error), kind), as_text(text)))
         return None
+    if text.endswith("\n") and _pattern(kind):
+        # To Python's `$` a line feed at the end is no character; to everybody else's, and to the store, it is one.
+        problems.append(Problem(where, f"expected text matching {_pattern(kind)}", as_text(text)))
+    return converted
 
 
 def _with_whole_numbers(kind: type[msgspec.Struct], value: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -50,6 +51,15 @@ _WORDS: Final[dict[str, dict[str, str]]] = {
     },
 }
 """Descriptions of fields whose structs live in ``shared``, where wire documentation has no place."""
+
+_EXCLUDED: Final[dict[str, Schema]] = {
+    "RunRequest": {"required": ["run_at", "delay_ms"]},
+    "TokenRequest": {
+        "required": ["scope", "tasks"],
+        "properties": {"scope": {"const": "admin"}, "tasks": {"minLength": 1}},
+    },
+}
+"""What fields may not be together, which the handlers check."""
 
 _EXAMPLES: Final[dict[str, Schema]] = {
     "Run": {
@@ -98,6 +108,7 @@ def components(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:
     return shown
 
 
+@cache
 def standalone(name: str) -> Schema:
     """The schema called *name* with everything it refers to in its ``$defs``."""
     everything = components(_PUBLIC.values())
@@ -164,8 +175,8 @@ def _finished(name: str, schema: Schema) -> Schema:
         }
     for field, words in _WORDS.get(name, {}).items():
         properties[field] = {**properties[field], "description": words}
-    if name == "RunRequest":
-        schema["not"] = {"required": ["run_at", "delay_ms"]}
+    if name in _EXCLUDED:
+        schema["not"] = _EXCLUDED[name]
     if name in _EXAMPLES:
         schema["examples"] = [_EXAMPLES[name]]
     return schema

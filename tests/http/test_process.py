@@ -126,3 +126,8 @@ def accepts(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def test_it_does_not_say_what_serves_it(settings: Settings) -> None:
+    with started(settings) as (_, url):
+        assert "server" not in httpx.get(f"{url}/health").headers

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +16,9 @@ import pytest
 
 from api import streams
 from shared import ops
-from shared.runs import Reason
+from shared.runs import Reason, Status
 from shared.store import runs
+from shared.store.listing import Filter, page
 from shared.store.runs import Claimed, Facts
 from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served, claim, write
@@ -187,6 +190,24 @@ def test_a_reader_that_does_not_read_holds_nothing_up(served: Served, catalog: S
         wait_until(lambda: served.web.seats.taken == 1, "the stream is open")
         served.stop()
         wait_until(lambda: served.web.seats.taken == 0, "the stream is given up", timeout_s=5)
+
+
+def test_waiting_for_a_run_answers_as_soon_as_it_is_over(served: Served, catalog: Store) -> None:
+    answers: list[httpx.Response] = []
+
+    def trigger() -> None:
+        url = f"{served.url}/api/tasks/example/run?wait=true&wait_timeout=60"
+        answers.append(httpx.post(url, headers=HEADERS, timeout=70))
+
+    thread = threading.Thread(target=trigger)
+    thread.start()
+    wait_until(lambda: catalog.run(page(Filter(status=(Status.PENDING,)))).total == 1, "the run waits")
+    claimed = claim(catalog)
+    ended_at = time.monotonic()
+    end(catalog, claimed, Reason.FAILED)
+    thread.join(30)
+    assert time.monotonic() - ended_at < 2
+    assert (answers[0].status_code, answers[0].json()["end_reason"]) == (201, "failed")
 
 
 def test_an_unknown_run_is_404_before_anything_is_streamed(served: Served) -> None:

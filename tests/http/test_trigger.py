@@ -67,7 +67,7 @@ def test_an_unknown_task_is_404(client: Client) -> None:
     assert response.json()["detail"] == "there is no task nowhere"
 
 
-@pytest.mark.parametrize("name", ["a" * 101, "sp%20ace", "caf%C3%A9", "a%23b"])
+@pytest.mark.parametrize("name", ["a" * 101, "sp%20ace", "caf%C3%A9", "a%23b", "example%0A"])
 def test_a_name_that_no_task_can_have_is_422_at_its_place(client: Client, name: str) -> None:
     response = client.post(f"/api/tasks/{name}/run")
     assert response.status_code == 422
