@@ -134,7 +134,7 @@ class Server:
         """Start it, with the data it had, and wait until it answers."""
         command = [get_binary_path(), "--port", "0", "--unixsocket", self.socket, "--dir", self._folder]
         command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        self._popen = subprocess.Popen(
+        self.popen = subprocess.Popen(
             [str(word) for word in command],
             env=self._env,
             stdout=subprocess.DEVNULL,
@@ -145,16 +145,16 @@ class Server:
 
     def freeze(self) -> None:
         """SIGSTOP: connections stand, nothing answers."""
-        self._popen.send_signal(signal.SIGSTOP)
+        self.popen.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """SIGCONT."""
-        self._popen.send_signal(signal.SIGCONT)
+        self.popen.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._popen.kill()
-        self._popen.wait()
+        self.popen.kill()
+        self.popen.wait()
 
     def close(self) -> None:
         """End it for good."""
@@ -230,9 +230,7 @@ class Fleet:
 
     def start(self, *names: str, **env: str) -> list[Process]:
         """Start processes of the Procfile (``web``, ``worker``, ``scheduler``) and wait until each of them serves."""
-        commands = procfile()
-        started = [Process(name, commands[name], self.env | env, self.folder) for name in names]
-        self.processes += started
+        started = [self.launch(name, **env) for name in names]
         for process in started:
             if process.name == "web":
                 found = re.search(r"port=(\d+)", process.wait_for("api.started"))
@@ -245,6 +243,11 @@ class Fleet:
                 process.wait_for("scheduler.")  # leading or standby
         self.look()
         return started
+
+    def launch(self, name: str, **env: str) -> Process:
+        """Start a process of the Procfile and wait for nothing."""
+        self.processes.append(Process(name, procfile()[name], self.env | env, self.folder))
+        return self.processes[-1]
 
     def start_all(self, *, workers: int = 1) -> Fleet:
         """Start the API, a scheduler and workers."""

@@ -1,0 +1,104 @@
+"""A worker that sleeps through its lease: its run is given to another, and when it wakes up it is told so."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import StartFleet
+from tests.system.fleet import Fleet, Json, Process
+from tests.system.processes import is_alive, send
+from tests.system.proxy import Proxy
+from tests.waiting import wait_until
+
+CRASH_SEEN_S = 8.0
+TASKS = """
+[defaults]
+# Says ten times a second that it lives; a second attempt ends after half a second.
+run = '''
+i=0
+while [ $RUNFLEET_RETRY_ATTEMPT = 0 ] || [ $i -lt 5 ]; do
+  echo "$RUNFLEET_RUN_ID lives $(date +%s%N)" >> $HISTORY
+  i=$((i+1))
+  sleep 0.1
+done
+'''
+retry_attempts = 1
+retry_delay = "1ms"
+
+[tasks.lax]
+
+[tasks.strict]
+strict_lease = true
+"""
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket's name."""
+    folder = Path(tempfile.mkdtemp(prefix="rf-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def lived(fleet: Fleet, run: Json) -> tuple[float, float]:
+    """When a run first and last said that it lives."""
+    said = [int(line[2]) / 1e9 for line in fleet.wrote(run["id"], "lives")]
+    return said[0], said[-1]
+
+
+def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS)
+    fleet.start("web", "scheduler")
+    (sleeper,) = fleet.start("worker")
+    run = fleet.trigger("lax")
+    fleet.wait_for_word(run["id"], "lives")
+    tree = [one.pid for one in fleet.run_processes(run["id"])]
+    tree += [sleeper.pid, sleeper.worker_process(), sleeper.keeper()]
+    fleet.start("worker")
+    send(tree, signal.SIGSTOP)
+    slept_s = time.monotonic()
+    first, second = fleet.chain_of(run, 2)
+    assert time.monotonic() - slept_s < CRASH_SEEN_S + 2
+    assert (first["end_reason"], second["end_reason"]) == ("crashed", "success")
+    assert first["worker"] != second["worker"]
+    time.sleep(max(0.0, slept_s + 10 - time.monotonic()))  # how long it sleeps is what is tested
+
+    send(tree, signal.SIGCONT)
+    wait_until(lambda: not fleet.run_processes(run["id"]), "it ends what it should not run any more", 2.0)
+    sleeper.wait_for("run.lost", 3)
+    assert fleet.run(run["id"]) == first
+    assert len(fleet.chain(run)) == 2
+
+
+@pytest.mark.parametrize("task", ["lax", "strict"])
+def test_a_worker_cut_off_loses_its_run_and_a_strict_one_never_overlaps(
+    make_fleet: StartFleet, short_path: Path, task: str
+) -> None:
+    fleet = make_fleet(TASKS)
+    fleet.start("web", "scheduler")
+    with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
+        (cut_off,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
+        run = fleet.trigger(task)
+        fleet.wait_for_word(run["id"], "lives")
+        fleet.start("worker")
+        proxy.swallow()
+        first, second = fleet.chain_of(run, 2)
+        assert (first["end_reason"], second["end_reason"]) == ("crashed", "success")
+        if task == "strict":
+            assert lived(fleet, first)[1] < lived(fleet, second)[0]
+        proxy.pass_on()
+        expect_lost(fleet, cut_off, first)
+
+
+def expect_lost(fleet: Fleet, worker: Process, run: Json) -> None:
+    """The worker notices that a run is no longer its own, ends it, and the record stays as it was."""
+    worker.wait_for("run.lost", 15)
+    wait_until(lambda: not any(map(is_alive, fleet.run_processes(run["id"]))), "nothing of it is left", 2)
+    assert fleet.run(run["id"]) == run
