@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 source ('file' | 'api')  3 '1' to remove the source's tasks that are not named
 --       4 limits (msgpack {name: max}) or '' to leave them  5… per task: name, hash, body, signature, schedule ('' for none)
 -- Answers {added…}, {changed…}, {removed…}, {unchanged…}.
--- uses: clock records events
+-- uses: clock records events execution
 local source, added, changed, removed, unchanged, named = ARGV[2], {}, {}, {}, {}, {}
 local function let_go(hash)
   if redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', -1) <= 0 then redis.call('DEL', P .. ':def:' .. hash) end
@@ -48,8 +48,14 @@ if ARGV[3] == '1' then
   end
 end
 if ARGV[4] ~= '' then
+  local touched = {}
+  for _, name in ipairs(redis.call('HKEYS', P .. ':limits')) do touched[name] = true end
   redis.call('DEL', P .. ':limits')
-  for name, max in pairs(cmsgpack.unpack(ARGV[4])) do redis.call('HSET', P .. ':limits', name, max) end
+  for name, max in pairs(cmsgpack.unpack(ARGV[4])) do
+    redis.call('HSET', P .. ':limits', name, max)
+    touched[name] = true
+  end
+  for name in pairs(touched) do admit('limit:' .. name) end   -- there may be more room now
 end
 if #added + #changed + #removed > 0 then
   redis.call('INCR', P .. ':catalog')

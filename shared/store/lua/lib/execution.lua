@@ -68,6 +68,7 @@ local function start(x)
 end
 
 -- Whoever waits first at a gate goes through when all its gates have room and it is first at each: nobody overtakes.
+-- Whoever stood behind it at its other gates may be first there now.
 local function admit(gate_name)
   while true do
     local x = redis.call('ZRANGE', P .. ':gate:' .. gate_name .. ':wait', 0, 0)[1]
@@ -78,6 +79,9 @@ local function admit(gate_name)
       if redis.call('ZRANGE', at .. ':wait', 0, 0)[1] ~= x then return end
     end
     start(x)
+    for _, gate in ipairs(gates_of(x)) do
+      if gate[1] ~= gate_name then admit(gate[1]) end
+    end
   end
 end
 
