@@ -180,7 +180,7 @@ def end(
         reason,
         exit_code,
         message,
-        _encode(facts or Facts()),
+        _encode(facts) if facts else b"",
         _packed_retry(retry),
         _encode(wanted) if wanted else b"",
     )
@@ -275,8 +275,9 @@ def many(ids: Iterable[UUID]) -> Call[list[Run]]:
 def find(ref: str) -> Operation[Run]:
     """The run named by its id or as ``task#number``. Raises NotFound."""
     task, hash_sign, number = ref.rpartition("#")
-    if hash_sign and number.isdigit() and len(number) < 16 and is_task_name(task):
-        for state in (Status.RUNNING, Status.PENDING, *_REASONS):
+    if hash_sign and number.isascii() and number.isdigit() and len(number) < 16 and is_task_name(task):
+        # In the order of a run's life, so that one that moves between two looks is found by the later one.
+        for state in (Status.PENDING, Status.RUNNING, *_REASONS):
             key = Key(f"ix:t:{task}:{state}:created")
             ids = yield Call("ZRANGEBYSCORE", (key, int(number), int(number)), as_is)
             if ids:

@@ -1,6 +1,6 @@
 -- Ends a running run and, in the same step, makes the retry it owes, lets its execution go on, and claims the next run.
 -- ARGV: 1 now  2 run id  3 token  4 source status  5 reason  6 exit code  7 message
---       8 facts (msgpack {outputs, log_bytes, log_lines, log_truncated, log_first, peak_memory, cpu_ms})
+--       8 facts (msgpack {outputs, log_bytes, log_lines, log_truncated, log_first, peak_memory, cpu_ms}) or ''
 --       9 retry (lib/ending.lua) or ''  10 wanted (lib/claim.lua) or ''
 -- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
 -- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
@@ -15,9 +15,11 @@ elseif r[F.status] ~= source or r[F.token] ~= token then
   local same = r[F.token] == token and r[F.reason] == ARGV[5]
   verdict, state = same and 'again' or 'refused', state_of(r)
 else
-  local facts = cmsgpack.unpack(ARGV[8])
-  r[F.outputs], r[F.log_bytes], r[F.log_lines], r[F.log_truncated] = facts[1], facts[2], facts[3], facts[4]
-  r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
+  if ARGV[8] ~= '' then
+    local facts = cmsgpack.unpack(ARGV[8])
+    r[F.outputs], r[F.log_bytes], r[F.log_lines], r[F.log_truncated] = facts[1], facts[2], facts[3], facts[4]
+    r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
+  end
   local wished, message = r[F.wish] ~= '', ARGV[7]
   if ARGV[5] == 'stopped' and wished then message = r[F.message] end   -- who wished it knows why
   finish(id, r, ARGV[5], tonumber(ARGV[6]), message)
