@@ -1,0 +1,124 @@
+"""The attempt that follows: made in the step that ends the one before, and only when it is owed."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import ops
+from shared.runs import Reason
+from shared.store import runs
+from tests.store.checking import check_store, snapshot
+from tests.store.desk import SECOND, Desk
+
+
+def test_a_retry_exists_from_the_instant_its_run_ended(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=2, retry_delay_ms=(3000,), priority=4, queue="q")
+    desk.trigger(tags=("t",), labels={"l": "1"}, external_execution_id="e", triggered_by="cloud")
+    held = desk.claimed("w", "q")
+    desk.append(held, 0, "line")
+    desk.pass_s(1)
+    desk.fail(held, entry)
+    first, retry = desk.run(runs.execution_runs(held.id))
+    assert (first.end_reason, retry.status, retry.retry_attempt) == (Reason.FAILED, "pending", 1)
+    assert (retry.retry_of_run_id, retry.execution_id, retry.number) == (held.id, held.id, 2)
+    assert (retry.tags, retry.labels, retry.queue, retry.priority) == (["t"], {"l": "1"}, "q", 4)
+    assert (retry.triggered_by, retry.external_execution_id) == ("cloud", "e")
+    assert (retry.log_lines, retry.log_bytes) == (0, 0)
+    stored = desk.record(retry.id)
+    assert (stored.due_us, stored.created_us, stored.token, stored.worker) == (desk.now + 3 * SECOND, desk.now, 0, "")
+
+
+def test_attempts_have_no_gaps_and_end_with_the_budget(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=3, retry_delay_ms=(0,))
+    held = desk.started()
+    execution = held.id
+    for _ in range(3):
+        desk.fail(held, entry)
+        check_store(desk)
+        held = desk.claimed()
+    assert desk.fail(held, entry).verdict == "ended"
+    assert desk.claim() is None
+    made = desk.run(runs.execution_runs(execution))
+    assert [run.retry_attempt for run in made] == [0, 1, 2, 3]
+    assert [run.retry_of_run_id for run in made[1:]] == [run.id for run in made[:-1]]
+    assert desk.do(runs.is_over(execution))
+
+
+@pytest.mark.parametrize("reason", [Reason.SUCCESS, Reason.STOPPED])
+def test_what_succeeded_or_was_stopped_is_not_tried_again(desk: Desk, reason: Reason) -> None:
+    entry = desk.task("a", retry_attempts=3)
+    held = desk.started()
+    assert desk.owed(held, entry, reason) is None
+
+
+def test_an_exit_code_can_decide(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_on=("exit:75",))
+    held = desk.started()
+    assert desk.owed(held, entry, Reason.FAILED, 1) is None
+    assert desk.owed(held, entry, Reason.FAILED, 75) is not None
+
+
+def test_a_wish_to_stop_forbids_the_retry_not_the_reason(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=3)
+    held = desk.started()
+    retry = desk.owed(held, entry, Reason.FAILED)
+    desk.run(ops.stop(str(held.id)))
+    desk.end(held, Reason.FAILED, 1, retry=retry)
+    assert desk.state(held.id) == Reason.FAILED
+    assert len(desk.run(runs.execution_runs(held.id))) == 1
+    assert desk.do(runs.is_over(held.id))
+
+
+def test_a_repeated_end_makes_no_second_retry(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=3)
+    held = desk.started()
+    retry = desk.owed(held, entry, Reason.FAILED)
+    desk.end(held, Reason.FAILED, 1, retry=retry)
+    before = snapshot(desk)
+    assert desk.end(held, Reason.FAILED, 1, retry=retry).verdict == "again"
+    assert snapshot(desk) == before
+
+
+def test_a_replica_is_tried_again_alone(desk: Desk) -> None:
+    entry = desk.task("a", replicas=2, retry_attempts=1, retry_delay_ms=(0,))
+    one, two = desk.started(), desk.claimed()
+    desk.end(one)
+    desk.fail(two, entry)
+    retry = desk.claimed()
+    assert (retry.record.replica_index, retry.record.attempt, retry.record.execution) == (1, 1, str(one.id))
+    assert not desk.do(runs.is_over(one.id))
+    desk.end(retry)
+    assert desk.do(runs.is_over(one.id))
+
+
+@pytest.mark.parametrize(("policy", "attempt", "reruns"), [("retry", 1, 0), ("rerun", 0, 1)])
+def test_an_interrupted_run_is_made_again_at_once(desk: Desk, policy: str, attempt: int, reruns: int) -> None:
+    entry = desk.task("a", retry_attempts=1, on_interrupt=policy)
+    held = desk.started()
+    retry = ops.next_attempt(held.id, held.record, entry.task, Reason.CRASHED, -2, interrupted=entry.task.on_interrupt)
+    desk.do(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
+    again = desk.claimed()
+    assert (again.record.attempt, again.record.reruns) == (attempt, reruns)
+
+
+def test_reruns_come_to_an_end(desk: Desk) -> None:
+    entry = desk.task("a", on_interrupt="rerun")
+    held = desk.started()
+    for made in range(10):  # noqa: B007  # how far it came is asserted below
+        retry = ops.next_attempt(held.id, held.record, entry.task, Reason.CRASHED, -2, interrupted="rerun")
+        desk.do(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
+        following = desk.claim()
+        if following is None:
+            break
+        held = following
+    assert made == 5
+
+
+def test_a_delayed_retry_is_offered_when_it_is_due(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(3000,), max_concurrent=1)
+    held = desk.started()
+    desk.fail(held, entry)
+    assert desk.claim() is None
+    desk.pass_s(3)
+    desk.run(ops.release())
+    assert desk.claimed().record.attempt == 1
