@@ -27,6 +27,8 @@ PARTS: Final[dict[str, str]] = {
     "fill": "a store with a million ended runs",
     "lists": "both list calls, every sort and filter",
     "memory": "Redis per run, idle processes",
+    "latency": "from a POST to the child's first instruction",
+    "post": "runs created a second, beside a bare handler",
     "throughput": "runs a second, beside bare loops and Dramatiq",
 }
 

@@ -1,0 +1,94 @@
+"""
+A load client: ``python -m bench.load <port> <connections> <seconds> <target>`` posts as fast as it is answered.
+
+A program of its own, so that it takes no time from the server's interpreter. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from bench.client import request
+from bench.figures import percentile
+
+
+class Connection(asyncio.Protocol):
+    """Sends a request, and the next one when it was answered, until the time is over."""
+
+    def __init__(self, raw: bytes, end_s: float, times_ms: list[float], over: asyncio.Future[None]) -> None:
+        self._raw, self._end_s, self._times_ms, self._over = raw, end_s, times_ms, over
+        self._read = b""
+        self._sent_s = 0.0
+        self.bad = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first one."""
+        self._transport: Any = transport  # uvloop's are no subclass of asyncio.Transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Note how long an answer took, and send the next request."""
+        self._read += data
+        end = self._read.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._read[:end].lower()
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+        if len(self._read) < end + 4 + length:
+            return
+        self.bad += head[9:10] != b"2"
+        self._read = b""
+        now_s = time.perf_counter()
+        self._times_ms.append((now_s - self._sent_s) * 1000)
+        if now_s < self._end_s:
+            self._send()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Done."""
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def _send(self) -> None:
+        self._sent_s = time.perf_counter()
+        self._transport.write(self._raw)
+
+
+async def post(port: int, connections: int, seconds: float, target: str) -> dict[str, float]:
+    """Answers a second, and their times."""
+    loop = asyncio.get_running_loop()
+    times_ms: list[float] = []
+    began_s = time.perf_counter()
+    made: list[Connection] = []
+    waiting: list[asyncio.Future[None]] = []
+    for _ in range(connections):
+        over: asyncio.Future[None] = loop.create_future()
+        connection = Connection(request("POST", target), began_s + seconds, times_ms, over)
+        await loop.create_connection(partial(_given, connection), "127.0.0.1", port)
+        made.append(connection)
+        waiting.append(over)
+    await asyncio.gather(*waiting)
+    taken_s = time.perf_counter() - began_s
+    return {
+        "rate": len(times_ms) / taken_s,
+        "p50_ms": percentile(times_ms, 50),
+        "p99_ms": percentile(times_ms, 99),
+        "bad": sum(connection.bad for connection in made),
+    }
+
+
+def _given(connection: Connection) -> Connection:
+    return connection
+
+
+if __name__ == "__main__":
+    port, connections, seconds, target = sys.argv[1:]
+    print(json.dumps(uvloop.run(post(int(port), int(connections), float(seconds), target))))  # noqa: T201  # the answer
