@@ -1,0 +1,90 @@
+"""What a task holds: its expressions together, each tick once, and the delay that spreads tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from shared.clock import SECOND_US
+from shared.schedules import english
+from shared.schedules.reading import BadSchedule, read_rule, require_zone
+from shared.schedules.rules import Cron, Every
+from shared.schedules.units import DAY_S, HORIZON_US, HOUR_S
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """
+    When a task is due: the union of its expressions, read in one time zone. Made by ``parse``.
+
+    Intervals of time are open below and closed above, ``(after_us, until_us]``, so that consecutive ones neither share
+    nor lose a tick.
+    """
+
+    expressions: tuple[str, ...]
+    timezone: str
+    rules: tuple[Cron | Every, ...] = field(repr=False, compare=False)
+
+    def next_after(self, us: int) -> int | None:
+        """The first tick strictly after *us*, in microseconds; None when none comes before the year 2100."""
+        low = max(us + 1, 0)
+        ticks = [tick for rule in self.rules if (tick := rule.first(self.timezone, low)) is not None]
+        return min(ticks, default=None)
+
+    def latest(self, until_us: int, after_us: int, count: int) -> list[int]:
+        """The newest *count* ticks in ``(after_us, until_us]``, ascending; all of them when there are fewer."""
+        low, high = max(after_us + 1, 0), min(until_us + 1, HORIZON_US)
+        found: list[int] = []
+        span = HOUR_S * SECOND_US
+        while low < high and len(found) < count:
+            start = max(low, high - span)
+            found = self._ticks(start, high) + found
+            high, span = start, span * 2
+        return found[max(0, len(found) - count) :] if count > 0 else []
+
+    def count_between(self, after_us: int, until_us: int) -> int:
+        """
+        How many ticks lie in ``(after_us, until_us]``; exact, without a cap.
+
+        Arithmetic for one expression. Several may share instants, so theirs are walked, at some five million a second.
+        """
+        low, high = max(after_us + 1, 0), min(until_us + 1, HORIZON_US)
+        if low >= high:
+            return 0
+        if len(self.rules) == 1:
+            return self.rules[0].count(self.timezone, low, high)
+        chunk = 7 * DAY_S * SECOND_US
+        return sum(len(self._ticks(start, min(start + chunk, high))) for start in range(low, high, chunk))
+
+    def words(self) -> str:
+        """The schedule in plain English; an expression that has no short description stands for itself."""
+        phrases = "; ".join(
+            english.words(rule) or text for rule, text in zip(self.rules, self.expressions, strict=True)
+        )
+        is_local = self.timezone != "UTC" and not all(rule.is_steady() for rule in self.rules)
+        return f"{phrases} ({self.timezone})" if is_local else phrases
+
+    def _ticks(self, low: int, high: int) -> list[int]:
+        """All ticks in [low, high), ascending, each once."""
+        if len(self.rules) == 1:
+            return self.rules[0].ticks(self.timezone, low, high)
+        runs = chain.from_iterable(rule.ticks(self.timezone, low, high) for rule in self.rules)
+        return list(dict.fromkeys(sorted(runs)))
+
+
+def parse(expressions: Sequence[str], timezone: str) -> Schedule:
+    """The schedule of *expressions* (at least one) in the IANA zone *timezone*. Raises BadSchedule."""
+    texts = (expressions,) if isinstance(expressions, str) else tuple(expressions)
+    if not texts:
+        raise BadSchedule('a schedule needs at least one cron expression, such as "30 2 * * *"')
+    require_zone(timezone)
+    unique = tuple(dict.fromkeys(" ".join(text.split()) for text in texts))
+    return Schedule(unique, timezone, tuple(read_rule(text) for text in unique))
+
+
+def jitter_us(task_name: str, tick_us: int, jitter_ms: int) -> int:
+    """The delay of this tick, 0 to *jitter_ms* inclusive, in microseconds: the same for everybody who computes it."""
+    digest = hashlib.sha256(f"jitter\0{task_name}\0{tick_us}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % (max(jitter_ms, 0) * 1000 + 1)
