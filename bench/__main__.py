@@ -30,6 +30,9 @@ PARTS: Final[dict[str, str]] = {
     "latency": "from a POST to the child's first instruction",
     "post": "runs created a second, beside a bare handler",
     "throughput": "runs a second, beside bare loops and Dramatiq",
+    "roundtrips": "round trips a run, commands of an idle fleet",
+    "logs": "output into the store and out again",
+    "schedules": "10 000 schedules, 200 due at once",
 }
 
 
