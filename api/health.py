@@ -6,8 +6,8 @@ from api.bodies import HealthModel
 from api.endpoint import Ask, Media, Routes
 from api.metrics import render
 from api.reply import Reply
-from shared.errors import Unserviceable
-from shared.store import fleet, tasks
+from shared.errors import Misconfigured, Unserviceable
+from shared.store import fleet, tasks, version
 
 routes = Routes("Health")
 
@@ -22,10 +22,13 @@ async def health(ask: Ask) -> Reply:
 
 @routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
 async def ready(ask: Ask) -> Reply:
-    """Redis answers and the process is not stopping; otherwise 503 with the reason."""
+    """Redis answers, its data is what this release knows, and the process is not stopping; otherwise 503 says why."""
     if ask.web.closing.is_set():
         raise Unserviceable("this process is stopping")
-    await ask.web.store.do(fleet.ping())
+    try:
+        await ask.web.store.do(version.check())
+    except Misconfigured as error:
+        raise Unserviceable(str(error)) from None
     return ask.answer(HealthModel(status="ok"))
 
 

@@ -19,7 +19,7 @@ from shared import ids, params, retry
 from shared.clock import rfc3339
 from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFound
 from shared.runs import Reason, Record, Run, Status, Trigger
-from shared.store import bells, runs, tasks
+from shared.store import bells, runs, tasks, version
 from shared.store.call import Call, Operation
 from shared.store.runs import Create, Created, Ended, Retry
 from shared.store.tasks import Applied, Entry
@@ -169,7 +169,12 @@ def resume(name: str) -> Operation[Entry]:
 
 
 def apply_config(config: Config, secret: bytes = b"") -> Operation[Applied]:
-    """Make a validated task file the catalog, in one step. Tasks made through the API stay as they are."""
+    """
+    Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
+
+    Raises Misconfigured when a newer release's data is in the store.
+    """
+    yield version.check()
     definitions = [(task, define(task, secret)) for task in config.tasks.values()]
     applied: Applied = yield tasks.apply(definitions, limits=config.limits)
     return applied

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from shared import __version__, queue
+from shared.errors import StoreUnavailable
 from shared.settings import Settings
-from shared.store import open_store
+from shared.store import open_store, version
 from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker.callables import Templates
@@ -91,6 +92,10 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Serve until asked to leave or until something essential is gone; the exit code."""
+        self._wait_for_store()
+        if self._draining.begun:
+            self._keeper.close()
+            return 0
         self._shop.leases.start()
         self._shop.tapes.start()
         self._worker.start()
@@ -109,6 +114,23 @@ class WorkerProcess:
                 code = 1
         self._leave()
         return code
+
+    def _wait_for_store(self) -> None:
+        """Until Redis is there and holds what this release knows. Raises Misconfigured for a newer release's data."""
+        since_s = time.monotonic()
+        said = False
+        while not self._leaving.is_set():
+            try:
+                self._store.do(version.check())
+            except StoreUnavailable as error:
+                if not said:
+                    log.warning("store.away", error=str(error))
+                    said = True
+                self._leaving.wait(1.0)
+            else:
+                if said:
+                    log.info("store.back", away_s=round(time.monotonic() - since_s, 1))
+                return
 
     def _answer(self) -> None:
         """What a thread does when it hears the bell."""

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.settings import LEASE_MS
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
 from shared.store.runs import NOW, decode_record
 from shared.store.scripts import script
 
@@ -240,17 +240,17 @@ def queues() -> Operation[list[Queue]]:
 
 def pause_queue(name: str, paused: bool) -> Call[None]:
     """Let nothing more be claimed from a queue, or let it again."""
-    return Call("SADD" if paused else "SREM", (Key("queues:paused"), name), lambda reply: None)
+    return Call(script("pause_queue"), (NOW, name, "1" if paused else "0"), nothing)
 
 
-def drain(worker: str) -> Operation[None]:
+def drain(worker: str) -> Call[None]:
     """Ask a worker process to take nothing new, finish, and leave. Raises NotFound."""
-    known = yield Call("EXISTS", (Key("worker:" + worker),), int)
-    if not known:
-        raise NotFound(f"there is no worker {worker}")
-    yield Call("HSET", (Key("worker:" + worker), "drain", "1"), lambda reply: None)
-    yield Call("LPUSH", (Key("wake:" + worker), ""), lambda reply: None)
-    yield Call("PEXPIRE", (Key("wake:" + worker), 60000), lambda reply: None)
+
+    def read(reply: Any) -> None:
+        if reply == 0:
+            raise NotFound(f"there is no worker {worker}")
+
+    return Call(script("drain"), (NOW, worker), read)
 
 
 def facts() -> Operation[Fleet]:

@@ -5,5 +5,6 @@
 redis.call('ZREM', P .. ':schedulers', ARGV[2])
 if redis.call('HGET', P .. ':leader', 'id') ~= ARGV[2] then return 0 end
 redis.call('HDEL', P .. ':leader', 'id', 'until')
-redis.call('PUBLISH', P .. ':bell:scheduler', '')
+redis.call('LPUSH', P .. ':wake:scheduler', '')
+redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
 return 1

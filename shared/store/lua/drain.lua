@@ -1,0 +1,11 @@
+-- Asks a worker process to take nothing new, finish, and leave. ARGV: 1 now  2 worker    Answers 0 when it is not known.
+-- flags: allow-oom
+-- uses: clock events
+local worker = ARGV[2]
+if redis.call('EXISTS', P .. ':worker:' .. worker) == 0 then return 0 end
+redis.call('HSET', P .. ':worker:' .. worker, 'drain', '1')
+redis.call('LPUSH', P .. ':wake:' .. worker, '')
+redis.call('LTRIM', P .. ':wake:' .. worker, 0, 0)
+redis.call('PEXPIRE', P .. ':wake:' .. worker, 60000)
+event('worker.draining', '', '', '', worker)
+return 1

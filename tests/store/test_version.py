@@ -1,0 +1,23 @@
+"""An older release leaves a newer one's store alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import Misconfigured
+from shared.store import version
+from shared.store.call import Call, Key
+from shared.store.threads import Store
+
+
+def test_an_empty_store_takes_our_layout_and_keeps_it(store: Store) -> None:
+    store.do(version.check())
+    store.do(version.check())
+    assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA
+
+
+def test_a_newer_releases_store_is_refused_and_left_as_it_is(store: Store) -> None:
+    store.do(Call("SET", (Key("version"), version.SCHEMA + 1), bool))
+    with pytest.raises(Misconfigured, match="newer release"):
+        store.do(version.check())
+    assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA + 1
