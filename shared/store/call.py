@@ -65,6 +65,12 @@ class Call(Generic[T]):
             return ("EVALSHA", self.what.sha, 1, prefix, *self.args)
         return (self.what, *(_keyed(prefix, argument) for argument in self.args))
 
+    def spelled_out(self, prefix: bytes) -> tuple[Argument, ...]:
+        """As ``packed``, with the script's whole text, so that a server that does not know it can't refuse it."""
+        if isinstance(self.what, Script):
+            return ("EVAL", self.what.text, 1, prefix, *self.args)
+        return self.packed(prefix)
+
 
 Operation = Generator[Call[Any] | list[Call[Any]], Any, T]
 """Yields a call and gets its answer, or a list of calls that share a round trip and gets the list of their answers."""

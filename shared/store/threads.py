@@ -32,19 +32,25 @@ class Store:
 
     def do(self, call: Call[T]) -> T:
         """Make one call: one round trip."""
-        return call.read(self._replies([call])[0])
+        return call.read(self._replies([call], [call.packed(self.prefix)])[0])
 
     def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """
         Make several calls in one round trip, in order, not atomically. The first refusal is raised after all were made.
         """
-        replies = self._replies(calls) if calls else []
+        replies = self._replies(calls, [call.packed(self.prefix) for call in calls]) if calls else []
         return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
 
     def settle(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """As ``all``, but a call that failed has its error in the list, and the others' answers stand beside it."""
+        """
+        As ``all``, but a call that failed has its error in the list, and the others' answers stand beside it.
+
+        No call is made before the ones in front of it: a server that forgot its scripts may know the last one already,
+        and a log's last lines would come after the end of their run. So all but the last are spelled out.
+        """
+        commands = [call.spelled_out(self.prefix) for call in calls[:-1]] + [c.packed(self.prefix) for c in calls[-1:]]
         settled: list[Any] = []
-        for call, reply in zip(calls, self._replies(calls, fail=False) if calls else [], strict=True):
+        for call, reply in zip(calls, self._replies(calls, commands, fail=False) if calls else [], strict=True):
             try:
                 settled.append(reply if isinstance(reply, RunfleetError) else call.read(reply))
             except RunfleetError as error:
@@ -94,12 +100,12 @@ class Store:
             with suppress(*AWAY):
                 each.disconnect()
 
-    def _replies(self, calls: Sequence[Call[Any]], *, fail: bool = True) -> list[Any]:
+    def _replies(self, calls: Sequence[Call[Any]], commands: list[tuple[Any, ...]], *, fail: bool = True) -> list[Any]:
         try:
-            replies = self._exchange([call.packed(self.prefix) for call in calls])
+            replies = self._exchange(commands)
         except AWAY:
             try:
-                replies = self._exchange([call.packed(self.prefix) for call in calls])
+                replies = self._exchange(commands)
             except AWAY as error:
                 raise explain(error) from None
         except RedisError as error:
@@ -108,7 +114,7 @@ class Store:
             if isinstance(reply, NoScriptError) and isinstance(call.what, Script):
                 # Redis was restarted or its scripts were flushed: hand the text over, once.
                 try:
-                    reply = self._exchange([("EVAL", call.what.text, 1, self.prefix, *call.args)])[0]
+                    reply = self._exchange([call.spelled_out(self.prefix)])[0]
                 except AWAY as error:
                     raise explain(error) from None
                 replies[number] = reply

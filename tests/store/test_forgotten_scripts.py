@@ -1,0 +1,26 @@
+"""A server that forgot its scripts, or some of them, is taught them again, and nothing happens out of order."""
+
+from __future__ import annotations
+
+from shared.runs import Reason
+from shared.store import logs, runs
+from shared.store.call import Call, as_is
+from shared.store.loglines import StoredLine
+from shared.store.scripts import script
+from tests.store.desk import Desk
+
+
+def test_the_last_lines_come_before_the_end_though_only_the_end_is_known(desk: Desk) -> None:
+    desk.task()
+    held = desk.started()
+    desk.do(Call("SCRIPT", ("FLUSH",), as_is))
+    desk.do(Call("SCRIPT", ("LOAD", script("end").text), as_is))
+    line = StoredLine(0, desk.now, 0, "the last words", False)
+    stored, ended = desk.settle(
+        [
+            logs.append(held.id, held.record.token, [line], first_kept=0, kept_bytes=15),
+            runs.end(held.id, held.record.token, Reason.SUCCESS, 0, ""),
+        ]
+    )
+    assert (stored, ended.verdict) == ("stored", "ended")
+    assert [line.text for line in desk.run(logs.window(held.id, 0, 10)).lines] == ["the last words"]
