@@ -1,4 +1,4 @@
-"""``make docs``: writes ``docs/settings.md`` and ``.env.example`` from the table of settings."""
+"""``make docs``: writes ``docs/settings.md``, ``docs/taskfile.md`` and ``.env.example`` from the tables in the code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from shared.cli.taskfile_page import taskfile_page
 from shared.settings import HELP, Settings, variable
 
 ROOT: Final = Path(__file__).parents[2]
@@ -59,8 +60,9 @@ def env_example() -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     (ROOT / "docs" / "settings.md").write_text(settings_page(), "utf-8")
+    (ROOT / "docs" / "taskfile.md").write_text(taskfile_page(), "utf-8")
     (ROOT / ".env.example").write_text(env_example(), "utf-8")
 
 
