@@ -120,9 +120,11 @@ def define(task: Task, secret: bytes = b"") -> Definition:
     """
     The definition of *task*, signed with *secret* (``RUNFLEET_SECRET``) unless that is empty.
 
-    Equal tasks give equal hashes: keys are sorted and defaults left out.
+    Equal tasks give equal hashes: names are sorted and defaults left out. Only ``params`` stay in the order declared,
+    in which they are passed: ``run = "cp"`` with ``source`` and ``destination`` is another task the other way round.
     """
-    body = msgspec.json.encode(task, order="sorted")
+    ordered = {name: dict(sorted(getattr(task, name).items())) for name in ("labels", "env", "secrets")}
+    body = msgspec.json.encode(msgspec.structs.replace(task, **ordered))
     return Definition(hash=_hash(body), body=body, signature=_sign(body, secret) if secret else "")
 
 
