@@ -137,13 +137,13 @@ class Execution:
             try:
                 task = self._shop.task(self.record)
                 child, tape = self._start(task)
-            except (Unprepared, SpawnFailed) as error:
-                verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
-            else:
                 try:
                     exit_ = self._watch(task, child, tape)
                 finally:
                     child.close()
+            except (Unprepared, SpawnFailed) as error:
+                verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
+            else:
                 verdict = judge(task, exit_, self._cause, "", self._last_words)
             if self._cause == "lost":
                 log.warning("run.lost", run_id=str(self.run_id), task=self.record.task)
