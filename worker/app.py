@@ -176,7 +176,7 @@ class WorkerProcess:
             for slot in self._busy():
                 execution = slot.execution
                 if execution is not None:
-                    execution.poke()
+                    execution.look()
             time.sleep(0.05)
         self._shop.tapes.stop()
         self._shop.templates.close()

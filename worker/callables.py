@@ -266,29 +266,29 @@ class Templates:
             "memory_limit": request.memory_limit,
             "cpu_limit_s": request.cpu_limit_s,
         }
-        with self._lock:
-            while True:
+        while True:
+            with self._lock:
                 interpreter = self._find(request, module)
                 first = interpreter.served == 0
-                try:
-                    channel = interpreter.door.request(body)
-                except SpawnFailed:
-                    interpreter.doomed = True
-                    if first:
-                        if interpreter.wait_exit(2.0) is None:
-                            raise
-                        raise SpawnFailed(interpreter.last_words()) from None
-                    continue
                 interpreter.served += 1
                 interpreter.busy += 1
-                return interpreter, channel, first
+            try:
+                return interpreter, interpreter.door.request(body), first
+            except SpawnFailed:
+                interpreter.doomed = True
+                self.give_back(interpreter)
+                if first:
+                    if interpreter.wait_exit(2.0) is None:
+                        raise
+                    raise SpawnFailed(interpreter.last_words()) from None
 
     def give_back(self, interpreter: Interpreter) -> None:
         """A run lent by ``lend`` is over."""
         with self._lock:
             interpreter.busy -= 1
             interpreter.idle_since_s = time.monotonic()
-            self._retire()
+            if interpreter.doomed or interpreter.served >= CALLS_MAX:
+                self._retire()
 
     def close(self) -> None:
         """Kill all interpreters and what they run."""

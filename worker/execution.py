@@ -7,6 +7,7 @@ Only ``end`` writes; it is repeated until it was accepted or refused, however lo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -97,31 +98,51 @@ class Workshop:
         return found.task()
 
 
-class Execution:
-    """One run in the hands of one thread. ``tell`` and ``poke`` may be called from other threads."""
+class Poke:
+    """
+    Wakes a thread that waits in ``poll``. Thread-safe.
 
-    def __init__(self, shop: Workshop, claimed: Claimed) -> None:
+    It lives as long as its thread's slot: one made for each run could be written to after its number belongs to another
+    descriptor. A ring that comes late makes the next run look around once for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._in = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._in, False)
+
+    def ring(self) -> None:
+        """Make ``fd`` readable."""
+        with contextlib.suppress(BlockingIOError):  # it is, already
+            os.write(self._in, b"!")
+
+    def heed(self) -> None:
+        """Make ``fd`` quiet again."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
+
+
+class Execution:
+    """One run in the hands of one thread. ``tell`` and ``look`` may be called from other threads."""
+
+    def __init__(self, shop: Workshop, claimed: Claimed, poke: Poke) -> None:
         self.run_id, self.record = claimed.id, claimed.record
         self._shop = shop
+        self._poke = poke
         self._wishes: deque[Wish] = deque()
-        self._poke_out, self._poke_in = os.pipe()
-        os.set_blocking(self._poke_in, False)
         self._cause: Cause | None = None
-        self._output_file = shop.folder / f"{claimed.id}.out"
+        self._output_file = f"{shop.folder}/{claimed.id}.out"
         self._last_words = b""
         self._held = Held(claimed.id, claimed.record.token, self.tell)
 
     def tell(self, wish: Wish) -> None:
         """Somebody wishes this run to stop, or it is no longer ours."""
         self._wishes.append(wish)
-        self.poke()
+        self._poke.ring()
 
-    def poke(self) -> None:
+    def look(self) -> None:
         """Make the watching thread look around."""
-        try:
-            os.write(self._poke_in, b"!")
-        except OSError:
-            return  # it is awake already, or has ended
+        self._poke.ring()
 
     def perform(self, wanted: Wanted | None) -> Ended | None:
         """
@@ -129,7 +150,7 @@ class Execution:
 
         None: the run was lost to somebody else before its end.
         """
-        log.info("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
+        log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
         self._shop.leases.hold(self._held)
         task: Task | None = None
         exit_, tape = None, None
@@ -153,12 +174,11 @@ class Execution:
             self._shop.leases.let_go(self.run_id)
             if tape is not None:
                 self._shop.tapes.remove(tape)
-            self._close()
 
     def _start(self, task: Task) -> tuple[Child, Tape]:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.decode_params(self.record)
-        env, secrets = environment.compose(task, self.run_id, self.record, values, str(self._output_file), os.environ)
+        env, secrets = environment.compose(task, self.run_id, self.record, values, self._output_file, os.environ)
         cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
@@ -192,10 +212,12 @@ class Execution:
         deadline_s = begun_s + task.timeout_ms / 1000 if task.timeout_ms is not None else None
         poller = select.poll()
         open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
-        for fd in (*open_pipes, child.control_fd, self._poke_out):
+        for fd in (*open_pipes, child.control_fd, self._poke.fd):
             poller.register(fd, select.POLLIN)
-        exit_: Exit | None = None
-        while exit_ is None:
+        while True:
+            exit_ = child.read_exit()
+            if exit_ is not None:  # before anything else: what it became by itself is its result
+                break
             now_s = time.monotonic()
             self._look_around(task, ladder, tape, deadline_s, now_s)
             signal_due = ladder.due(now_s)
@@ -206,9 +228,8 @@ class Execution:
                     if not self._read(fd, open_pipes[fd], tape):
                         poller.unregister(fd)
                         del open_pipes[fd]
-                elif fd == self._poke_out:
-                    os.read(self._poke_out, 4096)
-            exit_ = child.read_exit()
+                elif fd == self._poke.fd:
+                    self._poke.heed()
         self._read_rest(open_pipes, tape)
         return exit_
 
@@ -266,14 +287,14 @@ class Execution:
     def _read_rest(self, open_pipes: dict[int, Stream], tape: Tape) -> None:
         """What is still in the pipes; one that a process outside the tree holds open is let go after a moment."""
         end_s = time.monotonic() + DRAIN_PIPES_S
-        poller = select.poll()
-        for fd in open_pipes:
-            poller.register(fd, select.POLLIN)
-        while open_pipes and (left_s := end_s - time.monotonic()) > 0:
-            for fd, _ in poller.poll(left_s * 1000):
-                if not self._read(fd, open_pipes[fd], tape):
-                    poller.unregister(fd)
+        while True:
+            for fd, stream in list(open_pipes.items()):
+                if not self._read(fd, stream, tape):
                     del open_pipes[fd]
+            left_s = end_s - time.monotonic()
+            if not open_pipes or left_s <= 0:
+                return
+            select.select(list(open_pipes), [], [], left_s)
 
     def _end(
         self, task: Task | None, verdict: Verdict, exit_: Exit | None, tape: Tape | None, wanted: Wanted | None
@@ -348,9 +369,9 @@ class Execution:
         if exit_ is not None and exit_.result is not None:
             found["return"] = msgspec.json.decode(exit_.result)
         try:
-            with self._output_file.open("rb") as file:
+            with open(self._output_file, "rb") as file:
                 text = file.read(OUTPUT_KEYS * (OUTPUT_CHARACTERS * 4 + 256)).decode(errors="replace")
-            self._output_file.unlink()
+            os.unlink(self._output_file)
         except OSError:
             return self._masked(found, tape)
         for line in text.splitlines():
@@ -375,10 +396,6 @@ class Execution:
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
 
-    def _close(self) -> None:
-        os.close(self._poke_out)
-        os.close(self._poke_in)
-
 
 class Slot:
     """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
@@ -387,6 +404,7 @@ class Slot:
         self._shop, self._worker, self._name = shop, worker, name
         self._queues = list(queues)
         self._turn = 0
+        self._poke = Poke()
         self.execution: Execution | None = None
 
     def empty_queues(self, on_more: Callable[[int], None]) -> None:
@@ -397,7 +415,7 @@ class Slot:
         while claimed is not None:
             if claimed.waiting:
                 on_more(claimed.waiting)
-            self.execution = Execution(self._shop, claimed)
+            self.execution = Execution(self._shop, claimed, self._poke)
             try:
                 ended = self.execution.perform(self._wanted())
             finally:
