@@ -1,0 +1,72 @@
+"""A secret reaches its run and nothing else: no log, no output, no answer, no byte of Redis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.system.conftest import StartFleet
+from tests.system.fleet import SECRET, TOKEN
+
+PLANTED = "pl4nted-s3cret-0f-the-env1ronment"
+FILED = "s3cret-from-a-f1le"
+TASKS = """
+[tasks.leak]
+run = '''
+echo "env: $PASSWORD and $FILED"
+echo "url: https://me:$PASSWORD@example.org" >&2
+echo "result=$PASSWORD" >> $RUNFLEET_OUTPUT
+test "$PASSWORD" = "pl4nted-s3cret-""0f-the-env1ronment"
+'''
+secrets = { PASSWORD = "${PLANTED}" }
+secrets_file = "secret.env"
+
+[tasks.slow]
+# The secret comes in two parts, which no line of the log may show either.
+run = '''
+printf "%s" "${PASSWORD%%-s3cret*}"; sleep 0.1; printf "%s\\\\n" "${PASSWORD#pl4nted}"
+'''
+secrets = { PASSWORD = "${PLANTED}" }
+
+[tasks.unset]
+run = "true"
+secrets = { PASSWORD = "${NOWHERE_SET}" }
+
+[tasks.own]
+run = "env; cat /proc/$PPID/environ | tr '\\\\0' '\\\\n'"
+"""
+
+
+def test_a_secret_is_masked_everywhere_and_never_reaches_redis(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, PLANTED=PLANTED)
+    (fleet.folder / "secret.env").write_text(f"FILED={FILED}\n")
+    fleet.start_all()
+    run = fleet.perform("leak")
+    assert run["end_reason"] == "success"  # the command itself saw it
+    assert run["outputs"] == {"result": "[redacted]"}
+    assert sorted(fleet.log(run)) == ["env: [redacted] and [redacted]", "url: https://me:[redacted]@example.org"]
+    assert fleet.log(fleet.perform("slow")) == ["[redacted]"]
+    unset = fleet.perform("unset")
+    assert unset["end_reason"] == "failed"
+    assert "${NOWHERE_SET} is not set" in unset["message"]
+
+    secrets = [PLANTED.encode(), FILED.encode()]
+    shown = fleet.http.get("/api/tasks/leak").content + fleet.http.get(f"/api/runs/{run['id']}/log/raw").content
+    with fleet.redis.client() as client:
+        kept = b"".join(bytes(key) + (client.dump(key) or b"") for key in client.keys("*"))
+    written = fleet.redis.written()
+    said = "".join(process.said() for process in fleet.processes).encode()
+    assert b"leak" in kept
+    assert b"leak" in written
+    for place in (shown, kept, written, said):
+        assert not any(secret in place for secret in secrets)
+
+
+def test_a_run_sees_none_of_runfleets_own_secrets(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, PLANTED=PLANTED).start_all()
+    text = "\n".join(fleet.log(fleet.perform("own")))
+    assert "FLEET_MARK=" in text
+    for ours in (TOKEN, SECRET, fleet.redis.url, "RUNFLEET_SECRET", "RUNFLEET_TOKEN", "RUNFLEET_REDIS_URL"):
+        assert ours not in text
+    # Not the one who started it either: the keeper was given no environment to speak of.
+    keeper = Path(f"/proc/{fleet.of('worker').keeper()}/environ").read_bytes()
+    assert SECRET.encode() not in keeper
