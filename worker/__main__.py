@@ -10,7 +10,7 @@ from types import FrameType
 
 from shared.errors import Misconfigured
 from shared.settings import Settings, read_settings
-from shared.telemetry import configure, get_logger
+from shared.telemetry import configure, configure_later, get_logger
 
 log = get_logger("worker")
 
@@ -19,13 +19,14 @@ def main() -> int:
     """Run the launcher, or one worker process; the exit code."""
     try:
         settings = read_settings()
-        configure(settings)
         if not settings.redis_url:
             raise Misconfigured(
                 "no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)"
             )
         if "--process" in sys.argv[1:]:
+            configure(settings)
             return _serve(settings)
+        configure_later(settings)  # the launcher stays lean
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201  # the operator reads this before there is a log
         return 2

@@ -25,10 +25,11 @@ from shared.store import open_store, version
 from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker.callables import Templates
-from worker.execution import Draining, Slot, Workshop
 from worker.leases import Leases
 from worker.process import Keeper
+from worker.slots import Slot
 from worker.tapes import Tapes
+from worker.workshop import Draining, Workshop
 
 log = get_logger("worker")
 

@@ -13,8 +13,7 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,21 +21,22 @@ import msgspec
 
 from shared import ops
 from shared.errors import RunfleetError, StoreUnavailable
-from shared.runs import NOTHING_RAN, Reason, Record
-from shared.settings import Settings
-from shared.store import bells, fleet, runs, tasks
+from shared.runs import NOTHING_RAN, Reason
+from shared.store import bells, runs
 from shared.store.runs import Claimed, Ended, Facts, Wanted
-from shared.store.threads import Store
-from shared.tasks import Definition, Task, is_trusted
+from shared.tasks import Task
 from shared.telemetry import get_logger
 from worker import environment
-from worker.callables import CallRequest, Templates
+from worker.callables import CallRequest
 from worker.environment import Unprepared
 from worker.judging import Cause, Verdict, judge, stronger
-from worker.leases import Held, Leases, Wish
+from worker.ladder import Ladder
+from worker.leases import Held, Wish
 from worker.output import Stream
-from worker.process import Child, Exit, Keeper, Ladder, Launch, SpawnFailed
-from worker.tapes import Tape, Tapes
+from worker.outputs import collect
+from worker.process import Child, Exit, Launch, SpawnFailed
+from worker.tapes import Tape
+from worker.workshop import Workshop
 
 log = get_logger("worker")
 
@@ -44,58 +44,7 @@ READ_BYTES: Final = 256 * 1024
 DRAIN_PIPES_S: Final = 0.5
 """How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
 
-OUTPUT_KEYS: Final = 64
-OUTPUT_CHARACTERS: Final = 4096
 LAST_WORDS: Final = 4096
-
-
-class Draining:
-    """Whether this worker process takes anything new, and until when its runs may go on (measured seconds)."""
-
-    def __init__(self) -> None:
-        self.until_s: float | None = None
-
-    @property
-    def begun(self) -> bool:
-        """True from the first request on."""
-        return self.until_s is not None
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What all run threads of a worker process share."""
-
-    settings: Settings
-    store: Store
-    keeper: Keeper
-    templates: Templates
-    leases: Leases
-    tapes: Tapes
-    draining: Draining
-    folder: Path
-    secret: bytes
-    definitions: dict[str, Definition] = field(default_factory=dict)
-
-    def task(self, record: Record) -> Task:
-        """
-        The task that a run was created with.
-
-        Raises Unprepared when its definition is gone or is not signed with this worker's secret.
-        """
-        found = self.definitions.get(record.definition)
-        if found is None:
-            found = self.store.do(tasks.definition(record.definition))
-            if found is None:
-                raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
-            if len(self.definitions) > 1000:
-                self.definitions.clear()
-            self.definitions[record.definition] = found
-        if not is_trusted(found, self.secret):
-            log.error("definition.untrusted", task=record.task, definition=found.hash)
-            raise Unprepared(
-                f"the definition {found.hash} is not signed with this worker's RUNFLEET_SECRET; nothing was executed"
-            )
-        return found.task()
 
 
 class Poke:
@@ -165,7 +114,7 @@ class Execution:
             except (Unprepared, SpawnFailed) as error:
                 verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
             else:
-                verdict = judge(task, exit_, self._cause, "", self._last_words)
+                verdict = judge(task, exit_, self._cause, self._last_words)
             if self._cause == "lost":
                 log.warning("run.lost", run_id=str(self.run_id), task=self.record.task)
                 return None
@@ -350,7 +299,7 @@ class Execution:
         return ended
 
     def _facts(self, exit_: Exit | None, tape: Tape | None) -> Facts:
-        outputs = self._outputs(exit_, tape)
+        outputs = collect(self._output_file, exit_, tape)
         if tape is not None:
             tape.finish()
         return Facts(
@@ -363,83 +312,11 @@ class Execution:
             cpu_ms=exit_.cpu_time_ms if exit_ else 0,
         )
 
-    def _outputs(self, exit_: Exit | None, tape: Tape | None) -> dict[str, Any]:
-        """``key=value`` lines of the output file and what a callable returned; what is too much is said in the log."""
-        found: dict[str, Any] = {}
-        if exit_ is not None and exit_.result is not None:
-            found["return"] = msgspec.json.decode(exit_.result)
-        try:
-            with open(self._output_file, "rb") as file:
-                text = file.read(OUTPUT_KEYS * (OUTPUT_CHARACTERS * 4 + 256)).decode(errors="replace")
-            os.unlink(self._output_file)
-        except OSError:
-            return self._masked(found, tape)
-        for line in text.splitlines():
-            key, equals, value = line.partition("=")
-            if not equals or not key.strip():
-                continue
-            if len(found) >= OUTPUT_KEYS or len(value) > OUTPUT_CHARACTERS:
-                if tape is not None:
-                    tape.system(
-                        f"output {key[:100]} was left out: at most {OUTPUT_KEYS} of {OUTPUT_CHARACTERS} characters"
-                    )
-                continue
-            found[key.strip()[:100]] = value
-        return self._masked(found, tape)
-
-    def _masked(self, found: dict[str, Any], tape: Tape | None) -> dict[str, Any]:
-        return {key: tape.mask(value) for key, value in found.items()} if tape is not None else found
-
     def _ring(self, ready: Mapping[str, int]) -> None:
         try:
             self._shop.store.do(bells.ring({queue: min(count, 16) for queue, count in ready.items()}))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
-
-
-class Slot:
-    """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
-
-    def __init__(self, shop: Workshop, worker: str, name: str, queues: tuple[str, ...]) -> None:
-        self._shop, self._worker, self._name = shop, worker, name
-        self._queues = list(queues)
-        self._turn = 0
-        self._poke = Poke()
-        self.execution: Execution | None = None
-
-    def empty_queues(self, on_more: Callable[[int], None]) -> None:
-        """Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were."""
-        if self._shop.draining.begun:
-            return
-        claimed = self._claim()
-        while claimed is not None:
-            if claimed.waiting:
-                on_more(claimed.waiting)
-            self.execution = Execution(self._shop, claimed, self._poke)
-            try:
-                ended = self.execution.perform(self._wanted())
-            finally:
-                self.execution = None
-            if ended is None and not self._shop.draining.begun:
-                claimed = self._claim()
-            else:
-                claimed = ended.claimed if ended is not None else None
-
-    def _claim(self) -> Claimed | None:
-        wanted = self._wanted()
-        while True:
-            try:
-                return self._shop.store.do(runs.claim(wanted))
-            except StoreUnavailable:
-                # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
-                time.sleep(0.2)
-                if self._shop.draining.begun:
-                    return None
-
-    def _wanted(self) -> Wanted:
-        self._turn += 1
-        self._queues.append(self._queues.pop(0))
-        return Wanted(self._worker, self._name, str(self._turn), fleet.LEASE_US, tuple(self._queues))
 
 
 def _signal_number(name: str) -> int:

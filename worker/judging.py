@@ -37,7 +37,7 @@ def stronger(first: Cause | None, second: Cause) -> Cause:
     return second if first is None or _RANK[second] > _RANK[first] else first
 
 
-def judge(task: Task, exit_: Exit, cause: Cause | None, wish_message: str, last_words: bytes) -> Verdict:
+def judge(task: Task, exit_: Exit, cause: Cause | None, last_words: bytes) -> Verdict:
     """
     Judge a process that ended as *exit_* after the worker made it end for *cause* (None: it ended by itself).
 
@@ -46,7 +46,7 @@ def judge(task: Task, exit_: Exit, cause: Cause | None, wish_message: str, last_
     if exit_.lost:
         return Verdict(Reason.CRASHED, FATE_UNKNOWN, "crashed: the process that kept it was lost")
     if cause == "stop":
-        return Verdict(Reason.STOPPED, exit_.code, wish_message or "stopped by a person")
+        return Verdict(Reason.STOPPED, exit_.code, "stopped")  # who wished it left a better sentence in the store
     if cause == "timeout":
         return Verdict(Reason.TIMEOUT, exit_.code, f"ran longer than timeout = {format_duration(task.timeout_ms or 0)}")
     if cause == "overflow":

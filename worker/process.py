@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -371,41 +371,3 @@ class Keeper:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-
-
-class Ladder:
-    """
-    The way a run is stopped: a signal, some time, SIGKILL. It only says what is due; times are measured seconds.
-
-    Begun twice it goes on as it was, unless the second begin leaves less time.
-    """
-
-    def __init__(self, number: int = signal.SIGTERM, graceful_s: float = 10.0) -> None:
-        self._number = int(number)
-        self._graceful_s = graceful_s
-        self._kill_at_s = 0.0
-        self.step: Literal["idle", "begun", "asked", "killed"] = "idle"
-
-    def begin(self, now_s: float, graceful_s: float | None = None) -> None:
-        """Start to climb; *graceful_s* overrides the time between signal and SIGKILL, 0 goes to SIGKILL at once."""
-        kill_at_s = now_s + (self._graceful_s if graceful_s is None else graceful_s)
-        if self.step == "idle":
-            self.step, self._kill_at_s = "begun", kill_at_s
-        else:
-            self._kill_at_s = min(self._kill_at_s, kill_at_s)
-
-    def due(self, now_s: float) -> int:
-        """The signal to send now, or 0. Each is told once."""
-        if self.step in ("begun", "asked") and now_s >= self._kill_at_s:
-            self.step = "killed"
-            return signal.SIGKILL
-        if self.step == "begun":
-            self.step = "asked"
-            return self._number
-        return 0
-
-    def wait_s(self, now_s: float) -> float | None:
-        """Seconds until something is due; None when nothing ever will be."""
-        if self.step == "begun":
-            return 0.0
-        return max(0.0, self._kill_at_s - now_s) if self.step == "asked" else None

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from worker.process import Keeper, Ladder, Launch, SpawnFailed
+from worker.ladder import Ladder
+from worker.process import Keeper, Launch, SpawnFailed
 
 
 def test_the_ladder_asks_waits_and_kills_each_once() -> None:

@@ -1,0 +1,57 @@
+"""A thread's place to run things: it claims, executes, and claims the next in the same step as it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from shared.errors import StoreUnavailable
+from shared.store import fleet, runs
+from shared.store.runs import Claimed, Wanted
+from worker.execution import Execution, Poke
+from worker.workshop import Workshop
+
+
+class Slot:
+    """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
+
+    def __init__(self, shop: Workshop, worker: str, name: str, queues: tuple[str, ...]) -> None:
+        self._shop, self._worker, self._name = shop, worker, name
+        self._queues = list(queues)
+        self._turn = 0
+        self._poke = Poke()
+        self.execution: Execution | None = None
+
+    def empty_queues(self, on_more: Callable[[int], None]) -> None:
+        """Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were."""
+        if self._shop.draining.begun:
+            return
+        claimed = self._claim()
+        while claimed is not None:
+            if claimed.waiting:
+                on_more(claimed.waiting)
+            self.execution = Execution(self._shop, claimed, self._poke)
+            try:
+                ended = self.execution.perform(self._wanted())
+            finally:
+                self.execution = None
+            if ended is None and not self._shop.draining.begun:
+                claimed = self._claim()
+            else:
+                claimed = ended.claimed if ended is not None else None
+
+    def _claim(self) -> Claimed | None:
+        wanted = self._wanted()
+        while True:
+            try:
+                return self._shop.store.do(runs.claim(wanted))
+            except StoreUnavailable:
+                # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
+                time.sleep(0.2)
+                if self._shop.draining.begun:
+                    return None
+
+    def _wanted(self) -> Wanted:
+        self._turn += 1
+        self._queues.append(self._queues.pop(0))
+        return Wanted(self._worker, self._name, str(self._turn), fleet.LEASE_US, tuple(self._queues))
