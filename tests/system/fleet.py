@@ -282,9 +282,9 @@ class Fleet:
         found: Json = answer.json()
         return found
 
-    def post(self, path: str, body: Json | None = None, **headers: str) -> Json:
-        """POST, which must succeed."""
-        answer = self.http.post(path, json=body, headers=headers)
+    def post(self, path: str, body: Json | None = None, *, key: str = "") -> Json:
+        """POST, which must succeed; with *key* as idempotency key unless that is empty."""
+        answer = self.http.post(path, json=body, headers={"Idempotency-Key": key} if key else {})
         assert answer.is_success, answer.text
         found: Json = answer.json()
         return found

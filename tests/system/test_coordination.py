@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
-import httpx
-
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json
 from tests.waiting import wait_until
@@ -145,14 +143,13 @@ def test_a_paused_queue_keeps_its_runs_and_the_highest_priority_goes_first(make_
 
 def test_a_repeated_request_gets_its_run_again_from_another_api_process_too(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS).start_all()
-    key = {"Idempotency-Key": "the-same-wish"}
-    first = fleet.post("/api/tasks/quick/run", {"tags": ["a"]}, **key)
+    first = fleet.post("/api/tasks/quick/run", {"tags": ["a"]}, key="the-same-wish")
     fleet.of("web").kill()
     fleet.start("web")
-    again = fleet.post("/api/tasks/quick/run", {"tags": ["a"]}, **key)
+    again = fleet.post("/api/tasks/quick/run", {"tags": ["a"]}, key="the-same-wish")
     assert again["id"] == first["id"]
     assert len(fleet.runs(task_name="quick")) == 1
-    other: httpx.Response = fleet.http.post("/api/tasks/quick/run", json={"tags": ["b"]}, headers=key)
+    other = fleet.http.post("/api/tasks/quick/run", json={"tags": ["b"]}, headers={"Idempotency-Key": "the-same-wish"})
     assert other.status_code == 422
 
 
