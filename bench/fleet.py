@@ -22,6 +22,7 @@ from shared.store.call import Operation
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).parents[1]
+SECRET = "a secret of this measurement"
 START_S = 30.0
 END_S = 30.0
 
@@ -44,7 +45,7 @@ class Fleet:
         if tasks:
             file = folder / "tasks.toml"
             file.write_text(tasks)
-            self.store.run(ops.apply_config(read_config(file, {})))
+            self.store.run(ops.apply_config(read_config(file, {}), SECRET.encode()))
 
     def start(self, name: str, *, as_name: str = "", **environment: str) -> subprocess.Popen[bytes]:
         """Start ``api``, ``scheduler`` or ``worker`` with settings of its own, and wait until an API answers."""
@@ -53,6 +54,7 @@ class Fleet:
             "RUNFLEET_KEY_PREFIX": PREFIX,
             "RUNFLEET_CONFIG": str(self.folder / "none.toml"),
             "RUNFLEET_PORT": str(self.port),
+            "RUNFLEET_SECRET": SECRET,
             "RUNFLEET_LOG_LEVEL": "warning",
             **environment,
         }

@@ -11,7 +11,7 @@ from typing import Final
 
 from bench.context import Bench
 from bench.figures import Figure, median, percentile
-from bench.fleet import Fleet, wait_until
+from bench.fleet import SECRET, Fleet, wait_until
 from shared.clock import from_datetime
 from shared.runs import Run
 from shared.store import tasks
@@ -66,7 +66,7 @@ def apply(fleet: Fleet, moments: list[int]) -> None:
             at = datetime.fromtimestamp(moments[number // DUE], UTC)
             cron = f"{at.second} {at.minute} {at.hour} {at.day} {at.month} *"
         task = Task(name=f"due-{number:05}", run=("true",), cron=(cron,))
-        definitions.append((task, define(task)))
+        definitions.append((task, define(task, SECRET.encode())))
     fleet.store.do(tasks.apply(definitions))
 
 

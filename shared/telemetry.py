@@ -55,6 +55,7 @@ _QUIET: Final = {"uvicorn.access": "warning", "uvicorn.error": "warning", "drama
 
 _stdout_lock = threading.Lock()
 _configured = threading.Event()
+_later: list[Settings] = []
 
 
 class Log:
@@ -88,12 +89,12 @@ class Log:
 
     def _logger(self) -> Any:
         if self._bound is None or not _configured.is_set():
-            import structlog
-
             if not _configured.is_set():
                 from shared.settings import Settings
 
-                configure(Settings())
+                configure(_later[0] if _later else Settings())
+            import structlog
+
             self._bound = structlog.get_logger(component=self.component)
         return self._bound
 
@@ -109,6 +110,7 @@ def configure(settings: Settings) -> None:
 
     Call once at the start of a process, before its threads; calling again replaces what was set.
     """
+    _load_without_rich()
     import structlog
 
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -161,6 +163,24 @@ def configure(settings: Settings) -> None:
         foreign.setLevel(max(level, logging.getLevelNamesMapping()[quiet.upper()]) if level > logging.DEBUG else level)
     logging.captureWarnings(True)
     _configured.set()
+
+
+def configure_later(settings: Settings) -> None:
+    """As ``configure``, at the first event: for a process that may never have one, and uses nobody else's loggers."""
+    _later[:] = [settings]
+
+
+def _load_without_rich() -> None:
+    """
+    Import structlog. It would load rich if that is installed, for tracebacks that are not shown here: 5 MB a process.
+    """
+    if "structlog" in sys.modules or "rich" in sys.modules:
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how the import system is told that there is none
+    try:
+        import structlog  # noqa: F401  # for its effect
+    finally:
+        del sys.modules["rich"]
 
 
 class _Lines:

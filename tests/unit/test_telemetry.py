@@ -78,3 +78,20 @@ def test_importing_telemetry_loads_no_structlog() -> None:
 def test_a_closed_stdout_raises_nothing() -> None:
     code = "import os; from shared import telemetry as t; os.close(1); t.get_logger('api').info('api.started')"
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode in (0, 120)
+
+
+def test_a_process_that_says_nothing_loads_nothing_to_say_it_with() -> None:
+    code = """
+import sys
+from shared import telemetry
+from shared.settings import Settings
+telemetry.configure_later(Settings(log_format="logfmt"))
+print("structlog" in sys.modules)
+telemetry.get_logger("worker").warning("worker.restarted", pid=1)
+print("structlog" in sys.modules, "rich" in sys.modules)
+"""
+    spoken = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    quiet, event, loaded = spoken.stdout.splitlines()
+    assert quiet == "False"
+    assert "level=warning component=worker event=worker.restarted pid=1" in event
+    assert loaded == "True False"
