@@ -27,6 +27,9 @@ log = get_logger("scheduler")
 ROUND_S: Final = 1.0
 """Longest time between two looks."""
 
+BLUNT_S: Final = 0.1
+"""Redis notices up to this much too late that a blocking command's time is over; the last bit is waited for here."""
+
 CHORE_S: Final = 0.3
 """Longest time that one chore of a round may take."""
 
@@ -139,8 +142,13 @@ class Loop:
         moments = [self._timetable.next_us(), self._next_due_us] if self.leads else []
         waits = [(moment - now_us) / SECOND_US for moment in moments if moment is not None]
         seconds = min([ROUND_S, *waits])
-        if seconds > 0 and not self.stopping.is_set():
-            self._store.block(Call("BLPOP", (Key("wake:scheduler"), max(seconds, 0.005)), bool), seconds)
+        if seconds <= 0 or self.stopping.is_set():
+            return
+        if seconds <= BLUNT_S:
+            self.stopping.wait(seconds)
+            return
+        patience_s = seconds if seconds == ROUND_S else seconds - BLUNT_S
+        self._store.block(Call("BLPOP", (Key("wake:scheduler"), max(patience_s, 0.005)), bool), patience_s)
 
     def _note_leadership(self, pulse: fleet.Pulse) -> None:
         self.leads = bool(pulse.token)

@@ -192,8 +192,12 @@ def fire(entry: Entry, tick_us: int) -> Operation[bool]:
         tick_us=tick_us,
         refuse=_no_plans(task),
     )
-    created: Created = yield runs.create(what)
-    yield from _ring(created.ready)
+    calls: list[Call[Any]] = [runs.create(what)]
+    if not what.gates and not what.refuse and not task.external:
+        # It will be ready: rung in the same round trip, for a thousand ticks may be due at once.
+        calls.append(bells.ring({task.queue: min(task.replicas, 16)}))
+    created: Created = (yield calls)[0]
+    yield from _ring(created.ready if len(calls) == 1 else {})
     return created.verdict == "created"
 
 
