@@ -1,0 +1,123 @@
+"""What a run's process is started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from shared.runs import FIELDS, Record
+from shared.tasks import Param, Task
+from worker import environment
+from worker.environment import Unprepared
+
+RUN = UUID("01a201bd-d1e0-759c-9d5a-95512308bfbb")
+EXECUTION = UUID("01a201bd-d1e0-759c-9d5a-000000000001")
+
+
+def record(**values: Any) -> Record:
+    """A record of which only *values* matter."""
+    texts = {name for name, kind in Record.__annotations__.items() if kind == "str"}
+    return Record(**{name: values.get(name, "" if name in texts else 0) for name in FIELDS})
+
+
+def compose(task: Task, environ: dict[str, str] | None = None, **values: Any) -> tuple[dict[str, str], list[str]]:
+    params = values.pop("params", {})
+    return environment.compose(task, RUN, record(**values), params, "/out", environ or {})
+
+
+def test_our_settings_stay_with_us() -> None:
+    env, _ = compose(Task(name="t", run="x"), {"RUNFLEET_TOKEN": "x", "RUNFLEET_SECRET": "y", "PATH": "/bin"})
+    assert env["PATH"] == "/bin"
+    assert not {"RUNFLEET_TOKEN", "RUNFLEET_SECRET"} & env.keys()
+
+
+def test_the_users_own_python_path_comes_back() -> None:
+    task = Task(name="t", run="x")
+    assert compose(task, {"RUNFLEET_USER_PYTHONPATH": "/theirs", "PYTHONPATH": "/ours"})[0]["PYTHONPATH"] == "/theirs"
+    assert "PYTHONPATH" not in compose(task, {"RUNFLEET_USER_PYTHONPATH": "", "PYTHONPATH": "/ours"})[0]
+    assert compose(task, {"PYTHONPATH": "/theirs"})[0]["PYTHONPATH"] == "/theirs"
+
+
+def test_the_runs_own_facts_are_told_and_nothing_hides_them() -> None:
+    task = Task(name="t", run="x", env={"RUNFLEET_TASK": "hidden?"})
+    env, _ = compose(task, execution=str(EXECUTION), replica_index=2, replica_count=5, attempt=1, tick_us=1_000_000)
+    facts = {name.removeprefix("RUNFLEET_"): value for name, value in env.items() if name.startswith("RUNFLEET_")}
+    assert facts == {
+        "TASK": "t",
+        "RUN_ID": str(RUN),
+        "EXECUTION_ID": str(EXECUTION),
+        "REPLICA_INDEX": "2",
+        "REPLICA_COUNT": "5",
+        "RETRY_ATTEMPT": "1",
+        "TRIGGERED_BY": "",
+        "SCHEDULED_FOR": "1970-01-01T00:00:01.000000Z",
+        "OUTPUT": "/out",
+    }
+    assert env["TRACEPARENT"] == f"00-{EXECUTION.hex}-9d5a95512308bfbb-01"
+
+
+def test_later_sources_win_and_files_are_read_on_the_worker(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# comment\n\nexport A=file\nB='quoted value'\nC=\"x=y\"\n")
+    (tmp_path / "hidden").write_text("D=deep\nA=secret file\n")
+    task = Task(
+        name="t",
+        run="x",
+        working_dir=str(tmp_path),
+        env_file="env",
+        env={"A": "task", "E": "1"},
+        secrets_file="hidden",
+        secrets={"D": "${KEY}!"},
+    )
+    env, hidden = compose(task, {"A": "worker", "KEY": "k3y"})
+    assert {name: env[name] for name in "ABCDE"} == {
+        "A": "secret file",
+        "B": "quoted value",
+        "C": "x=y",
+        "D": "k3y!",
+        "E": "1",
+    }
+    assert sorted(hidden) == ["k3y!", "secret file"]
+
+
+def test_what_is_missing_on_this_worker_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unprepared, match=r"nowhere of task t cannot be read"):
+        compose(Task(name="t", run="x", env_file=str(tmp_path / "nowhere")))
+    with pytest.raises(Unprepared, match=r"secret PW of task t .*NOT_SET"):
+        compose(Task(name="t", run="x", secrets={"PW": "${NOT_SET}"}))
+    (tmp_path / "bad").write_text("A=1\nnot a pair\n")
+    with pytest.raises(Unprepared, match=r"bad:2 of task t is not NAME=value"):
+        compose(Task(name="t", run="x", env_file=str(tmp_path / "bad")))
+
+
+def test_parameters_are_whole_arguments_and_never_part_of_the_shell_text() -> None:
+    evil = "; rm -rf / $(id) `id` '\"\n"
+    task = Task(
+        name="t",
+        run="echo hi",
+        params={
+            "first": Param(pass_as="arg"),
+            "by_name": Param(pass_as="option"),
+            "loud": Param(type="bool", pass_as="flag"),
+            "quiet": Param(type="bool", pass_as="flag"),
+            "count": Param(type="number"),
+        },
+    )
+    values = {"first": evil, "by_name": evil, "loud": True, "quiet": False, "count": 3}
+    assert environment.arguments(task, values) == (
+        "/bin/sh",
+        "-e",
+        "-c",
+        "echo hi",
+        "t",
+        evil,
+        "--by-name",
+        evil,
+        "--loud",
+    )
+    assert compose(task, params=values)[0]["RUNFLEET_PARAM_COUNT"] == "3"
+    listed = msgspec.structs.replace(task, run=("cp", "-v"))
+    assert environment.arguments(listed, {"first": "a b"}) == ("cp", "-v", "a b")
