@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from shared.runs import Record
 from shared.settings import Settings
 from shared.store import tasks
 from shared.store.threads import Store
-from shared.tasks import Definition, Task, is_trusted
+from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.callables import Templates
 from worker.environment import Unprepared
@@ -45,7 +46,10 @@ class Workshop:
     draining: Draining
     folder: Path
     secret: bytes
-    definitions: dict[str, Definition] = field(default_factory=dict)
+    known: dict[str, Task] = field(default_factory=dict)
+    """Tasks by the hash of their definition, whose signature was verified."""
+    environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    """This process's environment, which doesn't change; ``os.environ`` decodes every name at every look."""
 
     def task(self, record: Record) -> Task:
         """
@@ -53,14 +57,18 @@ class Workshop:
 
         Raises Unprepared when its definition is gone or is not signed with this worker's secret.
         """
-        found = self.definitions.get(record.definition)
+        task = self.known.get(record.definition)
+        if task is None:
+            task = self._read(record)
+            if len(self.known) > 1000:
+                self.known.clear()
+            self.known[record.definition] = task
+        return task
+
+    def _read(self, record: Record) -> Task:
+        found = self.store.do(tasks.definition(record.definition))
         if found is None:
-            found = self.store.do(tasks.definition(record.definition))
-            if found is None:
-                raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
-            if len(self.definitions) > 1000:
-                self.definitions.clear()
-            self.definitions[record.definition] = found
+            raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
         if not is_trusted(found, self.secret):
             log.error("definition.untrusted", task=record.task, definition=found.hash)
             raise Unprepared(
