@@ -5,7 +5,9 @@
 -- flags: allow-oom
 -- uses: clock records events execution
 local task, batch = ARGV[2], tonumber(ARGV[5])
-local at, reasons = P .. ':ix:t:' .. task .. ':', {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
+local at = P .. ':ix:t:' .. task .. ':'
+local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
+local states = {'pending', 'running', unpack(reasons)}
 local function forget(id, r)
   unindex(id, r)
   redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id)
@@ -17,12 +19,21 @@ local function forget(id, r)
     redis.call('DEL', P .. ':def:' .. r[F.definition])
   end
 end
+local function let_go_of_a_removed_task()
+  if redis.call('HEXISTS', P .. ':tasks', task) == 1 then return end
+  for _, state in ipairs(states) do
+    if redis.call('EXISTS', at .. state .. ':created') == 1 then return end
+  end
+  redis.call('ZREM', P .. ':history', task)
+  redis.call('HDEL', P .. ':numbers', task)
+end
 if ARGV[6] ~= '' then
   local r = load(ARGV[6])
   if not r then return 0 end
   if r[F.status] ~= 'ended' then return -1 end
   forget(ARGV[6], r)
   event('run.deleted', task, ARGV[6], execution_of(ARGV[6], r))
+  let_go_of_a_removed_task()
   return 1
 end
 local total, oldest = 0, {}
@@ -41,9 +52,5 @@ for i = 1, math.min(batch, #oldest) do
   forget(id, r)
   forgotten = forgotten + 1
 end
-if total - forgotten == 0 and redis.call('ZCARD', at .. 'pending:created') + redis.call('ZCARD', at .. 'running:created') == 0
-  and redis.call('HEXISTS', P .. ':tasks', task) == 0 then
-  redis.call('ZREM', P .. ':history', task)
-  redis.call('HDEL', P .. ':numbers', task)
-end
+let_go_of_a_removed_task()
 return forgotten

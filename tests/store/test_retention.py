@@ -1,0 +1,147 @@
+"""History is kept by number and age; what is forgotten is gone with everything that was its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import ops
+from shared.errors import Conflict, NotFound
+from shared.runs import Reason
+from shared.store import logs, runs, tasks
+from shared.store.tasks import Entry
+from tests.store.checking import check_store, dump, records
+from tests.store.desk import SECOND, Desk
+
+DAY = 86_400 * SECOND
+
+
+def test_the_newest_are_kept(desk: Desk) -> None:
+    entry = desk.task("a", keep_runs=3)
+    _end(desk, 8)
+    assert _forget(desk, entry) == 5
+    assert _numbers(desk) == [6, 7, 8]
+    assert _forget(desk, entry) == 0
+
+
+def test_what_is_old_goes_even_when_there_is_little(desk: Desk) -> None:
+    entry = desk.task("a", keep_for_ms=DAY // 1000)
+    _end(desk, 2)
+    desk.now += DAY - SECOND
+    _end(desk, 1)
+    assert _forget(desk, entry) == 0
+    desk.now += SECOND
+    assert _forget(desk, entry) == 2
+    assert _numbers(desk) == [3]
+
+
+def test_live_runs_are_never_forgotten(desk: Desk) -> None:
+    entry = desk.task("a", keep_runs=1, keep_for_ms=1000)
+    held = desk.started()
+    waiting = desk.trigger()
+    desk.now += DAY
+    assert _forget(desk, entry) == 0
+    with pytest.raises(Conflict, match="is running; stop it"):
+        desk.run(ops.delete(str(held.id)))
+    with pytest.raises(Conflict, match="is pending; stop it"):
+        desk.run(ops.delete(str(waiting.id)))
+
+
+def test_a_long_history_goes_in_small_steps(desk: Desk) -> None:
+    entry = desk.task("a", keep_runs=10)
+    _end(desk, 130)
+    assert desk.do(runs.forget("a", 10, DAY, batch=50)) == 50
+    check_store(desk)
+    assert _forget(desk, entry) == 70
+    assert _numbers(desk) == list(range(121, 131))
+
+
+def test_every_reason_is_forgotten_oldest_first(desk: Desk) -> None:
+    desk.task("a")
+    for number in range(12):
+        desk.end(desk.started(), list(Reason)[number % 5])
+    assert desk.do(runs.forget("a", 4, DAY, batch=3)) == 3
+    assert _numbers(desk) == list(range(4, 13))
+    assert desk.do(runs.forget("a", 4, DAY)) == 5
+    assert _numbers(desk) == [9, 10, 11, 12]
+
+
+def test_everything_of_a_run_goes_with_it(desk: Desk) -> None:
+    desk.task("a", replicas=2, limits={"db": 1})
+    before = set(dump(desk))
+    desk.trigger(external_execution_id="e", tags=("t",))
+    one, two = desk.claimed(), desk.claimed()
+    for held in (one, two):
+        desk.append(held, 0, "line")
+        desk.end(held)
+    desk.run(logs.compact(one.id))
+    for held in (one, two):
+        desk.run(ops.delete(str(held.id)))
+        check_store(desk)
+    left = {key for key in dump(desk) if not key.startswith((b"dramatiq", b"ring"))} - before
+    assert left == {b"counter", b"claims:w", b"dirty", b"history", b"numbers", b"queues"}, left
+    with pytest.raises(NotFound):
+        desk.run(ops.delete(str(one.id)))
+
+
+def test_a_definition_lives_as_long_as_anything_uses_it(desk: Desk) -> None:
+    old = desk.task("a", priority=1).definition.hash
+    held = desk.started()
+    desk.task("a", priority=2)
+    assert desk.do(tasks.definition(old)) is not None
+    desk.end(held)
+    desk.run(ops.delete(str(held.id)))
+    assert desk.do(tasks.definition(old)) is None
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_removed_task_is_forgotten_with_its_last_run(desk: Desk, by_hand: bool) -> None:
+    desk.task("a")
+    desk.task("b")
+    held = desk.started("a")
+    desk.remove("a")
+    assert desk.do(tasks.known_tasks()) == ["a"]
+    desk.end(held)
+    if by_hand:
+        desk.run(ops.delete(str(held.id)))
+    else:
+        assert desk.do(runs.forget("a", 0, 0)) == 1
+    assert desk.do(tasks.known_tasks()) == []
+    assert b"numbers" not in dump(desk)
+
+
+def test_a_removed_task_is_to_be_tidied(desk: Desk) -> None:
+    desk.task("a")
+    desk.task("b")
+    desk.remove("a")
+    assert desk.do(tasks.dirty(10)) == ["a"]
+    assert desk.do(tasks.dirty(10)) == []
+
+
+def test_a_run_of_a_live_execution_can_be_forgotten(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=2, retry_delay_ms=(0,), max_concurrent=1)
+    held = desk.started()
+    desk.fail(held, entry)
+    desk.run(ops.delete(str(held.id)))
+    check_store(desk)
+    retry = desk.claimed()
+    desk.fail(retry, entry)
+    check_store(desk)
+    desk.end(desk.claimed())
+    assert desk.do(runs.is_over(held.id))
+
+
+def _forget(desk: Desk, entry: Entry) -> int:
+    """As often as there is more; how many runs are gone."""
+    before = len(_numbers(desk))
+    while desk.run(ops.forget(entry.name, entry.task)):
+        pass
+    return before - len(_numbers(desk))
+
+
+def _end(desk: Desk, count: int) -> None:
+    for _ in range(count):
+        desk.end(desk.started())
+
+
+def _numbers(desk: Desk) -> list[int]:
+    return sorted(record.number for record in records(dump(desk)).values())
