@@ -235,10 +235,10 @@ class Machine(RuleBasedStateMachine):
         assert self.desk.do(runs.release(batch))[0] == expected
 
     @precondition(lambda self: self.model.due)
-    @rule()
-    def wait_until_the_next_is_due(self) -> None:
+    @rule(batch=st.sampled_from([1, 500]))
+    def wait_until_the_next_is_due(self, batch: int) -> None:
         self.desk.now = max(self.now, min(self.model.runs[one].due for one in self.model.due))
-        self.release(500)
+        self.release(batch)
 
     @rule(ticks=st.integers(0, 2), refuse=st.booleans())
     def fire(self, ticks: int, refuse: bool) -> None:
@@ -263,7 +263,7 @@ class Machine(RuleBasedStateMachine):
             self.model.ticks["ticking"] = self.now
         self.desk.do(tasks.pause("ticking", paused))
 
-    @rule(name=names, keep=st.integers(0, 3), keep_s=st.sampled_from([0, 5, 1000]))
+    @rule(name=names, keep=st.integers(0, 3), keep_s=st.sampled_from([5, 1000, 1000]))
     def forget(self, name: str, keep: int, keep_s: int) -> None:
         expected = self.model.forget(name, keep, keep_s * SECOND, self.now)
         assert self.desk.do(runs.forget(name, keep, keep_s * SECOND)) == expected
@@ -321,6 +321,7 @@ class Machine(RuleBasedStateMachine):
         lines = [StoredLine(first + n, self.now, 0, f"line {first + n}", False) for n in range(count)]
         call = logs.append(held.id, held.token, lines, first_kept=0, kept_bytes=(first + count) * 6)
         assert self.desk.do(call) == expected
+        assert self.desk.do(call) == ("again" if expected == "stored" else expected)
         self.history.append((held.id, call))
 
     @precondition(lambda self: self.held)
@@ -361,7 +362,32 @@ class Machine(RuleBasedStateMachine):
         if ended.verdict == "ended":
             self.history.append((held.id, runs.end(held.id, held.token, reason, 1, "", retry=retry, move=move)))
 
+    @precondition(lambda self: self.held)
+    @rule(pick=picks, wish=st.sampled_from(["stop", "kill"]))
+    def a_wish_meets_an_end(self, pick: int, wish: Any) -> None:
+        held = self.held[pick % len(self.held)]
+        retry = self.owed(held, Reason.FAILED)
+        for each in (wish, "stop"):
+            self.model.stop(held.id, each, self.now)
+            self.desk.settle([runs.stop(held.id, each, "stopped")])
+        self.finish(held, Reason.FAILED, retry, False)
+
     # What goes wrong
+
+    @precondition(lambda self: any(run.status == "running" for run in self.model.runs.values()))
+    @rule(pick=picks)
+    def a_stranger_meddles(self, pick: int) -> None:
+        run = self.any_run(pick, lambda run: run.status == "running")
+        assert run is not None
+        token = run.token - 1
+        before = snapshot(self.desk)
+        self.model.contact(self.now)
+        assert self.desk.do(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
+        if self.model.hold == int(before[b"hold"].content if b"hold" in before else 0):
+            line = StoredLine(run.lines, self.now, 0, "strange", False)
+            assert self.desk.do(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
+            assert self.desk.do(runs.end(run.id, token, Reason.SUCCESS, 0, "")).verdict == "refused"
+            assert snapshot(self.desk) == before
 
     @precondition(lambda self: self.history)
     @rule(pick=picks)
@@ -381,6 +407,9 @@ class Machine(RuleBasedStateMachine):
     def nobody_reaches_redis(self, seconds: int) -> None:
         self.desk.now += seconds * SECOND
         self.pulse("s1")
+        for run in list(self.model.runs.values()):
+            if run.status == "running":
+                self.rescue(run.id, self.desk.record(run.id))
 
     @precondition(lambda self: self.held)
     @rule(silent=workers, seconds=st.integers(5, 8))

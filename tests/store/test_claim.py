@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.settings import Settings
 from shared.store import fleet, open_store, runs
+from shared.store.call import Call, Key, as_is
 from shared.store.runs import Wanted
 from tests.store.checking import snapshot
 from tests.store.desk import LEASE, Desk
@@ -129,3 +130,14 @@ def test_a_claim_says_how_many_still_wait(desk: Desk) -> None:
     for _ in range(3):
         desk.trigger()
     assert [desk.claimed().waiting for _ in range(3)] == [2, 1, 0]
+
+
+def test_what_stands_in_a_queue_but_does_not_wait_is_passed_over(desk: Desk) -> None:
+    desk.task()
+    ended = desk.started()
+    desk.end(ended)
+    waiting = desk.trigger()
+    for stale in (ended.id.bytes, UUID(int=7).bytes):
+        desk.do(Call("ZADD", (Key("queue:default"), 0, stale), as_is))
+    assert desk.claimed().id == waiting.id
+    assert desk.state(ended.id) == "success"

@@ -121,6 +121,21 @@ def test_who_waited_behind_another_moves_up_when_that_one_starts(desk: Desk) -> 
     assert [held.id for held in _claim_all(desk)] == [both.id, behind.id]
 
 
+def test_who_is_first_at_one_gate_waits_for_who_is_first_at_the_other(desk: Desk) -> None:
+    limits = {"wide": 2, "one": 1, "two": 1}
+    desk.apply(limits)
+    desk.task("busy-one", limits={"one": 1})
+    desk.task("busy-two", limits={"two": 1})
+    desk.task("p", limits={"wide": 2, "one": 1})
+    desk.task("q", limits={"wide": 2, "two": 1})
+    one, two = desk.started("busy-one"), desk.started("busy-two")
+    p, q = desk.trigger("p"), desk.trigger("q")
+    desk.end(two)
+    assert desk.claim() is None, "q overtook p at the wide gate"
+    desk.end(one)
+    assert [held.id for held in _claim_all(desk)] == [p.id, q.id]
+
+
 @pytest.mark.parametrize("limits", [{"db": 3}, {}])
 def test_a_raised_or_removed_limit_lets_the_waiting_through(desk: Desk, limits: dict[str, int]) -> None:
     desk.task("a", limits={"db": 1})

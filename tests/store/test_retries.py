@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from shared import ops
@@ -122,3 +123,13 @@ def test_a_delayed_retry_is_offered_when_it_is_due(desk: Desk) -> None:
     desk.pass_s(3)
     desk.run(ops.release())
     assert desk.claimed().record.attempt == 1
+
+
+def test_a_retry_takes_the_place_of_nobody(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=3)
+    other = desk.started()
+    held = desk.started()
+    owed = desk.owed(held, entry, Reason.FAILED)
+    assert owed is not None
+    desk.end(held, Reason.FAILED, 1, retry=msgspec.structs.replace(owed, id=other.id))
+    assert desk.state(other.id) == "running"

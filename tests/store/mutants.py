@@ -1,0 +1,229 @@
+"""
+Seeded faults: small textual changes of the scripts, each of which some test must notice.
+
+A test is only as good as the faults it kills. ``planted`` puts one fault in place for as long as its ``with`` lasts.
+The text it replaces must be there exactly once, so that no fault plants nothing after a script was changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from shared.store import scripts
+from tests.store import test_claim, test_create, test_overlap, test_retention, test_retries
+
+
+class Mutant(NamedTuple):
+    """``old`` is replaced by ``new`` in ``lua/<file>.lua``; ``killer`` notices it, or (None) the state machine does."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    killer: Callable[..., Any] | None = None
+
+
+MUTANTS = [
+    Mutant("end ignores the token", "end", "or r[F.token] ~= token then", "or false then"),
+    Mutant("end ignores the status", "end", "r[F.status] ~= source or", "false or"),
+    Mutant("end tries again although a stop was wished", "end", "and not wished then", "then"),
+    Mutant("end calls a repeat refused", "end", "same and 'again' or 'refused'", "'refused'"),
+    Mutant("end leaves its execution live", "end", "  leave(id, r)\n", ""),
+    Mutant(
+        "claim takes what is not pending",
+        "lib/claim",
+        "r[F.status] == 'pending' then",
+        "true then",
+        test_claim.test_what_stands_in_a_queue_but_does_not_wait_is_passed_over,
+    ),
+    Mutant("claim ignores the turn", "lib/claim", "string.sub(before, 17) == turn", "false"),
+    Mutant(
+        "claim ignores a paused queue",
+        "lib/claim",
+        "'SISMEMBER', P .. ':queues:paused', queue) == 0",
+        "'EXISTS', P) == 0",
+    ),
+    Mutant("claim gives no new token", "lib/claim", "redis.call('INCR', P .. ':counter')", "1"),
+    Mutant("claim gives no lease", "lib/claim", "    redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)\n", ""),
+    Mutant("beat does not extend the lease", "beat", "NOW + lease, ARGV[i]", "NOW, ARGV[i]"),
+    Mutant("beat ignores the token", "beat", " and r[F.token] == tonumber(ARGV[i + 1])", ""),
+    Mutant("beat brings no wishes back", "beat", "answer[#answer + 1] = r[F.wish]", "answer[#answer + 1] = ''"),
+    Mutant("an ended run stays in its queue", "lib/ending", "redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)", ""),
+    Mutant("an ended run stays in due", "lib/ending", "redis.call('ZREM', P .. ':due', id)", ""),
+    Mutant("an ended run keeps its lease", "lib/ending", "redis.call('ZREM', P .. ':leases', id)", ""),
+    Mutant("a log is never to be compacted", "lib/ending", "if r[F.log_lines] > 0 then", "if false then"),
+    Mutant("live is off by one", "lib/ending", "<= 0 then", "<= 1 then"),
+    Mutant("a retry does not count as live", "lib/ending", "'live', 1)", "'live', 0)"),
+    Mutant("a retry does not count for its definition", "lib/ending", "'refs', 1)", "'refs', 0)"),
+    Mutant(
+        "a retry is not listed with its execution",
+        "lib/ending",
+        "redis.call('RPUSH', P .. ':exec-runs:' .. x, next_id)",
+        "",
+    ),
+    Mutant(
+        "a retry is offered twice",
+        "lib/ending",
+        "if redis.call('EXISTS', P .. ':run:' .. next_id) == 1 then return end",
+        "",
+        test_retries.test_a_retry_takes_the_place_of_nobody,
+    ),
+    Mutant(
+        "an execution leaves its gates closed",
+        "lib/execution",
+        "for _, gate in ipairs(gates) do admit(gate[1]) end",
+        "",
+    ),
+    Mutant(
+        "an execution stays at its gates",
+        "lib/execution",
+        "redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':live', x)",
+        "",
+    ),
+    Mutant(
+        "who waits is let through too early",
+        "lib/execution",
+        ">= gate_max(gate) then return end",
+        "> gate_max(gate) then return end",
+    ),
+    Mutant(
+        "who waits overtakes",
+        "lib/execution",
+        "~= x then return end",
+        "== '' then return end",
+        test_overlap.test_who_is_first_at_one_gate_waits_for_who_is_first_at_the_other,
+    ),
+    Mutant(
+        "only one gate is looked at",
+        "lib/execution",
+        "if gate[1] ~= gate_name then admit(gate[1]) end",
+        "",
+        test_overlap.test_who_waited_behind_another_moves_up_when_that_one_starts,
+    ),
+    Mutant("priorities are upside down", "lib/execution", "(9 - r[F.priority])", "r[F.priority]"),
+    Mutant(
+        "a trigger overtakes those who wait",
+        "lib/overlap",
+        "or waiting > 0 then",
+        "then",
+        test_overlap.test_a_later_trigger_does_not_overtake_when_there_is_room_for_a_moment,
+    ),
+    Mutant("the gate takes one too many", "lib/overlap", "live >= gate_max(gate) or", "live > gate_max(gate) or"),
+    Mutant("a queue takes one too many", "lib/overlap", "own[4] >= max_queued", "own[4] > max_queued"),
+    Mutant(
+        "kill stops one too many",
+        "lib/overlap",
+        "#live + #waiting - gate_max(gate)",
+        "#live + #waiting - gate_max(gate) + 1",
+    ),
+    Mutant(
+        "kill stops the newest",
+        "lib/overlap",
+        "for i = 1, math.min(excess, #live) do",
+        "for i = #live, #live - math.min(excess, #live) + 1, -1 do",
+    ),
+    Mutant(
+        "one order of an index is left",
+        "lib/records",
+        "{':created', ':start', ':duration', ':exit'}",
+        "{':created', ':start', ':duration'}",
+    ),
+    Mutant(
+        "an index misses those that start", "lib/records", "redis.call('ZADD', task .. ':start', r[F.start_us], id)", ""
+    ),
+    Mutant("a kill is taken back", "lib/stopping", "r[F.wish] ~= 'kill' and r[F.wish] ~= wish", "r[F.wish] ~= wish"),
+    Mutant("a stopped run's execution lives on", "lib/stopping", "    leave(id, r)\n", ""),
+    Mutant(
+        "the hold is ignored by rescue", "rescue", "(tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW", "false"
+    ),
+    Mutant("the lease is ignored by rescue", "rescue", "or not lease or lease > NOW then", "then"),
+    Mutant(
+        "rescue tries again although a stop was wished",
+        "rescue",
+        "local asked = r[F.wish] ~= ''",
+        "local asked = false",
+    ),
+    Mutant("rescue forgets the retry", "rescue", "if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end", ""),
+    Mutant("the hold is ignored by pulse", "pulse", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
+    Mutant("no gap is ever noted", "lib/contact", "NOW - last > gap_us", "false"),
+    Mutant("a tick fires twice", "create", ">= o.tick_us then", "> o.tick_us + 6e12 then"),
+    Mutant("a tick does not move the cursor", "create", "redis.call('HSET', P .. ':ticks', task, text(o.tick_us))", ""),
+    Mutant(
+        "a paused schedule fires",
+        "create",
+        "if redis.call('SISMEMBER', P .. ':paused', task) == 1 then",
+        "if false then",
+    ),
+    Mutant("the digest of a key is ignored", "create", "if before[2] ~= o.digest then", "if false then"),
+    Mutant(
+        "a key is not kept", "create", "redis.call('HSET', P .. ':idem:' .. o.idem, 'run', x, 'digest', o.digest)", ""
+    ),
+    Mutant("a repeated create makes it again", "create", "if existing then", "if false then"),
+    Mutant("replicas share a number", "create", "last - n + 1 + i", "last"),
+    Mutant("a run is not counted for its definition", "create", "'refs', n)", "'refs', 1)"),
+    Mutant("forget leaves an index entry", "forget", "  unindex(id, r)\n", ""),
+    Mutant(
+        "forget leaves the log",
+        "forget",
+        ", P .. ':log:' .. id, P .. ':logz:' .. id)",
+        ")",
+        test_retention.test_everything_of_a_run_goes_with_it,
+    ),
+    Mutant("forget leaves the definition's count", "forget", "'refs', -1) <= 0", "'refs', 0) <= 0"),
+    Mutant("forget takes the newest", "forget", "return a[1] < b[1]", "return a[1] > b[1]"),
+    Mutant("forget takes live runs", "forget", "if r[F.status] ~= 'ended' then return -1 end", ""),
+    Mutant(
+        "forget keeps one too few",
+        "forget",
+        "total - forgotten <= tonumber(ARGV[3])",
+        "total - forgotten < tonumber(ARGV[3])",
+    ),
+    Mutant("a chunk is stored twice", "append", "if r[F.log_lines] > first then return 'again' end", ""),
+    Mutant("append ignores the token", "append", "or r[F.token] ~= tonumber(ARGV[3]) then", "then"),
+    Mutant("release starts what is not due", "release", "'-inf', text(NOW),", "'-inf', '+inf',"),
+    Mutant(
+        "release asks no overlap rule",
+        "release",
+        "local verdict = decide(r[F.task], gates, e[2], tonumber(e[3]))",
+        "local verdict = nil",
+    ),
+    Mutant(
+        "release queues replicas twice",
+        "release",
+        "for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end",
+        "",
+        test_create.test_delayed_replicas_are_released_together_however_small_the_batch,
+    ),
+    Mutant(
+        "a paused schedule owes the past", "pause", "redis.call('HSET', P .. ':ticks', task, text(NOW))", "return 1"
+    ),
+]
+
+
+@contextmanager
+def planted(mutant: Mutant, folder: Path) -> Iterator[None]:
+    """The scripts with this fault in them; *folder* is empty and may be written to."""
+    copy = folder / "lua"
+    shutil.copytree(scripts.FOLDER, copy)
+    path = copy / f"{mutant.file}.lua"
+    text = path.read_text("utf-8")
+    assert text.count(mutant.old) == 1, f"{mutant.name}: the text to replace is there {text.count(mutant.old)} times"
+    path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scripts, "FOLDER", copy)
+        _forget_loaded()
+        try:
+            yield
+        finally:
+            _forget_loaded()
+
+
+def _forget_loaded() -> None:
+    scripts.script.cache_clear()
+    scripts._library.cache_clear()

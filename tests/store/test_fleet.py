@@ -1,0 +1,167 @@
+"""Who is there, what waits, and how long it has waited."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import ops
+from shared.errors import NotFound
+from shared.settings import Settings
+from shared.store import bells, events, fleet
+from shared.store.fleet import About
+from tests.store.checking import check_store, dump
+from tests.store.desk import SECOND, Desk
+
+ABOUT = About(host="h", pid=7, version="1", queues=("default", "q"), slots=4, started_us=5, broker="b1")
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Desk:
+    """A desk whose clock is Redis's, which the figures of the fleet are told by."""
+    opened = Desk(settings)
+    opened.now = opened.do(fleet.clock())
+    return opened
+
+
+def test_a_worker_introduces_itself_and_is_known(desk: Desk) -> None:
+    assert desk.do(fleet.beat("w", [], None)) == (False, False, [])
+    assert desk.do(fleet.beat("w", [], ABOUT)) == (True, False, [])
+    assert desk.do(fleet.beat("w", [], None)) == (True, False, [])
+    (worker,) = desk.run(fleet.workers())
+    assert (worker.id, worker.host, worker.pid, worker.queues, worker.slots) == ("w", "h", 7, ("default", "q"), 4)
+    assert (worker.alive, worker.draining, worker.running) == (True, False, [])
+    assert _types(desk) == ["worker.joined"]
+
+
+def test_a_worker_shows_what_it_runs(desk: Desk) -> None:
+    desk.task()
+    desk.do(fleet.beat("w", [], ABOUT))
+    one, two = desk.started(), desk.started()
+    (worker,) = desk.run(fleet.workers())
+    assert set(worker.running) == {one.id, two.id}
+    desk.end(one)
+    (worker,) = desk.run(fleet.workers())
+    assert worker.running == [two.id]
+
+
+def test_a_silent_worker_is_dead_and_then_forgotten(desk: Desk) -> None:
+    now = desk.now
+    desk.do(fleet.beat("old", [], ABOUT, now=now - 61 * SECOND))
+    desk.do(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    desk.do(fleet.beat("alive", [], ABOUT))
+    assert {worker.id: worker.alive for worker in desk.run(fleet.workers())} == {
+        "alive": True,
+        "dead": False,
+        "old": False,
+    }
+    assert desk.do(fleet.gone()) == ["old"]
+    check_store(desk)
+    assert [worker.id for worker in desk.run(fleet.workers())] == ["alive", "dead"]
+
+
+def test_who_says_goodbye_leaves_nothing(desk: Desk) -> None:
+    desk.task()
+    before = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake", b"dramatiq"))}
+    desk.do(fleet.beat("w", [], ABOUT))
+    held = desk.started()
+    desk.run(ops.stop("a#1"))
+    desk.end(held)
+    desk.do(fleet.gone("w"))
+    after = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake"))}
+    assert after == before
+    assert "worker.left" in _types(desk)
+
+
+def test_a_worker_that_is_asked_to_drain_hears_it(desk: Desk) -> None:
+    with pytest.raises(NotFound, match="there is no worker w"):
+        desk.do(fleet.drain("w"))
+    desk.do(fleet.beat("w", [], ABOUT))
+    desk.do(fleet.drain("w"))
+    assert desk.do(fleet.beat("w", [], None))[1]
+    (worker,) = desk.run(fleet.workers())
+    assert worker.draining
+    check_store(desk)
+
+
+def test_a_queue_shows_who_waits_and_how_long(desk: Desk) -> None:
+    desk.task("a", queue="q")
+    now = desk.now
+    desk.do(fleet.beat("w", [], ABOUT))
+    desk.do(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    desk.now = now - 9 * SECOND
+    desk.trigger(priority=1)
+    desk.now = now - 5 * SECOND
+    desk.trigger(priority=9)
+    default, queue = desk.run(fleet.queues())
+    assert (queue.name, queue.depth, queue.running, queue.slots, queue.workers) == ("q", 2, 0, 4, 1)
+    assert 9000 <= queue.latency_ms < 12_000, "the longest wait, though another goes first"
+    assert (default.name, default.depth, default.latency_ms) == ("default", 0, 0)
+    desk.now = now
+    desk.claimed("w", "q")
+    desk.claimed("w", "q")
+    _, queue = desk.run(fleet.queues())
+    assert (queue.depth, queue.running, queue.latency_ms) == (0, 2, 0)
+
+
+def test_a_delayed_run_has_waited_since_it_was_due(desk: Desk) -> None:
+    desk.task()
+    now = desk.now
+    desk.now = now - 100 * SECOND
+    desk.trigger(delay_ms=97_000)
+    desk.now = now
+    desk.run(ops.release())
+    (queue,) = desk.run(fleet.queues())
+    assert 3000 <= queue.latency_ms < 6000
+
+
+def test_a_paused_queue_says_so(desk: Desk) -> None:
+    desk.do(fleet.pause_queue("q", True))
+    assert [(queue.name, queue.paused) for queue in desk.run(fleet.queues())] == [("q", True)]
+
+
+def test_the_facts_name_the_leader_and_count(desk: Desk) -> None:
+    desk.task()
+    desk.task("b", cron=("* * * * *",))
+    desk.started()
+    desk.trigger()
+    desk.trigger(delay_ms=60_000)
+    desk.do(fleet.pulse("one"))
+    desk.do(fleet.pulse("two"))
+    facts = desk.run(fleet.facts())
+    assert (facts.leader, facts.standbys) == ("one", ["two"])
+    assert isinstance(facts.scheduler_lag_ms, int)
+    assert facts.scheduler_lag_ms < 3000
+    assert facts.counts == {"pending": 2, "running": 1, "delayed": 1, "tasks": 2}
+    assert facts.redis.eviction_policy == "noeviction"
+    assert facts.redis.memory_bytes > 0
+
+
+def test_without_a_scheduler_nobody_leads(desk: Desk) -> None:
+    facts = desk.run(fleet.facts())
+    assert (facts.leader or "", facts.scheduler_lag_ms or 0, facts.standbys) == ("", 0, [])
+
+
+def test_the_pulse_says_what_is_to_be_done(desk: Desk) -> None:
+    entry = desk.task("a", queue="q")
+    desk.trigger()
+    desk.trigger()
+    desk.trigger(delay_ms=5000)
+    pulse = desk.do(fleet.pulse("s"))
+    assert (pulse.waiting, pulse.next_due_us) == ({"q": 2}, desk.now + 5 * SECOND)
+    version = pulse.catalog
+    desk.end(desk.claimed("w", "q"))
+    assert desk.do(fleet.pulse("s")).dirty == 1
+    desk.task("a", priority=3)
+    assert desk.do(fleet.pulse("s")).catalog > version
+    assert entry.task.queue == "q"
+
+
+def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
+    desk.do(bells.ring({"q": 1000, "r": 1}))
+    everything = dump(desk)
+    assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"ring:q")] == [bells.MOST] * 3
+    assert len(everything[b"dramatiq:r"].content) == 1
+
+
+def _types(desk: Desk) -> list[str]:
+    return [event.type for event in desk.do(events.events_after("0-0", 100))]

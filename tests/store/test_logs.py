@@ -1,0 +1,231 @@
+"""Lines come out as they went in: numbered, once, whether the log is live, trimmed or compressed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from shared.errors import NotFound
+from shared.settings import Settings
+from shared.store import logs, open_store, runs
+from shared.store.call import Call, Operation
+from shared.store.loglines import StoredLine
+from shared.store.runs import Claimed, Facts
+from shared.store.scripts import Script
+from tests.store.checking import check_store, dump
+from tests.store.desk import SECOND, Desk
+
+T = TypeVar("T")
+
+
+def test_lines_are_read_while_the_run_lives(desk: Desk) -> None:
+    held = _held(desk)
+    assert desk.run(logs.window(held.id, 0, 10)).lines == []
+    assert desk.append(held, 0, "one", "two") == "stored"
+    assert desk.append(held, 2, "three") == "stored"
+    window = desk.run(logs.window(held.id, 0, 10))
+    assert [(line.n, line.text, line.stream) for line in window.lines] == [
+        (0, "one", "stdout"),
+        (1, "two", "stdout"),
+        (2, "three", "stdout"),
+    ]
+    assert (window.first_available, window.total_lines, window.truncated, window.finalized) == (0, 3, False, False)
+    desk.end(held, facts=Facts(log_lines=3, log_bytes=11))
+    assert desk.run(logs.window(held.id, 0, 10)).finalized
+
+
+def test_a_chunk_that_comes_twice_is_stored_once(desk: Desk) -> None:
+    held = _held(desk)
+    assert [desk.append(held, 0, "one"), desk.append(held, 0, "one")] == ["stored", "again"]
+    assert desk.append(held, 1, "two") == "stored"
+    assert desk.append(held, 0, "one") == "again"
+    assert _texts(desk, held, 0, 10) == ["one", "two"]
+
+
+def test_who_lost_the_run_adds_nothing(desk: Desk) -> None:
+    held = _held(desk)
+    desk.append(held, 0, "one")
+    desk.pass_s(7)
+    desk.rescue(held.id)
+    assert desk.append(held, 1, "late") == "lost"
+    assert _texts(desk, held, 0, 10) == ["one"]
+
+
+def test_a_log_nobody_knows_is_not_found(desk: Desk) -> None:
+    with pytest.raises(NotFound):
+        desk.run(logs.window(UUID(int=1), 0, 10))
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("start", [0, 1, 4, 5, 9, 10, 23, 24, 25, 100, -1, -3, -25, -100])
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_a_window_is_what_was_asked_for(desk: Desk, start: int, limit: int, compacted: bool) -> None:
+    held = _held(desk)
+    for first in range(0, 25, 5):
+        desk.append(held, first, *(f"line {first + n}" for n in range(5)))
+    desk.end(held)
+    if compacted:
+        assert desk.run(logs.compact(held.id))
+    everything = [f"line {n}" for n in range(25)]
+    begin = max(0, 25 + start) if start < 0 else start
+    assert _texts(desk, held, start, limit) == everything[begin : begin + limit]
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_what_was_let_go_is_not_shown(desk: Desk, compacted: bool) -> None:
+    held = _held(desk)
+    for first in range(0, 20, 5):
+        desk.append(held, first, *(f"{first + n}" for n in range(5)), first_kept=max(0, first - 3))
+    assert len(dump(desk)[b"log:" + held.id.bytes].content) == 2, "whole chunks before the first kept line are dropped"
+    desk.end(held)
+    if compacted:
+        desk.run(logs.compact(held.id))
+    window = desk.run(logs.window(held.id, 0, 100))
+    assert [line.n for line in window.lines] == list(range(12, 20))
+    assert (window.first_available, window.total_lines, window.truncated) == (12, 20, True)
+    assert _texts(desk, held, -2, 10) == ["18", "19"]
+
+
+def test_a_log_with_a_hole_is_read_around_it(desk: Desk) -> None:
+    held = _held(desk)
+    desk.append(held, 0, "one")
+    desk.append(held, 50, "fifty-one")
+    assert _texts(desk, held, 0, 10) == ["one", "fifty-one"]
+    assert _texts(desk, held, 10, 10) == ["fifty-one"]
+    desk.end(held)
+    desk.run(logs.compact(held.id))
+    assert _texts(desk, held, 0, 10) == ["one", "fifty-one"]
+    assert _texts(desk, held, 10, 10) == ["fifty-one"]
+
+
+@hypothesis_settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    chunks=st.lists(st.lists(st.text(max_size=30), min_size=1, max_size=8), min_size=1, max_size=12),
+    start=st.integers(-60, 60),
+    limit=st.integers(1, 60),
+    kept=st.integers(0, 40),
+)
+def test_compaction_changes_nothing_that_is_seen(
+    desk: Desk, chunks: list[list[str]], start: int, limit: int, kept: int
+) -> None:
+    held = _held(desk)
+    number = 0
+    for chunk in chunks:
+        lines = [
+            StoredLine(number + n, desk.now + n, (number + n) % 3, text, n % 2 == 0) for n, text in enumerate(chunk)
+        ]
+        number += len(chunk)
+        desk.do(
+            logs.append(held.id, held.record.token, lines, first_kept=min(kept, number - len(chunk)), kept_bytes=number)
+        )
+    desk.end(held)
+    before = desk.run(logs.window(held.id, start, limit))
+    assert desk.run(logs.compact(held.id))
+    assert desk.run(logs.window(held.id, start, limit)) == before
+    assert not desk.run(logs.compact(held.id)), "there is nothing left to do"
+    assert b"log:" + held.id.bytes not in dump(desk)
+
+
+def test_a_long_log_becomes_several_blocks(desk: Desk) -> None:
+    held = _held(desk)
+    for first in range(0, 5000, 500):
+        desk.append(held, first, *(f"line {first + n}" for n in range(500)))
+    desk.end(held)
+    desk.run(logs.compact(held.id))
+    assert len(dump(desk)[b"logz:" + held.id.bytes].content) == 3
+    assert _texts(desk, held, 3999, 3) == ["line 3999", "line 4000", "line 4001"]
+    assert len(_texts(desk, held, 0, 10_000)) == 5000
+
+
+def test_two_may_compact_at_once(settings: Settings, desk: Desk) -> None:
+    helds = []
+    for _ in range(5):
+        held = _held(desk)
+        desk.append(held, 0, *(f"line {n}" for n in range(300)))
+        desk.end(held)
+        helds.append(held)
+    done: list[bool] = []
+
+    def compact() -> None:
+        store = open_store(settings)
+        done.extend(store.run(logs.compact(held.id)) for held in helds)
+        store.close()
+
+    threads = [threading.Thread(target=compact) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(done) == 5
+    for held in helds:
+        assert _texts(desk, held, 0, 1000) == [f"line {n}" for n in range(300)]
+
+
+def test_a_reader_finds_the_lines_while_the_log_is_compacted(desk: Desk) -> None:
+    held = _held(desk)
+    desk.append(held, 0, "one", "two")
+    desk.end(held)
+
+    def look(call: Call[Any]) -> None:
+        if call.what == "XREVRANGE":
+            desk.run(logs.compact(held.id))  # between the two looks of the reader
+
+    window = _interrupted(desk, logs.window(held.id, 0, 10), look)
+    assert [line.text for line in window.lines] == ["one", "two"]
+
+
+def test_logs_that_their_worker_left_behind_are_found(desk: Desk) -> None:
+    held, empty = _held(desk), _held(desk)
+    desk.append(held, 0, "one")
+    desk.pass_s(7)
+    desk.rescue(held.id)
+    desk.end(empty)
+    assert desk.do(logs.compacting(10, desk.now - SECOND)) == []
+    assert desk.do(logs.compacting(10, desk.now)) == [held.id]
+    desk.run(logs.compact(held.id))
+    assert desk.do(logs.compacting(10, desk.now)) == []
+    check_store(desk)
+
+
+def test_the_log_of_a_deleted_run_cannot_be_compacted(desk: Desk) -> None:
+    held = _held(desk)
+    desk.append(held, 0, "one")
+    desk.end(held)
+
+    def look(call: Call[Any]) -> None:
+        if isinstance(call.what, Script):
+            desk.do(runs.delete(desk.get(held.id)))
+
+    assert _interrupted(desk, logs.compact(held.id), look) is False
+    check_store(desk)
+
+
+def _interrupted(desk: Desk, operation: Operation[T], look: Callable[[Call[Any]], None]) -> T:
+    """An operation's result when *look* is called before each of its calls."""
+    try:
+        call = next(operation)
+        while True:
+            assert not isinstance(call, list)
+            look(call)
+            call = operation.send(desk.do(call))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _held(desk: Desk) -> Claimed:
+    desk.task()
+    return desk.started()
+
+
+def _texts(desk: Desk, held: Claimed, start: int, limit: int) -> list[str]:
+    return [line.text for line in desk.run(logs.window(held.id, start, limit)).lines]
