@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from shared.clock import from_datetime
 from shared.runs import Reason, Record, Run, Status, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.runs import decode_record, execution_runs
@@ -218,8 +219,8 @@ def _matches(run_id: UUID, r: Record, where: Filter) -> bool:
 
 def _matches_run(run: Run, where: Filter) -> bool:
     tags = run.tags or []
-    created = int(run.created_at.timestamp() * 1_000_000)
-    ended = int(run.end_at.timestamp() * 1_000_000) if run.end_at else None
+    created = from_datetime(run.created_at)
+    ended = from_datetime(run.end_at) if run.end_at else None
     return (
         (not where.task_name or run.task_name in where.task_name)
         and (not where.status or run.status in where.status)
@@ -251,6 +252,6 @@ def _cursor(offset: int, total: int) -> str:
 
 
 def _offset(cursor: str) -> int:
-    if not (cursor.startswith("o") and cursor[1:].isdigit() and len(cursor) < 16):
+    if not (cursor.startswith("o") and cursor.isascii() and cursor[1:].isdigit() and len(cursor) < 16):
         raise ValueError("is no cursor; take next_cursor of the page before")
     return int(cursor[1:])

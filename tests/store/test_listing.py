@@ -1,0 +1,272 @@
+"""Pages of runs against a plain sort: exact totals, nothing twice, nothing missing, in the right order."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from shared import ops
+from shared.clock import from_datetime
+from shared.errors import NotFound
+from shared.runs import Reason, Run, Status, to_run
+from shared.store import listing, runs, tasks
+from shared.store.listing import Filter
+from tests.store.checking import dump, records
+from tests.store.desk import Desk
+
+NAMES = ("a", "b", "c")
+FATES = ("pending", "running", "stopped before it started", *(str(one) for one in Reason))
+
+fates = st.tuples(st.sampled_from(NAMES), st.sampled_from(FATES), st.integers(0, 3), st.integers(-1, 3))
+filters = st.builds(
+    Filter,
+    task_name=st.sets(st.sampled_from((*NAMES, "unknown")), max_size=2).map(lambda found: tuple(sorted(found))),
+    status=st.sets(st.sampled_from(Status), max_size=2).map(lambda found: tuple(sorted(found))),
+    end_reason=st.one_of(
+        st.just(()), st.sets(st.sampled_from(Reason), max_size=3).map(lambda found: tuple(sorted(found)))
+    ),
+)
+
+
+@hypothesis_settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+)
+@given(
+    history=st.lists(fates, max_size=25),
+    questions=st.lists(
+        st.tuples(filters, st.sampled_from(listing.SORT_FIELDS), st.booleans(), st.integers(1, 7)),
+        min_size=6,
+        max_size=6,
+    ),
+)
+def test_any_list_is_that_of_a_plain_sort(desk: Desk, history: list[Any], questions: list[Any]) -> None:
+    _forget_everything(desk)
+    _live(desk, history)
+    everything = _everything(desk)
+    for where, sort_field, descending, limit in questions:
+        wanted = [run for run in everything if _matches(run, where)]
+        seen: list[Run] = []
+        offset = 0
+        while True:
+            page = desk.run(
+                listing.page(where, sort_field=sort_field, descending=descending, limit=limit, offset=offset)
+            )
+            assert (page.total, page.complete) == (len(wanted), True)
+            assert len(page.runs) == min(limit, max(0, len(wanted) - offset)), "a page is full until the last"
+            assert bool(page.next_cursor) == (offset + limit < len(wanted))
+            seen += page.runs
+            offset += limit
+            if offset >= len(wanted):
+                break
+        assert len({run.id for run in seen}) == len(seen), "a run is on two pages"
+        assert {run.id for run in seen} == {run.id for run in wanted}
+        keys = [_key(run, sort_field) for run in seen]
+        assert keys == sorted(keys, reverse=descending)
+
+
+def test_a_cursor_goes_on_where_a_page_ended(desk: Desk) -> None:
+    desk.task()
+    ids = [desk.trigger().id for _ in range(5)]
+    seen: list[UUID] = []
+    cursor = ""
+    while True:
+        page = desk.run(listing.page(Filter(), limit=2, cursor=cursor, descending=False))
+        seen += [run.id for run in page.runs]
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    assert seen == ids
+
+
+@pytest.mark.parametrize("cursor", ["x", "o", "o-1", "o1x", "o²", "o" + "9" * 30])
+def test_what_is_no_cursor_is_refused(desk: Desk, cursor: str) -> None:
+    with pytest.raises(ValueError, match="is no cursor"):
+        desk.run(listing.page(Filter(), cursor=cursor))
+
+
+@pytest.mark.parametrize("sort_field", listing.SORT_FIELDS)
+@pytest.mark.parametrize("descending", [True, False])
+def test_equals_are_all_shown_whatever_the_page(desk: Desk, sort_field: str, descending: bool) -> None:
+    desk.task()
+    for number in range(12):
+        held = desk.started()
+        desk.end(held, list(Reason)[number % 4], 3)
+    seen = [
+        run.id
+        for offset in range(12)
+        for run in desk.run(
+            listing.page(Filter(), sort_field=sort_field, descending=descending, limit=1, offset=offset)
+        ).runs
+    ]
+    assert len(set(seen)) == 12
+
+
+def test_filters_that_no_index_knows(desk: Desk) -> None:
+    desk.task("a", tags=("nightly",))
+    desk.task("b", queue="q")
+    one = desk.trigger("a", triggered_by="cloud", external_execution_id="E-1")
+    desk.end(desk.claimed("w1"), Reason.FAILED, 3, message="It broke")
+    desk.pass_s(2)
+    two = desk.trigger("b", tags=("extra",))
+    held = desk.claimed("w2", "q")
+    desk.pass_s(1.5)
+    desk.end(held)
+
+    def found(**where: Any) -> list[UUID]:
+        return [run.id for run in desk.run(listing.page(Filter(**where), descending=False)).runs]
+
+    assert found(tag=("nightly",)) == [one.id]
+    assert found(tag=("nightly", "extra")) == [one.id, two.id]
+    assert found(worker=("w2",)) == found(queue=("q",)) == found(min_duration_ms=1500) == [two.id]
+    assert found(min_duration_ms=1501) == []
+    assert found(exit_code=3) == found(triggered_by=("cloud",)) == found(search="BROKE") == [one.id]
+    assert found(search="b#1") == [two.id]
+    assert found(search=str(one.id)[-8:]) == [one.id]
+    assert found(external_execution_id="E-1") == [one.id]
+    assert found(external_execution_id="E-2") == []
+    assert found(execution_id=two.id) == [two.id]
+    assert found(execution_id=two.id, status=(Status.RUNNING,)) == []
+    assert found(retries_only=True) == []
+
+
+def test_retries_can_be_listed_alone(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    desk.fail(desk.started(), entry)
+    page = desk.run(listing.page(Filter(retries_only=True)))
+    assert [run.retry_attempt for run in page.runs] == [1]
+
+
+@pytest.mark.parametrize("field", ["created", "ended"])
+def test_times_are_compared_to_the_microsecond(desk: Desk, field: str) -> None:
+    desk.task()
+    moments = [desk.now + n for n in range(60)]
+    for moment in moments:
+        desk.now = moment
+        desk.end(desk.started())
+    for moment in moments:
+        bounds: dict[str, Any] = {f"{field}_after_us": moment, f"{field}_before_us": moment + 1}
+        where = Filter(**bounds)
+        (run,) = desk.run(listing.page(where)).runs
+        assert from_datetime(run.created_at) == moment
+
+
+def test_a_run_is_found_by_its_id_and_by_its_number(desk: Desk) -> None:
+    desk.task("my.task-1")
+    run = desk.trigger("my.task-1")
+    assert desk.run(runs.find(str(run.id))).id == run.id
+    assert desk.run(runs.find("my.task-1#1")).id == run.id
+    held = desk.claimed()
+    assert desk.run(runs.find("my.task-1#1")).status == "running"
+    for reason in Reason:
+        if reason is not Reason.SKIPPED:
+            desk.end(held, reason)
+            assert desk.run(runs.find(f"my.task-1#{held.record.number}")).end_reason == reason
+            held = desk.started("my.task-1")
+
+
+@pytest.mark.parametrize(
+    "ref", ["", "#", "a#", "#1", "a#2", "a#x", "a#²", "a#-1", "a#" + "1" * 40, "b#1", "x" * 500, "a b#1"]
+)
+def test_a_name_of_nothing_is_not_found(desk: Desk, ref: str) -> None:
+    desk.task("a")
+    desk.trigger()
+    with pytest.raises(NotFound, match="there is no run"):
+        desk.run(runs.find(ref))
+
+
+def test_a_run_that_moves_while_it_is_looked_for_is_found(desk: Desk) -> None:
+    desk.task()
+    run = desk.trigger()
+    looking = runs.find("a#1")
+    call = next(looking)
+    try:
+        while True:
+            assert not isinstance(call, list)
+            answer = desk.do(call)
+            if held := desk.claim():
+                assert held.id == run.id
+            call = looking.send(answer)
+    except StopIteration as end:
+        found = end.value
+    assert found.id == run.id
+
+
+def test_counts_and_last_runs(desk: Desk) -> None:
+    desk.task("a")
+    desk.task("b")
+    _live(
+        desk, [("a", str(Reason.FAILED), 0, 1), ("a", "running", 0, 0), ("b", "pending", 0, 0), ("a", "pending", 0, 0)]
+    )
+    counts = desk.do(tasks.counts(["a", "b", "c"]))
+    assert counts["a"] == tasks.Counts(1, 1, {"failed": 1}, 3)
+    assert counts["b"] == tasks.Counts(1, 0, {}, 1)
+    assert counts["c"] == tasks.Counts(0, 0, {}, 0)
+    newest = desk.run(tasks.last_runs(["a", "b", "c"]))
+    assert {name: run.number for name, run in newest.items()} == {"a": 3, "b": 1}
+
+
+def _live(desk: Desk, history: list[Any]) -> None:
+    """Make runs that met these fates: (task, fate, queue of time, exit code)."""
+    for name in NAMES:
+        desk.task(name, queue=f"q-{name}")
+    for number, (name, fate, delta, code) in enumerate(history):
+        desk.now += delta
+        run = desk.trigger(name, priority=9 if fate not in ("pending", "stopped before it started") else 0)
+        if fate == "stopped before it started":
+            desk.run(ops.stop(str(run.id)))
+        elif fate == Reason.SKIPPED:
+            desk.run(ops.stop(str(run.id)))
+            what = ops._wanted(desk.entry(name), ops.Request(), desk.now + number)
+            desk.do(runs.create(runs.Create(ids=what.ids[:1], template=what.template, refuse="skipped: for a test")))
+        elif fate != "pending":
+            held = desk.claimed("w", f"q-{name}")
+            assert held.id == run.id
+            if fate != "running":
+                desk.now += 2 * delta
+                desk.end(held, Reason(fate), code)
+
+
+def _forget_everything(desk: Desk) -> None:
+    for name in NAMES:
+        desk.run(ops.stop_task(name))
+    for run in _everything(desk):
+        if run.status == Status.RUNNING:
+            record = desk.record(run.id)
+            desk.do(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
+    for name in NAMES:
+        while desk.do(runs.forget(name, 0, 0)):
+            pass
+
+
+def _everything(desk: Desk) -> list[Run]:
+    return [to_run(UUID(bytes=one), record) for one, record in records(dump(desk)).items()]
+
+
+def _matches(run: Run, where: Filter) -> bool:
+    return (
+        (not where.task_name or run.task_name in where.task_name)
+        and (not where.status or run.status in where.status)
+        and (not where.end_reason or run.end_reason in where.end_reason)
+    )
+
+
+def _key(run: Run, sort_field: str) -> Any:
+    created = from_datetime(run.created_at)
+    live = run.status != Status.ENDED
+    started = from_datetime(run.start_at) if run.start_at else 0
+    if sort_field == "task_name":
+        return run.task_name
+    if sort_field == "status":
+        return (run.status, created)
+    if sort_field == "start_at":
+        return started if run.status != Status.PENDING else -1
+    if sort_field == "exit_code":
+        return run.exit_code
+    if sort_field == "duration":
+        return -1 if live else (from_datetime(run.end_at) - started if started and run.end_at else 0)
+    return created
