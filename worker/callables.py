@@ -40,7 +40,8 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """
     One call. ``call`` is ``module:function``, ``env`` the whole environment, ``python`` None the worker's interpreter.
 
-    The limits are as in ``Launch``; with ``isolate`` False those of memory and niceness are of the warm child for life.
+    The limits are as in ``Launch``; with ``isolate`` False those of memory and niceness are of the warm child for life,
+    and ``silence_s`` is not heeded: such a child has nobody who could watch over it when the worker can't.
     """
 
     call: str
@@ -54,6 +55,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     nice: int = 0
     memory_limit: int | None = None
     cpu_limit_s: int | None = None
+    silence_s: float | None = None
 
 
 class Interpreter:
@@ -265,6 +267,7 @@ class Templates:
             "nice": request.nice,
             "memory_limit": request.memory_limit,
             "cpu_limit_s": request.cpu_limit_s,
+            "silence_s": request.silence_s,
         }
         while True:
             with self._lock:

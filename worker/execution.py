@@ -31,7 +31,7 @@ from worker.callables import CallRequest
 from worker.environment import Unprepared
 from worker.judging import Cause, Verdict, judge, stronger
 from worker.ladder import Ladder
-from worker.leases import Held, Wish
+from worker.leases import STRICT_S, Held, Wish
 from worker.output import Stream
 from worker.outputs import collect
 from worker.process import Child, Exit, Launch, SpawnFailed
@@ -127,7 +127,7 @@ class Execution:
     def _start(self, task: Task) -> tuple[Child, Tape]:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.decode_params(self.record)
-        env, secrets = environment.compose(task, self.run_id, self.record, values, self._output_file, os.environ)
+        env, secrets = environment.compose(task, self.run_id, self.record, values, self._output_file, self._shop.environ)
         cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
@@ -135,6 +135,7 @@ class Execution:
             "nice": task.nice,
             "memory_limit": task.memory_limit,
             "cpu_limit_s": task.cpu_limit_s,
+            "silence_s": STRICT_S if task.strict_lease else None,
             "env": env,
             "run_id": str(self.run_id),
         }
@@ -163,11 +164,15 @@ class Execution:
         open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
         for fd in (*open_pipes, child.control_fd, self._poke.fd):
             poller.register(fd, select.POLLIN)
+        told_s = 0.0
         while True:
             exit_ = child.read_exit()
             if exit_ is not None:  # before anything else: what it became by itself is its result
                 break
             now_s = time.monotonic()
+            if task.strict_lease and self._held.renewed_s != told_s:
+                told_s = self._held.renewed_s
+                child.signal(0)  # should this process freeze, the keeper ends the run in its place
             self._look_around(task, ladder, tape, deadline_s, now_s)
             signal_due = ladder.due(now_s)
             if signal_due:
@@ -243,7 +248,10 @@ class Execution:
             left_s = end_s - time.monotonic()
             if not open_pipes or left_s <= 0:
                 return
-            select.select(list(open_pipes), [], [], left_s)
+            poller = select.poll()  # and not `select`, which takes no descriptor beyond 1023
+            for fd in open_pipes:
+                poller.register(fd, select.POLLIN)
+            poller.poll(left_s * 1000)
 
     def _end(
         self, task: Task | None, verdict: Verdict, exit_: Exit | None, tape: Tape | None, wanted: Wanted | None

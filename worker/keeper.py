@@ -16,7 +16,7 @@ with it.
       │ socket: one byte + [control, stdout, stderr] ▸
       │ control: length + JSON request ──────────▸ │ starts it in a session of its own
       │ ◂──────────────────── {"pid": 71} or {"error": …}
-      │ control: one byte per signal ─────────────▸│ to the process group, never after the end
+      │ control: one byte per signal ─────────────▸│ to the process group, never after the end; 0 says "go on"
       │ ◂───────── {"exit": 0, "signal": null, …}  │ after the last leftover of the run is gone
       │ control closed before that ───────────────▸│ kills the group
 """
@@ -73,6 +73,8 @@ class Run:
         self.serves = False
         self.end: dict[str, object] = {}
         self.report_by = 0.0
+        self.silence_s = 0.0
+        self.heard_at = 0.0
 
 
 class Loop:
@@ -84,6 +86,7 @@ class Loop:
         self._hearing: dict[int, Run] = {}
         self._running: dict[int, Run] = {}
         self._ending: list[Run] = []
+        self._strict: set[Run] = set()
         self._suspects: dict[int, set[int]] = {}
         self._own_id = os.environ.get("RUNFLEET_RUN_ID", "")
         self._wake_read, self._wake_write = os.pipe()
@@ -106,7 +109,7 @@ class Loop:
     def serve(self) -> None:
         """Returns at the end of file of the server socket, when every descendant is dead."""
         while True:
-            for fd, _ in self._poller.poll(_POLL_LEFTOVERS_MS if self._ending else None):
+            for fd, _ in self._poller.poll(self._patience_ms()):
                 if fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(fd, 4096)
@@ -116,6 +119,8 @@ class Loop:
                         return
                 elif fd in self._hearing:
                     self._hear(self._hearing[fd])
+            if self._strict:
+                self._kill_abandoned()
             self._reap()
 
     def take(self, run: Run, request: dict[str, Any]) -> None:
@@ -136,6 +141,24 @@ class Loop:
         for run in [*self._hearing.values(), *self._ending, *self._running.values()]:
             if run is not but:
                 _close(run)
+
+    def _patience_ms(self) -> float | None:
+        if self._ending:
+            return _POLL_LEFTOVERS_MS
+        if not self._strict:
+            return None
+        soonest = min(run.heard_at + run.silence_s for run in self._strict)
+        return max(0.0, soonest - time.monotonic()) * 1000 + 1
+
+    def _kill_abandoned(self) -> None:
+        """
+        Kill strict runs whose worker has been silent: frozen, it can't, and somebody else is about to get the run.
+        """
+        now = time.monotonic()
+        for run in [run for run in self._strict if now > run.heard_at + run.silence_s]:
+            self._strict.discard(run)
+            run.end["abandoned"] = True
+            kill_group(run.pid, signal.SIGKILL)
 
     def _accept(self) -> bool:
         fds = receive_descriptors(self._server, socket.MSG_DONTWAIT)
@@ -175,14 +198,17 @@ class Loop:
                 self._pass_on(run, rest)
 
     def _pass_on(self, run: Run, signals: bytes) -> None:
+        run.heard_at = time.monotonic()
         if run.pid in self._running:
             for number in signals:
-                kill_group(run.pid, number)
+                if number:
+                    kill_group(run.pid, number)
 
     def _launch(self, run: Run, request: dict[str, Any]) -> None:
         run.serves = len(run.fds) > 2
         try:
             run.run_id = request["run_id"]
+            run.silence_s = request.get("silence_s") or 0.0
             run.pid = self._start(request, run)
         except Exception as error:  # whatever a request is like, the loop outlives it
             sentence = getattr(error, "strerror", None) or f"cannot start it: {error}"
@@ -194,6 +220,9 @@ class Loop:
             os.close(fd)
         run.fds = []
         self._running[run.pid] = run
+        if run.silence_s:
+            run.heard_at = time.monotonic()
+            self._strict.add(run)
         send(run.control, {"pid": run.pid})
 
     def _stop_hearing(self, run: Run) -> None:
@@ -216,7 +245,8 @@ class Loop:
                 continue
             # Right after the reaping, in the same thread: numbers are given out in a circle, ours cannot be back yet.
             kill_group(pid, signal.SIGKILL)
-            run.end = _describe_end(status, usage)
+            self._strict.discard(run)
+            run.end.update(_describe_end(status, usage))
             run.report_by = time.monotonic() + LEFTOVER_WAIT_S
             self._ending.append(run)
         if died or self._ending:

@@ -49,6 +49,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     ``argv[0]`` is looked up in the ``PATH`` of ``env``. ``memory_limit`` is in bytes of address space, ``cpu_limit_s``
     in seconds of CPU; None is no limit. ``run_id`` must be ``env["RUNFLEET_RUN_ID"]``: leftovers are known by it.
+    ``silence_s``: the process is killed when ``signal(0)`` was not heard for so long; None is never.
     """
 
     argv: tuple[str, ...]
@@ -59,6 +60,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     nice: int = 0
     memory_limit: int | None = None
     cpu_limit_s: int | None = None
+    silence_s: float | None = None
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +70,8 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     ``code`` is 0 to 255, or 128 + n when signal n killed it (then ``signal`` is n, else None). ``peak_memory_bytes`` is
     the largest resident set (on Linux never below the keeper's, some 10 MB: the kernel counts the moment before exec);
     ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the keeper or
-    template died first, nobody saw the end, and the other fields mean nothing.
+    template died first and nobody saw the end, or it ended this one because the worker was silent for ``silence_s``;
+    the other fields mean nothing then.
     """
 
     code: int
@@ -108,7 +111,11 @@ class Child(Protocol):
         """Its end, as soon as that and the death of its leftovers are known; the same one ever after. Never waits."""
 
     def signal(self, number: int) -> None:
-        """Send a signal to its process group. Does nothing once it ended, so that no recycled pid is hit."""
+        """
+        Send a signal to its process group. Does nothing once it ended, so that no recycled pid is hit.
+
+        0 reaches nobody but tells that the worker is there, for who was started with ``silence_s``.
+        """
 
     def kill(self) -> None:
         """``signal(SIGKILL)``."""
@@ -162,7 +169,7 @@ class Channel:
 
     def send_signal(self, number: int) -> None:
         """Ask the other side, which knows whether the process still is, to signal its group."""
-        if not self._closed and number > 0:
+        if not self._closed and number >= 0:
             with contextlib.suppress(OSError):
                 self._control.send(bytes((number,)))
 
@@ -170,6 +177,8 @@ class Channel:
         """The end if it was told; None else."""
         if "exit" not in self.said:
             return None
+        if "abandoned" in self.said:
+            return LOST
         number = self.said.get("signal")
         code = self.said["exit"]
         result = self.said.get("result")

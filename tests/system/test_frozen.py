@@ -36,6 +36,19 @@ retry_delay = "1ms"
 
 [tasks.strict]
 strict_lease = true
+
+[tasks.strict_call]
+call = "living:live"
+strict_lease = true
+"""
+MODULE = """
+import os, time
+
+def live():
+    for _ in range(600 if os.environ["RUNFLEET_RETRY_ATTEMPT"] == "0" else 5):
+        with open(os.environ["HISTORY"], "a") as file:
+            file.write(os.environ["RUNFLEET_RUN_ID"] + f" lives {time.time_ns()}\\n")
+        time.sleep(0.1)
 """
 
 
@@ -95,6 +108,27 @@ def test_a_worker_cut_off_loses_its_run_and_a_strict_one_never_overlaps(
             assert lived(fleet, first)[1] < lived(fleet, second)[0]
         proxy.pass_on()
         expect_lost(fleet, cut_off, first)
+
+
+@pytest.mark.parametrize("task", ["strict", "strict_call"])
+def test_a_strict_run_does_not_outlive_its_lease_though_its_worker_is_frozen(make_fleet: StartFleet, task: str) -> None:
+    fleet = make_fleet(TASKS)
+    (fleet.folder / "living.py").write_text(MODULE)
+    fleet.start("web", "scheduler")
+    (sleeper,) = fleet.start("worker")
+    run = fleet.trigger(task)
+    fleet.wait_for_word(run["id"], "lives")
+    frozen = [sleeper.pid, sleeper.worker_process()]
+    fleet.start("worker")
+    wait_until(lambda: lived(fleet, run)[1] - lived(fleet, run)[0] > 4.5, "it lives longer than one may be silent")
+    assert fleet.run(run["id"])["status"] == "running"
+    send(frozen, signal.SIGSTOP)
+    first, second = fleet.chain_of(run, 2)
+    assert (first["end_reason"], second["end_reason"]) == ("crashed", "success")
+    assert lived(fleet, first)[1] < lived(fleet, second)[0]
+    send(frozen, signal.SIGCONT)
+    wait_until(lambda: run["id"] in sleeper.said(), "it wakes up and reports an end that is an old story", 5)
+    assert fleet.run(run["id"]) == first
 
 
 def expect_lost(fleet: Fleet, worker: Process, run: Json) -> None:
