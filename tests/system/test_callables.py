@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
+from tests.waiting import wait_until
 
 MODULE = """
 import os, sys, time
@@ -135,6 +137,19 @@ def test_isolated_calls_share_nothing_and_the_others_a_warm_process(fleet: Fleet
     assert [one["calls"] for one in together] == [1, 2, 3]
     assert len({one["pid"] for one in together}) == 1
     assert [one["run"] for one in together] == [run["id"] for run in runs]
+
+
+def test_a_warm_process_is_replaced_after_a_thousand_runs(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, threads=1)
+    (fleet.folder / "sums.py").write_text(MODULE)
+    fleet.start_all()
+    run = fleet.trigger("together", replicas=1002)
+    mine = {"execution_id": run["execution_id"], "end_reason": "success"}
+    wait_until(lambda: fleet.get("/api/runs", limit=1, **mine)["total"] == 1002, "all have run", 60)
+    runs = [*fleet.chain(run), *fleet.runs(execution_id=run["execution_id"], offset=1000)]
+    returned = [one["outputs"]["return"] for one in runs]
+    assert sorted(one["calls"] for one in returned) == [1, 1, 2, 2, *range(3, 1001)]
+    assert len({one["pid"] for one in returned}) == 2
 
 
 def test_a_callable_can_be_stopped(fleet: Fleet) -> None:
