@@ -164,7 +164,9 @@ def _enter(request: dict[str, Any]) -> None:
     env = request["env"]
     for name in set(os.environ) - set(env):
         del os.environ[name]
-    os.environ.update(env)
+    for name, value in env.items():
+        if os.environ.get(name) != value:  # most are the same for every run, and each change leaks a little
+            os.environ[name] = value
     if request.get("umask") is not None:
         os.umask(request["umask"])
 
