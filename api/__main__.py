@@ -16,12 +16,14 @@ import sys
 from types import FrameType
 from typing import Final
 
+import msgspec
 import uvicorn
 
 from api.app import create_app
 from api.web import Web
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
+from shared.store import boot, open_store
 from shared.telemetry import configure, get_logger
 
 GRACE_S: Final = 20
@@ -64,6 +66,7 @@ def main() -> int:
         settings = read_settings()
         require_safe_address(settings)
         configure(settings)
+        require_safe_store(settings)
         app = create_app(settings)
     except Misconfigured as error:
         print(f"runfleet api: {error}", file=sys.stderr)  # noqa: T201 (the log may be what is misconfigured)
@@ -100,6 +103,23 @@ def require_safe_address(settings: Settings) -> None:
         )
     if len(settings.token) < MIN_TOKEN:
         raise Misconfigured(f"RUNFLEET_TOKEN must have {MIN_TOKEN} characters or more on {settings.host}")
+
+
+def require_safe_store(settings: Settings) -> None:
+    """
+    Raises Misconfigured when Redis is there and unfit for use. While it is away nothing is known, and ``/ready`` says
+    so.
+    """
+    store = open_store(msgspec.structs.replace(settings, redis_timeout_s=min(1.0, settings.redis_timeout_s)))
+    try:
+        policy = store.run(boot.check())
+    except StoreUnavailable as error:
+        _log.warning("store.away", error=str(error))
+    else:
+        if policy:
+            _log.warning("store.evicts", policy=policy)
+    finally:
+        store.close()
 
 
 def is_loopback(host: str) -> bool:

@@ -26,7 +26,7 @@ async def ready(ask: Ask) -> Reply:
     if ask.web.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
-        await ask.web.store.do(version.check())
+        await ask.web.store.run(version.check())
     except Misconfigured as error:
         raise Unserviceable(str(error)) from None
     return ask.answer(HealthModel(status="ok"))

@@ -45,9 +45,13 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if config is not None:
-        _apply(settings, store, config, loop)
-    loop.run()
+    try:
+        if config is not None:
+            _apply(settings, store, config, loop)
+        loop.run()
+    except Misconfigured as error:
+        print(error, file=sys.stderr)  # noqa: T201  # as above
+        return 2
     # Some platforms send their signal several times; an interpreter that shuts down would die of one.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -16,7 +16,7 @@ from scheduler import chores
 from scheduler.chores import Definitions, Timetable
 from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
-from shared.store import fleet, tasks, version
+from shared.store import boot, fleet, tasks
 from shared.store.call import Call, Key
 from shared.store.threads import Store
 from shared.tasks import Task
@@ -60,13 +60,15 @@ class Loop:
         self.stopping.set()
 
     def run(self) -> None:
-        """Go round until ``stop``; Redis may come and go. Raises Misconfigured when its data is a newer release's."""
+        """Go round until ``stop``; Redis may come and go. Raises Misconfigured when it is there and unfit for use."""
         known = False
         while not self.stopping.is_set():
             try:
                 if not known:
-                    self._store.do(version.check())
+                    policy = self._store.run(boot.check())
                     known = True
+                    if policy:
+                        log.warning("store.evicts", policy=policy)
                 self.tick()
                 self._back()
                 self._wait()

@@ -174,7 +174,7 @@ def apply_config(config: Config, secret: bytes = b"") -> Operation[Applied]:
 
     Raises Misconfigured when a newer release's data is in the store.
     """
-    yield version.check()
+    yield from version.check()
     definitions = [(task, define(task, secret)) for task in config.tasks.values()]
     applied: Applied = yield tasks.apply(definitions, limits=config.limits)
     return applied

@@ -43,6 +43,7 @@ EVENTS: Final[dict[str, str]] = {
     "worker.beat_failed": "The store refused a heartbeat for a reason that is not an outage.",
     "bell.lost": "A queue could not be rung; its runs start at the scheduler's next look at it.",
     "store.away": "Redis does not answer; what runs goes on, what must be written waits.",
+    "store.evicts": "Redis may drop keys that expire when its memory is short (`policy`); noeviction is what fits.",
     "store.back": "Redis answers again, after `away_s` seconds.",
     "definitions.applied": "The task file reached the store: how many tasks were added, changed, removed, unchanged.",
     "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",

@@ -21,7 +21,7 @@ from typing import Final
 from shared import __version__, queue
 from shared.errors import StoreUnavailable
 from shared.settings import Settings
-from shared.store import open_store, version
+from shared.store import boot, open_store
 from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker.callables import Templates
@@ -117,12 +117,12 @@ class WorkerProcess:
         return code
 
     def _wait_for_store(self) -> None:
-        """Until Redis is there and holds what this release knows. Raises Misconfigured for a newer release's data."""
+        """Until Redis is there and fit for use. Raises Misconfigured when it is there and is not."""
         since_s = time.monotonic()
         said = False
         while not self._leaving.is_set():
             try:
-                self._store.do(version.check())
+                policy = self._store.run(boot.check())
             except StoreUnavailable as error:
                 if not said:
                     log.warning("store.away", error=str(error))
@@ -131,6 +131,8 @@ class WorkerProcess:
             else:
                 if said:
                     log.info("store.back", away_s=round(time.monotonic() - since_s, 1))
+                if policy:
+                    log.warning("store.evicts", policy=policy)
                 return
 
     def _answer(self) -> None:

@@ -85,6 +85,14 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
 
 
+class Leadership(msgspec.Struct, frozen=True, kw_only=True):
+    """The schedulers. ``leader`` is "" when none leads; ``lag_ms`` is since its last pulse."""
+
+    leader: str
+    standbys: list[str]
+    lag_ms: int
+
+
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse.
@@ -256,19 +264,16 @@ def drain(worker: str) -> Call[None]:
 def facts() -> Operation[Fleet]:
     """Scheduler leader and standbys, Redis, and how many runs wait and run."""
     now_us = yield clock()
-    held = yield Call("HMGET", (Key("leader"), "id", "until"), as_is)
-    seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [name.decode() for name in reply])
-    info = yield Call("INFO", (), _info)
+    leadership = yield from schedulers(now_us)
+    info = yield Call("INFO", (), info_fields)
     waiting = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
     running = yield Call("ZCARD", (Key("ix:all:running:created"),), int)
     delayed = yield Call("ZCARD", (Key("due"),), int)
     tasks = yield Call("HLEN", (Key("tasks"),), int)
-    leads = bool(held[0] and held[1] and int(held[1]) > now_us)
-    leader = held[0].decode() if leads else ""
     return Fleet(
-        leader=leader or UNSET,
-        standbys=sorted(name for name in seen if name != leader),
-        scheduler_lag_ms=max(0, now_us - (int(held[1]) - LEADERSHIP_US)) // 1000 if leads else UNSET,
+        leader=leadership.leader or UNSET,
+        standbys=leadership.standbys,
+        scheduler_lag_ms=leadership.lag_ms if leadership.leader else UNSET,
         redis=RedisFacts(
             version=info.get("valkey_version") or info.get("redis_version", ""),
             memory_bytes=int(info.get("used_memory", 0)),
@@ -282,6 +287,19 @@ def facts() -> Operation[Fleet]:
             connections=int(info.get("connected_clients", 0)),
         ),
         counts={"pending": waiting, "running": running, "delayed": delayed, "tasks": tasks},
+    )
+
+
+def schedulers(now_us: int) -> Operation[Leadership]:
+    """Who leads at stored time *now_us*, and who would take over."""
+    held = yield Call("HMGET", (Key("leader"), "id", "until"), as_is)
+    seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [name.decode() for name in reply])
+    leads = bool(held[0] and held[1] and int(held[1]) > now_us)
+    leader = held[0].decode() if leads else ""
+    return Leadership(
+        leader=leader,
+        standbys=sorted(name for name in seen if name != leader),
+        lag_ms=max(0, now_us - (int(held[1]) - LEADERSHIP_US)) // 1000 if leads else 0,
     )
 
 
@@ -325,6 +343,7 @@ def _none() -> Operation[int | None]:
     yield
 
 
-def _info(reply: bytes) -> dict[str, str]:
+def info_fields(reply: bytes) -> dict[str, str]:
+    """The reply to INFO as names and values."""
     parts = (line.partition(":") for line in reply.decode().splitlines())
     return {name: value for name, colon, value in parts if colon}

@@ -5,24 +5,33 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.errors import Misconfigured
-from shared.store.call import Call, Key
+from shared.store.call import Call, Key, Operation
 
 SCHEMA: Final = 1
 """The layout that this release reads and writes; counts up when keys change so that older code cannot cope."""
 
 
-def check() -> Call[None]:
+def check() -> Operation[None]:
     """
     Note the layout in an empty store, and see that it is one we know.
 
-    Raises Misconfigured when a newer release wrote it.
+    Raises Misconfigured when a newer release wrote it. Only an empty store is written to, so that a process can start
+    on a Redis that is full.
     """
+    layout = yield found()
+    if layout is None:
+        layout = yield Call("SET", (Key("version"), SCHEMA, "NX", "GET"), _layout)
+    if layout is not None and layout > SCHEMA:
+        raise Misconfigured(
+            f"the store was written by a newer release (layout {layout}, this one knows {SCHEMA}); "
+            "start that release, or use another RUNFLEET_KEY_PREFIX"
+        )
 
-    def read(reply: Any) -> None:
-        if reply is not None and int(reply) > SCHEMA:
-            raise Misconfigured(
-                f"the store was written by a newer release (layout {int(reply)}, this one knows {SCHEMA}); "
-                "start that release, or use another RUNFLEET_KEY_PREFIX"
-            )
 
-    return Call("SET", (Key("version"), SCHEMA, "NX", "GET"), read)
+def found() -> Call[int | None]:
+    """The layout of the data that is there, without changing anything; None in an empty store."""
+    return Call("GET", (Key("version"),), _layout)
+
+
+def _layout(reply: Any) -> int | None:
+    return None if reply is None else int(reply)

@@ -11,13 +11,13 @@ from shared.store.threads import Store
 
 
 def test_an_empty_store_takes_our_layout_and_keeps_it(store: Store) -> None:
-    store.do(version.check())
-    store.do(version.check())
+    store.run(version.check())
+    store.run(version.check())
     assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA
 
 
 def test_a_newer_releases_store_is_refused_and_left_as_it_is(store: Store) -> None:
     store.do(Call("SET", (Key("version"), version.SCHEMA + 1), bool))
     with pytest.raises(Misconfigured, match="newer release"):
-        store.do(version.check())
+        store.run(version.check())
     assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA + 1

@@ -1,0 +1,33 @@
+"""What every process asks of a store before it begins: is the data ours to read, and will Redis keep it?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.errors import Misconfigured
+from shared.store import version
+from shared.store.call import Operation
+from shared.store.server import eviction_policy
+
+EVICTION_CURE: Final = (
+    "CONFIG SET maxmemory-policy noeviction (and maxmemory-policy noeviction in the server's configuration, or in the "
+    "provider's settings: `heroku redis:maxmemory --policy noeviction`, a parameter group at AWS)"
+)
+
+
+def check() -> Operation[str]:
+    """
+    See that the store can be used; the name of an eviction policy to warn of, or "" when nothing is wrong.
+
+    Raises Misconfigured when a newer release wrote the data, and when Redis may evict any key: one that is dropped in
+    the middle of things takes runs, locks or whole queues with it. Under ``volatile-*`` only what expires anyway may
+    go (idempotency keys, a worker's last claims), so that is only warned of. A policy that cannot be read is let be.
+    """
+    yield from version.check()
+    policy = yield from eviction_policy()
+    if policy.startswith("allkeys-"):
+        raise Misconfigured(
+            f"Redis may drop any key when its memory is short (its maxmemory-policy is {policy}), and with it runs and "
+            f"schedules. Set it with {EVICTION_CURE}, or use a Redis of its own for Runfleet."
+        )
+    return policy if policy.startswith("volatile-") else ""
