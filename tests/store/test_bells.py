@@ -1,0 +1,152 @@
+"""Who waits for a log or for events is woken, and finds everything that happened meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import redis
+
+from shared import ops
+from shared.settings import Settings
+from shared.store import events, logs, open_async_store
+from shared.store.loop import AsyncStore
+from tests.store.desk import Desk
+
+
+def test_what_happens_is_told_in_order(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    start = desk.do(events.recent_id())
+    held = desk.started()
+    desk.run(ops.stop("a#1"))
+    desk.end(held)
+    desk.run(ops.delete("a#1"))
+    desk.run(ops.pause("a"))
+    desk.run(ops.resume("a"))
+    told = desk.do(events.events_after(start, 100))
+    assert [event.type for event in told] == [
+        "run.created",
+        "run.started",
+        "run.stop_requested",
+        "run.ended",
+        "execution.ended",
+        "run.deleted",
+        "task.paused",
+        "task.resumed",
+    ]
+    created, started, _, ended, over, *_ = told
+    assert (created.run_id, created.execution_id, created.task) == (held.id, held.id, "a")
+    assert (started.data, ended.data) == ("w", "success")
+    assert (over.run_id, over.execution_id) == (None, held.id)
+    assert entry.name == "a"
+    assert desk.do(events.events_after(told[2].id, 2)) == told[3:5]
+
+
+def test_an_empty_stream_has_ids_too(desk: Desk) -> None:
+    assert desk.do(events.recent_id()) == desk.do(events.oldest_id()) == "0-0"
+    desk.task()
+    assert desk.do(events.recent_id()) == desk.do(events.oldest_id()) != "0-0"
+
+
+def test_who_waits_for_events_is_woken(settings: Settings, desk: Desk) -> None:
+    desk.task()
+
+    async def scene(store: AsyncStore) -> None:
+        waiting = asyncio.create_task(store.wait_events("$", 10))
+        while not store._bells:  # noqa: ASYNC110  # the store tells nobody that it listens
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(desk.trigger)
+        assert [event.type for event in await waiting] == ["run.created"]
+        assert not store._bells, "nobody listens any more"
+
+    _in_a_loop(settings, scene)
+
+
+def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, desk: Desk) -> None:
+    desk.task()
+    after = desk.do(events.recent_id())
+    desk.trigger()
+    desk.trigger()
+
+    async def scene(store: AsyncStore) -> None:
+        assert len(await store.wait_events(after, 10)) == 2
+
+    _in_a_loop(settings, scene)
+
+
+def test_who_waits_in_vain_comes_back(settings: Settings, desk: Desk) -> None:
+    async def scene(store: AsyncStore) -> None:
+        assert await store.wait_events("$", 0.05) == []
+
+    _in_a_loop(settings, scene)
+
+
+def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk) -> None:
+    desk.task()
+    held = desk.started()
+
+    async def follow(store: AsyncStore) -> list[str]:
+        seen: list[str] = []
+        with store.hear_log(held.id) as ear:
+            while True:
+                window = await store.run(logs.window(held.id, len(seen), 100))
+                seen += [line.text for line in window.lines]
+                if window.finalized:
+                    return seen
+                await ear.wait()
+
+    async def scene(store: AsyncStore) -> None:
+        readers = [asyncio.create_task(follow(store)) for _ in range(30)]
+        for n in range(10):
+            await asyncio.to_thread(desk.append, held, n, f"line {n}")
+        await asyncio.to_thread(desk.end, held)
+        for seen in await asyncio.gather(*readers):
+            assert seen == [f"line {n}" for n in range(10)]
+        assert not store._bells
+
+    _in_a_loop(settings, scene)
+
+
+def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, valkey_url: str) -> None:
+    desk.task()
+    held = desk.started()
+
+    async def scene(store: AsyncStore) -> None:
+        with store.hear_log(held.id) as ear, redis.Redis.from_url(valkey_url) as client:
+            await ear.wait()
+            client.client_kill_filter(_type="pubsub")
+            await asyncio.to_thread(desk.append, held, 0, "line")
+            for _ in range(10):
+                if (await store.run(logs.window(held.id, 0, 10))).lines:
+                    return
+                await ear.wait()
+            raise AssertionError("the line was never seen")
+
+    _in_a_loop(settings, scene)
+
+
+def test_closing_wakes_whoever_waits(settings: Settings, desk: Desk) -> None:
+    desk.task()
+    held = desk.started()
+
+    async def scene(store: AsyncStore) -> None:
+        with store.hear_log(held.id) as ear:
+            await ear.wait()
+            waiting = asyncio.create_task(ear.wait(60))
+            await asyncio.sleep(0)
+            await store.close()
+            await asyncio.wait_for(waiting, 5)
+
+    _in_a_loop(settings, scene)
+
+
+def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        store = open_async_store(settings)
+        try:
+            await asyncio.wait_for(scene(store), 20)
+        finally:
+            await store.close()
+
+    asyncio.run(main())

@@ -1,0 +1,262 @@
+"""Both executors: a lost script or connection is nobody's business but theirs, and a full Redis still lets runs end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from shared import ids, ops
+from shared.errors import Misconfigured, NotFound, RunfleetError, StoreFull, StoreUnavailable
+from shared.runs import Reason
+from shared.settings import Settings
+from shared.store import fleet, open_async_store, open_store, runs, tasks
+from shared.store.call import Call, Key, as_is
+from shared.store.loop import AsyncStore
+from shared.store.threads import Store
+from tests.store.desk import Desk
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    """A connection beside the store's, to do things to the server."""
+    with redis.Redis.from_url(valkey_url) as opened:
+        yield opened
+
+
+def test_flushed_scripts_are_handed_over_again(desk: Desk, client: redis.Redis) -> None:
+    desk.task()
+    desk.trigger()
+    client.script_flush()
+    assert desk.claim() is not None
+    assert desk.claim() is None
+
+
+def test_a_script_may_be_missing_inside_a_pipeline(store: Store, desk: Desk, client: redis.Redis) -> None:
+    desk.task()
+    runs_made = [desk.trigger() for _ in range(3)]
+    client.script_flush()
+    before = store.round_trips
+    answers = store.all([runs.get(runs_made[0].id), tasks.counts(["a"]), fleet.ping(), tasks.counts(["b"])])
+    assert answers[0].id == runs_made[0].id
+    assert (answers[1]["a"].pending, answers[3]["b"].total) == (3, 0)
+    assert store.round_trips - before <= 3
+    before = store.round_trips
+    store.all([tasks.counts(["a"])] * 5)
+    assert store.round_trips - before == 1
+
+
+def test_flushed_scripts_are_nothing_to_the_event_loop_either(
+    settings: Settings, desk: Desk, client: redis.Redis
+) -> None:
+    desk.task()
+    desk.trigger()
+
+    async def scene(store: AsyncStore) -> None:
+        client.script_flush()
+        counts = await asyncio.gather(*(store.do(tasks.counts(["a"])) for _ in range(20)))
+        assert {each["a"].pending for each in counts} == {1}
+        found, none = await store.all([tasks.counts(["a"]), runs.record(ids.new_id(1))])
+        assert (found["a"].pending, none) == (1, None)
+
+    _in_a_loop(settings, scene)
+
+
+def test_killed_connections_are_replaced_and_nobody_notices(settings: Settings, client: redis.Redis) -> None:
+    store = open_store(settings)
+    barrier, wrong = threading.Barrier(6), list[Exception]()
+
+    def use() -> None:
+        try:
+            for round_ in range(3):
+                store.do(fleet.ping())
+                if barrier.wait() == 0:
+                    client.client_kill_filter(_type="normal", skipme=True)
+                barrier.wait()
+                assert store.do(Call("INCR", (Key("counter"),), int)) > round_
+        except Exception as error:
+            wrong.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=use) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.close()
+    assert wrong == []
+    assert int(client.get(f"{settings.key_prefix}:counter") or 0) == 18
+
+
+def test_a_killed_connection_of_the_event_loop_is_replaced(settings: Settings, client: redis.Redis) -> None:
+    async def scene(store: AsyncStore) -> None:
+        for _ in range(3):
+            await asyncio.gather(*(store.do(fleet.ping()) for _ in range(10)))
+            client.client_kill_filter(_type="normal", skipme=True)
+            assert await store.do(fleet.clock()) > 0
+
+    _in_a_loop(settings, scene)
+
+
+def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips: list[int] = []
+    exchange = AsyncStore._exchange
+
+    async def counted(self: AsyncStore, commands: list[tuple[Any, ...]]) -> list[Any]:
+        trips.append(len(commands))
+        return await exchange(self, commands)
+
+    monkeypatch.setattr(AsyncStore, "_exchange", counted)
+
+    async def scene(store: AsyncStore) -> None:
+        answers = await asyncio.gather(*(store.do(Call("ECHO", (str(n),), int)) for n in range(500)))
+        assert answers == list(range(500)), "everybody gets their own answer"
+        assert sum(trips) == 500
+        assert len(trips) < 50
+
+    _in_a_loop(settings, scene)
+
+
+def test_who_gives_up_waiting_harms_nobody_else(settings: Settings) -> None:
+    async def scene(store: AsyncStore) -> None:
+        asked = [asyncio.create_task(store.do(Call("ECHO", (str(n),), int))) for n in range(20)]
+        await asyncio.sleep(0)
+        for task in asked[::2]:
+            task.cancel()
+        assert await asyncio.gather(*asked[1::2]) == list(range(1, 20, 2))
+        assert await store.do(Call("ECHO", ("7",), int)) == 7
+
+    _in_a_loop(settings, scene)
+
+
+def test_a_refusal_is_raised_after_all_calls_were_made(desk: Desk) -> None:
+    desk.task()
+    run = desk.trigger()
+    unknown = ids.new_id(1)
+    with pytest.raises(NotFound):
+        desk.all([runs.stop(unknown, "stop", "m"), runs.stop(run.id, "stop", "m")])
+    assert desk.state(run.id) == Reason.STOPPED
+
+
+def test_settled_calls_stand_beside_each_other(desk: Desk) -> None:
+    desk.task()
+    run = desk.trigger()
+    refused, stopped, broken, seen = desk.settle(
+        [
+            runs.stop(ids.new_id(1), "stop", "m"),
+            runs.stop(run.id, "stop", "m"),
+            Call("NO-SUCH-COMMAND", (), as_is),
+            runs.get(run.id),
+        ]
+    )
+    assert isinstance(refused, NotFound)
+    assert stopped[0] == "stopped"
+    assert type(broken) is RunfleetError
+    assert seen.end_reason == Reason.STOPPED
+    assert desk.settle([]) == desk.all([]) == []
+
+
+def test_a_full_redis_takes_nothing_new_but_lets_runs_end(desk: Desk, client: redis.Redis) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    ending, stopping, lost = desk.started(), desk.started(), desk.started()
+    waiting = desk.trigger()
+    desk.beat(ending, stopping, lost)
+    with _no_memory(client):
+        with pytest.raises(StoreFull, match="raise maxmemory or lower keep_runs"):
+            desk.trigger()
+        with pytest.raises(StoreFull):
+            desk.append(ending, 0, "a line")
+        assert desk.beat(ending, stopping, lost) == ["", "", ""]
+        assert desk.fail(ending, entry).verdict == "ended"
+        desk.run(ops.stop(str(stopping.id)))
+        desk.run(ops.stop(str(waiting.id)))
+        assert desk.beat(stopping) == ["stop"]
+        desk.pass_s(7)
+        assert desk.rescue(lost.id, entry).verdict == "ended"
+        assert desk.claim() is not None
+        assert desk.do(runs.forget("a", 0, 0)) > 0
+    assert desk.trigger().status == "pending"
+
+
+def test_a_full_redis_is_the_same_to_the_event_loop(settings: Settings, desk: Desk, client: redis.Redis) -> None:
+    desk.task()
+
+    async def scene(store: AsyncStore) -> None:
+        with _no_memory(client):
+            with pytest.raises(StoreFull):
+                await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
+        assert (await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))).run.number == 1
+
+    _in_a_loop(settings, scene)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/at/all"])
+def test_a_redis_that_is_away_is_unavailable(url: str) -> None:
+    settings = Settings(redis_url=url, redis_timeout_s=0.5)
+    store = open_store(settings)
+    with pytest.raises(StoreUnavailable, match="Redis cannot be used right now"):
+        store.do(fleet.ping())
+    with pytest.raises(StoreUnavailable):
+        store.block(fleet.ping(), 0.1)
+    store.close()
+
+    async def scene(opened: AsyncStore) -> None:
+        with pytest.raises(StoreUnavailable):
+            await opened.do(fleet.ping())
+
+    _in_a_loop(settings, scene)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("", "RUNFLEET_REDIS_URL=redis://"),
+        ("http://x", "write redis://"),
+        ("redis+sentinel://h:1", "names its service"),
+    ],
+)
+@pytest.mark.parametrize("opened", [open_store, open_async_store])
+def test_a_url_that_cannot_be_used_says_what_to_write(url: str, cure: str, opened: Callable[[Settings], Any]) -> None:
+    with pytest.raises(Misconfigured, match=cure):
+        opened(Settings(redis_url=url))
+
+
+def test_a_blocking_call_has_a_connection_of_its_own(store: Store) -> None:
+    answers: list[Any] = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(store.block(Call("BLPOP", (Key("wake:scheduler"), 5), as_is), 5))
+    )
+    waiting.start()
+    for _ in range(5):
+        store.do(fleet.ping())
+    store.do(Call("LPUSH", (Key("wake:scheduler"), "x"), as_is))
+    waiting.join(5)
+    assert answers[0][1] == b"x"
+    assert store.block(Call("BLPOP", (Key("wake:scheduler"), 0.01), as_is), 0.01) is None
+
+
+@contextmanager
+def _no_memory(client: redis.Redis) -> Iterator[None]:
+    client.config_set("maxmemory", "1mb")
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        store = open_async_store(settings)
+        try:
+            await asyncio.wait_for(scene(store), 20)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
