@@ -13,10 +13,9 @@ from uuid import UUID
 
 import msgspec
 
-from shared.clock import from_datetime
 from shared.runs import Reason, Record, Run, Status, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
-from shared.store.runs import decode_record, execution_runs
+from shared.store.runs import decode_record
 from shared.store.scripts import script
 
 SORT_FIELDS: Final = ("task_name", "status", "start_at", "exit_code", "duration", "created_at", "")
@@ -91,6 +90,8 @@ def page(
         tasks = yield Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode() for name in reply])
     mixed = len(tasks) > 1 and sort_field in ("created_at", "status", "")  # numbers of different tasks don't compare
     segments = _segments([] if mixed else tasks, _states(where), sort_field, descending)
+    if sort_field in ("created_at", "") and (mixed or not tasks):
+        segments, where = _created_within(segments, where)
     if not _looks_at_records(where) and not mixed:
         total, rows = yield _page(segments, descending, limit, offset)
         runs = [to_run(one, record) for one, record in rows]
@@ -126,22 +127,26 @@ def _page(
     return Call(script("page"), args, read)
 
 
-def _candidates(where: Filter) -> Operation[list[Run] | None]:
+def _candidates(where: Filter) -> Operation[list[tuple[UUID, Record]] | None]:
     """The few runs that a filter names by an index of its own, or None when it names none."""
     if where.execution_id is not None:
-        return (yield from execution_runs(where.execution_id))
-    if where.external_execution_id:
+        first = where.execution_id.bytes
+        ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + first), 0, -1), as_is)
+        ids = ids or [first]
+    elif where.external_execution_id:
         key = Key("external:" + where.external_execution_id)
         ids = yield Call("SMEMBERS", (key,), lambda reply: sorted(reply))
         if not ids:
             return []
-        keys = tuple(RawKey(b"run:" + one) for one in ids)
-        values = yield Call("MGET", keys, as_is)
-        return [to_run(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
-    return None
+    else:
+        return None
+    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
+    return [(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
 
 
-def _sorted_page(runs: list[Run], where: Filter, sort_field: str, descending: bool, limit: int, offset: int) -> Page:
+def _sorted_page(
+    candidates: list[tuple[UUID, Record]], where: Filter, sort_field: str, descending: bool, limit: int, offset: int
+) -> Page:
     def key(run: Run) -> Any:
         if sort_field == "task_name":
             return (run.task_name, run.created_at)
@@ -155,10 +160,10 @@ def _sorted_page(runs: list[Run], where: Filter, sort_field: str, descending: bo
             return run.duration_ms or 0
         return (run.created_at, run.id)
 
-    matching = [run for run in runs if _matches_run(run, where)]
+    matching = [to_run(run_id, record) for run_id, record in candidates if _matches(run_id, record, where)]
     matching.sort(key=key, reverse=descending)
     total = len(matching)
-    return Page(matching[offset : offset + limit], total, _cursor(offset + limit, total), len(runs), True)
+    return Page(matching[offset : offset + limit], total, _cursor(offset + limit, total), len(candidates), True)
 
 
 def _states(where: Filter) -> list[str]:
@@ -204,47 +209,54 @@ def _segments(tasks: list[str], states: list[str], sort_field: str, descending: 
     return segments[::-1] if descending else segments
 
 
+def _created_within(segments: list[list[str]], where: Filter) -> tuple[list[list[str]], Filter]:
+    """The part of *segments* (all tasks, by creation) that *where* allows, and the rest of *where*."""
+    after, before = where.created_after_us, where.created_before_us
+    low = "-inf" if after is None else str(after)
+    high = "+inf" if before is None else f"({before}"
+    left = msgspec.structs.replace(where, created_after_us=None, created_before_us=None)
+    return [[low, high, *segment[2:]] for segment in segments], left
+
+
 def _looks_at_records(where: Filter) -> bool:
     plain = Filter(task_name=where.task_name, status=where.status, end_reason=where.end_reason)
     return where != plain
 
 
 def _matches(run_id: UUID, r: Record, where: Filter) -> bool:
-    if where.triggered_by and r.triggered_by not in where.triggered_by:
-        return False
-    if where.retries_only and not r.attempt:
-        return False
-    return _matches_run(to_run(run_id, r), where)
-
-
-def _matches_run(run: Run, where: Filter) -> bool:
-    tags = run.tags or []
-    created = from_datetime(run.created_at)
-    ended = from_datetime(run.end_at) if run.end_at else None
+    """Whether a record is wanted. A list may look at 100 000 of them, so what few filters need is worked out last."""
     return (
-        (not where.task_name or run.task_name in where.task_name)
-        and (not where.status or run.status in where.status)
-        and (not where.end_reason or run.end_reason in where.end_reason)
-        and (not where.triggered_by or run.triggered_by in where.triggered_by)
-        and (not where.queue or run.queue in where.queue)
-        and (not where.worker or run.worker in where.worker)
-        and (not where.tag or any(tag in tags for tag in where.tag))
-        and (where.execution_id is None or run.execution_id == where.execution_id)
-        and (not where.external_execution_id or run.external_execution_id == where.external_execution_id)
-        and (where.created_after_us is None or created >= where.created_after_us)
-        and (where.created_before_us is None or created < where.created_before_us)
-        and (where.ended_after_us is None or (ended is not None and ended >= where.ended_after_us))
-        and (where.ended_before_us is None or (ended is not None and ended < where.ended_before_us))
-        and (where.min_duration_ms is None or (run.duration_ms or 0) >= where.min_duration_ms)
-        and (where.exit_code is None or run.exit_code == where.exit_code)
-        and (not where.retries_only or run.retry_attempt > 0)
-        and (not where.search or where.search.casefold() in _text(run))
+        (not where.task_name or r.task in where.task_name)
+        and (not where.status or r.status in where.status)
+        and (not where.end_reason or r.reason in where.end_reason)
+        and (not where.triggered_by or r.triggered_by in where.triggered_by)
+        and (not where.queue or r.queue in where.queue)
+        and (not where.worker or r.worker in where.worker)
+        and (where.created_after_us is None or r.created_us >= where.created_after_us)
+        and (where.created_before_us is None or r.created_us < where.created_before_us)
+        and (where.ended_after_us is None or 0 < r.end_us >= where.ended_after_us)
+        and (where.ended_before_us is None or 0 < r.end_us < where.ended_before_us)
+        and (where.min_duration_ms is None or _duration_ms(r) >= where.min_duration_ms)
+        and (where.exit_code is None or r.exit_code == where.exit_code)
+        and (not where.retries_only or r.attempt > 0)
+        and (not where.external_execution_id or r.external_id == where.external_execution_id)
+        and (where.execution_id is None or (r.execution or str(run_id)) == str(where.execution_id))
+        and (not where.tag or any(tag in _tags(r) for tag in where.tag))
+        and (not where.search or where.search.casefold() in _text(run_id, r))
     )
 
 
-def _text(run: Run) -> str:
-    parts = [run.task_name, f"{run.task_name}#{run.number}", str(run.id), run.message or "", run.worker or ""]
-    return "\n".join([*parts, *(run.tags or []), run.external_execution_id or ""]).casefold()
+def _duration_ms(r: Record) -> int:
+    return (r.end_us - r.start_us) // 1000 if r.start_us and r.end_us else 0
+
+
+def _tags(r: Record) -> list[str]:
+    return msgspec.json.decode(r.tags, type=list[str]) if r.tags else []
+
+
+def _text(run_id: UUID, r: Record) -> str:
+    parts = [r.task, f"{r.task}#{r.number}", str(run_id), r.message, r.worker, *_tags(r), r.external_id]
+    return "\n".join(parts).casefold()
 
 
 def _cursor(offset: int, total: int) -> str:

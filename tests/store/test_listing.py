@@ -134,6 +134,38 @@ def test_filters_that_no_index_knows(desk: Desk) -> None:
     assert found(retries_only=True) == []
 
 
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_stretch_of_time_is_listed_exactly(desk: Desk, descending: bool) -> None:
+    desk.task("a")
+    desk.task("b")
+    made = []
+    for number in range(12):
+        made.append(desk.trigger("ab"[number % 2]))
+        if number % 3 == 2:
+            desk.end(desk.claimed())
+            desk.pass_s(1)
+    moments = sorted({from_datetime(run.created_at) for run in made})
+    for after in (None, *moments):
+        for before in (None, *moments):
+            for names in ((), ("a",), ("a", "b")):
+                wanted = [
+                    run.id
+                    for run in made
+                    if (after is None or from_datetime(run.created_at) >= after)
+                    and (before is None or from_datetime(run.created_at) < before)
+                    and (not names or run.task_name in names)
+                ]
+                where = Filter(created_after_us=after, created_before_us=before, task_name=names)
+                pages = [
+                    desk.run(listing.page(where, descending=descending, limit=5, offset=offset))
+                    for offset in range(0, 15, 5)
+                ]
+                assert {(page.total, page.complete) for page in pages} == {(len(wanted), True)}
+                assert sorted(run.id for page in pages for run in page.runs) == sorted(wanted)
+                times = [run.created_at for page in pages for run in page.runs]
+                assert times == sorted(times, reverse=descending)
+
+
 def test_retries_can_be_listed_alone(desk: Desk) -> None:
     entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
     desk.fail(desk.started(), entry)
