@@ -101,7 +101,7 @@ def test_a_second_wish_later_means_now(make_fleet: StartFleet) -> None:
 
 
 def test_a_worker_can_be_drained_by_the_api(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(TASKS).start_all()
+    fleet = make_fleet(TASKS, grace_s=8.0).start_all()
     worker = fleet.of("worker")
     before = fleet.workers()[0]["id"]
     run = fleet.trigger("short")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.conftest import StartFleet
-from tests.system.fleet import Fleet
+from tests.system.fleet import Fleet, Json
 from tests.waiting import wait_until
 
 LEASE_S = 6.0
@@ -54,7 +54,9 @@ def is_fine(fleet: Fleet) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("away_s", [4.0, 14.0])
 def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) -> None:
-    fleet = make_fleet(TASKS).start_all()
+    fleet = make_fleet(TASKS)
+    fleet.start("web", RUNFLEET_REDIS_TIMEOUT="1")  # so that all that is asked of it meanwhile is answered in time
+    fleet.start("worker", "scheduler")
     before = {one.pid for one in fleet.look()}
     run = fleet.trigger("until")
     fleet.wait_for_word(run["id"], "began")
@@ -62,7 +64,7 @@ def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) ->
     frozen_s = time.monotonic()
     assert fleet.http.get("/health").status_code == 200
     if away_s > 10:
-        expect_refusals(fleet)  # each after the five seconds that count as away
+        expect_refusals(fleet)
     time.sleep(max(0.0, frozen_s + away_s - time.monotonic()))  # the length of the outage is what is tested
     fleet.redis.thaw()
     wait_until(is_fine(fleet), "it is back", 5)
@@ -101,10 +103,18 @@ def test_a_killed_redis_comes_back_with_everything_that_was_accepted(make_fleet:
 def test_a_fleet_that_starts_before_redis_waits_for_it(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS)
     fleet.redis.kill()
-    fleet.start("web", "worker")
+    fleet.start("web")
     assert fleet.http.get("/ready").status_code == 503
-    scheduler = fleet.launch("scheduler")
-    scheduler.wait_for("store.away")
+    waiting = [fleet.launch("worker"), fleet.launch("scheduler")]
+    for process in waiting:
+        process.wait_for("store.away")
     fleet.redis.start()
-    scheduler.wait_for("scheduler.leading")
-    assert fleet.perform("quick")["end_reason"] == "success"
+    run = wait_until(lambda: _accepted(fleet), "the tasks are there")
+    assert fleet.ended(run)["end_reason"] == "success"
+    assert [process.popen.poll() for process in waiting] == [None, None]
+    assert waiting[0].events("worker.restarted") == []
+
+
+def _accepted(fleet: Fleet) -> Json:
+    answer = fleet.http.post("/api/tasks/quick/run")
+    return dict(answer.json()) if answer.status_code == 201 else {}
