@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("shared.cli.check:check", "Validate the task file and show when its tasks will run."),
     "apply": ("shared.cli.apply:apply", "Make the tasks in the store those of the task file."),
     "release": ("shared.cli.apply:release", "Check, then apply: for the release phase of a deployment."),
+    "doctor": ("shared.cli.doctor:doctor", "Say what is wrong with Redis, the fleet or its tasks, and what to do."),
     "version": ("shared.cli.version:version", "Print the version of Runfleet."),
 }
 """Every command: where it is, and its line in the help."""

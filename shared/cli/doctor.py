@@ -1,0 +1,201 @@
+"""``runfleet doctor``: look at settings, Redis, fleet and tasks, and say of each finding what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from shared.errors import ConfigInvalid, Misconfigured, StoreUnavailable
+
+if TYPE_CHECKING:
+    from shared.cli.findings import Facts, Finding, TaskFile
+    from shared.settings import Settings
+    from shared.store.tasks import Entry
+    from shared.store.threads import Store
+
+PINGS: Final = 5
+"""The round trip that is told is the median of so many."""
+
+VALUE_WIDTH: Final = 28
+"""A value that is longer moves its sentence, not the column."""
+
+COLOURS: Final = {"ok": "32", "info": "36", "warning": "33", "error": "31"}
+
+
+def doctor(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """
+    Look at settings, Redis, workers, queues and tasks; say what is wrong and what to do.
+
+    Changes nothing. Exits with 0 when there is no error, 1 when there is one, 2 when the settings are wrong, 6 when
+    Redis cannot be reached. Without REDIS_URL the store of the `runfleet up` that runs in this folder is looked at.
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON object.
+    strict
+        Exit with 1 for warnings too.
+    """
+    import msgspec
+
+    from shared.cli import EXIT_CODES
+
+    found, code = examine(os.environ)
+    if code == EXIT_CODES["done"] and any(one.level == "error" or (strict and one.level == "warning") for one in found):
+        code = EXIT_CODES["failed"]
+    tally = {level: sum(one.level == level for one in found) for level in COLOURS}
+    if as_json:
+        report = {"healthy": code == EXIT_CODES["done"], "counts": tally, "findings": found}
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+        return code
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in lines(found, width=width, colours=colours):
+        sys.stdout.write(line + "\n")
+    sys.stderr.write(", ".join(f"{number} {level}" for level, number in reversed(tally.items()) if number) + "\n")
+    return code
+
+
+def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
+    """All findings, and the exit code that they have before errors among them count."""
+    from shared.cli import EXIT_CODES, fleet_findings, redis_findings
+    from shared.cli.findings import Finding
+    from shared.store import open_store
+
+    try:
+        settings = _settings(environ)
+        store = open_store(settings)
+    except Misconfigured as error:
+        cure = "docs/settings.md lists all settings"
+        return [Finding("settings", "error", "settings", "wrong", str(error), cure)], EXIT_CODES["usage"]
+    found = [Finding("settings", "ok", "settings", "read", "all values are valid")]
+    try:
+        facts = gather(store, settings, environ)
+    except StoreUnavailable as error:
+        found += redis_findings.transport(settings)
+        where = redis_findings.place(settings.redis_url)
+        found.append(Finding("redis", "error", "Redis", where, str(error), _way_back(str(error))))
+        return found, EXIT_CODES["unreachable"]
+    finally:
+        store.close()
+    for check in (*redis_findings.CHECKS, *fleet_findings.CHECKS):
+        found += check(facts)
+    return found, EXIT_CODES["done"]
+
+
+def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Facts:
+    """Read all that the checks judge, changing nothing. Raises StoreUnavailable."""
+    import msgspec
+
+    from shared.cli.findings import Facts
+    from shared.store import fleet, server, tasks, tokens, version
+
+    store.do(fleet.ping())  # connects, which would count as slowness
+    took_ms: list[float] = []
+    for _ in range(PINGS):
+        began_s = time.perf_counter()
+        store.do(fleet.ping())
+        took_ms.append((time.perf_counter() - began_s) * 1000)
+    before_us = time.time_ns() // 1000
+    redis_us = store.do(fleet.clock())
+    after_us = time.time_ns() // 1000
+    leadership = store.run(fleet.schedulers(redis_us))
+    entries, unreadable = None, ""
+    try:
+        entries = store.run(tasks.entries())
+    except msgspec.ValidationError as error:
+        unreadable = f"a definition in the store is not one that this release knows: {error}"
+    return Facts(
+        settings=settings,
+        round_trip_ms=statistics.median(took_ms),
+        clock_ahead_us=redis_us - (before_us + after_us) // 2,
+        server=store.run(server.server()),
+        layout=store.do(version.found()),
+        leader=leadership.leader,
+        standbys=leadership.standbys,
+        workers=store.run(fleet.workers()),
+        queues=store.run(fleet.queues()),
+        entries=entries,
+        unreadable=unreadable,
+        has_tokens=store.do(tokens.any_exist()),
+        task_file=None if entries is None else compare(Path(settings.config), entries, environ),
+    )
+
+
+def compare(path: Path, entries: Sequence[Entry], environ: Mapping[str, str]) -> TaskFile | None:
+    """The task file at *path* against the tasks in the store; None when there is no file."""
+    from shared.cli.findings import TaskFile
+    from shared.config import read_config
+    from shared.tasks import define
+
+    if not path.is_file():
+        return None
+    try:
+        config = read_config(path, environ)
+    except ConfigInvalid as error:
+        first, *more = str(error).splitlines()
+        return TaskFile(str(path), first + (f" (and {len(more)} more)" if more else ""))
+    stored = {entry.name: entry for entry in entries}
+    wanted = {task.name: define(task).hash for task in config.tasks.values()}
+    return TaskFile(
+        str(path),
+        added=tuple(sorted(wanted.keys() - stored.keys())),
+        changed=tuple(sorted(name for name in wanted.keys() & stored if stored[name].definition.hash != wanted[name])),
+        removed=tuple(sorted(one.name for one in entries if one.source == "file" and one.name not in wanted)),
+    )
+
+
+def lines(found: Sequence[Finding], *, width: int = 0, colours: bool = False) -> Iterator[str]:
+    """The findings as aligned text; sentences are folded at *width* columns, unless that is 0."""
+    subject_width = max(len(one.subject) for one in found)
+    value_width = min(VALUE_WIDTH, max(len(one.value) for one in found))
+    indent = 7 + 2 + subject_width + 2 + value_width + 2
+    for one in found:
+        level = f"\x1b[{COLOURS[one.level]}m{one.level:<7}\x1b[0m" if colours else f"{one.level:<7}"
+        sentences = one.message.splitlines() + ([f"→ {one.cure}"] if one.cure and one.level != "ok" else [])
+        if width - indent >= VALUE_WIDTH:
+            sentences = [line for sentence in sentences for line in textwrap.wrap(sentence, width - indent)]
+        yield f"{level}  {one.subject:<{subject_width}}  {one.value:<{value_width}}  {sentences[0]}"
+        for sentence in sentences[1:]:
+            yield " " * indent + sentence
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    """The settings, with the store, secret and token of this folder's ``runfleet up`` when no Redis is set."""
+    from shared.cli.apply import DATA, borrowed
+    from shared.cli.folder import DataFolder
+    from shared.settings import read_settings
+
+    own = dict(environ)
+    lent = borrowed(DATA)
+    if lent:
+        own |= lent
+        own.setdefault("RUNFLEET_TOKEN", DataFolder(DATA).token())
+    settings = read_settings(own)
+    if not settings.redis_url:
+        raise Misconfigured("No Redis to look at: set REDIS_URL, or start `runfleet up` in this folder.")
+    return settings
+
+
+def _way_back(error: str) -> str:
+    """What to do about an error of the connection."""
+    if "CERTIFICATE_VERIFY_FAILED" in error:
+        return "its certificate is not one this machine trusts: with Heroku's own, set RUNFLEET_REDIS_TLS_VERIFY=off"
+    if "refuses this user" in error:
+        return "look at user and password in RUNFLEET_REDIS_URL, and at what the user may do (ACL LIST)"
+    if "MISCONF" in error or "LOADING" in error:
+        return "see the server's log"
+    return "look at RUNFLEET_REDIS_URL, whether the server runs, and whether a firewall lets this machine reach it"

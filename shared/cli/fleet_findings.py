@@ -1,0 +1,148 @@
+"""What ``runfleet doctor`` thinks of the fleet: schedulers, workers, queues, tasks and who may use the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.cli.findings import Check, Facts, Finding, count, names
+from shared.tasks import is_trusted
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+SAME_SECRET: Final = "give every process the same RUNFLEET_SECRET, then run `runfleet apply` with it"
+
+
+def scheduler(facts: Facts) -> list[Finding]:
+    """Whether somebody keeps time."""
+    if facts.leader:
+        more = f"; {count(len(facts.standbys), 'other')} would take over" if facts.standbys else ""
+        return [Finding("scheduler", "ok", "scheduler", facts.leader, f"leads{more}")]
+    return [
+        Finding(
+            "scheduler",
+            "error",
+            "scheduler",
+            "none",
+            "no schedule fires, no retry with a delay starts and no lost run is noticed",
+            "start one: runfleet scheduler (or `scheduler` of the Procfile)",
+        )
+    ]
+
+
+def workers(facts: Facts) -> list[Finding]:
+    """Who could run something, and who went without a word."""
+    serving = [worker for worker in facts.workers if worker.alive and not worker.draining]
+    slots = sum(worker.slots for worker in serving)
+    value = f"{len(serving)} with {count(slots, 'slot')}"
+    if serving:
+        found = [Finding("workers", "ok", "workers", value, "are heard of")]
+    else:
+        cure = "start one: runfleet worker (or `worker` of the Procfile)"
+        found = [Finding("workers", "warning", "workers", "none", "nothing can run", cure)]
+    for worker in facts.workers:
+        if worker.alive:
+            continue
+        silent = f"silent for {worker.heartbeat_age_ms // 1000} s"
+        held = f"{count(len(worker.running), 'run')} of it will end as crashed" if worker.running else "it had no runs"
+        cure = f"look at process {worker.pid} on {worker.host}: killed, out of memory, or cut off from Redis"
+        found.append(Finding("worker-lost", "warning", f"worker {worker.id}", silent, held, cure))
+    return found
+
+
+def queues(facts: Facts) -> list[Finding]:
+    """Queues whose runs nobody will take."""
+    served = {queue for worker in facts.workers if worker.alive and not worker.draining for queue in worker.queues}
+    users: dict[str, list[str]] = {}
+    for entry in facts.entries or ():
+        if not entry.task.external:
+            users.setdefault(entry.task.queue, []).append(entry.name)
+    depths = {queue.name: queue.depth for queue in facts.queues}
+    paused = {queue.name for queue in facts.queues if queue.paused}
+    found = []
+    for name in sorted(users.keys() | depths.keys()):
+        depth, subject = depths.get(name, 0), f"queue {name}"
+        cure = f"start a worker that serves it: RUNFLEET_QUEUES={','.join(sorted({*facts.settings.queues, name}))}"
+        if name in paused:
+            message = "it is paused: nothing is taken from it"
+            cure = f"POST /api/queues/{name}/resume when it shall go on"
+            found.append(Finding("queue-paused", "info", subject, f"{depth} waiting", message, cure))
+        elif name in served:
+            if name in users:
+                found.append(Finding("queue-unserved", "ok", subject, f"{depth} waiting", "is served"))
+        elif depth:
+            message = "no live worker serves it"
+            found.append(Finding("queue-unserved", "error", subject, f"{depth} waiting", message, cure))
+        elif name in users:
+            message = f"no live worker serves it; used by {names(users[name])}"
+            found.append(Finding("queue-unserved", "warning", subject, "0 waiting", message, cure))
+    return found
+
+
+def definitions(facts: Facts) -> list[Finding]:
+    """Whether workers will execute what is defined."""
+    if facts.entries is None:
+        cure = "run `runfleet apply` with this release, or use the release that wrote them"
+        return [Finding("definitions-unreadable", "error", "tasks", "unreadable", facts.unreadable, cure)]
+    secret = facts.settings.secret.encode()
+    ours = [entry for entry in facts.entries if not entry.task.external]
+    value = count(len(facts.entries), "task")
+    if not secret:
+        signed = any(entry.definition.signature for entry in ours)
+        message = (
+            "are signed, but RUNFLEET_SECRET is not set here, so that nothing can be said of them"
+            if signed
+            else "are unsigned: whoever can write to Redis can make workers run commands"
+        )
+        cure = SAME_SECRET if signed else f"{SAME_SECRET} (make one with `openssl rand -hex 32`)"
+        return [Finding("definitions-unsigned", "warning", "tasks", value, message, cure)]
+    doubtful = [entry.name for entry in ours if not is_trusted(entry.definition, secret)]
+    if not doubtful:
+        return [Finding("definitions-untrusted", "ok", "tasks", value, "are signed with this RUNFLEET_SECRET")]
+    message = f"no worker with this RUNFLEET_SECRET executes {names(doubtful)}: the signature is not of this secret"
+    return [
+        Finding("definitions-untrusted", "error", "tasks", f"{len(doubtful)} of {value}", message, SAME_SECRET),
+    ]
+
+
+def schedules(facts: Facts) -> list[Finding]:
+    """Schedules that rest."""
+    resting = [entry.name for entry in facts.entries or () if entry.paused and entry.task.cron]
+    if not resting:
+        return []
+    value = f"{len(resting)} paused"
+    cure = f"POST /api/tasks/{resting[0]}/resume when it shall go on"
+    return [Finding("schedule-paused", "info", "schedules", value, f"do not fire: {names(resting)}", cure)]
+
+
+def task_file(facts: Facts) -> list[Finding]:
+    """Whether the task file is what is applied."""
+    file = facts.task_file
+    if file is None:
+        return []
+    if file.problems:
+        cure = "`runfleet check` lists all that is wrong"
+        return [Finding("task-file", "warning", "task file", file.path, file.problems, cure)]
+    changes = [
+        f"{verb} {names(which)}"
+        for verb, which in (("add", file.added), ("change", file.changed), ("remove", file.removed))
+        if which
+    ]
+    if not changes:
+        return [Finding("task-file", "ok", "task file", file.path, "is what the store has")]
+    message = f"differs from the store; applying it would {', '.join(changes)}"
+    return [Finding("task-file", "info", "task file", file.path, message, "`runfleet apply` makes it so")]
+
+
+def access(facts: Facts) -> list[Finding]:
+    """Whether the API asks for a token."""
+    if facts.settings.token or facts.has_tokens:
+        return [Finding("token", "ok", "API", "asks for a token", "nobody gets in without")]
+    cure = "set RUNFLEET_TOKEN (make one with `openssl rand -hex 32`)"
+    if facts.settings.host in LOOPBACK:
+        message = "everybody on this machine may use it; it serves no other"
+        return [Finding("token", "info", "API", "open", message, cure)]
+    message = f"it refuses to start on {facts.settings.host} without RUNFLEET_TOKEN"
+    return [Finding("token", "error", "API", "no token", message, cure)]
+
+
+CHECKS: Final[tuple[Check, ...]] = (scheduler, workers, queues, definitions, schedules, task_file, access)
+"""In the order in which they are shown."""

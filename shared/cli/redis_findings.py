@@ -1,0 +1,318 @@
+"""What ``runfleet doctor`` thinks of Redis: the way to it, its version, what it keeps and what it may lose."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from shared.cli.findings import Check, Facts, Finding, unread
+from shared.settings import Settings
+from shared.store.boot import EVICTION_CURE
+from shared.store.fleet import Worker
+from shared.store.version import SCHEMA
+
+SLOW_MS: Final = 20.0
+"""A round trip that takes longer makes every run start noticeably later."""
+
+CLOCKS_APART_US: Final = 1_000_000
+OLDEST_MAJOR: Final = 7
+NEARLY_FULL: Final = 0.8
+
+API_CONNECTIONS: Final = 6
+SCHEDULER_CONNECTIONS: Final = 2
+WORKER_CONNECTIONS: Final = 4
+"""Of a worker process beside its slots and queues: heartbeat, the wait for wishes, the log writer, one to spare."""
+
+MB: Final = 1024 * 1024
+
+
+def transport(settings: Settings) -> list[Finding]:
+    """Whether others on the way can read along. Needs no Redis."""
+    where, scheme = place(settings.redis_url), settings.redis_url.partition(":")[0]
+    if scheme == "unix":
+        return [Finding("tls", "ok", "way to Redis", where, "a socket of this machine")]
+    if scheme == "rediss" and not settings.redis_tls_verify:
+        return [
+            Finding(
+                "tls-verify",
+                "warning",
+                "way to Redis",
+                where,
+                "encrypted, but whoever is in between can pose as the server",
+                "give the server a certificate that can be verified and remove RUNFLEET_REDIS_TLS_VERIFY=off; with "
+                "Heroku's self-signed chain it has to stay",
+            )
+        ]
+    if scheme == "rediss":
+        return [Finding("tls", "ok", "way to Redis", where, "encrypted, and the certificate is verified")]
+    if _is_near(settings.redis_url):
+        return [Finding("tls", "ok", "way to Redis", where, "does not leave this machine")]
+    return [
+        Finding(
+            "tls",
+            "warning",
+            "way to Redis",
+            where,
+            "password and data travel in clear text",
+            "use the rediss:// URL of your provider, unless the network between is your own",
+        )
+    ]
+
+
+def place(url: str) -> str:
+    """A Redis URL without user, password and options, to be shown."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def reached(facts: Facts) -> list[Finding]:
+    """How long Redis takes to answer; that it does is known."""
+    took = f"{facts.round_trip_ms:.1f} ms"
+    if facts.round_trip_ms < SLOW_MS:
+        return [Finding("redis", "ok", "round trip", took, "Redis answers")]
+    return [
+        Finding(
+            "redis",
+            "warning",
+            "round trip",
+            took,
+            "every run waits for a few of these",
+            "run Runfleet in the region of its Redis; if it is there, look for slow commands with SLOWLOG GET",
+        )
+    ]
+
+
+def supported(facts: Facts) -> list[Finding]:
+    """Whether the server is one we work with."""
+    server = facts.server
+    major = (server.redis_version or "").partition(".")[0]
+    if not major.isdigit():
+        return unread("version", "server")
+    value = f"{server.name} {server.version}"
+    if int(major) >= OLDEST_MAJOR:
+        return [Finding("version", "ok", "server", value, "is supported")]
+    return [
+        Finding(
+            "version",
+            "error",
+            "server",
+            value,
+            f"Runfleet needs what came with Redis {OLDEST_MAJOR}",
+            f"upgrade to Redis {OLDEST_MAJOR} or later, or to any Valkey",
+        )
+    ]
+
+
+def role(facts: Facts) -> list[Finding]:
+    """Whether the server takes writes."""
+    if facts.server.role is None:
+        return unread("role", "role")
+    if facts.server.role == "master":
+        return [Finding("role", "ok", "role", "primary", "takes writes")]
+    return [
+        Finding(
+            "role",
+            "error",
+            "role",
+            "replica",
+            "it takes no writes: nothing can be started, ended or logged",
+            "point RUNFLEET_REDIS_URL at the primary, or at the Sentinels "
+            "(redis+sentinel://host:26379,host:26379/service), which know who that is",
+        )
+    ]
+
+
+def eviction(facts: Facts) -> list[Finding]:
+    """What goes when memory is short, and what went already."""
+    policy, evicted = facts.server.eviction_policy, facts.server.evicted_keys
+    if policy is None:
+        return unread("eviction-policy", "eviction policy")
+    cure = f"{EVICTION_CURE}, or use a Redis of its own for Runfleet"
+    if policy == "noeviction":
+        found = [
+            Finding("eviction-policy", "ok", "eviction policy", policy, "Redis drops nothing when memory is short")
+        ]
+    elif policy.startswith("volatile-"):
+        message = "when memory is short, keys that expire go early: idempotency keys, a worker's last claims"
+        found = [Finding("eviction-policy", "warning", "eviction policy", policy, message, cure)]
+    else:
+        message = "when memory is short, any key may go, and runs and schedules with it; our processes refuse to start"
+        found = [Finding("eviction-policy", "error", "eviction policy", policy, message, cure)]
+    if evicted:
+        found.append(
+            Finding(
+                "evicted-keys",
+                "warning",
+                "evicted keys",
+                str(evicted),
+                "dropped since the server was started; some may have been Runfleet's",
+                "set the policy to noeviction, then check recent runs and `runfleet apply` the task file once more",
+            )
+        )
+    return found
+
+
+def persistence(facts: Facts) -> list[Finding]:
+    """What is lost when the server is killed."""
+    server = facts.server
+    cure = "CONFIG SET appendonly yes and appendfsync everysec (or your provider's plan with persistence)"
+
+    def say(level: str, value: str, message: str) -> list[Finding]:
+        if level == "ok":
+            return [Finding("persistence", "ok", "persistence", value, message)]
+        return [Finding("persistence", "warning", "persistence", value, message, cure)]
+
+    if server.appends is None:
+        return unread("persistence", "persistence")
+    if server.appends:
+        match server.append_fsync:
+            case "always":
+                return say("ok", "AOF, always", "a crash of the server loses nothing")
+            case "no":
+                return say("warning", "AOF, no fsync", "a crash of its machine loses what the kernel had not written")
+            case "everysec":
+                return say("ok", "AOF, every second", "a crash of its machine loses about a second")
+        return say("ok", "AOF", "a restart of the server loses little; how often it syncs could not be read")
+    if server.save is None:
+        return unread("persistence", "persistence")
+    if server.save:
+        return say("warning", "snapshots only", "a crash of the server loses all that happened since the last snapshot")
+    return say("warning", "none", "a restart of the server loses all runs, logs and tasks")
+
+
+def last_write(facts: Facts) -> list[Finding]:
+    """Whether the server could write to its disk; one that could not refuses every write (MISCONF)."""
+    server = facts.server
+    if server.append_is_well is None and server.snapshot_is_well is None:
+        return unread("disk", "server's disk")
+    cure = "see the server's log; usually its disk is full: free or enlarge it"
+    if server.appends and server.append_is_well is False:
+        message = "the append-only file cannot be written: Redis refuses every write (MISCONF)"
+        return [Finding("disk", "error", "server's disk", "AOF write failed", message, cure)]
+    if server.snapshot_is_well is False:
+        refuses = server.save != "" and server.denies_after_snapshot is not False
+        message = "Redis refuses every write (MISCONF)" if refuses else "there is no fresh snapshot to restore from"
+        return [Finding("disk", "error" if refuses else "warning", "server's disk", "snapshot failed", message, cure)]
+    return [Finding("disk", "ok", "server's disk", "fine", "the last writes went well")]
+
+
+def memory(facts: Facts) -> list[Finding]:
+    """How full it is."""
+    used, most = facts.server.memory_bytes, facts.server.max_memory_bytes
+    if used is None or most is None:
+        return unread("memory", "memory")
+    if not most:
+        message = "no maxmemory is set; on a machine that is shared, set one, so that not the kernel decides what dies"
+        return [Finding("memory", "info", "memory", f"{used / MB:.0f} MB", message)]
+    value = f"{used / MB:.0f} of {most / MB:.0f} MB"
+    if used <= most * NEARLY_FULL:
+        return [Finding("memory", "ok", "memory", value, f"{used / most:.0%} are used")]
+    return [
+        Finding(
+            "memory",
+            "warning",
+            "memory",
+            value,
+            f"{used / most:.0%} are used; when it is full, runs still end but no new ones are taken",
+            "raise maxmemory, or lower keep_runs, keep_for and log_max_size of the tasks that print most",
+        )
+    ]
+
+
+def clocks(facts: Facts) -> list[Finding]:
+    """Whether this machine and Redis agree on the time."""
+    apart_us = facts.clock_ahead_us
+    value = f"{abs(apart_us) / 1e6:.1f} s apart"
+    if abs(apart_us) <= CLOCKS_APART_US:
+        return [Finding("clock", "ok", "clocks", value, "this machine and Redis agree")]
+    ahead = "ahead of" if apart_us > 0 else "behind"
+    return [
+        Finding(
+            "clock",
+            "warning",
+            "clocks",
+            value,
+            f"Redis is {ahead} this machine; schedules go by Redis's clock, what your commands see is this one's",
+            "let both machines keep time by NTP (timedatectl set-ntp true)",
+        )
+    ]
+
+
+def connections(facts: Facts) -> list[Finding]:
+    """Whether all of the fleet can connect."""
+    most, now = facts.server.max_connections, facts.server.connections
+    if most is None or now is None:
+        return unread("connections", "connections")
+    wanted = connections_wanted(facts.workers, 1 + len(facts.standbys), facts.settings.redis_pool)
+    value = f"{now} of {most}"
+    if max(now, wanted) <= most * NEARLY_FULL:
+        return [Finding("connections", "ok", "connections", value, f"this fleet and one API need up to {wanted}")]
+    return [
+        Finding(
+            "connections",
+            "warning",
+            "connections",
+            value,
+            f"this fleet and one API need up to {wanted}, and for the time of a deployment twice as many",
+            "raise maxclients (or take a larger plan), or use fewer RUNFLEET_WORKER_PROCESSES and "
+            "RUNFLEET_WORKER_THREADS; RUNFLEET_REDIS_POOL bounds what one process opens",
+        )
+    ]
+
+
+def connections_wanted(workers: Sequence[Worker], schedulers: int, pool: int) -> int:
+    """Connections that these processes and one API open when all of them are busy; *pool* bounds those of slots."""
+    each = [min(worker.slots, pool) + 2 * len(worker.queues) + WORKER_CONNECTIONS for worker in workers if worker.alive]
+    return sum(each) + schedulers * SCHEDULER_CONNECTIONS + API_CONNECTIONS
+
+
+def layout(facts: Facts) -> list[Finding]:
+    """Whether the data is what this release reads."""
+    prefix = facts.settings.key_prefix
+    if facts.layout is None:
+        message = f"no process has used this store yet (prefix {prefix})"
+        return [Finding("layout", "info", "data", "empty", message)]
+    value = f"layout {facts.layout}"
+    if facts.layout <= SCHEMA:
+        return [Finding("layout", "ok", "data", value, "this release reads and writes it")]
+    return [
+        Finding(
+            "layout",
+            "error",
+            "data",
+            value,
+            f"a newer release wrote it; this one knows layout {SCHEMA} and refuses to start",
+            "start the newer release, or use another RUNFLEET_KEY_PREFIX",
+        )
+    ]
+
+
+def _is_near(url: str) -> bool:
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    return all(_is_loopback(host) for host in hosts)
+
+
+def _is_loopback(host_and_port: str) -> bool:
+    host = urlsplit(f"//{host_and_port}").hostname or "localhost"
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    lambda facts: transport(facts.settings),
+    reached,
+    supported,
+    role,
+    eviction,
+    persistence,
+    last_write,
+    memory,
+    clocks,
+    connections,
+    layout,
+)
+"""In the order in which they are shown."""

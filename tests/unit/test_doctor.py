@@ -1,0 +1,251 @@
+"""How ``runfleet doctor`` judges facts, finding by finding, and how it shows what it found."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from shared.cli import fleet_findings, redis_findings
+from shared.cli.doctor import lines
+from shared.cli.findings import Facts, Finding, TaskFile, names
+from shared.settings import Settings
+from shared.store.fleet import Queue, Worker
+from shared.store.server import Server
+from shared.store.tasks import Entry
+from shared.store.version import SCHEMA
+from shared.tasks import Task, define
+
+SECRET = "0123456789abcdef"
+MB = 1024 * 1024
+
+WELL = Server(
+    name="Valkey",
+    version="9.1.2",
+    redis_version="7.2.4",
+    role="master",
+    eviction_policy="noeviction",
+    evicted_keys=0,
+    memory_bytes=10 * MB,
+    max_memory_bytes=100 * MB,
+    appends=True,
+    append_fsync="everysec",
+    append_is_well=True,
+    save="",
+    snapshot_is_well=True,
+    denies_after_snapshot=True,
+    connections=12,
+    max_connections=1000,
+)
+
+
+def worker(**changes: Any) -> Worker:
+    plain = Worker(
+        id="box-1",
+        host="box",
+        pid=17,
+        version="1",
+        queues=("default",),
+        slots=8,
+        running=[],
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        heartbeat_age_ms=300,
+        alive=True,
+        draining=False,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def queue(name: str, depth: int, *, paused: bool = False) -> Queue:
+    return Queue(name=name, paused=paused, depth=depth, latency_ms=0, running=0, slots=0, workers=0)
+
+
+def entry(task: Task, secret: str = SECRET, *, paused: bool = False) -> Entry:
+    return Entry(task.name, define(task, secret.encode()), task, "file", 0, paused)
+
+
+def facts(server: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **changes: Any) -> Facts:
+    """Those of a fleet that is well, with changes."""
+    own = Settings(redis_url="rediss://redis:6379/0", secret=SECRET, token="rf_token", host="127.0.0.1")
+    well = Facts(
+        settings=msgspec.structs.replace(own, **(settings or {})),
+        round_trip_ms=0.4,
+        clock_ahead_us=20_000,
+        server=msgspec.structs.replace(WELL, **(server or {})),
+        layout=SCHEMA,
+        leader="box-2",
+        standbys=["box-3"],
+        workers=[worker()],
+        queues=[queue("default", 3)],
+        entries=[entry(Task(name="report", run="true", cron=("@daily",)))],
+        has_tokens=False,
+        task_file=TaskFile("runfleet.toml"),
+    )
+    return msgspec.structs.replace(well, **changes)
+
+
+def all_findings(of: Facts) -> list[Finding]:
+    return [one for check in (*redis_findings.CHECKS, *fleet_findings.CHECKS) for one in check(of)]
+
+
+def troubles(of: Facts) -> dict[str, str]:
+    """Code → level of all that is not ok."""
+    return {one.code: one.level for one in all_findings(of) if one.level != "ok"}
+
+
+def test_a_fleet_that_is_well_is_given_no_advice() -> None:
+    assert troubles(facts()) == {}
+    assert [one for one in all_findings(facts()) if one.cure] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"redis_version": "6.2.14", "name": "Redis", "version": "6.2.14"}, {"version": "error"}),
+        ({"role": "slave"}, {"role": "error"}),
+        ({"eviction_policy": "allkeys-lru"}, {"eviction-policy": "error"}),
+        ({"eviction_policy": "volatile-ttl"}, {"eviction-policy": "warning"}),
+        (
+            {"eviction_policy": "allkeys-lfu", "evicted_keys": 3},
+            {"eviction-policy": "error", "evicted-keys": "warning"},
+        ),
+        ({"append_fsync": "always"}, {}),
+        ({"append_fsync": None, "save": None}, {}),
+        ({"append_fsync": "no"}, {"persistence": "warning"}),
+        ({"appends": False}, {"persistence": "warning"}),
+        ({"appends": False, "save": "3600 1"}, {"persistence": "warning"}),
+        ({"appends": False, "save": None}, {"persistence": "info"}),
+        ({"append_is_well": False}, {"disk": "error"}),
+        ({"snapshot_is_well": False, "save": "3600 1"}, {"disk": "error"}),
+        ({"snapshot_is_well": False, "save": None, "denies_after_snapshot": None}, {"disk": "error"}),
+        ({"snapshot_is_well": False, "save": "3600 1", "denies_after_snapshot": False}, {"disk": "warning"}),
+        ({"snapshot_is_well": False}, {"disk": "warning"}),
+        ({"memory_bytes": 81 * MB}, {"memory": "warning"}),
+        ({"max_memory_bytes": 0}, {"memory": "info"}),
+        ({"max_connections": 20}, {"connections": "warning"}),
+        ({"connections": 900}, {"connections": "warning"}),
+    ],
+)
+def test_of_redis(changes: dict[str, Any], expected: dict[str, str]) -> None:
+    assert troubles(facts(server=changes)) == expected
+
+
+def test_what_the_server_does_not_tell_is_no_trouble() -> None:
+    found = troubles(msgspec.structs.replace(facts(), server=Server()))
+    assert set(found.values()) == {"info"}
+    assert {"version", "role", "eviction-policy", "persistence", "disk", "memory", "connections"} == found.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"redis_url": "redis://redis.example:6379"}, {"tls": "warning"}),
+        ({"redis_url": "redis://10.1.2.3"}, {"tls": "warning"}),
+        ({"redis_url": "redis+sentinel://127.0.0.1:26379,other:26379/main"}, {"tls": "warning"}),
+        ({"redis_url": "redis://localhost:6379"}, {}),
+        ({"redis_url": "redis://[::1]:6379"}, {}),
+        ({"redis_url": "redis://u:p@127.0.0.1:6379/1"}, {}),
+        ({"redis_url": "redis+sentinel://127.0.0.1:26379,localhost:26380/main"}, {}),
+        ({"redis_url": "unix:///run/redis.sock"}, {}),
+        ({"redis_tls_verify": False}, {"tls-verify": "warning"}),
+        ({"secret": ""}, {"definitions-unsigned": "warning"}),
+        ({"secret": "another secret, as long"}, {"definitions-untrusted": "error"}),
+        ({"token": ""}, {"token": "info"}),
+        ({"token": "", "host": "0.0.0.0"}, {"token": "error"}),
+    ],
+)
+def test_of_settings(changes: dict[str, Any], expected: dict[str, str]) -> None:
+    assert troubles(facts(settings=changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"round_trip_ms": 45.0}, {"redis": "warning"}),
+        ({"clock_ahead_us": 1_500_000}, {"clock": "warning"}),
+        ({"clock_ahead_us": -1_500_000}, {"clock": "warning"}),
+        ({"layout": None}, {"layout": "info"}),
+        ({"layout": SCHEMA + 1}, {"layout": "error"}),
+        ({"leader": "", "standbys": []}, {"scheduler": "error"}),
+        ({"workers": [worker(), worker(id="box-9", alive=False)]}, {"worker-lost": "warning"}),
+        ({"workers": []}, {"workers": "warning", "queue-unserved": "error"}),
+        ({"workers": [worker(draining=True)]}, {"workers": "warning", "queue-unserved": "error"}),
+        ({"workers": [], "queues": []}, {"workers": "warning", "queue-unserved": "warning"}),
+        ({"queues": [queue("default", 0), queue("old", 0)]}, {}),
+        ({"queues": [queue("default", 0), queue("old", 1)]}, {"queue-unserved": "error"}),
+        ({"queues": [queue("default", 9, paused=True)]}, {"queue-paused": "info"}),
+        ({"entries": None, "unreadable": "no", "task_file": None}, {"definitions-unreadable": "error"}),
+        ({"entries": [entry(Task(name="a", run="true"), "")]}, {"definitions-untrusted": "error"}),
+        ({"entries": [entry(Task(name="a", external=True, queue="nobody"), "")]}, {}),
+        ({"entries": [entry(Task(name="a", run="true", cron=("@daily",)), paused=True)]}, {"schedule-paused": "info"}),
+        ({"task_file": None}, {}),
+        ({"task_file": TaskFile("x.toml", problems="x.toml:3: wrong")}, {"task-file": "warning"}),
+        ({"task_file": TaskFile("x.toml", added=("a",), removed=("b",))}, {"task-file": "info"}),
+    ],
+)
+def test_of_the_fleet(changes: dict[str, Any], expected: dict[str, str]) -> None:
+    assert troubles(facts(**changes)) == expected
+
+
+def test_a_queue_without_workers_is_named_with_the_variable_that_helps() -> None:
+    alone = facts(entries=[entry(Task(name="a", run="true", queue="reports"))], queues=[queue("reports", 14)])
+    [found] = [one for one in all_findings(alone) if one.level == "error"]
+    assert (found.subject, found.value) == ("queue reports", "14 waiting")
+    assert "RUNFLEET_QUEUES=default,reports" in found.cure
+
+
+def test_a_lost_worker_is_named_with_what_it_held() -> None:
+    held = worker(id="box-9", alive=False, heartbeat_age_ms=9000, running=[UUID(int=1), UUID(int=2)])
+    [found] = [one for one in all_findings(facts(workers=[worker(), held])) if one.level == "warning"]
+    assert (found.subject, found.value) == ("worker box-9", "silent for 9 s")
+    assert "2 runs" in found.message
+    assert "process 17 on box" in found.cure
+
+
+def test_signed_tasks_are_not_called_unsigned_where_only_the_secret_is_missing() -> None:
+    [found] = [one for one in all_findings(facts(settings={"secret": ""})) if one.code == "definitions-unsigned"]
+    assert found.message.startswith("are signed")
+
+
+def test_a_token_in_the_store_closes_the_api() -> None:
+    assert troubles(facts(settings={"token": ""}, has_tokens=True)) == {}
+
+
+def test_no_password_is_shown() -> None:
+    shown = redis_findings.transport(Settings(redis_url="rediss://user:hunter2@redis.example:6380/0?client_name=x"))
+    assert shown[0].value == "rediss://redis.example:6380/0"
+
+
+def test_connections_grow_with_slots_and_queues_up_to_the_pool() -> None:
+    one, wide = worker(), worker(slots=100, queues=("a", "b"))
+    alone = redis_findings.connections_wanted([], 1, 32)
+    assert redis_findings.connections_wanted([one], 1, 32) == alone + 8 + 2 + 4
+    assert redis_findings.connections_wanted([wide], 1, 32) == alone + 32 + 4 + 4
+    assert redis_findings.connections_wanted([worker(alive=False)], 1, 32) == alone
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    assert names(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+FOUND = [
+    Finding("role", "ok", "role", "primary", "takes writes", "never shown"),
+    Finding("queue-unserved", "error", "queue reports", "14 waiting", "nobody serves it", "start a worker " * 6),
+]
+
+
+def test_findings_are_aligned_and_cures_stand_below() -> None:
+    first, second, cure = lines(FOUND)
+    assert first.index("takes") == second.index("nobody") == cure.index("→")
+    assert "never shown" not in first
+    assert "\x1b" not in first + second + cure
+
+
+def test_sentences_are_folded_on_a_terminal_and_levels_coloured() -> None:
+    shown = list(lines(FOUND, width=76, colours=True))
+    assert len(shown) > 3
+    assert all(len(line) <= 76 + len("\x1b[31m\x1b[0m") for line in shown)
+    assert shown[1].startswith("\x1b[31merror")
