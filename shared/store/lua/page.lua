@@ -24,6 +24,29 @@ local function before(keys, score, from, to)   -- how many members come before t
   end
   return n
 end
+local function merge(keys, from, to)   -- gives what comes next; each set is read only as far as it is needed
+  local chunk, heads = math.ceil(limit / #keys) + 4, {}
+  local function read_on(head)
+    head.found, head.at = take(head.key, from, to, chunk, head.taken), 1
+    head.taken, head.score = head.taken + chunk, tonumber(head.found[2])
+  end
+  for order, key in ipairs(keys) do
+    heads[order] = {key = key, taken = 0}
+    read_on(heads[order])
+  end
+  while limit > 0 do
+    local first
+    for _, head in ipairs(heads) do
+      local score = head.score
+      if score and (not first or (down and score > first.score) or (not down and score < first.score)) then first = head end
+    end
+    if not first then return end
+    give(first.found[first.at])
+    first.at = first.at + 2
+    first.score = tonumber(first.found[first.at + 1])
+    if not first.score then read_on(first) end
+  end
+end
 local function union(keys, offset, from, to)
   local low, high = math.huge, -math.huge
   for _, key in ipairs(keys) do
@@ -53,20 +76,7 @@ local function union(keys, offset, from, to)
     end
   end
   if limit <= 0 then return end
-  local rest = {}
-  for order, key in ipairs(keys) do
-    local found = take(key, '(' .. text(score), down and from or to, limit, 0)
-    for i = 1, #found, 2 do rest[#rest + 1] = {tonumber(found[i + 1]), order, i, found[i]} end
-  end
-  table.sort(rest, function(a, b)
-    if a[1] ~= b[1] then
-      if down then return a[1] > b[1] end
-      return a[1] < b[1]
-    end
-    if a[2] ~= b[2] then return a[2] < b[2] end
-    return a[3] < b[3]
-  end)
-  for i = 1, math.min(limit, #rest) do give(rest[i][4]) end
+  merge(keys, '(' .. text(score), down and from or to)
 end
 for _, segment in ipairs(segments) do
   local keys, size, from, to = {}, 0, segment[1], segment[2]
