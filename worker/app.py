@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from shared import __version__, queue
-from shared.errors import StoreUnavailable
+from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings
 from shared.store import boot, open_store
 from shared.store.fleet import About
@@ -92,10 +92,18 @@ class WorkerProcess:
         self._leaving.set()
 
     def run(self) -> int:
-        """Serve until asked to leave or until something essential is gone; the exit code."""
-        self._wait_for_store()
+        """
+        Serve until asked to leave or until something essential is gone; the exit code.
+
+        Raises Misconfigured when Redis is unfit for use.
+        """
+        try:
+            self._wait_for_store()
+        except Misconfigured:
+            self._take_down()
+            raise
         if self._draining.begun:
-            self._keeper.close()
+            self._take_down()
             return 0
         self._shop.leases.start()
         self._shop.tapes.start()
@@ -115,6 +123,12 @@ class WorkerProcess:
                 code = 1
         self._leave()
         return code
+
+    def _take_down(self) -> None:
+        """What is there before anything was started."""
+        self._keeper.close()
+        self._store.close()
+        shutil.rmtree(self._shop.folder, ignore_errors=True)
 
     def _wait_for_store(self) -> None:
         """Until Redis is there and fit for use. Raises Misconfigured when it is there and is not."""

