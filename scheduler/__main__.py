@@ -38,7 +38,8 @@ def main() -> int:
         return 2
     if not settings.secret:
         log.warning("definitions.unsigned")
-    loop = Loop(store, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}")
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    loop = Loop(store, name, on_wiped=lambda: _apply(settings, store, config, loop))
 
     def stop(number: int, frame: FrameType | None) -> None:
         loop.stop()
@@ -46,8 +47,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     try:
-        if config is not None:
-            _apply(settings, store, config, loop)
+        _apply(settings, store, config, loop)
         loop.run()
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201  # as above
@@ -74,10 +74,12 @@ def _read_config(settings: Settings) -> Config | None:
         return None
 
 
-def _apply(settings: Settings, store: Store, config: Config, loop: Loop) -> None:
+def _apply(settings: Settings, store: Store, config: Config | None, loop: Loop) -> None:
     """Make the file's tasks the catalog, however long Redis needs to be there."""
     from shared import ops
 
+    if config is None:
+        return
     while not loop.stopping.is_set():
         try:
             applied = store.run(ops.apply_config(config, settings.secret.encode()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from scheduler import chores
@@ -40,10 +41,12 @@ SWEEP_S: Final = 30.0
 class Loop:
     """One scheduler. ``stop`` may be called from a signal handler or another thread."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, on_wiped: Callable[[], None] = lambda: None) -> None:
         self.name = name
         self.leads = False
         self._leader = ""
+        self._instance = ""
+        self._on_wiped = on_wiped
         self._store = store
         self._timetable = Timetable()
         self._definitions = Definitions()
@@ -82,6 +85,7 @@ class Loop:
         pulse = self._store.do(fleet.pulse(self.name, chores.RESCUE_BATCH))
         self._clock_offset_us = pulse.now_us - time.time_ns() // 1000
         self._note_leadership(pulse)
+        self._note_wipe(pulse)
         if not pulse.token:
             return 0
         done = 0
@@ -162,6 +166,16 @@ class Loop:
             log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
         else:
             log.info("scheduler.standby", scheduler=self.name, leader=pulse.leader)
+
+    def _note_wipe(self, pulse: fleet.Pulse) -> None:
+        """A store that has forgotten everything gets its tasks back; what their schedules owed is forgotten with it."""
+        if not pulse.token:
+            return
+        wiped, self._instance = bool(self._instance) and pulse.instance != self._instance, pulse.instance
+        if wiped:
+            log.warning("store.wiped")
+            self._on_wiped()
+            self._timetable.version = chores.STALE
 
     def _resign(self) -> None:
         try:

@@ -186,7 +186,7 @@ def fire(entry: Entry, tick_us: int) -> Operation[bool]:
     what = Create(
         ids=[ids.tick_id(task.name, tick_us, index) for index in range(task.replicas)],
         template=_template(entry, Request(triggered_by="cron"), params.accept(task, None)[0], tick_us),
-        gates=_gates(task),
+        gates=gates(task),
         overlap=task.on_overlap,
         max_queued=task.max_queued,
         tick_us=tick_us,
@@ -291,7 +291,7 @@ def _wanted(entry: Entry, request: Request, now_us: int) -> Create:
     return Create(
         ids=[ids.new_id(now_us) for _ in range(count)],
         template=_template(entry, request, values, 0, count),
-        gates=_gates(task),
+        gates=gates(task),
         overlap=task.on_overlap,
         max_queued=task.max_queued,
         delay_us=(request.delay_ms or 0) * 1000,
@@ -346,7 +346,8 @@ def _template(
     )
 
 
-def _gates(task: Task) -> list[tuple[str, int]]:
+def gates(task: Task) -> list[tuple[str, int]]:
+    """The limits an execution of *task* must pass, as ``runs.Create`` wants them."""
     own = [(f"task:{task.name}", task.max_concurrent)] if task.max_concurrent is not None else []
     return own + [(f"limit:{name}", 0) for name in task.limits]
 

@@ -44,6 +44,8 @@ EVENTS: Final[dict[str, str]] = {
     "bell.lost": "A queue could not be rung; its runs start at the scheduler's next look at it.",
     "store.away": "Redis does not answer; what runs goes on, what must be written waits.",
     "store.evicts": "Redis may drop keys that expire when its memory is short (`policy`); noeviction is what fits.",
+    "store.wiped": "Redis has forgotten everything; the runs that are executed here are written back.",
+    "run.ended_again": "Ends that a failed primary took with it were said again.",
     "store.back": "Redis answers again, after `away_s` seconds.",
     "definitions.applied": "The task file reached the store: how many tasks were added, changed, removed, unchanged.",
     "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",

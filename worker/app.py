@@ -27,6 +27,7 @@ from shared.telemetry import get_logger
 from worker.callables import Templates
 from worker.leases import Leases
 from worker.process import Keeper
+from worker.recent import RecentEnds
 from worker.slots import Slot
 from worker.tapes import Tapes
 from worker.workshop import Draining, Workshop
@@ -63,13 +64,15 @@ class WorkerProcess:
             started_us=time.time_ns() // 1000,
             broker=self._broker.broker_id,
         )
-        leases = Leases(self._store, self.name, about, self.drain)
+        recent = RecentEnds(self._store)
+        leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
         self._shop = Workshop(
             settings=settings,
             store=self._store,
             keeper=self._keeper,
             templates=Templates(self._keeper),
             leases=leases,
+            recent=recent,
             tapes=Tapes(self._store),
             draining=self._draining,
             folder=Path(tempfile.mkdtemp(prefix="runfleet-")),

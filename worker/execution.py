@@ -23,6 +23,7 @@ from shared import ops
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.runs import NOTHING_RAN, Reason
 from shared.store import bells, runs
+from shared.store.call import Call
 from shared.store.runs import Claimed, Ended, Facts, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
@@ -31,7 +32,7 @@ from worker.callables import CallRequest
 from worker.environment import Unprepared
 from worker.judging import Cause, Verdict, judge, stronger
 from worker.ladder import Ladder
-from worker.leases import STRICT_S, Held, Wish
+from worker.leases import FRESH_S, FROZEN_S, STRICT_S, Held, Wish
 from worker.output import Stream
 from worker.outputs import collect
 from worker.process import Child, Exit, Launch, SpawnFailed
@@ -82,7 +83,7 @@ class Execution:
         self._cause: Cause | None = None
         self._output_file = f"{shop.folder}/{claimed.id}.out"
         self._last_words = b""
-        self._held = Held(claimed.id, claimed.record.token, self.tell)
+        self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore)
 
     def tell(self, wish: Wish) -> None:
         """Somebody wishes this run to stop, or it is no longer ours."""
@@ -92,6 +93,14 @@ class Execution:
     def look(self) -> None:
         """Make the watching thread look around."""
         self._poke.ring()
+
+    def restore(self) -> bool:
+        """The store has forgotten everything: write this run back; whether it is there again."""
+        try:
+            gates = ops.gates(self._shop.task(self.record))
+            return self._shop.store.do(runs.restore(self.run_id, self.record, gates)) != "refused"
+        except RunfleetError:
+            return False
 
     def perform(self, wanted: Wanted | None) -> Ended | None:
         """
@@ -127,7 +136,9 @@ class Execution:
     def _start(self, task: Task) -> tuple[Child, Tape]:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.decode_params(self.record)
-        env, secrets = environment.compose(task, self.run_id, self.record, values, self._output_file, self._shop.environ)
+        env, secrets = environment.compose(
+            task, self.run_id, self.record, values, self._output_file, self._shop.environ
+        )
         cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
@@ -135,7 +146,7 @@ class Execution:
             "nice": task.nice,
             "memory_limit": task.memory_limit,
             "cpu_limit_s": task.cpu_limit_s,
-            "silence_s": STRICT_S if task.strict_lease else None,
+            "silence_s": FROZEN_S if task.strict_lease else None,
             "env": env,
             "run_id": str(self.run_id),
         }
@@ -170,7 +181,7 @@ class Execution:
             if exit_ is not None:  # before anything else: what it became by itself is its result
                 break
             now_s = time.monotonic()
-            if task.strict_lease and self._held.renewed_s != told_s:
+            if task.strict_lease and told_s != self._held.renewed_s > now_s - FRESH_S:
                 told_s = self._held.renewed_s
                 child.signal(0)  # should this process freeze, the keeper ends the run in its place
             self._look_around(task, ladder, tape, deadline_s, now_s)
@@ -220,8 +231,8 @@ class Execution:
             waits.append(deadline_s - now_s)
         if until_s is not None and self._cause is None:
             waits.append(until_s - task.graceful_stop_ms / 1000 - 1.0 - now_s)
-        if task.strict_lease:
-            waits.append(0.5)
+        if task.strict_lease and self._cause != "lost":
+            waits.append(min(0.5, self._held.renewed_s + STRICT_S - now_s + 0.01))
         soonest = min((wait for wait in waits if wait is not None), default=None)
         return None if soonest is None else max(0.0, soonest) * 1000 + 1
 
@@ -266,24 +277,29 @@ class Execution:
             verdict.exit_code,
             interrupted=task.on_interrupt if verdict.interrupted and task is not None else None,
         )
-        call = runs.end(
-            self.run_id,
-            self.record.token,
-            verdict.reason,
-            verdict.exit_code,
-            verdict.message,
-            facts=facts,
-            retry=retry,
-            wanted=None if self._shop.draining.begun else wanted,
-            move="interrupt" if verdict.interrupted else "end",
-        )
+
+        def end(wanted: Wanted | None) -> Call[Ended]:
+            return runs.end(
+                self.run_id,
+                self.record.token,
+                verdict.reason,
+                verdict.exit_code,
+                verdict.message,
+                facts=facts,
+                retry=retry,
+                wanted=wanted,
+                move="interrupt" if verdict.interrupted else "end",
+            )
+
+        call = end(None if self._shop.draining.begun else wanted)
         wait_s = 0.1
         while True:
             try:
                 *_, ended = self._shop.store.settle([*(tape.final() if tape else []), call])
                 if isinstance(ended, RunfleetError):
                     raise ended
-                break
+                if ended.state != "gone" or not self.restore():
+                    break
             except StoreUnavailable:
                 if self._cause == "lost" or (self._wishes and "lost" in self._wishes):
                     return None
@@ -297,6 +313,7 @@ class Execution:
         if ended.verdict == "refused":
             log.warning("run.lost", run_id=str(self.run_id), task=self.record.task, state=ended.state)
         else:
+            self._shop.recent.add(end(None))
             log.info(
                 "run.ended",
                 run_id=str(self.run_id),

@@ -28,15 +28,23 @@ Wish = Literal["stop", "kill", "lost"]
 BEAT_S: Final = BEAT_MS / 1000
 STRICT_S: Final = LEASE_MS / 1000 * 0.7
 """A ``strict_lease`` run that could not renew for this long kills itself: well before anybody may rescue it."""
+FROZEN_S: Final = LEASE_MS / 1000 * 0.78
+"""When its worker does not even do that, the keeper kills it after this long without a fresh renewal."""
+FRESH_S: Final = LEASE_MS / 1000 * 0.17
+"""A renewal that was sent longer ago is no news for the keeper: both together stay below a lease."""
 
 
 @dataclass(slots=True)
 class Held:
-    """A lease that a run thread holds. ``tell`` is called from the beating thread with every new wish."""
+    """
+    A lease that a run thread holds. ``tell`` is called from the beating thread with every new wish, ``restore`` when
+    the store has forgotten everything; it answers whether the run is there again.
+    """
 
     run_id: UUID
     token: int
     tell: Callable[[Wish], None]
+    restore: Callable[[], bool]
     renewed_s: float = field(default_factory=time.monotonic)
 
     def is_stale(self, now_s: float) -> bool:
@@ -47,12 +55,23 @@ class Held:
 class Leases:
     """The leases of this worker process. ``hold`` and ``let_go`` are called by run threads."""
 
-    def __init__(self, store: Store, worker: str, about: About, on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        worker: str,
+        about: About,
+        *,
+        on_drain: Callable[[], None],
+        on_loss: Callable[[], None],
+    ) -> None:
         self._store = store
         self._worker = worker
         self._about: About | None = about
         self._introduction = about
         self._on_drain = on_drain
+        self._on_loss = on_loss
+        self._losses = 0
+        self._instance = ""
         self._held: dict[UUID, Held] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -118,9 +137,7 @@ class Leases:
             held = list(self._held.values())
         sent_s = time.monotonic()
         try:
-            known, drain, verdicts = self._store.do(
-                fleet.beat(self._worker, [(one.run_id, one.token) for one in held], self._about)
-            )
+            beat = self._store.do(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], self._about))
         except StoreUnavailable as error:
             if self._away_since_s is None:
                 self._away_since_s = sent_s
@@ -132,11 +149,19 @@ class Leases:
         if self._away_since_s is not None:
             log.info("store.back", away_s=round(sent_s - self._away_since_s, 1))
             self._away_since_s = None
-        self._about = None if known else self._introduction
-        for one, verdict in zip(held, verdicts, strict=True):
+        self._about = None if beat.known else self._introduction
+        wiped, self._instance = bool(self._instance) and beat.instance != self._instance, beat.instance
+        if wiped:
+            log.warning("store.wiped", runs=len(held))
+        for one, verdict in zip(held, beat.verdicts, strict=True):
+            if verdict == "lost" and wiped and one.restore():
+                continue
             if verdict != "lost":
                 one.renewed_s = sent_s
             if verdict:
                 one.tell(verdict)
-        if drain:
+        if self._store.losses != self._losses:
+            self._losses = self._store.losses
+            self._on_loss()
+        if beat.drain:
             self._on_drain()

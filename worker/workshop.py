@@ -16,6 +16,7 @@ from worker.callables import Templates
 from worker.environment import Unprepared
 from worker.leases import Leases
 from worker.process import Keeper
+from worker.recent import RecentEnds
 from worker.tapes import Tapes
 
 log = get_logger("worker")
@@ -42,6 +43,7 @@ class Workshop:
     keeper: Keeper
     templates: Templates
     leases: Leases
+    recent: RecentEnds
     tapes: Tapes
     draining: Draining
     folder: Path

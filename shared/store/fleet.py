@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -105,6 +105,19 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counts: dict[str, int]
 
 
+class Beat(NamedTuple):
+    """
+    What a beat learns: whether Redis knows who this is, whether it is asked to drain, and a verdict for each lease.
+
+    ``instance`` names the life of the store; another one than before means that it was wiped.
+    """
+
+    known: bool
+    drain: bool
+    verdicts: list[Verdict]
+    instance: str
+
+
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a scheduler learns in one look. ``token`` 0: another leads (``leader``), and the rest is empty.
@@ -122,6 +135,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     expired: list[tuple[UUID, bytes]] = []
     dirty: int = 0
     uncompacted: int = 0
+    instance: str = ""
 
 
 def ping() -> Call[None]:
@@ -141,20 +155,19 @@ def beat(
     *,
     lease_us: int = LEASE_US,
     now: int | str = NOW,
-) -> Call[tuple[bool, bool, list[Verdict]]]:
+) -> Call[Beat]:
     """
-    A worker process lives and renews the leases it holds, given as (run, token).
-
-    Answers (whether Redis knows who it is, whether it is asked to drain, a verdict for each lease: "", "stop",
-    "kill", or "lost" when the run is no longer this worker's). With ``about`` it introduces itself.
+    A worker process lives and renews the leases it holds, given as (run, token). With ``about`` it introduces itself.
     """
     args: list[Any] = [now, worker, lease_us, GAP_US, msgspec.json.encode(about) if about else b"", "running"]
     args.append(about.broker if about else "")
     for run_id, token in leases:
         args += [run_id.bytes, token]
-    return Call(
-        script("beat"), tuple(args), lambda r: (bool(r[0]), bool(r[1]), [verdict.decode() for verdict in r[2:]])
-    )
+
+    def read(reply: Any) -> Beat:
+        return Beat(bool(reply[0]), bool(reply[1]), [verdict.decode() for verdict in reply[3:]], reply[2].decode())
+
+    return Call(script("beat"), tuple(args), read)
 
 
 def gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
@@ -179,6 +192,7 @@ def pulse(scheduler: str, batch: int = 100, now: int | str = NOW) -> Call[Pulse]
             expired=[(UUID(bytes=one), value) for one, value in zip(reply[6][::2], reply[6][1::2], strict=True)],
             dirty=reply[7],
             uncompacted=reply[8],
+            instance=reply[9].decode(),
         )
 
     return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch), read)

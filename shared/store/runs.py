@@ -11,6 +11,7 @@ import msgspec
 from shared.clock import from_datetime
 from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound, Problem, Refused
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
+from shared.settings import LEASE_MS
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.scripts import script
 from shared.tasks import is_task_name
@@ -224,6 +225,14 @@ def stop_all(
     """
     args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message)
     return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], _ready(reply[2:])))
+
+
+def restore(
+    run_id: UUID, record: Record, gates: list[tuple[str, int]], now: int | str = NOW
+) -> Call[Literal["restored", "there", "refused"]]:
+    """Write a running run back that its worker still executes and the store has forgotten."""
+    args = (now, run_id.bytes, _encode(record), LEASE_MS * 1000, _encode(gates))
+    return Call(script("restore"), args, lambda reply: reply.decode())
 
 
 def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | None, dict[str, int]]]:

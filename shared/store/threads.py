@@ -29,6 +29,8 @@ class Store:
         self._pool = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
         self._blocking = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
         self.round_trips = 0
+        self.losses = 0
+        """How often a connection was lost: what was accepted just before may be gone with a failed primary."""
 
     def do(self, call: Call[T]) -> T:
         """Make one call: one round trip."""
@@ -104,6 +106,7 @@ class Store:
         try:
             replies = self._exchange(commands)
         except AWAY:
+            self.losses += 1
             try:
                 replies = self._exchange(commands)
             except AWAY as error:

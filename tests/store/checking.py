@@ -61,7 +61,7 @@ def snapshot(store: Store) -> dict[bytes, Value]:
     return {
         key: value
         for key, value in dump(store).items()
-        if key != b"contact" and not key.startswith((b"ring:", b"dramatiq:"))
+        if key not in (b"contact", b"instance") and not key.startswith((b"ring:", b"dramatiq:"))
     }
 
 

@@ -247,7 +247,7 @@ class Machine(RuleBasedStateMachine):
         what = Create(
             ids=[ids.tick_id(entry.name, tick, 0)],
             template=ops._template(entry, ops.Request(triggered_by="cron"), {}, tick),
-            gates=ops._gates(entry.task),
+            gates=ops.gates(entry.task),
             tick_us=tick,
             refuse="skipped: missed" if refuse else "",
         )
@@ -505,7 +505,7 @@ class Machine(RuleBasedStateMachine):
         running: dict[str, set[str]] = {}
         for run, record in stored.items():
             if record.status == "running":
-                for gate, _ in ops._gates(self.entries[record.task].task):
+                for gate, _ in ops.gates(self.entries[record.task].task):
                     running.setdefault(gate, set()).add(record.execution or str(UUID(bytes=run)))
         for gate, executions in running.items():
             kind, _, name = gate.partition(":")

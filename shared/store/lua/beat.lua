@@ -1,9 +1,9 @@
 -- A worker process says it lives and renews the leases of its runs; it hears what is wished of them.
 -- ARGV: 1 now  2 worker  3 lease_us  4 gap_us  5 its own record (JSON) or '' when unchanged  6 source status
 --       7 Dramatiq broker's id or ''  8… pairs: run id, token
--- Answers {known (0: say who you are again), drain (1: asked to), verdict per pair: '' | 'stop' | 'kill' | 'lost'}.
+-- Answers {known (0: say who you are again), drain (1: asked to), instance of the store, verdict per pair: '' | 'stop' | 'kill' | 'lost'}.
 -- flags: allow-oom
--- uses: clock records contact events
+-- uses: clock records contact instance events
 local worker, lease = ARGV[2], tonumber(ARGV[3])
 contact(tonumber(ARGV[4]), lease)
 if ARGV[5] ~= '' then
@@ -12,7 +12,7 @@ if ARGV[5] ~= '' then
 end
 local known = redis.call('HEXISTS', P .. ':worker:' .. worker, 'about')
 if known == 1 then redis.call('ZADD', P .. ':workers', NOW, worker) end
-local answer = {known, tonumber(redis.call('HGET', P .. ':worker:' .. worker, 'drain')) or 0}
+local answer = {known, tonumber(redis.call('HGET', P .. ':worker:' .. worker, 'drain')) or 0, instance()}
 for i = 8, #ARGV, 2 do
   local r = load(ARGV[i])
   if r and r[F.status] == ARGV[6] and r[F.token] == tonumber(ARGV[i + 1]) then

@@ -1,0 +1,27 @@
+-- Writes a running run back that its worker still executes, after the store was wiped or went back to an older state.
+-- ARGV: 1 now  2 run id  3 record as it was claimed (msgpack)  4 lease_us  5 gates (msgpack)
+-- Answers 'restored', 'there' (it is running by this token), or 'refused' (the store knows better).
+-- flags: allow-oom
+-- uses: clock records events execution
+local id, r = ARGV[2], cmsgpack.unpack(ARGV[3])
+local now = load(id)
+if now and now[F.status] == r[F.status] and now[F.token] == r[F.token] then return 'there' end
+if now then return 'refused' end
+local x = execution_of(id, r)
+redis.call('ZADD', P .. ':history', 0, r[F.task])
+redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
+if (tonumber(redis.call('HGET', P .. ':numbers', r[F.task])) or 0) < r[F.number] then
+  redis.call('HSET', P .. ':numbers', r[F.task], r[F.number])
+end
+if (tonumber(redis.call('GET', P .. ':counter')) or 0) < r[F.token] then redis.call('SET', P .. ':counter', text(r[F.token])) end
+if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
+  redis.call('HSET', P .. ':exec:' .. x, 'task', r[F.task], 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
+  for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', r[F.token], x) end
+end
+if id ~= x or r[F.replica_count] > 1 then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
+if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
+save(id, r)
+index(id, r)
+redis.call('ZADD', P .. ':leases', NOW + tonumber(ARGV[4]), id)
+event('run.restored', r[F.task], id, x)
+return 'restored'
