@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -47,7 +48,7 @@ class Fleet:
             file.write_text(tasks)
             self.store.run(ops.apply_config(read_config(file, {}), SECRET.encode()))
 
-    def start(self, name: str, *, as_name: str = "", **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start ``api``, ``scheduler`` or ``worker`` with settings of its own, and wait until an API answers."""
         env = isolated(_plain(os.environ)) | {
             "RUNFLEET_REDIS_URL": self._url,
@@ -58,14 +59,16 @@ class Fleet:
             "RUNFLEET_LOG_LEVEL": "warning",
             **environment,
         }
-        output = (self.folder / f"{as_name or name}.log").open("ab")
+        output = (self.folder / f"{name}.log").open("ab")
         with output:
             process = subprocess.Popen(
                 command(name), env=env, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        self._processes[as_name or name] = process
+        self._processes[name] = process
         if name == "api":
             self._until_ready(process)
+        elif name == "scheduler":
+            wait_until(lambda: self.count("EXISTS", f"{PREFIX}:leader"), "a scheduler leads", START_S)
         return process
 
     def start_worker(self, processes: int = 1, **environment: str) -> subprocess.Popen[bytes]:
@@ -76,8 +79,11 @@ class Fleet:
         return process
 
     def stop(self, name: str) -> None:
-        """End one of the processes as an operator would."""
+        """End one of the processes as an operator would. Raises RuntimeError when it had ended by itself."""
         process = self._processes.pop(name)
+        if process.poll() is not None:
+            words = (self.folder / f"{name}.log").read_text()[-2000:]
+            raise RuntimeError(f"the {name} ended by itself, with exit code {process.returncode}: {words}")
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(END_S)
@@ -101,9 +107,12 @@ class Fleet:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for name in list(self._processes)[::-1]:
-            self.stop(name)
-        self.store.close()
+        try:
+            with contextlib.ExitStack() as stack:
+                for name in self._processes:
+                    stack.callback(self.stop, name)
+        finally:
+            self.store.close()
 
     def _until_ready(self, process: subprocess.Popen[bytes]) -> None:
         def is_ready() -> bool:

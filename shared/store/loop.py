@@ -50,15 +50,25 @@ class AsyncStore:
 
     async def do(self, call: Call[T]) -> T:
         """Make one call, in one pipeline with whatever else is asked for at this moment."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
-        if self._under_way < PIPELINES:
-            self._send()
-        return call.read(await future)
+        return call.read(await self._ask(call))
 
     async def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Make several calls at once. The first refusal is raised after all were made."""
-        return list(await asyncio.gather(*(self.do(call) for call in calls)))
+        futures = [self._ask(call) for call in calls]
+        answers: list[Any] = []
+        refusal: Exception | None = None
+        try:
+            for call, future in zip(calls, futures, strict=True):
+                try:
+                    answers.append(call.read(await future))
+                except Exception as error:
+                    refusal = refusal or error
+        finally:
+            for future in futures:
+                future.cancel()  # nobody waits any more; does nothing to those that are done
+        if refusal is not None:
+            raise refusal
+        return answers
 
     async def run(self, operation: Operation[T]) -> T:
         """Make an operation's calls one after another and answer its result."""
@@ -116,6 +126,14 @@ class AsyncStore:
         for each in (self._pool, self._bell_pool):
             with suppress(*AWAY):
                 await each.disconnect()
+
+    def _ask(self, call: Call[Any]) -> asyncio.Future[Any]:
+        """The reply to come, unread."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))
+        if self._under_way < PIPELINES:
+            self._send()
+        return future
 
     def _send(self) -> None:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
