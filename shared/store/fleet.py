@@ -16,6 +16,7 @@ from shared.settings import LEASE_MS
 from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
 from shared.store.runs import NOW, decode_record
 from shared.store.scripts import script
+from shared.store.server import server
 
 GAP_US: Final = 2_500_000
 """Nobody reached Redis for this long: an outage, not a crash."""
@@ -279,7 +280,7 @@ def facts() -> Operation[Fleet]:
     """Scheduler leader and standbys, Redis, and how many runs wait and run."""
     now_us = yield clock()
     leadership = yield from schedulers(now_us)
-    info = yield Call("INFO", (), info_fields)
+    said = yield from server()
     waiting = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
     running = yield Call("ZCARD", (Key("ix:all:running:created"),), int)
     delayed = yield Call("ZCARD", (Key("due"),), int)
@@ -289,16 +290,12 @@ def facts() -> Operation[Fleet]:
         standbys=leadership.standbys,
         scheduler_lag_ms=leadership.lag_ms if leadership.leader else UNSET,
         redis=RedisFacts(
-            version=info.get("valkey_version") or info.get("redis_version", ""),
-            memory_bytes=int(info.get("used_memory", 0)),
-            max_memory_bytes=int(info.get("maxmemory", 0)),
-            eviction_policy=info.get("maxmemory_policy", ""),
-            persistence="aof"
-            if info.get("aof_enabled") == "1"
-            else "rdb"
-            if info.get("rdb_last_save_time")
-            else "none",
-            connections=int(info.get("connected_clients", 0)),
+            version=said.version or "",
+            memory_bytes=said.memory_bytes or 0,
+            max_memory_bytes=said.max_memory_bytes or 0,
+            eviction_policy=said.eviction_policy or "",
+            persistence="aof" if said.appends else "none" if said.save == "" else "rdb",
+            connections=said.connections or 0,
         ),
         counts={"pending": waiting, "running": running, "delayed": delayed, "tasks": tasks},
     )
@@ -355,9 +352,3 @@ def _oldest(queue: str) -> Operation[int | None]:
 def _none() -> Operation[int | None]:
     return None
     yield
-
-
-def info_fields(reply: bytes) -> dict[str, str]:
-    """The reply to INFO as names and values."""
-    parts = (line.partition(":") for line in reply.decode().splitlines())
-    return {name: value for name, colon, value in parts if colon}

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.errors import RunfleetError
-from shared.store.call import Call, Operation
-from shared.store.fleet import info_fields, ping
+from shared.store.call import Call, Operation, nothing
 
 T = TypeVar("T")
 
@@ -78,9 +77,15 @@ def _readable(call: Call[T]) -> Operation[T | None]:
     try:
         answer: T = yield call
     except RunfleetError:
-        yield ping()
+        yield Call("PING", (), nothing)
         return None
     return answer
+
+
+def info_fields(reply: bytes) -> dict[str, str]:
+    """The reply to INFO as names and values."""
+    parts = (line.partition(":") for line in reply.decode().splitlines())
+    return {name: value for name, colon, value in parts if colon}
 
 
 def _pairs(reply: Any) -> dict[str, str]:
