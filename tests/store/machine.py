@@ -433,6 +433,17 @@ class Machine(RuleBasedStateMachine):
         self.desk.now += SECOND
         self.pulse("s2")
 
+    @rule(name=names, busy=st.booleans(), stopped=st.booleans(), batch=st.sampled_from([1, 500]))
+    def a_delayed_trigger_comes_due(self, name: str, busy: bool, stopped: bool, batch: int) -> None:
+        self.trigger(name, 1500, None)
+        if busy:
+            self.trigger(name, 0, None)
+        self.release(500)  # too early
+        if stopped:
+            self.stop_all(name)
+        self.desk.now += 2 * SECOND
+        self.release(batch)
+
     @rule(worker=workers)
     def a_crash_loop(self, worker: str) -> None:
         self.trigger("plain", 0, 9)

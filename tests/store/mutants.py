@@ -10,13 +10,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from shared.store import scripts
-from tests.store import test_claim, test_create, test_overlap, test_retention, test_retries
+from tests.store import (
+    test_claim,
+    test_create,
+    test_end,
+    test_logs,
+    test_moves,
+    test_overlap,
+    test_rescue,
+    test_retention,
+    test_retries,
+    test_schedules_in_store,
+    test_stop,
+)
 
 
 class Mutant(NamedTuple):
@@ -29,11 +42,33 @@ class Mutant(NamedTuple):
     killer: Callable[..., Any] | None = None
 
 
+def _move(state: str, what: str) -> Callable[..., Any]:
+    return partial(test_moves.test_a_move_is_made_where_it_is_allowed_and_nowhere_else, state=state, what=what)
+
+
 MUTANTS = [
-    Mutant("end ignores the token", "end", "or r[F.token] ~= token then", "or false then"),
+    Mutant(
+        "end ignores the token",
+        "end",
+        "or r[F.token] ~= token then",
+        "or false then",
+        _move("running, somebody else's", "end as success"),
+    ),
     Mutant("end ignores the status", "end", "r[F.status] ~= source or", "false or"),
-    Mutant("end tries again although a stop was wished", "end", "and not wished then", "then"),
-    Mutant("end calls a repeat refused", "end", "same and 'again' or 'refused'", "'refused'"),
+    Mutant(
+        "end tries again although a stop was wished",
+        "end",
+        "and not wished then",
+        "then",
+        test_retries.test_a_wish_to_stop_forbids_the_retry_not_the_reason,
+    ),
+    Mutant(
+        "end calls a repeat refused",
+        "end",
+        "same and 'again' or 'refused'",
+        "'refused'",
+        test_end.test_a_repeated_end_is_again_and_claims_once,
+    ),
     Mutant("end leaves its execution live", "end", "  leave(id, r)\n", ""),
     Mutant(
         "claim takes what is not pending",
@@ -52,8 +87,20 @@ MUTANTS = [
     Mutant("claim gives no new token", "lib/claim", "redis.call('INCR', P .. ':counter')", "1"),
     Mutant("claim gives no lease", "lib/claim", "    redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)\n", ""),
     Mutant("beat does not extend the lease", "beat", "NOW + lease, ARGV[i]", "NOW, ARGV[i]"),
-    Mutant("beat ignores the token", "beat", " and r[F.token] == tonumber(ARGV[i + 1])", ""),
-    Mutant("beat brings no wishes back", "beat", "answer[#answer + 1] = r[F.wish]", "answer[#answer + 1] = ''"),
+    Mutant(
+        "beat ignores the token",
+        "beat",
+        " and r[F.token] == tonumber(ARGV[i + 1])",
+        "",
+        _move("running, somebody else's", "beat"),
+    ),
+    Mutant(
+        "beat brings no wishes back",
+        "beat",
+        "answer[#answer + 1] = r[F.wish]",
+        "answer[#answer + 1] = ''",
+        test_stop.test_a_running_run_is_asked_and_its_worker_woken,
+    ),
     Mutant("an ended run stays in its queue", "lib/ending", "redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)", ""),
     Mutant("an ended run stays in due", "lib/ending", "redis.call('ZREM', P .. ':due', id)", ""),
     Mutant("an ended run keeps its lease", "lib/ending", "redis.call('ZREM', P .. ':leases', id)", ""),
@@ -115,7 +162,13 @@ MUTANTS = [
         test_overlap.test_a_later_trigger_does_not_overtake_when_there_is_room_for_a_moment,
     ),
     Mutant("the gate takes one too many", "lib/overlap", "live >= gate_max(gate) or", "live > gate_max(gate) or"),
-    Mutant("a queue takes one too many", "lib/overlap", "own[4] >= max_queued", "own[4] > max_queued"),
+    Mutant(
+        "a queue takes one too many",
+        "lib/overlap",
+        "own[4] >= max_queued",
+        "own[4] > max_queued",
+        test_overlap.test_a_full_queue_refuses_and_says_so,
+    ),
     Mutant(
         "kill stops one too many",
         "lib/overlap",
@@ -137,7 +190,13 @@ MUTANTS = [
     Mutant(
         "an index misses those that start", "lib/records", "redis.call('ZADD', task .. ':start', r[F.start_us], id)", ""
     ),
-    Mutant("a kill is taken back", "lib/stopping", "r[F.wish] ~= 'kill' and r[F.wish] ~= wish", "r[F.wish] ~= wish"),
+    Mutant(
+        "a kill is taken back",
+        "lib/stopping",
+        "r[F.wish] ~= 'kill' and r[F.wish] ~= wish",
+        "r[F.wish] ~= wish",
+        test_stop.test_a_running_run_is_asked_and_its_worker_woken,
+    ),
     Mutant("a stopped run's execution lives on", "lib/stopping", "    leave(id, r)\n", ""),
     Mutant(
         "the hold is ignored by rescue", "rescue", "(tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW", "false"
@@ -148,6 +207,7 @@ MUTANTS = [
         "rescue",
         "local asked = r[F.wish] ~= ''",
         "local asked = false",
+        test_rescue.test_a_run_that_was_asked_to_stop_is_stopped_not_crashed,
     ),
     Mutant("rescue forgets the retry", "rescue", "if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end", ""),
     Mutant("the hold is ignored by pulse", "pulse", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
@@ -159,6 +219,7 @@ MUTANTS = [
         "create",
         "if redis.call('SISMEMBER', P .. ':paused', task) == 1 then",
         "if false then",
+        test_schedules_in_store.test_a_paused_schedule_lets_its_ticks_pass,
     ),
     Mutant("the digest of a key is ignored", "create", "if before[2] ~= o.digest then", "if false then"),
     Mutant(
@@ -185,7 +246,13 @@ MUTANTS = [
         "total - forgotten < tonumber(ARGV[3])",
     ),
     Mutant("a chunk is stored twice", "append", "if r[F.log_lines] > first then return 'again' end", ""),
-    Mutant("append ignores the token", "append", "or r[F.token] ~= tonumber(ARGV[3]) then", "then"),
+    Mutant(
+        "append ignores the token",
+        "append",
+        "or r[F.token] ~= tonumber(ARGV[3]) then",
+        "then",
+        test_logs.test_a_stranger_adds_nothing,
+    ),
     Mutant("release starts what is not due", "release", "'-inf', text(NOW),", "'-inf', '+inf',"),
     Mutant(
         "release asks no overlap rule",

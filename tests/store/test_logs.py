@@ -58,6 +58,13 @@ def test_who_lost_the_run_adds_nothing(desk: Desk) -> None:
     assert _texts(desk, held, 0, 10) == ["one"]
 
 
+def test_a_stranger_adds_nothing(desk: Desk) -> None:
+    held = _held(desk)
+    line = StoredLine(0, desk.now, 0, "strange", False)
+    assert desk.do(logs.append(held.id, held.record.token - 1, [line], first_kept=0, kept_bytes=7)) == "lost"
+    assert _texts(desk, held, 0, 10) == []
+
+
 def test_a_log_nobody_knows_is_not_found(desk: Desk) -> None:
     with pytest.raises(NotFound):
         desk.run(logs.window(UUID(int=1), 0, 10))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.store.machine import budget, machine
@@ -17,5 +18,6 @@ from tests.store.machine import budget, machine
 HISTORIES = int(os.environ.get("RUNFLEET_TEST_HISTORIES", "200"))
 
 
+@pytest.mark.slow
 def test_random_histories_agree_with_the_model(valkey_url: str) -> None:
     run_state_machine_as_test(machine(valkey_url), settings=budget(HISTORIES))

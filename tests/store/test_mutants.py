@@ -8,12 +8,14 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from shared.settings import Settings
+from shared.store.call import Call, as_is
 from tests.store.checking import check_store
 from tests.store.desk import Desk
 from tests.store.machine import budget, machine
 from tests.store.mutants import MUTANTS, Mutant, planted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_seeded_fault_is_noticed(mutant: Mutant, valkey_url: str, tmp_path: Path) -> None:
     with planted(mutant, tmp_path):
@@ -24,9 +26,10 @@ def test_a_seeded_fault_is_noticed(mutant: Mutant, valkey_url: str, tmp_path: Pa
 
 def _look(mutant: Mutant, valkey_url: str) -> None:
     if mutant.killer is None:
-        run_state_machine_as_test(machine(valkey_url), settings=budget(40, shrink=False))
+        run_state_machine_as_test(machine(valkey_url), settings=budget(60, shrink=False))
         return
     desk = Desk(Settings(redis_url=valkey_url, key_prefix="{mutant}"))
+    desk.do(Call("FLUSHALL", (), as_is))
     try:
         mutant.killer(desk)
         check_store(desk)
