@@ -32,10 +32,6 @@ FROZEN_S: Final = LEASE_MS / 1000 * 0.78
 """When its worker does not even do that, the keeper kills it after this long without a fresh renewal."""
 FRESH_S: Final = LEASE_MS / 1000 * 0.17
 """A renewal that was sent longer ago is no news for the keeper: both together stay below a lease."""
-FROZEN_S: Final = LEASE_MS / 1000 * 0.78
-"""When its worker does not even do that, the keeper kills it after this long without a fresh renewal."""
-FRESH_S: Final = LEASE_MS / 1000 * 0.17
-"""A renewal that was sent longer ago is no news for the keeper: both together stay below a lease."""
 
 
 @dataclass(slots=True)
