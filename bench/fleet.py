@@ -136,6 +136,12 @@ def wait_until(predicate: Any, description: str, timeout_s: float = 60.0, pause_
         time.sleep(pause_s)
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _plain(environ: Mapping[str, str]) -> dict[str, str]:
     """Without the settings of whoever measures."""
     ours = ("RUNFLEET_", "REDIS_", "VALKEY_")

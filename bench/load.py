@@ -78,6 +78,7 @@ async def post(port: int, connections: int, seconds: float, target: str) -> dict
     await asyncio.gather(*waiting)
     taken_s = time.perf_counter() - began_s
     return {
+        "count": len(times_ms),
         "rate": len(times_ms) / taken_s,
         "p50_ms": percentile(times_ms, 50),
         "p99_ms": percentile(times_ms, 99),

@@ -17,7 +17,7 @@ from bench import peers
 from bench.client import Client
 from bench.context import Bench
 from bench.figures import Figure, median
-from bench.fleet import wait_until
+from bench.fleet import cpu_s, wait_until
 from bench.valkey import free_port
 from shared.cli.processes import command, isolated
 
@@ -38,13 +38,16 @@ def measure(bench: Bench) -> Iterator[Figure]:
         port = free_port()
         peer = stack.enter_context(peers.start("handler", str(fleet.valkey.path), str(port)))
         stack.callback(peer.kill)
-        fleet.start("api")
+        api = fleet.start("api")
         wait_until(lambda: _answers(port), "the peer answers", 30)
         load(fleet.port, 1)
         load(port, 1)
         for _ in range(bench.rounds):
-            for found, at in ((ours, fleet.port), (theirs, port)):
-                for name, value in load(at, SECONDS).items():
+            for found, at, pid in ((ours, fleet.port, api.pid), (theirs, port, peer.pid)):
+                before_s = cpu_s(pid)
+                measured = load(at, SECONDS)
+                found["cpu_us"].append((cpu_s(pid) - before_s) / measured["count"] * 1e6)
+                for name, value in measured.items():
                     found[name].append(value)
         with fleet.client() as client:
             many = [once(client) for _ in range(MANY + 1)][1:]
@@ -60,6 +63,13 @@ def measure(bench: Bench) -> Iterator[Figure]:
         stretch=1.5,
         more_is_better=True,
         note="to a bare Litestar handler with one script",
+    )
+    yield Figure(
+        part="post",
+        name="POST a run, CPU of the API",
+        value=median(ours["cpu_us"]),
+        unit="µs",
+        note=f"the bare handler's: {median(theirs['cpu_us']):.0f} µs; what others do on the machine doesn't change it",
     )
     yield Figure(part="post", name="POST a run, p50", value=median(ours["p50_ms"]), unit="ms", note=where)
     yield Figure(part="post", name="POST a run, p99", value=median(ours["p99_ms"]), unit="ms", note=where)

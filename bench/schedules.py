@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from bench.context import Bench
 from bench.figures import Figure, median, percentile
-from bench.fleet import SECRET, Fleet, wait_until
+from bench.fleet import SECRET, Fleet, cpu_s, wait_until
 from shared.clock import from_datetime
 from shared.runs import Run
 from shared.store import tasks
@@ -22,7 +20,6 @@ SCHEDULES: Final = 10_000
 DUE: Final = 200
 IDLE_S: Final = 8.0
 APART_S: Final = 4
-TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -81,14 +78,9 @@ def fired(fleet: Fleet, moment: int) -> list[Run]:
 
 def core_share(pid: int, seconds: float) -> float:
     """How much of one core a process used while *seconds* passed."""
-    before, began_s = _cpu_s(pid), time.monotonic()
+    before, began_s = cpu_s(pid), time.monotonic()
     time.sleep(seconds)
-    return (_cpu_s(pid) - before) / (time.monotonic() - began_s)
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    return (cpu_s(pid) - before) / (time.monotonic() - began_s)
 
 
 def _late_ms(at_us: int, moment: int) -> float:
