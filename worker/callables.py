@@ -277,13 +277,14 @@ class Templates:
                 interpreter.busy += 1
             try:
                 return interpreter, interpreter.door.request(body), first
-            except SpawnFailed:
+            except SpawnFailed as error:
+                why = error
+                if first and interpreter.wait_exit(2.0) is not None:
+                    why = SpawnFailed(interpreter.last_words())  # asked before it is given back, and so closed
                 interpreter.doomed = True
                 self.give_back(interpreter)
                 if first:
-                    if interpreter.wait_exit(2.0) is None:
-                        raise
-                    raise SpawnFailed(interpreter.last_words()) from None
+                    raise why from None
 
     def give_back(self, interpreter: Interpreter) -> None:
         """A run lent by ``lend`` is over."""
