@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from types import FrameType
 from typing import Final
 
@@ -29,6 +30,9 @@ from shared.telemetry import configure, get_logger
 GRACE_S: Final = 20
 """Seconds that requests may take after the signal; most platforms kill after thirty."""
 
+SAME_REQUEST_S: Final = 1.0
+"""Some platforms send their signal several times, to every process."""
+
 MIN_TOKEN: Final = 16
 """Characters of the shortest RUNFLEET_TOKEN that is taken on an address others can reach."""
 
@@ -36,11 +40,12 @@ _log = get_logger("api")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, but a stop ends streams first, and any second signal means now."""
+    """uvicorn's server, but a stop ends streams first, and a second one means now. Signals within a second are one."""
 
     def __init__(self, config: uvicorn.Config, web: Web) -> None:
         super().__init__(config)
         self._web = web
+        self._asked_s = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -53,10 +58,14 @@ class Server(uvicorn.Server):
             gc.set_threshold(50_000, 20, 100)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        now_s = time.monotonic()
         if self.should_exit:
+            if now_s - self._asked_s < SAME_REQUEST_S:
+                return
             # Nothing here needs saving: all state is in the store, and a client whose answer is cut off asks again.
             os._exit(128 + sig)
         self.should_exit = True
+        self._asked_s = now_s
         self._web.closing.set()
 
 

@@ -153,7 +153,7 @@ def release(store: Store, until_s: float) -> tuple[int, int | None]:
 def ring_again(store: Store, pulse: Pulse) -> int:
     """Ring for queues in which runs wait, in case a bell was lost; how many queues."""
     if pulse.waiting:
-        store.do(bells.ring({queue: min(depth, 16) for queue, depth in pulse.waiting.items()}))
+        store.do(bells.ring(pulse.waiting))
     return len(pulse.waiting)
 
 

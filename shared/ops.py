@@ -20,7 +20,7 @@ from shared.clock import rfc3339
 from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFound
 from shared.runs import Reason, Record, Run, Status, Trigger
 from shared.store import bells, runs, tasks, version
-from shared.store.call import Call, Operation
+from shared.store.call import Operation
 from shared.store.runs import Create, Created, Ended, Retry
 from shared.store.tasks import Applied, Entry
 from shared.tasks import OnInterrupt, Task, define
@@ -95,14 +95,11 @@ def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggere
         if fresh:
             entry = yield from catalog.get(name, fresh=True)
         what = _wanted(entry, request, now_us)
-        calls: list[Call[Any]] = [runs.create(what)]
-        if not what.gates and not what.template.due_us and not what.delay_us and not entry.task.external:
-            calls.append(bells.ring({what.template.queue: min(len(what.ids), 16)}))
         try:
-            created: Created = (yield calls)[0]
+            created: Created = yield runs.create(what)
         except DefinitionChanged:
             continue
-        yield from _ring(created.ready if len(calls) == 1 else {})
+        yield from _ring(created.ready)
         assert created.run is not None
         return Triggered(created.run, created.verdict == "repeated")
     raise Conflict(f"task {name} changes faster than it can be started; try again")
@@ -192,12 +189,8 @@ def fire(entry: Entry, tick_us: int) -> Operation[bool]:
         tick_us=tick_us,
         refuse=_no_plans(task),
     )
-    calls: list[Call[Any]] = [runs.create(what)]
-    if not what.gates and not what.refuse and not task.external:
-        # It will be ready: rung in the same round trip, for a thousand ticks may be due at once.
-        calls.append(bells.ring({task.queue: min(task.replicas, 16)}))
-    created: Created = (yield calls)[0]
-    yield from _ring(created.ready if len(calls) == 1 else {})
+    created: Created = yield runs.create(what)
+    yield from _ring(created.ready)
     return created.verdict == "created"
 
 
@@ -365,7 +358,7 @@ def _json(value: Any) -> str:
 
 def _ring(ready: Mapping[str, int]) -> Operation[None]:
     if ready:
-        yield bells.ring({queue: min(count, 16) for queue, count in ready.items()})
+        yield bells.ring(ready)
 
 
 def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:

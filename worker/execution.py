@@ -339,7 +339,7 @@ class Execution:
 
     def _ring(self, ready: Mapping[str, int]) -> None:
         try:
-            self._shop.store.do(bells.ring({queue: min(count, 16) for queue, count in ready.items()}))
+            self._shop.store.do(bells.ring(ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
 

@@ -18,21 +18,29 @@ ACTOR: Final = "look"
 MOST: Final = 64
 """Bells that a queue may have at once; more would wake nobody who is not awake."""
 
+AT_ONCE: Final = 16
+"""Bells that one occasion rings at most; who hears one and sees more runs wakes others."""
+
 
 def ring(queues: Mapping[str, int]) -> Call[None]:
     """
     Ring for *queues*, each for its number of waiting runs. A lost bell costs one reconcile interval, a spare one
     nothing.
     """
-    args: list[Argument] = [MOST]
+    args: list[Argument] = ["", MOST]
     for queue, waiting in queues.items():
-        for _ in range(min(waiting, MOST)):
-            message_id = str(uuid4())
-            args += [queue, message_id, _message(queue, message_id)]
+        for message_id, message in messages(queue, waiting):
+            args += [queue, message_id, message]
     return Call(script("ring"), tuple(args), nothing)
 
 
-def _message(queue: str, message_id: str) -> bytes:
+def messages(queue: str, waiting: int) -> list[tuple[str, str]]:
+    """Bells for so many runs of one queue, as (id, message), at most ``AT_ONCE``; not rung yet."""
+    ids = [str(uuid4()) for _ in range(min(waiting, AT_ONCE))]
+    return [(message_id, _message(queue, message_id)) for message_id in ids]
+
+
+def _message(queue: str, message_id: str) -> str:
     """A message in Dramatiq's own format, so that the processes that ring need not import Dramatiq."""
     return msgspec.json.encode(
         {
@@ -44,4 +52,4 @@ def _message(queue: str, message_id: str) -> bytes:
             "message_id": message_id,
             "message_timestamp": time.time_ns() // 1_000_000,
         }
-    )
+    ).decode()

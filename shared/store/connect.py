@@ -19,15 +19,20 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     RedisError,
-    TimeoutError,
+)
+from redis.exceptions import (
+    TimeoutError as ReplyTimeout,
 )
 from redis.retry import Retry
 
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
 from shared.settings import Settings
 
-AWAY = (ConnectionError, TimeoutError, OSError)
+AWAY = (ConnectionError, ReplyTimeout, OSError)
 """Errors of a connection that cannot be used any more; the command may or may not have been carried out."""
+
+SILENT = (ReplyTimeout, TimeoutError)
+"""Those of ``AWAY`` that say: asked, and no answer in time. Asking again would only make the caller wait twice."""
 
 _PASSING = (
     "LOADING",
@@ -41,7 +46,7 @@ _PASSING = (
     "UNBLOCKED",
 )
 
-__all__ = ["AWAY", "NoScriptError", "RedisError", "async_pool", "explain", "pool"]
+__all__ = ["AWAY", "SILENT", "NoScriptError", "RedisError", "async_pool", "explain", "pool"]
 
 
 def pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any:

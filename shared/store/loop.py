@@ -18,7 +18,7 @@ from uuid import UUID
 from shared.errors import RunfleetError
 from shared.settings import Settings
 from shared.store.call import Call, Operation
-from shared.store.connect import AWAY, NoScriptError, RedisError, async_pool, explain
+from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, async_pool, explain
 from shared.store.events import Event, events_after, recent_id
 from shared.store.scripts import Script
 
@@ -167,7 +167,9 @@ class AsyncStore:
         commands = [call.packed(self.prefix) for call in calls]
         try:
             replies = await self._exchange(commands)
-        except AWAY:
+        except AWAY as error:
+            if isinstance(error, SILENT):
+                raise
             replies = await self._exchange(commands)
         missing = [
             number

@@ -12,6 +12,7 @@ from shared.clock import from_datetime
 from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound, Problem, Refused
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
+from shared.store import bells
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.scripts import script
 from shared.tasks import is_task_name
@@ -114,7 +115,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
 
 def create(what: Create, now: int | str = NOW) -> Call[Created]:
     """
-    Make the runs of an execution, or one skipped record that says why not.
+    Make the runs of an execution, or one skipped record that says why not; and ring for those that are ready.
 
     Raises DefinitionChanged when the catalog has another definition of the task (or none), and Invalid when the
     idempotency key was used for another request.
@@ -129,6 +130,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "digest": what.digest,
         "refuse": what.refuse,
         "known": what.known,
+        "bells": [] if what.template.external else bells.messages(what.template.queue, len(what.ids)),
+        "most_bells": bells.MOST,
     }
     packed = b"".join(one.bytes for one in what.ids)
     first, task = str(what.ids[0]), what.template.task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
 from shared.store.call import Call, Operation
-from shared.store.connect import AWAY, NoScriptError, RedisError, explain, pool
+from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, explain, pool
 from shared.store.scripts import Script
 
 T = TypeVar("T")
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 class Store:
     """
-    The store as threads see it; safe to share between them.
+    The store as threads see it; safe to share between them. Each thread has a connection of its own.
 
     A connection that turns out dead is replaced and the call made once more at once (every call may be repeated); what
     then still fails raises StoreUnavailable or StoreFull. A refusal raises what the call's ``read`` raises.
@@ -27,6 +28,7 @@ class Store:
         self.prefix = settings.key_prefix.encode()
         self._settings = settings
         self._pool = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
+        self._own = threading.local()
         self._blocking = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
         self.round_trips = 0
         self.losses = 0
@@ -104,13 +106,15 @@ class Store:
 
     def _replies(self, calls: Sequence[Call[Any]], commands: list[tuple[Any, ...]], *, fail: bool = True) -> list[Any]:
         try:
-            replies = self._exchange(commands)
-        except AWAY:
-            self.losses += 1
             try:
                 replies = self._exchange(commands)
             except AWAY as error:
-                raise explain(error) from None
+                self.losses += 1
+                if isinstance(error, SILENT):
+                    raise
+                replies = self._exchange(commands)
+        except AWAY as error:
+            raise explain(error) from None
         except RedisError as error:
             raise explain(error) from None
         for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
@@ -129,7 +133,7 @@ class Store:
 
     def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         self.round_trips += 1
-        connection = self._pool.get_connection()
+        connection = self._connection()
         try:
             connection.send_packed_command(connection.pack_commands(commands))
             replies: list[Any] = []
@@ -145,8 +149,13 @@ class Store:
             raise
         else:
             return replies
-        finally:
-            self._pool.release(connection)
+
+    def _connection(self) -> Any:
+        """This thread's own connection. It connects, and connects again, when something is sent."""
+        connection = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = self._pool.make_connection()
+        return connection
 
 
 def is_away(error: BaseException) -> bool:

@@ -158,6 +158,9 @@ def test_the_pulse_says_what_is_to_be_done(desk: Desk) -> None:
 
 def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
     desk.do(bells.ring({"q": 1000, "r": 1}))
+    assert len(dump(desk)[b"dramatiq:q"].content) == bells.AT_ONCE
+    for _ in range(bells.MOST):
+        desk.do(bells.ring({"q": 1000}))
     everything = dump(desk)
     assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"ring:q")] == [bells.MOST] * 3
     assert len(everything[b"dramatiq:r"].content) == 1

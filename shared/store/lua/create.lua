@@ -1,8 +1,9 @@
 -- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids (16 bytes each; the first names the execution)  4 its id as text
---       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known
+--       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known,
+--          bells (message id and message each, for the run's queue), most_bells
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
--- uses: clock records events execution ending stopping overlap
+-- uses: clock records events execution ending stopping overlap bell
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -57,6 +58,8 @@ if o.idem ~= '' then
   redis.call('EXPIRE', P .. ':idem:' .. o.idem, 86400)
 end
 if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
+for _, bell in ipairs(ready[r[F.queue]] and o.bells or {}) do ring(o.most_bells, r[F.queue], bell[1], bell[2]) end
 local answer = {'created', x, redis.call('GET', P .. ':run:' .. x)}
+ready[r[F.queue]] = nil   -- rung; what else became ready is for the caller to ring
 tell_ready(answer)
 return answer
