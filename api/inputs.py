@@ -27,6 +27,7 @@ EventType = Literal[
     "run.started",
     "run.ended",
     "run.stop_requested",
+    "run.restored",
     "run.deleted",
     "execution.ended",
     "task.changed",

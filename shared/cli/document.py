@@ -1,4 +1,4 @@
-"""``make docs``: writes ``docs/settings.md``, ``docs/taskfile.md`` and ``.env.example`` from the tables in the code."""
+"""``make docs``: writes what is made from tables: pages of ``docs/``, ``.env.example``, the list of scripts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from shared.cli.events_page import events_page
+from shared.cli.scripts_table import with_scripts
 from shared.cli.taskfile_page import taskfile_page
 from shared.settings import HELP, Settings, variable
 
@@ -63,6 +65,9 @@ def main() -> None:
     """Write the files."""
     (ROOT / "docs" / "settings.md").write_text(settings_page(), "utf-8")
     (ROOT / "docs" / "taskfile.md").write_text(taskfile_page(), "utf-8")
+    (ROOT / "docs" / "events.md").write_text(events_page(), "utf-8")
+    data_model = ROOT / "shared" / "store" / "README.md"
+    data_model.write_text(with_scripts(data_model.read_text("utf-8")), "utf-8")
     (ROOT / ".env.example").write_text(env_example(), "utf-8")
 
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from shared.store.call import Call, Key
+
+TYPES: Final[dict[str, str]] = {
+    "run.created": "Runs of an execution were made, or a retry; `data` is how many.",
+    "run.started": "A worker claimed a run; `data` names it.",
+    "run.ended": "A run ended; `data` is its end reason.",
+    "run.stop_requested": "A running run was asked to stop.",
+    "run.restored": "A running run was written back into a store that had been wiped.",
+    "run.deleted": "An ended run was deleted by a person; retention says nothing.",
+    "execution.ended": "The last run of an execution ended, and none follows.",
+    "task.changed": "A task was added or has another definition; `data` is its hash.",
+    "task.removed": "A task is no longer in the catalog; its history stays.",
+    "task.paused": "A task's schedule was paused.",
+    "task.resumed": "A task's schedule goes on.",
+    "queue.paused": "Nothing is claimed from a queue any more; `data` names it.",
+    "queue.resumed": "A queue is served again; `data` names it.",
+    "worker.joined": "A worker process introduced itself; `data` names it.",
+    "worker.draining": "A worker process was asked to drain; `data` names it.",
+    "worker.left": "A worker process said goodbye or was silent for a minute; `data` names it.",
+}
+"""Every type of event, and what it tells."""
 
 
 class Event(msgspec.Struct, frozen=True):
