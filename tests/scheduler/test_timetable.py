@@ -102,6 +102,7 @@ def test_a_changed_command_keeps_what_the_schedule_owes(store: Store) -> None:
 
 
 def test_a_tick_for_an_old_definition_is_left_to_who_knows_the_new_one(store: Store) -> None:
+    """F32: one tick."""
     old = put(store, Task(name="t", run="true", cron=("* * * * *",)))
     new = put(store, Task(name="t", run="false", cron=("* * * * *",)), now_us=START_US + SECOND_US)
     assert fire(store, old, START_US + MINUTE_US) == 0

@@ -30,6 +30,7 @@ def client(valkey_url: str) -> Iterator[redis.Redis]:
 
 
 def test_flushed_scripts_are_handed_over_again(desk: Desk, client: redis.Redis) -> None:
+    """F23: one script."""
     desk.task()
     desk.trigger()
     client.script_flush()
@@ -162,6 +163,7 @@ def test_settled_calls_stand_beside_each_other(desk: Desk) -> None:
 
 
 def test_a_full_redis_takes_nothing_new_but_lets_runs_end(desk: Desk, client: redis.Redis) -> None:
+    """F21: every script."""
     entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
     ending, stopping, lost = desk.started(), desk.started(), desk.started()
     waiting = desk.trigger()

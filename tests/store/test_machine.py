@@ -20,4 +20,5 @@ HISTORIES = int(os.environ.get("RUNFLEET_TEST_HISTORIES", "200"))
 
 @pytest.mark.slow
 def test_random_histories_agree_with_the_model(valkey_url: str) -> None:
+    """F18: any call may be made again, in any state."""
     run_state_machine_as_test(machine(valkey_url), settings=budget(HISTORIES))

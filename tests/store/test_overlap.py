@@ -202,6 +202,7 @@ def test_stopping_who_waits_lets_the_next_through(desk: Desk) -> None:
 def test_of_200_triggers_from_4_threads_never_more_than_max_are_live(
     settings: Settings, desk: Desk, policy: str, most: int
 ) -> None:
+    """F39: every policy, one and three at once."""
     desk.task("a", max_concurrent=most, on_overlap=policy, max_queued=100)
     made: list[Run] = []
 

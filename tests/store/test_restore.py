@@ -28,6 +28,7 @@ def test_a_wiped_store_has_another_name(desk: Desk) -> None:
 
 
 def test_a_run_is_written_back_and_can_end(desk: Desk) -> None:
+    """F14: in the store."""
     desk.task(retry_attempts=1)
     held = desk.started()
     wipe(desk)

@@ -30,6 +30,7 @@ def test_a_tick_fires_once(desk: Desk) -> None:
 
 
 def test_two_schedulers_fire_a_tick_once(settings: Settings, desk: Desk) -> None:
+    """F29: at the same moment."""
     entry = desk.task("a", cron=("* * * * *",))
     fired: list[bool] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
+from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json
 from tests.waiting import wait_until
@@ -161,7 +162,8 @@ def test_a_task_keeps_so_many_runs_and_their_logs_go_with_them(fleet: Fleet) -> 
     assert fleet.http.get(f"/api/runs/{runs[0]['id']}/log").status_code == 404
 
 
-def test_runs_whose_bell_was_lost_start_soon(make_fleet: StartFleet) -> None:
+def test_runs_whose_bell_was_lost_start_soon(make_fleet: StartFleet, measured: Measured) -> None:
+    """F35: the scheduler rings again."""
     fleet = make_fleet(TASKS).start_all()
     assert fleet.perform("quick")["end_reason"] == "success"
     fleet.post("/api/queues/default/pause")
@@ -173,7 +175,7 @@ def test_runs_whose_bell_was_lost_start_soon(make_fleet: StartFleet) -> None:
             client.delete(*bells)
     asked_s = time.monotonic()
     assert {fleet.ended(run)["end_reason"] for run in runs} == {"success"}
-    assert time.monotonic() - asked_s < 3
+    measured("F35", "20 runs over", time.monotonic() - asked_s, 3)
 
 
 def _of_length(length: int, runs: list[Json]) -> list[Json]:

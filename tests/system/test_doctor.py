@@ -79,6 +79,7 @@ def surroundings(url: str, **more: str) -> dict[str, str]:
 def test_no_process_starts_on_a_redis_that_may_drop_any_key(
     words: list[str], start_valkey: StartValkey, tmp_path: Path
 ) -> None:
+    """F22: and the cure is named."""
     ended = subprocess.run(
         [sys.executable, "-P", "-m", *words],
         env=surroundings(start_valkey("--maxmemory-policy", "allkeys-lru"), TMPDIR=str(tmp_path)),

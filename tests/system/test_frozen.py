@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json, Process
 from tests.system.processes import is_alive, send
@@ -66,7 +67,8 @@ def lived(fleet: Fleet, run: Json) -> tuple[float, float]:
     return said[0], said[-1]
 
 
-def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: StartFleet) -> None:
+def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: StartFleet, measured: Measured) -> None:
+    """F8: the record is not touched by who comes too late."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     (sleeper,) = fleet.start("worker")
@@ -78,13 +80,15 @@ def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: St
     send(tree, signal.SIGSTOP)
     slept_s = time.monotonic()
     first, second = fleet.chain_of(run, 2)
-    assert time.monotonic() - slept_s < CRASH_SEEN_S + 2
+    measured("F8", "crash on record, retry over", time.monotonic() - slept_s, CRASH_SEEN_S + 2)
     assert (first["end_reason"], second["end_reason"]) == ("crashed", "success")
     assert first["worker"] != second["worker"]
     time.sleep(max(0.0, slept_s + 10 - time.monotonic()))  # how long it sleeps is what is tested
 
     send(tree, signal.SIGCONT)
+    woken_s = time.monotonic()
     wait_until(lambda: not fleet.run_processes(run["id"]), "it ends what it should not run any more", 2.0)
+    measured("F8", "ends the lost run", time.monotonic() - woken_s, 2.0)
     sleeper.wait_for("run.lost", 3)
     assert fleet.run(run["id"]) == first
     assert len(fleet.chain(run)) == 2
@@ -94,6 +98,7 @@ def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: St
 def test_a_worker_cut_off_loses_its_run_and_a_strict_one_never_overlaps(
     make_fleet: StartFleet, short_path: Path, task: str
 ) -> None:
+    """F9, F17: a black hole on one worker's way, and none on the other's."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
@@ -112,6 +117,7 @@ def test_a_worker_cut_off_loses_its_run_and_a_strict_one_never_overlaps(
 
 @pytest.mark.parametrize("task", ["strict", "strict_call"])
 def test_a_strict_run_does_not_outlive_its_lease_though_its_worker_is_frozen(make_fleet: StartFleet, task: str) -> None:
+    """F9: its keeper ends it."""
     fleet = make_fleet(TASKS)
     (fleet.folder / "living.py").write_text(MODULE)
     fleet.start("web", "scheduler")

@@ -54,6 +54,7 @@ def is_fine(fleet: Fleet) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("away_s", [4.0, 14.0])
 def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) -> None:
+    """F15: silent for less than the time-out, and for longer than the lease."""
     fleet = make_fleet(TASKS)
     fleet.start("web", RUNFLEET_REDIS_TIMEOUT="1")  # so that all that is asked of it meanwhile is answered in time
     fleet.start("worker", "scheduler")
@@ -78,6 +79,7 @@ def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) ->
 
 
 def test_a_killed_redis_comes_back_with_everything_that_was_accepted(make_fleet: StartFleet) -> None:
+    """F12: with a run that ends meanwhile."""
     fleet = make_fleet(TASKS).start_all()
     before = {one.pid for one in fleet.look()} - {fleet.redis.popen.pid}
     run = fleet.trigger("until")
@@ -101,6 +103,7 @@ def test_a_killed_redis_comes_back_with_everything_that_was_accepted(make_fleet:
 
 
 def test_a_fleet_that_starts_before_redis_waits_for_it(make_fleet: StartFleet) -> None:
+    """F20: refused connections."""
     fleet = make_fleet(TASKS)
     fleet.redis.kill()
     fleet.start("web")

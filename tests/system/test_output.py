@@ -76,6 +76,7 @@ def test_too_much_output_may_end_the_run(fleet: Fleet) -> None:
 
 
 def test_output_is_made_readable(fleet: Fleet) -> None:
+    """F41: each of them once."""
     lines = fleet.log(fleet.perform("odd"))
     assert lines[0] == "100%"
     assert lines[1] == "bad \ufffd\ufffd utf-8"
@@ -97,6 +98,7 @@ def test_both_streams_are_told_apart_and_keep_their_order(fleet: Fleet) -> None:
 
 
 def test_a_line_without_end_is_cut_and_put_together_again(fleet: Fleet) -> None:
+    """F41: and nothing of it is lost."""
     run = fleet.perform("endless")
     lines = fleet.get(f"/api/runs/{run['id']}/log")["lines"]
     assert len(lines) > 4

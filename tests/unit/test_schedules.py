@@ -145,6 +145,7 @@ expressions = st.one_of(
 @given(crons(), st.sampled_from(clock_changes()))
 @settings(max_examples=150, deadline=None)
 def test_around_clock_changes_it_fires_as_the_plain_reference_does(cron: Cron, change: tuple[str, int]) -> None:
+    """F33: any schedule, against a plain reference."""
     timezone, at_us = change
     schedule = parsed(cron.text, timezone)
     after_us, until_us = at_us - 26 * HOUR_US, at_us + 26 * HOUR_US
@@ -338,6 +339,7 @@ CHANGES = {
 
 @pytest.mark.parametrize(("text", "timezone", "after", "expected"), CHANGES.values(), ids=CHANGES)
 def test_when_the_clocks_change(text: str, timezone: str, after: str, expected: list[str]) -> None:
+    """F33: forward and back, in zones of every kind."""
     zone = ZoneInfo(timezone)
     after_us = from_datetime(datetime.fromisoformat(after).replace(tzinfo=zone))
     schedule = parse([text], timezone)

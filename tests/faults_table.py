@@ -1,0 +1,246 @@
+"""
+Writes ``docs/faults.md``: each fault that is tested, what must hold, the tests, and what was measured.
+
+``python -m tests.faults_table [measured.jsonl]``: a test covers the rows that its docstring begins with, as in
+``F8, F9: …``. The file of measurements is what tests append to when ``RUNFLEET_FAULTS_JSON`` names it; for rows without
+a new measurement the numbers that the page has are kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "faults.md"
+_ROWS_OF_A_TEST: Final = re.compile(r"(F\d+(?:, F\d+)*): \S")
+
+
+class Fault(NamedTuple):
+    """What is done to the fleet, and what must hold then. ``note`` says what of it is not done, or done otherwise."""
+
+    what: str
+    holds: str
+    note: str = ""
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "F1": Fault("SIGKILL of an idle worker", "seen within 8 s; no run is touched"),
+    "F2": Fault("SIGKILL of a worker in a run", "crashed within 8 s, tried again, nothing of it left after 2 s"),
+    "F3": Fault("SIGKILL of the command only", "failed with the signal, not crashed"),
+    "F4": Fault("SIGKILL between the command's exit and the report of its end", "crashed or success, once"),
+    "F5": Fault("SIGKILL after the end was reported, before the answer came", "success stays; no retry"),
+    "F6": Fault("SIGTERM five times within 100 ms to every process", "drains in time, exit 0, nothing lost"),
+    "F7": Fault(
+        "SIGTERM that the command ignores, then SIGKILL of the worker",
+        "crash seen within 8 s, nothing left after 2 s",
+        "The SIGKILL comes a moment after the SIGTERM and not after 30 s: what counts is that the worker drains.",
+    ),
+    "F8": Fault(
+        "SIGSTOP of a worker for longer than its lease, then SIGCONT",
+        "its run crashed; awake, it ends the run within 2 s; its own report is refused",
+        "It sleeps for 10 s and not 20 s: what counts is that the lease (6 s) is over.",
+    ),
+    "F9": Fault("F8 with `strict_lease`", "the command is dead before the next attempt starts"),
+    "F10": Fault("SIGSTOP of the command only", "the lease lives on; the timeout works"),
+    "F11": Fault("the command starts daemons in sessions of their own", "they end with the run"),
+    "F12": Fault("SIGKILL and restart of Redis under load, appendfsync always", "nothing accepted is lost or doubled"),
+    "F13": Fault(
+        "SIGKILL and restart of Redis under load, appendfsync everysec",
+        "at most what was accepted in the last second is lost; no run is stuck",
+        "Only the process dies here, not the machine, so what it had handed to the kernel survives.",
+    ),
+    "F14": Fault("Redis is wiped (FLUSHALL)", "seen within 2 s; running runs are written back; no catch-up storm"),
+    "F15": Fault(
+        "Redis silent for 4 s and 14 s",
+        "no crash verdicts; everybody recovers by itself",
+        "60 s are not waited for: after 14 s every lease and the leadership are over already.",
+    ),
+    "F16": Fault(
+        "the connection is cut after every k-th byte of replies", "one end a run, whole logs, nothing accepted lost"
+    ),
+    "F17": Fault("one worker is cut off (black hole), others are not", "as F8"),
+    "F18": Fault("requests arrive, replies are lost", "every script may be repeated"),
+    "F19": Fault("500 ms latency and 10 kB/s", "leases are kept; no false crash"),
+    "F20": Fault(
+        "a worker cannot reach Redis when it starts",
+        "it waits, without a crash loop, and then serves",
+        "For some seconds and not 60: it tries once a second, for ever.",
+    ),
+    "F21": Fault(
+        "Redis is full of logs (-OOM)", "ends, stops and rescues work; dropped lines are counted; new runs get 507"
+    ),
+    "F22": Fault("eviction policy allkeys-lru", "no process starts"),
+    "F23": Fault("SCRIPT FLUSH under load", "no error is visible"),
+    "F24": Fault(
+        "the primary dies with its last writes, a replica takes over",
+        "nothing is stuck; ends that were lost are said again",
+    ),
+    "F25": Fault("READONLY answers for 10 s; fail-over by three Sentinels", "as an outage"),
+    "F26": Fault(
+        "a worker's clock is 70 s slow or an hour fast",
+        "nothing changes",
+        "The clock is put into the worker's interpreter: libfaketime is not needed.",
+    ),
+    "F27": Fault("the clock goes 10 minutes back and then right", "no tick fires twice"),
+    "F28": Fault("the clock steps 3 h forward", "the gap rule: one record of what was missed"),
+    "F29": Fault("two schedulers believe to lead for 10 virtual minutes", "each tick once"),
+    "F30": Fault("SIGKILL of the leader 10 ms before a tick; SIGSTOP over three ticks", "at most 12 s late, each once"),
+    "F31": Fault(
+        "SIGKILL of the scheduler in the middle of a tick",
+        "the tick once; its run starts",
+        "Run and cursor are written by one script: there is nothing between. The scene is an operation left half-way.",
+    ),
+    "F32": Fault("an old and a new release with different schedules", "only the newer fires; no tick twice"),
+    "F33": Fault("the clocks change, both directions", "the exact expected list"),
+    "F34": Fault("50 schedules, down for 30 days, `catch_up` 1 and 3", "exactly so many runs; done within 2 s"),
+    "F35": Fault("all doorbells are lost", "runs start within 3 s"),
+    "F36": Fault("doorbells are tripled and shuffled", "each run once; never more than `max_concurrent`"),
+    "F37": Fault("stops at random moments from two clients at once", "ended within `graceful_stop` + 2 s; one verdict"),
+    "F38": Fault("a stop while the worker is dead or frozen", "stopped within a lease + 2 s"),
+    "F39": Fault(
+        "200 triggers at once from four clients, each overlap policy",
+        "never more than `max_concurrent`; exact counts; order kept",
+        "Four threads with stores of their own instead of four API processes: what decides is the script.",
+    ),
+    "F40": Fault("a command prints 200 MB, each policy", "the log is whole by its policy; the API stays quick"),
+    "F41": Fault(
+        "50 MB without a newline, invalid UTF-8, NUL, ANSI, CR", "the log is cut into lines and readable as JSON"
+    ),
+    "F42": Fault("the command ends, a grandchild keeps its output open", "the run ends within 2 s"),
+    "F43": Fault("fork bomb; memory beyond `memory_limit`", "the worker lives; the reason is right"),
+    "F44": Fault("a command that kills its worker each time", "given up after three crashes; other runs go on"),
+    "F45": Fault("10 000 queued runs, a worker killed every 2 s", "every run ends, once"),
+    "F46": Fault("a rolling upgrade under F45", "as F45"),
+    "F47": Fault("a client repeats a POST after a time-out", "the same run"),
+    "F48": Fault("slow readers, 200 readers, a restart in the stream", "bounded memory; no gap, no repeat"),
+    "F49": Fault("20 connections for 3 processes and 10 dashboards", "nobody is refused"),
+    "F50": Fault("the disk of the append-only file is full (MISCONF)", "as an outage, with a message that says so"),
+}
+
+UNTESTED: Final = dict.fromkeys(
+    [
+        "F1",
+        "F4",
+        "F5",
+        "F7",
+        "F10",
+        "F13",
+        "F16",
+        "F19",
+        "F24",
+        "F25",
+        "F26",
+        "F27",
+        "F28",
+        "F31",
+        "F34",
+        "F36",
+        "F37",
+        "F38",
+        "F40",
+        "F43",
+        "F45",
+        "F46",
+        "F47",
+        "F48",
+        "F49",
+        "F50",
+    ],
+    "Has no test of its own yet.",
+)
+"""Why there is no test of a row; a test that names the row makes the entry pointless."""
+
+_HEAD: Final = """\
+# Faults
+
+What Runfleet is tested against. Each row is at least one test, named after what must hold; *bound* and *measured* are
+of the slowest of its cases. This page is made from the tests: `python -m tests.faults_table`. To measure anew:
+
+```
+RUNFLEET_FAULTS_JSON=/tmp/measured.jsonl .venv/bin/pytest tests
+.venv/bin/python -m tests.faults_table /tmp/measured.jsonl
+```
+
+The tests of `tests/system` run real processes on a real Valkey: API, scheduler, workers with keepers and commands, as
+the `Procfile` starts them, killed, frozen and cut off one by one. What ran when is told by a file that the commands
+write themselves. The tests of `tests/store` and `tests/scheduler` run the real scripts with the time handed in.
+
+| row | fault | what must hold | test | bound | measured |
+|---|---|---|---|---|---|
+"""
+
+
+def tests_of_rows() -> dict[str, list[str]]:
+    """Row → the tests whose docstring begins with it, as ``path::name``, sorted."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                said = _ROWS_OF_A_TEST.match(ast.get_docstring(node) or "")
+                for row in said[1].split(", ") if said else ():
+                    found.setdefault(row, []).append(f"{path.relative_to(ROOT).as_posix()}::{node.name}")
+    return {row: sorted(tests) for row, tests in found.items()}
+
+
+def measurements(lines: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Row → (bounds, measured values) as the page shows them, the slowest of each name, from lines of JSON."""
+    slowest: dict[str, dict[str, tuple[float, float]]] = {}
+    for line in lines:
+        one = json.loads(line)
+        of_row = slowest.setdefault(one["row"], {})
+        if one["name"] not in of_row or one["value_s"] > of_row[one["name"]][0]:
+            of_row[one["name"]] = (one["value_s"], one["bound_s"])
+    return {
+        row: (
+            "<br>".join(f"{name} ≤ {bound:g} s" for name, (_, bound) in sorted(names.items())),
+            "<br>".join(f"{value:.2f} s" for _, (value, _) in sorted(names.items())),
+        )
+        for row, names in slowest.items()
+    }
+
+
+def rows_of_page(text: str) -> dict[str, list[str]]:
+    """Row → its cells on the page as it is."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:3] == "| F"]
+    return {row[0]: row[1:] for row in cells}
+
+
+def page(measured: dict[str, tuple[str, str]]) -> str:
+    """The whole page. *measured* is row → (bounds, values)."""
+    tests = tests_of_rows()
+    lines = []
+    for row, fault in FAULTS.items():
+        links = "<br>".join(_link(test) for test in tests.get(row, [])) or "–"
+        remark = fault.note if row in tests else UNTESTED.get(row, "")
+        note = f"<br>*{remark}*" if remark else ""
+        bound, value = measured.get(row, ("–", "–"))
+        lines.append(f"| {row} | {fault.what} | {fault.holds} | {links}{note} | {bound} | {value} |\n")
+    return _HEAD + "".join(lines)
+
+
+def kept(text: str) -> dict[str, tuple[str, str]]:
+    """Row → (bounds, values) of the page as it is."""
+    return {row: (cells[3], cells[4]) for row, cells in rows_of_page(text).items()}
+
+
+def _link(test: str) -> str:
+    path, _, name = test.partition("::")
+    return f"[{name.removeprefix('test_').replace('_', ' ')}](../{path})"
+
+
+def main() -> None:
+    """Write the page."""
+    measured = kept(PAGE.read_text("utf-8")) if PAGE.exists() else {}
+    for name in sys.argv[1:]:
+        measured |= measurements(Path(name).read_text("utf-8").splitlines())
+    PAGE.write_text(page(measured), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
