@@ -18,6 +18,7 @@ from redis.exceptions import (
     ConnectionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
 )
 from redis.exceptions import (
@@ -28,8 +29,11 @@ from redis.retry import Retry
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
 from shared.settings import Settings
 
-AWAY = (ConnectionError, ReplyTimeout, OSError)
-"""Errors of a connection that cannot be used any more; the command may or may not have been carried out."""
+AWAY = (ConnectionError, ReplyTimeout, OSError, ReadOnlyError)
+"""
+Errors of a connection that cannot be used any more; the command may or may not have been carried out. One that leads to
+a replica was a primary's once: the same address may lead to the new one, but only when it is connected to again.
+"""
 
 SILENT = (ReplyTimeout, TimeoutError)
 """Those of ``AWAY`` that say: asked, and no answer in time. Asking again would only make the caller wait twice."""
@@ -85,7 +89,8 @@ def async_pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any
 
 def explain(error: BaseException) -> RunfleetError:
     """What a redis-py error means to a caller."""
-    text = str(error)
+    code = getattr(error, "status_code", None)  # redis-py takes the codes that it knows away from the text
+    text = f"{code} {error}" if code and code != "ERR" else str(error)
     if isinstance(error, OutOfMemoryError) or text.startswith("OOM"):
         return StoreFull("Redis has no memory left for new runs; raise maxmemory or lower keep_runs")
     if isinstance(error, AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):

@@ -262,3 +262,39 @@ def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, 
             await store.close()
 
     asyncio.run(main())
+
+
+def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, client: redis.Redis) -> None:
+    """F25: it says so, and says what is wrong; nothing else is made of it."""
+    desk.task()
+    held = desk.started()
+    desk.beat(held)
+
+    async def scene(store: AsyncStore) -> None:
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
+
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        losses = desk.losses
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            desk.beat(held)
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            desk.block(Call("BLPOP", (Key("wake:w"), 0.1), bool), 0.1)
+        _in_a_loop(settings, scene)
+        assert desk.losses > losses, "its connection led to a server that is no primary any more"
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+    assert desk.end(held).verdict == "ended"
+
+
+def test_a_user_without_rights_is_told_so(settings: Settings, client: redis.Redis, valkey_url: str) -> None:
+    client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+ping")
+    try:
+        path = valkey_url.removeprefix("unix://")
+        store = open_store(Settings(redis_url=f"unix://weak:weak@{path}", key_prefix=settings.key_prefix))
+        with pytest.raises(StoreUnavailable, match="refuses this user: NOPERM"):
+            store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
+        store.close()
+    finally:
+        client.execute_command("ACL", "DELUSER", "weak")
