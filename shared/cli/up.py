@@ -40,7 +40,7 @@ def up(
     with_parent: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """
-    Run everything on this machine: API and dashboard, scheduler and worker, on a Valkey of its own.
+    Run everything on this machine: API, scheduler and worker, on a Valkey of its own.
 
     Ctrl-C lets runs finish and ends everything; a second Ctrl-C ends it now. State is kept in the data folder. When
     REDIS_URL is set, that Redis is used instead.
@@ -187,7 +187,14 @@ def _greeting(url: str, env: Mapping[str, str], folder: DataFolder, example: str
     """What a person wants to know once everything runs; lines to be pasted as they are."""
     token = env["RUNFLEET_TOKEN"]
     kept = f"   (kept in {folder.path / 'token'})" if token == folder.token() else ""
-    lines = ["", "Runfleet is running.", "", f"  API and dashboard   {url}", f"  Token               {token}{kept}", ""]
+    lines = [
+        "",
+        "Runfleet is running.",
+        "",
+        f"  API     {url}   (described at {url}/docs)",
+        f"  Token   {token}{kept}",
+        "",
+    ]
     if example:
         start = f'curl -s -X POST -H "$H" {url}/api/tasks/{example}/run'
         lines += [
@@ -196,6 +203,10 @@ def _greeting(url: str, env: Mapping[str, str], folder: DataFolder, example: str
             f'  TOKEN={shlex.quote(token)}; H="Authorization: Bearer $TOKEN"',
             f"""  RUN=$({start} | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')""",
             f'  curl -N -H "$H" {url}/api/runs/$RUN/log/stream',
+            "",
+            "List what ran, and why each ended:",
+            "",
+            f'  curl -s -H "$H" "{url}/api/runs?limit=5"',
             "",
         ]
     elif not Path(env["RUNFLEET_CONFIG"]).is_file():

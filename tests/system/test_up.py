@@ -72,7 +72,7 @@ class Up:
         return self
 
     def call(self, method: str, path: str) -> Any:
-        found = re.search(r"API and dashboard +(http://\S+)", self.said())
+        found = re.search(r"API +(http://\S+)", self.said())
         assert found
         token = (self.folder / ".runfleet" / "token").read_text().strip()
         request = Request(found[1] + path, method=method, headers={"Authorization": f"Bearer {token}"})
