@@ -10,10 +10,12 @@ from __future__ import annotations
 import gc
 import ipaddress
 import os
+import resource
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
@@ -21,6 +23,7 @@ import msgspec
 import uvicorn
 
 from api.app import create_app
+from api.connection import Connection
 from api.web import Web
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
@@ -36,6 +39,12 @@ SAME_REQUEST_S: Final = 1.0
 MIN_TOKEN: Final = 16
 """Characters of the shortest RUNFLEET_TOKEN that is taken on an address others can reach."""
 
+UNSENT_BYTES: Final = 256 * 1024
+"""Most that the kernel takes over for a client beyond what is on its way to it."""
+
+TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+"""Python has no name for it before 3.12; this is Linux's number, and of others that know it not all have the same."""
+
 _log = get_logger("api")
 
 
@@ -50,6 +59,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            for listener in self.servers[0].sockets:
+                bound_unsent(listener.fileno())
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             _log.info("api.started", host=host, port=port)
             # What is alive now stays alive: looking through it in every collection is wasted.
@@ -69,6 +80,23 @@ class Server(uvicorn.Server):
         self._web.closing.set()
 
 
+def bound_unsent(fd: int) -> None:
+    """
+    Bound what the kernel holds for each reader that does not read: connections inherit this from their listener.
+
+    Without it that is megabytes, of which nobody here is told. Not every system has it.
+    """
+    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def allow_connections() -> None:
+    """Let this process have as many files as it may: each connection is one, and 1024 is a common default."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> int:
     """Run until stopped; the process's exit code."""
     try:
@@ -76,6 +104,7 @@ def main() -> int:
         require_safe_address(settings)
         configure(settings)
         require_safe_store(settings)
+        allow_connections()
         app = create_app(settings)
     except Misconfigured as error:
         print(f"runfleet api: {error}", file=sys.stderr)  # noqa: T201 (the log may be what is misconfigured)
@@ -85,7 +114,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,

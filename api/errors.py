@@ -50,6 +50,20 @@ class TooLarge(RunfleetError):
     title = "Content Too Large"
 
 
+class TooSlow(RunfleetError):
+    """The client took too long to send its request."""
+
+    status = 408
+    title = "Request Timeout"
+
+
+class HeadTooLarge(RunfleetError):
+    """The request line and headers are larger than is read."""
+
+    status = 431
+    title = "Request Header Fields Too Large"
+
+
 class WrongMediaType(RunfleetError):
     """The body is not in a form that is read here."""
 

@@ -19,18 +19,21 @@ from shared.runs import Run
 
 Document = dict[str, Any]
 
-_ALWAYS: Final = (400, 422, 500, 503)
+_ALWAYS: Final = (400, 422, 431, 500, 503)
+_WITH_BODY: Final = (408,)
 _WITH_TOKEN: Final = (401, 403, 429)
 _ERRORS: Final[dict[int, tuple[str, str]]] = {
     400: ("Malformed", "The request cannot be read: broken JSON, bytes that are not UTF-8, nesting without end."),
     401: ("Unauthorized", "No token, or one that is unknown, revoked or expired."),
     403: ("Forbidden", "The token may not do this; the detail names the missing scope."),
     404: ("NotFound", "There is no such thing."),
+    408: ("RequestTimeout", "The body did not come, or came too slowly; the connection is closed."),
     409: ("Conflict", "The thing is in a state that does not allow this; the detail says which."),
     413: ("ContentTooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMediaType", "The body is not sent as application/json."),
     422: ("Invalid", "Readable but wrong; `errors` lists every problem with its place."),
     429: ("TooManyRequests", "Too many wrong tokens from this address."),
+    431: ("RequestHeaderFieldsTooLarge", "The request line and headers are longer than 64 KiB."),
     500: ("InternalServerError", "Unforeseen; the log has more under the id in `detail`."),
     503: ("Unavailable", "Redis is away, or this process is stopping or at a limit; nothing was lost, try again."),
     507: ("InsufficientStorage", "Redis has no memory for new runs; those there are still end and stop."),
@@ -131,6 +134,7 @@ def _operation(endpoint: Endpoint) -> Document:
             content["examples"] = {"example": {"value": endpoint.example}}
         operation["requestBody"] = {"required": endpoint.body_required, "content": {"application/json": content}}
     statuses = {*endpoint.errors, *_ALWAYS, *(_WITH_TOKEN if endpoint.scope else ())}
+    statuses |= {*_WITH_BODY} if "body" in endpoint.inputs else set()
     operation["responses"] = {
         **{str(status): _success(status, answer) for status, answer in endpoint.answers.items()},
         **{str(status): {"$ref": f"#/components/responses/{_ERRORS[status][0]}"} for status in sorted(statuses)},

@@ -31,7 +31,7 @@ BATCH = 256
 """Most calls that go out in one pipeline."""
 
 PIPELINES = 4
-"""Most pipelines under way at once."""
+"""Most pipelines under way at once, each on a connection of its own: a process has one connection more, for bells."""
 
 
 class AsyncStore:
@@ -39,8 +39,8 @@ class AsyncStore:
 
     def __init__(self, settings: Settings) -> None:
         self.prefix = settings.key_prefix.encode()
-        self._pool = async_pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
-        self._bell_pool = async_pool(settings, timeout_s=None, size=2)
+        self._pool = async_pool(settings, timeout_s=settings.redis_timeout_s, size=PIPELINES)
+        self._bell_pool = async_pool(settings, timeout_s=None, size=1)
         self._waiting: list[tuple[Call[Any], asyncio.Future[Any]]] = []
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()

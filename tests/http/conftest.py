@@ -19,6 +19,7 @@ from litestar.testing import TestClient
 
 from api.__main__ import Server
 from api.app import create_app
+from api.connection import Connection
 from api.web import Web
 from shared.runs import Reason
 from shared.settings import Settings
@@ -83,7 +84,7 @@ def served(settings: Settings, catalog: Store) -> Iterator[Served]:
     web: Web = app.state.web
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None, access_log=False
+        app, loop="uvloop", http=Connection, ws="none", lifespan="on", log_config=None, access_log=False
     )
     server = Server(config, web)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
