@@ -22,7 +22,7 @@ GAP_US: Final = 2_500_000
 """Nobody reached Redis for this long: an outage, not a crash."""
 
 LEASE_US: Final = LEASE_MS * 1000
-LEADERSHIP_US: Final = 4_000_000
+LEADERSHIP_US: Final = 3_500_000
 """How long a scheduler leads without being heard of; a standby takes over within a second more."""
 
 SILENCE_US: Final = 60_000_000
