@@ -7,6 +7,7 @@
 #   make docs     write the generated documents again
 #   make lock     pin the newest versions of what we depend on
 #   make bench    measure
+#   make soak     ten minutes of load and faults, then a verdict      SEED=17 SECONDS=60 replays a minute of seed 17
 #   make clean    remove what was set up and built (never the data in .runfleet)
 
 PYTHON ?=
@@ -16,7 +17,7 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: install up test check format docs lock bench clean
+.PHONY: install up test check format docs lock bench soak clean
 
 install: $(READY)
 
@@ -66,6 +67,9 @@ lock: $(READY)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+soak: $(READY)
+	@exec $(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(addprefix --seed ,$(SEED)) $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,32 @@
+"""A minute of load and faults, from a seed that is always the same; ``make soak`` does it for longer, with new seeds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.soak.checker import check, report
+from tests.soak.driver import Soak
+from tests.soak.history import read_evidence
+
+SEED = 45
+SECONDS = 60
+
+
+@pytest.mark.slow
+def test_no_invariant_breaks_under_load_and_random_faults(tmp_path: Path) -> None:
+    """F45: 10 000 queued, SIGKILL workers every 2 s, random seeds (here: as many as two cores take in a minute)."""
+    Soak(tmp_path, SEED, SECONDS).run()
+    expect_all_held(tmp_path)
+
+
+def expect_all_held(folder: Path) -> None:
+    """The checker, run as the program it is, finds nothing; and it had something to look at for each invariant."""
+    command = [sys.executable, "-m", "tests.soak.checker", str(folder)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert told.returncode == 0, f"the evidence is in {folder}\n{told.stdout}{told.stderr}"
+    verdicts = check(read_evidence(folder))
+    assert all(verdict.checked for verdict in verdicts), report(verdicts)
