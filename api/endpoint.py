@@ -26,7 +26,9 @@ from litestar.types import Scope as Connection
 from api.auth import OPEN, Grant
 from api.bodies import Scope
 from api.errors import AnyRequest, TooLarge, WrongMediaType, problem_reply
+from api.inputs import KeyHeaders
 from api.reading import as_text, raise_if_any, read_headers, read_json, read_path, read_query
+from api.repeats import answered_once
 from api.reply import Reply
 from api.urls import urls_of
 from api.web import Web
@@ -57,7 +59,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     One method on one path. ``path`` is written as OpenAPI writes it; ``scope`` None means that no token is needed.
 
     ``answers`` maps each status of success to what it brings; ``errors`` are the statuses beside those that every
-    endpoint may have.
+    endpoint may have. ``once``: the answer to a request with an ``Idempotency-Key`` is kept for repeats; every POST has
+    this, except for those that read the key themselves.
     """
 
     method: Method
@@ -73,14 +76,24 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     order: tuple[str, ...]
     body_required: bool
     example: dict[str, Any] | None
+    once: bool
 
 
 class Ask:
-    """A request as a handler sees it: who asks, the process's belongings, and how to answer."""
+    """
+    A request as a handler sees it: who asks, the process's belongings, and how to answer.
 
-    __slots__ = ("connection", "grant", "raw_body", "urls", "web")
+    ``request`` names it and all repeats of it, and ``mark`` is an id that these share; both are "" without an
+    ``Idempotency-Key``. ``seen``: it came before, and how far it got is not known. What must not be kept of the answer
+    is missing in ``to_note``.
+    """
+
+    __slots__ = ("connection", "grant", "mark", "raw_body", "request", "seen", "to_note", "urls", "web")
 
     def __init__(self, web: Web, connection: Connection, grant: Grant, raw_body: bytes) -> None:
+        self.request = self.mark = ""
+        self.seen = False
+        self.to_note: Reply | None = None
         self.web = web
         self.connection = connection
         self.grant = grant
@@ -132,6 +145,7 @@ class Routes:
         def keep(handler: H) -> H:
             hints = get_type_hints(handler)
             names = tuple(name for name in inspect.signature(handler).parameters if name != "ask")
+            is_kept = method == "POST" and "headers" not in names
             self.endpoints.append(
                 Endpoint(
                     method=method,
@@ -143,10 +157,11 @@ class Routes:
                     tag=self.tag,
                     answers=answers,
                     errors=errors,
-                    inputs={name: hints[name] for name in names},
+                    inputs={name: hints[name] for name in names} | ({"headers": KeyHeaders} if is_kept else {}),
                     order=names,
                     body_required=body_required and "body" in names,
                     example=example,
+                    once=is_kept,
                 )
             )
             return handler
@@ -201,7 +216,11 @@ async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Rece
         else:
             values["body"] = inputs["body"]()
     raise_if_any(problems)
-    return await endpoint.handler(Ask(web, scope, grant, raw), *[values[name] for name in endpoint.order])
+    ask = Ask(web, scope, grant, raw)
+    wanted = [values[name] for name in endpoint.order]
+    if endpoint.once and values["headers"].idempotency_key:
+        return await answered_once(ask, values["headers"].idempotency_key, lambda: endpoint.handler(ask, *wanted))
+    return await endpoint.handler(ask, *wanted)
 
 
 class NoQuery(msgspec.Struct, frozen=True):

@@ -144,8 +144,8 @@ class WaitQuery(Struct, frozen=True):
     wait_timeout: Annotated[int, Meta(ge=1, le=240, description="Seconds to wait at most")] = 60
 
 
-class RunHeaders(Struct, frozen=True, rename={"idempotency_key": "Idempotency-Key"}):
-    """Headers of a trigger."""
+class KeyHeaders(Struct, frozen=True, rename={"idempotency_key": "Idempotency-Key"}):
+    """What tells a repeated request from a new one."""
 
     idempotency_key: (
         Annotated[
@@ -154,7 +154,8 @@ class RunHeaders(Struct, frozen=True, rename={"idempotency_key": "Idempotency-Ke
                 min_length=1,
                 max_length=255,
                 pattern="^[!-~]+$",
-                description="Repeating a request with the same key and body within 24 hours gives the same run again",
+                description="Repeating a request with the same key and body within 24 hours changes nothing and gives "
+                "the same answer again",
             ),
         ]
         | UnsetType

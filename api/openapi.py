@@ -46,6 +46,14 @@ _HEADERS: Final[dict[int, tuple[str, str]]] = {
 }
 
 
+_REPLAYED: Final[Document] = {
+    "Idempotent-Replayed": {
+        "description": "true when an earlier request with this Idempotency-Key did it",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+
+
 def describe(endpoints: Sequence[Endpoint]) -> Document:
     """The OpenAPI document of *endpoints*."""
     schemas = components(wire_types(endpoints))
@@ -136,7 +144,7 @@ def _operation(endpoint: Endpoint) -> Document:
     statuses = {*endpoint.errors, *_ALWAYS, *(_WITH_TOKEN if endpoint.scope else ())}
     statuses |= {*_WITH_BODY} if "body" in endpoint.inputs else set()
     operation["responses"] = {
-        **{str(status): _success(status, answer) for status, answer in endpoint.answers.items()},
+        **{str(status): _success(status, answer, endpoint) for status, answer in endpoint.answers.items()},
         **{str(status): {"$ref": f"#/components/responses/{_ERRORS[status][0]}"} for status in sorted(statuses)},
         "default": {"$ref": "#/components/responses/Error"},
     }
@@ -166,21 +174,18 @@ def _parameters(kind: type[msgspec.Struct], place: str) -> list[Document]:
     return found
 
 
-def _success(status: int, answer: Any) -> Document:
+def _success(status: int, answer: Any, endpoint: Endpoint) -> Document:
     response: Document = {"description": HTTPStatus(status).phrase}
     if isinstance(answer, Media):
         response["description"] = answer.about
         response["content"] = {answer.type: {"schema": {} if answer.type == "application/json" else {"type": "string"}}}
     elif answer is not None:
         response["content"] = {"application/json": {"schema": {"$ref": COMPONENTS + answer.__name__}}}
+    if endpoint.once:
+        response["headers"] = {**_REPLAYED}
     if status == 201 and answer is Run:
-        response["headers"] = {
-            "Location": {"description": "URL of the run", "schema": {"type": "string", "format": "uri"}},
-            "Idempotent-Replayed": {
-                "description": "true when an earlier request with this Idempotency-Key made the run",
-                "schema": {"type": "string", "enum": ["true"]},
-            },
-        }
+        location = {"description": "URL of the run", "schema": {"type": "string", "format": "uri"}}
+        response["headers"] = {"Location": location, **_REPLAYED}
         response["links"] = {
             operation: {"operationId": operation, "parameters": {"id": "$response.body#/id"}}
             for operation in ("read_run", "stop_run", "read_log", "delete_run")

@@ -33,17 +33,23 @@ async def list_tokens(ask: Ask) -> Reply:
     example={"name": "nightly export", "scope": "run", "tasks": "export-*"},
 )
 async def make_token(ask: Ask, body: TokenRequest) -> Reply:
-    """The answer shows the token; it is kept as a hash only. Once one exists, every request needs one."""
+    """
+    The answer shows the token; it is kept as a hash only. Once one exists, every request needs one. A repeat with the
+    same `Idempotency-Key` makes no second token and is answered without `token`, which cannot be shown again.
+    """
     if body.tasks and body.scope == "admin":
         raise invalid("body.tasks", "cannot be given with scope admin, which is for everything", body.tasks)
     if ask.grant is OPEN and body.scope != "admin":
         # Once a token exists nobody gets in without one, and this one could not make another.
         raise Conflict("the first token must have scope admin, or nobody could make or revoke tokens any more")
     expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US
-    token, text = await ask.web.store.run(tokens.create(body.name, body.scope, body.tasks, expires_us))
+    token, text = await ask.web.store.run(
+        tokens.create(body.name, body.scope, body.tasks, expires_us, request=ask.request, token_id=ask.mark)
+    )
     ask.web.gate.forget()
     model = _model(token)
-    model.token = text
+    ask.to_note = ask.answer(model, status=201)
+    model.token = text or UNSET
     return ask.answer(model, status=201)
 
 

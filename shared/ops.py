@@ -105,12 +105,12 @@ def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggere
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 
-def rerun(catalog: Catalog, ref: str) -> Operation[Run]:
+def rerun(catalog: Catalog, ref: str, *, idempotency_key: str = "") -> Operation[Triggered]:
     """
     Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and
-    replicas.
+    replicas. The same *idempotency_key* gives the same one again.
 
-    Raises NotFound, and Conflict when the run is live.
+    Raises NotFound, Conflict when the run is live, and Invalid for a key that was used for something else.
     """
     run = yield from runs.find(ref)
     if run.status is not Status.ENDED:
@@ -121,9 +121,10 @@ def rerun(catalog: Catalog, ref: str) -> Operation[Run]:
         labels=run.labels or {},
         replicas=run.replica_count,
         external_execution_id=run.external_execution_id or "",
+        idempotency_key=idempotency_key,
+        body_digest=f"again {run.id}" if idempotency_key else "",
     )
-    triggered = yield from trigger(catalog, run.task_name, request)
-    return triggered.run
+    return (yield from trigger(catalog, run.task_name, request))
 
 
 def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Run]:

@@ -11,8 +11,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.clock import from_datetime, to_datetime
+from shared.errors import Conflict
 from shared.store.call import Call, Key, Operation
 from shared.store.fleet import clock
+from shared.store.scripts import script
 
 Scope = Literal["read", "run", "admin"]
 PREFIX: Final = "rf_"
@@ -29,20 +31,39 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime | UnsetType = UNSET
 
 
-def create(name: str, scope: Scope, tasks: str = "", expires_us: int | None = None) -> Operation[tuple[Token, str]]:
-    """Make a token; the second of the pair is its text, which nobody can read again."""
+def create(
+    name: str,
+    scope: Scope,
+    tasks: str = "",
+    expires_us: int | None = None,
+    *,
+    request: str = "",
+    token_id: str = "",
+) -> Operation[tuple[Token, str]]:
+    """
+    Make a token; the second of the pair is its text, which nobody can read again.
+
+    The same *request* makes one token, called *token_id*, however often it comes: whoever comes later gets it with the
+    text "". Raises Conflict when it is revoked by then.
+    """
     text = PREFIX + secrets.token_urlsafe(32)
     now_us = yield clock()
     token = Token(
-        id=secrets.token_hex(8),
+        id=token_id or secrets.token_hex(8),
         name=name,
         scope=scope,
         tasks=tasks,
         created_at=to_datetime(now_us),
         expires_at=to_datetime(expires_us) if expires_us is not None else UNSET,
     )
-    yield Call("HSET", (Key("tokens"), _digest(text), msgspec.json.encode(token)), lambda reply: None)
-    return token, text
+    is_new: bool = yield Call(script("make_token"), (_digest(text), msgspec.json.encode(token), request), bool)
+    if is_new:
+        return token, text
+    known: list[Token] = yield listing()
+    for each in known:
+        if each.id == token_id:
+            return each, ""
+    raise Conflict(f"the token {token_id} that this idempotency key made is revoked; use a new key")
 
 
 def listing() -> Call[list[Token]]:

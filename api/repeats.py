@@ -1,0 +1,67 @@
+"""A request that comes again with the same ``Idempotency-Key`` gets the same answer, and changes nothing again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from litestar.types import ASGIApp
+
+from api.errors import problem_reply
+from api.reply import Reply
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.store import once
+
+if TYPE_CHECKING:
+    from api.endpoint import Ask
+
+KEPT_REFUSALS: Final = (404, 409, 422)
+"""Refusals that are answers to the request itself, and not to who asks or when."""
+
+REPLAYED: Final = (b"idempotent-replayed", b"true")
+
+_noted = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, bytes]], bytes]).decode
+
+
+async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
+    """
+    The answer that an earlier request with this *key* got, or else that of *perform*, which is kept.
+
+    What changes the state of a thing can be done again and then changes nothing, so a request whose answer was lost
+    with its process is made again. A refusal is an answer too. Other tokens' answers are nobody's business, unless
+    they are for the same tasks. Raises Invalid when the key was used for another request to the same path.
+    """
+    store = ask.web.store
+    ask.request = f"{ask.connection['path']}?{ask.grant.tasks}:{key}"
+    digest = hashlib.sha256(ask.connection["query_string"] + b"\n" + ask.raw_body).hexdigest()
+    memory = await store.do(once.recall(ask.request, digest))
+    if memory.answer:
+        return _replayed(memory.answer)
+    ask.mark, ask.seen = memory.mark, memory.seen
+    try:
+        reply = await perform()
+    except RunfleetError as error:
+        if error.status not in KEPT_REFUSALS:
+            raise
+        reply = problem_reply(error, ask.connection)
+    if not isinstance(reply, Reply):
+        return reply
+    if memory.seen:
+        reply.headers.append(REPLAYED)
+    shown = ask.to_note or reply
+    noted = msgspec.msgpack.encode((shown.status, shown.headers, shown.body))
+    try:
+        counts = await store.do(once.note(ask.request, digest, noted))
+    except StoreUnavailable:
+        counts = noted  # it was done, whatever becomes of the note
+    # What cannot be kept can be told only here and now, whoever was first to note the rest.
+    return reply if counts == noted or ask.to_note else _replayed(counts)
+
+
+def _replayed(noted: bytes) -> Reply:
+    status, headers, body = _noted(noted)
+    reply = Reply(body, status=status)
+    reply.headers = [*headers, REPLAYED]
+    return reply

@@ -1,0 +1,14 @@
+-- Says what a request with this idempotency key was answered, and leaves a mark that it came.
+-- ARGV: 1 request  2 digest of its query and body  3 mark (random; a call that is made twice is told by it)
+-- Answers {'new' | 'seen', mark} ('seen': it came before, and what became of it is not known), {'answered', answer},
+-- or {'mismatch'}.
+local key = KEYS[1] .. ':idem:' .. ARGV[1]
+local digest, mark, answer = unpack(redis.call('HMGET', key, 'digest', 'mark', 'answer'))
+if not digest then
+  redis.call('HSET', key, 'digest', ARGV[2], 'mark', ARGV[3])
+  redis.call('EXPIRE', key, 86400)
+  return {'new', ARGV[3]}
+end
+if digest ~= ARGV[2] then return {'mismatch'} end
+if answer then return {'answered', answer} end
+return {mark == ARGV[3] and 'new' or 'seen', mark}

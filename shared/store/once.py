@@ -1,0 +1,51 @@
+"""
+What requests with an idempotency key were answered, so that the same one gets the same answer for 24 hours.
+
+A mark is left before anything is changed, and the answer is noted after that. A process that dies in between leaves the
+mark alone: the request that comes again is then known to be a repeat, though not what it was answered. A trigger needs
+none of this, because the run and the note of its key are made in one step (``runs.create``).
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from shared.errors import Invalid, Problem
+from shared.store.call import Call
+from shared.store.scripts import script
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """
+    What is known of a request. ``answer`` is "" until there is one; ``seen``: it came before, and its answer is not
+    known. ``mark`` is the same for all repeats.
+    """
+
+    mark: str = ""
+    seen: bool = False
+    answer: bytes = b""
+
+
+def recall(request: str, digest: str) -> Call[Memory]:
+    """What became of *request*. Raises Invalid when it was made with another query or body (*digest*)."""
+
+    def read(reply: Any) -> Memory:
+        verdict = reply[0].decode()
+        if verdict == "mismatch":
+            raise Invalid(
+                [Problem("header.Idempotency-Key", "was used for a request with another body; use a new key")],
+                "this idempotency key belongs to another request",
+            )
+        if verdict == "answered":
+            return Memory(answer=reply[1])
+        return Memory(mark=reply[1].decode(), seen=verdict == "seen")
+
+    return Call(script("recall"), (request, digest, secrets.token_hex(8)), read)
+
+
+def note(request: str, digest: str, answer: bytes) -> Call[bytes]:
+    """Note what *request* is answered; of several answers the first one counts, and is what this gives back."""
+    return Call(script("note"), (request, digest, answer), bytes)
