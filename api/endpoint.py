@@ -32,10 +32,13 @@ from api.repeats import answered_once
 from api.reply import Reply
 from api.urls import urls_of
 from api.web import Web
-from shared.errors import Invalid, Malformed, Problem
+from shared.errors import Invalid, Malformed, Problem, Unserviceable
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes of the largest body that is read."""
+
+MAX_UNFINISHED: Final = 64 * MAX_BODY
+"""Bytes of all bodies together that have begun and not come to their end; clients may take a minute for one."""
 
 Method = Literal["GET", "POST", "DELETE"]
 Handler = Callable[..., Awaitable[ASGIApp]]
@@ -207,7 +210,7 @@ async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Rece
         values["headers"] = read_headers(inputs["headers"], scope["headers"], problems)
     raw = b""
     if "body" in inputs:
-        raw = await _read_body(scope, receive)
+        raw = await _read_body(web, scope, receive)
         if raw:
             _require_json(scope)
             values["body"] = read_json(inputs["body"], raw, problems)
@@ -227,7 +230,7 @@ class NoQuery(msgspec.Struct, frozen=True):
     """No parameters: any is a mistake."""
 
 
-async def _read_body(scope: Connection, receive: Receive) -> bytes:
+async def _read_body(web: Web, scope: Connection, receive: Receive) -> bytes:
     announced = False
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -238,19 +241,33 @@ async def _read_body(scope: Connection, receive: Receive) -> bytes:
             announced = True
     if not announced:
         return b""
+    message: Any = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return _within_limit(message.get("body", b""))
     chunks: list[bytes] = []
     size = 0
-    while True:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise Malformed("the client left before the body was complete")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise TooLarge(f"the body has more than {MAX_BODY} bytes")
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    try:
+        while message["type"] != "http.disconnect":
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            web.unfinished_bytes += len(chunk)
+            if size > MAX_BODY:
+                raise TooLarge(f"the body has more than {MAX_BODY} bytes")
+            if web.unfinished_bytes > MAX_UNFINISHED:
+                raise Unserviceable("this process is reading as many large bodies as it can; try again")
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await receive()
+    finally:
+        web.unfinished_bytes -= size
+    raise Malformed("the client left before the body was complete")
+
+
+def _within_limit(body: bytes) -> bytes:
+    if len(body) > MAX_BODY:
+        raise TooLarge(f"the body has more than {MAX_BODY} bytes")
+    return body
 
 
 def _require_json(scope: Connection) -> None:

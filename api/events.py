@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 
 from api.endpoint import Ask, Media, Routes
 from api.inputs import EventsQuery, ResumeEventsHeaders
@@ -13,6 +13,9 @@ from shared.clock import rfc3339
 from shared.store import events
 
 routes = Routes("Events")
+
+AT_ONCE: Final = 200
+"""Events sent in one piece, so that a reader who does not read holds little."""
 
 
 @routes.get(
@@ -41,7 +44,7 @@ async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncGenerator[
         # The first comment carries the position, so that a client that was sent nothing yet can resume as well.
         yield f"id: {position}\n: from here\n\n".encode()
         while True:
-            found = await tail.after(position, KEEPALIVE_S)
+            found = (await tail.after(position, KEEPALIVE_S))[:AT_ONCE]
             if found:
                 position = found[-1].id
             chunk = b"".join(

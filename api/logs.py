@@ -24,7 +24,10 @@ from shared.store import logs, runs
 routes = Routes("Logs")
 
 CHUNK_LINES: Final = 1000
-"""Lines read from the store at once while streaming."""
+"""Lines read from the store at once while streaming, at most."""
+
+PIECE_BYTES: Final = 128 * 1024
+"""Text that a stream has in hand for its reader; only a longer line is more."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
@@ -81,10 +84,36 @@ async def follow_log(ask: Ask, path: RunPath, query: FollowQuery, headers: Resum
     return Stream(ask.web, ask.connection, _follow(ask, run, start))
 
 
+class Piecewise:
+    """
+    Reads a log for one stream, in windows that are small in lines and in bytes.
+
+    A reader may leave a piece unread for a minute, and lines may have 64 KiB: five hundred readers of long lines would
+    hold gigabytes. What a window has beyond ``PIECE_BYTES`` is read again later, and fewer lines are asked for next.
+    """
+
+    def __init__(self, web: Web, run_id: UUID) -> None:
+        self._web, self._run_id = web, run_id
+        self._limit = CHUNK_LINES
+
+    async def window(self, start: int) -> logs.Window:
+        """The lines from *start* on; at least one if there is one."""
+        async with self._web.log_reads:
+            found = await self._web.store.run(logs.window(self._run_id, start, self._limit))
+        size = 0
+        for count, line in enumerate(found.lines, 1):
+            size += len(line.text)
+            if size >= PIECE_BYTES:
+                self._limit = count
+                return msgspec.structs.replace(found, lines=found.lines[:count])
+        self._limit = min(CHUNK_LINES, self._limit * 2)
+        return found
+
+
 async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
-    start = 0
+    start, log = 0, Piecewise(web, run_id)
     while True:
-        window = await web.store.run(logs.window(run_id, start, CHUNK_LINES))
+        window = await log.window(start)
         if not window.lines:
             return
         text = "".join(line.text if line.continued else line.text + "\n" for line in window.lines)
@@ -93,13 +122,13 @@ async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]
 
 
 async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
-    store = ask.web.store
+    log = Piecewise(ask.web, run.id)
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
     said_truncated = False
-    with store.hear_log(run.id) as ear:
+    with ask.web.store.hear_log(run.id) as ear:
         while True:
-            window = await store.run(logs.window(run.id, start, CHUNK_LINES))
+            window = await log.window(start)
             if start < 0:
                 start = window.lines[0].n if window.lines else window.total_lines
             if start < window.first_available:

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from api.errors import problem_reply
 from api.reply import Reply
-from shared.errors import RunfleetError, StoreUnavailable
+from shared.errors import RunfleetError, StoreFull, StoreUnavailable
 from shared.store import once
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
     store = ask.web.store
     ask.request = f"{ask.connection['path']}?{ask.grant.tasks}:{key}"
     digest = hashlib.sha256(ask.connection["query_string"] + b"\n" + ask.raw_body).hexdigest()
-    memory = await store.do(once.recall(ask.request, digest))
+    try:
+        memory = await store.do(once.recall(ask.request, digest))
+    except StoreFull:
+        ask.request = ""  # stopping must be possible most of all when Redis is full
+        return await perform()
     if memory.answer:
         return _replayed(memory.answer)
     ask.mark, ask.seen = memory.mark, memory.seen

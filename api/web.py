@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from api.auth import Gate
 from api.seats import Seats
@@ -11,12 +12,16 @@ from shared.ops import Catalog
 from shared.settings import Settings
 from shared.store.loop import AsyncStore
 
+LOG_READS: Final = 16
+"""Windows of logs that are read for streams at once; while it is read, one may take megabytes."""
+
 
 class Web:
     """
     Made once per application; handlers reach it through ``Ask.web``.
 
-    ``closing`` is set when the process was told to stop: streams end, ``/ready`` says no, requests are still answered.
+    ``unfinished_bytes`` counts what has come of bodies that are not complete. ``closing`` is set when the process was
+    told to stop: streams end, ``/ready`` says no, requests are still answered.
     """
 
     def __init__(self, settings: Settings, store: AsyncStore) -> None:
@@ -26,4 +31,6 @@ class Web:
         self.gate = Gate(settings, store)
         self.tail = Tail(store)
         self.seats = Seats(settings.max_streams)
+        self.unfinished_bytes = 0
+        self.log_reads = asyncio.Semaphore(LOG_READS)
         self.closing = asyncio.Event()

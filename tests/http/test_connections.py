@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from api import connection
+from api import connection, endpoint
 from shared.runs import Reason
 from shared.store import runs
 from shared.store.runs import Facts
@@ -206,6 +206,20 @@ def test_only_so_many_connections_are_served(served: Served, monkeypatch: pytest
             assert b"retry-after:" in answer
     wait_until(lambda: not served.server.server_state.connections, "they are gone")
     assert httpx.get(f"{served.url}/health").status_code == 200
+
+
+def test_bodies_that_are_not_complete_have_an_end_in_all(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MAX_UNFINISHED", 1000)
+    slow = POST + JSON + b"Content-Length: 900\r\n\r\n" + b" " * 800
+    with connected(served) as first:
+        first.sendall(slow)
+        wait_until(lambda: served.web.unfinished_bytes == 800, "the first is being read")
+        with connected(served) as second:
+            second.sendall(slow)
+            assert status(second.recv(65_536)) == 503
+        first.sendall(b" " * 98 + b"{}")
+        assert status(first.recv(65_536)) == 201
+    assert served.web.unfinished_bytes == 0
 
 
 @pytest.mark.usefixtures("impatient")

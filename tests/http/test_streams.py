@@ -214,3 +214,17 @@ def test_an_unknown_run_is_404_before_anything_is_streamed(served: Served) -> No
     with httpx.Client(base_url=served.url, timeout=10, headers=HEADERS) as client:
         response = client.get("/api/runs/example%2399/log/stream")
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_long_lines_come_in_small_pieces_and_whole(
+    served: Served, catalog: Store, running: Claimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.logs.PIECE_BYTES", 2000)
+    texts = [f"{number} " + "x" * (900 if number % 3 else 2500) for number in range(40)]
+    write(catalog, running, 0, texts)
+    end(catalog, running, lines=40)
+    with opened(served, f"/api/runs/{running.id}/log/stream") as events:
+        heard = list(events)
+    assert [each.data["text"] for each in heard if each.name == "line"] == texts
+    raw = httpx.get(f"{served.url}/api/runs/{running.id}/log/raw", headers=HEADERS).text
+    assert raw.splitlines() == texts
