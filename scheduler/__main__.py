@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from shared.errors import ConfigInvalid, Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
+from shared.signals import be_deaf, heed
 from shared.telemetry import configure, get_logger
 
 if TYPE_CHECKING:
@@ -40,21 +39,14 @@ def main() -> int:
         log.warning("definitions.unsigned")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     loop = Loop(store, name, on_wiped=lambda: _apply(settings, store, config, loop))
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        loop.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    heed(loop.stop)
     try:
         _apply(settings, store, config, loop)
         loop.run()
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201  # as above
         return 2
-    # Some platforms send their signal several times; an interpreter that shuts down would die of one.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    be_deaf()
     store.close()
     return 0
 

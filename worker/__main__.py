@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
-from types import FrameType
 
 from shared.errors import Misconfigured
 from shared.settings import Settings, read_settings
+from shared.signals import be_deaf, heed
 from shared.telemetry import configure, configure_later, get_logger
 
 log = get_logger("worker")
@@ -35,7 +34,7 @@ def main() -> int:
     if not settings.secret:
         log.warning("definitions.unsigned")
     code = Launcher(settings).run()
-    _be_deaf()
+    be_deaf()
     return code
 
 
@@ -43,22 +42,11 @@ def _serve(settings: Settings) -> int:
     from worker.app import WorkerProcess
 
     process = WorkerProcess(settings)
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        process.drain()
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
+    heed(process.drain)
     _follow_launcher()
     code = process.run()
-    _be_deaf()
+    be_deaf()
     return code
-
-
-def _be_deaf() -> None:
-    """Ignore further signals: an interpreter that shuts down would die of them, and it drained as it should."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _follow_launcher() -> None:

@@ -1,0 +1,30 @@
+"""A process that is told to leave hears it, whatever its main thread is doing just then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WAITING_WITH_THE_LOCK = """
+import os, signal, sys, threading
+from shared.signals import heed
+
+told = threading.Event()
+heed(told.set)
+with told._cond:  # as `wait` does for a moment each time
+    for _ in range(5):
+        os.kill(os.getpid(), signal.{name})
+print("heard" if told.wait(10) else "deaf", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_that_meets_the_lock_of_an_event_is_heard(name: str) -> None:
+    command = [sys.executable, "-c", WAITING_WITH_THE_LOCK.format(name=name)]
+    told = subprocess.run(
+        command, capture_output=True, text=True, timeout=20, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert told.stdout == "heard\n", told.stderr
