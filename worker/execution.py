@@ -35,7 +35,7 @@ from worker.ladder import Ladder
 from worker.leases import FRESH_S, FROZEN_S, STRICT_S, Held, Wish
 from worker.output import Stream
 from worker.outputs import collect
-from worker.process import Child, Exit, Launch, SpawnFailed
+from worker.process import Child, Exit, Launch, SpawnFailed, Unanswered
 from worker.tapes import Tape
 from worker.workshop import Workshop
 
@@ -46,6 +46,9 @@ DRAIN_PIPES_S: Final = 0.5
 """How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
 
 LAST_WORDS: Final = 4096
+
+BROKEN_S: Final = 0.1
+"""How long to wait for the keeper's death when something looks like it."""
 
 
 class Poke:
@@ -77,6 +80,7 @@ class Execution:
 
     def __init__(self, shop: Workshop, claimed: Claimed, poke: Poke) -> None:
         self.run_id, self.record = claimed.id, claimed.record
+        self._claimed_s = time.monotonic()
         self._shop = shop
         self._poke = poke
         self._wishes: deque[Wish] = deque()
@@ -122,6 +126,10 @@ class Execution:
                     child.close()
             except (Unprepared, SpawnFailed) as error:
                 verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
+                if self._is_broken(BROKEN_S if isinstance(error, Unanswered) else 0.0):
+                    verdict = Verdict(
+                        Reason.CRASHED, NOTHING_RAN, "crashed: its worker could not start anything any more"
+                    )
             else:
                 verdict = judge(task, exit_, self._cause, self._last_words)
             if self._cause == "lost":
@@ -158,7 +166,7 @@ class Execution:
             child = self._shop.keeper.spawn(Launch(argv=environment.arguments(task, values), **limits))
         else:
             raise Unprepared(f"task {task.name} is external: nobody here executes it")
-        tape = self._shop.tapes.add(self.run_id, self.record.token, task, secrets)
+        tape = self._shop.tapes.add(self.run_id, self.record, self._claimed_s, task, secrets)
         return child, tape
 
     def _watch(self, task: Task, child: Child, tape: Tape) -> Exit:
@@ -291,13 +299,18 @@ class Execution:
                 move="interrupt" if verdict.interrupted else "end",
             )
 
-        call = end(None if self._shop.draining.begun else wanted)
+        was_lost = exit_ is not None and exit_.lost
+        is_leaving = self._shop.draining.begun or self._is_broken(BROKEN_S if was_lost else 0.0)
+        call = end(None if is_leaving else wanted)
         wait_s = 0.1
         while True:
             try:
-                *_, ended = self._shop.store.settle([*(tape.final() if tape else []), call])
+                *appended, ended = self._shop.store.settle([*(tape.final() if tape else []), call])
                 if isinstance(ended, RunfleetError):
                     raise ended
+                if tape is not None:
+                    with tape.sending:
+                        tape.settle(appended)
                 if ended.state != "gone" or not self.restore():
                     break
             except StoreUnavailable:
@@ -308,6 +321,8 @@ class Execution:
         assert isinstance(ended, Ended)
         if ended.ready:
             self._ring(ended.ready)
+        if tape is not None and tape.unstored:
+            log.warning("log.unstored", run_id=str(self.run_id), task=self.record.task, lines=tape.unstored)
         if tape is not None and facts.log_lines and ended.verdict != "refused":
             self._shop.tapes.compact_soon(self.run_id)
         if ended.verdict == "refused":
@@ -322,6 +337,10 @@ class Execution:
                 exit_code=verdict.exit_code,
             )
         return ended
+
+    def _is_broken(self, patience_s: float) -> bool:
+        """Whether nothing can be started here any more. What is claimed then is only spoiled, and at a great pace."""
+        return self._shop.keeper.is_gone(patience_s)
 
     def _facts(self, exit_: Exit | None, tape: Tape | None) -> Facts:
         outputs = collect(self._output_file, exit_, tape)

@@ -43,6 +43,10 @@ class SpawnFailed(RunfleetError):
         self.errno = errno
 
 
+class Unanswered(SpawnFailed):
+    """Nobody took the request: the other side is gone, or one of both has no descriptors left."""
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """
     What to start. ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own.
@@ -216,7 +220,7 @@ class Door:
         """
         Hand over a request with new pipes and, after them, the *passed* descriptors.
 
-        Raises SpawnFailed when nobody is behind the door any more, or this process has no descriptors left.
+        Raises Unanswered when nobody is behind the door any more, or this process has no descriptors left.
         """
         encoded = json.dumps(body).encode()
         message = memoryview(LENGTH.pack(len(encoded)) + encoded)
@@ -248,7 +252,7 @@ class Door:
                     control.sendall(message[sent:])
                     control.setblocking(False)
             except OSError as error:
-                raise SpawnFailed(
+                raise Unanswered(
                     f"cannot hand over the request to start a process: {error}", error.errno or 0
                 ) from error
             on_failure.pop_all()
@@ -289,7 +293,7 @@ class Command:
             elif "error" in said:
                 raise SpawnFailed(said["error"], said.get("errno", 0))
             elif self._channel.silent:
-                raise SpawnFailed(
+                raise Unanswered(
                     f"cannot start {self._name!r}: the keeper is gone or has no descriptors left (ulimit -n)"
                 )
             elif not self._channel.wait(deadline - time.monotonic()):
@@ -361,6 +365,13 @@ class Keeper:
     def is_alive(self) -> bool:
         """Whether the keeper still runs. Without it nothing can be started: the worker process should end."""
         return self._process.poll() is None
+
+    def is_gone(self, patience_s: float) -> bool:
+        """Whether the keeper has ended, or does in that time: its sockets break a moment before it counts as dead."""
+        if patience_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+        return not self.is_alive()
 
     def spawn(self, launch: Launch, passed: Sequence[int] = ()) -> Command:
         """

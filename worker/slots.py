@@ -23,8 +23,12 @@ class Slot:
         self.execution: Execution | None = None
 
     def empty_queues(self, on_more: Callable[[int], None]) -> None:
-        """Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were."""
-        if self._shop.draining.begun:
+        """
+        Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were.
+
+        Nothing is claimed by a worker that leaves, or that has lost its keeper and is about to.
+        """
+        if self._shop.draining.begun or not self._shop.keeper.is_alive():
             return
         claimed = self._claim()
         while claimed is not None:

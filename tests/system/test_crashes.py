@@ -113,6 +113,16 @@ def test_a_killed_keeper_crashes_its_runs_and_the_worker_process_is_replaced(mak
     wait_until(lambda: worker.worker_process() != before, "another worker process took its place")
 
 
+def test_a_worker_without_a_keeper_spoils_nothing_of_what_waits(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, threads=2).start_all()
+    begin(fleet)
+    waiting = fleet.trigger("other", replicas=100)
+    os.kill(fleet.of("worker").keeper(), signal.SIGKILL)
+    reasons = [run["end_reason"] for run in fleet.chain_of(waiting, 100)]
+    assert reasons.count("crashed") <= 2, "each slot may have had one in its hands"
+    assert set(reasons) <= {"success", "crashed"}
+
+
 def test_a_run_that_kills_its_worker_each_time_is_given_up_after_three(make_fleet: StartFleet) -> None:
     """F44: others go on."""
     fleet = make_fleet(TASKS).start_all()
