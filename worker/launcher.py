@@ -65,7 +65,7 @@ class Launcher:
         return 0
 
     def _fill_up(self) -> None:
-        while len(self._children) < self._settings.worker_processes and time.monotonic() >= self._start_at_s:
+        while self._lacks_one() and time.monotonic() >= self._start_at_s:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "worker", "--process"],
                 env=os.environ | {LAUNCHER_FD: str(self._life_out)},
@@ -73,10 +73,14 @@ class Launcher:
                 start_new_session=False,
             )
             self._children[process.pid] = (process, time.monotonic())
+            if self._stopping:  # told so while this one was being started: the handler did not know it yet
+                process.send_signal(signal.SIGTERM)
+
+    def _lacks_one(self) -> bool:
+        return not self._stopping and len(self._children) < self._settings.worker_processes
 
     def _wait(self) -> None:
-        missing = not self._stopping and len(self._children) < self._settings.worker_processes
-        seconds = max(0.0, self._start_at_s - time.monotonic()) if missing else 60.0
+        seconds = max(0.0, self._start_at_s - time.monotonic()) if self._lacks_one() else 60.0
         select.select([self._wake_out], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_out, 4096)
