@@ -31,7 +31,7 @@ from shared.errors import StoreUnavailable
 from shared.settings import Settings
 from shared.store.bells import ACTOR
 from shared.store.call import Call, Key
-from shared.store.connect import AWAY, pool
+from shared.store.connect import AWAY, OutOfMemoryError, RedisError, pool
 from shared.store.threads import Store
 
 WAIT_S: Final = 5.0
@@ -119,7 +119,12 @@ class _BellConsumer(_RedisConsumer):
             if not self._look_first:
                 self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
                 free = self.broker.threads.wait(0)
-            self.message_cache = self.broker.do_fetch(self.queue_name, free) if free else []
+            try:
+                self.message_cache = self.broker.do_fetch(self.queue_name, free) if free else []
+            except OutOfMemoryError:
+                # Dramatiq's script needs memory to hand a bell over; a claim needs none, and what waits was accepted.
+                self.broker.threads.take()
+                return dramatiq.MessageProxy(_local(self.queue_name))
             self._look_first = len(self.message_cache) > 1  # there may be more
             return self._hand_over() if self.message_cache else None
         except (*AWAY, StoreUnavailable) as error:
@@ -146,7 +151,7 @@ class _BellConsumer(_RedisConsumer):
             return  # a local one
         try:
             super().ack(message)
-        except (ConnectionClosed, *AWAY):
+        except (ConnectionClosed, *AWAY, RedisError):
             self.logger.debug("A bell of queue %r could not be acknowledged.", self.queue_name)
 
     nack = ack
@@ -155,7 +160,7 @@ class _BellConsumer(_RedisConsumer):
         """Put bells back that were taken and not answered, so that another process hears them."""
         try:
             super().requeue([message for message in messages if message.options["redis_message_id"]])
-        except AWAY:
+        except (*AWAY, RedisError):
             self.logger.debug("Bells of queue %r could not be put back.", self.queue_name)
 
 
@@ -180,5 +185,9 @@ def worker(broker: BellBroker, queues: Iterable[str], threads: int, answer: Call
 
 def local_bell(queue: str) -> Any:
     """A bell that one thread rings for another of its process, as an item of the worker's work queue."""
-    message: Message[Any] = Message(queue, ACTOR, (), {}, {"redis_message_id": ""})
-    return _WorkQueueItem(0, dramatiq.MessageProxy(message))
+    return _WorkQueueItem(0, dramatiq.MessageProxy(_local(queue)))
+
+
+def _local(queue: str) -> Message[Any]:
+    """A bell that Redis knows nothing of."""
+    return Message(queue, ACTOR, (), {}, {"redis_message_id": ""})

@@ -33,6 +33,7 @@ EVENTS: Final[dict[str, str]] = {
     "run.claimed": "A worker has the run and starts it.",
     "run.ended": "A run's end is on record, with its `reason` and `exit_code`.",
     "run.lost": "This worker's right to a run was over; its process is ended and its result not taken.",
+    "log.unstored": "So many `lines` of a run's log found no room in Redis, or here while it was away.",
     "run.rescued": "A run whose worker was not heard for a lease was ended as crashed; `retry_on` says what follows.",
     "worker.started": "A worker process serves `queues` with `threads`.",
     "worker.draining": "A worker takes nothing new; its runs have `grace_s` to finish.",

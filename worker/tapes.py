@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from shared.errors import RunfleetError, StoreFull
+from shared.runs import Record
 from shared.store import logs
 from shared.store.call import Call
 from shared.store.loglines import StoredLine
@@ -42,14 +43,19 @@ class Tape:
     The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread.
     """
 
-    def __init__(self, tapes: Tapes, run_id: UUID, token: int, capture: Capture, secrets: Sequence[str]) -> None:
-        self._tapes, self._run_id, self._token = tapes, run_id, token
+    def __init__(
+        self, tapes: Tapes, run_id: UUID, record: Record, claimed_s: float, capture: Capture, secrets: Sequence[str]
+    ) -> None:
+        self._tapes, self._run_id, self._token = tapes, run_id, record.token
+        self._start_us, self._claimed_s = record.start_us, claimed_s
         self._capture = capture
         self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
         self._lock = threading.Lock()
         self.sending = threading.Lock()
         self._unsent: list[StoredLine] = []
-        self._unstored = 0
+        self._sent: list[list[StoredLine]] = []
+        self.unstored = 0
+        """Lines that there was no memory for, in Redis or here."""
 
     @property
     def overflowed(self) -> bool:
@@ -59,7 +65,7 @@ class Tape:
     @property
     def truncated(self) -> bool:
         """Whether lines are missing."""
-        return self._capture.truncated or self._unstored > 0
+        return self._capture.truncated or self.unstored > 0
 
     @property
     def lines(self) -> int:
@@ -79,21 +85,21 @@ class Tape:
     def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Take in what the process wrote."""
         with self._lock:
-            self._capture.feed(stream, data, time.time_ns() // 1000)
+            self._capture.feed(stream, data, self._now_us())
         self._tapes.wake()
 
     def system(self, text: str) -> None:
         """Add a line of our own."""
         with self._lock:
-            self._capture.system(text, time.time_ns() // 1000)
+            self._capture.system(text, self._now_us())
 
     def finish(self) -> None:
         """Nothing more will come: let the last, unfinished line be one, and say what is missing."""
-        now_us = time.time_ns() // 1000
+        now_us = self._now_us()
         with self._lock:
             self._capture.finish(now_us)
-            if self._unstored:
-                self._capture.system(f"{self._unstored} lines are missing: Redis had no memory for them", now_us)
+            if self.unstored:
+                self._capture.system(f"{self.unstored} lines are missing: Redis had no memory for them", now_us)
 
     def mask(self, value: Any) -> Any:
         """The value with secrets masked, whatever its depth."""
@@ -107,22 +113,32 @@ class Tape:
             return {key: self.mask(one) for key, one in value.items()}
         return value
 
+    def _now_us(self) -> int:
+        """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
+        return self._start_us + round((time.monotonic() - self._claimed_s) * 1_000_000)
+
     def final(self) -> list[Call[Any]]:
         """The calls that store what is left; may be made again until they went through."""
         with self.sending:
             return self.calls()
 
     def settle(self, answers: Sequence[Any]) -> None:
-        """Take in what became of the calls that ``final`` gave, the lock of ``sending`` being held since."""
-        if any(isinstance(answer, StoreFull) for answer in answers):
-            self._unstored += len(self._unsent)  # a full Redis takes no logs: what is missing is said at the end
-            self._unsent = []
-        elif not any(isinstance(answer, RunfleetError) for answer in answers):
-            self._unsent = []
-        else:
+        """
+        Take in what became of the calls made last, the lock of ``sending`` being held.
+
+        Nothing happens when the other thread has taken it in already.
+        """
+        if any(isinstance(answer, RunfleetError) and not isinstance(answer, StoreFull) for answer in answers):
             while self._unsent and sum(len(line.text) for line in self._unsent) > AWAY_BYTES:
-                self._unstored += len(self._unsent) // 2
+                self.unstored += len(self._unsent) // 2
                 self._unsent = self._unsent[len(self._unsent) // 2 :]
+        elif self._sent:
+            # A full Redis takes no logs: what is missing is said at the end.
+            refused = [
+                chunk for chunk, answer in zip(self._sent, answers, strict=False) if isinstance(answer, StoreFull)
+            ]
+            self.unstored += sum(len(chunk) for chunk in refused)
+            self._unsent, self._sent = [], []
 
     def calls(self) -> list[Call[Any]]:
         """The calls that store what is new. The lock of ``sending`` must be held until they are settled."""
@@ -131,9 +147,10 @@ class Tape:
                 self._unsent += taken
             first_kept, kept_bytes = self._capture.first_kept, self._capture.bytes
         self._unsent = [line for line in self._unsent if line.n >= first_kept]
+        self._sent = _chunks(self._unsent)
         return [
             logs.append(self._run_id, self._token, chunk, first_kept=first_kept, kept_bytes=kept_bytes)
-            for chunk in _chunks(self._unsent)
+            for chunk in self._sent
         ]
 
 
@@ -163,9 +180,10 @@ class Tapes:
         self._wake.set()
         self._thread.join(3)
 
-    def add(self, run_id: UUID, token: int, task: Task, secrets: list[str]) -> Tape:
-        """A tape for a run that starts."""
-        tape = Tape(self, run_id, token, Capture(task.log_max_size, task.log_on_full, secrets), secrets)
+    def add(self, run_id: UUID, record: Record, claimed_s: float, task: Task, secrets: list[str]) -> Tape:
+        """A tape for a run that starts; it was claimed at measured time *claimed_s*."""
+        capture = Capture(task.log_max_size, task.log_on_full, secrets)
+        tape = Tape(self, run_id, record, claimed_s, capture, secrets)
         with self._lock:
             self._tapes.add(tape)
         return tape

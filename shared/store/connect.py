@@ -50,7 +50,16 @@ _PASSING = (
     "UNBLOCKED",
 )
 
-__all__ = ["AWAY", "SILENT", "NoScriptError", "RedisError", "async_pool", "explain", "pool"]
+__all__ = [
+    "AWAY",
+    "SILENT",
+    "NoScriptError",
+    "OutOfMemoryError",
+    "RedisError",
+    "async_pool",
+    "explain",
+    "pool",
+]
 
 
 def pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any:

@@ -274,7 +274,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, clien
         with pytest.raises(StoreUnavailable, match="READONLY"):
             await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
 
-    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    desk.do(Call("REPLICAOF", ("127.0.0.1", "1"), as_is))
     try:
         losses = desk.losses
         with pytest.raises(StoreUnavailable, match="READONLY"):
@@ -284,12 +284,12 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, clien
         _in_a_loop(settings, scene)
         assert desk.losses > losses, "its connection led to a server that is no primary any more"
     finally:
-        client.execute_command("REPLICAOF", "NO", "ONE")
+        desk.do(Call("REPLICAOF", ("NO", "ONE"), as_is))
     assert desk.end(held).verdict == "ended"
 
 
 def test_a_user_without_rights_is_told_so(settings: Settings, client: redis.Redis, valkey_url: str) -> None:
-    client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+ping")
+    client.acl_setuser("weak", enabled=True, passwords=["+weak"], keys=["*"], commands=["+ping"])
     try:
         path = valkey_url.removeprefix("unix://")
         store = open_store(Settings(redis_url=f"unix://weak:weak@{path}", key_prefix=settings.key_prefix))
@@ -297,4 +297,4 @@ def test_a_user_without_rights_is_told_so(settings: Settings, client: redis.Redi
             store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
         store.close()
     finally:
-        client.execute_command("ACL", "DELUSER", "weak")
+        client.acl_deluser("weak")

@@ -117,9 +117,14 @@ class Process:
 
 
 class Server:
-    """The fleet's Valkey: append-only file on, reached by a unix socket whose path is short enough for one."""
+    """
+    The fleet's Valkey: append-only file on, reached by a unix socket whose path is short enough for one.
 
-    def __init__(self, folder: Path, mark: str) -> None:
+    *options* are words of its command line; they win over ours.
+    """
+
+    def __init__(self, folder: Path, mark: str, options: tuple[str, ...] = ()) -> None:
+        self._options = options
         self.socket = Path(tempfile.mkdtemp(prefix="rf-")) / "s"
         self._folder = folder
         self._env = os.environ | {"FLEET_MARK": mark}
@@ -133,13 +138,14 @@ class Server:
     def start(self) -> None:
         """Start it, with the data it had, and wait until it answers."""
         command = [get_binary_path(), "--port", "0", "--unixsocket", self.socket, "--dir", self._folder]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
         self.popen = subprocess.Popen(
             [str(word) for word in command],
             env=self._env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            restore_signals=False,  # SIGXFSZ is ignored: a file that may not grow is an error, as on a full disk
         )
         wait_until(self._answers, "Valkey answers")
 
@@ -187,7 +193,16 @@ class Fleet:
     the system's own records are not to be trusted.
     """
 
-    def __init__(self, folder: Path, tasks: str, *, grace_s: float = 3.0, threads: int = 8, **env: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tasks: str,
+        *,
+        grace_s: float = 3.0,
+        threads: int = 8,
+        redis_options: tuple[str, ...] = (),
+        **env: str,
+    ) -> None:
         self.folder = folder
         self.mark = f"FLEET_MARK={uuid.uuid4().hex}"
         self.history = folder / "history"
@@ -196,7 +211,7 @@ class Fleet:
         self._seen: set[Identity] = set()
         self._url = ""
         (folder / "valkey").mkdir()
-        self.redis = Server(folder / "valkey", self.mark.partition("=")[2])
+        self.redis = Server(folder / "valkey", self.mark.partition("=")[2], redis_options)
         self.env = {
             **isolated(_without_settings(os.environ)),
             "FLEET_MARK": self.mark.partition("=")[2],

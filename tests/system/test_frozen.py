@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,14 +48,6 @@ def live():
             file.write(os.environ["RUNFLEET_RUN_ID"] + f" lives {time.time_ns()}\\n")
         time.sleep(0.1)
 """
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket's name."""
-    folder = Path(tempfile.mkdtemp(prefix="rf-"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def lived(fleet: Fleet, run: Json) -> tuple[float, float]:

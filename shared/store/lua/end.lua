@@ -17,6 +17,7 @@ elseif r[F.status] ~= source or r[F.token] ~= token then
 else
   if ARGV[8] ~= '' then
     local facts = cmsgpack.unpack(ARGV[8])
+    if facts[3] > r[F.log_lines] then facts[4] = 1 end   -- the last lines were refused: there was no memory for them
     r[F.outputs], r[F.log_bytes], r[F.log_lines], r[F.log_truncated] = facts[1], facts[2], facts[3], facts[4]
     r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
   end
