@@ -1,0 +1,107 @@
+"""Whole schedulers on a store with a clock in hand: two that both believe to lead, and one that is lost half-way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from scheduler.loop import Loop
+from shared import ops
+from shared.clock import from_datetime
+from shared.settings import Settings
+from shared.store import runs
+from shared.store.call import Call, Key
+from shared.store.listing import Filter, page
+from tests.store.checking import check_store
+from tests.store.desk import SECOND, START, Desk
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[Desk]:
+    """A store with a clock in hand; everything in it has an owner at the end."""
+    opened = Desk(settings)
+    yield opened
+    check_store(opened)
+    opened.close()
+
+
+def ticks(desk: Desk, name: str) -> list[int]:
+    """The seconds after the start at which ticks were due that became runs, in order of creation."""
+    found = []
+    cursor = ""
+    while True:
+        listed = desk.run(page(Filter(task_name=(name,)), descending=False, limit=500, cursor=cursor))
+        found += [(from_datetime(run.scheduled_for) - START) // SECOND for run in listed.runs if run.scheduled_for]
+        cursor = listed.next_cursor
+        if not cursor:
+            return found
+
+
+def test_two_that_believe_to_lead_fire_each_tick_once(desk: Desk) -> None:
+    """F29: for ten minutes; what is delayed is released once, what is lost is rescued once."""
+    desk.task("often", cron=("@every 10s",))
+    desk.task("sometimes", cron=("* * * * *",), jitter_ms=20_000, catch_up=1)
+    desk.task("lost", retry_attempts=1, retry_delay_ms=(0,))
+    delayed = desk.trigger("lost", delay_ms=300_000)
+    loops = [Loop(desk, "one"), Loop(desk, "two")]
+    for second in range(600):
+        for loop in loops[:: 1 if second % 2 else -1]:
+            desk.do(Call("DEL", (Key("leader"),), bool))
+            loop.tick()
+            assert loop.leads
+        if second == 310:
+            held = desk.claimed("w", "default")
+            while held.id != delayed.id:
+                desk.end(held)
+                held = desk.claimed("w", "default")
+        desk.pass_s(1)
+    often = ticks(desk, "often")
+    assert often == list(range(often[0], 600, 10))
+    assert often[0] <= 10
+    assert Counter(ticks(desk, "sometimes")).most_common(1)[0][1] == 1
+    assert len(ticks(desk, "sometimes")) >= 9
+    assert [one.retry_attempt for one in desk.run(runs.execution_runs(delayed.id))] == [0, 1]
+
+
+def test_of_two_releases_only_the_newer_fires(desk: Desk) -> None:
+    """F32: for a minute in which both believe to lead; the older has read its schedule before the newer was applied."""
+    desk.task("t", cron=("@every 7s",))
+    older, newer = Loop(desk, "older"), Loop(desk, "newer")
+    older.tick()
+    desk.pass_s(20)
+    desk.task("t", cron=("@every 5s",))
+    applied = 20
+    for _ in range(60):
+        for loop in (older, newer):
+            desk.do(Call("DEL", (Key("leader"),), bool))
+            loop.tick()
+        desk.pass_s(1)
+    fired = [second for second in ticks(desk, "t") if second > applied]
+    assert fired == list(range(fired[0], 80, 5))
+    assert len(fired) >= 11
+    assert len(set(ticks(desk, "t"))) == len(ticks(desk, "t"))
+
+
+def test_a_tick_whose_scheduler_was_lost_half_way_runs_once(desk: Desk) -> None:
+    """F31: its runs are made and nobody was told; the next scheduler rings for them, and does not fire again."""
+    entry = desk.task("t", cron=("* * * * *",))
+    tick = START - START % (60 * SECOND) + 120 * SECOND
+    desk.now = tick
+    half_way = ops.fire(entry, tick)
+    call = next(half_way)
+    assert isinstance(call, Call)
+    desk.do(call)
+    half_way.close()  # here it died
+    for key in ("dramatiq:default", "ring:default"):
+        desk.do(Call("DEL", (Key(key),), bool))
+    heir = Loop(desk, "heir")
+    heir.tick()
+    assert desk.do(Call("LLEN", (Key("dramatiq:default"),), int)) == 1
+    held = desk.claimed()
+    assert held.record.tick_us == tick
+    desk.end(held)
+    heir.tick()
+    assert desk.claim() is None
+    assert len(ticks(desk, "t")) == 1
