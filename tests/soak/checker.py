@@ -216,6 +216,7 @@ def ticks_once(scene: Scene) -> Findings:
 
 def whole_chains(scene: Scene) -> Findings:
     """I5 attempts count from 0 without gap, each after the end of the one before, within budget and poison cap"""
+    stopped = {post["path"].split("/")[3] for post in scene.found.posts if post["status"] == 202}
     for (execution, replica), chain in scene.chains.items():
         name = f"{chain[0]['task_name']} {execution}/{replica}"
         budget = scene.found.tasks[chain[0]["task_name"]]["retry_attempts"]
@@ -238,7 +239,9 @@ def whole_chains(scene: Scene) -> Findings:
                 yield f"{name}: {after['id']} follows {crashes} crashes in a row" if poison else None
         last = chain[-1]
         crashes = crashes + 1 if last.get("end_reason") == "crashed" else 0
-        owed = last.get("end_reason") in RETRIED and len(chain) - 1 < budget and crashes < POISON_CRASHES
+        is_retried = last.get("end_reason") in RETRIED and len(chain) - 1 < budget and crashes < POISON_CRASHES
+        # Whoever asked for its stop wants no other attempt, though it ended by itself before it heard of that.
+        owed = is_retried and not stopped & {execution, last["id"]}
         yield f"{name}: {last['id']} is {_state(last)} and was never retried" if owed else None
 
 

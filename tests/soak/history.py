@@ -130,6 +130,7 @@ def read_lives(lines: Iterable[str]) -> dict[str, list[Life]]:
                     int(facts["attempt"]),
                     facts["tick"],
                     last_us=at_us,
+                    printing=1,  # the first thing it does
                 )
             )
         elif word == "stray":

@@ -16,6 +16,8 @@ from typing import Any, Final, Literal, NamedTuple
 WORKERS: Final = 3
 SLOTS: Final = 2
 SCHEDULERS: Final = 2
+BACKLOG_PER_S: Final = 4
+"""Runs that are triggered all at once in the beginning, for each second of the soak."""
 
 Who = Literal["client", "platform", "store"]
 
@@ -111,6 +113,9 @@ def make_plan(seed: int, seconds: float) -> list[Action]:
     def pick() -> int:
         return dice.randrange(1 << 16)
 
+    # More than the workers can take at once, so that whatever dies, something is under way and something waits.
+    backlog = {"task": "quick", "body": {"params": {"seconds": 0}, "replicas": max(10, int(seconds * BACKLOG_PER_S))}}
+    actions.append(Action(1.0, "client", "trigger", backlog | {"key": True, "hasty": False, "times": 1}))
     often(0.5, 0, "client", lambda: ("trigger", _trigger(dice)))
     often(4, 2, "client", lambda: ("stop", {"pick": pick(), "force": dice.random() < 0.2}))
     often(12, 4, "client", lambda: ("stop_execution", {"pick": pick()}))

@@ -388,6 +388,12 @@ def test_time_in_which_valkey_was_away_is_not_held_against_a_stop(story: Story, 
     assert not story.judge(tmp_path)["I6"]
 
 
+def test_a_run_that_was_told_to_stop_is_owed_no_retry(story: Story, tmp_path: Path) -> None:
+    retry_never_made(story)
+    story.post("/api/executions/lost/stop", 6, status=202)
+    assert not story.judge(tmp_path)["I5"]
+
+
 def test_the_program_says_what_is_wrong_and_fails(story: Story, tmp_path: Path) -> None:
     ran_twice(story)
     story.write(tmp_path)

@@ -1,4 +1,4 @@
-"""A minute of load and faults, from a seed that is always the same; ``make soak`` does it for longer, with new seeds."""
+"""A minute of load and faults, from a seed that is always the same; `make soak` does it for longer, with new ones."""
 
 from __future__ import annotations
 
