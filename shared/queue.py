@@ -31,7 +31,7 @@ from shared.errors import StoreUnavailable
 from shared.settings import Settings
 from shared.store.bells import ACTOR
 from shared.store.call import Call, Key
-from shared.store.connect import AWAY, OutOfMemoryError, RedisError, pool
+from shared.store.connect import AWAY, NoScriptError, OutOfMemoryError, RedisError, pool
 from shared.store.threads import Store
 
 WAIT_S: Final = 5.0
@@ -120,12 +120,14 @@ class _BellConsumer(_RedisConsumer):
                 self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
                 free = self.broker.threads.wait(0)
             try:
-                self.message_cache = self.broker.do_fetch(self.queue_name, free) if free else []
-            except OutOfMemoryError:
+                bells = self.broker.do_fetch(self.queue_name, free) if free else []
+            except (OutOfMemoryError, NoScriptError):
                 # Dramatiq's script needs memory to hand a bell over; a claim needs none, and what waits was accepted.
+                # One that was forgotten between its loading and its call is there the next time.
                 self.broker.threads.take()
                 return dramatiq.MessageProxy(_local(self.queue_name))
-            self._look_first = len(self.message_cache) > 1  # there may be more
+            self.message_cache = [bell for bell in bells if bell]  # one that was in the list twice is empty
+            self._look_first = len(bells) > 1  # there may be more
             return self._hand_over() if self.message_cache else None
         except (*AWAY, StoreUnavailable) as error:
             if self.broker.threads.closed:
