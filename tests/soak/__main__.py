@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tests.soak.driver import Soak
 from tests.soak.plan import make_plan
-
-ROOT = Path(__file__).parents[2]
+from tests.soak.release import unpacked
 
 
 def main() -> int:
@@ -41,14 +40,6 @@ def main() -> int:
     if not code and not args.folder:
         shutil.rmtree(folder)
     return code
-
-
-def unpacked(commit: str, folder: Path) -> Path:
-    """The tree of another commit in *folder*. Raises CalledProcessError where git or the commit is not there."""
-    folder.mkdir()
-    tree = subprocess.run(["git", "-C", str(ROOT), "archive", commit], check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=tree, check=True)
-    return folder
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +109,7 @@ class Platform:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._slots: list[tuple[str, Process]] = []
+        self._starts: Counter[int] = Counter()
         self._busy: set[int] = set()
         self._killed: set[int] = set()
         self.calmed = threading.Event()
@@ -116,7 +118,7 @@ class Platform:
         """Start the API, the schedulers and the workers, and wait until they serve."""
         names = ["web", *["scheduler"] * SCHEDULERS, *["worker"] * WORKERS]
         for place, name in enumerate(names):
-            self._slots.append((name, self._fleet.start(name, **self._release_of(place))[0]))
+            self._slots.append((name, self._fleet.start(name, **self._release(place))[0]))
 
     def work(self) -> None:
         """Do the plan, and what follows from it, until the soak is over."""
@@ -148,10 +150,12 @@ class Platform:
     def _at(self, at_s: float, do: Callable[[], None]) -> None:
         heapq.heappush(self._later, (at_s, next(self._order), do))
 
-    def _release_of(self, place: int) -> dict[str, str]:
-        """Every other process is of the older release, if there is one."""
+    def _release(self, place: int) -> dict[str, str]:
+        """If there is an older release every other process is of it, and each place changes sides when it restarts."""
         older = self._soak.older
-        return {"PYTHONPATH": str(older)} if older is not None and place % 2 else {}
+        self._starts[place] += 1
+        is_older = (place + self._starts[place]) % 2 == 0 and older is not None
+        return {"PYTHONPATH": str(older)} if is_older else {}
 
     def _restart(self) -> None:
         for place, (name, process) in enumerate(self._slots):
@@ -160,7 +164,7 @@ class Platform:
                 continue
             if process.pid not in self._killed:
                 self._soak.chaos.add("exited", name=name, pid=process.pid, code=code)
-            self._slots[place] = (name, self._fleet.launch(name, **self._release_of(place)))
+            self._slots[place] = (name, self._fleet.launch(name, **self._release(place)))
 
     def _worker(self, pick: int) -> int | None:
         """The place of a worker to hit: one that runs and that nothing else is being done to."""
