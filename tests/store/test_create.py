@@ -164,7 +164,7 @@ def test_a_rerun_is_like_its_run(desk: Desk) -> None:
     with pytest.raises(Conflict, match="pending"):
         desk.run(ops.rerun(desk.catalog, str(run.id)))
     desk.end(desk.claimed())
-    again = desk.run(ops.rerun(desk.catalog, "a#1"))
+    again = desk.run(ops.rerun(desk.catalog, "a#1")).run
     assert again.id != run.id
     assert (again.params, again.tags, again.labels, again.replica_count) == ({"x": 1}, ["t"], {"l": "1"}, 1)
     assert again.external_execution_id == "e"
