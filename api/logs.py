@@ -26,7 +26,7 @@ routes = Routes("Logs")
 CHUNK_LINES: Final = 1000
 """Lines read from the store at once while streaming, at most."""
 
-PIECE_BYTES: Final = 128 * 1024
+PIECE_BYTES: Final = 64 * 1024
 """Text that a stream has in hand for its reader; only a longer line is more."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
