@@ -62,7 +62,7 @@ class Leases:
         about: About,
         *,
         on_drain: Callable[[], None],
-        on_loss: Callable[[], None],
+        on_loss: Callable[[float], None],
     ) -> None:
         self._store = store
         self._worker = worker
@@ -146,9 +146,10 @@ class Leases:
         except RunfleetError:
             log.exception("worker.beat_failed")
             return
+        lost_s = sent_s
         if self._away_since_s is not None:
             log.info("store.back", away_s=round(sent_s - self._away_since_s, 1))
-            self._away_since_s = None
+            lost_s, self._away_since_s = self._away_since_s, None
         self._about = None if beat.known else self._introduction
         wiped, self._instance = bool(self._instance) and beat.instance != self._instance, beat.instance
         if wiped:
@@ -162,6 +163,6 @@ class Leases:
                 one.tell(verdict)
         if self._store.losses != self._losses:
             self._losses = self._store.losses
-            self._on_loss()
+            self._on_loss(lost_s)
         if beat.drain:
             self._on_drain()

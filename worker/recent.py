@@ -21,12 +21,14 @@ from shared.telemetry import get_logger
 
 log = get_logger("worker")
 
-KEEP_S: Final = 10.0
+BEFORE_S: Final = 10.0
+"""How long before its connection was lost a primary may have kept its writes to itself."""
+
 MOST: Final = 2000
 
 
 class RecentEnds:
-    """Thread-safe; bounded in time and number."""
+    """Thread-safe; bounded in number."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,16 +37,17 @@ class RecentEnds:
 
     def add(self, end: Call[Ended]) -> None:
         """An end that claims nothing, just accepted."""
-        now_s = time.monotonic()
         with self._lock:
-            self._ends.append((now_s, end))
-            while self._ends and self._ends[0][0] < now_s - KEEP_S:
-                self._ends.popleft()
+            self._ends.append((time.monotonic(), end))
 
-    def repeat(self) -> None:
-        """Say them all again; how many of them the store had lost is told in the log."""
+    def repeat(self, lost_s: float) -> None:
+        """
+        Say those again that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
+
+        How many of them the store did not know any more is told in the log.
+        """
         with self._lock:
-            ends = [end for said_s, end in self._ends if said_s > time.monotonic() - KEEP_S]
+            ends = [end for said_s, end in self._ends if said_s > lost_s - BEFORE_S]
         try:
             answers = self._store.settle(ends)
         except RunfleetError:

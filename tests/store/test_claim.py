@@ -141,3 +141,20 @@ def test_what_stands_in_a_queue_but_does_not_wait_is_passed_over(desk: Desk) -> 
         desk.do(Call("ZADD", (Key("queue:default"), 0, stale), as_is))
     assert desk.claimed().id == waiting.id
     assert desk.state(ended.id) == "success"
+
+
+def test_a_claim_that_a_failed_primary_kept_to_itself_is_not_taken_for_the_next_one(desk: Desk) -> None:
+    """F24: the replica that took over gives the run again, and who had it before is told."""
+    desk.task()
+    desk.trigger()
+    everything = desk.do(Call("KEYS", ("*",), list))
+    dumps = {key: desk.do(Call("DUMP", (key,), bytes)) for key in everything}
+    first = desk.claimed("one")
+    desk.do(Call("FLUSHALL", (), as_is))
+    for key, value in dumps.items():
+        desk.do(Call("RESTORE", (key, 0, value), as_is))
+    desk.now += 1500
+    second = desk.claimed("two")
+    assert (second.id, second.record.worker) == (first.id, "two")
+    assert desk.beat(first, worker="one") == ["lost"]
+    assert desk.beat(second, worker="two") == [""]

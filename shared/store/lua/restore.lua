@@ -13,10 +13,11 @@ redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
 if (tonumber(redis.call('HGET', P .. ':numbers', r[F.task])) or 0) < r[F.number] then
   redis.call('HSET', P .. ':numbers', r[F.task], r[F.number])
 end
-if (tonumber(redis.call('GET', P .. ':counter')) or 0) < r[F.token] then redis.call('SET', P .. ':counter', text(r[F.token])) end
+local arrival = math.floor(r[F.token] / 4096)   -- lib/claim.lua
+if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then redis.call('SET', P .. ':counter', text(arrival)) end
 if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
   redis.call('HSET', P .. ':exec:' .. x, 'task', r[F.task], 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
-  for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', r[F.token], x) end
+  for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x) end
 end
 if id ~= x or r[F.replica_count] > 1 then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
 if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end

@@ -1,6 +1,8 @@
 -- Gives the first waiting run of the queues to a slot of a worker, with a lease and a fencing token.
 -- wanted: {worker, slot, turn, lease_us, {queue, …}}. A slot asking again for the same turn gets the same run: an answer
 -- that was lost on the way loses no run. Answers {id, record, waiting} or nil.
+-- A token is a count and some of the time: a replica that took over may not have heard of a claim, and would give the same
+-- count to the next who claims this run.
 local function claim(wanted)
   local worker, slot, turn = wanted[1], wanted[2], wanted[3]
   local turns = P .. ':claims:' .. worker
@@ -21,7 +23,7 @@ local function claim(wanted)
       if r and r[F.status] == 'pending' then
         unindex(id, r)
         r[F.status], r[F.start_us], r[F.worker] = 'running', NOW, worker
-        r[F.token] = redis.call('INCR', P .. ':counter')
+        r[F.token] = redis.call('INCR', P .. ':counter') * 4096 + NOW % 4096
         index(id, r)
         save(id, r)
         redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)
