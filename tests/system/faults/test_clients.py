@@ -198,7 +198,7 @@ def test_five_hundred_readers_that_read_nothing_cost_little_and_nobody_else(
     before_mb = resident_mb(web)
     path = f"/api/runs/{run['id']}/log/stream" if what == "a long log" else "/api/events/stream"
     with connected(fleet, 500, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HEAD + b"\r\n"):
-        wait_until(lambda: opens(fleet, path) == 503, "they have all the seats of their address")
+        wait_until(lambda: opens(fleet, path) == 503, "they have all the seats of their address", 40)
         with asked_meanwhile(fleet, ["/health", f"/api/runs/{run['id']}"]) as meanwhile:
             runs = [fleet.trigger("quick") for _ in range(100)]
             fleet.ended(runs[-1])
