@@ -374,7 +374,7 @@ def _seen(scene: Scene, at_us: int, pids: list[int], worker: int | None, what: s
 def nothing_left(scene: Scene) -> Findings:
     """I11 no process outlives its worker, or the end of its run, by two seconds"""
     for entry in scene.found.done("gone"):
-        yield f"2 s after a kill at {entry['of_us']} there is still {entry['alive']}" if entry["alive"] else None
+        yield f"long after a kill at {entry['of_us']} there is {entry['alive']}" if entry["alive"] else None
     for kill in scene.kills:
         if kill["victim"] not in ("child", "api", "scheduler"):
             until_us = scene.deadline_us(kill["at_us"], GONE_S)
