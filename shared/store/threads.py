@@ -135,6 +135,7 @@ class Store:
         self.round_trips += 1
         connection = self._connection()
         try:
+            connection.connect()  # when it isn't: only this asks the Sentinels where to, sending does not
             connection.send_packed_command(connection.pack_commands(commands))
             replies: list[Any] = []
             for _ in commands:
@@ -151,7 +152,7 @@ class Store:
             return replies
 
     def _connection(self) -> Any:
-        """This thread's own connection. It connects, and connects again, when something is sent."""
+        """This thread's own connection, connected or not."""
         connection = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = self._pool.make_connection()
