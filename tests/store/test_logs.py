@@ -49,6 +49,16 @@ def test_a_chunk_that_comes_twice_is_stored_once(desk: Desk) -> None:
     assert _texts(desk, held, 0, 10) == ["one", "two"]
 
 
+def test_a_chunk_that_grew_before_it_was_repeated_loses_nothing(desk: Desk) -> None:
+    held = _held(desk)
+    assert desk.append(held, 0, "zero", "one") == "stored", "an answer that never arrived"
+    assert desk.append(held, 0, "zero", "one", "two", "drei ß") == "stored"
+    assert desk.append(held, 1, "one", "two", "drei ß") == "again"
+    assert desk.append(held, 3, "drei ß", "four") == "stored"
+    assert _texts(desk, held, 0, 10) == ["zero", "one", "two", "drei ß", "four"]
+    assert [line.n for line in desk.run(logs.window(held.id, 0, 10)).lines] == [0, 1, 2, 3, 4]
+
+
 def test_who_lost_the_run_adds_nothing(desk: Desk) -> None:
     held = _held(desk)
     desk.append(held, 0, "one")

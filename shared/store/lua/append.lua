@@ -2,13 +2,23 @@
 -- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept  8 kept bytes
 --       9 source status
 -- Answers 'stored', 'again' (this chunk is there already), or 'lost' (somebody else decides about the run now).
+-- A chunk that is repeated after its answer was lost may have grown at its end meanwhile: what is new in it is added.
 -- uses: clock records
-local id, first, lines, kept = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])
+local id, first, lines, kept, chunk = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[6]
 local r = load(id)
 if not r or r[F.status] ~= ARGV[9] or r[F.token] ~= tonumber(ARGV[3]) then return 'lost' end
 local log = P .. ':log:' .. id
-if r[F.log_lines] > first then return 'again' end
-redis.call('XADD', log, text(first + 1) .. '-0', 'c', lines, 'd', ARGV[6])
+local there = r[F.log_lines]
+if there >= first + lines then return 'again' end
+if there > first then
+  local new, past = {}, first + lines
+  for _, line in ipairs(cmsgpack.unpack(chunk)) do
+    if line[1] >= there then new[#new + 1] = line end
+  end
+  first = new[1][1]
+  lines, chunk = past - first, cmsgpack.pack(new)
+end
+redis.call('XADD', log, text(first + 1) .. '-0', 'c', lines, 'd', chunk)
 r[F.log_lines], r[F.log_first], r[F.log_bytes] = first + lines, kept, tonumber(ARGV[8])
 if kept > 0 then
   r[F.log_truncated] = 1
