@@ -1,7 +1,8 @@
 # Everything one does with a checkout. A machine needs Python 3.11 or later and make; the rest is set up here.
 #
 #   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
-#   make test     run all tests                                       ARGS="tests/unit -k cron" runs some
+#   make test     run the tests                                       ARGS="tests/unit -k cron" runs some
+#   make faults   run those of the fault matrix, which cut lines and kill for minutes
 #   make check    format, lint, types, import contracts
 #   make format   put the code into shape
 #   make docs     write the generated documents again
@@ -17,7 +18,9 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: install up test check format docs lock bench soak clean
+WITHOUT_FAULTS := --ignore=tests/system/faults --ignore=tests/soak/test_soak.py
+
+.PHONY: install up test faults check format docs lock bench soak clean
 
 install: $(READY)
 
@@ -46,7 +49,10 @@ up: $(READY)
 	@exec $(BIN)/runfleet up --with-parent $(ARGS)
 
 test: $(READY)
-	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(or $(ARGS),$(WITHOUT_FAULTS))
+
+faults: $(READY)
+	@exec $(BIN)/pytest -n auto --maxprocesses 4 tests/system/faults tests/soak $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .
