@@ -62,8 +62,8 @@ def test_lines_that_are_cut_lose_and_double_nothing(make_fleet: StartFleet, shor
         for run in runs:
             assert fleet.ended(run)["end_reason"] == "success"
             assert fleet.log(run) == [f"line {n}" for n in range(LINES)]
-    assert sorted(line[0] for line in fleet.wrote()) == sorted(run["id"] for run in runs)
-    assert len(fleet.runs(task_name="talk")) == len(runs)
+        assert sorted(line[0] for line in fleet.wrote()) == sorted(run["id"] for run in runs)
+        assert len(fleet.runs(task_name="talk")) == len(runs)
 
 
 def test_a_slow_line_keeps_its_leases(make_fleet: StartFleet, short_path: Path) -> None:
