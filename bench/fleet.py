@@ -133,7 +133,7 @@ def wait_until(predicate: Any, description: str, timeout_s: float = 60.0, pause_
     while not predicate():
         if time.monotonic() > end_s:
             raise TimeoutError(f"waited {timeout_s:g} s in vain until {description}")
-        time.sleep(pause_s)
+        time.sleep(pause_s)  # the poll itself; nothing tells when it is true
 
 
 def cpu_s(pid: int) -> float:

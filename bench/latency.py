@@ -81,7 +81,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def once(client: Client, task: str) -> dict[str, float]:
     """One run: milliseconds from before the POST until it was answered, the run was claimed, its child had begun."""
-    time.sleep(PAUSE_S)
+    time.sleep(PAUSE_S)  # a fleet that was busy is not idle at once
     began_ns = time.time_ns()
     status, body = client.post(f"/api/tasks/{task}/run")
     answered_ns = time.time_ns()
@@ -89,7 +89,7 @@ def once(client: Client, task: str) -> dict[str, float]:
         raise RuntimeError(f"POST for {task} was answered {status}: {body.decode()}")
     run = msgspec.json.decode(body, type=Run)
     while run.end_at is msgspec.UNSET:
-        time.sleep(0.03)
+        time.sleep(0.03)  # a poll, rare enough not to disturb what is measured
         run = msgspec.json.decode(client.get(f"/api/runs/{run.id}")[1], type=Run)
     log: Any = msgspec.json.decode(client.get(f"/api/runs/{run.id}/log")[1])
     if run.exit_code or not run.start_at or len(log["lines"]) != 1:

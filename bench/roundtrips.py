@@ -69,7 +69,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def once(fleet: Fleet, relay: Relay, task: str) -> list[Trip]:
     """The round trips that one run of an otherwise idle worker costs."""
-    time.sleep(0.2)
+    time.sleep(0.2)  # what came before has left the line
     before = len(relay.trips)
     triggered = fleet.run(ops.trigger(fleet.catalog, task, ops.Request()))
     wait_until(lambda: fleet.store.do(runs.is_over(triggered.run.execution_id)), f"{task} ended")
@@ -90,7 +90,7 @@ def idle(bench: Bench) -> Iterator[Figure]:
         fleet.start("api")
         fleet.start("scheduler")
         fleet.start_worker()
-        time.sleep(2)
+        time.sleep(2)  # what starting costs is not counted
         before = fleet.valkey.info("stats")["total_commands_processed"]
         sent, inside = listen(fleet.valkey.path, IDLE_S)
         processed = fleet.valkey.info("stats")["total_commands_processed"] - before

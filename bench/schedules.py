@@ -79,7 +79,7 @@ def fired(fleet: Fleet, moment: int) -> list[Run]:
 def core_share(pid: int, seconds: float) -> float:
     """How much of one core a process used while *seconds* passed."""
     before, began_s = cpu_s(pid), time.monotonic()
-    time.sleep(seconds)
+    time.sleep(seconds)  # how long it is watched
     return (cpu_s(pid) - before) / (time.monotonic() - began_s)
 
 

@@ -13,7 +13,7 @@ def main(rate: int, seconds: int) -> None:
         due_ns = began_ns + number * 1_000_000_000 // rate
         wait_ns = due_ns - time.time_ns()
         if wait_ns > 0:
-            time.sleep(wait_ns / 1e9)
+            time.sleep(wait_ns / 1e9)  # until the moment that is due
         print(time.time_ns(), "a line of some length, as programs print them", flush=True)  # noqa: T201  # the output
 
 

@@ -39,7 +39,7 @@ class Valkey:
         while ask(self.path, "PING") != "+PONG":
             if time.monotonic() > end_s or self._process.poll() is not None:
                 raise RuntimeError(f"the Valkey of this measurement did not start in {folder}")
-            time.sleep(0.01)
+            time.sleep(0.01)  # a poll until it answers
         self.client = redis.Redis(unix_socket_path=str(self.path))
 
     def settings(self) -> Settings:

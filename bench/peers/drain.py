@@ -47,7 +47,7 @@ def main(verb: str, path: str, count: int = 0) -> None:
     began_s = time.time()
     worker.start()
     while not moments or time.time() - moments[-1] < QUIET_S:
-        time.sleep(0.05)
+        time.sleep(0.05)  # a poll: the peer tells nobody
     answer = {"done": len(moments), "began_s": min(began_s, moments[0]), "ended_s": moments[-1]}
     print(json.dumps(answer), flush=True)  # noqa: T201
     worker.stop()

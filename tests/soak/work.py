@@ -58,7 +58,7 @@ class Diary:
         """Print a line every tenth of a second."""
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
-            time.sleep(min(BEAT_S, left_s))
+            time.sleep(min(BEAT_S, left_s))  # the work of this task is to last
             self.print()
 
     def end(self, code: int = 0) -> None:
@@ -93,7 +93,7 @@ def main(kind: str) -> int:
     if kind in ("chatty", "loud"):
         for _ in range(10):
             diary.print(200 if kind == "chatty" else 40)
-            time.sleep(BEAT_S / 10)
+            time.sleep(BEAT_S / 10)  # the work of this task is to last
     diary.live(seconds)
     code = 3 if kind == "hopeless" or (kind == "failing" and diary.attempt < 2) else 0
     diary.end(code)
@@ -109,7 +109,7 @@ def _leave_a_daemon(diary: Diary) -> None:
         os._exit(0)
     for _ in range(300):
         diary.say("stray")
-        time.sleep(BEAT_S)
+        time.sleep(BEAT_S)  # the work of this task is to last
     os._exit(0)
 
 
