@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.types import ControllerRouterHandler
 
 from api import events, executions, fleet, health, logs, queues, runs, schemas, tasks, tokens, workers
+from api.dialects.door import Dialect, EncodedSlashes, Route, Routes, dialect_routes
 from api.endpoint import Endpoint, litestar_route
-from api.errors import litestar_handler
+from api.errors import AnyRequest, as_response, litestar_handler
 from api.openapi import documentation
 from api.web import Web
 from shared.settings import Settings
@@ -34,15 +35,36 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
         if store is None:
             await web.store.close()
 
+    spoken = dialects()
+
+    def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
+        path = request.scope["path"]
+        for dialect in spoken:
+            if path.startswith(dialect.prefixes):
+                return as_response(dialect.answer(error, request.scope))
+        return litestar_handler(request, error)
+
     app = Litestar(
-        route_handlers=[*native_routes(web, endpoints())],
-        exception_handlers={Exception: litestar_handler},
+        route_handlers=[*native_routes(web, endpoints()), *dialect_routes(web, foreign_routes())],
+        exception_handlers={Exception: refuse},
         lifespan=[lifespan],
         openapi_config=None,  # api.openapi describes the endpoints from the same structs that read them
         logging_config=None,  # shared.telemetry is what logs
     )
+    app.asgi_handler = EncodedSlashes(app.asgi_handler, tuple(prefix for each in spoken for prefix in each.prefixes))
     app.state.web = web
     return app
+
+
+def foreign_routes() -> list[Route]:
+    """Every path of the other systems' APIs."""
+    modules: tuple[Routes, ...] = ()
+    return [declared for routes in modules for declared in routes.declared]
+
+
+def dialects() -> list[Dialect]:
+    """The other systems' APIs, each once."""
+    return list({declared.dialect.name: declared.dialect for declared in foreign_routes()}.values())
 
 
 def endpoints() -> list[Endpoint]:

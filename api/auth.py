@@ -1,14 +1,15 @@
 """
 Who is asking, and what they may do.
 
-A token comes as ``Authorization: Bearer rf_…``. ``RUNFLEET_TOKEN`` is one with scope ``admin``; the others are kept in
-the store as hashes. Scopes contain each other: ``read`` ⊂ ``run`` ⊂ ``admin``. Without any token the API is open, but
-then only to this machine: the process listens on loopback only, and requests that a foreign web page could have made
-are refused here.
+A token comes as ``Authorization: Bearer rf_…``, or as the password of Basic authentication. ``RUNFLEET_TOKEN`` is one
+with scope ``admin``; the others are kept in the store as hashes. Scopes contain each other: ``read`` ⊂ ``run`` ⊂
+``admin``. Without any token the API is open, but then only to this machine: the process listens on loopback only, and
+requests that a foreign web page could have made are refused here.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -102,10 +103,7 @@ class Gate:
                 raise Unauthorized("send a token: Authorization: Bearer rf_…")
             _refuse_foreign_page(scope)
             return OPEN
-        kind, _, text = sent.partition(b" ")
-        token = text.strip()
-        if kind.lower() != b"bearer" or not token:
-            raise Unauthorized("the Authorization header must be: Bearer and a token")
+        token = _sent_token(sent)
         client, digest = client_of(scope), _digest(token)
         self._refuse_guesser(client, digest)
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
@@ -195,6 +193,22 @@ def _refuse_foreign_page(scope: Connection) -> None:
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and origin.partition("://")[2] != host:
         raise Forbidden(f"without a token this API takes no requests from pages of {origin}; set RUNFLEET_TOKEN")
+
+
+def _sent_token(header: bytes) -> bytes:
+    """The token of an Authorization header: a bearer's, or a Basic password for clients that know nothing else."""
+    kind, _, text = header.partition(b" ")
+    token = text.strip()
+    if kind.lower() == b"basic":
+        try:
+            token = base64.b64decode(token, validate=True).partition(b":")[2]
+        except ValueError:
+            token = b""
+    elif kind.lower() != b"bearer":
+        token = b""
+    if not token:
+        raise Unauthorized("the Authorization header must be: Bearer and a token (or Basic, with it as the password)")
+    return token
 
 
 def _digest(token: str | bytes) -> bytes:

@@ -210,7 +210,7 @@ async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Rece
         values["headers"] = read_headers(inputs["headers"], scope["headers"], problems)
     raw = b""
     if "body" in inputs:
-        raw = await _read_body(web, scope, receive)
+        raw = await read_body(web, scope, receive)
         if raw:
             _require_json(scope)
             values["body"] = read_json(inputs["body"], raw, problems)
@@ -230,12 +230,16 @@ class NoQuery(msgspec.Struct, frozen=True):
     """No parameters: any is a mistake."""
 
 
-async def _read_body(web: Web, scope: Connection, receive: Receive) -> bytes:
+async def read_body(web: Web, scope: Connection, receive: Receive, max_body: int = MAX_BODY) -> bytes:
+    """
+    The whole body as it was sent, b"" without one. Raises TooLarge above *max_body* bytes, Malformed when the client
+    left before its end, and Unserviceable when too many large bodies are being read at once.
+    """
     announced = False
     for name, value in scope["headers"]:
         if name == b"content-length":
-            if value.isdigit() and int(value) > MAX_BODY:
-                raise TooLarge(f"the body has {int(value)} bytes; at most {MAX_BODY} are read")
+            if value.isdigit() and int(value) > max_body:
+                raise TooLarge(f"the body has {int(value)} bytes; at most {max_body} are read")
             announced = value != b"0"
         elif name == b"transfer-encoding":
             announced = True
@@ -243,7 +247,7 @@ async def _read_body(web: Web, scope: Connection, receive: Receive) -> bytes:
         return b""
     message: Any = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
-        return _within_limit(message.get("body", b""))
+        return _within_limit(message.get("body", b""), max_body)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -251,8 +255,8 @@ async def _read_body(web: Web, scope: Connection, receive: Receive) -> bytes:
             chunk = message.get("body", b"")
             size += len(chunk)
             web.unfinished_bytes += len(chunk)
-            if size > MAX_BODY:
-                raise TooLarge(f"the body has more than {MAX_BODY} bytes")
+            if size > max_body:
+                raise TooLarge(f"the body has more than {max_body} bytes")
             if web.unfinished_bytes > MAX_UNFINISHED:
                 raise Unserviceable("this process is reading as many large bodies as it can; try again")
             chunks.append(chunk)
@@ -264,9 +268,9 @@ async def _read_body(web: Web, scope: Connection, receive: Receive) -> bytes:
     raise Malformed("the client left before the body was complete")
 
 
-def _within_limit(body: bytes) -> bytes:
-    if len(body) > MAX_BODY:
-        raise TooLarge(f"the body has more than {MAX_BODY} bytes")
+def _within_limit(body: bytes, max_body: int) -> bytes:
+    if len(body) > max_body:
+        raise TooLarge(f"the body has more than {max_body} bytes")
     return body
 
 

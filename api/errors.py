@@ -17,7 +17,7 @@ from litestar.types import Scope
 from msgspec import json
 
 from api.bodies import ErrorModel
-from api.reply import PROBLEM_JSON, Reply
+from api.reply import JSON, PROBLEM_JSON, Reply
 from api.urls import urls_of
 from shared.errors import Invalid, Malformed, NotFound, Problem, RunfleetError, Unauthorized
 from shared.telemetry import get_logger
@@ -71,16 +71,28 @@ class WrongMediaType(RunfleetError):
     title = "Unsupported Media Type"
 
 
-def problem_reply(error: Exception, scope: Scope) -> Reply:
-    """The answer for *error*. One without a name is a 500 that tells an id, which the log has too, and nothing else."""
+class Unexpected(RunfleetError):
+    """What nobody foresaw; the log has it under ``error_id``, and the client learns nothing else."""
+
+    def __init__(self) -> None:
+        self.error_id = str(uuid.uuid4())
+        super().__init__(f"an unexpected error; the log has it under {self.error_id}")
+
+
+def named(error: Exception, scope: Scope) -> RunfleetError:
+    """*error* as one with a name: the router's errors get ours, an unexpected one is logged and becomes Unexpected."""
     if isinstance(error, HTTPException):
         error = _of_router(error, scope)
-    if not isinstance(error, RunfleetError):
-        error_id = str(uuid.uuid4())
-        _log.exception("api.failed", error_id=error_id, method=scope.get("method"), path=scope.get("path"))
-        detail = f"an unexpected error; the log has it under {error_id}"
-        return _reply(scope, 500, "Internal Server Error", detail, instance=f"urn:uuid:{error_id}")
-    problems: Sequence[Problem] = error.problems[:MAX_PROBLEMS] if isinstance(error, Invalid) else ()
+    if isinstance(error, RunfleetError):
+        return error
+    unexpected = Unexpected()
+    method, path = scope.get("method"), scope.get("path")
+    _log.error("api.failed", error_id=unexpected.error_id, method=method, path=path, exc_info=error)
+    return unexpected
+
+
+def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:
+    """Headers that the answer for *error* has in every dialect."""
     headers: list[tuple[bytes, bytes]] = []
     if isinstance(error, NotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
@@ -92,7 +104,16 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     if isinstance(error, TooLarge):
         # What is still being sent would be taken for the next request.
         headers.append((b"connection", b"close"))
-    return _reply(scope, error.status, error.title, str(error), problems, tuple(headers))
+    return headers
+
+
+def problem_reply(error: Exception, scope: Scope) -> Reply:
+    """The answer for *error*. One without a name is a 500 that tells an id, which the log has too, and nothing else."""
+    error = named(error, scope)
+    problems: Sequence[Problem] = error.problems[:MAX_PROBLEMS] if isinstance(error, Invalid) else ()
+    instance = f"urn:uuid:{error.error_id}" if isinstance(error, Unexpected) else ""
+    headers = tuple(extra_headers(error))
+    return _reply(scope, error.status, error.title, str(error), problems, headers, instance)
 
 
 AnyRequest = Request[Any, Any, Any]
@@ -100,11 +121,16 @@ AnyRequest = Request[Any, Any, Any]
 
 def litestar_handler(request: AnyRequest, error: Exception) -> Response[bytes]:
     """The same for errors that come up in Litestar itself, such as an unknown path."""
-    reply = problem_reply(error, request.scope)
+    return as_response(problem_reply(error, request.scope))
+
+
+def as_response(reply: Reply) -> Response[bytes]:
+    """*reply* as Litestar wants one from a handler of errors."""
+    media = next((value for name, value in reply.headers if name == b"content-type"), JSON)
     return Response(
         reply.body,
         status_code=reply.status,
-        media_type=PROBLEM_JSON.decode(),
+        media_type=media.decode(),
         headers={
             name.decode(): value.decode()
             for name, value in reply.headers

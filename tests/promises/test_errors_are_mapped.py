@@ -28,7 +28,7 @@ def tree(kind: type[RunfleetError]) -> list[type[RunfleetError]]:
 NAMED = [
     kind
     for kind in tree(RunfleetError)[1:]
-    if kind not in NEVER_ANSWERED
+    if kind not in (*NEVER_ANSWERED, api.errors.Unexpected)
     and kind.__module__ in (shared.errors.__name__, api.errors.__name__, api.auth.__name__)
 ]
 
