@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
@@ -17,16 +18,21 @@ import msgspec
 
 from shared import ids, params, retry
 from shared.clock import rfc3339
+from shared.config.durations import format_duration
 from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFound
 from shared.runs import Reason, Record, Run, Status, Trigger
 from shared.store import bells, runs, tasks, version
+from shared.store.annex import Annex
 from shared.store.call import Operation
-from shared.store.runs import Create, Created, Ended, Retry
+from shared.store.runs import Create, Created, Ended, Reported, Retry
 from shared.store.tasks import Applied, Entry
 from shared.tasks import OnInterrupt, Task, define
 
 if TYPE_CHECKING:
     from shared.config import Config
+
+MOST_DEFINITIONS: Final = 10_000
+"""Definitions of runs that one process remembers."""
 
 FORGET_BATCH: Final = 50
 """Runs forgotten in one step: few enough that nobody waits 5 ms for it."""
@@ -69,6 +75,7 @@ class Catalog:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self._tasks: OrderedDict[str, Task] = OrderedDict()
 
     def get(self, name: str, *, fresh: bool = False) -> Operation[Entry]:
         """The task *name*, from memory unless it must be ``fresh``. Raises NotFound."""
@@ -80,6 +87,18 @@ class Catalog:
                 raise NotFound(f"there is no task {name}")
             self.entries[name] = found
         return found
+
+    def task(self, definition: str) -> Operation[Task | None]:
+        """The task with the definition of that hash, which never changes; None when the store has it no more."""
+        task = self._tasks.get(definition)
+        if task is None:
+            found = yield tasks.definition(definition)
+            if found is None:
+                return None
+            task = self._tasks[definition] = found.task()
+            if len(self._tasks) > MOST_DEFINITIONS:
+                self._tasks.popitem(last=False)
+        return task
 
 
 def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggered]:
@@ -125,6 +144,61 @@ def rerun(catalog: Catalog, ref: str, *, idempotency_key: str = "") -> Operation
         body_digest=f"again {run.id}" if idempotency_key else "",
     )
     return (yield from trigger(catalog, run.task_name, request))
+
+
+def declare(catalog: Catalog, task: Task) -> Operation[Entry]:
+    """
+    The catalog's entry for a task that others execute and name: made, or changed to *task*, unless it is just so.
+
+    A task of the file with that name is not touched, and answered as it is. Raises ValueError for a task that somebody
+    here would execute: those are not defined by just naming them.
+    """
+    if not task.external:
+        raise ValueError(f"task {task.name} is not external")
+    wanted = define(task)
+    known = catalog.entries.get(task.name)
+    if known is None or known.definition.hash != wanted.hash:
+        yield tasks.apply([(task, wanted)], source="api", remove=False)
+        known = yield from catalog.get(task.name, fresh=True)
+    return known
+
+
+def report(
+    catalog: Catalog,
+    run_id: UUID,
+    target: Literal["running", "ended"],
+    *,
+    reason: Reason | None = None,
+    exit_code: int = 0,
+    message: str = "",
+    at_us: int = 0,
+    outputs: Mapping[str, Any] | None = None,
+    late_start: bool = False,
+    annex: Annex | None = None,
+) -> Operation[Reported]:
+    """
+    Say how a run of an external task goes; see ``runs.report``. What becomes ready by its end is rung for.
+
+    While it runs, the next report has to come within the task's ``heartbeat_timeout``. Raises NotFound.
+    """
+    record: Record | None = yield runs.record(run_id)
+    if record is None:
+        raise NotFound(f"there is no run {run_id}")
+    task = yield from catalog.task(record.definition)
+    reported: Reported = yield runs.report(
+        run_id,
+        target,
+        reason=reason,
+        exit_code=exit_code,
+        message=message,
+        at_us=at_us,
+        outputs=_json(outputs),
+        lease_us=(task.heartbeat_timeout_ms or 0) * 1000 if task else 0,
+        late_start=late_start,
+        annex=annex,
+    )
+    yield from _ring(reported.ready)
+    return reported
 
 
 def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Run]:
@@ -218,6 +292,9 @@ def release(batch: int = 500) -> Operation[tuple[int, int | None]]:
 def rescue(run_id: UUID, record: Record, task: Task | None) -> Operation[Ended]:
     """End a run whose worker was lost, with the retry it owes by its own definition (none when that is gone)."""
     message = f"crashed: worker {record.worker} was lost"
+    if record.external:
+        within = format_duration(task.heartbeat_timeout_ms) if task and task.heartbeat_timeout_ms else "its time"
+        message = f"crashed: nobody reported on it within {within} (heartbeat_timeout)"
     attempt = next_attempt(run_id, record, task, Reason.CRASHED, -2)
     if attempt is None and record.crashes + 1 >= retry.POISON_CRASHES:
         message += f"; not tried again after {record.crashes + 1} crashes in a row"

@@ -45,9 +45,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One task's definition. Exactly one of ``run``, ``call`` and ``external`` is given.
 
-    ``run``: a string for ``sh -e -c``, or an argument vector. ``max_concurrent``, ``timeout_ms``, ``umask``,
-    ``memory_limit`` (bytes) and ``cpu_limit_s`` are None for "no limit". ``secrets`` maps a variable to its value or to
-    ``${NAME}``, which the *worker* resolves, so that the value never reaches the store.
+    ``run``: a string for ``sh -e -c``, or an argument vector. ``max_concurrent``, ``timeout_ms``,
+    ``heartbeat_timeout_ms``, ``umask``, ``memory_limit`` (bytes) and ``cpu_limit_s`` are None for "no limit".
+    ``secrets`` maps a variable to its value or to ``${NAME}``, which the *worker* resolves, so that the value never
+    reaches the store.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     success_codes: tuple[int, ...] = (0,)
     on_interrupt: OnInterrupt = "retry"
     strict_lease: bool = False
+    heartbeat_timeout_ms: int | None = None
     log_max_size: int = MB
     log_on_full: OnFull = "drop_old"
     keep_runs: int = 1000

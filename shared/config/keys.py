@@ -189,6 +189,11 @@ TASK_KEYS: Final[dict[str, Key]] = {
     "success_codes": Key(list_of(whole(0, 255), least=1, most=256), "Exit codes that count as success."),
     "on_interrupt": Key(one_of("retry", "rerun", "end"), "What becomes of a run whose worker shuts down."),
     "strict_lease": Key(flag(), "The worker kills a run that it could not renew, before anybody may rescue it."),
+    "heartbeat_timeout": Key(
+        duration("1s", "365d"),
+        "external only: a running run that nobody reports on for so long has crashed; no limit if absent.",
+        "heartbeat_timeout_ms",
+    ),
     "log_max_size": Key(size("1kb", "1gb"), "Most captured output of a run."),
     "log_on_full": Key(one_of("drop_old", "drop_new", "kill"), "What happens at log_max_size."),
     "keep_runs": Key(whole(1, 1_000_000), "Runs kept in the history."),

@@ -18,8 +18,8 @@ MERGED: Final = ("env", "secrets", "labels", "params")
 """Tables to which a task adds its keys; of every other key the task's value replaces the default."""
 
 NOT_FOR: Final[dict[str, tuple[str, ...]]] = {
-    "run": ("python", "isolate"),
-    "call": (),
+    "run": ("python", "isolate", "heartbeat_timeout"),
+    "call": ("heartbeat_timeout",),
     "external": ("python", "isolate", "cron", "retry_attempts"),
 }
 """Keys that mean nothing for a kind of task: an error in the task, left out when they come from the defaults."""
@@ -29,6 +29,7 @@ _WHY_NOT: Final = {
     "isolate": "is for call only: remove it",
     "cron": "nobody here would run an external task: remove it",
     "retry_attempts": "nobody here would retry an external task: remove it",
+    "heartbeat_timeout": "is for external only, the worker's lease watches over others: remove it",
 }
 
 

@@ -13,6 +13,7 @@ from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound, Proble
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store import bells
+from shared.store.annex import Annex
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.scripts import script
 from shared.tasks import is_task_name
@@ -97,7 +98,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
 
     ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
     tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
-    False makes a run of a definition that is not in the catalog.
+    False makes a run of a definition that is not in the catalog. ``annex`` is written with the first run.
     """
 
     ids: Sequence[UUID]
@@ -111,6 +112,23 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     refuse: str = ""
     known: bool = True
+    annex: Annex | None = None
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """
+    What became of a report, and the run as it is now (None when it is gone).
+
+    ``moved``: its status changed. ``same``: it was so already. ``refused``: the table does not allow it; ``state`` is
+    then its status or end reason, or ``owned`` (our workers execute it), or ``waiting`` (an overlap rule or its due
+    time holds it back). ``conflict``: its annex is not as expected. ``wish`` is "stop" once somebody asked for that.
+    """
+
+    verdict: Literal["moved", "same", "refused", "conflict", "gone"]
+    state: str
+    run: Run | None
+    wish: str
+    ready: Mapping[str, int]
 
 
 def create(what: Create, now: int | str = NOW) -> Call[Created]:
@@ -151,7 +169,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
             raise Conflict("the run that this idempotency key made has been deleted; use a new key")
         return Created(verdict, _run(reply[1], reply[2]), _ready(reply[3:]))
 
-    return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options)), read)
+    annex = what.annex.arguments() if what.annex else ()
+    return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *annex), read)
 
 
 def claim(wanted: Wanted, now: int | str = NOW) -> Call[Claimed | None]:
@@ -197,6 +216,54 @@ def rescue(run_id: UUID, message: str, retry: Retry | None, now: int | str = NOW
     return Call(
         script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, _ready(reply[2:]))
     )
+
+
+def report(
+    run_id: UUID,
+    target: Literal["running", "ended"],
+    *,
+    reason: Reason | None = None,
+    exit_code: int = 0,
+    message: str = "",
+    at_us: int = 0,
+    outputs: str = "",
+    lease_us: int = 0,
+    retry: Retry | None = None,
+    late_start: bool = False,
+    force: bool = False,
+    annex: Annex | None = None,
+    now: int | str = NOW,
+) -> Call[Reported]:
+    """
+    Say how an external run goes: that it runs, again that it still does, or that it ended with *reason*.
+
+    *at_us* is when that was, as stored time (0: now); what lies before its creation or in the future is not believed.
+    Of two starts the earlier counts; with *late_start* one that comes after the end is filled in. *lease_us* is within
+    what time the next report has to come, or the run counts as crashed (0: however long it takes). *force* starts a run
+    that its due time or an overlap rule holds back.
+    """
+    rows = [row for row in MOVES["report"] if row.target == target]
+    if target == "ended" and not any(reason in row.reasons for row in rows):
+        raise ValueError(f"report cannot end a run as {reason}")
+    options = {
+        "target": target,
+        "sources": [row.source for row in rows if target == "running" or reason in row.reasons],
+        "reason": reason or "",
+        "exit_code": exit_code,
+        "message": message,
+        "at_us": at_us,
+        "outputs": outputs,
+        "lease_us": lease_us,
+        "late_start": late_start,
+        "force": force,
+    }
+    written = annex.arguments() if annex else ()
+
+    def read(reply: Any) -> Reported:
+        run = _run(run_id.bytes, reply[2]) if reply[2] else None
+        return Reported(reply[0].decode(), reply[1].decode(), run, reply[3].decode(), _ready(reply[4:]))
+
+    return Call(script("report"), (now, run_id.bytes, _encode(options), _packed_retry(retry), *written), read)
 
 
 def stop(

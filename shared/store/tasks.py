@@ -31,12 +31,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What an apply did, task names sorted."""
+    """What an apply did, task names sorted. ``kept``: the API's that would have replaced one of the file's."""
 
     added: list[str]
     changed: list[str]
     removed: list[str]
     unchanged: list[str]
+    kept: list[str]
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ def entries() -> Operation[list[Entry]]:
 
 
 def catalog_version() -> Call[int]:
-    """Counts up with every change of the catalog."""
+    """Counts up with every change of a schedule in the catalog."""
     return Call("GET", (Key("catalog"),), lambda reply: int(reply or 0))
 
 

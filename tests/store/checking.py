@@ -195,11 +195,11 @@ class _Check:
                 r, state = self.runs[run], self.states.get(x, "over")
                 wanted: list[list[str]] = [[]]
                 if r.status == "running":
-                    wanted = [["leases"]]
-                elif r.status == "pending" and not r.external and state == "delayed":
+                    wanted = [["leases"], []] if r.external else [["leases"]]
+                elif r.status == "pending" and state == "delayed":
                     wanted = [["due"]]
-                elif r.status == "pending" and not r.external and state == "started":
-                    wanted = [[f"queue {r.queue}"], ["due"]]
+                elif r.status == "pending" and state == "started":
+                    wanted = [[] if r.external else [f"queue {r.queue}"], ["due"]]
                 self.say(
                     where.get(run, []) in wanted,
                     f"{_name(r)} ({r.status}, its execution {state}) is in {where.get(run, [])}, not in {wanted}",
@@ -269,6 +269,8 @@ class _Check:
                 self.say(run in compact, f"nobody will compact the log of {_name(r)}")
 
     def rest(self) -> None:
+        for run in self.under(b"annex:"):
+            self.say(run in self.runs, f"there is an annex of {run.hex()} but no run")
         external: dict[bytes, set[bytes]] = defaultdict(set)
         for run, r in self.runs.items():
             if r.external_id:

@@ -232,8 +232,8 @@ MUTANTS = [
     Mutant(
         "forget leaves the log",
         "forget",
-        ", P .. ':log:' .. id, P .. ':logz:' .. id)",
-        ")",
+        ", P .. ':log:' .. id, P .. ':logz:' .. id",
+        "",
         test_retention.test_everything_of_a_run_goes_with_it,
     ),
     Mutant("forget leaves the definition's count", "forget", "'refs', -1) <= 0", "'refs', 0) <= 0"),

@@ -151,7 +151,9 @@ def test_the_pulse_says_what_is_to_be_done(desk: Desk) -> None:
     version = pulse.catalog
     desk.end(desk.claimed("w", "q"))
     assert desk.do(fleet.pulse("s")).dirty == 1
-    desk.task("a", priority=3)
+    desk.task("a", priority=3, queue="q")
+    assert desk.do(fleet.pulse("s")).catalog == version, "no schedule came, went or changed"
+    desk.task("a", cron=("@daily",))
     assert desk.do(fleet.pulse("s")).catalog > version
     assert entry.task.queue == "q"
 

@@ -81,6 +81,35 @@ def _ended(reason: Reason) -> Callable[[Desk], Scene]:
     return make
 
 
+def _external(desk: Desk) -> Scene:
+    what = _what(desk, run=None, external=True)
+    desk.do(runs.create(what))
+    return Scene(desk, what, 1)
+
+
+def _external_running(desk: Desk) -> Scene:
+    scene = _external(desk)
+    desk.do(runs.report(scene.id, "running"))
+    return scene
+
+
+def _external_ended(reason: Reason) -> Callable[[Desk], Scene]:
+    def make(desk: Desk) -> Scene:
+        scene = _external(desk)
+        if reason is not Reason.SKIPPED:
+            desk.do(runs.report(scene.id, "running"))
+        desk.do(runs.report(scene.id, "ended", reason=reason))
+        return scene
+
+    return make
+
+
+EXTERNAL: dict[str, Callable[[Desk], Scene]] = {
+    "pending": _external,
+    "running": _external_running,
+} | {f"ended, {reason}": _external_ended(reason) for reason in Reason}
+"""States of a run that others execute: only these know the move ``report``."""
+
 STATES: dict[str, Callable[[Desk], Scene]] = {
     "absent": _absent,
     "pending": _ready,
@@ -217,7 +246,44 @@ def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(desk: Desk, state: 
     check_store(desk)
 
 
-def test_every_move_but_report_has_a_call() -> None:
+REPORTS = [("running", None), *(("ended", reason) for reason in Reason)]
+
+
+@pytest.mark.parametrize("state", EXTERNAL)
+@pytest.mark.parametrize(("target", "reason"), REPORTS)
+def test_a_report_is_a_move_of_the_table_or_changes_nothing(
+    desk: Desk, state: str, target: Any, reason: Reason | None
+) -> None:
+    status = _status(state)
+    rows = [row for row in MOVES["report"] if (row.source, row.target) == (status, target)]
+    allowed = any(target == "running" or reason in row.reasons for row in rows)
+    scene = EXTERNAL[state](desk)
+    was, before = desk.state(scene.id), snapshot(desk)
+
+    reported = desk.do(runs.report(scene.id, target, reason=reason))
+
+    now = desk.state(scene.id)
+    assert (reported.verdict == "moved") == allowed
+    assert reported.state == now == (str(reason or target) if allowed else was)
+    if not allowed:
+        assert snapshot(desk) == before, "a refused report left something behind"
+        assert reported.verdict == ("same" if was == str(reason or target) else "refused")
+    check_store(desk)
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "absent"])
+@pytest.mark.parametrize(("target", "reason"), REPORTS)
+def test_nobody_else_reports_on_a_run_of_our_workers(
+    desk: Desk, state: str, target: Any, reason: Reason | None
+) -> None:
+    scene = STATES[state](desk)
+    before = snapshot(desk)
+    reported = desk.do(runs.report(scene.id, target, reason=reason))
+    assert (reported.verdict, reported.state) == ("refused", "owned")
+    assert snapshot(desk) == before
+
+
+def test_every_move_has_a_call() -> None:
     assert set(MOVES) - {what.partition(" ")[0] for what in ATTEMPTS} == {"report"}
 
 

@@ -2,8 +2,9 @@
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids (16 bytes each; the first names the execution)  4 its id as text
 --       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known,
 --          bells (message id and message each, for the run's queue), most_bells
+--       6… annex of the first run (lib/annex.lua)
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
--- uses: clock records events execution ending stopping overlap bell
+-- uses: clock records events execution ending stopping overlap bell annex
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -50,9 +51,11 @@ for i = 0, n - 1 do
   end
   save(id, r)
   index(id, r)
-  if delayed and not refused and r[F.external] == 0 then later(id, r[F.due_us]) end
+  if delayed and not refused then later(id, r[F.due_us]) end
 end
 event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))
+local annex = annex_from(6)
+if annex then annex_write(annex) end
 if o.idem ~= '' then
   redis.call('HSET', P .. ':idem:' .. o.idem, 'run', x, 'digest', o.digest)
   redis.call('EXPIRE', P .. ':idem:' .. o.idem, 86400)

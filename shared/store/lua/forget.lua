@@ -10,7 +10,7 @@ local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped'
 local states = {'pending', 'running', unpack(reasons)}
 local function forget(id, r)
   unindex(id, r)
-  redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id)
+  redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id, P .. ':annex:' .. id)
   redis.call('ZREM', P .. ':compact', id)
   local x = execution_of(id, r)
   redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)

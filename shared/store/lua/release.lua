@@ -27,7 +27,7 @@ for _, id in ipairs(due) do
         start(x)
       end
     elseif e[1] == 'started' then
-      enqueue(id, r)
+      offer(id, r)
     end
   end
 end

@@ -1,5 +1,5 @@
 -- How a run ends, whoever ends it. `finish` moves the record; `leave` lets its execution go on or be over.
-local function finish(id, r, reason, code, message)
+local function finish(id, r, reason, code, message, at)   -- at: when it ended, if that was before NOW
   unindex(id, r)
   if r[F.status] == 'pending' then
     redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)
@@ -7,7 +7,7 @@ local function finish(id, r, reason, code, message)
   else
     redis.call('ZREM', P .. ':leases', id)
   end
-  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', reason, code, message, NOW
+  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', reason, code, message, at or NOW
   index(id, r)
   save(id, r)
   if r[F.log_lines] > 0 then redis.call('ZADD', P .. ':compact', NOW, id) end

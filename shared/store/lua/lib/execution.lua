@@ -49,9 +49,9 @@ local function enqueue(id, r)
   ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
 end
 
+-- A run that others execute waits nowhere once it is due.
 local function offer(id, r)
-  if r[F.external] == 1 then return end
-  if r[F.due_us] > NOW then later(id, r[F.due_us]) else enqueue(id, r) end
+  if r[F.due_us] > NOW then later(id, r[F.due_us]) elseif r[F.external] == 0 then enqueue(id, r) end
 end
 
 local function start(x)

@@ -1,10 +1,12 @@
--- A wish to stop one run: a waiting one ends at once, a running one is asked through its worker.
+-- A wish to stop one run: a waiting one ends at once, a running one is asked through its worker. Of one that others
+-- execute nobody here hears, unless it is reported on time: then it is asked by the answers; otherwise it ends at once.
 -- wish: 'stop' | 'kill'. Answers true when the run was live.
 local function stop_run(id, wish, message)
   local r = load(id)
   if not r or r[F.status] == 'ended' then return false end
-  if r[F.status] == 'pending' then
-    finish(id, r, 'stopped', -1, message)
+  local unheard = r[F.external] == 1 and (wish == 'kill' or not redis.call('ZSCORE', P .. ':leases', id))
+  if r[F.status] == 'pending' or unheard then
+    finish(id, r, 'stopped', r[F.status] == 'pending' and -1 or -2, message)
     leave(id, r)
     return true
   end
@@ -14,6 +16,7 @@ local function stop_run(id, wish, message)
     save(id, r)
     event('run.stop_requested', r[F.task], id, execution_of(id, r))
   end
+  if r[F.external] == 1 then return true end
   redis.call('LPUSH', P .. ':wake:' .. r[F.worker], '')
   redis.call('LTRIM', P .. ':wake:' .. r[F.worker], 0, 0)
   redis.call('PEXPIRE', P .. ':wake:' .. r[F.worker], 60000)

@@ -1,0 +1,55 @@
+"""
+The annex of a run: what another system's API keeps of it beyond the record, and reads back as it was.
+
+Fields are called ``<dialect>.<name>``; their values are bytes that only the dialect understands. An annex is written in
+the same step as the move it belongs to, and goes with its run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from shared.store.call import Call, Operation, RawKey
+from shared.store.scripts import script
+
+
+class Annex(msgspec.Struct, frozen=True):
+    """
+    A change of *run*'s annex. A value b"" takes its field away.
+
+    ``expect`` is a field and the value it must have (b"" for none) for anything to be written.
+    """
+
+    run: UUID
+    fields: Mapping[str, bytes]
+    expect: tuple[str, bytes] = ("", b"")
+
+    def arguments(self) -> tuple[str | bytes, ...]:
+        """As the scripts read it, the last of their arguments (``lua/lib/annex.lua``)."""
+        return (self.run.bytes, *self.expect, *(part for pair in self.fields.items() for part in pair))
+
+
+def read(run_id: UUID) -> Call[dict[str, bytes]]:
+    """The whole annex of a run; {} without one."""
+    return Call("HGETALL", (RawKey(b"annex:" + run_id.bytes),), _fields)
+
+
+def read_many(ids: Sequence[UUID]) -> Operation[list[dict[str, bytes]]]:
+    """The annexes of runs, in their order, in one round trip."""
+    if not ids:
+        return []
+    found: list[dict[str, bytes]] = yield [read(one) for one in ids]
+    return found
+
+
+def write(annex: Annex) -> Call[bool]:
+    """Write to an annex; False when the expected value is another, or when there is no such run."""
+    return Call(script("annex"), ("", *annex.arguments()), bool)
+
+
+def _fields(reply: Any) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}

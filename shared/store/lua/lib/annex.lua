@@ -1,0 +1,17 @@
+-- The annex of a run: hash `annex:<run>`, what a dialect keeps of it beyond the record; it goes with the run.
+-- The last arguments of a script, if there are any: run, field or '', the value that field must have ('' for none), then
+-- pairs of field and value; a value '' takes the field away.
+local function annex_from(i)
+  return ARGV[i] and {run = ARGV[i], field = ARGV[i + 1], value = ARGV[i + 2], first = i + 3}
+end
+
+local function annex_fits(a)
+  return a.field == '' or (redis.call('HGET', P .. ':annex:' .. a.run, a.field) or '') == a.value
+end
+
+local function annex_write(a)
+  local at = P .. ':annex:' .. a.run
+  for i = a.first, #ARGV, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', at, ARGV[i]) else redis.call('HSET', at, ARGV[i], ARGV[i + 1]) end
+  end
+end

@@ -1,0 +1,61 @@
+-- Reports how a run goes that somebody else executes: it runs (once more: it still does), or it ended.
+-- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
+--         late_start, force
+--       4 retry (lib/ending.lua) or ''  5… annex (lib/annex.lua)
+-- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', wish, ready queue, runs…}.
+-- Its start and end are the times reported, as far as these lie between its creation and now.
+-- flags: allow-oom
+-- uses: clock records events execution ending annex
+local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
+local annex = annex_from(5)
+local r = load(id)
+if not r then return {'gone', 'gone', '', ''} end
+local was = r[F.status]
+local function answer(verdict, state)
+  local said = {verdict, state or state_of(r), redis.call('GET', P .. ':run:' .. id), was == 'ended' and '' or r[F.wish]}
+  tell_ready(said)
+  return said
+end
+if annex and not annex_fits(annex) then return answer('conflict') end
+if r[F.external] == 0 then return answer('refused', 'owned') end
+local allowed = false
+for _, source in ipairs(o.sources) do allowed = allowed or source == was end
+local held = redis.call('HGET', P .. ':exec:' .. execution_of(id, r), 'state')
+if allowed and was == 'pending' and o.target == 'running' and not o.force and (held == 'waiting' or r[F.due_us] > NOW) then
+  return answer('refused', 'waiting')
+end
+local at = math.min(NOW, math.max(r[F.created_us], o.at_us > 0 and o.at_us or NOW))
+local function start(at_us)
+  unindex(id, r)
+  r[F.start_us] = at_us
+  index(id, r)
+  save(id, r)
+end
+local verdict = 'moved'
+if allowed and o.target == 'running' then
+  unindex(id, r)
+  redis.call('ZREM', P .. ':due', id)
+  r[F.status], r[F.start_us] = o.target, at
+  index(id, r)
+  save(id, r)
+  event('run.started', r[F.task], id, execution_of(id, r))
+elseif allowed then
+  if r[F.start_us] > at then at = r[F.start_us] end
+  r[F.outputs] = o.outputs
+  local wished, message = r[F.wish] ~= '', o.message
+  if o.reason == 'stopped' and wished then message = r[F.message] end
+  finish(id, r, o.reason, o.exit_code, message, at)
+  if ARGV[4] ~= '' and not wished then retry(id, r, ARGV[4]) end
+  leave(id, r)
+elseif was == o.target and (was == 'running' or r[F.reason] == o.reason) then
+  verdict = 'same'
+  if was == 'running' and o.at_us > 0 and at < r[F.start_us] then start(at) end   -- the earliest start wins
+elseif was == 'ended' and o.target == 'running' and o.late_start then
+  verdict = 'same'
+  if r[F.start_us] == 0 then start(math.min(at, r[F.end_us])) end
+else
+  return answer('refused')
+end
+if r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
+if annex then annex_write(annex) end
+return answer(verdict)
