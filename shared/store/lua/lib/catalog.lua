@@ -1,0 +1,50 @@
+-- The catalog: hash `tasks`, task → msgpack {definition's hash, source, applied at, schedule}. A definition (`def:<hash>`)
+-- counts those that refer to it, and goes with the last of them.
+local schedules = 0   -- that came, went or changed: a scheduler has to read the catalog again
+
+local function entry_of(name)
+  local packed = redis.call('HGET', P .. ':tasks', name)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function let_go(hash)
+  if redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', -1) <= 0 then redis.call('DEL', P .. ':def:' .. hash) end
+end
+
+-- Answers 'added', 'changed', 'unchanged' or 'kept' (the task file's, which only the file changes).
+local function put_task(source, name, hash, body, signature, schedule)
+  local before, verdict = entry_of(name), 'unchanged'
+  if before and before[2] == 'file' and source ~= 'file' then return 'kept' end
+  redis.call('HSET', P .. ':def:' .. hash, 'body', body, 'signature', signature)
+  if not before or before[1] ~= hash or before[2] ~= source then
+    if schedule ~= '' or (before and before[4] ~= '') then schedules = schedules + 1 end
+    redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', 1)
+    redis.call('HSET', P .. ':tasks', name, cmsgpack.pack({hash, source, text(NOW), schedule}))
+    if before then let_go(before[1]) end
+    verdict = before and 'changed' or 'added'
+    event('task.changed', name, '', '', hash)
+  end
+  if schedule == '' then
+    redis.call('HDEL', P .. ':ticks', name)
+  elseif not before or before[4] ~= schedule then
+    redis.call('HSET', P .. ':ticks', name, text(NOW))   -- a new schedule owes nothing for the past
+  end
+  return verdict
+end
+
+local function drop_task(name, entry)
+  redis.call('HDEL', P .. ':tasks', name)
+  redis.call('HDEL', P .. ':ticks', name)
+  redis.call('SREM', P .. ':paused', name)
+  redis.call('SADD', P .. ':dirty', name)
+  let_go(entry[1])
+  if entry[4] ~= '' then schedules = schedules + 1 end
+  event('task.removed', name, '', '')
+end
+
+local function tell_scheduler()
+  if schedules == 0 then return end
+  redis.call('INCR', P .. ':catalog')
+  redis.call('LPUSH', P .. ':wake:scheduler', '')
+  redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+end
