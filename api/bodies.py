@@ -151,6 +151,10 @@ class TaskModel(_Response, kw_only=True):
     last_run: Run | UnsetType = UNSET
 
 
+class TaskDefinition(msgspec.Struct, frozen=True):
+    """A task with the keys of the task file; ``shared.config`` reads and describes it."""
+
+
 class TasksResponseBody(_Response, kw_only=True):
     """Tasks by name."""
 

@@ -40,7 +40,7 @@ MAX_BODY: Final = 1024 * 1024
 MAX_UNFINISHED: Final = 64 * MAX_BODY
 """Bytes of all bodies together that have begun and not come to their end; clients may take a minute for one."""
 
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 Handler = Callable[..., Awaitable[ASGIApp]]
 H = TypeVar("H", bound=Handler)
 
@@ -128,6 +128,10 @@ class Routes:
     def post(self, path: str, **details: Any) -> Callable[[H], H]:
         """Declare a POST. Needs scope ``run`` unless *details* say otherwise."""
         return self._declare("POST", path, **{"scope": "run", **details})
+
+    def put(self, path: str, **details: Any) -> Callable[[H], H]:
+        """Declare a PUT. Needs scope ``admin`` unless *details* say otherwise."""
+        return self._declare("PUT", path, **{"scope": "admin", **details})
 
     def delete(self, path: str, **details: Any) -> Callable[[H], H]:
         """Declare a DELETE. Needs scope ``admin`` unless *details* say otherwise."""

@@ -162,6 +162,21 @@ class KeyHeaders(Struct, frozen=True, rename={"idempotency_key": "Idempotency-Ke
     ) = UNSET
 
 
+class MatchHeaders(Struct, frozen=True, rename={"if_match": "If-Match", "if_none_match": "If-None-Match"}):
+    """Which task is meant, so that nobody's change is undone unseen."""
+
+    if_match: (
+        Annotated[
+            str, Meta(max_length=1000, description="Only if the task's `ETag` is one of these; `*`: only if it exists")
+        ]
+        | UnsetType
+    ) = UNSET
+    if_none_match: (
+        Annotated[str, Meta(max_length=1000, description="Only if its `ETag` is none of these; `*`: only if it is new")]
+        | UnsetType
+    ) = UNSET
+
+
 class ResumeHeaders(Struct, frozen=True, rename={"last_event_id": "Last-Event-ID"}):
     """Where a stream goes on."""
 

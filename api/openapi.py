@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from api.bodies import TaskModel
 from api.endpoint import Ask, Endpoint, Media, Routes
 from api.reply import JSON, Reply
 from api.schemas import COMPONENTS, components, wire_types
@@ -29,6 +30,7 @@ _ERRORS: Final[dict[int, tuple[str, str]]] = {
     404: ("NotFound", "There is no such thing."),
     408: ("RequestTimeout", "The body did not come, or came too slowly; the connection is closed."),
     409: ("Conflict", "The thing is in a state that does not allow this; the detail says which."),
+    412: ("PreconditionFailed", "It is not the one that If-Match or If-None-Match ask for; read it again."),
     413: ("ContentTooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMediaType", "The body is not sent as application/json."),
     422: ("Invalid", "Readable but wrong; `errors` lists every problem with its place."),
@@ -183,6 +185,9 @@ def _success(status: int, answer: Any, endpoint: Endpoint) -> Document:
         response["content"] = {"application/json": {"schema": {"$ref": COMPONENTS + answer.__name__}}}
     if endpoint.once:
         response["headers"] = {**_REPLAYED}
+    if answer is TaskModel:
+        etag = {"description": "Names this definition, for If-Match", "schema": {"type": "string"}}
+        response["headers"] = {**response.get("headers", {}), "ETag": etag}
     if status == 201 and answer is Run:
         location = {"description": "URL of the run", "schema": {"type": "string", "format": "uri"}}
         response["headers"] = {"Location": location, **_REPLAYED}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, get_args, get_origin
@@ -14,6 +14,7 @@ from api import bodies
 from api.endpoint import Ask, Endpoint, Media, Routes
 from api.inputs import SchemaPath
 from api.reply import JSON, Reply
+from shared import config
 from shared.errors import NotFound
 from shared.runs import Run
 
@@ -51,6 +52,9 @@ _WORDS: Final[dict[str, dict[str, str]]] = {
     },
 }
 """Descriptions of fields whose structs live in ``shared``, where wire documentation has no place."""
+
+_DESCRIBED: Final[dict[str, Callable[[], Schema]]] = {"TaskDefinition": config.task_schema}
+"""Objects that are read by the rules of the task file, which describes them."""
 
 _EXCLUDED: Final[dict[str, Schema]] = {
     "RunRequest": {"required": ["run_at", "delay_ms"]},
@@ -164,6 +168,8 @@ def _rewritten(schema: Any, enums: dict[str, Schema]) -> Any:
 
 def _finished(name: str, schema: Schema) -> Schema:
     schema = copy.deepcopy(schema)
+    if name in _DESCRIBED:
+        return {**schema, **_DESCRIBED[name]()}
     properties: dict[str, Schema] = schema.get("properties", {})
     if "$schema" in properties:
         properties["$schema"] = {

@@ -1,4 +1,4 @@
-"""Tasks: list, read, stop, pause, resume, statistics."""
+"""Tasks: list, read, define, delete, stop, pause, resume, statistics."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from api.bodies import Affected, Percentiles, StatsBucket, StatsModel, TaskCounts, TaskModel, TasksResponseBody
+from api.bodies import (
+    Affected,
+    Percentiles,
+    StatsBucket,
+    StatsModel,
+    TaskCounts,
+    TaskDefinition,
+    TaskModel,
+    TasksResponseBody,
+)
 from api.endpoint import Ask, Routes
-from api.inputs import StatsQuery, TaskPath, TasksQuery
+from api.inputs import MatchHeaders, StatsQuery, TaskPath, TasksQuery
 from api.reply import Reply
-from shared import ops, schedules, stats
+from shared import authoring, ops, schedules, stats
 from shared.clock import SECOND_US, from_datetime, to_datetime
-from shared.errors import NotFound
+from shared.errors import Forbidden, NotFound
 from shared.runs import Run
 from shared.store import tasks
 from shared.store.listing import Filter, page
@@ -47,7 +56,40 @@ async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
 async def read_task(ask: Ask, path: TaskPath) -> Reply:
     """Its definition, its schedule in words and times, and how it is doing. Secrets are not shown."""
     ask.grant.require_task(path.task_name)
-    return ask.answer((await _models(ask, [await _entry(ask, path.task_name)]))[0])
+    return await _answer(ask, await _entry(ask, path.task_name))
+
+
+@routes.put(
+    "/api/tasks/{taskName}",
+    summary="Define a task",
+    answers={200: TaskModel, 201: TaskModel},
+    errors=(409, 412, 507),
+    example={"run": "./report.sh --day yesterday", "cron": "30 6 * * mon-fri", "timeout": "20m"},
+)
+async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Reply:
+    """
+    With the keys and rules of the task file. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a task of the task file.
+    It survives an apply of the file, unless the file has a task of this name. Live runs go on as they were defined.
+    """
+    _require_authoring(ask, path)
+    table: dict[str, Any] = msgspec.json.decode(ask.raw_body)
+    needed = table.get("depends_on")
+    for name in needed if isinstance(needed, list) else ():
+        ask.grant.require_task(str(name))
+    secret = ask.web.settings.secret.encode()
+    put = await ask.web.store.run(authoring.put(path.task_name, table, secret, only_if=_condition(headers)))
+    return await _answer(ask, put.entry, status=201 if put.verdict == "added" else 200)
+
+
+@routes.delete("/api/tasks/{taskName}", summary="Delete a task", answers={204: None}, errors=(404, 409, 412))
+async def delete_task(ask: Ask, path: TaskPath, headers: MatchHeaders) -> Reply:
+    """
+    One that was defined through the API; its runs stay in the history. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a
+    task of the task file, for one that has live runs, and for one that others depend on.
+    """
+    _require_authoring(ask, path)
+    await ask.web.store.run(authoring.remove(path.task_name, only_if=_condition(headers)))
+    return Reply(status=204)
 
 
 @routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
@@ -62,16 +104,14 @@ async def stop_task(ask: Ask, path: TaskPath) -> Reply:
 async def pause_task(ask: Ask, path: TaskPath) -> Reply:
     """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
     ask.grant.require_task(path.task_name)
-    entry = await ask.web.store.run(ops.pause(path.task_name))
-    return ask.answer((await _models(ask, [entry]))[0])
+    return await _answer(ask, await ask.web.store.run(ops.pause(path.task_name)))
 
 
 @routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
 async def resume_task(ask: Ask, path: TaskPath) -> Reply:
     """The next tick fires again."""
     ask.grant.require_task(path.task_name)
-    entry = await ask.web.store.run(ops.resume(path.task_name))
-    return ask.answer((await _models(ask, [entry]))[0])
+    return await _answer(ask, await ask.web.store.run(ops.resume(path.task_name)))
 
 
 @routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
@@ -93,6 +133,40 @@ async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
             complete=figures.complete,
         )
     )
+
+
+def _require_authoring(ask: Ask, path: TaskPath) -> None:
+    ask.grant.require_task(path.task_name)
+    if not ask.web.settings.api_tasks:
+        raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
+
+
+def _condition(headers: MatchHeaders) -> authoring.Condition | None:
+    wanted, unwanted = headers.if_match, headers.if_none_match
+    if wanted is UNSET and unwanted is UNSET:
+        return None
+
+    def is_meant(before: tasks.Entry | None) -> bool:
+        is_wanted = isinstance(wanted, UnsetType) or _matches(wanted, before)
+        return is_wanted and (isinstance(unwanted, UnsetType) or not _matches(unwanted, before))
+
+    return is_meant
+
+
+def _matches(etags: str, entry: tasks.Entry | None) -> bool:
+    """Whether *entry* is one of the *etags* of an ``If-Match`` header (RFC 9110, 13.1.1)."""
+    if entry is None:
+        return False
+    return etags.strip() == "*" or _etag(entry) in (etag.strip() for etag in etags.split(","))
+
+
+def _etag(entry: tasks.Entry) -> str:
+    return f'"{entry.definition.hash}"'
+
+
+async def _answer(ask: Ask, entry: tasks.Entry, *, status: int = 200) -> Reply:
+    (model,) = await _models(ask, [entry])
+    return ask.answer(model, status=status, headers=((b"etag", _etag(entry).encode()),))
 
 
 async def _entry(ask: Ask, name: str) -> tasks.Entry:

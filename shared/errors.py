@@ -13,6 +13,7 @@ Everything that can go wrong and has a name.
     ├── Conflict                      409     the thing is in a state that does not allow it
     │   ├── Refused                   409     a move that the table or the lease does not allow
     │   └── DefinitionChanged         409     the task was redefined between reading and acting
+    ├── PreconditionFailed            412     it has changed since the one who asks has seen it
     ├── TooManyRequests               429
     ├── StoreUnavailable              503     Redis is away, loading, read-only or out of memory
     │   └── StoreFull                 507     Redis has no memory for new runs
@@ -127,6 +128,13 @@ class Refused(Conflict):
 
 class DefinitionChanged(Conflict):
     """The task was redefined or removed meanwhile; read it again."""
+
+
+class PreconditionFailed(RunfleetError):
+    """The thing is another one than the request is for (``If-Match``)."""
+
+    status = 412
+    title = "Precondition Failed"
 
 
 class TooManyRequests(RunfleetError):

@@ -7,8 +7,9 @@ and holds the rules between keys, ``reading.py`` deals with files and puts it to
 
 from shared.config.durations import format_duration, format_size, parse_duration, parse_size
 from shared.config.params import misfit
+from shared.config.places import nearest
 from shared.config.reading import Config, Notify, parse_task, read_config
-from shared.config.schema import schema
+from shared.config.schema import schema, task_schema
 from shared.config.substitution import substitute
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "format_duration",
     "format_size",
     "misfit",
+    "nearest",
     "parse_duration",
     "parse_size",
     "parse_task",
     "read_config",
     "schema",
     "substitute",
+    "task_schema",
 ]

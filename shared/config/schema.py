@@ -42,8 +42,13 @@ def schema() -> Schema:
                 "additionalProperties": table_schema(LIMIT_KEYS),
             },
         },
-        "definitions": {"task": table_schema(TASK_KEYS, _defaults(Task, TASK_KEYS))},
+        "definitions": {"task": task_schema()},
     }
+
+
+def task_schema() -> Schema:
+    """A new JSON Schema of one task's table, as wide as ``schema``."""
+    return table_schema(TASK_KEYS, _defaults(Task, TASK_KEYS))
 
 
 def _defaults(struct: type[msgspec.Struct], keys: dict[str, Key]) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +17,11 @@ from shared.tasks import Definition, Task
 
 _entry = msgspec.msgpack.Decoder(list[str]).decode
 _REASONS = tuple(Reason)
+
+Verdict = Literal["added", "changed", "unchanged", "removed", "gone", "kept", "moved", "live"]
+"""
+What became of one task's change. "kept": it is the task file's; "moved": something it was checked against has changed.
+"""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -74,6 +79,34 @@ def apply(
     return Call(script("apply"), tuple(args), read)
 
 
+def define(task: Task, definition: Definition, pins: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:
+    """
+    Put one task of the API into the catalog, if each task of *pins* still has the definition with that hash ("": none).
+    """
+    packed = msgspec.msgpack.encode(pins)
+    args = (now, task.name, definition.hash, definition.body, definition.signature, schedule_key(task), packed)
+    return Call(script("define"), args, lambda reply: reply.decode())
+
+
+def authored() -> Call[int]:
+    """Counts up with every task that is defined through the API."""
+    return Call("GET", (Key("authored"),), lambda reply: int(reply or 0))
+
+
+def undefine(name: str, known: int, now: int | str = NOW) -> Call[tuple[Verdict, int, int]]:
+    """
+    Take one task of the API out of the catalog, if nothing of it lives and ``authored`` is still *known*.
+
+    Answers the verdict and, when it is "live", how many runs are and the number of one of them.
+    """
+
+    def read(reply: Any) -> tuple[Verdict, int, int]:
+        live, number = (int(part) for part in reply[1:] or (0, 0))
+        return reply[0].decode(), live, number
+
+    return Call(script("undefine"), (now, name, known), read)
+
+
 def definition(hash_: str) -> Call[Definition | None]:
     """A definition by its hash; None when nothing uses it any more."""
 
@@ -94,6 +127,42 @@ def entry(name: str) -> Operation[Entry | None]:
         return None
     paused = yield Call("SISMEMBER", (Key("paused"), name), bool)
     return Entry(name, found, found.task(), source, int(applied), paused)
+
+
+def some(names: Iterable[str]) -> Operation[dict[str, Entry]]:
+    """Those of the tasks that there are, by name."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    packed, paused = yield [
+        Call("HMGET", (Key("tasks"), *wanted), as_is),
+        Call("SMISMEMBER", (Key("paused"), *wanted), as_is),
+    ]
+    rows = [
+        (name, _entry(value), bool(rests))
+        for name, value, rests in zip(wanted, packed, paused, strict=True)
+        if value is not None
+    ]
+    definitions = yield [definition(row[0]) for _, row, _ in rows]
+    return {
+        name: Entry(name, one, one.task(), row[1], int(row[2]), rests)
+        for (name, row, rests), one in zip(rows, definitions, strict=True)
+        if one is not None
+    }
+
+
+def names() -> Call[list[str]]:
+    """The names of all tasks in the catalog, sorted."""
+    return Call("HKEYS", (Key("tasks"),), lambda reply: sorted(name.decode() for name in reply))
+
+
+def limits() -> Call[dict[str, int]]:
+    """The shared limits: most executions by name."""
+    return Call(
+        "HGETALL",
+        (Key("limits"),),
+        lambda reply: {n.decode(): int(v) for n, v in zip(reply[::2], reply[1::2], strict=True)},
+    )
 
 
 def entries() -> Operation[list[Entry]]:

@@ -163,5 +163,5 @@ def test_the_page_for_people_needs_no_script_and_no_other_origin(client: Client)
 
 def test_the_document_for_people_names_every_call_and_no_other() -> None:
     text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    named = set(re.findall(r"`((?:GET|POST|DELETE) /[^`]*)`", text))
+    named = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", text))
     assert named == {name for name, _ in OPERATIONS}

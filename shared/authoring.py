@@ -1,0 +1,175 @@
+"""
+Tasks that are defined one by one through the API, and not by the task file: put, changed, removed.
+
+The rules and keys are the task file's. What is checked against the catalog (the tasks that a task depends on, who
+depends on it) is checked once more by the script that writes, which refuses when something has changed meanwhile; then
+all of it is done again. A task of the task file is nobody else's to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from shared.config import nearest, parse_task
+from shared.errors import Conflict, Invalid, NotFound, PreconditionFailed, Problem
+from shared.plans import show_cycle
+from shared.store import tasks
+from shared.store.call import Operation
+from shared.store.tasks import Entry
+from shared.tasks import define, is_task_name
+
+TRIES: Final = 5
+"""How often a change is begun anew that others came in between."""
+
+MOST_NAMES: Final = 1000
+"""Names of one list that are looked up; a list that is longer is refused for its length."""
+
+Condition = Callable[[Entry | None], bool]
+"""Whether the task as it is (None: there is none) is the one that a request means to change."""
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A task that was put into the catalog; ``verdict`` "unchanged": it was there like this already."""
+
+    entry: Entry
+    verdict: tasks.Verdict
+
+
+def put(name: str, table: Mapping[str, Any], secret: bytes, *, only_if: Condition | None = None) -> Operation[Put]:
+    """
+    Make *table*, which has the keys of the task file, the definition of task *name*, signed with *secret*.
+
+    Raises Invalid with all that is wrong, at ``body.<key>``; Conflict for a task of the task file; PreconditionFailed
+    when *only_if* says no.
+    """
+    problems: list[Problem] = []
+    task = None
+    try:
+        task = parse_task(name, table)
+    except Invalid as invalid:
+        problems += invalid.problems
+    for _ in range(TRIES):
+        known = yield from survey(name, filter(None, _words(table, "depends_on")))
+        before = known.get(name)
+        _require_own(name, before, only_if)
+        wrong = yield from _unknown_names(name, table, known)
+        if problems or wrong or task is None:
+            raise Invalid([*problems, *wrong])
+        definition = define(task, secret)
+        verdict = yield tasks.define(task, definition, pins(known, {name, *task.depends_on}))
+        if verdict not in ("kept", "moved"):
+            entry = yield from tasks.entry(name)
+            if entry is not None:
+                return Put(entry, verdict)
+    raise _too_lively(name)
+
+
+def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
+    """
+    Take task *name* out of the catalog; its history stays until it is forgotten.
+
+    Raises NotFound, PreconditionFailed when *only_if* says no, and Conflict for a task of the task file, one that lives
+    and one that others depend on.
+    """
+    for _ in range(TRIES):
+        known = yield tasks.authored()
+        everything = yield from tasks.entries()
+        before = next((entry for entry in everything if entry.name == name), None)
+        if before is None:
+            raise NotFound(f"there is no task {name}")
+        _require_own(name, before, only_if)
+        needed_by = [entry.name for entry in everything if name in entry.task.depends_on]
+        if needed_by:
+            raise Conflict(f"task {name} is needed by {_some(needed_by)}, which depends on it; change that first")
+        verdict, live, number = yield tasks.undefine(name, known)
+        if verdict == "live":
+            which = f"{name}#{number}" + (f" and {live - 1} more" if live > 1 else "")
+            raise Conflict(f"task {name} is live ({which}); stop it, or wait for its end, before deleting it")
+        if verdict == "removed":
+            return
+    raise _too_lively(name)
+
+
+def survey(name: str, needed: Iterable[str]) -> Operation[dict[str, Entry]]:
+    """Of task *name*, the tasks *needed*, and all that these depend on, those that there are."""
+    known: dict[str, Entry] = {}
+    asked = {name, *needed}
+    waiting = asked
+    while waiting:
+        found = yield from tasks.some(sorted(waiting))
+        known |= found
+        waiting = {one for entry in found.values() for one in entry.task.depends_on} - asked
+        asked |= waiting
+    return known
+
+
+def pins(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[str, str]:
+    """The hashes that were seen of all *known* tasks, and "" for those of *direct* that there are not."""
+    return dict.fromkeys(direct, "") | {name: entry.definition.hash for name, entry in known.items()}
+
+
+def find_cycle(known: Mapping[str, Entry], name: str, needed: Iterable[str]) -> list[str]:
+    """The way from *name* by what it is to need back to itself, its name at both ends; [] when there is none."""
+    came_from: dict[str, str] = {}
+    waiting = [(one, name) for one in needed]
+    while waiting:
+        one, before = waiting.pop()
+        if one in came_from:
+            continue
+        came_from[one] = before
+        if one == name:
+            way = [name]
+            while (before := came_from[way[-1]]) != name:
+                way.append(before)
+            return [name, *reversed(way)]
+        entry = known.get(one)
+        waiting += [(next_one, one) for next_one in (entry.task.depends_on if entry else ())]
+    return []
+
+
+def _require_own(name: str, before: Entry | None, only_if: Condition | None) -> None:
+    if only_if is not None and not only_if(before):
+        now = f"is at {before.definition.hash} now" if before else "does not exist"
+        raise PreconditionFailed(f"task {name} {now}; read it again, and send its ETag as If-Match")
+    if before is not None and before.source != "api":
+        raise Conflict(f"task {name} is of the task file; change it there and apply it")
+
+
+def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> Operation[list[Problem]]:
+    """Names of tasks and limits in *table* that there are not, and the circle that it would close."""
+    problems = []
+    needed = _words(table, "depends_on")
+    missing = [one for one in dict.fromkeys(needed) if one and one not in known and one != name]
+    everybody = (yield tasks.names()) if missing else []
+    for one in missing:
+        meant = nearest(one, everybody)
+        hint = f'; did you mean "{meant}"?' if meant else ""
+        problems.append(Problem(f"body.depends_on[{needed.index(one)}]", f"there is no task {one}{hint}", one))
+    cycle = find_cycle(known, name, needed)
+    if len(cycle) > 2:  # a task that depends on itself was reported when it was read
+        message = f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these"
+        problems.append(Problem(f"body.depends_on[{needed.index(cycle[1])}]", message, cycle[1]))
+    slots = _words(table, "limits")
+    limits = (yield tasks.limits()) if slots else {}
+    for index, one in enumerate(slots):
+        if one and one not in limits:
+            problems.append(Problem(f"body.limits[{index}]", f"the task file has no [limits.{one}]", one))
+    return problems
+
+
+def _words(table: Mapping[str, Any], key: str) -> list[str]:
+    """The names in the list that *table* has under *key*, "" for what is none, which is found wrong when it is read."""
+    value = table.get(key)
+    listed = value[:MOST_NAMES] if isinstance(value, list | tuple) else ()
+    return [one if isinstance(one, str) and is_task_name(one) else "" for one in listed]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _too_lively(name: str) -> Conflict:
+    return Conflict(f"the catalog changes faster than task {name} can be; try again")
