@@ -6,7 +6,8 @@
 #   make check    format, lint, types, import contracts
 #   make format   put the code into shape
 #   make docs     write the generated documents again
-#   make lock     pin the newest versions of what we depend on
+#   make lock     pin the newest versions of what we depend on, and of what the clients of tests/dialects need
+#   make clients  install those clients, each in an environment of its own; `make test` does it too
 #   make bench    measure
 #   make soak     ten minutes of load and faults, then a verdict      SEED=17 SECONDS=60 replays a minute of seed 17
 #   make clean    remove what was set up and built (never the data in .runfleet)
@@ -15,12 +16,14 @@ PYTHON ?=
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
+VENDORS := tests/dialects/clients
+CLIENTS := $(patsubst $(VENDORS)/%.txt,.clients/%/ready,$(wildcard $(VENDORS)/*.txt))
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
 WITHOUT_FAULTS := --ignore=tests/system/faults --ignore=tests/soak/test_soak.py
 
-.PHONY: install up test faults check format docs lock bench soak clean
+.PHONY: install up clients test faults check format docs lock bench soak clean
 
 install: $(READY)
 
@@ -48,7 +51,19 @@ $(READY): requirements-dev.txt pyproject.toml
 up: $(READY)
 	@exec $(BIN)/runfleet up --with-parent $(ARGS)
 
-test: $(READY)
+# The client library of another system, as its users install it: an environment of its own, which `make test` drives us with.
+# uv is twenty times as fast as pip, but does not know pip's settings for mirrors.
+.clients/%/ready: $(VENDORS)/%.txt | $(READY)
+	@set -eu; \
+	echo "Setting up $(@D) from $<, once."; \
+	$(BIN)/python -m venv --clear --without-pip $(@D); \
+	$(BIN)/uv pip install --quiet --no-config --python $(@D)/bin/python --require-hashes -r $< 2>/dev/null \
+		|| $(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --require-hashes -r $<; \
+	touch $@
+
+clients: $(CLIENTS)
+
+test: $(READY) $(CLIENTS)
 	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(or $(ARGS),$(WITHOUT_FAULTS))
 
 faults: $(READY)
@@ -70,6 +85,7 @@ docs: $(READY)
 lock: $(READY)
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	for wanted in $(VENDORS)/*.in; do $(COMPILE) "$$wanted" --output-file "$${wanted%.in}.txt"; done
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -78,5 +94,5 @@ soak: $(READY)
 	@exec $(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(addprefix --seed ,$(SEED)) $(ARGS)
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .clients build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
