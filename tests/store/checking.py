@@ -132,6 +132,8 @@ class _Check:
         self.gates()
         self.definitions()
         self.logs()
+        self.jobs()
+        self.lineage()
         self.rest()
         return self.wrong
 
@@ -267,6 +269,23 @@ class _Check:
             self.say(run not in blocks or r.status == "ended", f"{_name(r)} is live and has a compressed log")
             if run in streams and r.status == "ended":
                 self.say(run in compact, f"nobody will compact the log of {_name(r)}")
+
+    def jobs(self) -> None:
+        spaces, jobs = self.under(b"namespace:"), self.under(b"job:")
+        self.same("namespaces", set(self.get("namespaces")), set(spaces))
+        told = {task: float(value.content[b"updated"]) for task, value in jobs.items()}
+        self.same("jobs", self.get("jobs"), told)
+        of_space: dict[bytes, dict[bytes, float]] = defaultdict(dict)
+        for task, value in jobs.items():
+            of_space[value.content[b"namespace"]][task] = told[task]
+        self.same("jobs by namespace", {key: value.content for key, value in self.under(b"jobs:").items()}, of_space)
+        self.say(of_space.keys() <= spaces.keys(), f"jobs are in {set(of_space)}, namespaces are {set(spaces)}")
+
+    def lineage(self) -> None:
+        bodies, dated, static = self.get("lineage:bodies"), self.get("lineage"), self.get("lineage:static")
+        self.same("lineage events by arrival", set(self.get("lineage:arrived")), set(bodies))
+        self.same("lineage events by time", sorted([*dated, *static]), sorted(bodies))
+        self.same("bytes of lineage events", int(self.get("lineage:bytes") or 0), sum(map(len, bodies.values())))
 
     def rest(self) -> None:
         for run in self.under(b"annex:"):

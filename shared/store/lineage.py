@@ -1,0 +1,110 @@
+"""
+Lineage events, as they were sent: each kept once, by the time it tells, until newer ones need the room.
+
+What an event tells of its job and its run is kept in the same step, in whatever order events come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from shared.store.call import Call, Key, Operation
+from shared.store.namespaces import JobChange
+from shared.store.runs import NOW
+from shared.store.scripts import script
+
+MOST_EVENTS: Final = 100_000
+MOST_BYTES: Final = 64 * 1024 * 1024
+LIFE_US: Final = 30 * 86_400 * 1_000_000
+"""The events that came first are forgotten beyond any of these."""
+
+MOST_FIELDS: Final = 200
+"""Fields that the annex of a run may have; facets beyond them are in the event only."""
+
+TRIM_BATCH: Final = 100
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class LineageEvent(msgspec.Struct, frozen=True):
+    """
+    One event: its *body* as it came, and what it tells.
+
+    ``at_us`` is the time it tells, not when it came. ``run`` is None for an event of no run; ``facets`` go into the
+    annex of the run under their names there, the newest of a name stays.
+    """
+
+    body: bytes
+    at_us: int
+    kind: str
+    run: UUID | None = None
+    job: JobChange | None = None
+    facets: Mapping[str, str] = {}
+
+    def digest(self) -> bytes:
+        """What makes it the same as another one: run, kind, time and body."""
+        told = f"{self.run}\0{self.kind}\0{self.at_us}\0".encode()
+        return hashlib.sha256(told + self.body).digest()[:16]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """``is_new``: it was not sent before. ``has_run``: there is such a run, and it has the facets now."""
+
+    is_new: bool
+    has_run: bool
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Some events of runs, and how many events (of no run as well) are kept of that time."""
+
+    bodies: list[bytes]
+    total: int
+
+
+def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
+    """Keep an event, and what it tells of its job and its run; a repeat changes nothing."""
+    args = (
+        now,
+        event.digest(),
+        event.at_us,
+        "run" if event.run else "static",
+        event.body,
+        MOST_EVENTS,
+        MOST_BYTES,
+        LIFE_US,
+        event.job.packed() if event.job else b"",
+        event.run.bytes if event.run else b"",
+        _encode(event.facets),
+        MOST_FIELDS,
+    )
+    return Call(script("keep_event"), args, lambda reply: Kept(bool(reply[0]), bool(reply[1])))
+
+
+def page(after_us: int, before_us: int, *, descending: bool, offset: int, limit: int) -> Operation[EventPage]:
+    """Events of runs with ``after_us <= time < before_us``, by the time they tell."""
+    low, high = str(after_us), f"({before_us}"
+    bounds = (high, low) if descending else (low, high)
+    command = "ZREVRANGEBYSCORE" if descending else "ZRANGEBYSCORE"
+    told, other, digests = yield [
+        Call("ZCOUNT", (Key("lineage"), low, high), int),
+        Call("ZCOUNT", (Key("lineage:static"), low, high), int),
+        Call(command, (Key("lineage"), *bounds, "LIMIT", offset, limit), list),
+    ]
+    bodies: list[bytes | None] = []
+    if digests:
+        bodies = yield Call("HMGET", (Key("lineage:bodies"), *digests), list)
+    return EventPage([body for body in bodies if body is not None], told + other)
+
+
+def trim(now: int | str = NOW) -> Call[int]:
+    """Forget a small step of what is beyond the bounds; how many (fewer than ``TRIM_BATCH``: that was all)."""
+    return Call(script("trim_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
+
+
+def _number(reply: Any) -> int:
+    return int(reply)

@@ -1,0 +1,161 @@
+"""
+Namespaces and the jobs in them: how other systems group and describe what is a task here.
+
+A job is known by its task. What is told of it comes by messages in any order, and of each field the newest stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shared.errors import NotFound
+from shared.store.call import Call, Key, Operation, as_is
+from shared.store.runs import NOW
+from shared.store.scripts import script
+
+DROP_BATCH: Final = 100
+"""Jobs forgotten in one step with their namespace: few enough that nobody waits 5 ms for it."""
+
+_OWN: Final = ("namespace", "name", "created", "updated")
+_STAMP: Final = 16
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """A namespace; ``description`` is "" without one. Times are stored time."""
+
+    name: str
+    owner: str
+    description: str
+    created_us: int
+    updated_us: int
+
+
+class JobChange(msgspec.Struct, frozen=True):
+    """What is told of a job; fields that are not named stay as they are. Names of fields are the teller's."""
+
+    task: str
+    namespace: str
+    name: str
+    fields: Mapping[str, str] = {}
+
+    def packed(self) -> bytes:
+        """As the scripts read it (``lua/lib/jobs.lua``)."""
+        return _encode((self.task, self.namespace, self.name, self.fields))
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job, and the newest of all that was told of it."""
+
+    task: str
+    namespace: str
+    name: str
+    created_us: int
+    updated_us: int
+    fields: Mapping[str, bytes]
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some jobs, the ones that were told of last first, and how many there are in all."""
+
+    jobs: list[Job]
+    total: int
+
+
+def put_namespace(name: str, owner: str = "", description: str = "", now: int | str = NOW) -> Call[Namespace]:
+    """Make a namespace, or change its owner and description; "" leaves what it has (``anonymous`` at first)."""
+    return Call(script("put_namespace"), (now, name, owner, description), lambda reply: _namespace(name, reply))
+
+
+def namespace(name: str) -> Call[Namespace | None]:
+    """The namespace, or None."""
+    return Call("HGETALL", (Key("namespace:" + name),), lambda reply: _namespace(name, reply) if reply else None)
+
+
+def namespace_page(offset: int, limit: int) -> Operation[list[Namespace]]:
+    """Namespaces by name; *limit* is 1 or more."""
+    names = yield Call("ZRANGE", (Key("namespaces"), offset, offset + limit - 1), _texts)
+    found: list[Namespace | None] = (yield [namespace(name) for name in names]) if names else []
+    return [one for one in found if one is not None]
+
+
+def drop_namespace(name: str) -> Operation[None]:
+    """Forget a namespace and the jobs in it, in small steps; their tasks and runs stay."""
+    while not (yield Call(script("drop_namespace"), (NOW, name, DROP_BATCH), bool)):
+        pass
+
+
+def put_job(change: JobChange, now: int | str = NOW) -> Call[Job]:
+    """Make a job, or change it. Raises NotFound when there is no such namespace."""
+
+    def read(reply: Any) -> Job:
+        if not reply:
+            raise NotFound(f"there is no namespace {change.namespace}")
+        return _job(change.task, reply)
+
+    return Call(script("put_job"), (now, change.packed()), read)
+
+
+def job(task: str) -> Call[Job | None]:
+    """The job with that task, or None."""
+    return Call("HGETALL", (Key("job:" + task),), lambda reply: _job(task, reply) if reply else None)
+
+
+def job_page(in_namespace: str | None, offset: int, limit: int) -> Operation[JobPage]:
+    """Jobs of one namespace, or of all (None); *limit* is 1 or more."""
+    tasks, total = yield from job_names(in_namespace, offset, limit)
+    found: list[Job | None] = (yield [job(task) for task in tasks]) if tasks else []
+    return JobPage([one for one in found if one is not None], total)
+
+
+def job_names(in_namespace: str | None, offset: int, limit: int) -> Operation[tuple[list[str], int]]:
+    """The tasks of such a page, and how many there are in all."""
+    key = Key("jobs" if in_namespace is None else "jobs:" + in_namespace)
+    total, tasks = yield [Call("ZCARD", (key,), int), Call("ZREVRANGE", (key, offset, offset + limit - 1), _texts)]
+    return tasks, total
+
+
+def known_jobs(tasks: Sequence[str]) -> Call[list[bool]]:
+    """Which of these tasks are jobs that were told of. *tasks* must not be empty."""
+    return Call("ZMSCORE", (Key("jobs"), *tasks), lambda reply: [score is not None for score in reply])
+
+
+def drop_job(task: str) -> Call[bool]:
+    """Forget a job; its task and its runs stay. Whether there was one."""
+    return Call(script("drop_job"), (NOW, task), bool)
+
+
+def newest(value: bytes) -> bytes:
+    """What is kept of a field that messages in any order tell (``lua/lib/newest.lua``), without its time."""
+    return value[_STAMP:]
+
+
+def _namespace(name: str, reply: Any) -> Namespace:
+    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    return Namespace(
+        name=name,
+        owner=fields[b"owner"].decode(),
+        description=fields.get(b"description", b"").decode(),
+        created_us=int(fields[b"created"]),
+        updated_us=int(fields[b"updated"]),
+    )
+
+
+def _job(task: str, reply: Any) -> Job:
+    fields = {key.decode(): value for key, value in zip(reply[::2], reply[1::2], strict=True)}
+    space, name, created, updated = (fields.pop(field) for field in _OWN)
+    return Job(
+        task=task,
+        namespace=space.decode(),
+        name=name.decode(),
+        created_us=int(created),
+        updated_us=int(updated),
+        fields={field: newest(value) for field, value in fields.items()},
+    )
+
+
+def _texts(reply: Any) -> list[str]:
+    return [name.decode() for name in as_is(reply)]

@@ -1,0 +1,117 @@
+"""Lineage events: kept once, in any order, until newer ones need the room."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared import ids
+from shared.store import lineage, namespaces
+from shared.store.lineage import LineageEvent
+from shared.store.namespaces import JobChange
+from tests.store.checking import check_store
+from tests.store.desk import SECOND, START, Desk
+
+RUN = ids.new_id(START)
+
+
+def event(at_s: float = 0, body: bytes = b"{}", run: UUID | None = RUN, **told: Any) -> LineageEvent:
+    return LineageEvent(body=body, at_us=START + round(at_s * SECOND), kind="START", run=run, **told)
+
+
+def bodies(desk: Desk, after_s: int = -1000, before_s: int = 1000, **page: Any) -> list[bytes]:
+    wanted = {"descending": False, "offset": 0, "limit": 100, **page}
+    return desk.run(lineage.page(START + after_s * SECOND, START + before_s * SECOND, **wanted)).bodies
+
+
+def test_an_event_is_kept_once(desk: Desk) -> None:
+    assert desk.do(lineage.keep(event())).is_new
+    assert not desk.do(lineage.keep(event())).is_new
+    for other in (event(1), event(body=b'{"x":1}'), event(run=ids.new_id(START))):
+        assert desk.do(lineage.keep(other)).is_new
+    assert len(bodies(desk)) == 4
+    check_store(desk)
+
+
+def test_events_are_read_by_the_time_they_tell(desk: Desk) -> None:
+    for at_s in (3, 1, 2):
+        desk.do(lineage.keep(event(at_s, b"%d" % at_s)))
+    desk.do(lineage.keep(event(2, b"static", run=None)))
+    assert bodies(desk) == [b"1", b"2", b"3"]
+    assert bodies(desk, descending=True, limit=2) == [b"3", b"2"]
+    assert bodies(desk, offset=1, limit=1) == [b"2"]
+    assert bodies(desk, after_s=2, before_s=3) == [b"2"]
+    total = desk.run(lineage.page(START, START + 3 * SECOND, descending=True, offset=0, limit=1)).total
+    assert total == 3  # the event of no run is counted, though not listed
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"), [("MOST_EVENTS", 5), ("MOST_BYTES", 50), ("LIFE_US", 5 * SECOND)], ids=["count", "bytes", "age"]
+)
+def test_the_ones_that_came_first_go_first(desk: Desk, monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
+    monkeypatch.setattr(lineage, bound, value)
+    for number in range(20):
+        desk.do(lineage.keep(event(-number, b"%010d" % number)))
+        desk.pass_s(1)
+        check_store(desk)
+    assert bodies(desk) == [b"%010d" % number for number in range(19, 14, -1)]
+    desk.pass_s(100)
+    assert desk.do(lineage.trim()) == (5 if bound == "LIFE_US" else 0)
+    check_store(desk)
+
+
+def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
+    told: list[tuple[float, dict[str, str]]] = [
+        (1, {"inputs": "a", "facet.x": "1"}),
+        (2, {"inputs": "b"}),
+        (3, {"location": "c"}),
+        (3, {"location": "d"}),
+    ]
+    for number, order in enumerate(permutations(told)):
+        task = f"t{number}"
+        for at_s, fields in order:
+            desk.do(lineage.keep(event(at_s, task.encode(), job=JobChange(task, "ns", f"job {number}", fields))))
+        job = desk.do(namespaces.job(task))
+        assert job is not None
+        assert dict(job.fields) == {"inputs": b"b", "location": b"d", "facet.x": b"1"}
+    assert desk.run(namespaces.job_page("ns", 0, 100)).total == number + 1
+    check_store(desk)
+
+
+def test_an_unforeseen_number_of_fields_is_bounded(desk: Desk) -> None:
+    for number in range(300):
+        desk.do(lineage.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
+    job = desk.do(namespaces.job("t"))
+    assert job is not None
+    assert len(job.fields) < 200
+
+
+def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "DROP_BATCH", 2)
+    for name in ("b", "a", "c"):
+        desk.do(namespaces.put_namespace(name, "ada"))
+    for number in range(5):
+        desk.do(namespaces.put_job(JobChange(f"t{number}", "b", f"j{number}")))
+    assert [one.name for one in desk.run(namespaces.namespace_page(1, 5))] == ["b", "c"]
+    assert desk.do(namespaces.drop_job("t4"))
+    assert not desk.do(namespaces.drop_job("t4"))
+    check_store(desk)
+    desk.run(namespaces.drop_namespace("b"))
+    assert desk.do(namespaces.namespace("b")) is None
+    assert desk.run(namespaces.job_page(None, 0, 10)).total == 0
+    check_store(desk)
+
+
+def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
+    desk.do(namespaces.put_namespace("a", "ada", "of hers"))
+    desk.pass_s(1)
+    changed = desk.do(namespaces.put_namespace("a", "grace"))
+    assert (changed.owner, changed.description) == ("grace", "of hers")
+    assert changed.updated_us - changed.created_us == SECOND
+    desk.do(lineage.keep(event(job=JobChange("t", "new", "j"))))
+    made = desk.do(namespaces.namespace("new"))
+    assert made is not None
+    assert (made.owner, made.description) == ("anonymous", "")
