@@ -44,6 +44,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     ``due_us`` (stored time) or ``delay_ms`` delays it; ``replicas`` and ``priority`` override the task's.
     ``idempotency_key`` makes repeats answer the same run for 24 hours, as long as ``body_digest`` is the same.
+    ``run_id`` is what another system calls replica 0's run: when there is such a run, that is answered. ``annex`` is
+    written with it, and ``nominal_us`` (stored time, 0: none) is the instant it is for.
     """
 
     params: Mapping[str, Any] | None = None
@@ -57,10 +59,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     triggered_by: Trigger = "api"
     idempotency_key: str = ""
     body_digest: str = ""
+    run_id: UUID | None = None
+    annex: Mapping[str, bytes] = {}
+    nominal_us: int = 0
 
 
 class Triggered(msgspec.Struct, frozen=True):
-    """The run of replica 0. ``repeated``: an earlier request with the same idempotency key made it."""
+    """The run of replica 0. ``repeated``: an earlier request with the same idempotency key or ``run_id`` made it."""
 
     run: Run
     repeated: bool
@@ -120,7 +125,8 @@ def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggere
             continue
         yield from _ring(created.ready)
         assert created.run is not None
-        return Triggered(created.run, created.verdict == "repeated")
+        existed = created.verdict == "exists" and request.run_id is not None
+        return Triggered(created.run, created.verdict == "repeated" or existed)
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 
@@ -174,6 +180,7 @@ def report(
     at_us: int = 0,
     outputs: Mapping[str, Any] | None = None,
     late_start: bool = False,
+    backdated: bool = False,
     annex: Annex | None = None,
 ) -> Operation[Reported]:
     """
@@ -195,6 +202,7 @@ def report(
         outputs=_json(outputs),
         lease_us=(task.heartbeat_timeout_ms or 0) * 1000 if task else 0,
         late_start=late_start,
+        backdated=backdated,
         annex=annex,
     )
     yield from _ring(reported.ready)
@@ -359,15 +367,17 @@ def _wanted(entry: Entry, request: Request, now_us: int) -> Create:
     if problems:
         raise Invalid(problems)
     count = task.replicas if request.replicas is None else request.replicas
+    chosen = [request.run_id or ids.new_id(now_us), *(ids.new_id(now_us) for _ in range(count - 1))]
     return Create(
-        ids=[ids.new_id(now_us) for _ in range(count)],
-        template=_template(entry, request, values, 0, count),
+        ids=chosen,
+        template=_template(entry, request, values, request.nominal_us, count),
         gates=gates(task),
         overlap=task.on_overlap,
         max_queued=task.max_queued,
         delay_us=(request.delay_ms or 0) * 1000,
         idem=f"{task.name}:{request.idempotency_key}" if request.idempotency_key else "",
         digest=request.body_digest,
+        annex=Annex(chosen[0], request.annex) if request.annex else None,
     )
 
 

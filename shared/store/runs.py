@@ -230,6 +230,7 @@ def report(
     lease_us: int = 0,
     retry: Retry | None = None,
     late_start: bool = False,
+    backdated: bool = False,
     force: bool = False,
     annex: Annex | None = None,
     now: int | str = NOW,
@@ -238,7 +239,8 @@ def report(
     Say how an external run goes: that it runs, again that it still does, or that it ended with *reason*.
 
     *at_us* is when that was, as stored time (0: now); what lies before its creation or in the future is not believed.
-    Of two starts the earlier counts; with *late_start* one that comes after the end is filled in. *lease_us* is within
+    Of two starts the earlier counts; with *late_start* one that comes after the end is filled in. *backdated*: it was
+    heard of late, so that times before its creation are believed, and of late starts the earliest. *lease_us* is within
     what time the next report has to come, or the run counts as crashed (0: however long it takes). *force* starts a run
     that its due time or an overlap rule holds back.
     """
@@ -255,6 +257,7 @@ def report(
         "outputs": outputs,
         "lease_us": lease_us,
         "late_start": late_start,
+        "backdated": backdated,
         "force": force,
     }
     written = annex.arguments() if annex else ()

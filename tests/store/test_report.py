@@ -70,6 +70,30 @@ def test_a_start_that_comes_after_the_end_is_filled_in_only_when_that_is_wanted(
     check_store(desk)
 
 
+def test_what_was_heard_of_late_is_believed(desk: Desk) -> None:
+    run = external(desk)
+    told = {"backdated": True, "late_start": True}
+    desk.pass_s(10)
+    report(desk, run, "ended", reason=Reason.SUCCESS, at_us=START - 10 * SECOND, **told)
+    for at_s, start_s in ((-20, -20), (-15, -20), (-30, -30), (5, -30)):
+        report(desk, run, "running", at_us=START + at_s * SECOND, **told)
+        assert desk.record(run.id).start_us == START + start_s * SECOND
+        check_store(desk)
+    assert desk.get(run.id).duration_ms == 20_000
+
+
+def test_another_system_may_name_the_run(desk: Desk) -> None:
+    entry = desk.task("ext", run=None, external=True)
+    chosen = new_id(START)
+    request = ops.Request(run_id=chosen, annex={"x.a": b"1"}, nominal_us=START + SECOND, triggered_by="cloud")
+    made = desk.run(ops.trigger(desk.catalog, entry.name, request))
+    assert (made.run.id, made.repeated) == (chosen, False)
+    assert desk.record(chosen).tick_us == START + SECOND
+    assert desk.do(annex.read(chosen)) == {"x.a": b"1"}
+    assert desk.run(ops.trigger(desk.catalog, entry.name, request)).repeated
+    check_store(desk)
+
+
 def test_one_that_is_not_due_does_not_run(desk: Desk) -> None:
     desk.task("ext", run=None, external=True)
     run = desk.trigger("ext", delay_ms=5000)

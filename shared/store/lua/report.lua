@@ -1,9 +1,9 @@
 -- Reports how a run goes that somebody else executes: it runs (once more: it still does), or it ended.
 -- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
---         late_start, force
+--         late_start, backdated, force
 --       4 retry (lib/ending.lua) or ''  5… annex (lib/annex.lua)
 -- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', wish, ready queue, runs…}.
--- Its start and end are the times reported, as far as these lie between its creation and now.
+-- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- flags: allow-oom
 -- uses: clock records events execution ending annex
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
@@ -24,7 +24,7 @@ local held = redis.call('HGET', P .. ':exec:' .. execution_of(id, r), 'state')
 if allowed and was == 'pending' and o.target == 'running' and not o.force and (held == 'waiting' or r[F.due_us] > NOW) then
   return answer('refused', 'waiting')
 end
-local at = math.min(NOW, math.max(r[F.created_us], o.at_us > 0 and o.at_us or NOW))
+local at = math.min(NOW, math.max(o.backdated and 1 or r[F.created_us], o.at_us > 0 and o.at_us or NOW))
 local function start(at_us)
   unindex(id, r)
   r[F.start_us] = at_us
@@ -52,7 +52,8 @@ elseif was == o.target and (was == 'running' or r[F.reason] == o.reason) then
   if was == 'running' and o.at_us > 0 and at < r[F.start_us] then start(at) end   -- the earliest start wins
 elseif was == 'ended' and o.target == 'running' and o.late_start then
   verdict = 'same'
-  if r[F.start_us] == 0 then start(math.min(at, r[F.end_us])) end
+  at = math.min(at, r[F.end_us])
+  if r[F.start_us] == 0 or (o.backdated and at < r[F.start_us]) then start(at) end
 else
   return answer('refused')
 end
