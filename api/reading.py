@@ -83,6 +83,11 @@ def read_json(kind: type[T], raw: bytes, problems: list[Problem]) -> T | None:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from None
+    return read_value(kind, value, problems)
+
+
+def read_value(kind: type[T], value: object, problems: list[Problem]) -> T | None:
+    """A JSON value as a *kind*; None when it has problems, which are added to *problems*."""
     if isinstance(value, dict):
         value = _with_whole_numbers(kind, value)
         try:

@@ -1,0 +1,112 @@
+"""What our words are in the dialect: errors as the Connect protocol has them (https://connectrpc.com/docs/protocol)."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import msgspec
+from litestar.types import Scope as Connection
+
+from api.dialects.ona.bodies import ConnectError, ErrorDetail
+from api.errors import MAX_PROBLEMS, extra_headers
+from api.reply import Reply
+from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError
+
+CALLS: Final = "/api/gitpod.v1.EnvironmentAutomationService/"
+"""Where the calls of this dialect are, each a POST."""
+
+HTTP: Final = {
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "unauthenticated": 401,
+    "permission_denied": 403,
+    "not_found": 404,
+    "already_exists": 409,
+    "resource_exhausted": 429,
+    "internal": 500,
+    "unimplemented": 501,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
+}
+"""The status of a code."""
+
+_CODES: Final = {
+    400: "invalid_argument",
+    401: "unauthenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "unimplemented",
+    408: "deadline_exceeded",
+    409: "failed_precondition",
+    412: "failed_precondition",
+    413: "resource_exhausted",
+    415: "unimplemented",
+    422: "invalid_argument",
+    429: "resource_exhausted",
+    431: "resource_exhausted",
+    503: "unavailable",
+    507: "resource_exhausted",
+}
+"""The code of a status that the native API would give."""
+
+_WORTH_A_RETRY: Final = (408, 429, 503, 507)
+_OF_THE_PROTOCOL: Final = (405, 415)
+"""These keep their status, by which clients know them."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AlreadyExists(Conflict):
+    """The environment has a task with that reference."""
+
+
+def refuse(error: RunfleetError, scope: Connection) -> Reply:
+    """
+    Any error as ``{code, message, details}``.
+
+    A client of the 0.x line repeats what is answered 409, 429 or 5xx, unless told not to.
+    """
+    code = "already_exists" if isinstance(error, AlreadyExists) else _CODES.get(error.status, "internal")
+    status = error.status if error.status in _OF_THE_PROTOCOL else HTTP[code]
+    message, details = str(error), list[ErrorDetail]()
+    if isinstance(error, Invalid):
+        problems = [_placed(problem) for problem in error.problems[:MAX_PROBLEMS]]
+        message = "; ".join(f"{problem.location}: {problem.message}".removeprefix(": ") for problem in problems)
+        details = [_bad_request(problems)]
+    if type(error) is NotFound and scope.get("path") == message.removeprefix("there is nothing at "):
+        code, message = "unimplemented", f"there is no call {message.rpartition('/')[2]} here"
+    headers = extra_headers(error)
+    if error.status not in _WORTH_A_RETRY:
+        headers.append((b"x-should-retry", b"false"))
+    if error.status == 415:
+        headers.append((b"accept-post", b"application/json, application/proto"))
+    return Reply(_encode(ConnectError(code, message, details)), status=status, headers=tuple(headers))
+
+
+def _placed(problem: Problem) -> Problem:
+    """With its place as a path in the message."""
+    return Problem(problem.location.removeprefix("body").removeprefix("."), problem.message)
+
+
+def _bad_request(problems: list[Problem]) -> ErrorDetail:
+    """
+    The problems for programs, as the message ``google.rpc.BadRequest``: field 1 holds the violations, each with its
+    field (1) and description (2).
+    """
+    packed = b"".join(
+        _delimited(1, _delimited(1, problem.location.encode()) + _delimited(2, problem.message.encode()))
+        for problem in problems
+    )
+    shown = [{"field": problem.location, "description": problem.message} for problem in problems]
+    value = base64.b64encode(packed).decode().rstrip("=")
+    return ErrorDetail("google.rpc.BadRequest", value, {"fieldViolations": shown})
+
+
+def _delimited(number: int, content: bytes) -> bytes:
+    """A field of bytes in the binary form: its number and kind, its length in groups of seven bits, and itself."""
+    length, rest = bytearray(), len(content)
+    while rest > 127:
+        length.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([number << 3 | 2, *length, rest]) + content
