@@ -15,11 +15,11 @@ import msgspec
 
 from shared.config import nearest, parse_task
 from shared.errors import Conflict, Invalid, NotFound, PreconditionFailed, Problem
-from shared.plans import show_cycle
+from shared.plans import find_cycle, show_cycle
 from shared.store import tasks
 from shared.store.call import Operation
 from shared.store.tasks import Entry
-from shared.tasks import define, is_task_name
+from shared.tasks import Task, define, is_task_name
 
 TRIES: Final = 5
 """How often a change is begun anew that others came in between."""
@@ -64,7 +64,7 @@ def put(name: str, table: Mapping[str, Any], secret: bytes, *, only_if: Conditio
             entry = yield from tasks.entry(name)
             if entry is not None:
                 return Put(entry, verdict)
-    raise _too_lively(name)
+    raise too_lively(name)
 
 
 def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
@@ -90,7 +90,7 @@ def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
             raise Conflict(f"task {name} is live ({which}); stop it, or wait for its end, before deleting it")
         if verdict == "removed":
             return
-    raise _too_lively(name)
+    raise too_lively(name)
 
 
 def survey(name: str, needed: Iterable[str]) -> Operation[dict[str, Entry]]:
@@ -111,23 +111,9 @@ def pins(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[str, str]:
     return dict.fromkeys(direct, "") | {name: entry.definition.hash for name, entry in known.items()}
 
 
-def find_cycle(known: Mapping[str, Entry], name: str, needed: Iterable[str]) -> list[str]:
-    """The way from *name* by what it is to need back to itself, its name at both ends; [] when there is none."""
-    came_from: dict[str, str] = {}
-    waiting = [(one, name) for one in needed]
-    while waiting:
-        one, before = waiting.pop()
-        if one in came_from:
-            continue
-        came_from[one] = before
-        if one == name:
-            way = [name]
-            while (before := came_from[way[-1]]) != name:
-                way.append(before)
-            return [name, *reversed(way)]
-        entry = known.get(one)
-        waiting += [(next_one, one) for next_one in (entry.task.depends_on if entry else ())]
-    return []
+def too_lively(name: str) -> Conflict:
+    """What is said when others kept coming in between."""
+    return Conflict(f"the catalog changes faster than task {name} can be; try again")
 
 
 def _require_own(name: str, before: Entry | None, only_if: Condition | None) -> None:
@@ -148,7 +134,8 @@ def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entr
         meant = nearest(one, everybody)
         hint = f'; did you mean "{meant}"?' if meant else ""
         problems.append(Problem(f"body.depends_on[{needed.index(one)}]", f"there is no task {one}{hint}", one))
-    cycle = find_cycle(known, name, needed)
+    around = {name: Task(name=name, depends_on=tuple(filter(None, needed)))}
+    cycle = find_cycle(around | {one: entry.task for one, entry in known.items() if one != name})
     if len(cycle) > 2:  # a task that depends on itself was reported when it was read
         message = f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these"
         problems.append(Problem(f"body.depends_on[{needed.index(cycle[1])}]", message, cycle[1]))
@@ -169,7 +156,3 @@ def _words(table: Mapping[str, Any], key: str) -> list[str]:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _too_lively(name: str) -> Conflict:
-    return Conflict(f"the catalog changes faster than task {name} can be; try again")

@@ -315,11 +315,28 @@ class _Check:
                 self.say(value.expires, "the hold never expires")
             elif value.expires:
                 self.wrong.append(f"{key!r} expires though what it belongs to may live")
+        self.environments()
         for r in self.runs.values():
             fits = (
                 r.status in ("pending", "running") if not r.reason else r.status == "ended" and r.reason in set(Reason)
             )
             self.say(fits, f"{_name(r)} is {r.status} with reason {r.reason!r}")
+
+    def environments(self) -> None:
+        listed = {id_: msgspec.msgpack.decode(value) for id_, value in self.get("ona:tasks").items()}
+        of_api = {
+            name.decode() for name, entry in self.get("tasks").items() if msgspec.msgpack.decode(entry)[1] == "api"
+        }
+        self.say({row[0] for row in listed.values()} <= of_api, "an environment has a task that is not the API's")
+        wanted: dict[str, dict[bytes, float]] = defaultdict(dict)
+        for id_, (_, environment, _, arrival, *_) in listed.items():
+            wanted["ona:all"][id_] = wanted[f"ona:env:{environment}"][id_] = arrival
+        found = {key.decode() for key in self.everything if key.startswith((b"ona:all", b"ona:env:"))}
+        for key in sorted(found | wanted.keys()):
+            self.same(key, self.get(key), wanted.get(key, {}))
+        self.same("ona:names", self.get("ona:names"), {row[0].encode(): id_ for id_, row in listed.items()})
+        references = {f"{row[1]}/{row[2]}".encode(): id_ for id_, row in listed.items()}
+        self.same("ona:refs", self.get("ona:refs"), references)
 
 
 def _name(r: Record) -> str:

@@ -3,7 +3,7 @@
 -- ARGV: 1 now  2 source ('file' | 'api')  3 '1' to remove the source's tasks that are not named
 --       4 limits (msgpack {name: max}) or '' to leave them  5… per task: name, hash, body, signature, schedule ('' for none)
 -- Answers {added…}, {changed…}, {removed…}, {unchanged…}, {kept…}.
--- uses: clock records events execution catalog
+-- uses: clock records events execution environments catalog
 local source, named, removed = ARGV[2], {}, {}
 local did = {added = {}, changed = {}, unchanged = {}, kept = {}}
 for i = 5, #ARGV, 5 do

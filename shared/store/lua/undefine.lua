@@ -2,7 +2,7 @@
 -- catalog was looked at, which might depend on it.
 -- ARGV: 1 now  2 name  3 how many had been put in (`authored`)
 -- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs}.
--- uses: clock events catalog
+-- uses: clock events environments catalog
 local name = ARGV[2]
 local entry = entry_of(name)
 if not entry then return {'gone'} end

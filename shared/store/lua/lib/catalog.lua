@@ -21,6 +21,7 @@ local function put_task(source, name, hash, body, signature, schedule)
     redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', 1)
     redis.call('HSET', P .. ':tasks', name, cmsgpack.pack({hash, source, text(NOW), schedule}))
     if before then let_go(before[1]) end
+    if source == 'file' then unlist_task(name) end
     verdict = before and 'changed' or 'added'
     event('task.changed', name, '', '', hash)
   end
@@ -38,6 +39,7 @@ local function drop_task(name, entry)
   redis.call('SREM', P .. ':paused', name)
   redis.call('SADD', P .. ':dirty', name)
   let_go(entry[1])
+  unlist_task(name)
   if entry[4] ~= '' then schedules = schedules + 1 end
   event('task.removed', name, '', '')
 end

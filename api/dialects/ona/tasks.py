@@ -1,0 +1,81 @@
+"""The calls about tasks. Those that define one need what the native API's need: an admin, and RUNFLEET_API_TASKS."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from api.dialects.door import Question
+from api.dialects.ona import bodies, listing, pages, writing
+from api.dialects.ona.calls import Calls
+from api.dialects.ona.catalog import find, shown
+from api.dialects.ona.writing import Author
+from shared import authoring
+from shared.errors import Forbidden, Invalid, Problem
+
+routes = Calls()
+
+
+@routes.call(bodies.CreateTaskRequest, scope="admin")
+async def create_task(ask: Question, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
+    """A task in an environment, under a reference that is new there."""
+    id_ = await ask.web.store.run(writing.create(wanted, _author(ask)))
+    return bodies.CreateTaskResponse(task=await _task(ask, id_))
+
+
+@routes.call(bodies.GetTaskRequest, scope="read")
+async def get_task(ask: Question, wanted: bodies.GetTaskRequest) -> bodies.GetTaskResponse:
+    """A task as it is now."""
+    return bodies.GetTaskResponse(task=await _task(ask, UUID(wanted.id)))
+
+
+@routes.call(bodies.ListTasksRequest, scope="read")
+async def list_tasks(ask: Question, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
+    """Those that the filter lets through, the newest first."""
+    which = listing.where(wanted.filter, ask.grant)
+    found, place = await ask.web.store.run(listing.page(which, pages.wish(ask, wanted.pagination)))
+    return bodies.ListTasksResponse(
+        pagination=bodies.PaginationResponse(next_token=pages.token(place)),
+        tasks=await ask.web.store.run(shown(found)),
+    )
+
+
+@routes.call(bodies.UpdateTaskRequest, scope="admin")
+async def update_task(ask: Question, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
+    """What is given changes, the rest stays. Executions go on with the task that they were started with."""
+    await ask.web.store.run(writing.update(wanted, _author(ask)))
+    return bodies.UpdateTaskResponse()
+
+
+@routes.call(bodies.DeleteTaskRequest, scope="admin")
+async def delete_task(ask: Question, wanted: bodies.DeleteTaskRequest) -> bodies.DeleteTaskResponse:
+    """Unless it is live, or others depend on it."""
+    _author(ask)
+    known = await ask.web.store.run(find(UUID(wanted.id), ask.grant))
+    await ask.web.store.run(authoring.remove(known.entry.name))
+    return bodies.DeleteTaskResponse()
+
+
+@routes.call(bodies.UpsertAutomationsFileRequest, scope="admin")
+async def upsert_automations_file(
+    ask: Question, wanted: bodies.UpsertAutomationsFileRequest
+) -> bodies.UpsertAutomationsFileResponse:
+    """Tasks are made and changed, all or none; those that the file does not name stay."""
+    author = _author(ask)
+    if wanted.automations_file.services:
+        message = "services are not run here, only tasks; leave them out of the file"
+        raise Invalid([Problem("body.automationsFile.services", message)])
+    touched = await ask.web.store.run(writing.upsert(wanted, author))
+    return bodies.UpsertAutomationsFileResponse(updated_service_ids=[], updated_task_ids=[str(id_) for id_ in touched])
+
+
+async def _task(ask: Question, id_: UUID) -> bodies.Task:
+    known = await ask.web.store.run(find(id_, ask.grant))
+    (task,) = await ask.web.store.run(shown([known]))
+    return task
+
+
+def _author(ask: Question) -> Author:
+    """Who defines. Raises Forbidden where nobody may."""
+    if not ask.web.settings.api_tasks:
+        raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
+    return Author(ask.grant, ask.web.settings.secret.encode())

@@ -1,0 +1,161 @@
+"""
+A task's spec in this dialect, and what it is as a definition: both ways.
+
+All of the spec is in the definition, so that an execution shows the one it was made with, whatever became of the task.
+The exceptions change nothing of what is executed: the order of variables, and ``prebuildRequiresSuccess``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from api.dialects.ona import bodies
+from shared.config import parse_task
+from shared.errors import Invalid, Problem
+from shared.store.environments import Listed
+from shared.tasks import Task
+
+NOTHING: Final = ":"
+"""The command of a task that only has dependencies; the shell does nothing for it."""
+
+_NO_ENGINE: Final = (
+    "/bin/sh",
+    "-c",
+    'echo "runsOn.docker asks for a container of $1, and there is no Docker engine here" >&2; exit 125',
+    "runsOn.docker",
+)
+"""
+What is executed for ``runsOn.docker``. The image, the command and the environment follow as arguments, so that they can
+be read back.
+"""
+
+NO_ENGINE_CODE: Final = 125
+
+_SECRET: Final = re.compile(r"\$\{RUNFLEET_SECRET_([0-9A-F]{8}(?:_[0-9A-F]{4}){3}_[0-9A-F]{12})\}")
+_KEYS: Final = {
+    "body.run": "body.spec.command",
+    "body.description": "body.metadata.description",
+    "body.depends_on": "body.dependsOn",
+}
+
+
+def spec_of(task: Task, listed: Listed | None) -> bodies.TaskSpec:
+    """What *task* does. Of a task that is not this dialect's as much as can be said in it."""
+    runs_on: bodies.RunsOn | UnsetType = UNSET
+    command = _command(task)
+    image = image_of(task)
+    if image and isinstance(task.run, tuple):
+        _, command, *environment = task.run[len(_NO_ENGINE) :]
+        runs_on = bodies.RunsOn(docker=bodies.Docker(image=image, environment=list(environment)))
+    order = list(listed.variables) if listed else []
+    names = [name for name in order if name in task.env or name in task.secrets]
+    names += [name for name in sorted([*task.env, *task.secrets]) if name not in order]
+    return bodies.TaskSpec(
+        command="" if command == NOTHING else command,
+        runs_on=runs_on,
+        env=[item for name in names if (item := _variable(name, task)) is not None],
+        prebuild_requires_success=listed.prebuild_requires_success if listed else False,
+    )
+
+
+def image_of(task: Task) -> str:
+    """The image that ``runsOn.docker`` asks for; "" when it doesn't."""
+    if isinstance(task.run, tuple) and task.run[: len(_NO_ENGINE)] == _NO_ENGINE:
+        return task.run[len(_NO_ENGINE)]
+    return ""
+
+
+def definition(name: str, spec: bodies.TaskSpec, description: str, needed: Sequence[str], before: Task | None) -> Task:
+    """
+    The task *name* that does what *spec* says after the tasks *needed*; what the dialect knows nothing of stays as it
+    was *before*. Raises Invalid with places in the message (``body.spec.env[1]``).
+    """
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    problems: list[Problem] = []
+    for index, item in enumerate(spec.env):
+        at = f"body.spec.env[{index}]"
+        if item.name in env or item.name in secrets:
+            problems.append(Problem(at, f"{item.name} is given twice; keep one", item.name))
+        if isinstance(item.value_from, bodies.EnvironmentVariableSource):
+            id_ = str(UUID(item.value_from.secret_ref.id)).upper().replace("-", "_")
+            secrets[item.name] = f"${{RUNFLEET_SECRET_{id_}}}"
+        else:
+            env[item.name] = item.value or ""
+    table: dict[str, Any] = {
+        "run": _run(spec),
+        "description": description,
+        "env": env,
+        "secrets": secrets,
+        "depends_on": needed,
+    }
+    try:
+        read = parse_task(name, table)
+    except Invalid as invalid:
+        names = [item.name for item in spec.env]
+        problems += [_placed(problem, names) for problem in invalid.problems]
+    if problems:
+        raise Invalid(problems)
+    if before is None:
+        return read
+    return msgspec.structs.replace(before, **{key: getattr(read, key) for key in table}, call=None)
+
+
+def trigger_of(name: str) -> bodies.AutomationTrigger:
+    """The trigger called *name* on the wire."""
+    return msgspec.convert({name: True}, bodies.AutomationTrigger)
+
+
+def trigger_names(triggers: Sequence[bodies.AutomationTrigger], where: str) -> list[str]:
+    """What the triggers are called. Raises Invalid for one that names none, or says no."""
+    names: list[str] = []
+    for index, trigger in enumerate(triggers):
+        given: Mapping[str, bool] = msgspec.to_builtins(trigger)
+        if list(given.values()) != [True]:
+            message = 'must name one trigger, like {"manual": true}; several are several objects'
+            raise Invalid([Problem(f"{where}[{index}]", message)])
+        names += given
+    return list(dict.fromkeys(names))
+
+
+def _command(task: Task) -> str:
+    if isinstance(task.run, str):
+        return task.run
+    return " ".join(task.run) if task.run else task.call or ""
+
+
+def _run(spec: bodies.TaskSpec) -> str | list[str]:
+    docker = spec.runs_on.docker if isinstance(spec.runs_on, bodies.RunsOn) else UNSET
+    command = spec.command if spec.command.strip() else NOTHING
+    if isinstance(docker, bodies.Docker):
+        return [*_NO_ENGINE, docker.image, command, *docker.environment]
+    return command
+
+
+def _variable(name: str, task: Task) -> bodies.EnvironmentVariableItem | None:
+    if name in task.env:
+        return bodies.EnvironmentVariableItem(name=name, value=task.env[name])
+    found = _SECRET.fullmatch(task.secrets[name])
+    if found is None:
+        return None  # a secret that the dialect has no word for; its value is nobody's business
+    source = bodies.EnvironmentVariableSource(secret_ref=bodies.SecretRef(id=found[1].lower().replace("_", "-")))
+    return bodies.EnvironmentVariableItem(name=name, value_from=source)
+
+
+def _placed(problem: Problem, names: Sequence[str]) -> Problem:
+    """A problem of the definition at its place in the message."""
+    for key in ("body.env.", "body.secrets."):
+        if problem.location.startswith(key):
+            name = problem.location.removeprefix(key).strip('"')
+            index = names.index(name) if name in names else 0
+            return Problem(f"body.spec.env[{index}]", problem.message)
+    for ours, theirs in _KEYS.items():
+        if problem.location.startswith(ours):
+            return Problem(theirs + problem.location.removeprefix(ours), problem.message, problem.value)
+    return problem

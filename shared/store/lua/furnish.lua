@@ -1,0 +1,35 @@
+-- Puts tasks into the catalog and lists them in an environment, all or none: new ones, or such that nobody changed since
+-- they were read.
+-- ARGV: 1 now  2 pins (msgpack {task: the hash it must have, '' for none})
+--       3… per task: id, record (msgpack {task, environment, reference, arrival, created at, …}; both are 0 for a new one),
+--         the record that was read ('' for a new one), hash, body, signature, schedule
+-- Answers 'done', 'exists' (a new one's reference is taken), 'moved' (a pin or a record is off) or 'kept' (the task file's).
+-- uses: clock events environments catalog
+local items = {}
+for i = 3, #ARGV, 7 do items[#items + 1] = {unpack(ARGV, i, i + 6)} end
+for _, item in ipairs(items) do
+  local known = redis.call('HGET', P .. ':ona:tasks', item[1]) or ''
+  if known ~= item[3] then
+    -- An id is made for one task only, so this was done before and its answer lost.
+    return (item[3] == '' or known == item[2]) and 'done' or 'moved'
+  end
+end
+for name, hash in pairs(cmsgpack.unpack(ARGV[2])) do
+  local entry = entry_of(name)
+  if (entry and entry[1] or '') ~= hash then return 'moved' end
+end
+for _, item in ipairs(items) do
+  local r = cmsgpack.unpack(item[2])
+  local entry = entry_of(r[1])
+  if entry and entry[2] == 'file' then return 'kept' end
+  if item[3] == '' and redis.call('HEXISTS', P .. ':ona:refs', r[2] .. '/' .. r[3]) == 1 then return 'exists' end
+end
+for _, item in ipairs(items) do
+  local r = cmsgpack.unpack(item[2])
+  put_task('api', r[1], item[4], item[5], item[6], item[7])
+  if r[4] == 0 then r[4], r[5] = redis.call('INCR', P .. ':counter'), NOW end
+  list_task(item[1], cmsgpack.pack(r))
+end
+redis.call('INCR', P .. ':authored')
+tell_scheduler()
+return 'done'
