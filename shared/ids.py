@@ -47,6 +47,12 @@ def retry_id(run_id: uuid.UUID, now_us: int) -> uuid.UUID:
     return _compose(now_us, int.from_bytes(digest[:8], "big"))
 
 
+def named_id(parent: uuid.UUID, name: str, at_us: int) -> uuid.UUID:
+    """The id of what *name* says of *parent* at stored time *at_us*: the same for everybody who says it."""
+    digest = hashlib.sha256(name.encode() + b"\0" + parent.bytes).digest()
+    return _compose(at_us, int.from_bytes(digest[:8], "big"))
+
+
 def _compose(stamp_us: int, tail: int) -> uuid.UUID:
     milliseconds, microseconds = divmod(stamp_us, 1000)
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80

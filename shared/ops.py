@@ -45,7 +45,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ``due_us`` (stored time) or ``delay_ms`` delays it; ``replicas`` and ``priority`` override the task's.
     ``idempotency_key`` makes repeats answer the same run for 24 hours, as long as ``body_digest`` is the same.
     ``run_id`` is what another system calls replica 0's run: when there is such a run, that is answered. ``annex`` is
-    written with it, and ``nominal_us`` (stored time, 0: none) is the instant it is for.
+    written with it, and ``nominal_us`` (stored time, 0: none) is the instant it is for. ``via`` is the other system's
+    API that asks; while there is a run that was made ``once`` under that name, it is answered; ``inbox``: a consumer
+    outside fetches the run to execute it; ``limits`` are shared limits that it must pass beside its task's.
     """
 
     params: Mapping[str, Any] | None = None
@@ -62,6 +64,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     run_id: UUID | None = None
     annex: Mapping[str, bytes] = {}
     nominal_us: int = 0
+    via: str = ""
+    once: str = ""
+    inbox: bool = False
+    limits: tuple[str, ...] = ()
 
 
 class Triggered(msgspec.Struct, frozen=True):
@@ -125,7 +131,7 @@ def trigger(catalog: Catalog, name: str, request: Request) -> Operation[Triggere
             continue
         yield from _ring(created.ready)
         assert created.run is not None
-        existed = created.verdict == "exists" and request.run_id is not None
+        existed = created.verdict == "exists" and (request.run_id is not None or request.once != "")
         return Triggered(created.run, created.verdict == "repeated" or existed)
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
@@ -371,12 +377,14 @@ def _wanted(entry: Entry, request: Request, now_us: int) -> Create:
     return Create(
         ids=chosen,
         template=_template(entry, request, values, request.nominal_us, count),
-        gates=gates(task),
+        gates=[*gates(task), *((f"limit:{name}", 0) for name in request.limits)],
         overlap=task.on_overlap,
         max_queued=task.max_queued,
         delay_us=(request.delay_ms or 0) * 1000,
         idem=f"{task.name}:{request.idempotency_key}" if request.idempotency_key else "",
         digest=request.body_digest,
+        once=request.once,
+        inbox=request.inbox,
         annex=Annex(chosen[0], request.annex) if request.annex else None,
     )
 
@@ -424,6 +432,7 @@ def _template(
         crashes=0,
         reruns=0,
         external=1 if task.external else 0,
+        via=request.via,
     )
 
 

@@ -136,7 +136,8 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     ``params``, ``tags``, ``labels`` and ``outputs`` are JSON texts. ``execution`` is "" when it is the run's own id.
     ``wish`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row before
     this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is the
-    number of the first log line that is still kept.
+    number of the first log line that is still kept. ``via`` names the other system's API that the run was made by and
+    is listed under; "" for our own.
     """
 
     status: str
@@ -176,6 +177,7 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     reruns: int
     external: int = 0
     log_first: int = 0
+    via: str = ""
 
 
 FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Record))

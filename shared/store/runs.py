@@ -98,7 +98,8 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
 
     ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
     tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
-    False makes a run of a definition that is not in the catalog. ``annex`` is written with the first run.
+    False makes a run of a definition that is not in the catalog. While there is a run that was made ``once`` under that
+    name, it is answered; ``inbox``: a consumer outside fetches it. ``annex`` is written with the first run.
     """
 
     ids: Sequence[UUID]
@@ -112,6 +113,8 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     refuse: str = ""
     known: bool = True
+    once: str = ""
+    inbox: bool = False
     annex: Annex | None = None
 
 
@@ -148,6 +151,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "digest": what.digest,
         "refuse": what.refuse,
         "known": what.known,
+        "once": what.once,
+        "inbox": what.inbox,
         "bells": [] if what.template.external else bells.messages(what.template.queue, len(what.ids)),
         "most_bells": bells.MOST,
     }
@@ -167,7 +172,7 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
             return Created(verdict, None, {})
         if verdict == "repeated" and reply[2] is None:
             raise Conflict("the run that this idempotency key made has been deleted; use a new key")
-        return Created(verdict, _run(reply[1], reply[2]), _ready(reply[3:]))
+        return Created(verdict, _run(reply[1], reply[2]), read_ready(reply[3:]))
 
     annex = what.annex.arguments() if what.annex else ()
     return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *annex), read)
@@ -204,7 +209,7 @@ def end(
         exit_code,
         message,
         _encode(facts) if facts else b"",
-        _packed_retry(retry),
+        packed_retry(retry),
         _encode(wanted) if wanted else b"",
     )
     return Call(script("end"), args, _ended)
@@ -212,9 +217,9 @@ def end(
 
 def rescue(run_id: UUID, message: str, retry: Retry | None, now: int | str = NOW) -> Call[Ended]:
     """End a run whose lease is over; refused when it is not, or while the outage hold lasts."""
-    args = (now, run_id.bytes, MOVES["rescue"][0].source or "", message, _packed_retry(retry))
+    args = (now, run_id.bytes, MOVES["rescue"][0].source or "", message, packed_retry(retry))
     return Call(
-        script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, _ready(reply[2:]))
+        script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, read_ready(reply[2:]))
     )
 
 
@@ -264,9 +269,9 @@ def report(
 
     def read(reply: Any) -> Reported:
         run = _run(run_id.bytes, reply[2]) if reply[2] else None
-        return Reported(reply[0].decode(), reply[1].decode(), run, reply[3].decode(), _ready(reply[4:]))
+        return Reported(reply[0].decode(), reply[1].decode(), run, reply[3].decode(), read_ready(reply[4:]))
 
-    return Call(script("report"), (now, run_id.bytes, _encode(options), _packed_retry(retry), *written), read)
+    return Call(script("report"), (now, run_id.bytes, _encode(options), packed_retry(retry), *written), read)
 
 
 def stop(
@@ -285,7 +290,7 @@ def stop(
         run = _run(run_id.bytes, reply[1])
         if verdict == "ended":
             raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
-        return verdict, run, _ready(reply[2:])
+        return verdict, run, read_ready(reply[2:])
 
     return Call(script("stop"), (now, run_id.bytes, wish, message), read)
 
@@ -297,7 +302,7 @@ def stop_all(
     Ask live runs of a task or an execution to stop: (how many, waiting ones seen: call again until 0, queues to ring).
     """
     args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message)
-    return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], _ready(reply[2:])))
+    return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], read_ready(reply[2:])))
 
 
 def restore(
@@ -313,7 +318,7 @@ def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | Non
     return Call(
         script("release"),
         (now, batch),
-        lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, _ready(reply[2:])),
+        lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, read_ready(reply[2:])),
     )
 
 
@@ -410,14 +415,16 @@ def _claimed(reply: Any) -> Claimed | None:
 
 
 def _ended(reply: Any) -> Ended:
-    return Ended(reply[0].decode(), reply[1].decode(), _claimed(reply[2]), _ready(reply[3:]))
+    return Ended(reply[0].decode(), reply[1].decode(), _claimed(reply[2]), read_ready(reply[3:]))
 
 
-def _ready(reply: list[Any]) -> dict[str, int]:
+def read_ready(reply: list[Any]) -> dict[str, int]:
+    """The queues that a script says to ring, and for how many runs each."""
     return {queue.decode(): runs for queue, runs in zip(reply[::2], reply[1::2], strict=True)}
 
 
-def _packed_retry(retry: Retry | None) -> bytes:
+def packed_retry(retry: Retry | None) -> bytes:
+    """A retry as the scripts read it (``lua/lib/ending.lua``); b"" for none."""
     if retry is None:
         return b""
     rest = (retry.delay_us, retry.attempt, retry.crashes, retry.reruns, retry.execution, retry.retry_of)

@@ -134,6 +134,7 @@ class _Check:
         self.logs()
         self.jobs()
         self.lineage()
+        self.outside()
         self.rest()
         return self.wrong
 
@@ -169,6 +170,11 @@ class _Check:
             for scope, created in (("all", r.created_us), (f"t:{r.task}", r.number)):
                 for order, score in {"created": created, **orders}.items():
                     wanted[f"ix:{scope}:{state}:{order}".encode()][run] = score
+        for members in self.executions.values():
+            newest = max(members, key=lambda run: (self.runs[run].attempt, self.runs[run].created_us))
+            r = self.runs[newest]
+            if r.via:
+                wanted[f"ix:via:{r.via}:{r.reason or r.status}:created".encode()][newest] = r.created_us
         found = {key: value.content for key, value in self.everything.items() if key.startswith(b"ix:")}
         for index in sorted(found.keys() | wanted.keys()):
             self.same(repr(index), found.get(index, {}), wanted.get(index, {}))
@@ -239,7 +245,7 @@ class _Check:
         def has_room(name: str, most: int) -> bool:
             if not most:
                 most = int(self.get("limits").get(name.removeprefix("limit:").encode(), 1 << 60))
-            return len(found.get(f"{name}:live", ())) < most
+            return len(found.get(f"{name}:live", ())) + len(self.get(f"slots:{name}")) < most
 
         for x, gates in gates_of.items():
             stuck = self.states.get(x) == "waiting" and all(first(n) == x and has_room(n, most) for n, most in gates)
@@ -287,6 +293,25 @@ class _Check:
         self.same("lineage events by time", sorted([*dated, *static]), sorted(bodies))
         self.same("bytes of lineage events", int(self.get("lineage:bytes") or 0), sum(map(len, bodies.values())))
 
+    def outside(self) -> None:
+        """What others execute: where it waits, who has it, and the slots it holds."""
+        leases = self.get("slot-leases")
+        self.same("leases of slots", set(self.under(b"slot-lease:")), set(leases))
+        for gate, value in self.under(b"slots:").items():
+            for holder in value.content:
+                r = self.runs.get(holder)
+                held = holder[:16] in leases if len(holder) > 16 else r is not None and r.status != "ended"
+                self.say(held, f"{holder.hex()} holds a slot of {gate.decode()} and is over")
+        waiting = {x for value in self.under(b"inbox:").values() for x in value.content}
+        handed = {x for value in self.under(b"handed:").values() for x in value.content}
+        self.say(not waiting & handed, "an execution waits for a consumer and is with one")
+        for x in waiting | handed:
+            live = any(self.runs[run].status != "ended" for run in self.executions.get(x, []))
+            self.say(live, f"{x.hex()} waits for a consumer, or is with one, and is over")
+        names = {value.content for value in self.under(b"once:").values()}
+        self.say(names <= set(self.runs), "something was made once whose run is gone")
+        self.same("consumers", set(self.get("consumers:about")), set(self.get("consumers")))
+
     def rest(self) -> None:
         for run in self.under(b"annex:"):
             self.say(run in self.runs, f"there is an annex of {run.hex()} but no run")
@@ -307,7 +332,9 @@ class _Check:
             self.say(number <= int(self.get("numbers").get(task.encode(), 0)), f"{task}#{number} is from the future")
         workers = set(self.get("workers"))
         for key, value in self.everything.items():
-            if key.startswith((b"idem:", b"claims:")) or (key.startswith(b"wake:") and key != b"wake:scheduler"):
+            if key.startswith((b"idem:", b"claims:", b"cached:")) or (
+                key.startswith(b"wake:") and key != b"wake:scheduler"
+            ):
                 self.say(value.expires, f"{key!r} never expires")
             elif key.startswith(b"worker:"):
                 self.say(key[7:] in workers, f"{key!r} is of no worker")

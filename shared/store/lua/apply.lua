@@ -24,8 +24,12 @@ if ARGV[3] == '1' then
 end
 if ARGV[4] ~= '' then
   local touched = {}
-  for _, name in ipairs(redis.call('HKEYS', P .. ':limits')) do touched[name] = true end
-  redis.call('DEL', P .. ':limits')
+  for _, name in ipairs(redis.call('HKEYS', P .. ':limits')) do
+    if redis.call('HEXISTS', P .. ':limits:api', name) == 0 then
+      redis.call('HDEL', P .. ':limits', name)
+      touched[name] = true
+    end
+  end
   for name, max in pairs(cmsgpack.unpack(ARGV[4])) do
     redis.call('HSET', P .. ':limits', name, max)
     touched[name] = true

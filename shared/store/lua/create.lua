@@ -1,10 +1,10 @@
 -- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids (16 bytes each; the first names the execution)  4 its id as text
---       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known,
+--       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox,
 --          bells (message id and message each, for the run's queue), most_bells
 --       6… annex of the first run (lib/annex.lua)
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
--- uses: clock records events execution ending stopping overlap bell annex
+-- uses: clock records events execution ending stopping overlap bell annex inbox
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -14,6 +14,8 @@ if o.idem ~= '' then
     return {'repeated', before[1], redis.call('GET', P .. ':run:' .. before[1])}
   end
 end
+local known_as = o.once ~= '' and redis.call('GET', P .. ':once:' .. o.once)
+if known_as then return {'exists', known_as, redis.call('GET', P .. ':run:' .. known_as)} end
 local existing = redis.call('GET', P .. ':run:' .. x)
 if existing then return {'exists', x, existing} end
 if o.known then
@@ -56,6 +58,11 @@ end
 event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))
 local annex = annex_from(6)
 if annex then annex_write(annex) end
+if o.once ~= '' then
+  redis.call('SET', P .. ':once:' .. o.once, x)
+  redis.call('HSET', P .. ':annex:' .. x, 'once', o.once)
+end
+if o.inbox and not refused then put_into_inbox(x, r) end
 if o.idem ~= '' then
   redis.call('HSET', P .. ':idem:' .. o.idem, 'run', x, 'digest', o.digest)
   redis.call('EXPIRE', P .. ':idem:' .. o.idem, 86400)

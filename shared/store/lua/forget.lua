@@ -9,6 +9,8 @@ local at = P .. ':ix:t:' .. task .. ':'
 local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
 local states = {'pending', 'running', unpack(reasons)}
 local function forget(id, r)
+  local once = redis.call('HGET', P .. ':annex:' .. id, 'once')
+  if once then redis.call('DEL', P .. ':once:' .. once) end
   unindex(id, r)
   redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id, P .. ':annex:' .. id)
   redis.call('ZREM', P .. ':compact', id)
@@ -49,8 +51,11 @@ for i = 1, math.min(batch, #oldest) do
   local r = load(id)
   if not r then break end
   if total - forgotten <= tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]) then break end
-  forget(id, r)
-  forgotten = forgotten + 1
+  -- What another system knows of an execution stands with its first run, which stays while a later attempt lives.
+  if (r[F.via] or '') == '' or redis.call('EXISTS', P .. ':exec:' .. id) == 0 then
+    forget(id, r)
+    forgotten = forgotten + 1
+  end
 end
 let_go_of_a_removed_task()
 return forgotten

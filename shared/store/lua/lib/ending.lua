@@ -13,6 +13,7 @@ local function finish(id, r, reason, code, message, at)   -- at: when it ended, 
   if r[F.log_lines] > 0 then redis.call('ZADD', P .. ':compact', NOW, id) end
   redis.call('SADD', P .. ':dirty', r[F.task])
   redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
+  give_up(id, r)
   event('run.ended', r[F.task], id, execution_of(id, r), reason)
 end
 
@@ -43,6 +44,7 @@ local function retry(id, r, packed)
   redis.call('HINCRBY', P .. ':def:' .. n[F.definition], 'refs', 1)
   if n[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. n[F.external_id], next_id) end
   save(next_id, n)
+  unlist(id, r)
   index(next_id, n)
   offer(next_id, n)
   event('run.created', n[F.task], next_id, x)

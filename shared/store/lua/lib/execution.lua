@@ -1,7 +1,8 @@
 -- Executions, while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started),
 -- gates (msgpack [[name, max], …]), overlap, max_queued. With more than one run, list `exec-runs:<id>` names them all.
 -- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
--- sorted sets `gate:<name>:live` and `gate:<name>:wait`, both in order of arrival.
+-- sorted sets `gate:<name>:live` and `gate:<name>:wait`, both in order of arrival. At a limit's gate, single runs that others
+-- execute hold slots too, and leases that others took (`slots:<gate>`, see lib/slots.lua).
 local ready = {}   -- queues that runs were added to, and how many: the caller rings their bell
 
 local function tell_ready(answer)
@@ -30,6 +31,10 @@ end
 
 local function gate_max(gate)
   return tonumber(gate[2] > 0 and gate[2] or redis.call('HGET', P .. ':limits', string.sub(gate[1], 7))) or math.huge
+end
+
+local function taken_at(gate)
+  return redis.call('ZCARD', P .. ':gate:' .. gate[1] .. ':live') + redis.call('ZCARD', P .. ':slots:' .. gate[1])
 end
 
 local function later(id, due_us)
@@ -75,7 +80,7 @@ local function admit(gate_name)
     if not x then return end
     for _, gate in ipairs(gates_of(x)) do
       local at = P .. ':gate:' .. gate[1]
-      if redis.call('ZCARD', at .. ':live') >= gate_max(gate) then return end
+      if taken_at(gate) >= gate_max(gate) then return end
       if redis.call('ZRANGE', at .. ':wait', 0, 0)[1] ~= x then return end
     end
     start(x)
@@ -94,4 +99,18 @@ local function over(x, task)
   end
   event('execution.ended', task, '', x)
   for _, gate in ipairs(gates) do admit(gate[1]) end
+end
+
+-- What an ended run that others executed held: its place among those that wait for a consumer or are with one, and a slot
+-- of each limit of its tags.
+local function give_up(id, r)
+  if r[F.external] == 0 or (r[F.via] or '') == '' then return end
+  local x = execution_of(id, r)
+  redis.call('ZREM', P .. ':inbox:' .. r[F.task], x)
+  if r[F.worker] ~= '' then redis.call('SREM', P .. ':handed:' .. r[F.worker], x) end
+  if r[F.tags] == '' then return end
+  for _, tag in ipairs(cjson.decode(r[F.tags])) do
+    local gate = 'limit:tag:' .. tag
+    if redis.call('ZREM', P .. ':slots:' .. gate, id) == 1 then admit(gate) end
+  end
 end

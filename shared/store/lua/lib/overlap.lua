@@ -4,7 +4,7 @@ local function decide(task, gates, policy, max_queued)
   local full, own = false, nil
   for _, gate in ipairs(gates) do
     local at = P .. ':gate:' .. gate[1]
-    local live, waiting = redis.call('ZCARD', at .. ':live'), redis.call('ZCARD', at .. ':wait')
+    local live, waiting = taken_at(gate), redis.call('ZCARD', at .. ':wait')
     if live >= gate_max(gate) or waiting > 0 then
       full = true
       if string.sub(gate[1], 1, 5) == 'task:' then own = {at, gate_max(gate), live, waiting} end

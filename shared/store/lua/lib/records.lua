@@ -2,6 +2,7 @@
 -- Every list a reader can ask for is a union of sorted sets `ix:<scope>:<state>:<order>`:
 --   scope  all | t:<task>            state  pending | running | <end reason>
 --   order  created (all: microseconds, t: the run's number) | start | duration | exit
+-- and, for runs made by way of another system's API, `ix:via:<api>:<state>:created`: the newest attempt of each execution.
 local function load(id)
   local value = redis.call('GET', P .. ':run:' .. id)
   return value and cmsgpack.unpack(value)
@@ -19,6 +20,7 @@ local function index(id, r)
   local all, task = P .. ':ix:all:' .. state, P .. ':ix:t:' .. r[F.task] .. ':' .. state
   redis.call('ZADD', all .. ':created', r[F.created_us], id)
   redis.call('ZADD', task .. ':created', r[F.number], id)
+  if (r[F.via] or '') ~= '' then redis.call('ZADD', P .. ':ix:via:' .. r[F.via] .. ':' .. state .. ':created', r[F.created_us], id) end
   if state == 'pending' then return end
   redis.call('ZADD', all .. ':start', r[F.start_us], id)
   redis.call('ZADD', task .. ':start', r[F.start_us], id)
@@ -31,8 +33,13 @@ local function index(id, r)
 end
 
 local ORDERS = {pending = {':created'}, running = {':created', ':start'}}
+local function unlist(id, r)
+  if (r[F.via] or '') ~= '' then redis.call('ZREM', P .. ':ix:via:' .. r[F.via] .. ':' .. state_of(r) .. ':created', id) end
+end
+
 local function unindex(id, r)
   local state = state_of(r)
+  unlist(id, r)
   for _, order in ipairs(ORDERS[state] or {':created', ':start', ':duration', ':exit'}) do
     redis.call('ZREM', P .. ':ix:all:' .. state .. order, id)
     redis.call('ZREM', P .. ':ix:t:' .. r[F.task] .. ':' .. state .. order, id)

@@ -1,0 +1,243 @@
+"""
+Executions that an outside orchestrator drives: read, moved as it decides, handed to those who execute them.
+
+An execution keeps the id of its first run, whatever happens to it; a run of it is tried again by a new one, the *head*.
+What the orchestrator knows beyond the record stands in the annex of the first run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.runs import Reason, Record, Status
+from shared.store.annex import Annex
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.runs import NOW, Retry, decode_record, packed_retry, read_ready, record
+from shared.store.scripts import script
+
+CONSUMER_LEASE_US: Final = 15_000_000
+"""How long a consumer of whom no process hears keeps what it was handed."""
+
+CONSUMER_GRACE_US: Final = 3_000_000
+"""How long one keeps it whose connection was seen to end: it may only have lost it."""
+
+CONTACT_GAP_US: Final = 5_000_000
+"""Silence of everybody after which Redis counts as having been away."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """An execution as it stands: its newest run, and the fields of the annex that were asked for (b"" for absent)."""
+
+    id: UUID
+    head: UUID
+    record: Record
+    annex: Mapping[str, bytes]
+
+    @property
+    def mark(self) -> str:
+        """How its newest run stands, as ``drive`` compares it."""
+        return mark(self.record)
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """
+    What is to become of an execution, in one step.
+
+    ``steps`` lead there, and at most one new run is opened on the way. ``at_us`` is when it happened (stored time, 0:
+    now). Of each of ``limits`` that exists ``holder`` takes a slot, or nothing happens at all. ``inbox``: it waits for
+    a consumer; ``consumer`` is who has it. ``cache`` is a key, a value, and how long to keep it in microseconds.
+    """
+
+    steps: list[tuple[Any, ...]] = []
+    opens: Retry | None = None
+    at_us: int = 0
+    limits: list[str] = []
+    holder: UUID | None = None
+    force: bool = False
+    lease_us: int = 0
+    inbox: bool = False
+    consumer: str = ""
+    cache: tuple[str, bytes, int] | None = None
+
+    def start(self) -> None:
+        """The newest run begins."""
+        self.steps.append(("start",))
+
+    def close(self, reason: Reason, exit_code: int, message: str, then: Retry | None = None) -> None:
+        """The newest run ends, and is followed by another one."""
+        self.steps.append(("close", reason, exit_code, message, then is not None))
+        self.opens = then
+
+    def open(self, run: Retry) -> None:
+        """The newest run, which has ended, is followed by another one."""
+        self.steps.append(("open",))
+        self.opens = run
+
+    def wait_until(self, due_us: int) -> None:
+        """The newest run, which is pending, is due then (0: whenever somebody likes)."""
+        self.steps.append(("due", due_us))
+
+
+class Driven(msgspec.Struct, frozen=True):
+    """
+    What became of it. ``conflict``: it was otherwise than believed, look again. ``waiting``: an overlap rule holds it
+    back. ``full``: all slots of ``limit`` are held, one since ``since_us`` (0: not known). ``closed``: there are none.
+    """
+
+    verdict: Literal["done", "conflict", "gone", "waiting", "full", "closed"]
+    head: UUID
+    record: Record | None
+    limit: str
+    since_us: int
+    ready: Mapping[str, int]
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """An execution for a consumer; ``id`` None when none is due, and then when one will be (None: nobody knows)."""
+
+    id: UUID | None
+    next_due_us: int | None
+
+
+def mark(record: Record) -> str:
+    """The status of a run, or its end reason; with "!" when it was asked to stop."""
+    state = record.reason if record.status == Status.ENDED else record.status
+    return state + ("!" if record.status == Status.RUNNING and record.wish else "")
+
+
+def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[Latest | None]]:
+    """Executions as they stand, with *fields* of their annex, or all of it; None for what is not there (any more)."""
+
+    def read(reply: Any) -> list[Latest | None]:
+        found: list[Latest | None] = []
+        for execution, one in zip(executions, reply, strict=True):
+            if one is None:
+                found.append(None)
+                continue
+            values = one[2:]
+            if fields:
+                annex = {name: value or b"" for name, value in zip(fields, values, strict=True)}
+            else:
+                annex = {name.decode(): value for name, value in zip(values[::2], values[1::2], strict=True)}
+            found.append(Latest(execution, UUID(bytes=one[0]), decode_record(one[1]), annex))
+        return found
+
+    return Call(script("newest"), (NOW, _encode(list(fields)), *(one.bytes for one in executions)), read)
+
+
+def attempts(execution: UUID) -> Operation[list[tuple[UUID, Record]]]:
+    """The runs of an execution that are still kept, in the order they were made."""
+    ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution.bytes), 0, -1), as_is)
+    wanted = [UUID(bytes=one) for one in ids] or [execution]
+    found: list[Record | None] = yield [record(one) for one in wanted]
+    return [(one, known) for one, known in zip(wanted, found, strict=True) if known is not None]
+
+
+def listed(via: str, states: Sequence[str], offset: int, limit: int) -> Call[tuple[int, list[UUID]]]:
+    """
+    How many executions were made by way of that API whose newest run is in one of *states*, and a page of them, the one
+    with the newest run first.
+    """
+    segment = ["-inf", "+inf", *(f"ix:via:{via}:{state}:created" for state in states)]
+
+    def read(reply: Any) -> tuple[int, list[UUID]]:
+        pairs = zip(reply[1::2], reply[2::2], strict=True)
+        return reply[0], [execution_of(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
+
+    return Call(script("page"), (NOW, offset, limit, "1", _encode([segment])), read)
+
+
+def of_external(external_id: str) -> Operation[list[UUID]]:
+    """The executions with that external execution id."""
+    ids = yield Call("SMEMBERS", (Key("external:" + external_id),), sorted)
+    found: list[Record | None] = yield [record(UUID(bytes=one)) for one in ids]
+    pairs = zip(ids, found, strict=True)
+    return list(dict.fromkeys(execution_of(UUID(bytes=one), known) for one, known in pairs if known is not None))
+
+
+def execution_of(run_id: UUID, record: Record) -> UUID:
+    """The execution that a run belongs to."""
+    return UUID(record.execution) if record.execution else run_id
+
+
+def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[Driven]:
+    """Do as *plan* says, and write *annex*, unless the execution stands otherwise than it was *seen*."""
+    key, value, kept_us = plan.cache or ("", b"", 0)
+    options = {
+        "mark": seen.mark,
+        "steps": plan.steps,
+        "at_us": plan.at_us,
+        "limits": plan.limits,
+        "force": plan.force,
+        "lease_us": plan.lease_us,
+        "inbox": plan.inbox,
+        "consumer": plan.consumer,
+        "cache_key": key,
+        "cache_us": kept_us,
+    }
+    holder = (plan.holder or seen.head).bytes
+
+    def read(reply: Any) -> Driven:
+        verdict, head, record, limit, since, *ready = reply
+        return Driven(
+            verdict.decode(),
+            UUID(bytes=head),
+            decode_record(record) if record else None,
+            limit.decode(),
+            int(float(since)) if since else 0,
+            read_ready(ready),
+        )
+
+    args = (now, seen.id.bytes, seen.head.bytes, holder, packed_retry(plan.opens), value, _encode(options))
+    return Call(script("drive"), (*args, *annex.arguments()), read)
+
+
+def deliver(consumer: str, about: bytes, tasks: Sequence[str], now: int | str = NOW) -> Call[Delivery]:
+    """Hand *consumer* the execution of *tasks* that is due first; *about* it is JSON for whoever asks who is there."""
+
+    def read(reply: Any) -> Delivery:
+        if reply[0]:
+            return Delivery(UUID(bytes=reply[0]), None)
+        return Delivery(None, int(float(reply[1])) if reply[1] else None)
+
+    return Call(script("deliver"), (now, consumer, CONSUMER_LEASE_US, about, *tasks), read)
+
+
+def attend(present: Sequence[str], gone: Sequence[str], now: int | str = NOW) -> Call[list[tuple[str, list[UUID]]]]:
+    """Say whose connections this process has and has seen ending; hears what is to be taken back from whom."""
+    args = (now, CONSUMER_LEASE_US, CONSUMER_GRACE_US, CONTACT_GAP_US, len(present), *present, *gone)
+
+    def read(reply: Any) -> list[tuple[str, list[UUID]]]:
+        return [(one[0].decode(), [UUID(bytes=each) for each in one[1:]]) for one in reply]
+
+    return Call(script("attend"), args, read)
+
+
+def let_go(consumer: str, execution: UUID) -> Call[None]:
+    """*execution* is over or gone: nobody takes it back from *consumer*."""
+    return Call("SREM", (Key("handed:" + consumer), execution.bytes), lambda _: None)
+
+
+def consumers() -> Call[dict[str, bytes]]:
+    """Who fetches runs, and what each says about itself."""
+    return Call(
+        "HGETALL",
+        (Key("consumers:about"),),
+        lambda reply: {name.decode(): about for name, about in zip(reply[::2], reply[1::2], strict=True)},
+    )
+
+
+def cached(key: str) -> Call[bytes | None]:
+    """What ``Plan.cache`` kept under *key*, if it is still kept."""
+    return Call("GET", (Key("cached:" + key),), lambda reply: reply)
+
+
+def first_run_exists(execution: UUID) -> Call[bool]:
+    """Whether an execution's first run is still kept."""
+    return Call("EXISTS", (RawKey(b"run:" + execution.bytes),), bool)

@@ -1,0 +1,106 @@
+"""Shared limits as an API makes them, and slots of them that are held by others than executions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.runs import NOW
+from shared.store.scripts import script
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most ``max`` slots (None: it is switched off). ``about`` is what an API keeps of it, b"" of a file's."""
+
+    name: str
+    max: int | None
+    about: bytes
+
+
+class Holders(msgspec.Struct, frozen=True):
+    """Who holds slots of a limit: executions and runs by id, and the JSON that leases were taken with, once a slot."""
+
+    runs: list[UUID]
+    leases: list[bytes]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """``full``: ``limit`` has no slot left, one held since ``since_us`` (0: unknown). ``few``: it never has so many."""
+
+    verdict: Literal["taken", "full", "few", "renewed", "given", "gone"]
+    limit: str
+    since_us: int
+
+
+def all_limits() -> Operation[list[Limit]]:
+    """Every limit, by name."""
+    most, about = yield [Call("HGETALL", (Key("limits"),), _pairs), Call("HGETALL", (Key("limits:api"),), _pairs)]
+    return [
+        Limit(name, int(most[name]) if name in most else None, about.get(name, b"")) for name in sorted({*most, *about})
+    ]
+
+
+def one_limit(name: str) -> Operation[Limit | None]:
+    """The limit called so, or None."""
+    most, about = yield [Call("HGET", (Key(key), name), as_is) for key in ("limits", "limits:api")]
+    if most is None and about is None:
+        return None
+    return Limit(name, None if most is None else int(most), about or b"")
+
+
+def holders(name: str) -> Operation[Holders]:
+    """Who holds its slots at this moment."""
+    live, slots = yield [
+        Call("ZRANGE", (Key(f"gate:limit:{name}:live"), 0, -1), as_is),
+        Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is),
+    ]
+    runs = [UUID(bytes=one) for one in [*live, *(slot for slot in slots if len(slot) == 16)]]
+    leases = yield [
+        Call("HGET", (RawKey(b"slot-lease:" + slot[:16]), "holder"), as_is) for slot in slots if len(slot) > 16
+    ]
+    return Holders(runs, [lease for lease in leases if lease is not None])
+
+
+def put(name: str, most: int, about: bytes, now: int | str = NOW) -> Call[bool]:
+    """Make the limit, or change it."""
+    return Call(script("put_limit"), (now, name, most, about), bool)
+
+
+def remove(name: str, now: int | str = NOW) -> Call[bool]:
+    """Delete a limit that an API made; False when there is none."""
+    return Call(script("put_limit"), (now, name, "", ""), bool)
+
+
+def reset(name: str, held_by: Sequence[UUID] = (), now: int | str = NOW) -> Call[bool]:
+    """Take the slots of a limit that an API made from whom they are with; then *held_by* hold one each."""
+    return Call(script("put_limit"), (now, name, "reset", "", *(run.bytes for run in held_by)), bool)
+
+
+def take(
+    lease: UUID, names: Sequence[str], slots: int, lasts_us: int, holder: bytes, now: int | str = NOW
+) -> Call[Taken]:
+    """Take *slots* of each of those limits that exist, until the lease is given back or lapses."""
+    return Call(script("take_slots"), (now, "take", lease.bytes, lasts_us, slots, holder, *names), _taken)
+
+
+def renew(lease: UUID, lasts_us: int, now: int | str = NOW) -> Call[Taken]:
+    """Let a lease last from now."""
+    return Call(script("take_slots"), (now, "renew", lease.bytes, lasts_us, 0, ""), _taken)
+
+
+def give(lease: UUID, now: int | str = NOW) -> Call[Taken]:
+    """Give a lease's slots back."""
+    return Call(script("take_slots"), (now, "give", lease.bytes, 0, 0, ""), _taken)
+
+
+def _taken(reply: Any) -> Taken:
+    verdict, limit, since = [part.decode() for part in reply] + [""] * (3 - len(reply))
+    return Taken(verdict, limit, int(float(since)) if since else 0)
+
+
+def _pairs(reply: Any) -> Mapping[str, bytes]:
+    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}

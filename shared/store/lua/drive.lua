@@ -1,0 +1,96 @@
+-- Takes an execution that an outside orchestrator drives to where that has decided it should be, if it is still as it was
+-- when that was decided.
+-- ARGV: 1 now  2 execution  3 its newest run, as believed  4 the run that takes slots  5 the run that is opened, if one is
+--         (lib/ending.lua)  6 value for the cache
+--       7 options (msgpack): mark (how the newest run stood, see below), steps, at_us (when that was, 0: now),
+--         limits (of each that exists a slot is taken), force, lease_us, inbox (it waits for a consumer),
+--         consumer (who has it, or ''), cache_key ('': none), cache_us (how long it is kept)
+--       8… annex of its first run (lib/annex.lua)
+-- steps: {'start'}, {'close', reason, exit code, message, whether another run is opened}, {'open'}, {'due', due_us}
+-- A mark is the run's status or end reason, and '!' when it was asked to stop.
+-- Answers {'done' | 'conflict' | 'gone' | 'waiting' | 'full' | 'closed', head, record or '', limit or '', since when its
+-- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
+-- flags: allow-oom
+-- uses: clock records events execution ending annex inbox slots
+local x, holder, next_run, o, annex = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), annex_from(8)
+local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
+local r = load(head)
+local function answer(verdict, limit, since)
+  local said = {verdict, head, redis.call('GET', P .. ':run:' .. head) or '', limit or '', since or ''}
+  tell_ready(said)
+  return said
+end
+if not r then return answer('gone') end
+if not annex_fits(annex) then
+  local again = redis.call('HGET', P .. ':annex:' .. x, annex.field)
+  for i = annex.first, #ARGV, 2 do
+    if ARGV[i] == annex.field and ARGV[i + 1] == again then return answer('done') end
+  end
+  return answer('conflict')
+end
+local mark = state_of(r) .. (r[F.status] == 'running' and r[F.wish] ~= '' and '!' or '')
+if head ~= ARGV[3] or mark ~= o.mark then return answer('conflict') end
+end_lapsed_leases()
+local slots = {}
+for _, name in ipairs(o.limits) do
+  local gate = {'limit:' .. name, 0}
+  local at, most = P .. ':slots:' .. gate[1], gate_max(gate)
+  if most == 0 then return answer('closed', name) end
+  if most < math.huge and not redis.call('ZSCORE', at, holder) then
+    if not has_room(gate, 1) then return answer('full', name, redis.call('ZRANGE', at, 0, 0, 'WITHSCORES')[2]) end
+    slots[#slots + 1] = at
+  end
+end
+local held = redis.call('HGET', P .. ':exec:' .. x, 'state')
+if #o.steps > 0 and o.steps[1][1] == 'start' and not o.force
+  and (held == 'waiting' or (held == 'delayed' and #gates_of(x) > 0)) then
+  return answer('waiting')
+end
+local at_us = math.min(NOW, math.max(r[F.created_us], o.at_us > 0 and o.at_us or NOW))
+local function open()
+  if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then
+    redis.call('HSET', P .. ':exec:' .. x, 'task', r[F.task], 'live', 0, 'state', 'started', 'gates', cmsgpack.pack({}),
+      'overlap', 'queue', 'max_queued', 0)
+  end
+  retry(head, r, next_run)
+  head = string.sub(next_run, 1, 16)
+  r = load(head)
+end
+local does = {}
+function does.start()
+  if redis.call('HGET', P .. ':exec:' .. x, 'state') == 'delayed' then start(x) end
+  redis.call('ZREM', P .. ':due', head)
+  unindex(head, r)
+  r[F.status], r[F.start_us] = 'running', math.max(at_us, r[F.created_us])
+  index(head, r)
+  save(head, r)
+  event('run.started', r[F.task], head, x, o.consumer)
+end
+function does.close(step)
+  finish(head, r, step[2], step[3], step[4], math.max(at_us, r[F.start_us]))
+  local ended, record = head, r
+  if step[5] then open() end
+  leave(ended, record)
+end
+function does.open() open() end
+function does.due(step)
+  redis.call('ZREM', P .. ':due', head)
+  r[F.due_us] = step[2]
+  save(head, r)
+  if held == 'delayed' or (held == 'started' and step[2] > NOW) then later(head, step[2]) end
+end
+for _, step in ipairs(o.steps) do does[step[1]](step) end
+for _, at in ipairs(slots) do redis.call('ZADD', at, NOW, holder) end
+if r[F.status] ~= 'ended' then
+  if r[F.worker] ~= '' and r[F.worker] ~= o.consumer then redis.call('SREM', P .. ':handed:' .. r[F.worker], x) end
+  if o.consumer ~= '' then redis.call('SADD', P .. ':handed:' .. o.consumer, x) end
+  if r[F.worker] ~= o.consumer then
+    r[F.worker] = o.consumer
+    save(head, r)
+  end
+  if r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, head) end
+  if o.inbox then put_into_inbox(x, r) else redis.call('ZREM', P .. ':inbox:' .. r[F.task], x) end
+end
+if o.cache_key ~= '' then redis.call('SET', P .. ':cached:' .. o.cache_key, ARGV[6], 'PX', math.ceil(o.cache_us / 1000)) end
+annex_write(annex)
+return answer('done')

@@ -1,0 +1,23 @@
+-- Slots of a limit that are not held by an execution: sorted set `slots:<gate>`, holder by the time it took the slot. A holder
+-- is a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that others took for a while is a hash
+-- `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
+local function has_room(gate, slots)
+  return taken_at(gate) + slots <= gate_max(gate) and redis.call('EXISTS', P .. ':gate:' .. gate[1] .. ':wait') == 0
+end
+
+local function end_lease(lease)
+  local at = P .. ':slot-lease:' .. lease
+  local gates, slots = unpack(redis.call('HMGET', at, 'gates', 'slots'))
+  redis.call('DEL', at)
+  redis.call('ZREM', P .. ':slot-leases', lease)
+  if not gates then return false end
+  for _, name in ipairs(cmsgpack.unpack(gates)) do
+    for i = 1, tonumber(slots) do redis.call('ZREM', P .. ':slots:' .. name, lease .. i) end
+    admit(name)
+  end
+  return true
+end
+
+local function end_lapsed_leases()
+  for _, lease in ipairs(redis.call('ZRANGEBYSCORE', P .. ':slot-leases', '-inf', text(NOW), 'LIMIT', 0, 100)) do end_lease(lease) end
+end

@@ -1,0 +1,34 @@
+-- Takes slots of limits for a while, renews such a lease, or gives it back.
+-- ARGV: 1 now  2 'take' | 'renew' | 'give'  3 lease (16 bytes)  4 it lasts (us)  5 slots  6 holder (JSON)  7… limits
+-- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'few', limit} (it never has so many),
+-- {'renewed'}, {'given'} or {'gone'}.
+-- flags: allow-oom
+-- uses: clock records events execution slots
+end_lapsed_leases()
+local lease, until_us = ARGV[3], NOW + tonumber(ARGV[4])
+local at = P .. ':slot-lease:' .. lease
+if ARGV[2] == 'give' then return {end_lease(lease) and 'given' or 'gone'} end
+if ARGV[2] == 'renew' then
+  if redis.call('EXISTS', at) == 0 then return {'gone'} end
+  redis.call('ZADD', P .. ':slot-leases', until_us, lease)
+  return {'renewed'}
+end
+if redis.call('EXISTS', at) == 1 then return {'taken'} end   -- asked twice
+local slots, gates = tonumber(ARGV[5]), {}
+for i = 7, #ARGV do
+  local gate = {'limit:' .. ARGV[i], 0}
+  local most = gate_max(gate)
+  if most < math.huge then
+    if slots > most then return {'few', ARGV[i]} end
+    if not has_room(gate, slots) then
+      return {'full', ARGV[i], redis.call('ZRANGE', P .. ':slots:' .. gate[1], 0, 0, 'WITHSCORES')[2] or ''}
+    end
+    gates[#gates + 1] = gate[1]
+  end
+end
+for _, name in ipairs(gates) do
+  for i = 1, slots do redis.call('ZADD', P .. ':slots:' .. name, NOW, lease .. i) end
+end
+redis.call('HSET', at, 'gates', cmsgpack.pack(gates), 'slots', slots, 'holder', ARGV[6])
+redis.call('ZADD', P .. ':slot-leases', until_us, lease)
+return {'taken'}

@@ -1,0 +1,253 @@
+"""Executions that an outside orchestrator drives: one step at a time, slots of limits, consumers that come and go."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from shared.ids import new_id
+from shared.runs import Reason, Run
+from shared.store import driven, limits, runs
+from shared.store.annex import Annex
+from shared.store.driven import Driven, Latest, Plan
+from shared.store.runs import Retry
+from tests.store.checking import check_store, dump
+from tests.store.desk import SECOND, Desk
+
+
+def made(desk: Desk, **request: Any) -> Run:
+    """An external run that another system's API made."""
+    if "ext" not in desk._tasks:
+        desk.task("ext", run=None, external=True)
+    return desk.trigger("ext", **{"via": "x", "annex": {"x.now": b"0"}, **request})
+
+
+def seen(desk: Desk, execution: UUID) -> Latest:
+    found = desk.do(driven.newest([execution], ["x.now"]))[0]
+    assert found is not None
+    return found
+
+
+def after(desk: Desk, one: Latest, delay_us: int = 0) -> Retry:
+    return Retry(new_id(desk.now), delay_us, one.record.attempt + 1, 0, 0, str(one.id), str(one.head))
+
+
+def drive(desk: Desk, execution: UUID, *steps: str, believed: Latest | None = None, **plan: Any) -> Driven:
+    """Take *steps* (``start``, ``success``, ``failed``, ``failed+`` with a retry, ``open``) from how it stands now."""
+    one = believed or seen(desk, execution)
+    wanted = Plan(**plan)
+    for step in steps:
+        if step == "start":
+            wanted.start()
+        elif step == "open":
+            wanted.open(after(desk, one))
+        else:
+            wanted.close(Reason(step.rstrip("+")), 1, "", after(desk, one) if step.endswith("+") else None)
+    value = one.annex["x.now"]
+    return desk.do(driven.drive(one, wanted, Annex(execution, {"x.now": value + b"+"}, ("x.now", value))))
+
+
+def test_an_execution_keeps_its_name_over_its_attempts(desk: Desk) -> None:
+    run = made(desk)
+    for steps in (("start",), ("failed+",), ("start",), ("success",)):
+        assert drive(desk, run.id, *steps).verdict == "done"
+        check_store(desk)
+    last = seen(desk, run.id)
+    assert (last.id, last.record.attempt, last.mark, last.annex["x.now"]) == (run.id, 1, "success", b"0++++")
+    assert desk.state(run.id) == "failed"
+
+
+def test_an_execution_that_was_over_goes_on(desk: Desk) -> None:
+    run = made(desk)
+    drive(desk, run.id, "start")
+    drive(desk, run.id, "success")
+    assert desk.do(runs.is_over(run.id))
+    assert drive(desk, run.id, "open", "start").verdict == "done"
+    assert (seen(desk, run.id).mark, desk.do(runs.is_over(run.id))) == ("running", False)
+    check_store(desk)
+    drive(desk, run.id, "success")
+    check_store(desk)
+
+
+def test_of_two_decisions_about_the_same_state_one_is_made(desk: Desk) -> None:
+    run = made(desk)
+    before = seen(desk, run.id)
+    assert drive(desk, run.id, "start", believed=before).verdict == "done"
+    other = Plan()
+    other.close(Reason.STOPPED, -1, "")
+    refused = desk.do(driven.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
+    assert (refused.verdict, seen(desk, run.id).mark) == ("conflict", "running")
+    assert drive(desk, run.id, "start", believed=before).verdict == "done", "the same one twice: its answer was lost"
+    assert seen(desk, run.id).annex["x.now"] == b"0+"
+
+
+def test_what_a_person_did_meanwhile_counts(desk: Desk) -> None:
+    run = made(desk)
+    drive(desk, run.id, "start")
+    before = seen(desk, run.id)
+    desk.do(runs.stop(run.id, "stop", "by a person"))
+    assert drive(desk, run.id, "success", believed=before).verdict == "conflict"
+    assert desk.state(run.id) == "stopped"
+
+
+def test_a_run_is_made_once_under_a_name(desk: Desk) -> None:
+    first = made(desk, once="name")
+    again = made(desk, once="name", run_id=new_id(desk.now))
+    assert again.id == first.id
+    drive(desk, first.id, "success")
+    desk.do(runs.delete(desk.get(first.id)))
+    check_store(desk)
+    assert made(desk, once="name").id != first.id
+
+
+def test_slots_are_taken_with_the_start_and_freed_by_any_end(desk: Desk) -> None:
+    desk.do(limits.put("tag:t", 1, b"{}"))
+    for end in ("success", "stop", "rescue"):
+        a, b = made(desk, tags=("t",)), made(desk, tags=("t",))
+        assert drive(desk, a.id, "start", limits=["tag:t"], holder=a.id, lease_us=6 * SECOND).verdict == "done"
+        full = drive(desk, b.id, "start", limits=["tag:t"], holder=b.id)
+        assert (full.verdict, full.limit, full.since_us, desk.state(b.id)) == ("full", "tag:t", desk.now, "pending")
+        assert drive(desk, a.id, limits=["tag:t"], holder=a.id).verdict == "done", "it has one already"
+        if end == "success":
+            drive(desk, a.id, "success")
+        elif end == "stop":
+            desk.do(runs.stop(a.id, "kill", "by a person"))
+        else:
+            desk.pass_s(20)
+            assert desk.rescue(a.id).verdict == "ended"
+        check_store(desk)
+        assert drive(desk, b.id, "start", limits=["tag:t"], holder=b.id).verdict == "done"
+        drive(desk, b.id, "success")
+        check_store(desk)
+
+
+def test_a_limit_of_none_lets_nobody_start(desk: Desk) -> None:
+    desk.do(limits.put("tag:t", 0, b"{}"))
+    run = made(desk, tags=("t",))
+    assert drive(desk, run.id, "start", limits=["tag:t"]).verdict == "closed"
+
+
+def test_runs_of_ours_wait_for_a_slot_that_others_hold(desk: Desk) -> None:
+    desk.task("ours")
+    desk.do(limits.put("tag:t", 1, b"{}"))
+    theirs = made(desk, tags=("t",))
+    drive(desk, theirs.id, "start", limits=["tag:t"])
+    ours = desk.trigger("ours", limits=("tag:t",))
+    assert desk.claim() is None
+    third = made(desk, tags=("t",))
+    drive(desk, theirs.id, "success")
+    held = desk.claimed()
+    assert held.id == ours.id
+    assert drive(desk, third.id, "start", limits=["tag:t"]).verdict == "full"
+    desk.end(held)
+    check_store(desk)
+
+
+def test_a_lease_of_slots_is_renewed_given_back_or_lapses(desk: Desk) -> None:
+    desk.do(limits.put("db", 3, b"{}"))
+    one, two = new_id(desk.now), new_id(desk.now)
+    for _ in range(2):  # the answer to the first was lost
+        assert desk.do(limits.take(one, ["db", "unknown"], 2, 60 * SECOND, b"{}")).verdict == "taken"
+    assert desk.do(limits.take(two, ["db"], 4, 60 * SECOND, b"{}")).verdict == "few"
+    assert desk.do(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
+    desk.pass_s(50)
+    assert desk.do(limits.renew(one, 60 * SECOND)).verdict == "renewed"
+    desk.pass_s(50)
+    assert desk.do(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
+    check_store(desk)
+    desk.pass_s(20)
+    assert desk.do(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "taken"
+    assert desk.do(limits.renew(one, 60 * SECOND)).verdict == "gone"
+    assert desk.do(limits.give(two)).verdict == "given"
+    assert desk.do(limits.give(two)).verdict == "gone"
+    assert desk.do(limits.remove("db"))
+    check_store(desk)
+
+
+def test_an_apply_leaves_the_limits_that_an_api_made(desk: Desk) -> None:
+    desk.do(limits.put("tag:t", 1, b"{}"))
+    desk.apply({"file": 2})
+    assert [(one.name, one.max) for one in desk.run(limits.all_limits())] == [("file", 2), ("tag:t", 1)]
+
+
+def test_a_run_is_delivered_when_it_is_due_and_not_twice(desk: Desk) -> None:
+    now = made(desk, inbox=True)
+    later = made(desk, inbox=True, due_us=desk.now + 10 * SECOND)
+    assert desk.do(driven.deliver("c", b"{}", ["ext", "other"])).id == now.id
+    nothing = desk.do(driven.deliver("c", b"{}", ["ext"]))
+    assert (nothing.id, nothing.next_due_us) == (None, desk.now + 10 * SECOND)
+    desk.pass_s(10)
+    assert desk.do(driven.deliver("c", b"{}", ["ext"])).id == later.id
+    check_store(desk)
+
+
+def test_what_ended_meanwhile_is_not_delivered(desk: Desk) -> None:
+    run = made(desk, inbox=True)
+    desk.do(runs.stop(run.id, "stop", "by a person"))
+    assert desk.do(driven.deliver("c", b"{}", ["ext"])).id is None
+    check_store(desk)
+
+
+def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
+    run = made(desk, inbox=True)
+    desk.do(driven.deliver("c", b"{}", ["ext"]))
+    for _ in range(3):
+        desk.pass_s(3)
+        assert desk.do(driven.attend(["c"], [])) == []
+    assert desk.do(driven.attend([], ["c"])) == []
+    desk.pass_s(2)
+    assert desk.do(driven.attend(["c"], [])) == [], "it came back"
+    desk.do(driven.attend([], ["c"]))
+    desk.pass_s(4)
+    assert desk.do(driven.attend([], [])) == [("c", [run.id])]
+    assert drive(desk, run.id, inbox=True).verdict == "done"
+    assert desk.do(driven.attend([], [])) == []
+    assert desk.do(driven.deliver("d", b"{}", ["ext"])).id == run.id
+    check_store(desk)
+
+
+def test_after_an_outage_nobody_loses_what_it_has(desk: Desk) -> None:
+    made(desk, inbox=True)
+    desk.do(driven.deliver("c", b"{}", ["ext"]))
+    desk.do(driven.attend(["c"], []))
+    desk.pass_s(60)
+    assert desk.do(driven.attend([], [])) == [], "another process asks first; c could not be heard"
+    assert desk.do(driven.attend(["c"], [])) == []
+    for _ in range(7):
+        desk.pass_s(3)
+        assert desk.do(driven.attend(["c"], [])) == []
+
+
+def test_a_retry_of_what_a_consumer_has_stays_with_it(desk: Desk) -> None:
+    run = made(desk, inbox=True)
+    desk.do(driven.deliver("c", b"{}", ["ext"]))
+    drive(desk, run.id, "start", consumer="c")
+    drive(desk, run.id, "failed+", consumer="c")
+    assert seen(desk, run.id).record.worker == "c"
+    assert dump(desk)[b"handed:c"].content == {run.id.bytes}
+    drive(desk, run.id, "start", consumer="c")
+    drive(desk, run.id, "success", consumer="c")
+    assert b"handed:c" not in dump(desk)
+    check_store(desk)
+
+
+def test_the_first_run_stays_while_a_later_attempt_lives(desk: Desk) -> None:
+    run = made(desk)
+    drive(desk, run.id, "start")
+    drive(desk, run.id, "failed+")
+    desk.pass_s(1000)
+    assert desk.do(runs.forget("ext", 0, SECOND)) == 0
+    drive(desk, run.id, "success")
+    desk.pass_s(1000)
+    assert desk.do(runs.forget("ext", 0, SECOND)) == 2
+    check_store(desk)
+
+
+def test_workers_that_come_and_go_are_forgotten(desk: Desk) -> None:
+    desk.do(driven.deliver("c", b'{"keys":[]}', ["ext"]))
+    assert desk.do(driven.consumers()) == {"c": b'{"keys":[]}'}
+    desk.pass_s(3)
+    desk.do(driven.attend([], ["c"]))
+    desk.pass_s(4)
+    desk.do(driven.attend([], []))
+    assert desk.do(driven.consumers()) == {}
