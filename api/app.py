@@ -9,6 +9,7 @@ from litestar import Litestar, Response
 from litestar.types import ControllerRouterHandler
 
 from api import events, executions, fleet, health, logs, queues, runs, schemas, tasks, tokens, workers
+from api.dialects import marquez
 from api.dialects.door import Dialect, EncodedSlashes, Route, Routes, dialect_routes
 from api.dialects.ona import tasks as ona_tasks
 from api.endpoint import Endpoint, litestar_route
@@ -59,7 +60,12 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
 
 def foreign_routes() -> list[Route]:
     """Every path of the other systems' APIs."""
-    modules: tuple[Routes, ...] = (ona_tasks.routes,)
+    modules: tuple[Routes, ...] = (
+        marquez.routes.routes,
+        marquez.run_routes.routes,
+        marquez.lineage_routes.routes,
+        ona_tasks.routes,
+    )
     return [declared for routes in modules for declared in routes.declared]
 
 

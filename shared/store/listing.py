@@ -8,6 +8,7 @@ then says whether it saw everything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -97,6 +98,17 @@ def page(
         runs = [to_run(one, record) for one, record in rows]
         return Page(runs, total, _cursor(offset + limit, total), len(runs), True)
     return (yield from _scan(segments, where, descending, limit, offset))
+
+
+def newest(task: str, limit: int) -> Call[list[Run]]:
+    """The runs of a task that were made last, the newest first."""
+    segments = _segments([task], _states(Filter()), "created_at", True)
+    return _page(segments, True, limit, 0).then(lambda found: [to_run(one, record) for one, record in found[1]])
+
+
+def latest(tasks: Sequence[str]) -> Call[list[str]]:
+    """How the newest run of each task stands: ``pending``, ``running``, an end reason, or "" without a run."""
+    return Call(script("latest"), tuple(tasks), lambda reply: [state.decode() for state in reply])
 
 
 def _scan(segments: list[list[str]], where: Filter, descending: bool, limit: int, offset: int) -> Operation[Page]:

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -80,7 +81,14 @@ class Served:
 @pytest.fixture
 def served(settings: Settings, catalog: Store) -> Iterator[Served]:
     """The API behind a real server, with ``TOKEN``."""
-    app = create_app(msgspec.structs.replace(settings, token=TOKEN, max_streams=12))
+    with serving(msgspec.structs.replace(settings, token=TOKEN, max_streams=12)) as served:
+        yield served
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Served]:
+    """The API behind a real server in a thread of this process, for as long as this is entered."""
+    app = create_app(settings)
     web: Web = app.state.web
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(

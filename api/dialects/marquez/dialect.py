@@ -1,0 +1,46 @@
+"""How Marquez's requests are refused: two shapes, one with a code, one that lists what is wrong."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from litestar.types import Scope as Connection
+
+from api.dialects.door import Dialect
+from api.errors import MAX_PROBLEMS, RETRY_AFTER_S, extra_headers
+from api.reply import Reply
+from shared.errors import Invalid, RunfleetError, StoreFull, StoreUnavailable
+
+_encode = msgspec.json.Encoder().encode
+
+
+class BadQuery(RunfleetError):
+    """A parameter of the query is out of its range; the message is Marquez's."""
+
+    status = 400
+    title = "Bad Request"
+
+
+def refuse(error: RunfleetError, scope: Connection) -> Reply:
+    """
+    *error* as Marquez says it: ``{"errors": […]}`` for what is wrong with a body or a query, else a code and a message.
+
+    A full store is 503, because OpenLineage's client sends an event again after that, and gives it up after a 507.
+    """
+    status = error.status
+    headers = extra_headers(error)
+    if isinstance(error, StoreFull):
+        status = StoreUnavailable.status
+        headers = [(b"retry-after", b"%d" % RETRY_AFTER_S[error.status])]
+    if isinstance(error, BadQuery):
+        body = {"errors": [str(error)]}
+    elif isinstance(error, Invalid):
+        problems = error.problems[:MAX_PROBLEMS]
+        body = {"errors": [f"{one.location.removeprefix('body.')} {one.message}" for one in problems] or [str(error)]}
+    else:
+        return Reply(_encode({"code": status, "message": str(error)}), status=status, headers=tuple(headers))
+    return Reply(_encode(body), status=status, headers=tuple(headers))
+
+
+DIALECT: Final = Dialect(name="marquez", refuse=refuse, prefixes=("/api/v1/",))

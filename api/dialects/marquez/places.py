@@ -1,0 +1,86 @@
+"""Which task a job is, and which job a task is."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from api.dialects.marquez import words
+from shared import ops
+from shared.errors import Malformed, NotFound
+from shared.ops import Catalog
+from shared.store import namespaces, tasks
+from shared.store.call import Operation
+from shared.store.namespaces import Job, Namespace
+from shared.tasks import Task, is_task_name
+
+MOST_KNOWN: Final = 10_000
+
+_known: OrderedDict[str, tuple[str, str]] = OrderedDict()
+"""Namespace and name of jobs by their task, which never change: the task's name is made from them."""
+
+
+class Place(NamedTuple):
+    """A job. ``own``: its task was not made by this dialect, and is in the namespace ``words.HOME``."""
+
+    namespace: str
+    job: str
+    task: str
+    own: bool
+
+
+def find(catalog: Catalog, namespace: str, job: str) -> Operation[Place]:
+    """Where a job of that name is, or would be."""
+    if namespace == words.HOME and is_task_name(job):
+        try:
+            yield from catalog.get(job)
+        except NotFound:
+            pass
+        else:
+            if not words.is_ours(job) or not (yield namespaces.known_jobs([job]))[0]:
+                return Place(namespace, job, job, True)
+    return Place(namespace, job, words.task_of(namespace, job), False)
+
+
+def of_task(task: str) -> Operation[Place]:
+    """The job that a task is."""
+    if words.is_ours(task):
+        known = _known.get(task)
+        if known is None:
+            job: Job | None = yield namespaces.job(task)
+            if job is not None:
+                known = _known[task] = (job.namespace, job.name)
+                if len(_known) > MOST_KNOWN:
+                    _known.popitem(last=False)
+        if known is not None:
+            return Place(*known, task, False)
+    return Place(words.HOME, task, task, True)
+
+
+def require_namespace(name: str) -> Operation[Namespace]:
+    """The namespace. Raises NotFound."""
+    found: Namespace | None = yield namespaces.namespace(name)
+    if found is None and name == words.HOME:
+        entries = yield from tasks.entries()
+        since_us = min((entry.applied_us for entry in entries), default=1)
+        found = Namespace(name, "runfleet", "The tasks of this fleet", since_us, since_us)
+    if found is None:
+        raise NotFound(f"Namespace '{name}' not found.")
+    return found
+
+
+def require_names(namespace: str, job: str) -> None:
+    """Raises Malformed for names that are not to be given to anything."""
+    if not words.is_namespace(namespace):
+        raise Malformed(f"namespace '{namespace[:100]}' must be 1 to 1024 letters, digits and : ; = / _ - . @ +")
+    if not words.is_job_name(job):
+        raise Malformed(
+            f"job '{job[:100]}' must be 1 to {words.MAX_JOB_NAME} characters, none of them a control character"
+        )
+
+
+def declare(catalog: Catalog, place: Place) -> Operation[None]:
+    """See to it that the job's task is in the catalog, as one that others execute."""
+    if not place.own:
+        about = f"Job {place.job} of namespace {place.namespace}"
+        yield from ops.declare(catalog, Task(name=place.task, external=True, group=words.NAME, description=about))

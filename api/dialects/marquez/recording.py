@@ -1,0 +1,243 @@
+"""What is told of runs, by verbs and by events, made into moves. Each is an operation of the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from api.dialects.marquez import answers, bodies, places, words
+from api.dialects.marquez.bodies import DatasetId, Event
+from api.dialects.marquez.places import Place
+from api.dialects.marquez.words import Told
+from shared import ops
+from shared.clock import from_datetime
+from shared.errors import Conflict, Malformed, NotFound, Refused
+from shared.lineage import PRODUCER
+from shared.ops import Catalog, Triggered
+from shared.runs import Record, Run
+from shared.store import annex, lineage, namespaces, runs
+from shared.store.annex import Annex
+from shared.store.call import Operation
+from shared.store.lineage import LineageEvent
+from shared.store.namespaces import JobChange
+from shared.store.runs import Reported
+
+MAX_FACET: Final = 64 * 1024
+"""Bytes of the largest facet that is kept of a run or a job; the event has it all the same."""
+
+MAX_TEXT: Final = 10_000
+"""Characters of the longest description or location of a job."""
+
+MAX_NAME: Final = 256
+MAX_MESSAGE: Final = 1000
+
+Allow = Callable[[str], None]
+"""Raises Forbidden for a task that the caller may not touch."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def begin(catalog: Catalog, place: Place, request: ops.Request) -> Operation[Triggered]:
+    """Make a run of a job; one of a task of ours is executed by our workers. Raises as ``ops.trigger``."""
+    yield from places.declare(catalog, place)
+    try:
+        return (yield from ops.trigger(catalog, place.task, request))
+    except NotFound:
+        if place.own:
+            raise
+    catalog.entries.pop(place.task, None)  # it was in the catalog once, and somebody took it out
+    yield from places.declare(catalog, place)
+    return (yield from ops.trigger(catalog, place.task, request))
+
+
+def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Operation[Run]:
+    """
+    Make the move that *verb* is for a run, at stored time *at_us* (0: now); the run as it is then.
+
+    Raises NotFound, and Refused when the table of moves does not allow it.
+    """
+    told = words.VERBS[verb]
+    reported = yield from _report(catalog, run_id, told, at_us, late_start=at_us > 0)
+    if reported.verdict not in ("moved", "same"):
+        raise Refused(_why(run_id, verb, reported.state), reported.state)
+    assert reported.run is not None
+    return reported.run
+
+
+def record(catalog: Catalog, event: Event, body: bytes, allow: Allow) -> Operation[None]:
+    """
+    Keep an event, and move the run it is about if that is one that others execute and the table allows it.
+
+    Nothing that is told late is refused: it is kept, and what it adds is added. Raises Malformed for names and times
+    that cannot be, and whatever *allow* raises; nothing is kept then.
+    """
+    at_us = bodies.instant(event.event_time or "", "eventTime")
+    if event.job is None:
+        yield lineage.keep(LineageEvent(body, at_us, event.kind))
+        return
+    parent = _parent(event)
+    name = words.full_name(event.job.name or "", parent.job if parent else "")
+    places.require_names(event.job.namespace or "", name)
+    place = yield from places.find(catalog, event.job.namespace or "", name)
+    allow(place.task)
+    change = None if place.own else JobChange(place.task, place.namespace, place.job, _job_fields(event, parent))
+    if event.run is None or event.kind == "JobEvent":
+        yield lineage.keep(LineageEvent(body, at_us, event.kind, job=change))
+        return
+    run_id = words.run_id_of(event.run.run_id or "")
+    facets = {answers.RUN_FACET + facet: text for facet, text in _facets(event.run.facets).items()}
+    nominal_us = _nominal_us(event)
+    told = words.told_by(event.event_type or "")
+    found: Record | None = yield runs.record(run_id)
+    if found is not None:
+        allow(found.task)
+    if parent is not None:
+        yield from _see_parent(catalog, parent, at_us, allow)
+    is_external = found.external == 1 if found is not None else not place.own
+    if found is None and is_external:
+        yield from begin(catalog, place, ops.Request(run_id=run_id, nominal_us=nominal_us, triggered_by="cloud"))
+    if told is not None and is_external:
+        message = _error_of(event) if told.exit_code else ""
+        yield from _report(catalog, run_id, told, at_us, late_start=True, message=message)
+    yield lineage.keep(LineageEvent(body, at_us, (event.event_type or "").upper(), run_id, change, facets))
+
+
+def exists(run_id: UUID, place: Place) -> Conflict | Malformed:
+    """The refusal of a run whose id is taken: 400 in Marquez."""
+    return Malformed(f"Run '{run_id}' already exists for '{place.job}' under namespace '{place.namespace}'.")
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """The run that an event's run is part of."""
+
+    run: UUID
+    namespace: str
+    job: str
+
+
+def _report(
+    catalog: Catalog, run_id: UUID, told: Told, at_us: int, *, late_start: bool, message: str = ""
+) -> Operation[Reported]:
+    reported = yield from ops.report(
+        catalog,
+        run_id,
+        told.target,
+        reason=told.reason,
+        exit_code=told.exit_code,
+        message=message or told.message,
+        at_us=at_us,
+        late_start=late_start,
+        backdated=True,
+    )
+    if at_us > time.time_ns() // 1000 and reported.verdict in ("moved", "same"):
+        yield from _keep_told(reported, told, at_us)
+    return reported
+
+
+def _keep_told(reported: Reported, told: Told, at_us: int) -> Operation[None]:
+    """A time in the future is no time for the record; it is kept beside what the record has for it."""
+    run = reported.run
+    assert run is not None
+    is_start = told.target == "running"
+    field, on_record = (answers.STARTED, run.start_at) if is_start else (answers.ENDED, run.end_at)
+    if isinstance(on_record, msgspec.UnsetType) or (reported.verdict == "same" and not is_start):
+        return
+    value = b"%d %d" % (at_us, from_datetime(on_record))
+    before = (yield annex.read(run.id)).get(field, b"")
+    if reported.verdict == "moved" or (before and int(before.partition(b" ")[0]) > at_us):
+        yield annex.write(Annex(run.id, {field: value}))
+
+
+def _why(run_id: UUID, verb: str, state: str) -> str:
+    if state == "owned":
+        return f"Run '{run_id}' is executed by our own workers, who say how it goes; {verb} changes nothing."
+    if state == "waiting":
+        return f"Run '{run_id}' is not due yet, or its job's max_concurrent holds it back; {verb} changes nothing."
+    return f"Run '{run_id}' is {words.STATES[state]}; {verb} changes nothing."
+
+
+def _see_parent(catalog: Catalog, parent: Parent, at_us: int, allow: Allow) -> Operation[None]:
+    """A parent that was not heard of runs since its child did, until it says itself when it began and how it ended."""
+    if (yield runs.record(parent.run)) is not None:
+        return
+    place = yield from places.find(catalog, parent.namespace, parent.job)
+    if place.own:
+        return
+    allow(place.task)
+    yield namespaces.put_namespace(place.namespace)
+    yield namespaces.put_job(JobChange(place.task, place.namespace, place.job))
+    yield from begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud"))
+    yield from _report(catalog, parent.run, words.VERBS["start"], at_us, late_start=True)
+
+
+def _parent(event: Event) -> Parent | None:
+    facet = bodies.facet(bodies.ParentFacet, event.run.facets if event.run else None, "parent", "parentRun")
+    if facet is None or facet.run is None or facet.job is None or event.job is None:
+        return None
+    job = words.parent_name(event.job.name or "", facet.job.name or "")
+    places.require_names(facet.job.namespace or "", job)
+    return Parent(words.run_id_of(facet.run.run_id or ""), facet.job.namespace or "", job)
+
+
+def _job_fields(event: Event, parent: Parent | None) -> dict[str, str]:
+    job = event.job
+    assert job is not None
+    documentation = bodies.facet(bodies.DocumentationFacet, job.facets, "documentation")
+    location = bodies.facet(bodies.LocationFacet, job.facets, "sourceCodeLocation")
+    kind = bodies.facet(bodies.JobTypeFacet, job.facets, "jobType")
+    fields = {
+        "description": documentation.description if documentation else None,
+        "location": location.url if location else None,
+        "type": ("STREAM" if kind.processing_type == "STREAMING" else "BATCH") if kind else None,
+        "parent": parent.job if parent else None,
+    }
+    told = {name: value[:MAX_TEXT] for name, value in fields.items() if value}
+    told |= {name: datasets(given) for name, given in (("inputs", event.inputs), ("outputs", event.outputs)) if given}
+    return told | {answers.FACET + name: text for name, text in _facets(job.facets).items()}
+
+
+def datasets(given: list[DatasetId]) -> str:
+    """The names of datasets as JSON, as many as fit into ``MAX_FACET``."""
+    told: list[str] = []
+    room = MAX_FACET
+    for one in given:
+        text = _encode({"namespace": one.namespace, "name": one.name}).decode()
+        room -= len(text) + 1
+        if room < 0:
+            break
+        told.append(text)
+    return f"[{','.join(told)}]"
+
+
+def _facets(given: Mapping[str, Raw] | None) -> dict[str, str]:
+    """The facets that are kept, as JSON; of one that is too large, only that it was there."""
+    kept: dict[str, str] = {}
+    for name, raw in (given or {}).items():
+        value = bytes(raw)
+        if value == b"null" or len(name) > MAX_NAME:
+            continue
+        if len(value) > MAX_FACET:
+            left_out: dict[str, Any] = {"_producer": PRODUCER, "_schemaURL": "", "leftOutBytes": len(value)}
+            value = _encode(left_out)
+        kept[name] = value.decode()
+    return kept
+
+
+def _nominal_us(event: Event) -> int:
+    facet = bodies.facet(bodies.NominalTimeFacet, event.run.facets if event.run else None, "nominalTime")
+    if facet is None:
+        return 0
+    start = bodies.instant(facet.nominal_start_time, "nominalStartTime") if facet.nominal_start_time else 0
+    if facet.nominal_end_time:
+        bodies.instant(facet.nominal_end_time, "nominalEndTime")
+    return start
+
+
+def _error_of(event: Event) -> str:
+    facet = bodies.facet(bodies.ErrorFacet, event.run.facets if event.run else None, "errorMessage")
+    return ((facet.message if facet else None) or "")[:MAX_MESSAGE]

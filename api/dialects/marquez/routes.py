@@ -1,0 +1,265 @@
+"""Namespaces and the jobs in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from api.dialects.door import Question, Routes
+from api.dialects.marquez import answers, bodies, places, recording, words
+from api.dialects.marquez.answers import JobAnswer, RunAnswer
+from api.dialects.marquez.bodies import JobBody, NamespaceBody
+from api.dialects.marquez.dialect import DIALECT, BadQuery
+from api.dialects.marquez.places import Place
+from api.reply import Reply
+from shared.errors import Conflict, NotFound
+from shared.runs import Run
+from shared.store import annex, listing, namespaces, runs, tasks
+from shared.store.call import Operation
+from shared.store.namespaces import Job, JobChange
+from shared.store.tasks import Entry
+
+routes = Routes(DIALECT)
+
+LATEST: Final = 10
+"""Runs that a job shows of itself."""
+
+SCAN: Final = 500
+"""Jobs whose newest run is looked at in one step, when a list is of those with certain states."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@routes.on("PUT", "/api/v1/namespaces/{namespace}", scope="run")
+async def put_namespace(ask: Question) -> Reply:
+    """Make it, or change its owner and description."""
+    name = ask.path["namespace"]
+    body = bodies.read(NamespaceBody, ask.body)
+    bodies.require(["ownerName"] if not body.owner_name else [])
+    places.require_names(name, "-")
+    found = await ask.web.store.do(namespaces.put_namespace(name, body.owner_name or "", body.description or ""))
+    return Reply(_encode(answers.namespace(found)))
+
+
+@routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
+async def read_namespace(ask: Question) -> Reply:
+    """One namespace."""
+    found = await ask.web.store.run(places.require_namespace(ask.path["namespace"]))
+    return Reply(_encode(answers.namespace(found)))
+
+
+@routes.on("DELETE", "/api/v1/namespaces/{namespace}", scope="admin")
+async def delete_namespace(ask: Question) -> Reply:
+    """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
+    found = await ask.web.store.run(places.require_namespace(ask.path["namespace"]))
+    await ask.web.store.run(namespaces.drop_namespace(found.name))
+    return Reply(_encode(answers.namespace(found, hidden=True)))
+
+
+@routes.on("GET", "/api/v1/namespaces", scope="read")
+async def list_namespaces(ask: Question) -> Reply:
+    """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
+    limit, offset = bodies.paging(ask.query)
+    found = await ask.web.store.run(_namespaces(limit, offset)) if limit else []
+    return Reply(_encode({"namespaces": [answers.namespace(one) for one in found]}))
+
+
+@routes.on("PUT", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
+async def put_job(ask: Question) -> Reply:
+    """Make a job, or change it. With a ``runId`` there must be such a run of it."""
+    body = bodies.read(JobBody, ask.body)
+    bodies.require([name for name in ("type", "inputs", "outputs") if getattr(body, name) is None])
+    answer = await ask.web.store.run(_put_job(ask, body))
+    return Reply(_encode(answer))
+
+
+@routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="read")
+async def read_job(ask: Question) -> Reply:
+    """One job with its newest runs."""
+    answer = await ask.web.store.run(_read_job(ask))
+    return Reply(_encode(answer))
+
+
+@routes.on("DELETE", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="admin")
+async def delete_job(ask: Question) -> Reply:
+    """Forget a job; its runs stay as long as history does, and what is told of it brings it back."""
+    answer = await ask.web.store.run(_delete_job(ask))
+    return Reply(_encode(answer))
+
+
+@routes.on("GET", "/api/v1/namespaces/{namespace}/jobs", scope="read")
+async def list_jobs(ask: Question) -> Reply:
+    """Jobs of a namespace, the ones that were told of last first."""
+    return await _list(ask, ask.path["namespace"])
+
+
+@routes.on("GET", "/api/v1/jobs", scope="read")
+async def list_all_jobs(ask: Question) -> Reply:
+    """Our own tasks by name, then all jobs, the ones that were told of last first."""
+    return await _list(ask, None)
+
+
+async def require_job(ask: Question) -> Place:
+    """The job that the path names. Raises NotFound for its namespace or itself, and Forbidden."""
+    return await ask.web.store.run(_place(ask))
+
+
+def _namespaces(limit: int, offset: int) -> Operation[list[namespaces.Namespace]]:
+    described = yield namespaces.namespace(words.HOME)
+    if described is not None:
+        return (yield from namespaces.namespace_page(offset, limit))
+    home = [(yield from places.require_namespace(words.HOME))] if not offset else []
+    rest = limit - len(home)
+    return home + ((yield from namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
+
+
+def _place(ask: Question) -> Operation[Place]:
+    namespace, name = ask.path["namespace"], ask.path["job"]
+    yield from places.require_namespace(namespace)
+    place = yield from places.find(ask.web.catalog, namespace, name)
+    ask.grant.require_task(place.task)
+    if not place.own and not (yield namespaces.known_jobs([place.task]))[0]:
+        raise NotFound(f"Job '{name}' not found.")
+    return place
+
+
+def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
+    namespace, name = ask.path["namespace"], ask.path["job"]
+    yield from places.require_namespace(namespace)
+    places.require_names(namespace, name)
+    place = yield from places.find(ask.web.catalog, namespace, name)
+    ask.grant.require_task(place.task)
+    if place.own:
+        raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
+    if body.run_id is not None:
+        run_id = words.run_id(body.run_id)
+        run: Run | None = (yield runs.get(run_id)) if run_id else None
+        if run is None or run.task_name != place.task:
+            raise NotFound(f"Run '{body.run_id[:100]}' not found.")
+    fields = {
+        "type": body.type or "BATCH",
+        "inputs": recording.datasets(body.inputs or []),
+        "outputs": recording.datasets(body.outputs or []),
+    }
+    if body.location is not None:
+        fields["location"] = body.location[: recording.MAX_TEXT]
+    if body.description is not None:
+        fields["description"] = body.description[: recording.MAX_TEXT]
+    if body.tags is not None:
+        fields["tags"] = _encode(body.tags[:100]).decode()
+    if namespace == words.HOME:
+        yield namespaces.put_namespace(namespace)
+    yield from places.declare(ask.web.catalog, place)
+    job = yield namespaces.put_job(JobChange(place.task, namespace, name, fields))
+    return answers.job(job, (yield from _latest([place], facets=True))[0])
+
+
+def _read_job(ask: Question) -> Operation[JobAnswer]:
+    place = yield from _place(ask)
+    latest = (yield from _latest([place], facets=True))[0]
+    if place.own:
+        entry = yield from ask.web.catalog.get(place.task, fresh=True)
+        return answers.task(entry, latest)
+    job: Job | None = yield namespaces.job(place.task)
+    if job is None:
+        raise NotFound(f"Job '{place.job}' not found.")
+    return answers.job(job, latest)
+
+
+def _delete_job(ask: Question) -> Operation[JobAnswer]:
+    answer = yield from _read_job(ask)
+    place = yield from _place(ask)
+    if place.own:
+        raise Conflict(f"Job '{place.job}' is a task of this fleet; remove it where it is defined.")
+    yield namespaces.drop_job(place.task)
+    return answer
+
+
+async def _list(ask: Question, namespace: str | None) -> Reply:
+    limit, offset = bodies.paging(ask.query)
+    wanted = ask.query.get("lastRunStates", [])
+    unknown = [state for state in wanted if state not in words.STATES.values()]
+    if unknown:
+        raise BadQuery(
+            f"query param lastRunStates must be one of NEW, RUNNING, COMPLETED, FAILED, ABORTED: {unknown[0][:50]}"
+        )
+    answer = await ask.web.store.run(_jobs(ask, namespace, frozenset(wanted), limit, offset))
+    return Reply(_encode(answer))
+
+
+def _jobs(
+    ask: Question, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
+) -> Operation[dict[str, Any]]:
+    """
+    A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's).
+
+    By state, the newest run of one job after another is looked at until the page is full; without, only the page is.
+    """
+    if namespace is not None:
+        yield from places.require_namespace(namespace)
+    own: list[Entry] = []
+    if namespace in (None, words.HOME):
+        entries = yield from tasks.entries()
+        named = [entry for entry in entries if not words.is_ours(entry.name)]
+        own = [entry for entry in named if ask.grant.covers(entry.name)]
+    total = len(own) + (yield from namespaces.job_names(namespace, 0, 1))[1]
+    found: list[str] = []
+    seen, skip = 0, offset
+    while len(found) < limit and seen < total:
+        step = SCAN if wanted else limit
+        if not wanted and skip:
+            seen, skip = skip, 0
+        names = yield from _names(own, namespace, seen, step)
+        if not names:
+            break
+        seen += len(names)
+        names = [name for name in names if ask.grant.covers(name)]
+        if wanted and names:
+            states = yield listing.latest(names)
+            names = [name for name, state in zip(names, states, strict=True) if state and words.STATES[state] in wanted]
+            skip, names = max(0, skip - len(names)), names[skip:]
+        found += names[: limit - len(found)]
+    return {"jobs": (yield from _shown(own, found)), "totalCount": total}
+
+
+def _names(own: Sequence[Entry], namespace: str | None, offset: int, count: int) -> Operation[list[str]]:
+    names = [entry.name for entry in own[offset : offset + count]]
+    if len(names) < count:
+        more, _ = yield from namespaces.job_names(namespace, max(0, offset - len(own)), count - len(names))
+        names += more
+    return names
+
+
+def _shown(own: Sequence[Entry], names: Sequence[str]) -> Operation[list[JobAnswer]]:
+    entries = {entry.name: entry for entry in own}
+    rest = [name for name in names if name not in entries]
+    found: list[Job | None] = (yield [namespaces.job(name) for name in rest]) if rest else []
+    jobs = {one.task: one for one in found if one is not None}
+    there = [name for name in names if name in entries or name in jobs]
+    known = [
+        Place(words.HOME, name, name, True)
+        if name in entries
+        else Place(jobs[name].namespace, jobs[name].name, name, False)
+        for name in there
+    ]
+    latest = yield from _latest(known, facets=False)
+    return [
+        answers.task(entries[name], shown) if name in entries else answers.job(jobs[name], shown)
+        for name, shown in zip(there, latest, strict=True)
+    ]
+
+
+def _latest(known: Sequence[Place], *, facets: bool) -> Operation[list[list[RunAnswer]]]:
+    """The newest runs of jobs; their facets may be megabytes, and lists do without."""
+    if not known:
+        return []
+    newest: list[list[Run]] = yield [listing.newest(place.task, LATEST) for place in known]
+    shown = []
+    for place, found in zip(known, newest, strict=True):
+        beside: list[dict[str, bytes]] = [{}] * len(found)
+        if facets:
+            beside = yield from annex.read_many([run.id for run in found])
+        shown.append([answers.run(run, place, fields) for run, fields in zip(found, beside, strict=True)])
+    return shown

@@ -1,0 +1,158 @@
+"""Runs: made, read, listed, and told of by the four verbs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.dialects.door import Question, Routes
+from api.dialects.marquez import answers, bodies, places, recording, words
+from api.dialects.marquez.answers import Nominal, RunAnswer
+from api.dialects.marquez.bodies import RunBody
+from api.dialects.marquez.dialect import DIALECT, BadQuery
+from api.dialects.marquez.places import Place
+from api.dialects.marquez.routes import require_job
+from api.reply import Reply
+from shared import ops
+from shared.errors import Malformed, NotFound
+from shared.runs import Run
+from shared.store import annex, namespaces, runs
+from shared.store.call import Operation
+from shared.store.listing import Filter, page
+
+routes = Routes(DIALECT)
+
+_encode = msgspec.json.Encoder().encode
+
+
+@routes.on("POST", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="run")
+async def create_run(ask: Question) -> Reply:
+    """
+    Make a run in state NEW. One of a task of ours is a trigger: our workers execute it, and no verb moves it.
+
+    As in Marquez an id that is taken is refused, whatever else the request says.
+    """
+    body = bodies.read(RunBody, ask.body or b"{}")
+    run_id = words.run_id(body.id) if body.id is not None else None
+    if body.id is not None and run_id is None:
+        raise Malformed(f"run id '{body.id[:100]}' must be a UUID")
+    nominal = Nominal(
+        bodies.instant(body.nominal_start_time, "nominalStartTime") if body.nominal_start_time else 0,
+        bodies.instant(body.nominal_end_time, "nominalEndTime") if body.nominal_end_time else 0,
+    )
+    place = await require_job(ask)
+    request = ops.Request(
+        params={name: words.argument(value) for name, value in (body.args or {}).items()},
+        run_id=run_id,
+        annex={answers.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
+        nominal_us=nominal.start,
+        triggered_by="cloud",
+    )
+    made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request))
+    if made.repeated:
+        raise recording.exists(made.run.id, place)
+    beside = await ask.web.store.do(annex.read(made.run.id))
+    location = f"{ask.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
+    return _run(answers.run(made.run, place, beside), status=201, headers=((b"location", location),))
+
+
+@routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="read")
+async def list_runs(ask: Question) -> Reply:
+    """Runs of a job, the ones that started last first, those that never did last."""
+    limit, offset = bodies.paging(ask.query)
+    place = await require_job(ask)
+    answer = await ask.web.store.run(_page(place, limit, offset))
+    return Reply(_encode(answer))
+
+
+@routes.on("GET", "/api/v1/jobs/runs/{id}", scope="read")
+async def read_run(ask: Question) -> Reply:
+    """One run, whoever made it."""
+    return _run(await ask.web.store.run(_shown(await _find(ask))))
+
+
+@routes.on("GET", "/api/v1/jobs/runs/{id}/facets", scope="read")
+async def read_facets(ask: Question) -> Reply:
+    """What was told of a run, or of its job (``type=run`` or ``job``)."""
+    kind = ask.query.get("type", [""])[0].lower()
+    if kind not in ("run", "job"):
+        raise BadQuery("query param type must be one of RUN, JOB" if kind else "query param type must not be null")
+    run = await _find(ask)
+    facets = await ask.web.store.run(_run_facets(run) if kind == "run" else _job_facets(ask, run))
+    return Reply(_encode({"runId": str(run.id), "facets": facets}))
+
+
+@routes.on("POST", "/api/v1/jobs/runs/{id}/start", scope="run")
+async def start(ask: Question) -> Reply:
+    """It runs. Of several starts the earliest counts; one that is told after the end, with its time, is filled in."""
+    return await _report(ask, "start")
+
+
+@routes.on("POST", "/api/v1/jobs/runs/{id}/complete", scope="run")
+async def complete(ask: Question) -> Reply:
+    """It ended well."""
+    return await _report(ask, "complete")
+
+
+@routes.on("POST", "/api/v1/jobs/runs/{id}/fail", scope="run")
+async def fail(ask: Question) -> Reply:
+    """It failed."""
+    return await _report(ask, "fail")
+
+
+@routes.on("POST", "/api/v1/jobs/runs/{id}/abort", scope="run")
+async def abort(ask: Question) -> Reply:
+    """It was stopped."""
+    return await _report(ask, "abort")
+
+
+async def _report(ask: Question, verb: str) -> Reply:
+    at = ask.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
+    at_us = bodies.instant(at, "at", zone=True) if at else 0
+    found = await _find(ask)
+    run = await ask.web.store.run(recording.report(ask.web.catalog, found.id, verb, at_us))
+    return _run(await ask.web.store.run(_shown(run)))
+
+
+async def _find(ask: Question) -> Run:
+    text = ask.path["id"]
+    run_id = words.run_id(text)
+    run = await ask.web.store.do(runs.get(run_id)) if run_id else None
+    if run is None:
+        raise NotFound(f"Run '{text[:100]}' not found.")
+    ask.grant.require_task(run.task_name)
+    return run
+
+
+def _shown(run: Run) -> Operation[RunAnswer]:
+    place = yield from places.of_task(run.task_name)
+    return answers.run(run, place, (yield annex.read(run.id)))
+
+
+def _page(place: Place, limit: int, offset: int) -> Operation[dict[str, object]]:
+    found = yield from page(
+        Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
+    )
+    beside = yield from annex.read_many([run.id for run in found.runs])
+    shown = [answers.run(run, place, fields) for run, fields in zip(found.runs, beside, strict=True)]
+    return {"runs": shown, "totalCount": found.total}
+
+
+def _run_facets(run: Run) -> Operation[dict[str, msgspec.Raw]]:
+    place = yield from places.of_task(run.task_name)
+    return answers.run_facets(run, place, (yield annex.read(run.id)))
+
+
+def _job_facets(ask: Question, run: Run) -> Operation[dict[str, msgspec.Raw]]:
+    place = yield from places.of_task(run.task_name)
+    if not place.own:
+        job = yield namespaces.job(place.task)
+        return answers.job_facets(job) if job is not None else {}
+    try:
+        entry = yield from ask.web.catalog.get(place.task)
+    except NotFound:
+        return {}
+    return answers.task_facets(entry)
+
+
+def _run(answer: RunAnswer, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+    return Reply(_encode(answer), status=status, headers=headers)

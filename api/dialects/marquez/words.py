@@ -1,0 +1,163 @@
+"""
+Which of Marquez's and OpenLineage's words is which of ours. Pure.
+
+Marquez's rules are those of its source at 0.51, OpenLineage's those of its specification 2.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from shared import foreign
+from shared.clock import from_datetime
+from shared.runs import NOTHING_RAN, Reason, Status
+
+NAME: Final = "marquez"
+HOME: Final = "runfleet"
+"""The namespace of all tasks that no job of this dialect made: those of the task file, and other dialects'."""
+
+LATEST_US: Final = 2**53 - 1
+"""The year 2255; the store's numbers are floats, and cannot tell later times apart."""
+
+State = Literal["NEW", "RUNNING", "COMPLETED", "FAILED", "ABORTED"]
+
+STATES: Final[dict[str, State]] = {
+    Status.PENDING: "NEW",
+    Status.RUNNING: "RUNNING",
+    Reason.SUCCESS: "COMPLETED",
+    Reason.FAILED: "FAILED",
+    Reason.TIMEOUT: "FAILED",
+    Reason.CRASHED: "FAILED",
+    Reason.LOG_OVERFLOW: "FAILED",
+    Reason.STOPPED: "ABORTED",
+    Reason.SKIPPED: "ABORTED",
+}
+"""What a status, or an end reason once a run ended, reads as."""
+
+
+class Told(NamedTuple):
+    """What a verb or an event reports. ``reason`` None: it runs. No process is seen, so ``exit_code`` is made up."""
+
+    target: Literal["running", "ended"]
+    reason: Reason | None = None
+    exit_code: int = 0
+    message: str = ""
+
+
+_RUNS: Final = Told("running")
+_COMPLETED: Final = Told("ended", Reason.SUCCESS)
+_FAILED: Final = Told("ended", Reason.FAILED, 1, "reported as failed")
+_ABORTED: Final = Told("ended", Reason.STOPPED, NOTHING_RAN, "reported as aborted")
+
+VERBS: Final[dict[str, Told]] = {"start": _RUNS, "complete": _COMPLETED, "fail": _FAILED, "abort": _ABORTED}
+"""``POST /jobs/runs/{id}/<verb>``."""
+
+_EVENT_TYPES: Final[dict[str, Told | None]] = {
+    "": None,
+    "OTHER": None,
+    "COMPLETE": _COMPLETED,
+    "FAIL": _FAILED,
+    "ABORT": _ABORTED,
+}
+
+_NAMESPACE: Final = re.compile(r"[a-zA-Z0-9:;=/_\-.@+]{1,1024}")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_CLOCK_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+_REGION: Final = re.compile(r"\[[A-Za-z0-9_+\-/]{1,64}\]$")
+MAX_JOB_NAME: Final = 1024
+
+
+def state_of(status: str, reason: str) -> State:
+    """A run's state. ``reason`` is "" until it ended."""
+    return STATES[reason or status]
+
+
+def told_by(event_type: str) -> Told | None:
+    """
+    What an event of that type (any case, "" without one) says of its run; None: that there is one, and no more.
+
+    As in Marquez an unknown type means that it runs; OTHER, by the specification, is beside the run's life cycle.
+    """
+    return _EVENT_TYPES.get(event_type.upper(), _RUNS)
+
+
+def task_of(namespace: str, job: str) -> str:
+    """The task that a job of this dialect is."""
+    return foreign.task_name(NAME, namespace, job)
+
+
+def is_ours(task: str) -> bool:
+    """Whether a task may be a job of this dialect, by its name."""
+    return task.startswith(NAME + ".")
+
+
+def is_namespace(name: str) -> bool:
+    """Whether Marquez would take a namespace of that name."""
+    return _NAMESPACE.fullmatch(name) is not None
+
+
+def is_job_name(name: str) -> bool:
+    """Whether a job may be called so: any characters but control characters."""
+    return 0 < len(name) <= MAX_JOB_NAME and name.isprintable()
+
+
+def full_name(job: str, parent: str) -> str:
+    """A job's name with that of its parent before it, as Marquez calls jobs whose event names a parent ("": none)."""
+    parent = parent_name(job, parent)
+    return job if not parent or job == parent or job.startswith(parent + ".") else f"{parent}.{job}"
+
+
+def parent_name(job: str, parent: str) -> str:
+    """The parent's name; some producers send the child's own for it, and mean the part before the last dot."""
+    return parent.rpartition(".")[0] if parent == job and "." in parent else parent
+
+
+def run_id(text: str) -> UUID | None:
+    """The run's id in a path, None for what is none."""
+    return UUID(text) if _UUID.fullmatch(text) else None
+
+
+def run_id_of(text: str) -> UUID:
+    """An event's run id; a text that is no UUID stands for the version-3 UUID of its bytes, as Java makes it."""
+    found = run_id(text)
+    if found is None:
+        digest = hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()
+        found = UUID(bytes=digest, version=3)
+    return found
+
+
+def instant(text: str, *, zone: bool) -> int:
+    """
+    An ISO 8601 time of day on a date, as stored time.
+
+    Without a zone it is UTC, unless *zone* says that there must be one. Raises ValueError for anything else, also for
+    times before 1970 or beyond ``LATEST_US``, which the store cannot hold.
+    """
+    bare = _REGION.sub("", text.strip())  # as Java writes them: 2020-12-28T19:52:00+10:00[Australia/Sydney]
+    if not _CLOCK_TIME.match(bare):
+        raise ValueError("must be a date and a time, such as 2026-11-22T04:36:00Z")
+    try:
+        moment = datetime.fromisoformat(bare.upper())
+    except ValueError:
+        raise ValueError("must be a date and a time, such as 2026-11-22T04:36:00Z") from None
+    if moment.tzinfo is None:
+        if zone:
+            raise ValueError("has no time zone; append Z or an offset")
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        us = from_datetime(moment)
+    except OverflowError:
+        us = 0
+    if not 0 < us <= LATEST_US:
+        raise ValueError("must be after 1970 and before 2255")
+    return us
+
+
+def argument(value: Any) -> str:
+    """A run's argument as Marquez keeps it: text; anything else that JSON has, as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
