@@ -16,22 +16,22 @@ There are no delay queues, no retries and no results: delays, retries and outcom
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import dramatiq
 import dramatiq.worker
 import redis
-from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer, _scripts
 from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 from dramatiq.worker import _WorkQueueItem
 
-from shared.errors import StoreUnavailable
-from shared.settings import Settings
+from shared.errors import RunfleetError, StoreFull, StoreUnavailable
 from shared.store.bells import ACTOR
-from shared.store.call import Call, Key
-from shared.store.connect import AWAY, NoScriptError, OutOfMemoryError, RedisError, pool
+from shared.store.call import Call, Key, as_is
+from shared.store.scripts import verbatim
 from shared.store.threads import Store
 
 WAIT_S: Final = 5.0
@@ -39,6 +39,12 @@ WAIT_S: Final = 5.0
 
 RESTART_S: Final = 1.0
 """How long a consumer that lost Redis waits before it tries again."""
+
+DISPATCH: Final = verbatim("dispatch", _scripts["dispatch"], below="dramatiq")
+"""Dramatiq's own script, with its keys below ours."""
+
+MOST_BELLS: Final = 1000
+"""Most bells that are taken in one step; fewer than Lua's stack holds."""
 
 
 class FreeThreads:
@@ -81,12 +87,8 @@ class FreeThreads:
 class BellBroker(RedisBroker):
     """Dramatiq's Redis broker with consumers that wait and take only what can be answered."""
 
-    def __init__(self, settings: Settings, store: Store, threads: FreeThreads) -> None:
-        client = redis.Redis(connection_pool=pool(settings, timeout_s=settings.redis_timeout_s, size=16))
-        # Dramatiq's maintenance looks for dead workers with KEYS; our scheduler forgets them by name instead.
-        super().__init__(
-            client=client, middleware=[], namespace=f"{settings.key_prefix}:dramatiq", maintenance_chance=0
-        )
+    def __init__(self, store: Store, threads: FreeThreads) -> None:
+        super().__init__(middleware=[], client=redis.Redis())  # never connected: all calls are the store's
         self.store = store
         self.threads = threads
 
@@ -100,6 +102,20 @@ class BellBroker(RedisBroker):
             self.emit_before("declare_queue", queue_name)
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
+
+    def _dispatch(self, command: str) -> Callable[..., Any]:
+        """
+        How Dramatiq asks Redis for anything: *command* of its script, as a call of ours on the connections we have.
+
+        Its maintenance, which looks for dead workers with KEYS, is left out: our scheduler forgets them by name.
+        """
+
+        def dispatch(queue_name: str, *args: Any) -> Any:
+            now_ms, maintain = time.time_ns() // 1_000_000, 0
+            of_broker = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, maintain, MOST_BELLS)
+            return self.store.do(Call(DISPATCH, (command, now_ms, queue_name, *of_broker, *args), as_is))
+
+        return dispatch
 
 
 class _BellConsumer(_RedisConsumer):
@@ -121,15 +137,14 @@ class _BellConsumer(_RedisConsumer):
                 free = self.broker.threads.wait(0)
             try:
                 bells = self.broker.do_fetch(self.queue_name, free) if free else []
-            except (OutOfMemoryError, NoScriptError):
+            except StoreFull:
                 # Dramatiq's script needs memory to hand a bell over; a claim needs none, and what waits was accepted.
-                # One that was forgotten between its loading and its call is there the next time.
                 self.broker.threads.take()
                 return dramatiq.MessageProxy(_local(self.queue_name))
             self.message_cache = [bell for bell in bells if bell]  # one that was in the list twice is empty
             self._look_first = len(bells) > 1  # there may be more
             return self._hand_over() if self.message_cache else None
-        except (*AWAY, StoreUnavailable) as error:
+        except StoreUnavailable as error:
             if self.broker.threads.closed:
                 return None  # the connection was taken away under a consumer that waited
             self._look_first = True
@@ -153,7 +168,7 @@ class _BellConsumer(_RedisConsumer):
             return  # a local one
         try:
             super().ack(message)
-        except (ConnectionClosed, *AWAY, RedisError):
+        except RunfleetError:
             self.logger.debug("A bell of queue %r could not be acknowledged.", self.queue_name)
 
     nack = ack
@@ -162,7 +177,7 @@ class _BellConsumer(_RedisConsumer):
         """Put bells back that were taken and not answered, so that another process hears them."""
         try:
             super().requeue([message for message in messages if message.options["redis_message_id"]])
-        except (*AWAY, RedisError):
+        except RunfleetError:
             self.logger.debug("Bells of queue %r could not be put back.", self.queue_name)
 
 

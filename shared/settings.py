@@ -30,7 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     redis_url: str = ""
     redis_tls_verify: bool = True
-    redis_pool: int = 32
+    redis_pool: int = 4
     redis_timeout_s: float = 5.0
     key_prefix: str = "{runfleet}"
     config: str = "runfleet.toml"
@@ -53,7 +53,7 @@ HELP: Final[dict[str, str]] = {
     "redis+sentinel://host:port,host:port/service. "
     "REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
     "redis_tls_verify": "Verify the server's certificate (off for Heroku's self-signed chain).",
-    "redis_pool": "Most connections one process opens.",
+    "redis_pool": "Connections that the calls of one process share; those that only wait for something come on top.",
     "redis_timeout_s": "Seconds until a silent Redis counts as away.",
     "key_prefix": "Prefix of every key; the braces keep a cluster's keys in one slot.",
     "config": "The task file.",
@@ -72,7 +72,7 @@ HELP: Final[dict[str, str]] = {
 }
 
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    "redis_pool": (4, 10_000),
+    "redis_pool": (1, 1000),
     "redis_timeout_s": (0.5, 60),
     "port": (0, 65535),
     "max_streams": (1, 100_000),

@@ -52,7 +52,7 @@ class WorkerProcess:
         self._keeper = Keeper.start()  # before there are threads, and while this process is small
         self._store = open_store(settings)
         self._threads = queue.FreeThreads(settings.worker_threads)
-        self._broker = queue.BellBroker(settings, self._store, self._threads)
+        self._broker = queue.BellBroker(self._store, self._threads)
         self._worker = queue.worker(self._broker, settings.queues, settings.worker_threads, self._answer)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         about = About(

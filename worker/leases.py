@@ -110,13 +110,14 @@ class Leases:
 
     def _beat_on(self) -> None:
         next_beat_s = time.monotonic()
-        while not self._stopping:
-            now_s = time.monotonic()
-            if now_s >= next_beat_s:
-                next_beat_s = max(next_beat_s + BEAT_S, now_s + BEAT_S / 2)
-                self._beat()
-                continue
-            self._wait(next_beat_s - now_s)
+        with self._store.own_line():  # the leases of all runs depend on it
+            while not self._stopping:
+                now_s = time.monotonic()
+                if now_s >= next_beat_s:
+                    next_beat_s = max(next_beat_s + BEAT_S, now_s + BEAT_S / 2)
+                    self._beat()
+                    continue
+                self._wait(next_beat_s - now_s)
 
     def _wait(self, seconds: float) -> None:
         """Until the next beat, or until somebody wishes something of a live run."""

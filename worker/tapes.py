@@ -203,17 +203,18 @@ class Tapes:
         self._wake.set()
 
     def _write_on(self) -> None:
-        while not self._stopping:
-            self._wake.wait()
-            self._wake.clear()
-            time.sleep(GATHER_S)
-            try:
-                self._send()
-                while self._to_compact:
-                    self._store.run(logs.compact(self._to_compact.popleft()))
-            except RunfleetError:
-                time.sleep(0.5)
-                self._wake.set()
+        with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+            while not self._stopping:
+                self._wake.wait()
+                self._wake.clear()
+                time.sleep(GATHER_S)
+                try:
+                    self._send()
+                    while self._to_compact:
+                        self._store.run(logs.compact(self._to_compact.popleft()))
+                except RunfleetError:
+                    time.sleep(0.5)
+                    self._wake.set()
 
     def _send(self) -> None:
         """Store what is new on all tapes, in one round trip. Raises StoreUnavailable; everything is kept then."""

@@ -20,10 +20,13 @@ CLOCKS_APART_US: Final = 1_000_000
 OLDEST_MAJOR: Final = 7
 NEARLY_FULL: Final = 0.8
 
-API_CONNECTIONS: Final = 6
 SCHEDULER_CONNECTIONS: Final = 2
-WORKER_CONNECTIONS: Final = 4
-"""Of a worker process beside its slots and queues: heartbeat, the wait for wishes, the log writer, one to spare."""
+API_CONNECTIONS: Final = 1
+WORKER_CONNECTIONS: Final = 2
+"""
+Of an API and of a worker process beside those that their calls share: one that hears bells; one that renews leases
+and one that writes logs. A worker waits for each of its queues on one more.
+"""
 
 MB: Final = 1024 * 1024
 
@@ -256,16 +259,18 @@ def connections(facts: Facts) -> list[Finding]:
             "connections",
             value,
             f"this fleet and one API need up to {wanted}, and for the time of a deployment twice as many",
-            "raise maxclients (or take a larger plan), or use fewer RUNFLEET_WORKER_PROCESSES and "
-            "RUNFLEET_WORKER_THREADS; RUNFLEET_REDIS_POOL bounds what one process opens",
+            "raise maxclients (or take a larger plan), or use fewer RUNFLEET_WORKER_PROCESSES with more "
+            "RUNFLEET_WORKER_THREADS each; RUNFLEET_REDIS_POOL is what the calls of one process share",
         )
     ]
 
 
 def connections_wanted(workers: Sequence[Worker], schedulers: int, pool: int) -> int:
-    """Connections that these processes and one API open when all of them are busy; *pool* bounds those of slots."""
-    each = [min(worker.slots, pool) + 2 * len(worker.queues) + WORKER_CONNECTIONS for worker in workers if worker.alive]
-    return sum(each) + schedulers * SCHEDULER_CONNECTIONS + API_CONNECTIONS
+    """
+    Connections that these processes and one API open when all of them are busy; the calls of each share *pool*.
+    """
+    each = [min(worker.slots, pool) + WORKER_CONNECTIONS + len(worker.queues) for worker in workers if worker.alive]
+    return sum(each) + schedulers * SCHEDULER_CONNECTIONS + pool + API_CONNECTIONS
 
 
 def layout(facts: Facts) -> list[Finding]:

@@ -2,8 +2,8 @@
 Makes calls from an event loop, and waits for bells.
 
 The calls of concurrent requests share round trips: whatever was asked for while one pipeline was on its way goes out
-together in the next. Waiting is by one Pub/Sub connection a process, however many readers follow logs or events; a bell
-that is lost costs them ``PATIENCE_S``.
+together in the next; ``settings.redis_pool`` may be under way at once. Waiting is by one Pub/Sub connection a process,
+however many readers follow logs or events; a bell that is lost costs them ``PATIENCE_S``.
 """
 
 from __future__ import annotations
@@ -30,16 +30,14 @@ PATIENCE_S = 1.0
 BATCH = 256
 """Most calls that go out in one pipeline."""
 
-PIPELINES = 4
-"""Most pipelines under way at once, each on a connection of its own: a process has one connection more, for bells."""
-
 
 class AsyncStore:
     """The store as the API sees it; belongs to one event loop. Errors are as those of ``Store``."""
 
     def __init__(self, settings: Settings) -> None:
         self.prefix = settings.key_prefix.encode()
-        self._pool = async_pool(settings, timeout_s=settings.redis_timeout_s, size=PIPELINES)
+        self._pipelines = settings.redis_pool
+        self._pool = async_pool(settings, timeout_s=settings.redis_timeout_s, size=self._pipelines)
         self._bell_pool = async_pool(settings, timeout_s=None, size=1)
         self._waiting: list[tuple[Call[Any], asyncio.Future[Any]]] = []
         self._under_way = 0
@@ -131,7 +129,7 @@ class AsyncStore:
         """The reply to come, unread."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, future))
-        if self._under_way < PIPELINES:
+        if self._under_way < self._pipelines:
             self._send()
         return future
 
@@ -160,7 +158,7 @@ class AsyncStore:
                 future.set_exception(reply if isinstance(reply, RunfleetError) else explain(reply))
             else:
                 future.set_result(reply)
-        if self._waiting and self._under_way < PIPELINES:
+        if self._waiting and self._under_way < self._pipelines:
             self._send()
 
     async def _replies(self, calls: list[Call[Any]]) -> list[Any]:
@@ -177,11 +175,7 @@ class AsyncStore:
             if isinstance(reply, NoScriptError) and isinstance(calls[number].what, Script)
         ]
         if missing:
-            again: list[tuple[Any, ...]] = []
-            for number in missing:
-                what = calls[number].what
-                assert isinstance(what, Script)
-                again.append(("EVAL", what.text, 1, self.prefix, *calls[number].args))
+            again = [calls[number].spelled_out(self.prefix) for number in missing]
             for number, reply in zip(missing, await self._exchange(again), strict=True):
                 replies[number] = reply
         return replies

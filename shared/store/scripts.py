@@ -22,11 +22,16 @@ _POSITION = {name: str(number) for number, name in enumerate(FIELDS, 1)}
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's name, its whole text, and the SHA-1 that Redis knows it by."""
+    """
+    A script's name, its whole text, and the SHA-1 that Redis knows it by.
+
+    Its one key is the store's prefix and whatever ``below`` adds to that.
+    """
 
     name: str
     text: bytes
     sha: str
+    below: bytes = b""
 
 
 @cache
@@ -46,8 +51,13 @@ def compose(name: str, own: str) -> Script:
     text = "\n".join([*parts, own])
     text = re.sub(r"\bF\.(\w+)", lambda match: _POSITION[match[1]], text)
     text = "\n".join(line for line in text.splitlines() if line and not line.lstrip().startswith("--"))
-    encoded = text.encode()
-    return Script(name, encoded, hashlib.sha1(encoded, usedforsecurity=False).hexdigest())
+    return verbatim(name, text.encode())
+
+
+def verbatim(name: str, text: bytes, *, below: str = "") -> Script:
+    """A script of exactly this text, its key being ``<prefix>:<below>``, or the prefix alone."""
+    sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+    return Script(name, text, sha, b":" + below.encode() if below else b"")
 
 
 def script_names() -> list[str]:

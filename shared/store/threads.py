@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Final, TypeVar
 
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
 from shared.store.call import Call, Operation
-from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, explain, pool
+from shared.store.connect import AWAY, NoScriptError, RedisError, explain, pool
+from shared.store.lines import Command, Lines
 from shared.store.scripts import Script
 
 T = TypeVar("T")
 
+WAITING: Final = 256
+"""Most connections that wait for something at once: a worker has one for each of its queues."""
+
 
 class Store:
     """
-    The store as threads see it; safe to share between them. Each thread has a connection of its own.
+    The store as threads see it; safe to share between them. They share ``settings.redis_pool`` connections.
 
     A connection that turns out dead is replaced and the call made once more at once (every call may be repeated); what
     then still fails raises StoreUnavailable or StoreFull. A refusal raises what the call's ``read`` raises.
@@ -26,13 +29,25 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.prefix = settings.key_prefix.encode()
-        self._settings = settings
-        self._pool = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
-        self._own = threading.local()
-        self._blocking = pool(settings, timeout_s=settings.redis_timeout_s, size=settings.redis_pool)
-        self.round_trips = 0
-        self.losses = 0
+        self._blocking = pool(settings, timeout_s=settings.redis_timeout_s, size=WAITING)
+        self._lines = Lines(self._blocking.make_connection, settings.redis_pool)
+
+    @property
+    def round_trips(self) -> int:
+        """How many there have been, without the blocking calls."""
+        return self._lines.trips
+
+    @property
+    def losses(self) -> int:
         """How often a connection was lost: what was accepted just before may be gone with a failed primary."""
+        return self._lines.losses
+
+    def own_line(self) -> AbstractContextManager[None]:
+        """
+        For a thread whose calls must not wait behind those of others: until the end of the ``with`` all that it makes,
+        the blocking ones too, go over a connection of its own.
+        """
+        return self._lines.one_of_mine()
 
     def do(self, call: Call[T]) -> T:
         """Make one call: one round trip."""
@@ -78,13 +93,15 @@ class Store:
 
     def block(self, call: Call[T], seconds: float) -> T:
         """
-        Make a blocking call (its own time-out is *seconds*) on a connection of its own.
+        Make a blocking call (its own time-out is *seconds*) on the thread's own line, or on one that only waits.
 
         Raises StoreUnavailable when no reply came two seconds after that.
         """
-        connection = None
+        own = connection = self._lines.own
         try:
-            connection = self._blocking.get_connection()
+            if own is None:
+                connection = self._blocking.get_connection()
+            connection.connect()
             connection.send_packed_command(connection.pack_command(*call.packed(self.prefix)))
             reply = connection.read_response(timeout=seconds + 2.0)
         except AWAY as error:
@@ -94,69 +111,33 @@ class Store:
         except RedisError as error:
             raise explain(error) from None
         finally:
-            if connection is not None:
+            if own is None and connection is not None:
                 self._blocking.release(connection)
         return call.read(reply)
 
     def close(self) -> None:
         """Give the connections back."""
-        for each in (self._pool, self._blocking):
-            with suppress(*AWAY):
-                each.disconnect()
+        self._lines.close()
+        with suppress(*AWAY):
+            self._blocking.disconnect()
 
-    def _replies(self, calls: Sequence[Call[Any]], commands: list[tuple[Any, ...]], *, fail: bool = True) -> list[Any]:
-        try:
-            try:
-                replies = self._exchange(commands)
-            except AWAY as error:
-                self.losses += 1
-                if isinstance(error, SILENT):
-                    raise
-                replies = self._exchange(commands)
-        except AWAY as error:
-            raise explain(error) from None
-        except RedisError as error:
-            raise explain(error) from None
+    def _replies(self, calls: Sequence[Call[Any]], commands: list[Command], *, fail: bool = True) -> list[Any]:
+        replies = self._exchange(commands)
         for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
             if isinstance(reply, NoScriptError) and isinstance(call.what, Script):
                 # Redis was restarted or its scripts were flushed: hand the text over, once.
-                try:
-                    reply = self._exchange([call.spelled_out(self.prefix)])[0]
-                except AWAY as error:
-                    raise explain(error) from None
-                replies[number] = reply
+                replies[number] = reply = self._exchange([call.spelled_out(self.prefix)])[0]
             if isinstance(reply, Exception):
                 if fail:
                     raise explain(reply)
                 replies[number] = explain(reply)
         return replies
 
-    def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        self.round_trips += 1
-        connection = self._connection()
+    def _exchange(self, commands: list[Command]) -> list[Any]:
         try:
-            connection.connect()  # when it isn't: only this asks the Sentinels where to, sending does not
-            connection.send_packed_command(connection.pack_commands(commands))
-            replies: list[Any] = []
-            for _ in commands:
-                try:
-                    replies.append(connection.read_response())
-                except AWAY:
-                    raise
-                except RedisError as error:
-                    replies.append(error)
-        except BaseException:
-            connection.disconnect()  # replies may still be on their way: nobody else may read them
-            raise
-        else:
-            return replies
-
-    def _connection(self) -> Any:
-        """This thread's own connection, connected or not."""
-        connection = getattr(self._own, "connection", None)
-        if connection is None:
-            connection = self._own.connection = self._pool.make_connection()
-        return connection
+            return self._lines.ask(commands)
+        except (*AWAY, RedisError) as error:
+            raise explain(error) from None
 
 
 def is_away(error: BaseException) -> bool:

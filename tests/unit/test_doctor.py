@@ -125,7 +125,7 @@ def test_a_fleet_that_is_well_is_given_no_advice() -> None:
         ({"snapshot_is_well": False}, {"disk": "warning"}),
         ({"memory_bytes": 81 * MB}, {"memory": "warning"}),
         ({"max_memory_bytes": 0}, {"memory": "info"}),
-        ({"max_connections": 20}, {"connections": "warning"}),
+        ({"max_connections": 16}, {"connections": "warning"}),
         ({"connections": 900}, {"connections": "warning"}),
     ],
 )
@@ -219,12 +219,13 @@ def test_no_password_is_shown() -> None:
     assert shown[0].value == "rediss://redis.example:6380/0"
 
 
-def test_connections_grow_with_slots_and_queues_up_to_the_pool() -> None:
-    one, wide = worker(), worker(slots=100, queues=("a", "b"))
-    alone = redis_findings.connections_wanted([], 1, 32)
-    assert redis_findings.connections_wanted([one], 1, 32) == alone + 8 + 2 + 4
-    assert redis_findings.connections_wanted([wide], 1, 32) == alone + 32 + 4 + 4
-    assert redis_findings.connections_wanted([worker(alive=False)], 1, 32) == alone
+def test_connections_grow_with_processes_and_queues_and_not_with_slots() -> None:
+    one, wide, narrow = worker(), worker(slots=100, queues=("a", "b")), worker(slots=1)
+    alone = redis_findings.connections_wanted([], 1, 4)
+    assert alone == 2 + 4 + 1
+    assert redis_findings.connections_wanted([one], 1, 4) == alone + 4 + 2 + 1
+    assert redis_findings.connections_wanted([wide, narrow], 1, 4) == alone + (4 + 2 + 2) + (1 + 2 + 1)
+    assert redis_findings.connections_wanted([worker(alive=False)], 1, 4) == alone
 
 
 def test_a_long_list_of_names_is_cut() -> None:
