@@ -21,6 +21,7 @@ from typing import Final
 from shared import __version__, queue
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings
+from shared.signals import be_deaf, heed
 from shared.store import boot, open_store
 from shared.store.fleet import About
 from shared.telemetry import get_logger
@@ -38,6 +39,15 @@ SAME_REQUEST_S: Final = 1.0
 """Signals within this time are one request: some platforms send SIGTERM to every process, several times."""
 
 CHECK_S: Final = 0.5
+
+
+def serve(settings: Settings) -> int:
+    """Run one worker process; its exit code. Raises Misconfigured when Redis is unfit for use."""
+    process = WorkerProcess(settings)
+    heed(process.drain)
+    code = process.run()
+    be_deaf()
+    return code
 
 
 class WorkerProcess:

@@ -19,19 +19,30 @@ from types import FrameType
 from typing import Final
 
 from shared.settings import Settings
+from shared.signals import be_deaf
 from shared.telemetry import get_logger
 from worker.keeper import become_subreaper
+from worker.lifeline import LAUNCHER_FD
 
 log = get_logger("worker")
-
-LAUNCHER_FD: Final = "RUNFLEET_LAUNCHER_FD"
-"""Tells a worker process which descriptor breaks when its launcher is gone."""
 
 QUICK_S: Final = 5.0
 """A worker process that lived shorter than this is restarted after a pause."""
 
+LOOK_S: Final = 0.5
+"""How often it looks for what a lost keeper left behind: a worker that waits for Redis may be slow to leave."""
+
 FORWARD_S: Final = 1.5
 """Later signals of the same kind are passed on at most this often."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the launcher; its exit code."""
+    if not settings.secret:
+        log.warning("definitions.unsigned")
+    code = Launcher(settings).run()
+    be_deaf()
+    return code
 
 
 class Launcher:
@@ -61,7 +72,7 @@ class Launcher:
                 self._fill_up()
             self._wait()
             self._reap()
-        self._kill_strangers()
+            self._kill_strangers()
         return 0
 
     def _fill_up(self) -> None:
@@ -80,8 +91,8 @@ class Launcher:
         return not self._stopping and len(self._children) < self._settings.worker_processes
 
     def _wait(self) -> None:
-        seconds = max(0.0, self._start_at_s - time.monotonic()) if self._lacks_one() else 60.0
-        select.select([self._wake_out], [], [], seconds)
+        seconds = max(0.0, self._start_at_s - time.monotonic()) if self._lacks_one() else LOOK_S
+        select.select([self._wake_out], [], [], min(seconds, LOOK_S))
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_out, 4096)
 
@@ -98,7 +109,6 @@ class Launcher:
                 continue
             process, started_s = ended
             process.returncode = os.waitstatus_to_exitcode(status)
-            self._kill_strangers()
             if self._stopping:
                 continue
             lived_s = time.monotonic() - started_s

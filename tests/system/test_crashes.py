@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
-from tests.system.processes import is_alive
+from tests.system.processes import family, identity, is_alive
 from tests.waiting import wait_until
 
 CRASH_SEEN_S = 8.0
@@ -38,6 +39,13 @@ retry_delay = "10ms"
 
 [tasks.other]
 run = "true"
+
+[tasks.forked]
+call = "calling:call"
+
+[tasks.warm]
+call = "calling:call"
+isolate = false
 """
 
 
@@ -84,6 +92,27 @@ def test_runs_of_a_killed_worker_crash_and_are_tried_elsewhere(
         assert worker.events("worker.restarted")
 
 
+def test_a_worker_that_is_still_on_its_way_up_ends_with_its_launcher(
+    make_fleet: StartFleet, measured: Measured
+) -> None:
+    """F2: it has nothing yet, and takes nothing any more."""
+    fleet = make_fleet(TASKS)
+    (fleet.folder / "dramatiq.py").write_text("import time\ntime.sleep(60)\n")  # an import that takes its time
+    worker = fleet.launch("worker", PYTHONPATH=str(fleet.folder))
+    pid = worker.worker_process()
+    wait_until(lambda: is_importing(pid), "it is busy with its imports")
+    doomed = {one for one in fleet.look() if one.pid in (worker.pid, pid)}
+    worker.kill()
+    died_s = time.monotonic()
+    wait_until(lambda: not any(map(is_alive, doomed)), "it is gone, too", GONE_S)
+    measured("F2", "no process left", time.monotonic() - died_s, GONE_S)
+
+
+def is_importing(pid: int) -> bool:
+    """Whether a process, started a moment ago, sleeps in the import that takes its time."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text() or "hrtimer" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def test_a_killed_child_is_a_failure_and_no_crash(make_fleet: StartFleet) -> None:
     """F3: the worker saw the signal that ended it."""
     fleet = make_fleet(TASKS).start_all()
@@ -111,6 +140,24 @@ def test_a_killed_keeper_crashes_its_runs_and_the_worker_process_is_replaced(mak
     assert (crashed["end_reason"], crashed["exit_code"]) == ("crashed", -2)
     assert [one["end_reason"] for one in fleet.chain_of(run, 2)] == ["crashed", "success"]
     wait_until(lambda: worker.worker_process() != before, "another worker process took its place")
+
+
+def test_what_a_killed_keeper_leaves_ends_though_redis_is_silent(make_fleet: StartFleet, measured: Measured) -> None:
+    """F2, F15: the worker cannot report the ends and so leaves late; its launcher does not wait for that."""
+    fleet = make_fleet(TASKS).start_all()
+    (fleet.folder / "calling.py").write_text("def call():\n    return 1\n")
+    for task in ("warm", "forked"):
+        assert fleet.perform(task)["end_reason"] == "success"
+    begin(fleet)
+    worker = fleet.of("worker")
+    doomed = {one for one in map(identity, family([worker.keeper()])) if one}
+    assert len(doomed) >= 6, "the keeper, two interpreters, and a command with its daemon"
+    fleet.redis.freeze()
+    os.kill(worker.keeper(), signal.SIGKILL)
+    died_s = time.monotonic()
+    wait_until(lambda: not any(map(is_alive, doomed)), "nothing of it is left", GONE_S)
+    measured("F2", "no process left", time.monotonic() - died_s, GONE_S)
+    fleet.redis.thaw()
 
 
 def test_a_worker_without_a_keeper_spoils_nothing_of_what_waits(make_fleet: StartFleet) -> None:
