@@ -32,7 +32,7 @@ from worker.callables import CallRequest
 from worker.environment import Unprepared
 from worker.judging import Cause, Verdict, judge, stronger
 from worker.ladder import Ladder
-from worker.leases import FRESH_S, FROZEN_S, STRICT_S, Held, Wish
+from worker.leases import FRESH_S, FROZEN_S, STRICT_S, SURE_S, Held, Wish
 from worker.output import Stream
 from worker.outputs import collect
 from worker.process import Child, Exit, Launch, SpawnFailed, Unanswered
@@ -75,11 +75,21 @@ class Poke:
             os.read(self.fd, 4096)
 
 
-class Execution:
-    """One run in the hands of one thread. ``tell`` and ``look`` may be called from other threads."""
+class Lost(Exception):
+    """Before anything was started the run was given to somebody else, or nobody could say that it was not."""
 
-    def __init__(self, shop: Workshop, claimed: Claimed, poke: Poke) -> None:
+
+class Execution:
+    """
+    One run in the hands of one thread. ``tell`` and ``look`` may be called from other threads.
+
+    *asked_s* is the measured time at which it was first asked for: its lease may be no younger than that.
+    """
+
+    def __init__(self, shop: Workshop, claimed: Claimed, poke: Poke, asked_s: float) -> None:
         self.run_id, self.record = claimed.id, claimed.record
+        self.asked_next_s = 0.0
+        """Measured time at which the next run was first asked for, together with the end of this one."""
         self._claimed_s = time.monotonic()
         self._shop = shop
         self._poke = poke
@@ -87,7 +97,7 @@ class Execution:
         self._cause: Cause | None = None
         self._output_file = f"{shop.folder}/{claimed.id}.out"
         self._last_words = b""
-        self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore)
+        self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore, asked_s)
 
     def tell(self, wish: Wish) -> None:
         """Somebody wishes this run to stop, or it is no longer ours."""
@@ -130,6 +140,8 @@ class Execution:
                     verdict = Verdict(
                         Reason.CRASHED, NOTHING_RAN, "crashed: its worker could not start anything any more"
                     )
+            except Lost:
+                self._cause = "lost"
             else:
                 verdict = judge(task, exit_, self._cause, self._last_words)
             if self._cause == "lost":
@@ -158,6 +170,7 @@ class Execution:
             "env": env,
             "run_id": str(self.run_id),
         }
+        self._be_sure()
         child: Child
         if task.call is not None:
             request = CallRequest(call=task.call, kwargs=values, isolate=task.isolate, python=task.python, **limits)
@@ -168,6 +181,16 @@ class Execution:
             raise Unprepared(f"task {task.name} is external: nobody here executes it")
         tape = self._shop.tapes.add(self.run_id, self.record, self._claimed_s, task, secrets)
         return child, tape
+
+    def _be_sure(self) -> None:
+        """
+        Wait for word of the lease when it was not heard of for a while: whoever slept since the claim starts nothing
+        that is another's by now. Raises Lost.
+        """
+        while time.monotonic() - self._held.renewed_s > SURE_S:
+            if "lost" in self._wishes or self._shop.draining.begun:
+                raise Lost
+            time.sleep(0.05)
 
     def _watch(self, task: Task, child: Child, tape: Tape) -> Exit:
         """Read what the process prints until it ended; make it end when it is to. Raises SpawnFailed."""
@@ -302,6 +325,7 @@ class Execution:
         was_lost = exit_ is not None and exit_.lost
         is_leaving = self._shop.draining.begun or self._is_broken(BROKEN_S if was_lost else 0.0)
         call = end(None if is_leaving else wanted)
+        self.asked_next_s = time.monotonic()
         wait_s = 0.1
         while True:
             try:

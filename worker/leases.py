@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
@@ -30,6 +30,8 @@ STRICT_S: Final = LEASE_MS / 1000 * 0.7
 """A ``strict_lease`` run that could not renew for this long kills itself: well before anybody may rescue it."""
 FROZEN_S: Final = LEASE_MS / 1000 * 0.78
 """When its worker does not even do that, the keeper kills it after this long without a fresh renewal."""
+SURE_S: Final = LEASE_MS / 1000 * 0.5
+"""A lease that nobody has heard of for this long is asked for before a process is started on it."""
 FRESH_S: Final = LEASE_MS / 1000 * 0.17
 """A renewal that was sent longer ago is no news for the keeper: both together stay below a lease."""
 
@@ -37,15 +39,16 @@ FRESH_S: Final = LEASE_MS / 1000 * 0.17
 @dataclass(slots=True)
 class Held:
     """
-    A lease that a run thread holds. ``tell`` is called from the beating thread with every new wish, ``restore`` when
-    the store has forgotten everything; it answers whether the run is there again.
+    A lease that a run thread holds, renewed at measured time ``renewed_s`` or later. ``tell`` is called from the
+    beating thread with every new wish, ``restore`` when the store has forgotten everything; it answers whether the run
+    is there again.
     """
 
     run_id: UUID
     token: int
     tell: Callable[[Wish], None]
     restore: Callable[[], bool]
-    renewed_s: float = field(default_factory=time.monotonic)
+    renewed_s: float
 
     def is_stale(self, now_s: float) -> bool:
         """Whether a strict run has to die now, because it could not renew."""

@@ -30,18 +30,21 @@ class Slot:
         """
         if self._shop.draining.begun or not self._shop.keeper.is_alive():
             return
+        asked_s = time.monotonic()
         claimed = self._claim()
         while claimed is not None:
             if claimed.waiting:
                 on_more(claimed.waiting)
-            self.execution = Execution(self._shop, claimed, self._poke)
+            self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s)
             try:
-                ended = self.execution.perform(self._wanted())
+                ended = execution.perform(self._wanted())
             finally:
                 self.execution = None
             if ended is None and not self._shop.draining.begun:
+                asked_s = time.monotonic()
                 claimed = self._claim()
             else:
+                asked_s = execution.asked_next_s
                 claimed = ended.claimed if ended is not None else None
 
     def _claim(self) -> Claimed | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -31,6 +32,13 @@ retry_attempts = 1
 retry_delay = "1ms"
 
 [tasks.lax]
+
+[tasks.held_up]
+env_file = "slow.env"
+
+[tasks.held_up_strict]
+env_file = "slow.env"
+strict_lease = true
 
 [tasks.strict]
 strict_lease = true
@@ -124,6 +132,33 @@ def test_a_strict_run_does_not_outlive_its_lease_though_its_worker_is_frozen(mak
     send(frozen, signal.SIGCONT)
     wait_until(lambda: run["id"] in sleeper.said(), "it wakes up and reports an end that is an old story", 5)
     assert fleet.run(run["id"]) == first
+
+
+@pytest.mark.parametrize("task", ["held_up", "held_up_strict"])
+def test_a_worker_that_slept_since_its_claim_starts_nothing(make_fleet: StartFleet, task: str) -> None:
+    """F8, F9: the run is another's by then; nobody has to be told to end what never began."""
+    fleet = make_fleet(TASKS)
+    fleet.start("web", "scheduler")
+    (sleeper,) = fleet.start("worker")
+    slow = fleet.folder / "slow.env"
+    os.mkfifo(slow)  # whoever reads it waits until it is written
+    run = fleet.started(fleet.trigger(task))
+    frozen = [sleeper.pid, sleeper.worker_process()]
+    with slow.open("w") as writer:
+        send(frozen, signal.SIGSTOP)
+        slow.unlink()
+        slow.touch()
+        fleet.start("worker")
+        first, second = fleet.chain_of(run, 2)
+        assert (first["end_reason"], second["end_reason"]) == ("crashed", "success")
+        writer.write("A=1\n")
+    fleet.redis.freeze()  # it is told as late as possible
+    send(frozen, signal.SIGCONT)
+    time.sleep(0.5)  # long enough for a process to say that it lives
+    fleet.redis.thaw()
+    sleeper.wait_for("run.lost", 5)
+    assert fleet.wrote(first["id"]) == []
+    assert fleet.run(first["id"]) == first
 
 
 def expect_lost(fleet: Fleet, worker: Process, run: Json) -> None:
