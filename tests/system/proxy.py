@@ -61,6 +61,7 @@ class Proxy:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             with contextlib.suppress(asyncio.CancelledError):
                 runner.run(self._listen())
+            runner.run(_wind_up())
 
     async def _listen(self) -> None:
         self._open.set()
@@ -119,3 +120,10 @@ class Proxy:
         finally:
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(self._loop)])
             self._thread.join(5)
+
+
+async def _wind_up() -> None:
+    """Wait for what was cancelled: transports are closed in the rounds of the loop that follow."""
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
