@@ -33,6 +33,7 @@ LONG_AWAY_S: Final = 1.0
 
 POISON_CRASHES: Final = 3
 FATE_UNKNOWN: Final = -2
+KILLED: Final = 128 + 9
 RETRIED: Final = {"failed", "timeout", "crashed", "log_overflow"}
 MEMORY_KB: Final = {
     "web": 160_000,
@@ -158,9 +159,14 @@ def ended_once(scene: Scene) -> Findings:
         if reason == "success":
             yield None if codes == [0] else f"run {run} is a success, but its process said {codes or 'nothing'}"
         elif reason == "failed" and codes:
-            yield (
-                None if codes == [record["exit_code"]] else f"run {run} failed with {record['exit_code']}, not {codes}"
-            )
+            is_so = codes == [record["exit_code"]] or (record["exit_code"] == KILLED and _was_killed(scene, run))
+            yield None if is_so else f"run {run} failed with {record['exit_code']}, not {codes}"
+
+
+def _was_killed(scene: Scene, run: str) -> bool:
+    """Whether a process of a run was killed, though perhaps when it had just said that it would exit."""
+    killed = {(kill["pid"], kill["at_us"]) for kill in scene.kills if kill["victim"] == "child"}
+    return any(life.pid == pid and at_us > life.started_us for life in scene.found.lives[run] for pid, at_us in killed)
 
 
 def one_process(scene: Scene) -> Findings:
@@ -388,7 +394,9 @@ def nothing_left(scene: Scene) -> Findings:
             continue
         until_us = scene.deadline_us(moment_us(record["end_at"]), GONE_S)
         for freeze, thaw_us in scene.freezes:
-            if life.pid in freeze["pids"] and freeze["at_us"] < until_us:
+            # It may have been frozen itself, or have been started by a worker that woke up in the middle of that.
+            is_its = life.pid in freeze["pids"] or f"-{freeze['worker']}-" in record.get("worker", "")
+            if is_its and freeze["at_us"] < until_us:
                 until_us = max(until_us, scene.deadline_us(thaw_us, GONE_S))
         late_s = (max(life.last_us, life.stray_us) - until_us) / S
         yield f"{life.task}: pid {life.pid} lived {late_s:.3f} s too long after {life.run}" if late_s > 0 else None

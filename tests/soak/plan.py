@@ -16,8 +16,10 @@ from typing import Any, Final, Literal, NamedTuple
 WORKERS: Final = 3
 SLOTS: Final = 2
 SCHEDULERS: Final = 2
-BACKLOG_PER_S: Final = 4
-"""Runs that are triggered all at once in the beginning, for each second of the soak."""
+LONG_S: Final = 300
+BACKLOG: Final = 10_000
+BACKLOG_PER_S: Final = 10
+"""Runs that are triggered all at once in the beginning: of a soak of five minutes or more, and a second of others."""
 
 Who = Literal["client", "platform", "store"]
 
@@ -44,6 +46,7 @@ class Kind(NamedTuple):
 
 KINDS: Final[dict[str, Kind]] = {
     "tick": Kind("quick", {"cron": "* * * * * *", "retry_attempts": 2}, (0, 0), 0),
+    "backlog": Kind("quick", {"retry_attempts": 10, "queue": "aside"}, (0, 0), 0),
     "quick": Kind("quick", {"retry_attempts": 3}, (0, 0), 4),
     "slow": Kind("slow", {"retry_attempts": 3}, (0.5, 2), 2),
     "lasting": Kind("slow", {"retry_attempts": 3}, (3, 6), 0.8),
@@ -113,8 +116,10 @@ def make_plan(seed: int, seconds: float) -> list[Action]:
     def pick() -> int:
         return dice.randrange(1 << 16)
 
-    # More than the workers can take at once, so that whatever dies, something is under way and something waits.
-    backlog = {"task": "quick", "body": {"params": {"seconds": 0}, "replicas": max(10, int(seconds * BACKLOG_PER_S))}}
+    # More than the workers can take at once, so that whatever dies, something is under way and something waits. It has
+    # a queue of its own, and the workers look at both in turn: what else is triggered does not wait for all of it.
+    count = BACKLOG if seconds >= LONG_S else max(10, int(seconds * BACKLOG_PER_S))
+    backlog = {"task": "backlog", "body": {"params": {"seconds": 0}, "replicas": count}}
     actions.append(Action(1.0, "client", "trigger", backlog | {"key": True, "hasty": False, "times": 1}))
     often(0.5, 0, "client", lambda: ("trigger", _trigger(dice)))
     often(4, 2, "client", lambda: ("stop", {"pick": pick(), "force": dice.random() < 0.2}))

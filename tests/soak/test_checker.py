@@ -394,6 +394,22 @@ def test_a_run_that_was_told_to_stop_is_owed_no_retry(story: Story, tmp_path: Pa
     assert not story.judge(tmp_path)["I5"]
 
 
+def test_who_was_killed_after_its_last_word_may_have_failed(story: Story, tmp_path: Path) -> None:
+    for kept in (story.records, story.first):
+        kept["again"] |= {"end_reason": "failed", "exit_code": 137}
+    assert story.judge(tmp_path)["I2"]
+    story.do("kill", 13, victim="child", pid=301, pids=[301])
+    assert not story.judge(tmp_path)["I2"]
+
+
+def test_what_a_worker_starts_as_it_wakes_up_has_time_to_be_ended(story: Story, tmp_path: Path) -> None:
+    story.history = [line for line in story.history if " asleep " not in line]
+    story.live("asleep", 402, 29.6, 29.9, code=None)
+    assert not story.judge(tmp_path)["I11"]
+    story.live("asleep", 402, 30, 32, code=None)
+    assert story.judge(tmp_path)["I11"]
+
+
 def test_the_program_says_what_is_wrong_and_fails(story: Story, tmp_path: Path) -> None:
     ran_twice(story)
     story.write(tmp_path)
