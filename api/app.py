@@ -9,7 +9,7 @@ from litestar import Litestar, Response
 from litestar.types import ControllerRouterHandler
 
 from api import events, executions, fleet, health, logs, queues, runs, schemas, tasks, tokens, workers
-from api.dialects import marquez
+from api.dialects import marquez, prefect
 from api.dialects.door import Dialect, EncodedSlashes, Route, Routes, dialect_routes
 from api.dialects.ona import tasks as ona_tasks
 from api.endpoint import Endpoint, litestar_route
@@ -65,6 +65,7 @@ def foreign_routes() -> list[Route]:
         marquez.run_routes.routes,
         marquez.lineage_routes.routes,
         ona_tasks.routes,
+        *prefect.ROUTES,
     )
     return [declared for routes in modules for declared in routes.declared]
 

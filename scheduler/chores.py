@@ -46,7 +46,6 @@ class Timetable:
 
     def __init__(self) -> None:
         self.version = STALE
-        self._catalog = ops.Catalog()
         self._entries: dict[str, Entry] = {}
         self._schedules: dict[str, Schedule] = {}
         self._cursors: dict[str, int] = {}
@@ -110,7 +109,7 @@ class Timetable:
                     log.warning("schedule.missed", task=name, missed=missed, catch_up=len(catch_up))
                 self._cursors[name] = last
             for tick in itertools.chain(catch_up, on_time):
-                if store.run(ops.fire(self._catalog, entry, tick)):
+                if store.run(ops.fire(entry, tick)):
                     fired += 1
                     log.info("schedule.fired", task=name, tick_us=tick, late_ms=(now_us - tick) // 1000)
                 self._cursors[name] = tick

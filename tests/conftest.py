@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import redis
@@ -19,26 +18,23 @@ from shared.store import open_store
 from shared.store.threads import Store
 from tests.waiting import wait_until
 
-
-class Measured(Protocol):
-    """See ``measured``."""
-
-    def __call__(self, row: str, name: str, value: float, bound: float, unit: str = "s") -> None: ...
+Measured = Callable[[str, str, float, float], None]
+"""See ``measured``."""
 
 
 @pytest.fixture
 def measured() -> Measured:
     """
-    ``measured(row, name, value, bound)``: something that a row of the fault table bounds took so long, or was so much.
+    ``measured(row, name, value_s, bound_s)``: something that a row of the fault table bounds took so long.
 
     Fails above the bound; for the table it is written down in the file that RUNFLEET_FAULTS_JSON names.
     """
 
-    def measured(row: str, name: str, value: float, bound: float, unit: str = "s") -> None:
-        assert value <= bound, f"{row}: {name} is {value:.2f} {unit}, and may be {bound:g} {unit}"
+    def measured(row: str, name: str, value_s: float, bound_s: float) -> None:
+        assert value_s <= bound_s, f"{row}: {name} took {value_s:.2f} s, and may take {bound_s:g} s"
         path = os.environ.get("RUNFLEET_FAULTS_JSON")
         if path:
-            line = json.dumps({"row": row, "name": name, "value": value, "bound": bound, "unit": unit})
+            line = json.dumps({"row": row, "name": name, "value_s": value_s, "bound_s": bound_s})
             with open(path, "a") as file:
                 file.write(line + "\n")
 

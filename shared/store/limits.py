@@ -65,9 +65,9 @@ def holders(name: str) -> Operation[Holders]:
     return Holders(runs, [lease for lease in leases if lease is not None])
 
 
-def put(name: str, most: int, about: bytes, now: int | str = NOW) -> Call[bool]:
-    """Make the limit, or change it."""
-    return Call(script("put_limit"), (now, name, most, about), bool)
+def put(name: str, most: int | None, about: bytes, now: int | str = NOW) -> Call[bool]:
+    """Make the limit, or change it; with None for *most* it is kept, and lets everybody through."""
+    return Call(script("put_limit"), (now, name, "off" if most is None else most, about), bool)
 
 
 def remove(name: str, now: int | str = NOW) -> Call[bool]:

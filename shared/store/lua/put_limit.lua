@@ -1,5 +1,5 @@
 -- Makes, changes or deletes a limit through an API; or takes the slots of one from all that hold them outside of executions.
--- ARGV: 1 now  2 limit  3 its max, '' to delete it, or 'reset'  4 what the API knows of it (JSON)  5… runs that hold a slot after a reset
+-- ARGV: 1 now  2 limit  3 its max, 'off', 'reset', or '' to delete it  4 what the API knows of it (JSON)  5… runs that hold a slot after a reset
 -- Answers 1, or 0 when there is none to delete or reset.
 -- flags: allow-oom
 -- uses: clock records events execution slots
@@ -16,7 +16,7 @@ if ARGV[3] == '' then
   redis.call('HDEL', P .. ':limits', name)
   redis.call('HDEL', P .. ':limits:api', name)
 elseif ARGV[3] ~= 'reset' then
-  redis.call('HSET', P .. ':limits', name, ARGV[3])
+  if ARGV[3] == 'off' then redis.call('HDEL', P .. ':limits', name) else redis.call('HSET', P .. ':limits', name, ARGV[3]) end
   redis.call('HSET', P .. ':limits:api', name, ARGV[4])
 end
 admit(gate)

@@ -1,0 +1,7 @@
+"""
+Prefect's REST API 0.8.4 around task runs, as far as its clients (3.x) need it. Start with README.md.
+"""
+
+from api.dialects.prefect import flows, limits, routes, service
+
+ROUTES = (routes.routes, service.routes, flows.routes, limits.routes)

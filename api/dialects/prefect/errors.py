@@ -1,0 +1,124 @@
+"""Errors in Prefect's three shapes, and which version of its API a client wants."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from litestar.types import Scope as Connection
+
+from api.dialects.door import Dialect, Question, header
+from api.errors import MAX_PROBLEMS, extra_headers
+from api.reply import Reply
+from shared.errors import Conflict, Invalid, Malformed, NotFound, Problem, RunfleetError, StoreFull
+
+API_VERSION: Final = "0.8.4"
+"""The version of the REST API that is spoken."""
+
+PACKAGE_VERSION: Final = "3.8.8"
+"""The version of Prefect whose server this stands for; its clients compare the major."""
+
+OLDEST: Final = (0, 8, 0)
+
+_STEP = re.compile(r"[^.\[\]]+")
+
+
+class Untold(NotFound):
+    """There is no such thing, said as Prefect's orchestration says it: without a ``detail``."""
+
+
+class Locked(RunfleetError):
+    """No slot is free. ``retry_after_s`` is when to ask again."""
+
+    status = 423
+    title = "Locked"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def refuse(error: RunfleetError, scope: Connection) -> Reply:
+    """The answer for *error*. What a client should try again later is a 503, the only such status that it knows."""
+    status = 503 if isinstance(error, StoreFull) else error.status
+    body: dict[str, Any]
+    if isinstance(error, Invalid | Malformed):
+        status = 422
+        problems = error.problems if isinstance(error, Invalid) else [Problem("body", str(error))]
+        body = {
+            "exception_message": "Invalid request received.",
+            "exception_detail": [_detail(problem) for problem in problems[:MAX_PROBLEMS]],
+            "request_body": None,
+        }
+    elif status in (401, 500, 503):
+        body = {"exception_message": _MESSAGES[status]}
+    elif isinstance(error, Untold):
+        body = {"exception_message": str(error)}
+    elif isinstance(error, Conflict):
+        body = {"detail": f"Data integrity conflict. {error}"}
+    else:
+        body = {"detail": str(error)}
+    headers = extra_headers(error)
+    if isinstance(error, Locked):
+        headers.append((b"retry-after", b"%.3f" % error.retry_after_s))
+    return Reply(_encode(body), status=status, headers=tuple(headers))
+
+
+_MESSAGES: Final = {401: "Unauthorized", 500: "Internal Server Error", 503: "Service Unavailable"}
+
+
+def _detail(problem: Problem) -> dict[str, Any]:
+    """One of pydantic's errors."""
+    is_missing = problem.message == "is required"
+    return {
+        "type": "missing" if is_missing else "value_error",
+        "loc": [int(step) if step.isdigit() else step for step in _STEP.findall(problem.location)],
+        "msg": "Field required" if is_missing else problem.message,
+        "input": problem.value or None,
+    }
+
+
+_encode = msgspec.json.Encoder().encode
+
+DIALECT: Final = Dialect(
+    name="prefect",
+    refuse=refuse,
+    prefixes=tuple(
+        f"/api/{name}"
+        for name in (
+            "admin",
+            "concurrency_limits",
+            "csrf-token",
+            "flow_runs",
+            "flows",
+            "hello",
+            "task_run_states",
+            "task_runs",
+            "task_workers",
+            "v2/concurrency_limits",
+            "version",
+        )
+    ),
+)
+
+
+def require_version(ask: Question) -> None:
+    """Raises BadVersion when the client wants an API that is older than what is spoken, or says so unreadably."""
+    wanted = header(ask.connection, "x-prefect-api-version")
+    if not wanted:
+        return
+    parts = wanted.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts):
+        raise BadVersion(f"Invalid X-PREFECT-API-VERSION header format. Expected format: x.y.z, got {wanted[:50]!r}")
+    if tuple(map(int, parts)) < OLDEST:
+        raise BadVersion(
+            f"The client specified API version {wanted} but this server speaks {API_VERSION}; it takes 0.8.0 and later"
+        )
+
+
+class BadVersion(RunfleetError):
+    """The client wants a version of the API that is not spoken."""
+
+    status = 400
+    title = "Bad Request"

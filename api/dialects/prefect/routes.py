@@ -1,0 +1,169 @@
+"""Task runs and their states, as Prefect's clients ask for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from api.bodies import Scope
+from api.dialects.door import Handler, Method, Question, Routes
+from api.dialects.prefect import filters, ledger, taskruns
+from api.dialects.prefect.bodies import Rename, SetState, TaskRunCreate, shown_state
+from api.dialects.prefect.errors import DIALECT, Untold, require_version
+from api.dialects.prefect.ledger import View
+from api.dialects.prefect.taskruns import Answer
+from api.reply import Reply
+from shared.errors import NotFound
+
+routes = Routes(DIALECT)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def on(where: Routes, method: Method, path: str, scope: Scope | None) -> Callable[[Handler], Handler]:
+    """Declare a handler for clients that speak this version of the API."""
+
+    def keep(handler: Handler) -> Handler:
+        async def spoken(ask: Question) -> Any:
+            require_version(ask)
+            return await handler(ask)
+
+        where.on(method, path, scope=scope)(spoken)
+        return handler
+
+    return keep
+
+
+def say(value: Any, status: int = 200) -> Reply:
+    """*value* as JSON."""
+    return Reply(_encode(value), status=status)
+
+
+def uuid_in(ask: Question, name: str = "id") -> UUID:
+    """The id in the path. Raises NotFound when it is none."""
+    text = ask.path[name]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("Not Found") from None
+
+
+def now_us() -> int:
+    """The time as stored time, for what is worked out from a record while it is read."""
+    return time.time_ns() // 1000
+
+
+def shown(view: View) -> dict[str, Any]:
+    """A task run as clients read it."""
+    return ledger.shown_task_run(view.id, view.facts, view.current, now_us())
+
+
+@on(routes, "POST", "/api/task_runs", "run")
+async def create_task_run(ask: Question) -> Reply:
+    """Make a task run: 201, or 200 when it was there."""
+    wanted = ask.read(TaskRunCreate)
+    made = await ask.web.store.run(taskruns.create(ask.web.catalog, ask.grant, wanted))
+    body = ledger.shown_task_run(made.id, made.facts, made.current, now_us())
+    return say(body, 201 if made.is_new else 200)
+
+
+@on(routes, "GET", "/api/task_runs/{id}", "read")
+async def read_task_run(ask: Question) -> Reply:
+    """A task run."""
+    view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
+    if view is None or not ask.grant.covers(view.latest.record.task):
+        raise NotFound("Task not found")
+    return say(shown(view))
+
+
+@on(routes, "PATCH", "/api/task_runs/{id}", "run")
+async def rename_task_run(ask: Question) -> Reply:
+    """Give a task run another name."""
+    await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(Rename).name)
+    return Reply(status=204)
+
+
+@on(routes, "DELETE", "/api/task_runs/{id}", "run")
+async def delete_task_run(ask: Question) -> Reply:
+    """Forget a task run; what it held is free."""
+    view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
+    if view is None:
+        raise NotFound("Task run not found")
+    ask.grant.require_task(view.latest.record.task)
+    await ask.web.store.run(taskruns.delete(view))
+    return Reply(status=204)
+
+
+@on(routes, "POST", "/api/task_runs/{id}/set_state", "run")
+async def set_task_run_state(ask: Question) -> Reply:
+    """Propose a state: 201 when one was written."""
+    run_id, wanted = uuid_in(ask), ask.read(SetState)
+    try:
+        answer = await ask.web.store.run(taskruns.set_state(run_id, wanted, ask.grant))
+    except NotFound as error:
+        raise Untold(str(error)) from None
+    return answered(answer)
+
+
+def answered(answer: Answer) -> Reply:
+    """What is said to a proposal."""
+    decision = answer.decision
+    details: dict[str, Any] = {"type": f"{decision.answer.lower()}_details"}
+    if decision.answer == "WAIT":
+        details["delay_seconds"] = decision.delay_s
+    if decision.answer != "ACCEPT":
+        details["reason"] = decision.reason
+    body = {"state": shown_state(answer.state), "status": decision.answer, "details": details}
+    return say(body, 201 if answer.wrote else 200)
+
+
+@on(routes, "GET", "/api/task_run_states", "read")
+async def read_task_run_states(ask: Question) -> Reply:
+    """All states of a task run, oldest first; none of an unknown one."""
+    try:
+        run_id = UUID(ask.query.get("task_run_id", [""])[0])
+    except ValueError:
+        raise filters.invalid("query.task_run_id", "must be a UUID") from None
+    view = await ask.web.store.run(taskruns.read(run_id, history=True))
+    if view is None or not ask.grant.covers(view.latest.record.task):
+        return say([])
+    return say([shown_state(state) for state in ledger.history(view)])
+
+
+@on(routes, "POST", "/api/task_runs/filter", "read")
+async def filter_task_runs(ask: Question) -> Reply:
+    """Task runs that fit a filter."""
+    wanted = filters.read_page(ask)
+    found = await ask.web.store.run(filters.find(wanted, ask.grant, wanted.offset, wanted.limit))
+    return say([shown(view) for view in found.views])
+
+
+@on(routes, "POST", "/api/task_runs/paginate", "read")
+async def paginate_task_runs(ask: Question) -> Reply:
+    """A page of those that fit, and how many pages there are."""
+    wanted = filters.read_page(ask)
+    offset = (wanted.page - 1) * wanted.limit
+    found = await ask.web.store.run(filters.find(wanted, ask.grant, offset, wanted.limit, counts=True))
+    pages = -(-found.total // wanted.limit) if wanted.limit else 0
+    results = [shown(view) for view in found.views]
+    return say({"results": results, "count": found.total, "limit": wanted.limit, "pages": pages, "page": wanted.page})
+
+
+@on(routes, "POST", "/api/task_runs/count", "read")
+async def count_task_runs(ask: Question) -> Reply:
+    """How many fit a filter."""
+    wanted = filters.read_page(ask)
+    found = await ask.web.store.run(filters.find(wanted, ask.grant, 0, 0, counts=True))
+    return say(found.total)
+
+
+@on(routes, "POST", "/api/task_runs/history", "read")
+async def task_run_history(ask: Question) -> Reply:
+    """How many were to start in each stretch of time, by the state that they are in now."""
+    stretches, wanted = filters.read_history(ask)
+    found = await ask.web.store.run(filters.find(wanted, ask.grant, 0, wanted.limit))
+    return say(filters.history_of(found.views, stretches, now_us()))

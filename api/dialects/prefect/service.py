@@ -1,0 +1,80 @@
+"""What a client asks a Prefect server about itself, and who serves background tasks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.dialects.door import Question, Routes
+from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
+from api.dialects.prefect.filters import TaskWorkers
+from api.dialects.prefect.routes import on, say
+from api.reply import Reply
+from shared.errors import Misconfigured, NotFound, Unserviceable
+from shared.store import driven, version
+
+routes = Routes(DIALECT)
+
+
+@on(routes, "GET", "/api/hello", None)
+async def hello(ask: Question) -> Reply:
+    """Wave back."""
+    return say("👋")
+
+
+@on(routes, "GET", "/api/health", None)
+async def health(ask: Question) -> Reply:
+    """The process lives."""
+    return say(True)
+
+
+@on(routes, "GET", "/api/ready", None)
+async def ready(ask: Question) -> Reply:
+    """Redis answers, and the process is not stopping."""
+    if ask.web.closing.is_set():
+        raise Unserviceable("this process is stopping")
+    try:
+        await ask.web.store.run(version.check())
+    except Misconfigured as error:
+        raise Unserviceable(str(error)) from None
+    return say({"message": "OK"})
+
+
+@on(routes, "GET", "/api/version", "read")
+async def api_version(ask: Question) -> Reply:
+    """The version of the REST API."""
+    return say(API_VERSION)
+
+
+@on(routes, "GET", "/api/admin/version", "read")
+async def package_version(ask: Question) -> Reply:
+    """The version of the server that this stands for."""
+    return say(PACKAGE_VERSION)
+
+
+@on(routes, "GET", "/api/admin/storage", "read")
+async def storage(ask: Question) -> Reply:
+    """Where clients put results when they are told nothing: where they like."""
+    return say({"default_result_storage_block_id": None})
+
+
+@on(routes, "GET", "/api/csrf-token", None)
+async def csrf_token(ask: Question) -> Reply:
+    """There is none: clients then send none."""
+    raise NotFound("Not Found")
+
+
+@on(routes, "POST", "/api/task_workers/filter", "read")
+async def task_workers(ask: Question) -> Reply:
+    """Who serves background tasks."""
+    wanted = ask.read(TaskWorkers) if ask.body else TaskWorkers()
+    found = [msgspec.json.decode(about) for about in (await ask.web.store.do(driven.consumers())).values()]
+    keys = wanted.task_worker_filter.task_keys if wanted.task_worker_filter else None
+    return say([one for one in found if keys is None or set(keys) & set(one["task_keys"])])
+
+
+@on(routes, "POST", "/api/logs", "run")
+async def write_logs(ask: Question) -> Reply:
+    """Take log lines of what clients execute. They are checked and not kept: our logs are of what our workers run."""
+    if not isinstance(ask.json(), list):
+        raise NotFound("Not Found")
+    return Reply(status=201)

@@ -1,0 +1,414 @@
+"""
+What Prefect's clients do with task runs: make them, read them, propose states.
+
+A proposal is read, decided by Prefect's rules and made in one step that fails when anything happened in between; then
+it is decided again. So two proposals, or a proposal and a person's stop, never both count against the same state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from api.auth import Grant
+from api.dialects.prefect import ledger, words
+from api.dialects.prefect.bodies import Constant, Details, Policy, SetState, State, TaskRunCreate, in_us, proposed
+from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
+from api.dialects.prefect.moves import Course, cache_key, course, first_mark, to_cache, waits_for_consumer
+from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
+from shared import foreign, ids, ops
+from shared.errors import Conflict, NotFound
+from shared.runs import Status
+from shared.store import annex, bells, driven
+from shared.store.annex import Annex
+from shared.store.call import Operation
+from shared.store.driven import Driven
+from shared.store.loop import AsyncStore
+from shared.store.tasks import Entry
+from shared.tasks import ParamType, Task, is_task_name
+
+KEEP_RUNS: Final = 10_000
+"""History kept of a task that only Prefect's clients know, unless the task file says otherwise."""
+
+PATIENCE: Final = 100
+"""How often a proposal is decided again because something else happened to the run."""
+
+LONGEST_WAIT_S: Final = 10
+"""The longest a run is told to wait for a slot of a tag limit."""
+
+_state = msgspec.json.Decoder(State).decode
+
+
+class Answer(msgspec.Struct):
+    """What is said to a proposal. ``wrote``: a state was written."""
+
+    view: View
+    decision: Decision
+    state: State
+    wrote: bool
+
+
+class Made(msgspec.Struct):
+    """A task run as it was made just now, or before (``is_new`` False)."""
+
+    id: UUID
+    facts: Facts
+    current: ledger.Current
+    is_new: bool
+
+
+def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> Operation[View | None]:
+    """The run, with its whole annex if its *history* is wanted; None when Prefect has no such run."""
+    found = yield from read_many([run_id], via, history=history)
+    return found[0]
+
+
+def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: bool = False) -> Operation[list[View | None]]:
+    """Runs in the order of their ids; None for what Prefect has no run of."""
+    if not run_ids:
+        return []
+    views: list[View | None] = []
+    for latest in (yield driven.newest(run_ids, () if history else ledger.FIELDS)):
+        if latest is None or latest.record.via != via or not latest.annex.get(ledger.NOW):
+            views.append(None)
+        elif ledger.has_to_see_all(latest):
+            views.append(ledger.view(latest, (yield from driven.attempts(latest.id))))
+        else:
+            views.append(ledger.view(latest))
+    return views
+
+
+def known(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> Operation[View]:
+    """As ``read``. Raises NotFound."""
+    view = yield from read(run_id, via, history=history)
+    if view is None:
+        raise NotFound(f"{'Task' if via == TASK_RUNS else 'Flow'} run with id {run_id} not found")
+    return view
+
+
+def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate) -> Operation[Made]:
+    """
+    Make a task run, or answer the one there is by the same flow run, task key and dynamic key.
+
+    Raises Conflict for an unknown flow run or an id that another run has, Invalid for parameters that a task of ours
+    does not take, and Forbidden.
+    """
+    now_us = time.time_ns() // 1000
+    flow_run: View | None = None
+    if wanted.flow_run_id is not None:
+        flow_run = yield from read(wanted.flow_run_id, FLOW_RUNS)
+        if flow_run is None:
+            raise Conflict(f"there is no flow run {wanted.flow_run_id}")
+    run_id = wanted.id or ids.new_id(now_us)
+    state = _first_state(wanted, run_id, now_us)
+    entry = yield from _task_of(catalog, wanted.task_key, state)
+    grant.require_task(entry.name)
+    facts = _facts_of(wanted, flow_run, now_us)
+    current = ledger.first(state, run_id)
+    is_ours = not entry.task.external
+    if not is_ours:
+        current.mark = first_mark(state)
+    due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
+    request = ops.Request(
+        params=parameters(entry.task, wanted) if is_ours else None,
+        external_execution_id=str(wanted.flow_run_id or ""),
+        due_us=due_us if state.type in ("SCHEDULED", "PENDING") and due_us > now_us else None,
+        tags=tuple(facts.tags),
+        labels={name: value for name, value in facts.labels.items() if isinstance(value, str)},
+        replicas=1,
+        triggered_by="cloud",
+        run_id=run_id,
+        annex=ledger.opening(facts, current),
+        via=TASK_RUNS,
+        once=identity(wanted.flow_run_id, wanted.task_key, wanted.dynamic_key),
+        inbox=not is_ours and waits_for_consumer(state),
+        limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
+    )
+    triggered = yield from ops.trigger(catalog, entry.name, request)
+    if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
+        return Made(run_id, facts, current, True)
+    try:
+        view = yield from settled(triggered.run.id)
+    except NotFound:
+        raise Conflict(f"{run_id} is the id of a run that is not a task run of Prefect's") from None
+    if (view.facts.task_key, view.facts.dynamic_key) != (wanted.task_key, wanted.dynamic_key):
+        raise Conflict(f"task run {run_id} is one of {view.facts.task_key}, {view.facts.dynamic_key}")
+    return Made(view.id, view.facts, view.current, not triggered.repeated)
+
+
+def set_state(run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
+    """
+    Propose a state. Raises NotFound, Forbidden, and Conflict when the run changes faster than can be decided.
+    """
+    for _ in range(PATIENCE):
+        view = yield from known(run_id)
+        grant.require_task(view.latest.record.task)
+        now_us = time.time_ns() // 1000
+        state = proposed(wanted.state, ids.new_id(now_us), now_us)
+        state.details.task_run_id, state.details.flow_run_id = view.id, view.facts.flow_run_id
+        if view.is_ours:
+            return (yield from _of_ours(view, state))
+        flow = yield from _flow_of(view)
+        cached = yield from _cached_for(state)
+        decision = decide(
+            view.current.state,
+            state,
+            run_count=view.current.run_count,
+            policy=view.facts.policy,
+            flow=flow,
+            flow_run_run_count=view.current.flow_run_run_count,
+            cached=cached,
+            force=bool(wanted.force),
+            now_us=now_us,
+            dice=random.random,
+        )
+        if decision.state is None:
+            return Answer(view, decision, view.current.state, False)
+        answer = yield from _make(view, decision, flow, now_us, bool(wanted.force))
+        if answer is not None:
+            return answer
+    raise Conflict(f"task run {run_id} changes faster than its state can be set; try again")
+
+
+async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None, via: str = TASK_RUNS) -> None:
+    """Give a run another name. Raises NotFound and Forbidden."""
+    for _ in range(PATIENCE):
+        view = await store.run(read(run_id, via))
+        if view is None:
+            raise NotFound(f"{'Task' if via == TASK_RUNS else 'Flow'} run not found")
+        grant.require_task(view.latest.record.task)
+        before = view.latest.annex[ledger.FACTS]
+        change = Annex(view.id, ledger.renamed(view.facts, name or view.facts.name), (ledger.FACTS, before))
+        if await store.do(annex.write(change)):
+            return
+    raise Conflict(f"run {run_id} changes faster than it can be renamed; try again")
+
+
+def make(view: View, states: Sequence[ledger.Current], on_course: Course) -> Operation[Driven]:
+    """Write *states*, the last of which *on_course* leads to, in one step."""
+    states[-1].head, states[-1].mark = on_course.head, on_course.mark
+    change = Annex(view.id, ledger.written(view, *states), (ledger.NOW, view.raw))
+    done: Driven = yield driven.drive(view.latest, on_course.plan, change)
+    if done.ready:
+        yield bells.ring(done.ready)
+    return done
+
+
+def unwritten(view: View) -> list[ledger.Current]:
+    """Where the run stood after each state that our own moves brought, for writing them down."""
+    current, states = view.stored, list[ledger.Current]()
+    for state in view.unwritten:
+        current = ledger.moved(current, state)
+        states.append(current)
+    return states
+
+
+def identity(flow_run_id: UUID | None, task_key: str, dynamic_key: str) -> str:
+    """The name under which a task run is made once."""
+    text = f"{flow_run_id or ''}\0{task_key}\0{dynamic_key}"
+    return "prefect:" + hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def task_name(task_key: str) -> str:
+    """What we call the task of a key that is not one of ours."""
+    return foreign.task_name(TASK_RUNS, task_key)
+
+
+def parameters(task: Task, wanted: TaskRunCreate) -> dict[str, Any]:
+    """
+    The parameters of a task of ours among the inputs: constants, whose text is JSON where the task declares a number,
+    a bool or JSON.
+    """
+    values: dict[str, Any] = {}
+    for name, inputs in (wanted.task_inputs or {}).items():
+        constants = [one.type for one in inputs if isinstance(one, Constant)]
+        if constants and not name.startswith("__"):
+            values[name] = _as_declared(constants[-1], task.params[name].type if name in task.params else "string")
+    return values
+
+
+def _as_declared(text: str, kind: ParamType) -> Any:
+    if kind != "string":
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            pass
+    return text
+
+
+def _make(view: View, decision: Decision, flow: Flow | None, now_us: int, force: bool) -> Operation[Answer | None]:
+    """The answer once it is made; None when something else happened first."""
+    state = decision.state
+    assert state is not None
+    on_course = course(view, state, now_us)
+    plan = on_course.plan
+    plan.force = force
+    if decision.needs_slots:
+        plan.limits, plan.holder = [f"tag:{tag}" for tag in view.facts.tags], on_course.head
+    if decision.stores:
+        plan.cache = to_cache(state, now_us)
+    tracks = flow.run_count if flow is not None and state.type == "RUNNING" and not force else None
+    after = ledger.moved(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
+    done = yield from make(view, [*unwritten(view), after], on_course)
+    if done.verdict == "done":
+        return Answer(view, decision, state, True)
+    if done.verdict == "gone":
+        raise NotFound(f"Task run with id {view.id} not found")
+    if done.verdict == "conflict":
+        return None
+    return Answer(view, _refused(done, now_us), view.current.state, False)
+
+
+def _refused(done: Driven, now_us: int) -> Decision:
+    tag = done.limit.removeprefix("tag:")
+    if done.verdict == "closed":
+        reason = f'The concurrency limit on tag "{tag}" is 0 and will deadlock if the task tries to run again.'
+        return Decision(answer="ABORT", reason=reason)
+    if done.verdict == "waiting":
+        return Decision(answer="WAIT", delay_s=1, reason="Other executions of the task go first")
+    held_s = (now_us - done.since_us) / 1e6 if done.since_us else LONGEST_WAIT_S
+    delay_s = jittered(min(max(held_s, 1.0), LONGEST_WAIT_S), 0.3, random.random)
+    return Decision(answer="WAIT", delay_s=max(1, round(delay_s)), reason=f"Concurrency limit reached for tags: {tag}")
+
+
+def _of_ours(view: View, state: State) -> Operation[Answer]:
+    """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
+    now = view.current.state
+    if state.type not in ("CANCELLING", "CANCELLED"):
+        reason = f"Task run {view.id} is executed by Runfleet; of its states only a cancellation can be set."
+        return Answer(view, Decision(answer="ABORT", reason=reason), now, False)
+    if now.type in words.TERMINAL:
+        return Answer(view, Decision(answer="ABORT", reason=f"Run is already {now.type}."), now, False)
+    yield from ops.stop(str(view.latest.head), by="a client of Prefect")
+    after = yield from known(view.id)
+    return Answer(after, Decision(answer="ACCEPT"), after.current.state, True)
+
+
+def _flow_of(view: View) -> Operation[Flow | None]:
+    if view.facts.flow_run_id is None:
+        return None
+    flow_run = yield from read(view.facts.flow_run_id, FLOW_RUNS)
+    if flow_run is None:
+        return None
+    return Flow(flow_run.id, flow_run.current.state, flow_run.current.run_count)
+
+
+def _cached_for(state: State) -> Operation[State | None]:
+    """The cached state that takes the place of running, under this proposal's id and time."""
+    key = state.details.cache_key
+    if state.type != "RUNNING" or not key or state.details.refresh_cache:
+        return None
+    packed = yield driven.cached(cache_key(key))
+    if packed is None:
+        return None
+    cached = msgspec.structs.replace(_state(packed), id=state.id, at_us=state.at_us, name="Cached")
+    cached.details.task_run_id, cached.details.flow_run_id = state.details.task_run_id, state.details.flow_run_id
+    return cached
+
+
+def _first_state(wanted: TaskRunCreate, run_id: UUID, now_us: int) -> State:
+    state_id = ids.named_id(run_id, "first state", now_us)
+    if wanted.state is None:
+        state = State(state_id, "PENDING", "Pending", now_us, None, None, Details())
+    else:
+        state = proposed(wanted.state, state_id, now_us)
+    state.details.task_run_id, state.details.flow_run_id = run_id, wanted.flow_run_id
+    return state
+
+
+def _facts_of(wanted: TaskRunCreate, flow_run: View | None, now_us: int) -> Facts:
+    facts = Facts(
+        name=wanted.name or words.random_name(),
+        created_us=now_us,
+        task_key=wanted.task_key,
+        dynamic_key=wanted.dynamic_key,
+        flow_run_id=wanted.flow_run_id,
+        tags=list(dict.fromkeys(wanted.tags or [])),
+        labels=wanted.labels or {},
+        policy=wanted.empirical_policy or Policy(),
+        cache_key=wanted.cache_key,
+        cache_expiration=wanted.cache_expiration,
+        task_version=wanted.task_version,
+        task_inputs=wanted.task_inputs or {},
+    )
+    if flow_run is not None and flow_run.facts.flow_id is not None:
+        facts.labels = ledger.in_flow(facts, flow_run.facts.flow_id)
+    return facts
+
+
+def _task_of(catalog: ops.Catalog, task_key: str, state: State) -> Operation[Entry]:
+    """
+    The task that a key means: one of ours, if our workers are to execute it or it is declared as external; otherwise
+    one that only Prefect's clients know.
+    """
+    if is_task_name(task_key):
+        try:
+            entry = yield from catalog.get(task_key)
+        except NotFound:
+            pass
+        else:
+            if entry.task.external or (state.type == "SCHEDULED" and entry.task.manual_trigger):
+                return entry
+    return (yield from declared(catalog, task_key))
+
+
+def declared(catalog: ops.Catalog, task_key: str) -> Operation[Entry]:
+    """The external task of a key that is not one of ours."""
+    description = f"Prefect task {task_key}"[:500]
+    task = Task(name=task_name(task_key), external=True, description=description, group="prefect", keep_runs=KEEP_RUNS)
+    return (yield from ops.declare(catalog, task))
+
+
+def settled(run_id: UUID, via: str = TASK_RUNS) -> Operation[View]:
+    """
+    The run that a create answers. One that was made in a state which takes moves of ours is brought there first, also
+    when whoever made it did not come so far.
+    """
+    for _ in range(PATIENCE):
+        view = yield from known(run_id, via)
+        is_there = view.stored.mark == Status.PENDING or view.latest.record.status != Status.PENDING
+        if view.is_ours or view.stored.before or is_there:
+            return view
+        on_course = course(view, view.stored.state, time.time_ns() // 1000)
+        on_course.plan.force = True
+        done = yield from _begin(view, on_course)
+        if done.verdict == "done":
+            return (yield from known(run_id, via))
+    raise Conflict(f"task run {run_id} changes faster than it can be made; try again")
+
+
+def _begin(view: View, on_course: Course) -> Operation[Driven]:
+    current = msgspec.structs.replace(view.stored, head=on_course.head, mark=on_course.mark)
+    change = Annex(view.id, {ledger.NOW: msgspec.json.encode(current)}, (ledger.NOW, view.raw))
+    done: Driven = yield driven.drive(view.latest, on_course.plan, change)
+    return done
+
+
+def delete(view: View) -> Operation[None]:
+    """
+    Forget a task run with all its attempts; one that lives is ended first. Raises Conflict while a worker of ours
+    executes it.
+    """
+    for _ in range(PATIENCE):
+        record = view.latest.record
+        if record.status == Status.ENDED:
+            break
+        if view.is_ours and record.status == Status.RUNNING:
+            raise Conflict(f"task run {view.id} is running on worker {record.worker}; cancel it before deleting it")
+        if view.is_ours:
+            yield from ops.stop(str(view.latest.head), by="deleting its task run")
+        else:
+            now_us = time.time_ns() // 1000
+            details = Details(task_run_id=view.id)
+            state = State(ids.new_id(now_us), "CANCELLED", "Cancelled", now_us, "deleted", None, details)
+            on_course = course(view, state, now_us)
+            yield from make(view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
+        view = yield from known(view.id, view.latest.record.via)
+    for run_id, _ in reversed((yield from driven.attempts(view.id))):
+        yield from ops.delete(str(run_id))
