@@ -25,6 +25,7 @@ log = get_logger("scheduler")
 def main() -> int:
     """Run a scheduler; its exit code."""
     from scheduler.loop import Loop
+    from shared.lineage.emitter import open_emitter
     from shared.store import open_store
 
     try:
@@ -38,7 +39,8 @@ def main() -> int:
     if not settings.secret:
         log.warning("definitions.unsigned")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    loop = Loop(store, name, on_wiped=lambda: _apply(settings, store, config, loop))
+    emitter = open_emitter()
+    loop = Loop(store, name, on_wiped=lambda: _apply(settings, store, config, loop), emitter=emitter)
     heed(loop.stop)
     try:
         _apply(settings, store, config, loop)
@@ -47,6 +49,8 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201  # as above
         return 2
     be_deaf()
+    if emitter is not None:
+        emitter.close()
     store.close()
     return 0
 

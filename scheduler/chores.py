@@ -12,12 +12,15 @@ import itertools
 import time
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import DefinitionChanged
+from shared.lineage.emitter import Emitter
+from shared.runs import Reason
 from shared.schedules import BadSchedule, Schedule, jitter_us, parse
-from shared.store import bells, fleet, logs, runs, tasks
+from shared.store import bells, fleet, lineage, logs, runs, tasks
 from shared.store.fleet import Pulse
 from shared.store.tasks import Entry
 from shared.store.threads import Store
@@ -35,6 +38,7 @@ STALE: Final = -1
 RELEASE_BATCH: Final = 500
 RESCUE_BATCH: Final = 100
 COMPACT_BATCH: Final = 20
+UNTOLD_BATCH: Final = 1000
 
 
 class Timetable:
@@ -157,8 +161,8 @@ def ring_again(store: Store, pulse: Pulse) -> int:
     return len(pulse.waiting)
 
 
-def rescue(store: Store, definitions: Definitions, pulse: Pulse) -> int:
-    """End the runs whose lease is over; how many."""
+def rescue(store: Store, definitions: Definitions, pulse: Pulse, emitter: Emitter | None) -> int:
+    """End the runs whose lease is over, and tell the emitter of those that a worker had; how many."""
     rescued = 0
     for run_id, value in pulse.expired:
         record = runs.decode_record(value) if value else None
@@ -168,6 +172,8 @@ def rescue(store: Store, definitions: Definitions, pulse: Pulse) -> int:
         ended = store.run(ops.rescue(run_id, record, definitions.task(store, record.definition)))
         if ended.verdict == "ended":
             rescued += 1
+            if emitter is not None and not record.external:
+                _tell(store, emitter, run_id)
             log.warning("run.rescued", run_id=str(run_id), task=record.task, worker=record.worker, reason=ended.state)
     return rescued
 
@@ -199,6 +205,42 @@ def compact(store: Store, now_us: int) -> int:
     return compacted
 
 
+def tell(store: Store, emitter: Emitter | None, until_s: float) -> int:
+    """
+    Tell the emitter of runs of ours that ended without a worker, which tells of all others; how many.
+
+    What was done meanwhile by a leader without lineage, or in more than 10 000 events, is not made up for.
+    """
+    told = 0
+    while emitter is not None and time.monotonic() < until_s:
+        untold = store.do(lineage.untold(UNTOLD_BATCH))
+        for run_id, record in untold.runs:
+            emitter.tell(run_id, record)
+        told += len(untold.runs)
+        if untold.missed:
+            log.warning("lineage.missed")
+        if not untold.has_more:
+            break
+    return told
+
+
+def forget_events(store: Store, until_s: float) -> int:
+    """Forget lineage events that are too old; how many."""
+    forgotten = 0
+    while time.monotonic() < until_s:
+        step = store.do(lineage.trim())
+        forgotten += step
+        if step < lineage.TRIM_BATCH:
+            break
+    return forgotten
+
+
 def forget_workers(store: Store) -> int:
     """Forget worker processes that have been silent for a minute; how many."""
     return len(store.do(fleet.gone()))
+
+
+def _tell(store: Store, emitter: Emitter, run_id: UUID) -> None:
+    record = store.do(runs.record(run_id))
+    if record is not None and record.reason in (Reason.CRASHED, Reason.STOPPED):
+        emitter.tell(run_id, record)

@@ -17,6 +17,7 @@ from scheduler import chores
 from scheduler.chores import Definitions, Timetable
 from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
+from shared.lineage.emitter import Emitter
 from shared.store import boot, fleet, tasks
 from shared.store.call import Call, Key
 from shared.store.threads import Store
@@ -41,12 +42,20 @@ SWEEP_S: Final = 30.0
 class Loop:
     """One scheduler. ``stop`` may be called from a signal handler or another thread."""
 
-    def __init__(self, store: Store, name: str, *, on_wiped: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        on_wiped: Callable[[], None] = lambda: None,
+        emitter: Emitter | None = None,
+    ) -> None:
         self.name = name
         self.leads = False
         self._leader = ""
         self._instance = ""
         self._on_wiped = on_wiped
+        self._emitter = emitter
         self._store = store
         self._timetable = Timetable()
         self._definitions = Definitions()
@@ -89,7 +98,7 @@ class Loop:
         if not pulse.token:
             return 0
         done = 0
-        for chore in (self._fire, self._release, self._ring, self._rescue, self._forget):
+        for chore in (self._fire, self._release, self._ring, self._rescue, self._tell, self._forget):
             try:
                 done += chore(pulse)
             except StoreUnavailable:
@@ -113,7 +122,10 @@ class Loop:
         return chores.ring_again(self._store, pulse)
 
     def _rescue(self, pulse: fleet.Pulse) -> int:
-        return chores.rescue(self._store, self._definitions, pulse)
+        return chores.rescue(self._store, self._definitions, pulse, self._emitter)
+
+    def _tell(self, pulse: fleet.Pulse) -> int:
+        return chores.tell(self._store, self._emitter, self._until_s())
 
     def _forget(self, pulse: fleet.Pulse) -> int:
         if pulse.dirty:
@@ -126,6 +138,7 @@ class Loop:
             if self._sweep_order:
                 self._backlog.add(self._sweep_order.pop())
             chores.forget_workers(self._store)
+            chores.forget_events(self._store, self._until_s())
         done = chores.forget(self._store, self._backlog, self._bounds, self._until_s())
         if pulse.uncompacted:
             done += chores.compact(self._store, pulse.now_us)

@@ -42,6 +42,9 @@ EVENTS: Final[dict[str, str]] = {
     "worker.broken": "A worker process lost a thread it cannot be without; it ends, and its launcher starts another.",
     "worker.abandoned": "A worker's grace was over and runs had no end on record; the scheduler rescues them.",
     "worker.beat_failed": "The store refused a heartbeat for a reason that is not an outage.",
+    "lineage.dropped": "So many OpenLineage `events` were not sent, and `why`; runs are not affected.",
+    "lineage.missed": "Ends of runs without a worker came faster than they were looked at; lineage lacks some.",
+    "lineage.unavailable": "OPENLINEAGE_URL is set but its library is not there: pip install runfleet[openlineage].",
     "bell.lost": "A queue could not be rung; its runs start at the scheduler's next look at it.",
     "store.away": "Redis does not answer; what runs goes on, what must be written waits.",
     "store.evicts": "Redis may drop keys that expire when its memory is short (`policy`); noeviction is what fits.",
@@ -54,7 +57,14 @@ EVENTS: Final[dict[str, str]] = {
 }
 """Every event, and what it tells the person who reads the log."""
 
-_QUIET: Final = {"uvicorn.access": "warning", "uvicorn.error": "warning", "dramatiq": "warning", "asyncio": "warning"}
+_QUIET: Final = {
+    "uvicorn.access": "warning",
+    "uvicorn.error": "warning",
+    "dramatiq": "warning",
+    "asyncio": "warning",
+    "openlineage": "warning",
+    "urllib3": "error",
+}
 """Foreign loggers that are chatty at ``info``; at ``log_level = debug`` they say everything."""
 
 _stdout_lock = threading.Lock()

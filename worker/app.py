@@ -20,6 +20,7 @@ from typing import Final
 
 from shared import __version__, queue
 from shared.errors import Misconfigured, StoreUnavailable
+from shared.lineage.emitter import FLUSH_S, open_emitter
 from shared.settings import Settings
 from shared.signals import be_deaf, heed
 from shared.store import boot, open_store
@@ -87,6 +88,7 @@ class WorkerProcess:
             draining=self._draining,
             folder=Path(tempfile.mkdtemp(prefix="runfleet-")),
             secret=settings.secret.encode(),
+            emitter=open_emitter(),
         )
 
     def drain(self, *, now: bool = False) -> None:
@@ -211,6 +213,9 @@ class WorkerProcess:
         self._shop.tapes.stop()
         self._shop.templates.close()
         self._keeper.close()
+        if self._shop.emitter is not None:
+            left_s = (self._draining.until_s or 0.0) + 2.0 - time.monotonic()
+            self._shop.emitter.close(min(FLUSH_S, max(0.5, left_s)))
         self._shop.leases.stop()
         self._store.close()
         shutil.rmtree(self._shop.folder, ignore_errors=True)

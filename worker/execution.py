@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from shared import ops
+from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.runs import NOTHING_RAN, Reason
 from shared.store import bells, runs
@@ -124,6 +125,8 @@ class Execution:
         """
         log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
         self._shop.leases.hold(self._held)
+        if self._shop.emitter is not None:
+            self._shop.emitter.tell(self.run_id, self.record)
         task: Task | None = None
         exit_, tape = None, None
         try:
@@ -353,6 +356,7 @@ class Execution:
             log.warning("run.lost", run_id=str(self.run_id), task=self.record.task, state=ended.state)
         else:
             self._shop.recent.add(end(None))
+            self._tell(verdict, task)
             log.info(
                 "run.ended",
                 run_id=str(self.run_id),
@@ -361,6 +365,14 @@ class Execution:
                 exit_code=verdict.exit_code,
             )
         return ended
+
+    def _tell(self, verdict: Verdict, task: Task | None) -> None:
+        """Tell of the end, if anybody is to hear. It was by this host's clock as long after the start as it is now."""
+        if self._shop.emitter is not None:
+            end_us = self.record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
+            self._shop.emitter.ended(
+                self.run_id, self.record, verdict.reason, verdict.exit_code, verdict.message, end_us, task
+            )
 
     def _is_broken(self, patience_s: float) -> bool:
         """Whether nothing can be started here any more. What is claimed then is only spoiled, and at a great pace."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.lineage.emitter import Emitter
 from shared.runs import Record
 from shared.settings import Settings
 from shared.store import tasks
@@ -48,6 +49,7 @@ class Workshop:
     draining: Draining
     folder: Path
     secret: bytes
+    emitter: Emitter | None = None
     known: dict[str, Task] = field(default_factory=dict)
     """Tasks by the hash of their definition, whose signature was verified."""
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))

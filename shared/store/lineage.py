@@ -13,9 +13,10 @@ from uuid import UUID
 
 import msgspec
 
+from shared.runs import Record
 from shared.store.call import Call, Key, Operation
 from shared.store.namespaces import JobChange
-from shared.store.runs import NOW
+from shared.store.runs import NOW, decode_record
 from shared.store.scripts import script
 
 MOST_EVENTS: Final = 100_000
@@ -66,6 +67,14 @@ class EventPage(msgspec.Struct, frozen=True):
     total: int
 
 
+class Untold(msgspec.Struct, frozen=True):
+    """Runs as they are now. ``missed``: some of the stream had been trimmed before it was looked at."""
+
+    runs: list[tuple[UUID, Record]]
+    has_more: bool
+    missed: bool
+
+
 def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
     """Keep an event, and what it tells of its job and its run; a repeat changes nothing."""
     args = (
@@ -104,6 +113,21 @@ def page(after_us: int, before_us: int, *, descending: bool, offset: int, limit:
 def trim(now: int | str = NOW) -> Call[int]:
     """Forget a small step of what is beyond the bounds; how many (fewer than ``TRIM_BATCH``: that was all)."""
     return Call(script("trim_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
+
+
+def untold(entries: int, now: int | str = NOW) -> Call[Untold]:
+    """
+    Runs that ended without a worker (skipped, or stopped while they waited) since this was last asked, by anybody.
+
+    Looks at so many *entries* of the stream of events at most. The first time there is nothing to tell.
+    """
+
+    def read(reply: Any) -> Untold:
+        pairs = zip(reply[2::2], reply[3::2], strict=True)
+        runs = [(UUID(bytes=run), decode_record(value)) for run, value in pairs]
+        return Untold(runs, has_more=bool(reply[0]), missed=bool(reply[1]))
+
+    return Call(script("untold"), (now, entries), read)
 
 
 def _number(reply: Any) -> int:

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from shared import ids
+from shared import ids, ops
 from shared.store import lineage, namespaces
+from shared.store.call import Call, Key, as_is
 from shared.store.lineage import LineageEvent
 from shared.store.namespaces import JobChange
 from tests.store.checking import check_store
@@ -115,3 +116,33 @@ def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
     made = desk.do(namespaces.namespace("new"))
     assert made is not None
     assert (made.owner, made.description) == ("anonymous", "")
+
+
+def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) -> None:
+    desk.task("a", max_concurrent=1, on_overlap="skip")
+    desk.task("out", run=None, external=True)
+    assert desk.do(lineage.untold(100)).runs == []
+    first, skipped = desk.trigger(), desk.trigger()
+    desk.run(ops.stop(str(desk.trigger("out").id)))
+    desk.end(desk.claimed())
+    waiting = desk.trigger()
+    desk.run(ops.stop(str(waiting.id)))
+    untold = desk.do(lineage.untold(100))
+    assert [(run, record.reason) for run, record in untold.runs] == [(skipped.id, "skipped"), (waiting.id, "stopped")]
+    assert (untold.has_more, untold.missed) == (False, False)
+    assert desk.do(lineage.untold(100)).runs == []
+    assert first.id != skipped.id
+    check_store(desk)
+
+
+def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(desk: Desk) -> None:
+    desk.task("a")
+    desk.trigger()
+    desk.do(lineage.untold(100))
+    for _ in range(3):
+        desk.run(ops.stop(str(desk.trigger().id)))
+    assert desk.do(lineage.untold(2)).has_more
+    desk.do(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
+    untold = desk.do(lineage.untold(100))
+    assert untold.missed
+    assert not desk.do(lineage.untold(100)).missed

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import Raw, UnsetType
 
 from api.dialects.marquez import bodies, words
 from api.dialects.marquez.places import Place
 from shared.clock import from_datetime, rfc3339
-from shared.lineage import FACET_SCHEMA, PRODUCER
+from shared.lineage import PRODUCER, RUNFLEET_SCHEMA, details
 from shared.runs import Run
 from shared.store.namespaces import Job, Namespace, newest
 from shared.store.tasks import Entry
@@ -24,6 +24,12 @@ STARTED: Final = f"{words.NAME}.started"
 ENDED: Final = f"{words.NAME}.ended"
 """Fields of a run's annex. The last two are told times that the record cannot have, because they are in the future."""
 
+_SPEC: Final = "https://openlineage.io/spec/facets"
+_SCHEMAS: Final = {
+    "documentation": f"{_SPEC}/1-1-0/DocumentationJobFacet.json#/$defs/DocumentationJobFacet",
+    "errorMessage": f"{_SPEC}/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet",
+    "runfleet": RUNFLEET_SCHEMA,
+}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
 
@@ -118,19 +124,7 @@ def run_facets(found: Run, place: Place, annex: Mapping[str, bytes]) -> dict[str
     """
     facets: dict[str, Raw] = {}
     if place.own:
-        details = {
-            "executionId": found.execution_id,
-            "number": found.number,
-            "attempt": found.retry_attempt,
-            "retryOf": found.retry_of_run_id,
-            "replicaIndex": found.replica_index,
-            "replicaCount": found.replica_count,
-            "triggeredBy": found.triggered_by,
-            "endReason": found.end_reason,
-            "exitCode": found.exit_code if found.end_reason else UNSET,
-            "message": found.message,
-        }
-        facets["runfleet"] = _facet("runfleet", {name: value for name, value in details.items() if value is not UNSET})
+        facets["runfleet"] = _facet("runfleet", details(found))
         if found.message and words.state_of(found.status, found.end_reason or "") == "FAILED":
             facets["errorMessage"] = _facet(
                 "errorMessage", {"message": found.message, "programmingLanguage": "unknown"}
@@ -256,4 +250,4 @@ def _time(us: int) -> str | None:
 
 
 def _facet(name: str, fields: Mapping[str, Any]) -> Raw:
-    return Raw(_encode({"_producer": PRODUCER, "_schemaURL": FACET_SCHEMA[name], **fields}))
+    return Raw(_encode({"_producer": PRODUCER, "_schemaURL": _SCHEMAS[name], **fields}))

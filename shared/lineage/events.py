@@ -1,0 +1,74 @@
+"""What a run of ours looks like in OpenLineage: the event that it started, and the one that it ended."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import attr
+import msgspec
+from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+from openlineage.client.generated.base import JobFacet, RunFacet
+from openlineage.client.generated.documentation_job import DocumentationJobFacet
+from openlineage.client.generated.error_message_run import ErrorMessageRunFacet
+from openlineage.client.generated.job_type_job import JobTypeJobFacet
+from openlineage.client.generated.nominal_time_run import NominalTimeRunFacet
+from openlineage.client.generated.processing_engine_run import ProcessingEngineRunFacet
+
+from shared import __version__
+from shared.clock import rfc3339
+from shared.lineage import EVENT_TYPES, PRODUCER, RUNFLEET_SCHEMA, details
+from shared.runs import Record, to_run
+from shared.tasks import Task
+
+
+@attr.define
+class RunfleetRunFacet(RunFacet):
+    """Our own facet: what ``details`` says of a run."""
+
+    executionId: str = ""  # noqa: N815  # names of a facet are in camel case
+    number: int = 0
+    attempt: int = 0
+    replicaIndex: int = 0  # noqa: N815
+    replicaCount: int = 1  # noqa: N815
+    triggeredBy: str = ""  # noqa: N815
+    queue: str = ""
+    retryOf: str | None = None  # noqa: N815
+    worker: str | None = None
+    endReason: str | None = None  # noqa: N815
+    exitCode: int | None = None  # noqa: N815
+    message: str | None = None
+
+    @staticmethod
+    def _get_schema() -> str:
+        return RUNFLEET_SCHEMA
+
+
+def event(namespace: str, run_id: UUID, record: Record, task: Task | None) -> RunEvent:
+    """
+    The event that says how a run stands: START of a running one, COMPLETE, FAIL or ABORT of an ended one.
+
+    Its time is the run's start or end. Without its *task* it says nothing of the job but the name.
+    """
+    run = to_run(run_id, record)
+    facets: dict[str, RunFacet] = {
+        "processing_engine": ProcessingEngineRunFacet(version=__version__, name="runfleet", producer=PRODUCER),
+        "runfleet": RunfleetRunFacet(producer=PRODUCER, **details(run)),
+    }
+    if record.tick_us:
+        facets["nominalTime"] = NominalTimeRunFacet(nominalStartTime=rfc3339(record.tick_us), producer=PRODUCER)
+    kind = "START" if isinstance(run.end_reason, msgspec.UnsetType) else EVENT_TYPES[run.end_reason]
+    if kind == "FAIL":
+        why = record.message or record.reason
+        facets["errorMessage"] = ErrorMessageRunFacet(message=why, programmingLanguage="unknown", producer=PRODUCER)
+    about: dict[str, JobFacet] = {
+        "jobType": JobTypeJobFacet(processingType="BATCH", integration="RUNFLEET", jobType="TASK", producer=PRODUCER)
+    }
+    if task is not None and task.description:
+        about["documentation"] = DocumentationJobFacet(description=task.description, producer=PRODUCER)
+    return RunEvent(
+        eventType=RunState[kind],
+        eventTime=rfc3339(record.start_us if kind == "START" else record.end_us),
+        run=Run(runId=str(run_id), facets=facets),
+        job=Job(namespace=namespace, name=record.task, facets=about),
+        producer=PRODUCER,
+    )
