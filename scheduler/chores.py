@@ -50,6 +50,7 @@ class Timetable:
 
     def __init__(self) -> None:
         self.version = STALE
+        self._catalog = ops.Catalog()
         self._entries: dict[str, Entry] = {}
         self._schedules: dict[str, Schedule] = {}
         self._cursors: dict[str, int] = {}
@@ -113,7 +114,7 @@ class Timetable:
                     log.warning("schedule.missed", task=name, missed=missed, catch_up=len(catch_up))
                 self._cursors[name] = last
             for tick in itertools.chain(catch_up, on_time):
-                if store.run(ops.fire(entry, tick)):
+                if store.run(ops.fire(self._catalog, entry, tick)):
                     fired += 1
                     log.info("schedule.fired", task=name, tick_us=tick, late_ms=(now_us - tick) // 1000)
                 self._cursors[name] = tick

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
 
 from shared.errors import Invalid, NotFound, Problem
 from shared.tasks import Task
+
+
+class Step(msgspec.Struct, frozen=True):
+    """
+    A task's place in a plan. ``needs`` are the places of the steps it depends on; ``group`` is -1 for one that is done.
+    """
+
+    task: str
+    group: int
+    needs: tuple[int, ...]
+
+
+def steps(tasks: Mapping[str, Task], name: str, done: Collection[str] = ()) -> list[Step]:
+    """
+    The plan of task *name* as steps, in the order of ``groups``.
+
+    Those *done* are in no group and hold nobody up, unless something that they depend on is not done.
+
+    Raises as ``groups`` does.
+    """
+    order = [step for group in groups(tasks, name) for step in group]
+    place = {step: number for number, step in enumerate(order)}
+    levels: dict[str, int] = {}
+    for step in order:
+        if step not in done or any(each in levels for each in tasks[step].depends_on):
+            levels[step] = max((levels[each] + 1 for each in tasks[step].depends_on if each in levels), default=0)
+    return [Step(step, levels.get(step, -1), tuple(place[each] for each in tasks[step].depends_on)) for step in order]
 
 
 def groups(tasks: Mapping[str, Task], name: str) -> list[list[str]]:

@@ -137,7 +137,8 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     ``wish`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row before
     this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is the
     number of the first log line that is still kept. ``via`` names the other system's API that the run was made by and
-    is listed under; "" for our own.
+    is listed under; "" for our own. ``step`` is its place in the execution's plan, -1 when none is kept
+    (``lua/lib/plan.lua``), and ``needs`` how many steps of it hand their outputs on to this one.
     """
 
     status: str
@@ -178,6 +179,8 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     external: int = 0
     log_first: int = 0
     via: str = ""
+    step: int = -1
+    needs: int = 0
 
 
 FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Record))

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import redis
@@ -18,23 +19,26 @@ from shared.store import open_store
 from shared.store.threads import Store
 from tests.waiting import wait_until
 
-Measured = Callable[[str, str, float, float], None]
-"""See ``measured``."""
+
+class Measured(Protocol):
+    """See ``measured``."""
+
+    def __call__(self, row: str, name: str, value: float, bound: float, unit: str = "s") -> None: ...
 
 
 @pytest.fixture
 def measured() -> Measured:
     """
-    ``measured(row, name, value_s, bound_s)``: something that a row of the fault table bounds took so long.
+    ``measured(row, name, value, bound)``: something that a row of the fault table bounds took so long, or was so much.
 
     Fails above the bound; for the table it is written down in the file that RUNFLEET_FAULTS_JSON names.
     """
 
-    def measured(row: str, name: str, value_s: float, bound_s: float) -> None:
-        assert value_s <= bound_s, f"{row}: {name} took {value_s:.2f} s, and may take {bound_s:g} s"
+    def measured(row: str, name: str, value: float, bound: float, unit: str = "s") -> None:
+        assert value <= bound, f"{row}: {name} is {value:.2f} {unit}, and may be {bound:g} {unit}"
         path = os.environ.get("RUNFLEET_FAULTS_JSON")
         if path:
-            line = json.dumps({"row": row, "name": name, "value_s": value_s, "bound_s": bound_s})
+            line = json.dumps({"row": row, "name": name, "value": value, "bound": bound, "unit": unit})
             with open(path, "a") as file:
                 file.write(line + "\n")
 

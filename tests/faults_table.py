@@ -43,7 +43,7 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "F8": Fault(
         "SIGSTOP of a worker for longer than its lease, then SIGCONT",
-        "its run crashed; awake, it ends the run within 2 s; its own report is refused",
+        "its run crashed; awake, it ends the run within 1 s; its own report is refused",
         "It sleeps for 10 s and not 20 s: what counts is that the lease (6 s) is over.",
     ),
     "F9": Fault("F8 with `strict_lease`", "the command is dead before the next attempt starts"),
@@ -56,11 +56,7 @@ FAULTS: Final[dict[str, Fault]] = {
         "Only the process dies here, not the machine, so what it had handed to the kernel survives.",
     ),
     "F14": Fault("Redis is wiped (FLUSHALL)", "seen within 2 s; running runs are written back; no catch-up storm"),
-    "F15": Fault(
-        "Redis silent for 4 s and 14 s",
-        "no crash verdicts; everybody recovers by itself",
-        "60 s are not waited for: after 14 s every lease and the leadership are over already.",
-    ),
+    "F15": Fault("Redis silent for 4 s, 14 s and 60 s", "no crash verdicts; everybody recovers by itself"),
     "F16": Fault(
         "the connection is cut after every k-th byte of replies",
         "one end a run, whole logs, nothing accepted lost",
@@ -72,7 +68,6 @@ FAULTS: Final[dict[str, Fault]] = {
     "F20": Fault(
         "a worker cannot reach Redis when it starts",
         "it waits, without a crash loop, and then serves",
-        "For some seconds and not 60: it tries once a second, for ever.",
     ),
     "F21": Fault(
         "Redis is full of logs (-OOM)", "ends, stops and rescues work; dropped lines are counted; new runs get 507"
@@ -109,16 +104,23 @@ FAULTS: Final[dict[str, Fault]] = {
     "F39": Fault(
         "200 triggers at once from four clients, each overlap policy",
         "never more than `max_concurrent`; exact counts; order kept",
-        "Four threads with stores of their own instead of four API processes: what decides is the script.",
     ),
-    "F40": Fault("a command prints 200 MB, each policy", "the log is whole by its policy; the API stays quick"),
+    "F40": Fault(
+        "a command prints 200 MB, each policy",
+        "the log is whole by its policy; the API stays quick",
+        "Where the same requests take more than 0.01 s without the flood, the bound grows as much.",
+    ),
     "F41": Fault(
         "50 MB without a newline, invalid UTF-8, NUL, ANSI, CR", "the log is cut into lines and readable as JSON"
     ),
     "F42": Fault("the command ends, a grandchild keeps its output open", "the run ends within 2 s"),
     "F43": Fault("fork bomb; memory beyond `memory_limit`", "the worker lives; the reason is right"),
     "F44": Fault("a command that kills its worker each time", "given up after three crashes; other runs go on"),
-    "F45": Fault("10 000 queued runs, a worker killed every 2 s", "every run ends, once"),
+    "F45": Fault(
+        "10 000 queued runs, a worker killed every 2 s",
+        "every run ends, once",
+        "600 runs in the minute that the tests take; all 10 000 in `make soak`.",
+    ),
     "F46": Fault("a rolling upgrade under F45", "as F45"),
     "F47": Fault("a client repeats a POST after a time-out", "the same run"),
     "F48": Fault("slow readers, 200 readers, a restart in the stream", "bounded memory; no gap, no repeat"),
@@ -162,19 +164,21 @@ def tests_of_rows() -> dict[str, list[str]]:
 
 
 def measurements(lines: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Row → (bounds, measured values) as the page shows them, the slowest of each name, from lines of JSON."""
-    slowest: dict[str, dict[str, tuple[float, float]]] = {}
+    """Row → (bounds, measured values) as the page shows them, the worst of each name, from lines of JSON."""
+    worst: dict[str, dict[str, tuple[float, float, str]]] = {}
     for line in lines:
         one = json.loads(line)
-        of_row = slowest.setdefault(one["row"], {})
-        if one["name"] not in of_row or one["value_s"] > of_row[one["name"]][0]:
-            of_row[one["name"]] = (one["value_s"], one["bound_s"])
+        of_row = worst.setdefault(one["row"], {})
+        if one["name"] not in of_row or one["value"] > of_row[one["name"]][0]:
+            of_row[one["name"]] = (one["value"], one["bound"], one["unit"])
     return {
         row: (
-            "<br>".join(f"{name} ≤ {bound:g} s" for name, (_, bound) in sorted(names.items())),
-            "<br>".join(f"{value:.2f} s" for _, (value, _) in sorted(names.items())),
+            "<br>".join(f"{name} ≤ {bound:g} {unit}" for name, (_, bound, unit) in sorted(names.items())),
+            "<br>".join(
+                f"{value:.{2 * (unit == 's')}f} {unit}".rstrip() for _, (value, _, unit) in sorted(names.items())
+            ),
         )
-        for row, names in slowest.items()
+        for row, names in worst.items()
     }
 
 

@@ -7,9 +7,10 @@ The environment is the user's, not ours: the worker's own without ``RUNFLEET_*``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,6 +21,9 @@ from shared.config import substitute
 from shared.errors import RunfleetError
 from shared.runs import Record
 from shared.tasks import Task
+
+MOST_HANDED_ON: Final = 64 * 1024
+"""Characters of the longest output that is handed on; Linux takes no variable of more than 128 KiB."""
 
 
 class Unprepared(RunfleetError):
@@ -40,12 +44,19 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def compose(
-    task: Task, run_id: UUID, record: Record, values: Mapping[str, Any], output_file: str, environ: Mapping[str, str]
+    task: Task,
+    run_id: UUID,
+    record: Record,
+    values: Mapping[str, Any],
+    output_file: str,
+    environ: Mapping[str, str],
+    inputs: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> tuple[dict[str, str], list[str]]:
     """
     The whole environment of a run, and the secret values in it, to be masked in its log.
 
-    Raises Unprepared for a file that cannot be read and for a secret whose variable is not set on this worker.
+    *inputs* are the outputs of the steps that it depends on, by task. Raises Unprepared for a file that cannot be read
+    and for a secret whose variable is not set on this worker.
     """
     env = inherited(environ)
     env.update(_read_file(task.env_file, task))
@@ -53,6 +64,7 @@ def compose(
     hidden = {**_read_file(task.secrets_file, task), **_resolve(task, environ)}
     env.update(hidden)
     env.update(params.environment(task, values))
+    env.update(handed_on(inputs))
     execution = UUID(record.execution) if record.execution else run_id
     env.update(
         {
@@ -71,6 +83,20 @@ def compose(
     return env, list(hidden.values())
 
 
+def handed_on(inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """
+    Outputs as variables ``RUNFLEET_OUTPUT_<TASK>_<KEY>``: in capitals, ``_`` for what no variable's name may have.
+
+    JSON for anything but a string. Of replicas with the same key the last counts.
+    """
+    return {
+        f"RUNFLEET_OUTPUT_{_as_name(task)}_{_as_name(key)}": text.replace("\0", "")
+        for task, outputs in inputs
+        for key, value in outputs.items()
+        if len(text := value if isinstance(value, str) else msgspec.json.encode(value).decode()) <= MOST_HANDED_ON
+    }
+
+
 def arguments(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
     """The argument vector of a command; a string is a shell's, with parameters as ``$1``…, never spliced into it."""
     extra = params.arguments(task, values)
@@ -83,6 +109,10 @@ def decode_params(record: Record) -> dict[str, Any]:
     """The parameters of a run."""
     values: dict[str, Any] = msgspec.json.decode(record.params) if record.params else {}
     return values
+
+
+def _as_name(text: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", text.upper())
 
 
 def _resolve(task: Task, environ: Mapping[str, str]) -> dict[str, str]:

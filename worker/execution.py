@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -23,7 +24,7 @@ from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.runs import NOTHING_RAN, Reason
-from shared.store import bells, runs
+from shared.store import bells, executions, runs
 from shared.store.call import Call
 from shared.store.runs import Claimed, Ended, Facts, Wanted
 from shared.tasks import Task
@@ -160,7 +161,7 @@ class Execution:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.decode_params(self.record)
         env, secrets = environment.compose(
-            task, self.run_id, self.record, values, self._output_file, self._shop.environ
+            task, self.run_id, self.record, values, self._output_file, self._shop.environ, self._inputs()
         )
         cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
         limits: dict[str, Any] = {
@@ -194,6 +195,20 @@ class Execution:
             if "lost" in self._wishes or self._shop.draining.begun:
                 raise Lost
             time.sleep(0.05)
+
+    def _inputs(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the steps that this one depends on hand on; waits while Redis is away. Raises Lost."""
+        execution = UUID(self.record.execution) if self.record.execution else self.run_id
+        wait_s = 0.1
+        while self.record.needs:
+            try:
+                return self._shop.store.do(executions.inputs(execution, self.record.step))
+            except StoreUnavailable:
+                if "lost" in self._wishes or self._shop.draining.begun:
+                    raise Lost from None
+                time.sleep(wait_s)  # nothing runs yet that could be lost
+                wait_s = min(wait_s * 2, 2.0)
+        return []
 
     def _watch(self, task: Task, child: Child, tape: Tape) -> Exit:
         """Read what the process prints until it ended; make it end when it is to. Raises SpawnFailed."""

@@ -92,9 +92,28 @@ class Created(msgspec.Struct, frozen=True):
     ready: Mapping[str, int]
 
 
+class Planned(msgspec.Struct, array_like=True, frozen=True):
+    """
+    One step of a plan: ``count`` runs of ``template`` in group ``group``, once the steps numbered ``needs`` succeeded.
+
+    ``only`` are the replicas to make, if not all. ``has`` are replicas that have succeeded elsewhere, and by which run:
+    their outputs are handed on. A step of which nothing is left to run is in group -1.
+    """
+
+    template: Record
+    count: int
+    needs: Sequence[int]
+    group: int
+    only: Sequence[int] = ()
+    has: Sequence[tuple[int, UUID]] = ()
+
+
 class Create(msgspec.Struct, frozen=True, kw_only=True):
     """
-    All that an execution's first group is made from; ``ids`` has one id a replica, and the first names the execution.
+    All that an execution's first group is made from; ``ids`` has one id a run, and the first names the execution.
+
+    ``template`` is a run of the task that is started. With a ``plan`` the ``ids`` are those of the steps of its first
+    group, in their order; without one those of the replicas of the task.
 
     ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
     tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
@@ -115,6 +134,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = True
     once: str = ""
     inbox: bool = False
+    plan: Sequence[Planned] = ()
     annex: Annex | None = None
 
 
@@ -153,7 +173,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "known": what.known,
         "once": what.once,
         "inbox": what.inbox,
-        "bells": [] if what.template.external else bells.messages(what.template.queue, len(what.ids)),
+        "plan": what.plan or False,
+        "bells": [] if what.plan or what.template.external else bells.messages(what.template.queue, len(what.ids)),
         "most_bells": bells.MOST,
     }
     packed = b"".join(one.bytes for one in what.ids)

@@ -99,7 +99,7 @@ def test_our_tasks_are_jobs_of_a_namespace_of_their_own(client: Client) -> None:
 def test_a_run_that_ended_natively_can_be_read(client: Client, catalog: Store, reason: Reason) -> None:
     client.post("/api/tasks/example/run", json={"params": {"day": "x", "n": 3}})
     if reason is Reason.SKIPPED:
-        what = ops._wanted(catalog.run(ops.Catalog().get("example")), ops.Request(params={"day": "x", "n": 3}), 1)
+        what = ops.creation(catalog.run(ops.Catalog().get("example")), ops.Request(params={"day": "x", "n": 3}), 1)
         skipped = catalog.do(runs.create(msgspec.structs.replace(what, refuse="skipped: it was the same")))
         assert skipped.run is not None
         run_id = str(skipped.run.id)

@@ -216,6 +216,6 @@ def test_what_is_defined_is_started_by_its_schedule_too(author: Client, catalog:
     assert "backup" in catalog.do(tasks.cursors())
     entry = catalog.run(tasks.entry("backup"))
     assert entry is not None
-    assert catalog.run(ops.fire(entry, catalog.do(tasks.cursors())["backup"] + 30_000_000))
+    assert catalog.run(ops.fire(ops.Catalog(), entry, catalog.do(tasks.cursors())["backup"] + 30_000_000))
     put(author, "backup", 200, run="true")
     assert "backup" not in catalog.do(tasks.cursors())

@@ -30,5 +30,10 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_of_several_measurements_the_slowest_is_shown() -> None:
-    said = '{"row": "F1", "name": "seen", "value_s": %s, "bound_s": 8}'
+    said = '{"row": "F1", "name": "seen", "value": %s, "bound": 8, "unit": "s"}'
     assert faults_table.measurements([said % 2, said % 6.5, said % 3]) == {"F1": ("seen ≤ 8 s", "6.50 s")}
+
+
+def test_what_is_no_time_is_shown_with_its_unit() -> None:
+    said = '{"row": "F49", "name": "at once", "value": 14, "bound": 20, "unit": "connections"}'
+    assert faults_table.measurements([said]) == {"F49": ("at once ≤ 20 connections", "14 connections")}

@@ -89,7 +89,7 @@ def test_a_tick_whose_scheduler_was_lost_half_way_runs_once(desk: Desk) -> None:
     entry = desk.task("t", cron=("* * * * *",))
     tick = START - START % (60 * SECOND) + 120 * SECOND
     desk.now = tick
-    half_way = ops.fire(entry, tick)
+    half_way = ops.fire(ops.Catalog(), entry, tick)
     call = next(half_way)
     assert isinstance(call, Call)
     desk.do(call)

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shared import ids, ops
 from shared.errors import Conflict, Invalid, Refused
+from shared.ops.making import template_of
 from shared.runs import Reason, Record
 from shared.settings import Settings
 from shared.store import fleet, logs, runs, tasks
@@ -109,7 +110,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, delay=st.sampled_from([0, 0, 0, 1500]), priority=st.sampled_from([None, None, 0, 9]))
     def trigger(self, name: str, delay: int, priority: int | None) -> None:
-        self.create(ops._wanted(self.entries[name], ops.Request(delay_ms=delay, priority=priority), self.now))
+        self.create(ops.creation(self.entries[name], ops.Request(delay_ms=delay, priority=priority), self.now))
 
     @rule(name=st.sampled_from(["queued", "killing", "skipping"]))
     def trigger_thrice(self, name: str) -> None:
@@ -119,7 +120,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, key=st.sampled_from(["k1", "k2"]), digest=st.sampled_from(["d1", "d1", "d2"]))
     def trigger_with_a_key(self, name: str, key: str, digest: str) -> None:
         request = ops.Request(idempotency_key=key, body_digest=digest)
-        self.create(ops._wanted(self.entries[name], request, self.now))
+        self.create(ops.creation(self.entries[name], request, self.now))
 
     def create(self, what: Create) -> str:
         expected = self.model.create(what, self.now)
@@ -190,7 +191,7 @@ class Machine(RuleBasedStateMachine):
         ended = self.ended()
         like = ended[pick % len(ended)]
         count = len({run.replica for run in self.model.runs.values() if run.execution == like.execution})
-        self.create(ops._wanted(self.entries[like.task], ops.Request(replicas=count), self.now))
+        self.create(ops.creation(self.entries[like.task], ops.Request(replicas=count), self.now))
 
     @rule(queue=st.sampled_from(["default", "q"]))
     def pause_a_queue(self, queue: str) -> None:
@@ -246,7 +247,7 @@ class Machine(RuleBasedStateMachine):
         entry = self.entries["ticking"]
         what = Create(
             ids=[ids.tick_id(entry.name, tick, 0)],
-            template=ops._template(entry, ops.Request(triggered_by="cron"), {}, tick),
+            template=template_of(entry, ops.Request(triggered_by="cron"), {}, tick),
             gates=ops.gates(entry.task),
             tick_us=tick,
             refuse="skipped: missed" if refuse else "",

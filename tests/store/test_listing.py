@@ -253,7 +253,7 @@ def _live(desk: Desk, history: list[Any]) -> None:
             desk.run(ops.stop(str(run.id)))
         elif fate == Reason.SKIPPED:
             desk.run(ops.stop(str(run.id)))
-            what = ops._wanted(desk.entry(name), ops.Request(), desk.now + number)
+            what = ops.creation(desk.entry(name), ops.Request(), desk.now + number)
             desk.do(runs.create(runs.Create(ids=what.ids[:1], template=what.template, refuse="skipped: for a test")))
         elif fate != "pending":
             held = desk.claimed("w", f"q-{name}")

@@ -309,7 +309,7 @@ def _what(desk: Desk, *, delay_ms: int = 0, busy: bool = False, **settings: Any)
     if busy:
         desk.trigger("a")
         assert desk.claim("other") is not None
-    return ops._wanted(entry, ops.Request(delay_ms=delay_ms), desk.now)
+    return ops.creation(entry, ops.Request(delay_ms=delay_ms), desk.now)
 
 
 def _refused(what: Create) -> Create:

@@ -187,7 +187,7 @@ def test_an_annex_is_written_with_the_move_or_not_at_all(desk: Desk) -> None:
 
 def test_an_annex_goes_with_its_run(desk: Desk) -> None:
     entry = desk.task("ext", run=None, external=True)
-    what = ops._wanted(entry, ops.Request(), desk.now)
+    what = ops.creation(entry, ops.Request(), desk.now)
     first = what.ids[0]
     desk.do(runs.create(runs.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
     assert desk.do(annex.read(first)) == {"x.a": b"1"}

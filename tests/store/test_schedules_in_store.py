@@ -21,9 +21,9 @@ TICK = START + MINUTE
 
 def test_a_tick_fires_once(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",), replicas=2)
-    assert desk.run(ops.fire(entry, TICK))
+    assert desk.run(ops.fire(ops.Catalog(), entry, TICK))
     before = snapshot(desk)
-    assert not desk.run(ops.fire(entry, TICK))
+    assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
     assert snapshot(desk) == before
     one = desk.get(ids.tick_id("a", TICK, 0))
     assert (one.triggered_by, one.scheduled_for, one.replica_count) == ("cron", to_datetime(TICK), 2)
@@ -36,7 +36,7 @@ def test_two_schedulers_fire_a_tick_once(settings: Settings, desk: Desk) -> None
 
     def schedule() -> None:
         store = open_store(settings)
-        fired.extend(store.run(ops.fire(entry, TICK + n * MINUTE)) for n in range(20))
+        fired.extend(store.run(ops.fire(ops.Catalog(), entry, TICK + n * MINUTE)) for n in range(20))
         store.close()
 
     threads = [threading.Thread(target=schedule) for _ in range(3)]
@@ -50,32 +50,32 @@ def test_two_schedulers_fire_a_tick_once(settings: Settings, desk: Desk) -> None
 
 def test_a_tick_that_was_forgotten_does_not_fire_again(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
-    desk.run(ops.fire(entry, TICK))
+    desk.run(ops.fire(ops.Catalog(), entry, TICK))
     desk.end(desk.claimed())
     desk.run(ops.delete("a#1"))
-    assert not desk.run(ops.fire(entry, TICK))
+    assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
     assert desk.claim() is None
 
 
 def test_a_tick_before_the_cursor_is_stale(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
     assert desk.do(tasks.cursors()) == {"a": START}
-    assert not desk.run(ops.fire(entry, START)), "what was due before it was defined is not owed"
-    assert desk.run(ops.fire(entry, TICK + MINUTE))
-    assert not desk.run(ops.fire(entry, TICK))
+    assert not desk.run(ops.fire(ops.Catalog(), entry, START)), "what was due before it was defined is not owed"
+    assert desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
+    assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
     assert desk.do(tasks.cursors()) == {"a": TICK + MINUTE}
 
 
 def test_a_paused_schedule_lets_its_ticks_pass(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
     assert desk.run(ops.pause("a")).paused
-    assert not desk.run(ops.fire(entry, TICK))
+    assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
     assert desk.do(tasks.cursors()) == {"a": TICK}
     desk.now = TICK + 10 * MINUTE
     assert not desk.run(ops.resume("a")).paused
     assert desk.do(tasks.cursors()) == {"a": desk.now}, "paused ticks are not missed ticks"
-    assert not desk.run(ops.fire(entry, TICK + MINUTE))
-    assert desk.run(ops.fire(entry, TICK + 11 * MINUTE))
+    assert not desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
+    assert desk.run(ops.fire(ops.Catalog(), entry, TICK + 11 * MINUTE))
 
 
 def test_a_paused_task_can_be_started_by_hand(desk: Desk) -> None:
@@ -100,13 +100,13 @@ def test_a_tick_of_an_old_definition_is_refused(desk: Desk) -> None:
     old = desk.task("a", cron=("* * * * *",))
     desk.task("a", cron=("* * * * *",), priority=5)
     with pytest.raises(DefinitionChanged):
-        desk.run(ops.fire(old, TICK))
+        desk.run(ops.fire(ops.Catalog(), old, TICK))
     assert desk.do(tasks.cursors()) == {"a": START}
 
 
 def test_a_new_schedule_owes_nothing_and_an_unchanged_one_keeps_its_cursor(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
-    desk.run(ops.fire(entry, TICK))
+    desk.run(ops.fire(ops.Catalog(), entry, TICK))
     desk.now = TICK + 10 * MINUTE
     desk.task("a", cron=("* * * * *",), priority=5)
     assert desk.do(tasks.cursors()) == {"a": TICK}
@@ -118,8 +118,8 @@ def test_a_new_schedule_owes_nothing_and_an_unchanged_one_keeps_its_cursor(desk:
 
 def test_a_tick_meets_the_overlap_rule(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",), max_concurrent=1, on_overlap="skip")
-    desk.run(ops.fire(entry, TICK))
-    assert desk.run(ops.fire(entry, TICK + MINUTE))
+    desk.run(ops.fire(ops.Catalog(), entry, TICK))
+    assert desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
     assert desk.get(ids.tick_id("a", TICK + MINUTE, 0)).message == "skipped: a#1 was still running"
 
 

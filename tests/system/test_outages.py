@@ -52,9 +52,9 @@ def is_fine(fleet: Fleet) -> Callable[[], bool]:
     return lambda: fleet.http.get("/ready").status_code == 200
 
 
-@pytest.mark.parametrize("away_s", [4.0, 14.0])
+@pytest.mark.parametrize("away_s", [4.0, 14.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) -> None:
-    """F15: silent for less than the time-out, and for longer than the lease."""
+    """F15, F20: for less than the time-out, for longer than the lease, and with a worker that starts meanwhile."""
     fleet = make_fleet(TASKS)
     fleet.start("web", RUNFLEET_REDIS_TIMEOUT="1")  # so that all that is asked of it meanwhile is answered in time
     fleet.start("worker", "scheduler")
@@ -66,9 +66,14 @@ def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) ->
     assert fleet.http.get("/health").status_code == 200
     if away_s > 10:
         expect_refusals(fleet)
+        late = fleet.launch("worker")
+        late.wait_for("store.away")
     time.sleep(max(0.0, frozen_s + away_s - time.monotonic()))  # the length of the outage is what is tested
     fleet.redis.thaw()
     wait_until(is_fine(fleet), "it is back", 5)
+    if away_s > 10:
+        late.wait_for("worker.started", 5)
+        assert not late.events("worker.restarted")
     keep_busy(fleet, LEASE_S + 1)
     assert fleet.run(run["id"])["status"] == "running"
     (fleet.folder / "go").touch()

@@ -121,3 +121,19 @@ def test_parameters_are_whole_arguments_and_never_part_of_the_shell_text() -> No
     assert compose(task, params=values)[0]["RUNFLEET_PARAM_COUNT"] == "3"
     listed = msgspec.structs.replace(task, run=("cp", "-v"))
     assert environment.arguments(listed, {"first": "a b"}) == ("cp", "-v", "a b")
+
+
+def test_outputs_of_earlier_steps_are_handed_on_as_variables() -> None:
+    inputs: list[tuple[str, dict[str, Any]]] = [
+        ("build.image", {"tag": "v1", "sizes": [1, 2]}),
+        ("shard", {"rows": "1"}),
+        ("shard", {"rows": "2", "long": "x" * 70_000, "has nul": "a\0b"}),
+    ]
+    env, _ = environment.compose(Task(name="t", run="x"), RUN, record(), {}, "/out", {}, inputs)
+    handed_on = {name: value for name, value in env.items() if name.startswith("RUNFLEET_OUTPUT_")}
+    assert handed_on == {
+        "RUNFLEET_OUTPUT_BUILD_IMAGE_TAG": "v1",
+        "RUNFLEET_OUTPUT_BUILD_IMAGE_SIZES": "[1,2]",
+        "RUNFLEET_OUTPUT_SHARD_ROWS": "2",
+        "RUNFLEET_OUTPUT_SHARD_HAS_NUL": "ab",
+    }

@@ -1,10 +1,12 @@
 -- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
--- ARGV: 1 now  2 template (msgpack Record)  3 ids (16 bytes each; the first names the execution)  4 its id as text
+-- ARGV: 1 now  2 template (msgpack Record)  3 ids of its runs (16 bytes each; the first names the execution)
+--       4 its id as text
 --       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox,
+--          plan (steps as in lib/plan.lua, whose first group is made, or false),
 --          bells (message id and message each, for the run's queue), most_bells
 --       6… annex of the first run (lib/annex.lua)
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
--- uses: clock records events execution ending stopping overlap bell annex inbox
+-- uses: clock records events execution plan ending stopping overlap bell annex inbox
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -18,9 +20,9 @@ local known_as = o.once ~= '' and redis.call('GET', P .. ':once:' .. o.once)
 if known_as then return {'exists', known_as, redis.call('GET', P .. ':run:' .. known_as)} end
 local existing = redis.call('GET', P .. ':run:' .. x)
 if existing then return {'exists', x, existing} end
-if o.known then
-  local entry = redis.call('HGET', P .. ':tasks', task)
-  if not entry or cmsgpack.unpack(entry)[1] ~= r[F.definition] then return {'changed'} end
+for _, step in ipairs(not o.known and {} or o.plan or {{r}}) do
+  local entry = redis.call('HGET', P .. ':tasks', step[1][F.task])
+  if not entry or cmsgpack.unpack(entry)[1] ~= step[1][F.definition] then return {'changed'} end
 end
 if o.tick_us > 0 then
   if (tonumber(redis.call('HGET', P .. ':ticks', task)) or 0) >= o.tick_us then return {'stale'} end
@@ -33,27 +35,33 @@ local verdict = o.refuse ~= '' and o.refuse or nil
 if not verdict and not delayed then verdict = decide(task, o.gates, o.overlap, o.max_queued) end
 local refused = verdict and verdict ~= 'wait'
 if refused then n = 1 end
-local last = redis.call('HINCRBY', P .. ':numbers', task, n)
-redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', n)
-redis.call('ZADD', P .. ':history', 0, task)
 r[F.created_us], r[F.execution] = NOW, ''
-if not refused then
+local steps = o.plan or {{r, n, {}, 0, {}, {}}}
+local has_plan = not refused and (o.plan or n > 1)
+if refused then
+  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, verdict, NOW
+  redis.call('SADD', P .. ':dirty', task)
+  steps = {{r, 1, {}, 0, {}, {}}}
+else
   redis.call('HSET', P .. ':exec:' .. x, 'task', task, 'live', n, 'state', 'delayed',
     'gates', cmsgpack.pack(o.gates), 'overlap', o.overlap, 'max_queued', o.max_queued)
 end
-for i = 0, n - 1 do
-  local id = string.sub(ids, i * 16 + 1, i * 16 + 16)
-  r[F.replica_index], r[F.number] = i, last - n + 1 + i
-  if i > 0 then r[F.execution] = x_text end
-  if n > 1 then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
-  if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
-  if refused then
-    r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, verdict, NOW
-    redis.call('SADD', P .. ':dirty', task)
+if has_plan then
+  if not o.plan then r[F.step] = 0 end
+  keep_plan(x, task, steps)
+end
+redis.call('ZADD', P .. ':executions:all', NOW, x)
+redis.call('ZADD', P .. ':executions:t:' .. task, NOW, x)
+local taken = 0
+for _, step in ipairs(steps) do
+  local one, from = step[1], taken
+  if step[4] == 0 then
+    one[F.due_us], taken = r[F.due_us], taken + step[2]
+    local made = make(x, x_text, one, step[2], step[5], has_plan, function(i)
+      return string.sub(ids, (from + i) * 16 + 1, (from + i) * 16 + 16)
+    end)
+    for _, id in ipairs(delayed and not refused and made or {}) do later(id, r[F.due_us]) end
   end
-  save(id, r)
-  index(id, r)
-  if delayed and not refused then later(id, r[F.due_us]) end
 end
 event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))
 local annex = annex_from(6)
@@ -69,7 +77,7 @@ if o.idem ~= '' then
 end
 if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
 for _, bell in ipairs(ready[r[F.queue]] and o.bells or {}) do ring(o.most_bells, r[F.queue], bell[1], bell[2]) end
+if #o.bells > 0 then ready[r[F.queue]] = nil end   -- rung; what else became ready is for the caller to ring
 local answer = {'created', x, redis.call('GET', P .. ':run:' .. x)}
-ready[r[F.queue]] = nil   -- rung; what else became ready is for the caller to ring
 tell_ready(answer)
 return answer

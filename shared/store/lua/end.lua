@@ -5,7 +5,7 @@
 -- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
 -- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
 -- flags: allow-oom
--- uses: clock records events execution ending claim
+-- uses: clock records events execution plan ending claim
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load(id)
 local verdict, state = 'ended', ARGV[5]

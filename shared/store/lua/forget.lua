@@ -3,7 +3,7 @@
 -- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 batch  6 a run id to forget regardless of age, or ''
 -- Answers the number forgotten.
 -- flags: allow-oom
--- uses: clock records events execution
+-- uses: clock records events execution plan
 local task, batch = ARGV[2], tonumber(ARGV[5])
 local at = P .. ':ix:t:' .. task .. ':'
 local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
@@ -16,6 +16,12 @@ local function forget(id, r)
   redis.call('ZREM', P .. ':compact', id)
   local x = execution_of(id, r)
   redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)
+  if redis.call('EXISTS', P .. ':exec-runs:' .. x) == 0 then   -- it was the last one
+    local target = redis.call('HGET', P .. ':plan:' .. x, 'task') or r[F.task]
+    redis.call('ZREM', P .. ':executions:all', x)
+    redis.call('ZREM', P .. ':executions:t:' .. target, x)
+    drop_plan(x)
+  end
   if r[F.external_id] ~= '' then redis.call('SREM', P .. ':external:' .. r[F.external_id], id) end
   if redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', -1) <= 0 then
     redis.call('DEL', P .. ':def:' .. r[F.definition])

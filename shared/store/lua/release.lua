@@ -1,20 +1,20 @@
 -- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
 -- rule now, and may be refused.
 -- ARGV: 1 now  2 batch    Answers {number released, next due in microseconds or '', ready queue, runs…}.
--- uses: clock records events execution ending stopping overlap
+-- uses: clock records events execution plan ending stopping overlap
 local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2]))
 for _, id in ipairs(due) do
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)
   if r and r[F.status] == 'pending' then
     local x = execution_of(id, r)
-    local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued')
+    local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued', 'task')
     if e[1] == 'delayed' then
       for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end
       local gates = gates_of(x)
-      local verdict = decide(r[F.task], gates, e[2], tonumber(e[3]))
+      local verdict = decide(e[4], gates, e[2], tonumber(e[3]))
       if verdict == 'wait' then
-        wait(x, r[F.task], gates, e[2])
+        wait(x, e[4], gates, e[2])
       elseif verdict then
         for _, each in ipairs(runs_of(x)) do
           local one = load(each)

@@ -5,7 +5,7 @@
 -- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', wish, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- flags: allow-oom
--- uses: clock records events execution ending annex
+-- uses: clock records events execution plan ending annex
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
 local annex = annex_from(5)
 local r = load(id)
@@ -38,6 +38,7 @@ if allowed and o.target == 'running' then
   r[F.status], r[F.start_us] = o.target, at
   index(id, r)
   save(id, r)
+  bump(id, r, true)
   event('run.started', r[F.task], id, execution_of(id, r))
 elseif allowed then
   if r[F.start_us] > at then at = r[F.start_us] end

@@ -29,6 +29,7 @@ local function claim(wanted)
         redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)
         redis.call('HSET', turns, slot, id .. turn)
         redis.call('PEXPIRE', turns, 86400000)
+        bump(id, r, true)
         event('run.started', r[F.task], id, execution_of(id, r), worker)
         return {id, cmsgpack.pack(r), redis.call('ZCARD', waiting)}
       end

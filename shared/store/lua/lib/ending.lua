@@ -14,14 +14,17 @@ local function finish(id, r, reason, code, message, at)   -- at: when it ended, 
   redis.call('SADD', P .. ':dirty', r[F.task])
   redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
   give_up(id, r)
+  bump(id, r)
   event('run.ended', r[F.task], id, execution_of(id, r), reason)
 end
 
+local owed = {}   -- runs whose retry was made: they are not how it ended
+
 local function leave(id, r)
   local x = execution_of(id, r)
-  if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -1) <= 0 then
-    over(x, r[F.task])
-  end
+  if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return end
+  if (r[F.step] or -1) >= 0 and not owed[id] then settle(x, id, r) end
+  if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -1) <= 0 and not advance(x) then over(x) end
 end
 
 -- packed: its id (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}. The retry is a copy of the record as it was created, one attempt on.
@@ -29,6 +32,7 @@ local function retry(id, r, packed)
   local wanted = cmsgpack.unpack(string.sub(packed, 17))
   local x = execution_of(id, r)
   local next_id, n = string.sub(packed, 1, 16), load(id)
+  owed[id] = true
   if redis.call('EXISTS', P .. ':run:' .. next_id) == 1 then return end
   n[F.status], n[F.reason], n[F.exit_code], n[F.message] = 'pending', '', 0, ''
   n[F.created_us], n[F.start_us], n[F.end_us], n[F.due_us] = NOW, 0, 0, NOW + wanted[1]

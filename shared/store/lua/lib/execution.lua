@@ -18,6 +18,14 @@ local function execution_of(id, r)
   return (string.gsub(hex, '..', function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
+-- Counts a change of a run towards its execution's version, if that is kept.
+local function bump(id, r, started)
+  if (r[F.step] or -1) < 0 then return end
+  local at = P .. ':plan:' .. execution_of(id, r)
+  redis.call('HINCRBY', at, 'version', 1)
+  if started then redis.call('HSETNX', at, 'start', text(r[F.start_us])) end
+end
+
 local function runs_of(x)
   local ids = redis.call('LRANGE', P .. ':exec-runs:' .. x, 0, -1)
   if #ids == 0 then return {x} end
@@ -90,9 +98,13 @@ local function admit(gate_name)
   end
 end
 
-local function over(x, task)
-  local gates = gates_of(x)
+local function over(x)
+  local gates, task = gates_of(x), redis.call('HGET', P .. ':exec:' .. x, 'task')
   redis.call('DEL', P .. ':exec:' .. x)
+  if redis.call('EXISTS', P .. ':plan:' .. x) == 1 then
+    redis.call('HSET', P .. ':plan:' .. x, 'over', text(NOW))
+    redis.call('SREM', P .. ':plans:' .. task, x)
+  end
   for _, gate in ipairs(gates) do
     redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':live', x)
     redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':wait', x)

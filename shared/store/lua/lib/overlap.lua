@@ -7,7 +7,7 @@ local function decide(task, gates, policy, max_queued)
     local live, waiting = taken_at(gate), redis.call('ZCARD', at .. ':wait')
     if live >= gate_max(gate) or waiting > 0 then
       full = true
-      if string.sub(gate[1], 1, 5) == 'task:' then own = {at, gate_max(gate), live, waiting} end
+      if gate[1] == 'task:' .. task then own = {at, gate_max(gate), live, waiting} end
     end
   end
   if not full then return nil end
@@ -29,7 +29,7 @@ local function wait(x, task, gates, policy)
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'waiting')
   if policy ~= 'kill' then return end
   for _, gate in ipairs(gates) do
-    if string.sub(gate[1], 1, 5) == 'task:' then
+    if gate[1] == 'task:' .. task then
       local at = P .. ':gate:' .. gate[1]
       local live = redis.call('ZRANGE', at .. ':live', 0, -1)
       local waiting = redis.call('ZRANGE', at .. ':wait', 0, -1)

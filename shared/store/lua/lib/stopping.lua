@@ -14,6 +14,7 @@ local function stop_run(id, wish, message)
     r[F.wish] = wish
     r[F.message] = message
     save(id, r)
+    bump(id, r)
     event('run.stop_requested', r[F.task], id, execution_of(id, r))
   end
   if r[F.external] == 1 then return true end
@@ -23,7 +24,17 @@ local function stop_run(id, wish, message)
   return true
 end
 
+-- No later group of the execution begins, also when all that runs now ends well.
+local function wish_stopped(x)
+  local plan = P .. ':plan:' .. x
+  if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('EXISTS', plan) == 1
+    and redis.call('HSET', plan, 'desired', 'stopped') == 1 then
+    redis.call('HINCRBY', plan, 'version', 1)
+  end
+end
+
 local function stop_execution(x, wish, message)
+  wish_stopped(x)
   local ids, stopped = runs_of(x), 0
   for i = #ids, 1, -1 do
     if stop_run(ids[i], wish, message) then stopped = stopped + 1 end

@@ -1,0 +1,40 @@
+"""
+What the product does: trigger, stop, rerun, fire, release, rescue, apply, forget.
+
+Each is an operation of the store: it decides with the pure modules, makes a move by one script, and rings the bell
+for what became ready. The same operation is run by a request, a chore or a test. Start reading with ``starting``.
+"""
+
+from shared.ops.catalog import Catalog, apply_config, declare, pause, resume
+from shared.ops.keeping import FORGET_BATCH, forget, next_attempt, release, rescue
+from shared.ops.making import Request, creation, gates
+from shared.ops.reporting import report
+from shared.ops.starting import Triggered, fire, miss, rerun, rerun_execution, trigger
+from shared.ops.stopping import delete, stop, stop_execution, stop_task
+
+__all__ = [
+    "FORGET_BATCH",
+    "Catalog",
+    "Request",
+    "Triggered",
+    "apply_config",
+    "creation",
+    "declare",
+    "delete",
+    "fire",
+    "forget",
+    "gates",
+    "miss",
+    "next_attempt",
+    "pause",
+    "release",
+    "report",
+    "rerun",
+    "rerun_execution",
+    "rescue",
+    "resume",
+    "stop",
+    "stop_execution",
+    "stop_task",
+    "trigger",
+]

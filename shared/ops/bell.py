@@ -1,0 +1,14 @@
+"""The bell: what became ready in the store is told to the workers of its queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.store import bells
+from shared.store.call import Operation
+
+
+def ring(ready: Mapping[str, int]) -> Operation[None]:
+    """Ring for queues that got something to do, and how many runs; a lost ring is made up for by the scheduler."""
+    if ready:
+        yield bells.ring(ready)

@@ -1,0 +1,124 @@
+"""Which tasks there are: looked up, declared, applied, paused."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import NotFound
+from shared.store import tasks, version
+from shared.store.call import Operation
+from shared.store.tasks import Applied, Entry
+from shared.tasks import Task, define
+
+if TYPE_CHECKING:
+    from shared.config import Config
+
+MOST_DEFINITIONS: Final = 10_000
+"""Definitions of runs that one process remembers."""
+
+
+class Catalog:
+    """
+    What one process remembers of the catalog, so that a trigger needs one round trip.
+
+    An entry may be old: the script that creates runs refuses an old definition, and the entry is read again.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._tasks: OrderedDict[str, Task] = OrderedDict()
+
+    def get(self, name: str, *, fresh: bool = False) -> Operation[Entry]:
+        """The task *name*, from memory unless it must be ``fresh``. Raises NotFound."""
+        found = None if fresh else self.entries.get(name)
+        if found is None:
+            found = yield from tasks.entry(name)
+            if found is None:
+                self.entries.pop(name, None)
+                raise NotFound(f"there is no task {name}")
+            self.entries[name] = found
+        return found
+
+    def needed(self, entry: Entry, *, fresh: bool = False) -> Operation[dict[str, Entry]]:
+        """
+        All tasks that *entry*'s depends on, directly or not, by name; two round trips for each level not in memory.
+
+        Raises NotFound for one that does not exist.
+        """
+        found: dict[str, Entry] = {}
+        names: Sequence[str] = entry.task.depends_on
+        while names:
+            unknown = [name for name in names if fresh or name not in self.entries]
+            if unknown:
+                read = yield from tasks.some(unknown)
+                for name in unknown:
+                    self.entries.pop(name, None)
+                self.entries |= read
+            for name in names:
+                if name not in self.entries:
+                    raise NotFound(f"there is no task {name}, on which {entry.name} depends")
+                found[name] = self.entries[name]
+            further = {each for name in names for each in found[name].task.depends_on}
+            names = sorted(further - found.keys())
+        return found
+
+    def task(self, definition: str) -> Operation[Task | None]:
+        """The task with the definition of that hash, which never changes; None when the store has it no more."""
+        task = self._tasks.get(definition)
+        if task is None:
+            found = yield tasks.definition(definition)
+            if found is None:
+                return None
+            task = self._tasks[definition] = found.task()
+            if len(self._tasks) > MOST_DEFINITIONS:
+                self._tasks.popitem(last=False)
+        return task
+
+
+def declare(catalog: Catalog, task: Task) -> Operation[Entry]:
+    """
+    The catalog's entry for a task that others execute and name: made, or changed to *task*, unless it is just so.
+
+    A task of the file with that name is not touched, and answered as it is. Raises ValueError for a task that somebody
+    here would execute: those are not defined by just naming them.
+    """
+    if not task.external:
+        raise ValueError(f"task {task.name} is not external")
+    wanted = define(task)
+    known = catalog.entries.get(task.name)
+    if known is None or known.definition.hash != wanted.hash:
+        yield tasks.apply([(task, wanted)], source="api", remove=False)
+        known = yield from catalog.get(task.name, fresh=True)
+    return known
+
+
+def apply_config(config: Config, secret: bytes = b"") -> Operation[Applied]:
+    """
+    Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
+
+    Raises Misconfigured when a newer release's data is in the store.
+    """
+    yield from version.check()
+    definitions = [(task, define(task, secret)) for task in config.tasks.values()]
+    applied: Applied = yield tasks.apply(definitions, limits=config.limits)
+    return applied
+
+
+def pause(name: str) -> Operation[Entry]:
+    """Let a task's schedule rest; its ticks meanwhile are not missed ticks. Raises NotFound."""
+    return (yield from _set_paused(name, True))
+
+
+def resume(name: str) -> Operation[Entry]:
+    """Let a task's schedule go on from now. Raises NotFound."""
+    return (yield from _set_paused(name, False))
+
+
+def _set_paused(name: str, paused: bool) -> Operation[Entry]:
+    yield tasks.pause(name, paused)
+    entry = yield from tasks.entry(name)
+    if entry is None:
+        raise NotFound(f"there is no task {name}")
+    return entry

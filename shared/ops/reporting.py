@@ -1,0 +1,57 @@
+"""How runs go that others execute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import UUID
+
+from shared.errors import NotFound
+from shared.ops.bell import ring
+from shared.ops.catalog import Catalog
+from shared.ops.making import as_json
+from shared.runs import Reason, Record
+from shared.store import runs
+from shared.store.annex import Annex
+from shared.store.call import Operation
+from shared.store.runs import Reported
+
+
+def report(
+    catalog: Catalog,
+    run_id: UUID,
+    target: Literal["running", "ended"],
+    *,
+    reason: Reason | None = None,
+    exit_code: int = 0,
+    message: str = "",
+    at_us: int = 0,
+    outputs: Mapping[str, Any] | None = None,
+    late_start: bool = False,
+    backdated: bool = False,
+    annex: Annex | None = None,
+) -> Operation[Reported]:
+    """
+    Say how a run of an external task goes; see ``runs.report``. What becomes ready by its end is rung for.
+
+    While it runs, the next report has to come within the task's ``heartbeat_timeout``. Raises NotFound.
+    """
+    record: Record | None = yield runs.record(run_id)
+    if record is None:
+        raise NotFound(f"there is no run {run_id}")
+    task = yield from catalog.task(record.definition)
+    reported: Reported = yield runs.report(
+        run_id,
+        target,
+        reason=reason,
+        exit_code=exit_code,
+        message=message,
+        at_us=at_us,
+        outputs=as_json(outputs),
+        lease_us=(task.heartbeat_timeout_ms or 0) * 1000 if task else 0,
+        late_start=late_start,
+        backdated=backdated,
+        annex=annex,
+    )
+    yield from ring(reported.ready)
+    return reported

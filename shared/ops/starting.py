@@ -1,0 +1,169 @@
+"""Starting executions: by a trigger, again, or by a tick."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+import msgspec
+
+from shared import ids
+from shared.clock import rfc3339
+from shared.errors import Conflict, DefinitionChanged, NotFound
+from shared.executions import FINAL, Execution, Phase
+from shared.ops.bell import ring
+from shared.ops.catalog import Catalog
+from shared.ops.making import NOTHING_DONE, Progress, Request, creation, template_of
+from shared.runs import Reason, Run, Status, to_run
+from shared.store import executions, runs
+from shared.store.call import Operation
+from shared.store.runs import Create, Created
+from shared.store.tasks import Entry
+
+
+class Triggered(msgspec.Struct, frozen=True):
+    """The run of replica 0. ``repeated``: an earlier request with the same idempotency key or ``run_id`` made it."""
+
+    run: Run
+    repeated: bool
+
+
+def trigger(catalog: Catalog, name: str, request: Request, progress: Progress = NOTHING_DONE) -> Operation[Triggered]:
+    """
+    Start an execution of task *name*, with all it depends on first.
+
+    With *progress* what an earlier execution did is not done again. Raises NotFound, Forbidden
+    (``manual_trigger = false``) and Invalid (parameters, or an idempotency key used before with another body).
+    """
+    now_us = time.time_ns() // 1000
+    for fresh in (False, True, True):
+        entry = yield from catalog.get(name, fresh=fresh)
+        needed = yield from catalog.needed(entry, fresh=fresh)
+        what = creation(entry, request, now_us, needed=needed, progress=progress)
+        try:
+            created: Created = yield runs.create(what)
+        except DefinitionChanged:
+            continue
+        yield from ring(created.ready)
+        assert created.run is not None
+        existed = created.verdict == "exists" and (request.run_id is not None or request.once != "")
+        return Triggered(created.run, created.verdict == "repeated" or existed)
+    raise Conflict(f"task {name} changes faster than it can be started; try again")
+
+
+def rerun(catalog: Catalog, ref: str, *, idempotency_key: str = "") -> Operation[Triggered]:
+    """
+    Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and
+    replicas. The same *idempotency_key* gives the same one again.
+
+    Raises NotFound, Conflict when the run is live, and Invalid for a key that was used for something else.
+    """
+    run = yield from runs.find(ref)
+    if run.status is not Status.ENDED:
+        raise Conflict(f"run {run.id} is {run.status}; wait for its end, or stop it, before running it again")
+    request = Request(
+        params=run.params or None,
+        tags=tuple(run.tags or ()),
+        labels=run.labels or {},
+        replicas=run.replica_count,
+        external_execution_id=run.external_execution_id or "",
+        idempotency_key=idempotency_key,
+        body_digest=f"again {run.id}" if idempotency_key else "",
+    )
+    return (yield from trigger(catalog, run.task_name, request))
+
+
+def rerun_execution(
+    catalog: Catalog, execution_id: UUID, *, failed_only: bool = False, idempotency_key: str = ""
+) -> Operation[Triggered]:
+    """
+    Start a new execution like one that is over: same task as defined now, same parameters, tags, labels and replicas.
+
+    With *failed_only* what succeeded is not run again: only the replicas that did not, and the steps after them; what
+    the others have put out is handed on. Raises NotFound, Conflict when it is live or nothing of it failed, and Invalid
+    for a key that was used for something else.
+    """
+    before = yield from executions.get(execution_id)
+    if before is None:
+        raise NotFound(f"there is no execution {execution_id}")
+    if before.phase not in FINAL:
+        raise Conflict(
+            f"execution {execution_id} is {before.phase}; wait for its end, or stop it, before running it again"
+        )
+    like = yield from _like(before)
+    progress: Progress = NOTHING_DONE
+    if failed_only:
+        progress = _progress(before)
+        if before.phase is Phase.SUCCEEDED:
+            raise Conflict(f"execution {execution_id} succeeded; nothing of it failed. Run it again as a whole")
+    request = Request(
+        params=like.params or None,
+        tags=tuple(like.tags or ()),
+        labels=like.labels or {},
+        replicas=like.replica_count,
+        external_execution_id=like.external_execution_id or "",
+        idempotency_key=idempotency_key,
+        body_digest=f"again {execution_id} {failed_only}" if idempotency_key else "",
+    )
+    return (yield from trigger(catalog, before.task, request, progress))
+
+
+def _like(before: Execution) -> Operation[Run]:
+    """A run of the task that was started, made or not."""
+    found = next((run for step in before.steps if step.task == before.task for run in step.runs), None)
+    if found is not None:
+        return found
+    plan = yield from executions.plan_of(before.id)
+    template = next((one for one in plan[1] if one.task == before.task), None) if plan else None
+    if template is None:
+        raise NotFound(f"of execution {before.id} no run of {before.task} is kept")
+    return to_run(before.id, template)
+
+
+def _progress(before: Execution) -> dict[str, dict[int, UUID]]:
+    done: dict[str, dict[int, UUID]] = {}
+    for step in before.steps:
+        has = dict(step.done_before)
+        has |= {run.replica_index: run.id for run in step.newest if run.end_reason == Reason.SUCCESS}
+        if has:
+            done[step.task] = has
+    return done
+
+
+def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
+    """
+    Make the execution that a tick owes, once, whoever else tries; whether it was this one that made it.
+
+    Raises DefinitionChanged when *entry* is not what the catalog has.
+    """
+    request = Request(triggered_by="cron")
+    for fresh in (False, True):
+        try:
+            needed = yield from catalog.needed(entry, fresh=fresh)
+        except NotFound as error:
+            what = _skipped(entry, tick_us, f"skipped: {error}")
+        else:
+            what = creation(entry, request, tick_us, needed=needed, tick_us=tick_us)
+        try:
+            created: Created = yield runs.create(what)
+        except DefinitionChanged:
+            if fresh or not entry.task.depends_on:
+                raise
+            continue  # perhaps it was one of those it depends on
+        yield from ring(created.ready)
+        return created.verdict == "created"
+    raise AssertionError("the second try either makes it or raises")
+
+
+def miss(entry: Entry, first_us: int, last_us: int, count: int) -> Operation[bool]:
+    """Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time."""
+    span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
+    ticks = f"{count} {'tick' if count == 1 else 'ticks'} ({span})"
+    what = _skipped(entry, last_us, f"skipped: missed {ticks} while no scheduler was there")
+    created: Created = yield runs.create(what)
+    return created.verdict == "created"
+
+
+def _skipped(entry: Entry, tick_us: int, why: str) -> Create:
+    template = template_of(entry, Request(triggered_by="cron"), {}, tick_us)
+    return Create(ids=[ids.tick_id(entry.name, tick_us, 0)], template=template, tick_us=tick_us, refuse=why)

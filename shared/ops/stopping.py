@@ -1,0 +1,51 @@
+"""Ends that people wish for: stop a run, a task, an execution; delete what ended."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from shared.ops.bell import ring
+from shared.runs import Run
+from shared.store import runs
+from shared.store.call import Operation
+
+
+def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Run]:
+    """
+    Stop a run: a pending one has ended when this returns, a running one is asked through its worker.
+
+    ``force`` skips the stop signal and goes straight to SIGKILL. Raises NotFound, and Refused when it has ended.
+    """
+    run = yield from runs.find(ref)
+    answer = yield runs.stop(run.id, "kill" if force else "stop", f"stopped by {by}")
+    stopped: Run = answer[1]
+    yield from ring(answer[2])
+    return stopped
+
+
+def stop_task(name: str, *, force: bool = False, by: str = "a person") -> Operation[int]:
+    """Stop every live run of a task; how many were stopped or asked."""
+    return (yield from _stop_all(name, None, force, by))
+
+
+def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "a person") -> Operation[int]:
+    """Stop every live run of an execution; how many were stopped or asked."""
+    return (yield from _stop_all("", execution_id, force, by))
+
+
+def delete(ref: str) -> Operation[None]:
+    """Forget an ended run and its log. Raises NotFound, and Conflict when it is live."""
+    run = yield from runs.find(ref)
+    yield runs.delete(run)
+
+
+def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:
+    wish: Literal["stop", "kill"] = "kill" if force else "stop"
+    total: int = 0
+    while True:
+        stopped, pending, ready = yield runs.stop_all(name, execution, wish, f"stopped by {by}")
+        total += stopped
+        yield from ring(ready)
+        if not pending:
+            return total

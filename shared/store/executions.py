@@ -1,0 +1,238 @@
+"""Executions: read one with its steps and runs, or a page of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UnsetType
+
+from shared.clock import from_datetime
+from shared.executions import FINAL, Execution, Phase, Step, moves_of, phase_of
+from shared.runs import Record, Run, Status, to_run
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.runs import decode_record, stored_time
+from shared.store.scripts import script
+
+SCAN_LIMIT: Final = 10_000
+"""Executions looked at for a page of those in certain phases, which no index knows."""
+
+_STEP: Final = 100
+_planned = msgspec.msgpack.Decoder(
+    tuple[Record, int, tuple[int, ...], int, tuple[int, ...], tuple[tuple[int, str], ...]]
+).decode
+_SUMMARY: Final = ("task", "created", "groups", "version", "start", "over", "desired", "reason", "failed", "steps")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Executions, newest first. ``next_cursor`` is "" on the last page; ``total`` counts those before any phase."""
+
+    executions: list[Execution]
+    total: int
+    next_cursor: str
+
+
+def get(execution_id: UUID) -> Operation[Execution | None]:
+    """The execution with all its steps and runs, or None."""
+    found = yield from some([execution_id])
+    return found[0] if found else None
+
+
+def some(ids: Sequence[UUID]) -> Operation[list[Execution]]:
+    """Those of the executions that exist, with all their steps and runs, in two or three round trips."""
+    if not ids:
+        return []
+    answers = yield [call for one in ids for call in (_plan(one), _run_ids(one))]
+    run_ids = [found or [one.bytes] for one, found in zip(ids, answers[1::2], strict=True)]
+    kept = yield from _records([UUID(bytes=run) for found in run_ids for run in found])
+    result = []
+    for one, plan, found in zip(ids, answers[::2], run_ids, strict=True):
+        runs = [(run, kept[run]) for run in (UUID(bytes=raw) for raw in found) if run in kept]
+        if plan:
+            result.append(_with_plan(one, plan, runs))
+        elif runs:
+            result.append(_alone(one, runs))
+    return result
+
+
+def page(
+    *, task: str = "", phases: Sequence[Phase] = (), limit: int = 50, cursor: str = "", after_us: int = 0
+) -> Operation[Page]:
+    """
+    Executions, newest first, without their steps; ``cursor`` is a page's ``next_cursor``.
+
+    Raises ValueError for a cursor that is none.
+    """
+    key = Key(f"executions:t:{task}" if task else "executions:all")
+    offset = yield from _offset(key, cursor)
+    total: int = yield Call("ZCARD", (key,), int)
+    found: list[Execution] = []
+    seen, last = 0, cursor
+    while len(found) < limit and seen < SCAN_LIMIT:
+        size = _STEP if phases else min(_STEP, limit - len(found))
+        rows = yield Call("ZREVRANGE", (key, offset + seen, offset + seen + size - 1, "WITHSCORES"), as_is)
+        if not rows:
+            break
+        ids = [UUID(bytes=raw) for raw in rows[::2]]
+        for one, execution, score in zip(ids, (yield from _summaries(ids)), rows[1::2], strict=True):
+            if len(found) == limit:
+                break
+            if int(float(score)) < after_us:
+                return Page(found, total, "")
+            seen, last = seen + 1, f"{int(float(score))}.{one.hex}"
+            if execution is not None and (not phases or execution.phase in phases):
+                found.append(execution)
+    return Page(found, total, last if offset + seen < total else "")
+
+
+def inputs(execution_id: UUID, step: int) -> Call[list[tuple[str, dict[str, Any]]]]:
+    """What the steps that this one depends on hand on: (task, outputs), a pair for each replica that has any."""
+
+    def read(reply: Any) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (task.decode(), msgspec.json.decode(outputs)) for task, outputs in zip(reply[::2], reply[1::2], strict=True)
+        ]
+
+    return Call(script("inputs"), (execution_id.bytes, step), read)
+
+
+def plan_of(execution_id: UUID) -> Operation[tuple[str, list[Record]] | None]:
+    """The started task and the template of each step of a kept plan, or None without one."""
+    plan = yield _plan(execution_id)
+    if not plan:
+        return None
+    return plan[b"task"].decode(), [_planned(plan[b"step:%d" % n])[0] for n in range(int(plan[b"steps"]))]
+
+
+def _plan(execution_id: UUID) -> Call[dict[bytes, bytes]]:
+    key = RawKey(b"plan:" + execution_id.bytes)
+    return Call("HGETALL", (key,), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
+
+
+def _run_ids(execution_id: UUID) -> Call[list[bytes]]:
+    return Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
+
+
+def _summaries(ids: Sequence[UUID]) -> Operation[list[Execution | None]]:
+    """Each execution without its steps: from its plan if it has one, otherwise from the few runs it then has."""
+    calls: list[Call[Any]] = [Call("HMGET", (RawKey(b"plan:" + one.bytes), *_SUMMARY), as_is) for one in ids]
+    plans = yield calls
+    alone = [one for one, plan in zip(ids, plans, strict=True) if plan[0] is None]
+    listed = (yield [_run_ids(one) for one in alone]) if alone else []
+    runs_of = {one: [UUID(bytes=raw) for raw in found] or [one] for one, found in zip(alone, listed, strict=True)}
+    firsts = [one for one in ids if one not in runs_of]
+    kept = yield from _records([*firsts, *(run for found in runs_of.values() for run in found)])
+    result: list[Execution | None] = []
+    for one, plan in zip(ids, plans, strict=True):
+        if one not in runs_of:
+            values = {name.encode(): value for name, value in zip(_SUMMARY, plan, strict=True) if value is not None}
+            first = to_run(one, kept[one]) if one in kept else None
+            result.append(_summary(one, values, first, ()))
+        else:
+            runs = [(run, kept[run]) for run in runs_of[one] if run in kept]
+            whole = _alone(one, runs) if runs else None
+            result.append(whole and msgspec.structs.replace(whole, steps=()))
+    return result
+
+
+def _records(ids: Sequence[UUID]) -> Operation[dict[UUID, Record]]:
+    values = (yield Call("MGET", tuple(RawKey(b"run:" + one.bytes) for one in ids), as_is)) if ids else []
+    return {one: decode_record(value) for one, value in zip(ids, values, strict=True) if value}
+
+
+def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UUID, Record]]) -> Execution:
+    by_step: dict[int, list[Run]] = {}
+    for run_id, record in kept:
+        by_step.setdefault(record.step, []).append(to_run(run_id, record))
+    steps = []
+    for number in range(int(plan[b"steps"])):
+        template, _, needs, group, _, has = _planned(plan[b"step:%d" % number])
+        steps.append(
+            Step(
+                task=template.task,
+                definition=template.definition,
+                group=group,
+                needs=needs,
+                replicas=template.replica_count,
+                done_before=tuple((replica, UUID(run)) for replica, run in has),
+                runs=tuple(by_step.get(number, ())),
+            )
+        )
+    first = next((to_run(*pair) for pair in kept if pair[0] == execution_id), None)
+    return _summary(execution_id, plan, first, tuple(steps))
+
+
+def _summary(execution_id: UUID, plan: dict[bytes, bytes], first: Run | None, steps: tuple[Step, ...]) -> Execution:
+    over_us, start_us = int(plan.get(b"over", 0)), int(plan.get(b"start", 0))
+    if over_us:
+        reason = plan.get(b"reason", b"").decode()
+        phase = {"": Phase.SUCCEEDED, "stopped": Phase.STOPPED, "skipped": Phase.SKIPPED}.get(reason, Phase.FAILED)
+    else:
+        phase = Phase.RUNNING if start_us else Phase.PENDING
+    return Execution(
+        id=execution_id,
+        task=plan[b"task"].decode(),
+        phase=phase,
+        desired=Phase.STOPPED if b"desired" in plan else None,
+        version=int(plan[b"version"]),
+        created_us=int(plan[b"created"]),
+        start_us=start_us,
+        over_us=over_us,
+        message=plan.get(b"failed", b"").decode(),
+        first=first,
+        groups=int(plan[b"groups"]),
+        steps=steps,
+    )
+
+
+def _alone(execution_id: UUID, kept: list[tuple[UUID, Record]]) -> Execution:
+    """An execution that keeps no plan: one replica of one step, in as many attempts as there are."""
+    runs = [to_run(*pair) for pair in kept]
+    newest, phase = runs[-1], phase_of(runs)
+    step = Step(
+        task=newest.task_name,
+        definition=newest.definition,
+        group=0,
+        needs=(),
+        replicas=newest.replica_count,
+        runs=tuple(runs),
+    )
+    asked = any(run.stop_requested is True or run.end_reason == "stopped" for run in runs)
+    starts = [stored for run in runs if (stored := _us(run.start_at))]
+    return Execution(
+        id=execution_id,
+        task=newest.task_name,
+        phase=phase,
+        desired=Phase.STOPPED if asked else None,
+        version=moves_of(runs),
+        created_us=stored_time(runs[0]),
+        start_us=min(starts, default=0),
+        over_us=_us(newest.end_at) if phase in FINAL and newest.status is Status.ENDED else 0,
+        message=step.message,
+        first=next((run for run in runs if run.id == execution_id), None),
+        groups=1,
+        steps=(step,),
+    )
+
+
+def _us(moment: datetime | UnsetType) -> int:
+    return 0 if isinstance(moment, UnsetType) else from_datetime(moment)
+
+
+def _offset(key: Key, cursor: str) -> Operation[int]:
+    """Where in the list to go on: behind the execution named by *cursor*, or where it would stand."""
+    if not cursor:
+        return 0
+    created, _, execution = cursor.partition(".")
+    try:
+        last, created_us = UUID(execution), int(created)
+    except ValueError:
+        raise ValueError("is not a cursor of this list; use next_cursor of the page before") from None
+    rank = yield Call("ZREVRANK", (key, last.bytes), as_is)
+    if rank is not None:
+        return int(rank) + 1
+    newer: int = yield Call("ZCOUNT", (key, f"({created_us}", "+inf"), int)
+    return newer

@@ -1,0 +1,118 @@
+-- Plans: hash `plan:<execution>` of each execution that begins with more than one run or has more than one step, kept as
+-- long as any of its runs. Fields: task, created, steps, groups, at (the group that runs), version, start, over (times),
+-- desired ('stopped' once that was wished), reason and failed (why a step failed for good, and the sentence that says so);
+-- from 0: step:<i> (msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for
+-- all, runs it has already {replica, id as text}}), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
+-- ok:<i>:<replica> (the run that succeeded, if it is needed). A group of -1 is never run: its runs are another's.
+local function text_of(id)
+  local hex = string.gsub(id, '.', function(c) return string.format('%02x', string.byte(c)) end)
+  return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), string.sub(hex, 13, 16), string.sub(hex, 17, 20),
+    string.sub(hex, 21)}, '-')
+end
+
+local function bytes_of(uuid)
+  return (string.gsub(string.gsub(uuid, '-', ''), '..', function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+-- A UUIDv7 of this moment for what is called `purpose`: the same step can only make the same run.
+local function id_for(purpose)
+  local low, hash = (NOW % 1000) * 4, redis.sha1hex(purpose)
+  local tail = string.gsub(string.sub(hash, 1, 16), '..', function(pair) return string.char(tonumber(pair, 16)) end)
+  return string.sub(struct.pack('>I8', math.floor(NOW / 1000)), 3) ..
+    string.char(112 + math.floor(low / 256), low % 256, 128 + string.byte(tail, 1) % 64) .. string.sub(tail, 2)
+end
+
+-- Makes n runs of one step from record r; id_at(i) is the id of the i-th, only[i + 1] its replica if not i itself.
+local function make(x, x_text, r, n, only, listed, id_at)
+  local task, made = r[F.task], {}
+  local last = redis.call('HINCRBY', P .. ':numbers', task, n)
+  redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', n)
+  redis.call('ZADD', P .. ':history', 0, task)
+  r[F.created_us] = NOW
+  for i = 0, n - 1 do
+    local id = id_at(i)
+    r[F.replica_index], r[F.number], r[F.execution] = only[i + 1] or i, last - n + 1 + i, id == x and '' or x_text
+    if listed then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
+    if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
+    save(id, r)
+    index(id, r)
+    made[#made + 1] = id
+  end
+  return made
+end
+
+local function keep_plan(x, task, steps)
+  local at, groups, needed = P .. ':plan:' .. x, {}, {}
+  for i, step in ipairs(steps) do
+    for _, need in ipairs(step[3]) do needed[need] = true end
+    if step[4] >= 0 then
+      groups[step[4] + 1] = groups[step[4] + 1] or {}
+      table.insert(groups[step[4] + 1], i - 1)
+    end
+    redis.call('HINCRBY', P .. ':def:' .. step[1][F.definition], 'refs', 1)
+    redis.call('HSET', at, 'step:' .. i - 1, cmsgpack.pack(step))
+    for _, run in ipairs(step[6]) do redis.call('HSET', at, 'ok:' .. i - 1 .. ':' .. run[1], bytes_of(run[2])) end
+  end
+  for g, members in ipairs(groups) do redis.call('HSET', at, 'group:' .. g - 1, cmsgpack.pack(members)) end
+  for i in pairs(needed) do redis.call('HSET', at, 'needed:' .. i, '') end
+  redis.call('HSET', at, 'task', task, 'created', text(NOW), 'steps', #steps, 'groups', #groups, 'at', 0, 'version', 1)
+  if #steps > 1 then redis.call('SADD', P .. ':plans:' .. task, x) end
+end
+
+local function drop_plan(x)
+  local at = P .. ':plan:' .. x
+  for i = 0, (tonumber(redis.call('HGET', at, 'steps')) or 0) - 1 do
+    local definition = P .. ':def:' .. cmsgpack.unpack(redis.call('HGET', at, 'step:' .. i))[1][F.definition]
+    if redis.call('HINCRBY', definition, 'refs', -1) <= 0 then redis.call('DEL', definition) end
+  end
+  redis.call('DEL', at)
+end
+
+-- Notes what became of a run of a plan for good.
+local function settle(x, id, r)
+  local at, i, reason = P .. ':plan:' .. x, text(r[F.step]), r[F.reason]
+  if reason == 'success' then
+    if redis.call('HEXISTS', at, 'needed:' .. i) == 1 then
+      redis.call('HSET', at, 'ok:' .. i .. ':' .. text(r[F.replica_index]), id)
+    end
+    return
+  end
+  local before = redis.call('HGET', at, 'reason')
+  if not before or ((before == 'stopped' or before == 'skipped') and reason ~= 'stopped' and reason ~= 'skipped') then
+    redis.call('HSET', at, 'reason', reason, 'failed', name_of(r) .. ' ended as ' .. reason)
+  end
+end
+
+-- No run of the group is live any more: makes the next group, or says of all later steps why they never run. Answers
+-- whether there is something to run.
+local function advance(x)
+  local at = P .. ':plan:' .. x
+  local p = redis.call('HMGET', at, 'at', 'groups', 'reason', 'failed', 'desired')
+  local group, groups = tonumber(p[1]), tonumber(p[2])
+  if not group or group + 1 >= groups then return false end
+  local x_text, live = text_of(x), 0
+  local why = p[3] and 'skipped: ' .. p[4] or p[5] and 'skipped: the execution was stopped'
+  for g = group + 1, why and groups - 1 or group + 1 do
+    for _, i in ipairs(cmsgpack.unpack(redis.call('HGET', at, 'group:' .. g))) do
+      local step = cmsgpack.unpack(redis.call('HGET', at, 'step:' .. i))
+      local r, n = step[1], why and 1 or step[2]
+      r[F.due_us] = 0
+      if why then
+        r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, why, NOW
+        redis.call('SADD', P .. ':dirty', r[F.task])
+      end
+      local made = make(x, x_text, r, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+      event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
+      if not why then
+        live = live + n
+        for _, id in ipairs(made) do offer(id, r) end
+      end
+    end
+  end
+  redis.call('HINCRBY', at, 'version', 1)
+  redis.call('HSET', at, 'at', why and groups - 1 or group + 1)
+  if why and not p[3] then redis.call('HSET', at, 'reason', 'stopped', 'failed', 'it was stopped') end
+  if why then return false end
+  redis.call('HSET', P .. ':exec:' .. x, 'live', live)
+  return true
+end
