@@ -14,6 +14,7 @@ from shared import ids, ops
 from shared.lineage import EVENT_TYPES
 from shared.lineage.emitter import Emitter, open_emitter
 from shared.lineage.events import event
+from shared.ops.making import template_of
 from shared.runs import Reason, Record, Status
 from shared.store.tasks import Entry
 from shared.tasks import Task, define
@@ -27,7 +28,7 @@ RUN = ids.new_id(START)
 def record(**fields: Any) -> Record:
     task = Task(name="report", run="true", description="Makes it")
     entry = Entry(task.name, define(task), task, "file", 1, False)
-    made = ops._template(entry, ops.Request(), {}, START)
+    made = template_of(entry, ops.Request(), {}, START)
     made.status, made.created_us, made.start_us = Status.RUNNING, START, START + 1_000_000
     for name, value in fields.items():
         setattr(made, name, value)

@@ -353,7 +353,11 @@ def _task_of(catalog: ops.Catalog, task_key: str, state: State) -> Operation[Ent
         except NotFound:
             pass
         else:
-            if entry.task.external or (state.type == "SCHEDULED" and entry.task.manual_trigger):
+            ours = state.type == "SCHEDULED" and entry.task.manual_trigger
+            if ours and entry.task.depends_on:
+                needed = ", ".join(entry.task.depends_on)
+                raise Conflict(f"task {task_key} depends on {needed}: its plan is more than a task run can show")
+            if entry.task.external or ours:
                 return entry
     return (yield from declared(catalog, task_key))
 
