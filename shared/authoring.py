@@ -86,7 +86,8 @@ def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
             raise Conflict(f"task {name} is needed by {_some(needed_by)}, which depends on it; change that first")
         verdict, live, number = yield tasks.undefine(name, known)
         if verdict == "live":
-            which = f"{name}#{number}" + (f" and {live - 1} more" if live > 1 else "")
+            which = f"{name}#{number}" if number else "what it depends on runs"
+            which += f" and {live - 1} more" if number and live > 1 else ""
             raise Conflict(f"task {name} is live ({which}); stop it, or wait for its end, before deleting it")
         if verdict == "removed":
             return

@@ -121,9 +121,13 @@ def combined(final: Iterable[Phase]) -> Phase:
 
 
 def moves_of(runs: Iterable[Run]) -> int:
-    """How many changes of status these runs have behind them: their part of an execution's version."""
+    """
+    How many changes of status these runs have behind them: their part of an execution's version.
+
+    An end counts as two, because with it a wish to stop is no longer told, and the version may not stay the same.
+    """
     return sum(
-        1 + (run.start_at is not msgspec.UNSET) + (run.status is Status.ENDED) + (run.stop_requested is True)
+        1 + (run.start_at is not msgspec.UNSET) + 2 * (run.status is Status.ENDED) + (run.stop_requested is True)
         for run in runs
     )
 

@@ -88,6 +88,15 @@ def page(
     return Page(found, total, last if offset + seen < total else "")
 
 
+def version(execution_id: UUID) -> Call[int | None]:
+    """
+    The version of an execution that keeps a plan, None for another.
+
+    To read an execution takes several round trips: when its version is still the same, nothing has moved meanwhile.
+    """
+    return Call("HGET", (RawKey(b"plan:" + execution_id.bytes), "version"), lambda reply: reply and int(reply))
+
+
 def inputs(execution_id: UUID, step: int) -> Call[list[tuple[str, dict[str, Any]]]]:
     """What the steps that this one depends on hand on: (task, outputs), a pair for each replica that has any."""
 

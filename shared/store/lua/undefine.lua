@@ -1,14 +1,14 @@
 -- Removes one task of the API from the catalog, if nothing of it lives and none was put in since the
 -- catalog was looked at, which might depend on it.
 -- ARGV: 1 now  2 name  3 how many had been put in (`authored`)
--- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs}.
+-- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs or 0}.
 -- uses: clock events environments catalog
 local name = ARGV[2]
 local entry = entry_of(name)
 if not entry then return {'gone'} end
 if entry[2] ~= 'api' then return {'kept'} end
 if (redis.call('GET', P .. ':authored') or '0') ~= ARGV[3] then return {'moved'} end
-local live, number = 0, ''
+local live, number = redis.call('SCARD', P .. ':plans:' .. name), 0
 for _, state in ipairs({'pending', 'running'}) do
   local runs = P .. ':ix:t:' .. name .. ':' .. state .. ':created'
   live = live + redis.call('ZCARD', runs)
