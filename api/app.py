@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Response
 from litestar.types import ControllerRouterHandler
 
-from api import events, executions, fleet, health, logs, queues, runs, schemas, tasks, tokens, workers
-from api.dialects import marquez, prefect
+from api import events, executions, fleet, health, hooks, logs, queues, runs, schemas, tasks, tokens, workers
+from api.dialects import marquez, ona, prefect
 from api.dialects.door import Dialect, EncodedSlashes, Route, Routes, dialect_routes
-from api.dialects.ona import tasks as ona_tasks
 from api.endpoint import Endpoint, litestar_route
 from api.errors import AnyRequest, as_response, litestar_handler
 from api.openapi import documentation
@@ -64,7 +63,7 @@ def foreign_routes() -> list[Route]:
         marquez.routes.routes,
         marquez.run_routes.routes,
         marquez.lineage_routes.routes,
-        ona_tasks.routes,
+        *ona.ROUTES,
         *prefect.ROUTES,
     )
     return [declared for routes in modules for declared in routes.declared]
@@ -77,7 +76,7 @@ def dialects() -> list[Dialect]:
 
 def endpoints() -> list[Endpoint]:
     """Every endpoint of the native API, in the order in which the documentation shows them."""
-    modules = (runs, logs, tasks, executions, queues, workers, fleet, events, tokens, health, schemas)
+    modules = (runs, logs, tasks, executions, hooks, queues, workers, fleet, events, tokens, health, schemas)
     declared = [endpoint for module in modules for endpoint in module.routes.endpoints]
     return [*declared, *documentation(declared).endpoints]
 

@@ -103,7 +103,7 @@ class Gate:
                 raise Unauthorized("send a token: Authorization: Bearer rf_…")
             _refuse_foreign_page(scope)
             return OPEN
-        token = _sent_token(sent)
+        token = sent_token(sent)
         client, digest = client_of(scope), _digest(token)
         self._refuse_guesser(client, digest)
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
@@ -195,7 +195,7 @@ def _refuse_foreign_page(scope: Connection) -> None:
         raise Forbidden(f"without a token this API takes no requests from pages of {origin}; set RUNFLEET_TOKEN")
 
 
-def _sent_token(header: bytes) -> bytes:
+def sent_token(header: bytes) -> bytes:
     """The token of an Authorization header: a bearer's, or a Basic password for clients that know nothing else."""
     kind, _, text = header.partition(b" ")
     token = text.strip()

@@ -264,6 +264,20 @@ class ExecutionModel(_Response, kw_only=True):
     runs: list[Run]
 
 
+class StartedTask(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A task that a trigger was for: the execution that it started, or why it could not."""
+
+    task_name: str
+    execution_id: UUID | UnsetType = UNSET
+    refused: str = ""
+
+
+class StartedResponseBody(_Response, kw_only=True):
+    """What a trigger started."""
+
+    tasks: list[StartedTask]
+
+
 class TokenRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """What a new token may do."""
 

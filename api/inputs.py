@@ -41,6 +41,10 @@ EventType = Literal[
     "worker.draining",
 ]
 
+EnvironmentTrigger = Literal[
+    "postMachineStart", "postEnvironmentStart", "postDevcontainerStart", "prebuild", "beforeSnapshot"
+]
+
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, pattern=NAME_PATTERN)]
 Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -69,6 +73,13 @@ class ExecutionPath(Struct, frozen=True):
     """An execution."""
 
     id: Annotated[UUID, Meta(description="Execution id")]
+
+
+class EnvironmentTriggerPath(Struct, frozen=True):
+    """Something that happened to an environment."""
+
+    id: Annotated[UUID, Meta(description="Environment id")]
+    trigger: Annotated[EnvironmentTrigger, Meta(description="What happened, as tasks name it in `triggeredBy`")]
 
 
 class QueuePath(Struct, frozen=True):

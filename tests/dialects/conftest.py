@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
+from tests.dialects.ona import env, kept, ona
 from tests.http.conftest import Served, catalog, client, guarded, serving
 
-__all__ = ["catalog", "client", "guarded", "open_api", "vendor"]
+__all__ = ["catalog", "client", "env", "guarded", "kept", "ona", "open_api", "vendor"]
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "clients"

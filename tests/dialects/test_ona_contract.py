@@ -23,7 +23,7 @@ VENDOR: Final = ROOT / ".clients/ona-1/bin/python"
 
 DUMP: Final = """
 import json
-from gitpod.v1 import environment_automation_pb2 as pb
+from gitpod.v1 import environment_automation_pb2 as pb, environment_pb2
 seen = {}
 def show(message):
     if message.full_name in seen:
@@ -47,6 +47,8 @@ enums = {}
 for method in pb.DESCRIPTOR.services_by_name["EnvironmentAutomationService"].methods:
     show(method.input_type)
     show(method.output_type)
+for name in ("Request", "Response"):
+    show(environment_pb2.DESCRIPTOR.message_types_by_name["CreateEnvironmentLogsToken" + name])
 for file in [pb.DESCRIPTOR, *pb.DESCRIPTOR.dependencies]:
     for name, enum in file.enum_types_by_name.items():
         enums[name] = {value.name: value.number for value in enum.values}

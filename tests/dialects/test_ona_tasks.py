@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gzip
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
@@ -19,60 +17,8 @@ from shared.settings import Settings
 from shared.store import tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define, is_trusted
+from tests.dialects.ona import HOME, SECRET, Client, Json, call, make, references
 from tests.http.conftest import BASE, TASKS, TOKEN, finish
-from tests.store.checking import check_store
-
-Client = TestClient[Litestar]
-SECRET = "a secret that only processes know"
-HOME = "00000000-0000-0000-0000-000000000000"
-Json = Any
-
-
-@pytest.fixture
-def catalog(store: Store) -> Iterator[Store]:
-    """The store with ``TASKS`` in it; whole when the test is over."""
-    store.do(tasks.apply([(task, define(task)) for task in TASKS]))
-    yield store
-    check_store(store)
-
-
-@pytest.fixture
-def ona(settings: Settings, catalog: Store) -> Iterator[Client]:
-    """A client with scope ``admin`` of an API that lets tasks be defined."""
-    allowed = msgspec.structs.replace(settings, token=TOKEN, secret=SECRET, api_tasks=True)
-    with TestClient(create_app(allowed), base_url=BASE) as client:
-        client.headers["Authorization"] = f"Bearer {TOKEN}"
-        yield client
-
-
-@pytest.fixture
-def env() -> str:
-    return str(uuid.uuid4())
-
-
-def call(client: Client, method: str, body: Json, code: str = "", query: str = "") -> Json:
-    """The answer; with *code* the error that is expected instead."""
-    response = client.post(CALLS + method + query, json=body)
-    answer = response.json()
-    assert response.headers["content-type"] == "application/json"
-    assert answer.get("code", "") == code if isinstance(answer.get("code"), str) else not code, answer
-    assert (response.status_code == 200) == (not code), answer
-    return answer
-
-
-def make(client: Client, env: str, reference: str, code: str = "", **fields: Json) -> Json:
-    body = {
-        "environmentId": env,
-        "metadata": {"reference": reference, "name": reference.title(), **fields.pop("metadata", {})},
-        "spec": {"command": "true", **fields.pop("spec", {})},
-        **fields,
-    }
-    answer = call(client, "CreateTask", body, code)
-    return answer if code else answer["task"]
-
-
-def references(answer: Json) -> list[str]:
-    return [task["metadata"]["reference"] for task in answer["tasks"]]
 
 
 def test_a_task_comes_back_as_it_was_sent(ona: Client, env: str) -> None:
@@ -97,11 +43,11 @@ def test_a_task_comes_back_as_it_was_sent(ona: Client, env: str) -> None:
     assert call(ona, "GetTask", {"id": task["id"]}) == {"task": task}
 
 
-def test_it_is_a_task_of_the_catalog_that_workers_trust(ona: Client, env: str, catalog: Store) -> None:
+def test_it_is_a_task_of_the_catalog_that_workers_trust(ona: Client, env: str, kept: Store) -> None:
     secret = str(uuid.uuid4())
     id_ = make(ona, env, "build", spec={"env": [{"name": "KEY", "valueFrom": {"secretRef": {"id": secret}}}]})["id"]
     name = f"ona.{id_[:8]}.build"
-    entry = catalog.run(tasks.entry(name))
+    entry = kept.run(tasks.entry(name))
     assert entry is not None
     assert (entry.source, entry.task.run) == ("api", "true")
     assert entry.task.secrets == {"KEY": "${RUNFLEET_SECRET_%s}" % secret.upper().replace("-", "_")}  # noqa: UP031
@@ -160,7 +106,7 @@ def test_a_reference_is_there_once_in_an_environment(ona: Client, env: str) -> N
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_written(
-    ona: Client, catalog: Store, change: dict[str, Json], place: str
+    ona: Client, kept: Store, change: dict[str, Json], place: str
 ) -> None:
     body = {"environmentId": HOME, "metadata": {"reference": "a"}, "spec": {"command": "x"}}
     answer = call(ona, "CreateTask", {**body, **change}, "invalid_argument")
@@ -168,7 +114,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     (detail,) = answer["details"]
     assert detail["type"] == "google.rpc.BadRequest"
     assert any(place in violation["field"] for violation in detail["debug"]["fieldViolations"])
-    assert len(catalog.do(tasks.names())) == len(TASKS)
+    assert len(kept.do(tasks.names())) == len(TASKS)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"3", b"{", b"\xff", b"null", b"[" * 5000])
@@ -301,18 +247,18 @@ def test_a_deleted_task_is_gone(ona: Client, env: str) -> None:
     make(ona, env, "first")
 
 
-def test_a_live_task_is_not_deleted(ona: Client, env: str, catalog: Store) -> None:
+def test_a_live_task_is_not_deleted(ona: Client, env: str, kept: Store) -> None:
     id_ = make(ona, env, "build")["id"]
     ona.post(f"/api/tasks/ona.{id_[:8]}.build/run")
     assert "live" in call(ona, "DeleteTask", {"id": id_}, "failed_precondition")["message"]
-    finish(catalog)
+    finish(kept)
     call(ona, "DeleteTask", {"id": id_})
 
 
-def test_what_the_file_takes_over_is_the_file_s(ona: Client, catalog: Store) -> None:
+def test_what_the_file_takes_over_is_the_file_s(ona: Client, kept: Store) -> None:
     id_ = make(ona, HOME, "build")["id"]
     mine = [*TASKS, Task(name="build", run="make")]
-    catalog.do(tasks.apply([(task, define(task)) for task in mine]))
+    kept.do(tasks.apply([(task, define(task)) for task in mine]))
     call(ona, "GetTask", {"id": id_}, "not_found")
     (task,) = call(ona, "ListTasks", {"filter": {"references": ["build"]}})["tasks"]
     assert (task["spec"]["command"], task["id"] != id_) == ("make", True)
@@ -339,6 +285,7 @@ def test_a_file_makes_its_tasks_and_again_changes_nothing(ona: Client, env: str)
         for task in call(ona, "ListTasks", {"filter": {"environmentIds": [env]}})["tasks"]
     }
     assert sorted(made["updatedTaskIds"]) == sorted(task["id"] for task in found.values())
+    assert list(found) == ["deps", "unit", "all"]
     assert found["unit"]["dependsOn"] == [found["deps"]["id"]]
     assert found["all"]["spec"] == {}
     assert upsert(ona, env, FILE)["updatedTaskIds"] == []
@@ -360,11 +307,11 @@ def test_a_file_makes_its_tasks_and_again_changes_nothing(ona: Client, env: str)
     ],
 )
 def test_a_file_with_a_mistake_makes_none_of_its_tasks(
-    ona: Client, env: str, catalog: Store, item: Json, place: str
+    ona: Client, env: str, kept: Store, item: Json, place: str
 ) -> None:
     answer = upsert(ona, env, {"tasks": {**FILE["tasks"], "bad": item}}, "invalid_argument")
     assert place in answer["message"]
-    assert len(catalog.do(tasks.names())) == len(TASKS)
+    assert len(kept.do(tasks.names())) == len(TASKS)
 
 
 def test_a_file_may_not_close_a_circle(ona: Client, env: str) -> None:
@@ -381,7 +328,7 @@ def test_a_file_may_not_bring_services_or_bad_references(ona: Client, env: str) 
 
 
 def test_each_call_needs_its_scope_and_authors_need_the_setting(
-    ona: Client, settings: Settings, env: str, catalog: Store
+    ona: Client, settings: Settings, env: str, kept: Store
 ) -> None:
     id_ = make(ona, env, "build")["id"]
     tokens = {
@@ -405,7 +352,7 @@ def test_each_call_needs_its_scope_and_authors_need_the_setting(
         for method, body in writing:
             assert "RUNFLEET_API_TASKS" in call(closed, method, body, "permission_denied")["message"]
         call(closed, "GetTask", {"id": id_})
-    assert len(catalog.do(tasks.names())) == len(TASKS) + 1
+    assert len(kept.do(tasks.names())) == len(TASKS) + 1
 
 
 def test_the_protocol_s_own_refusals(ona: Client) -> None:

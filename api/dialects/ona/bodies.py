@@ -415,6 +415,18 @@ class UpsertAutomationsFileResponse(Message, frozen=True, omit_defaults=False):
     updated_task_ids: Annotated[list[str], number(2)]
 
 
+class CreateEnvironmentLogsTokenRequest(Message, frozen=True):
+    """For the logs of which environment."""
+
+    environment_id: Annotated[Uuid, number(1)]
+
+
+class CreateEnvironmentLogsTokenResponse(Message, frozen=True):
+    """What opens its logs."""
+
+    access_token: Annotated[str, number(1)]
+
+
 class ErrorDetail(Struct, frozen=True):
     """A message that goes with an error: its type's name and its binary form in base64."""
 

@@ -45,11 +45,11 @@ class Calls(Routes):
     def __init__(self) -> None:
         super().__init__(DIALECT)
 
-    def call(self, kind: type[M], *, scope: Scope) -> Callable[[Handler[M]], Handler[M]]:
+    def call(self, kind: type[M], *, scope: Scope, service: str = CALLS) -> Callable[[Handler[M]], Handler[M]]:
         """Declare the handler of the call whose request is *kind*: ``GetTaskRequest`` is that of ``GetTask``."""
 
         def keep(handler: Handler[M]) -> Handler[M]:
-            @self.on("POST", CALLS + kind.__name__.removesuffix("Request"), scope=scope)
+            @self.on("POST", service + kind.__name__.removesuffix("Request"), scope=scope)
             async def serve(ask: Question) -> Reply:
                 form = _form(ask)
                 wanted: M = form.read(kind, ask.body)

@@ -14,7 +14,13 @@ from api.reply import Reply
 from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError
 
 CALLS: Final = "/api/gitpod.v1.EnvironmentAutomationService/"
-"""Where the calls of this dialect are, each a POST."""
+"""Where the calls about tasks and executions are, each a POST."""
+
+ENVIRONMENTS: Final = "/api/gitpod.v1.EnvironmentService/"
+EVENTS: Final = "/api/gitpod.v1.EventService/"
+
+LOGS: Final = "/api/gitpod.v1.TaskExecutionLogs/"
+"""Where the text of an execution is, under its id; clients know the URL from ``logUrl`` only."""
 
 HTTP: Final = {
     "invalid_argument": 400,

@@ -8,6 +8,7 @@ change is worked out again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -177,7 +178,7 @@ def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Opera
         for row in rows:
             around |= yield from survey(row.task.name, row.task.depends_on)
         _check(around, {row.task.name: row.task for row in rows}, author, "body.automationsFile.tasks")
-        changed = [row for row in rows if not _is_as_before(row)]
+        changed = [row for row in _dependents_first(rows) if not _is_as_before(row)]
         touched.extend(row.id for row in changed)
         return _change(changed, around, author)
 
@@ -225,6 +226,16 @@ def _change(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -> 
     ]
     own = {row.task.name: row.before.entry.definition.hash if row.before else "" for row in rows}
     return Change(items, pins(known, ()) | own)
+
+
+def _dependents_first(rows: Sequence[Row]) -> list[Row]:
+    """
+    In the order in which they arrive. The newest is listed first, so what others need is listed before them, as people
+    write a file.
+    """
+    by_name = {row.task.name: row for row in rows}
+    order = TopologicalSorter({name: [*row.task.depends_on] for name, row in by_name.items()}).static_order()
+    return [by_name[name] for name in reversed([*order]) if name in by_name]
 
 
 def _is_as_before(row: Row) -> bool:

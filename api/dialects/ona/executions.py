@@ -1,0 +1,133 @@
+"""The calls about executions: start a task with all that it depends on, look, list, stop."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from api.auth import Grant
+from api.dialects.door import Question
+from api.dialects.ona import bodies, listing, pages, telling
+from api.dialects.ona.calls import Calls
+from api.dialects.ona.catalog import Known, find, ids_of
+from api.dialects.ona.phases import Start
+from shared import ops
+from shared.clock import SECOND_US
+from shared.errors import Conflict, NotFound
+from shared.executions import Execution
+from shared.ops import Catalog
+from shared.store import annex, executions
+from shared.store.call import Operation
+
+routes = Calls()
+
+REPEAT_US: Final = 10 * SECOND_US
+"""How long after a start the same call, made again by the client itself, means that same start."""
+
+MOST_TASKS: Final = 1000
+"""Tasks that a filter of executions may come to."""
+
+
+@routes.call(bodies.StartTaskRequest, scope="run")
+async def start_task(ask: Question, wanted: bodies.StartTaskRequest) -> bodies.StartTaskResponse:
+    """
+    Answers at once with the execution that was made. A call that the client repeats by itself, because it got no answer
+    to it, is answered with the execution of the first one.
+    """
+    store = ask.web.store
+    known = await store.run(find(UUID(wanted.id), ask.grant))
+    made = await store.run(_repeated(known, ask.grant)) if _is_repeat(ask) else None
+    if made is None:
+        made = await store.run(start(ask.web.catalog, known, ask.grant.who, "manual"))
+    return bodies.StartTaskResponse(task_execution=await _told(ask, made))
+
+
+@routes.call(bodies.GetTaskExecutionRequest, scope="read")
+async def get_task_execution(ask: Question, wanted: bodies.GetTaskExecutionRequest) -> bodies.GetTaskExecutionResponse:
+    """An execution as it is now."""
+    return bodies.GetTaskExecutionResponse(task_execution=await _told(ask, UUID(wanted.id)))
+
+
+@routes.call(bodies.ListTaskExecutionsRequest, scope="read")
+async def list_task_executions(
+    ask: Question, wanted: bodies.ListTaskExecutionsRequest
+) -> bodies.ListTaskExecutionsResponse:
+    """Those that the filter lets through, the newest first."""
+    filter_ = wanted.filter
+    wish = pages.wish(ask, wanted.pagination)
+    names: list[str] | None = None
+    if filter_.task_ids or filter_.task_references or filter_.environment_ids or ask.grant.tasks:
+        which = listing.Where(
+            frozenset(map(UUID, filter_.environment_ids)),
+            frozenset(filter_.task_references),
+            frozenset(map(UUID, filter_.task_ids)),
+            ask.grant,
+        )
+        names = [one.entry.name for one in await ask.web.store.run(listing.every(which, MOST_TASKS))]
+    found, place = await ask.web.store.run(telling.page(names, frozenset(filter_.phases), wish, ask.urls.base))
+    return bodies.ListTaskExecutionsResponse(
+        pagination=bodies.PaginationResponse(next_token=pages.token(place)), task_executions=found
+    )
+
+
+@routes.call(bodies.StopTaskExecutionRequest, scope="run")
+async def stop_task_execution(
+    ask: Question, wanted: bodies.StopTaskExecutionRequest
+) -> bodies.StopTaskExecutionResponse:
+    """Asks what runs to end, and lets nothing more of it begin. One that is over is left as it is."""
+    execution = await readable(ask, UUID(wanted.id))
+    await ask.web.store.run(ops.stop_execution(execution.id, by=ask.grant.who))
+    return bodies.StopTaskExecutionResponse()
+
+
+def start(catalog: Catalog, known: Known, who: str, trigger: str, key: str = "") -> Operation[UUID]:
+    """
+    Start a task as *who* by *trigger*; the id of the execution. The same *key* gives the same one again.
+
+    Raises Forbidden for a task that may not be started by hand, and Conflict when something it depends on is missing.
+    """
+    entry = yield from catalog.get(known.entry.name, fresh=True)
+    try:
+        needed = yield from catalog.needed(entry, fresh=True)
+    except NotFound as error:
+        raise Conflict(f"task {known.reference} cannot be started: {error}") from None
+    ids = yield from ids_of([known.entry.name, *needed])
+    note = Start(creator=who, trigger=trigger, environment=known.environment, ids=ids)
+    annexed = {telling.START: msgspec.json.encode(note)}
+    request = ops.Request(triggered_by="cloud", annex=annexed, idempotency_key=key, body_digest=trigger if key else "")
+    triggered = yield from ops.trigger(catalog, known.entry.name, request)
+    return triggered.run.execution_id
+
+
+async def readable(ask: Question, execution_id: UUID) -> Execution:
+    """The execution. Raises NotFound, and Forbidden when the token is for other tasks."""
+    found = await ask.web.store.run(telling.read(execution_id))
+    if found is None:
+        raise NotFound(f"there is no task execution {execution_id}")
+    ask.grant.require_task(found.task)
+    return found
+
+
+async def _told(ask: Question, execution_id: UUID) -> bodies.TaskExecution:
+    found = await readable(ask, execution_id)
+    (told,) = await ask.web.store.run(telling.tell([found], ask.urls.base))
+    return told
+
+
+def _is_repeat(ask: Question) -> bool:
+    count = ask.header("x-stainless-retry-count")
+    return count.isascii() and count.isdigit() and count.strip("0") != ""
+
+
+def _repeated(known: Known, grant: Grant) -> Operation[UUID | None]:
+    """The newest execution of the task that the same caller has just started with this dialect, if there is one."""
+    after_us = time.time_ns() // 1000 - REPEAT_US
+    newest = yield from executions.page(task=known.entry.name, limit=20, after_us=after_us)
+    notes = yield from annex.read_many([one.id for one in newest.executions])
+    for one, note in zip(newest.executions, notes, strict=True):
+        if telling.START in note and telling.noted(note[telling.START]).creator == grant.who:
+            return one.id
+    return None

@@ -1,0 +1,100 @@
+"""
+What an execution prints, as plain text for as long as it goes on, and the call for the token that opens it.
+
+The vendor's ``run_command`` reads the text at ``logUrl`` line by line, with a token that it asks for first, and waits
+for events until there is such a URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Final
+from uuid import UUID
+
+from litestar.types import ASGIApp
+from msgspec import UnsetType
+
+from api.auth import sent_token
+from api.dialects.door import Question
+from api.dialects.ona import bodies, telling
+from api.dialects.ona.calls import Calls
+from api.dialects.ona.executions import readable
+from api.dialects.ona.words import ENVIRONMENTS, LOGS
+from api.logs import Piecewise
+from api.reply import TEXT
+from api.streams import Stream
+from shared.errors import NotFound
+from shared.executions import FINAL, Execution
+from shared.runs import Run
+
+routes = Calls()
+
+NO_TOKEN: Final = "none"
+"""Where none is needed; a client wants one all the same."""
+
+PATIENCE_S: Final = 5.0
+"""How long to wait for an event of the execution before looking anyway."""
+
+
+@routes.on("GET", LOGS + "{execution}", scope="read")
+async def read_log(ask: Question) -> ASGIApp:
+    """All that its steps print, one step after another, until it is over."""
+    try:
+        execution_id = UUID(ask.path["execution"])
+    except ValueError:
+        raise NotFound(f"there is no task execution {ask.path['execution'][:100]}") from None
+    await readable(ask, execution_id)
+    return Stream(ask.web, ask.connection, _text(ask, execution_id), media=TEXT)
+
+
+@routes.call(bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)
+async def create_environment_logs_token(
+    ask: Question, wanted: bodies.CreateEnvironmentLogsTokenRequest
+) -> bodies.CreateEnvironmentLogsTokenResponse:
+    """The caller's own token, which opens the logs of all that it may see."""
+    sent = ask.header("authorization")
+    token = sent_token(sent.encode("latin-1")).decode("latin-1") if sent else NO_TOKEN
+    return bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
+
+
+async def _text(ask: Question, execution_id: UUID) -> AsyncGenerator[bytes]:
+    web, told = ask.web, set[UUID]()
+    async with web.tail.following() as position:
+        while True:
+            execution = await web.store.run(telling.read(execution_id))
+            if execution is None:
+                return
+            run = _next(execution, told)
+            if run is not None:
+                told.add(run.id)
+                async for piece in _of_run(ask, run.id):
+                    yield piece
+            elif execution.phase in FINAL:
+                return
+            else:
+                events = await web.tail.after(position, PATIENCE_S)
+                position = events[-1].id if events else position
+
+
+def _next(execution: Execution, told: set[UUID]) -> Run | None:
+    """The run that began first of those that nothing was told of."""
+    begun = [run for run in execution.runs if run.id not in told and not isinstance(run.start_at, UnsetType)]
+    return min(begun, key=lambda run: (run.start_at, run.id), default=None)
+
+
+async def _of_run(ask: Question, run_id: UUID) -> AsyncGenerator[bytes]:
+    start, log = 0, Piecewise(ask.web, run_id)
+    with ask.web.store.hear_log(run_id) as ear:
+        while True:
+            try:
+                window = await log.window(start)
+            except NotFound:
+                return  # deleted meanwhile
+            if window.lines:
+                text = "".join(line.text if line.continued else line.text + "\n" for line in window.lines)
+                yield text.encode("utf-8", "replace")
+                start = window.lines[-1].n + 1
+            elif window.finalized:
+                return
+            else:
+                await ear.wait()

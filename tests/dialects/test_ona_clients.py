@@ -1,0 +1,49 @@
+"""gitpod-sdk, both of its generations, against a whole fleet: every check of the acceptance script, soft ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dialects.conftest import Vendor
+from tests.system.fleet import TOKEN, Fleet
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """API, scheduler and one worker, where tasks may be defined through the API."""
+    with Fleet(tmp_path_factory.mktemp("ona"), "", RUNFLEET_API_TASKS="on") as fleet:
+        yield fleet.start_all()
+
+
+@pytest.mark.parametrize(
+    ("environment", "codec"), [("ona-0", "json"), ("ona-1", "json"), ("ona-1", "proto")], ids=lambda word: word
+)
+def test_gitpod_sdk(fleet: Fleet, vendor: Vendor, environment: str, codec: str) -> None:
+    base = f"{fleet.http.base_url}".rstrip("/") + "/api"
+    said = vendor(environment, "ona_client.py", "--base-url", base, "--token", TOKEN, "--codec", codec, "--strict")
+    assert " 0 failed, 0 warned" in said
+
+
+COMMAND = """
+import asyncio, sys
+from gitpod import AsyncGitpod
+from gitpod.lib import run_command
+
+async def main():
+    client = AsyncGitpod(base_url=sys.argv[1], bearer_token=sys.argv[2])
+    for command in ("echo one; sleep 0.5; echo two", "echo three >&2; exit 4"):
+        async for line in await run_command(client, "0197a0b0-0000-7000-8000-000000000001", command):
+            print(line, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_run_command_prints_what_the_command_prints(fleet: Fleet, vendor: Vendor, tmp_path: Path) -> None:
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    base = f"{fleet.http.base_url}".rstrip("/") + "/api"
+    assert vendor("ona-0", str(script), base, TOKEN) == "one\ntwo\nthree\n"
