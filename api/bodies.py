@@ -17,6 +17,8 @@ from shared.errors import Problem
 from shared.runs import Run
 
 Scope = Literal["read", "run", "admin"]
+ReasonName = Literal["success", "failed", "stopped", "timeout", "crashed", "skipped", "log_overflow"]
+PhaseName = Literal["pending", "running", "succeeded", "failed", "stopped", "skipped"]
 
 
 class _Response(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -256,12 +258,81 @@ class FleetModel(_Response, kw_only=True):
     counts: dict[str, int]
 
 
+class StepModel(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """One task of an execution's plan."""
+
+    task_name: str
+    group: (
+        Annotated[int, Meta(description="Its place in `plan`; absent when an earlier execution did all of it")]
+        | UnsetType
+    ) = UNSET
+    depends_on: Annotated[list[str], Meta(description="Steps that have to succeed first")] = []
+    phase: PhaseName
+    replicas: int
+    message: Annotated[str, Meta(description="Why it did not succeed")] | UnsetType = UNSET
+    run_ids: Annotated[list[UUID], Meta(description="Its runs, oldest first; none before its group's turn")] = []
+    done_before: Annotated[list[UUID], Meta(description="Runs of an earlier execution that count for this one")] = []
+
+
 class ExecutionModel(_Response, kw_only=True):
-    """Everything one trigger made."""
+    """Everything one trigger made. In a list `plan`, `steps` and `runs` are absent."""
 
     id: UUID
+    task_name: Annotated[str, Meta(description="The task that was started; the others are those it depends on")]
+    phase: PhaseName
+    desired_phase: Annotated[PhaseName, Meta(description="`stopped` once somebody asked for that")] | UnsetType = UNSET
+    status_version: Annotated[
+        int, Meta(description="Grows with every change of a status in it; of two views the one with more is newer")
+    ]
     over: Annotated[bool, Meta(description="No run of it is pending or running, and none will be made")]
-    runs: list[Run]
+    triggered_by: Literal["cron", "api", "cloud"] | UnsetType = UNSET
+    external_execution_id: str | UnsetType = UNSET
+    created_at: datetime
+    start_at: Annotated[datetime, Meta(description="When its first run began")] | UnsetType = UNSET
+    end_at: datetime | UnsetType = UNSET
+    message: Annotated[str, Meta(description="What kept it from succeeding")] | UnsetType = UNSET
+    plan: (
+        Annotated[
+            list[list[str]],
+            Meta(description="Tasks in groups: those of a group run at once, the groups one after another"),
+        ]
+        | UnsetType
+    ) = UNSET
+    steps: list[StepModel] | UnsetType = UNSET
+    runs: list[Run] | UnsetType = UNSET
+
+
+class ExecutionsResponseBody(_Response, kw_only=True):
+    """One page of executions."""
+
+    executions: list[ExecutionModel]
+    total: Annotated[int, Meta(description="Executions there are, in whatever phase")]
+    next_cursor: Annotated[str, Meta(description="Where the next page starts; absent on the last one")] = ""
+
+
+class ReportRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a run of an external task goes: without ``end_reason`` it runs, or still does."""
+
+    end_reason: (
+        Annotated[ReasonName, Meta(description="Why it ended; absent while it runs, however often that is said")]
+        | UnsetType
+    ) = UNSET
+    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
+    message: Annotated[str, Meta(max_length=4096, description="Why it ended, in a sentence")] = ""
+    at: (
+        Annotated[
+            datetime,
+            Meta(
+                tz=True,
+                description="When that was, between its creation and now; now when absent",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    outputs: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=100)], Any],
+        Meta(max_length=64, description="What steps that depend on it get"),
+    ] = {}
 
 
 class StartedTask(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from api.bodies import PhaseName, ReasonName
 from shared.tasks import NAME_MAX, NAME_PATTERN
 
 RUN_PATTERN: Final = (
@@ -20,7 +21,6 @@ RUN_PATTERN: Final = (
 
 SortField = Literal["task_name", "status", "start_at", "exit_code", "duration", "created_at", ""]
 SortDirection = Literal["asc", "desc", ""]
-ReasonName = Literal["success", "failed", "stopped", "timeout", "crashed", "skipped", "log_overflow"]
 TriggerName = Literal["cron", "api", "cloud"]
 EventType = Literal[
     "run.created",
@@ -153,6 +153,24 @@ class WaitQuery(Struct, frozen=True):
 
     wait: Annotated[bool, Meta(description="Answer when the execution is over, or when the time is up")] = False
     wait_timeout: Annotated[int, Meta(ge=1, le=240, description="Seconds to wait at most")] = 60
+
+
+class RerunQuery(Struct, frozen=True):
+    """What of an execution is run again."""
+
+    failed_only: Annotated[bool, Meta(description="Only what did not succeed, and the steps after it")] = False
+
+
+class ExecutionsQuery(Struct, frozen=True, kw_only=True):
+    """A page of executions."""
+
+    task_name: Annotated[str, Meta(max_length=NAME_MAX, description="Only executions of this task")] = ""
+    phase: Annotated[tuple[PhaseName, ...], Meta(description="Only those in one of these phases")] = ()
+    created_after: Annotated[Moment, Meta(description="Only those created at or after this time")] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=100, description="Max results per page")] = 50
+    cursor: Annotated[
+        str, Meta(pattern=r"^([0-9]{1,16}\.[0-9a-f]{32})?$", description="`next_cursor` of the page before")
+    ] = ""
 
 
 class KeyHeaders(Struct, frozen=True, rename={"idempotency_key": "Idempotency-Key"}):

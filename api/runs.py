@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.bodies import RunRequest, RunsResponseBody
+from api.bodies import ReportRequest, RunRequest, RunsResponseBody
 from api.endpoint import Ask, Routes, invalid
 from api.inputs import AllRunsQuery, KeyHeaders, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
 from api.reply import Reply
@@ -44,9 +44,9 @@ _encoder = msgspec.json.Encoder()
 )
 async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> Reply:
     """
-    Starts the task. No body is needed. With several replicas the answer is replica 0's run, and `execution_id` leads to
-    the others. A trigger that the task's overlap rule refuses is answered 201 as well: its run has ended as `skipped`,
-    and `message` says why.
+    Starts the task, and before it those it depends on. No body is needed. With several replicas or steps the answer is
+    the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
+    201 as well: its run has ended as `skipped`, and `message` says why.
     """
     ask.grant.require_task(path.task_name)
     request = _request(body, headers, ask.raw_body)
@@ -54,11 +54,11 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
     if query.wait:
         async with ask.web.tail.following() as before:
             triggered = await store.run(ops.trigger(ask.web.catalog, path.task_name, request))
-            run = await _when_over(ask, triggered.run, before, query.wait_timeout)
+            run = await _when_over(ask, triggered.run, before, query.wait_timeout, path.task_name)
     else:
         triggered = await store.run(ops.trigger(ask.web.catalog, path.task_name, request))
         run = triggered.run
-    return _created(ask, run, repeated=triggered.repeated)
+    return created(ask, run, repeated=triggered.repeated)
 
 
 @routes.get(
@@ -97,10 +97,10 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
         tag=query.tag,
         execution_id=query.execution_id or None,
         external_execution_id=query.external_execution_id,
-        created_after_us=_us(query.created_after),
-        created_before_us=_us(query.created_before),
-        ended_after_us=_us(query.ended_after),
-        ended_before_us=_us(query.ended_before),
+        created_after_us=moment(query.created_after),
+        created_before_us=moment(query.created_before),
+        ended_after_us=moment(query.ended_after),
+        ended_before_us=moment(query.ended_before),
         min_duration_ms=query.min_duration_ms if query.min_duration_ms is not UNSET else None,
         exit_code=query.exit_code if query.exit_code is not UNSET else None,
         retries_only=query.retries_only,
@@ -141,7 +141,36 @@ async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
     await _require_own(ask, path.id)
     key = headers.idempotency_key or ""
     triggered = await ask.web.store.run(ops.rerun(ask.web.catalog, path.id, idempotency_key=key))
-    return _created(ask, triggered.run, repeated=triggered.repeated)
+    return created(ask, triggered.run, repeated=triggered.repeated)
+
+
+@routes.post(
+    "/api/runs/{id}/report",
+    summary="Report on a run",
+    answers={200: Run},
+    errors=(404, 409, 413, 415),
+    body_required=False,
+)
+async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
+    """
+    How a run of an `external` task goes, said by whoever executes it: that it runs (no body is needed), as often as it
+    likes, and how it ended. `stop_requested` in the answer is somebody's wish
+    that it stop. A task with `heartbeat_timeout` wants to hear within that time, or its run has crashed.
+    """
+    run = await find(ask, path.id)
+    reported = await ask.web.store.run(
+        ops.report(
+            ask.web.catalog,
+            run.id,
+            "running" if body.end_reason is UNSET else "ended",
+            reason=None if body.end_reason is UNSET else Reason(body.end_reason),
+            exit_code=body.exit_code,
+            message=body.message,
+            at_us=moment(body.at) or 0,
+            outputs=body.outputs,
+        )
+    )
+    return ask.answer(ops.accepted(run.id, reported))
 
 
 async def find(ask: Ask, ref: str) -> Run:
@@ -171,7 +200,7 @@ def _request(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
     return ops.Request(
         params=body.params or None,
         external_execution_id=body.external_execution_id,
-        due_us=_us(body.run_at),
+        due_us=moment(body.run_at),
         delay_ms=body.delay_ms if body.delay_ms is not UNSET else None,
         priority=body.priority if body.priority is not UNSET else None,
         tags=tuple(body.tags),
@@ -183,8 +212,10 @@ def _request(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
     )
 
 
-async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float) -> Run:
-    """The run when its execution is over or the time is up."""
+async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float, name: str) -> Run:
+    """
+    The run when its execution is over or the time is up; that of task *name* when the execution has come to it.
+    """
     execution_id = run.execution_id
     store, tail = ask.web.store, ask.web.tail
     remaining = timeout_s
@@ -194,6 +225,9 @@ async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float) -> Run:
             lambda event: event.type == "execution.ended" and event.execution_id == execution_id, before, step
         )
         remaining -= step
+    if run.task_name != name:
+        made = await store.run(runs.execution_runs(execution_id))
+        return next((one for one in made if one.task_name == name), run)
     return await store.run(runs.find(str(run.id)))
 
 
@@ -228,7 +262,8 @@ def _runs(ask: Ask, found: Page) -> Reply:
     return ask.answer(body)
 
 
-def _created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
+def created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
+    """The answer 201 for a run that was started, or was by the same request before."""
     url = ask.urls
     headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
     if repeated:
@@ -245,5 +280,6 @@ def _statuses(value: str) -> tuple[Status, ...]:
     return tuple(_STATUSES[part] for part in _texts(value) if part in _STATUSES)
 
 
-def _us(moment: datetime | UnsetType) -> int | None:
-    return None if isinstance(moment, UnsetType) else max(0, min(from_datetime(moment), LATEST_US))
+def moment(value: datetime | UnsetType) -> int | None:
+    """A parameter's time as stored time; None when absent."""
+    return None if isinstance(value, UnsetType) else max(0, min(from_datetime(value), LATEST_US))

@@ -8,7 +8,7 @@ for what became ready. The same operation is run by a request, a chore or a test
 from shared.ops.catalog import Catalog, apply_config, declare, pause, resume
 from shared.ops.keeping import FORGET_BATCH, forget, next_attempt, release, rescue
 from shared.ops.making import Request, creation, gates
-from shared.ops.reporting import report
+from shared.ops.reporting import accepted, report
 from shared.ops.starting import Triggered, fire, miss, rerun, rerun_execution, trigger
 from shared.ops.stopping import delete, stop, stop_execution, stop_task
 
@@ -17,6 +17,7 @@ __all__ = [
     "Catalog",
     "Request",
     "Triggered",
+    "accepted",
     "apply_config",
     "creation",
     "declare",

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from shared.errors import NotFound
+from shared.errors import NotFound, Refused
 from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
 from shared.ops.making import as_json
-from shared.runs import Reason, Record
+from shared.runs import Reason, Record, Run
 from shared.store import runs
 from shared.store.annex import Annex
 from shared.store.call import Operation
@@ -55,3 +55,20 @@ def report(
     )
     yield from ring(reported.ready)
     return reported
+
+
+def accepted(run_id: UUID, reported: Reported) -> Run:
+    """
+    The run as a report left it. Raises NotFound and Refused, naming what the run is, when it left nothing.
+    """
+    if reported.run is None:
+        raise NotFound(f"there is no run {run_id}")
+    if reported.verdict in ("moved", "same"):
+        return reported.run
+    whys = {
+        "owned": "is executed by our workers; only runs of external tasks are reported",
+        "waiting": "has to wait: it is not due yet, or an overlap rule holds it back",
+        "running": "is running; that cannot be reported of it",
+    }
+    why = whys.get(reported.state, f"is ended ({reported.state}); an end is final")
+    raise Refused(f"run {run_id} {why}", reported.state)

@@ -39,6 +39,8 @@ TASKS = (
     Task(name="report", call="reports:make", cron=("@hourly",), tags=("nightly",), group="books"),
     Task(name="typed", run="true", params={"day": Param(required=True), "n": Param(type="number")}),
     Task(name="locked", run="true", manual_trigger=False),
+    Task(name="shipped", run="true", depends_on=("example",)),
+    Task(name="elsewhere", external=True),
     Task(name="secretive", run="true", secrets={"KEY": "hunter2hunter2"}),
 )
 

@@ -32,14 +32,18 @@ def things(client: Client, catalog: Store) -> dict[str, str]:
     finish(catalog)
     waiting = client.post("/api/tasks/example/run").json()
     other = client.post("/api/tasks/example/run").json()
+    elsewhere = client.post("/api/tasks/elsewhere/run").json()
     return {
         "/api/tasks/{taskName}/run": "/api/tasks/example/run",
         "/api/runs/{id}/stop": f"/api/runs/{waiting['id']}/stop",
         "/api/runs/{id}/rerun": f"/api/runs/{over['id']}/rerun",
+        "/api/runs/{id}/report": f"/api/runs/{elsewhere['id']}/report",
         "/api/tasks/{taskName}/stop": "/api/tasks/example/stop",
         "/api/tasks/{taskName}/pause": "/api/tasks/report/pause",
         "/api/tasks/{taskName}/resume": "/api/tasks/report/resume",
         "/api/executions/{id}/stop": f"/api/executions/{other['execution_id']}/stop",
+        "/api/executions/{id}/rerun": f"/api/executions/{over['execution_id']}/rerun",
+        "/api/hooks/environments/{id}/{trigger}": f"/api/hooks/environments/{uuid.UUID(int=0)}/prebuild",
         "/api/queues/{queue}/pause": "/api/queues/default/pause",
         "/api/queues/{queue}/resume": "/api/queues/default/resume",
         "/api/workers/{id}/drain": "/api/workers/w1/drain",
@@ -54,7 +58,8 @@ POSTS = sorted(endpoint.path for endpoint in endpoints() if endpoint.method == "
 def test_a_post_that_is_repeated_gets_the_same_answer(
     client: Client, things: dict[str, str], catalog: Store, path: str
 ) -> None:
-    body = {"name": "n", "scope": "admin"} if path == "/api/tokens" else None
+    bodies = {"/api/tokens": {"name": "n", "scope": "admin"}, "/api/runs/{id}/report": {"end_reason": "failed"}}
+    body = bodies.get(path)
     first = client.post(things[path], json=body, headers=KEY)
     after_first = facts(catalog)
     bearer = {"Authorization": f"Bearer {first.json()['token']}"} if path == "/api/tokens" else {}

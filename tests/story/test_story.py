@@ -44,6 +44,17 @@ run = "while [ ! -e finish ]; do sleep 0.05; done"
 max_concurrent = 1
 on_overlap = "skip"
 
+[tasks.build]
+run = "echo image=shop:7 >> $RUNFLEET_OUTPUT"
+
+[tasks.check]
+run = "test ! -e broken"
+depends_on = ["build"]
+
+[tasks.deploy]
+run = "echo deploying $RUNFLEET_OUTPUT_BUILD_IMAGE"
+depends_on = ["build", "check"]
+
 [tasks.heartbeat]
 run = "date"
 cron = "* * * * * *"
@@ -150,6 +161,34 @@ def test_several_at_once(fleet: Fleet) -> None:
     later = fleet.trigger("report", delay_ms=3_600_000)
     assert later["status"] == "pending"
     assert fleet.post(f"/api/runs/{later['id']}/stop")["end_reason"] == "stopped"
+
+
+def test_one_after_another(fleet: Fleet) -> None:
+    fleet.apply(TASKS)
+
+    # Starting a task starts what it depends on first. The answer is the first run; the
+    # execution has them all, in groups.
+    run = fleet.trigger("deploy")
+    assert run["task_name"] == "build"
+    execution = fleet.over(run)
+    assert execution["plan"] == [["build"], ["check"], ["deploy"]]
+    assert (execution["task_name"], execution["phase"]) == ("deploy", "succeeded")
+
+    # What a run puts out reaches those that depend on it.
+    assert fleet.log(execution["runs"][-1]) == ["deploying shop:7"]
+
+    # When a step fails, what follows is recorded as skipped, and says why.
+    (fleet.folder / "broken").touch()
+    execution = fleet.over(fleet.trigger("deploy"))
+    assert execution["phase"] == "failed"
+    assert [step["phase"] for step in execution["steps"]] == ["succeeded", "failed", "skipped"]
+    assert execution["steps"][2]["message"] == "skipped: check#2 ended as failed"
+
+    # Once it is mended, the failed part is enough: what succeeded is not run again, and its outputs are still there.
+    (fleet.folder / "broken").unlink()
+    again = fleet.over(fleet.post(f"/api/executions/{execution['id']}/rerun?failed_only=true"))
+    assert [run["task_name"] for run in again["runs"]] == ["check", "deploy"]
+    assert fleet.log(again["runs"][-1]) == ["deploying shop:7"]
 
 
 def test_by_the_clock(fleet: Fleet) -> None:

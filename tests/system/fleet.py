@@ -324,6 +324,15 @@ class Fleet:
         """Start a task and wait until its run has ended."""
         return self.ended(self.trigger(task, **body))
 
+    def over(self, run: Json, timeout_s: float = 20.0) -> Json:
+        """The execution of *run*, once it is over."""
+
+        def execution() -> Json:
+            found = self.get(f"/api/executions/{run['execution_id']}")
+            return found if found["over"] else {}
+
+        return wait_until(execution, f"the execution of {run['task_name']} is over", timeout_s)
+
     def runs(self, **query: Any) -> list[Json]:
         """Runs by any filter of the API, the oldest first."""
         found = self.get("/api/runs", limit=1000, sort_field="created_at", sort_direction="asc", **query)["runs"]
