@@ -89,7 +89,7 @@ def define(task: Task, definition: Definition, pins: Mapping[str, str], now: int
 
 
 def authored() -> Call[int]:
-    """Counts up with every task that is defined through the API."""
+    """Counts up with every task defined through the API that may depend on others."""
     return Call("GET", (Key("authored"),), lambda reply: int(reply or 0))
 
 

@@ -207,7 +207,7 @@ def test_a_change_that_comes_in_between_is_looked_at_again(author: Client, catal
     put(author, "a", 200, run="false")
     assert catalog.do(tasks.define(task, define(task), pins)) == "moved"
     known = catalog.do(tasks.authored())
-    put(author, "c", run="true")
+    put(author, "c", run="true", depends_on=["a"])
     assert catalog.do(tasks.undefine("a", known))[0] == "moved"
 
 

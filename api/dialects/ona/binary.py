@@ -54,15 +54,6 @@ def to_binary(message: Message) -> bytes:
     return packed
 
 
-def is_installed() -> bool:
-    """Whether the binary form can be spoken here."""
-    try:
-        _pool()
-    except WrongMediaType:
-        return False
-    return True
-
-
 @cache
 def _class_of(kind: type[msgspec.Struct]) -> Any:
     pool = _pool()

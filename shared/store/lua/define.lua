@@ -5,11 +5,13 @@
 -- uses: clock events environments catalog
 local before = entry_of(ARGV[2])
 if before and before[1] == ARGV[3] and before[2] == 'api' then return 'unchanged' end
+local pins = 0
 for name, hash in pairs(cmsgpack.unpack(ARGV[7])) do
   local entry = entry_of(name)
   if (entry and entry[1] or '') ~= hash then return 'moved' end
+  pins = pins + 1
 end
 local verdict = put_task('api', ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
-if verdict ~= 'kept' then redis.call('INCR', P .. ':authored') end
+if pins > 1 then redis.call('INCR', P .. ':authored') end
 tell_scheduler()
 return verdict

@@ -7,16 +7,23 @@
 -- uses: clock events environments catalog
 local items = {}
 for i = 3, #ARGV, 7 do items[#items + 1] = {unpack(ARGV, i, i + 6)} end
+local made = 0   -- just so by now: this was done before, and its answer lost
 for _, item in ipairs(items) do
   local known = redis.call('HGET', P .. ':ona:tasks', item[1]) or ''
-  if known ~= item[3] then
-    -- An id is made for one task only, so this was done before and its answer lost.
-    return (item[3] == '' or known == item[2]) and 'done' or 'moved'
+  local entry = entry_of(cmsgpack.unpack(item[2])[1])
+  -- An id is made for one task only, so a new one that is there is that one.
+  if known ~= '' and (item[3] == '' or known == item[2]) and entry and entry[1] == item[4] then
+    made = made + 1
+  elseif known ~= item[3] then
+    return 'moved'
   end
 end
+if made == #items then return 'done' end
+local pins = 0
 for name, hash in pairs(cmsgpack.unpack(ARGV[2])) do
   local entry = entry_of(name)
   if (entry and entry[1] or '') ~= hash then return 'moved' end
+  pins = pins + 1
 end
 for _, item in ipairs(items) do
   local r = cmsgpack.unpack(item[2])
@@ -30,6 +37,6 @@ for _, item in ipairs(items) do
   if r[4] == 0 then r[4], r[5] = redis.call('INCR', P .. ':counter'), NOW end
   list_task(item[1], cmsgpack.pack(r))
 end
-redis.call('INCR', P .. ':authored')
+if pins > 1 then redis.call('INCR', P .. ':authored') end
 tell_scheduler()
 return 'done'

@@ -1,6 +1,6 @@
--- Removes one task of the API from the catalog, if nothing of it lives and none was put in since the
--- catalog was looked at, which might depend on it.
--- ARGV: 1 now  2 name  3 how many had been put in (`authored`)
+-- Removes one task of the API from the catalog, if nothing of it lives and none that might depend on it
+-- was put in since the catalog was looked at.
+-- ARGV: 1 now  2 name  3 what `authored` was then
 -- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs or 0}.
 -- uses: clock events environments catalog
 local name = ARGV[2]
