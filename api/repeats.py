@@ -44,12 +44,23 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
     if memory.answer:
         return _replayed(memory.answer)
     ask.mark, ask.seen = memory.mark, memory.seen
-    try:
-        reply = await perform()
-    except RunfleetError as error:
-        if error.status not in KEPT_REFUSALS:
-            raise
-        reply = problem_reply(error, ask.connection)
+    while True:
+        try:
+            reply = await perform()
+            break
+        except RunfleetError as error:
+            if error.status not in KEPT_REFUSALS:
+                raise
+            if not ask.seen:
+                # A repeat may have been faster, and this is refused because of what that did.
+                memory = await store.do(once.recall(ask.request, digest, ask.mark))
+                if memory.answer:
+                    return _replayed(memory.answer)
+                if memory.seen:
+                    ask.seen = True
+                    continue
+            reply = problem_reply(error, ask.connection)
+            break
     if not isinstance(reply, Reply):
         return reply
     if memory.seen:

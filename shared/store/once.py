@@ -29,8 +29,12 @@ class Memory(msgspec.Struct, frozen=True):
     answer: bytes = b""
 
 
-def recall(request: str, digest: str) -> Call[Memory]:
-    """What became of *request*. Raises Invalid when it was made with another query or body (*digest*)."""
+def recall(request: str, digest: str, mark: str = "") -> Call[Memory]:
+    """
+    What became of *request*; with the *mark* that it was given, whether it came again meanwhile.
+
+    Raises Invalid when it was made with another query or body (*digest*).
+    """
 
     def read(reply: Any) -> Memory:
         verdict = reply[0].decode()
@@ -43,7 +47,7 @@ def recall(request: str, digest: str) -> Call[Memory]:
             return Memory(answer=reply[1])
         return Memory(mark=reply[1].decode(), seen=verdict == "seen")
 
-    return Call(script("recall"), (request, digest, secrets.token_hex(8)), read)
+    return Call(script("recall"), (request, digest, mark or secrets.token_hex(8)), read)
 
 
 def note(request: str, digest: str, answer: bytes) -> Call[bytes]:

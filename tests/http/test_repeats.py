@@ -7,13 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app, endpoints
+from shared import ops
+from shared.runs import Run
 from shared.settings import Settings
 from shared.store import fleet, once, runs
+from shared.store.call import Operation
 from shared.store.fleet import About
 from shared.store.threads import Store
 from tests.http.conftest import BASE, TOKEN, Served, finish
@@ -103,6 +107,28 @@ def test_a_repeat_after_the_answer_was_lost_with_its_process_is_a_success(client
     again = client.post(path, headers=KEY)
     assert (again.status_code, again.json()["end_reason"]) == (202, "stopped")
     assert again.headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_repeat_that_is_faster_than_the_first_spoils_neither(
+    client: Client, catalog: Store, monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    run = client.post("/api/tasks/example/run").json()
+    path, original = f"/api/runs/{run['id']}/stop", ops.stop
+
+    def overtaken(ref: str, *, force: bool = False) -> Operation[Run]:
+        monkeypatch.undo()
+        yield once.recall(f"{path}?:once", EMPTY)  # the repeat came,
+        yield runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
+        if answered:
+            yield once.note(f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}")))  # and was answered
+        return (yield from original(ref, force=force))
+
+    monkeypatch.setattr(ops, "stop", overtaken)
+    first = client.post(path, headers=KEY)
+    assert first.status_code == 202
+    assert first.headers["idempotent-replayed"] == "true"
+    assert client.post(path, headers=KEY).json() == first.json()
 
 
 def test_a_refusal_is_repeated_too(client: Client, catalog: Store) -> None:

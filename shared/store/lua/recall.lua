@@ -1,5 +1,6 @@
 -- Says what a request with this idempotency key was answered, and leaves a mark that it came.
--- ARGV: 1 request  2 digest of its query and body  3 mark (random; a call that is made twice is told by it)
+-- ARGV: 1 request  2 digest of its query and body  3 mark (random; a call that is made twice is told by it, and so is the
+--       first one that asks whether it is still alone)
 -- Answers {'new' | 'seen', mark} ('seen': it came before, and what became of it is not known), {'answered', answer},
 -- or {'mismatch'}.
 local key = KEYS[1] .. ':idem:' .. ARGV[1]
@@ -11,4 +12,5 @@ if not digest then
 end
 if digest ~= ARGV[2] then return {'mismatch'} end
 if answer then return {'answered', answer} end
-return {mark == ARGV[3] and 'new' or 'seen', mark}
+if mark ~= ARGV[3] then redis.call('HSET', key, 'again', '') end
+return {redis.call('HEXISTS', key, 'again') == 1 and 'seen' or 'new', mark}
