@@ -126,6 +126,24 @@ FAULTS: Final[dict[str, Fault]] = {
     "F48": Fault("slow readers, 200 readers, a restart in the stream", "bounded memory; no gap, no repeat"),
     "F49": Fault("20 connections for 3 processes and 10 dashboards", "nobody is refused"),
     "F50": Fault("the disk of the append-only file is full (MISCONF)", "as an outage, with a message that says so"),
+    "F51": Fault(
+        "SIGKILL of a worker, its launcher, the scheduler or the API while plans run",
+        "every step runs, once, after all that it needs; a killed step is tried again",
+    ),
+    "F52": Fault(
+        "the answer to the report that completes a group is lost; then its worker dies, or says it again",
+        "the next group begins once",
+    ),
+    "F53": Fault("the leader is killed or frozen while a schedule starts plans", "each tick makes its whole plan once"),
+    "F54": Fault(
+        "Redis is wiped in the middle of a plan",
+        "what runs is written back and ends; nothing waits for the rest",
+        "The steps that were to follow were only in what was wiped: they are lost, as pending runs are.",
+    ),
+    "F55": Fault(
+        "a stop of an execution while the worker of a step is dead or frozen",
+        "stopped within a lease + 2 s; no later step begins",
+    ),
 }
 
 UNTESTED: Final[dict[str, str]] = {}
