@@ -79,9 +79,9 @@ class Scene:
         self.store_away = [(one["from_us"], one["to_us"]) for one in evidence.done("away") if one["of"] == "store"]
         self.away = [(one["from_us"], one["to_us"]) for one in evidence.done("away")]
         self.held = [(start, end + int(HOLD_S * S)) for start, end in self.store_away if end - start > LONG_AWAY_S * S]
-        self.chains: dict[tuple[str, int], list[Entry]] = defaultdict(list)
+        self.chains: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
         for record in evidence.records.values():
-            self.chains[record["execution_id"], record["replica_index"]].append(record)
+            self.chains[record["execution_id"], record["task_name"], record["replica_index"]].append(record)
         for chain in self.chains.values():
             chain.sort(key=lambda record: record["created_at"])
 
@@ -115,6 +115,10 @@ class Scene:
             + [(freeze["at_us"], thaw_us) for freeze, thaw_us in self.freezes if is_its(freeze)]
             + [(drain["at_us"], FOREVER_US) for drain in self.drains if is_its(drain)]
         )
+
+    def lives_of(self, record: Entry) -> list[Life]:
+        """The processes of a run."""
+        return self.found.lives.get(record["id"], [])
 
     def frozen_from_us(self, life: Life) -> int:
         """When the worker of a process was frozen while it lived; far in the future when it never was."""
@@ -174,9 +178,9 @@ def one_process(scene: Scene) -> Findings:
     for run, lives in scene.found.lives.items():
         told = [f"pid {life.pid} at {life.started_us}" for life in lives]
         yield f"run {run} was executed {len(lives)} times: {told}" if len(lives) > 1 else None
-    chains: dict[tuple[str, int], list[Life]] = defaultdict(list)
+    chains: dict[tuple[str, str, int], list[Life]] = defaultdict(list)
     for life in scene.lives:
-        chains[life.execution, life.replica].append(life)
+        chains[life.execution, life.task, life.replica].append(life)
     for chain in chains.values():
         chain.sort(key=lambda life: life.started_us)
         strict = scene.found.tasks[chain[0].task]["strict"]
@@ -223,9 +227,9 @@ def ticks_once(scene: Scene) -> Findings:
 def whole_chains(scene: Scene) -> Findings:
     """I5 attempts count from 0 without gap, each after the end of the one before, within budget and poison cap"""
     stopped = {post["path"].split("/")[3] for post in scene.found.posts if post["status"] == 202}
-    for (execution, replica), chain in scene.chains.items():
-        name = f"{chain[0]['task_name']} {execution}/{replica}"
-        budget = scene.found.tasks[chain[0]["task_name"]]["retry_attempts"]
+    for (execution, task, replica), chain in scene.chains.items():
+        name = f"{task} {execution}/{replica}"
+        budget = scene.found.tasks[task]["retry_attempts"]
         attempts = [record["retry_attempt"] for record in chain]
         crashes = 0
         if attempts != list(range(len(chain))):
@@ -432,6 +436,65 @@ def requests_kept(scene: Scene) -> Findings:
         yield f"nobody asked for {ask}"
 
 
+def plans_followed(scene: Scene) -> Findings:
+    """I13 every replica of a step runs, after all that it needs; a step whose needs failed is skipped"""
+    needs: dict[str, list[str]] = {task: limits["needs"] for task, limits in scene.found.tasks.items()}
+    if not any(needs.values()):
+        yield None  # a release in the mix knows no plans
+    stopped = {post["path"].split("/")[3] for post in scene.found.posts if post["status"] == 202}
+    executions: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for (execution, task, _), chain in scene.chains.items():
+        executions[execution][task] += chain
+    asked_for = {
+        scene.found.records[post["answer"]["id"]]["execution_id"]: post["path"].split("/")[3]
+        for post in scene.found.posts
+        if post["status"] == 201 and post["path"].endswith("/run") and post["answer"]["id"] in scene.found.records
+    }
+    for execution, found in executions.items():
+        wanted = _all_needed(needs, asked_for.get(execution) or _last_step(needs, found))
+        for task in wanted if len(wanted) > 1 else ():
+            before = [record for need in needs[task] for record in found.get(need, []) if _succeeded(record)]
+            is_due = len(before) == sum(scene.found.tasks[need]["replicas"] for need in needs[task])
+            yield _wrong_step(scene, found.get(task, []), before, task, is_due, execution in stopped)
+
+
+def _wrong_step(
+    scene: Scene, records: list[Entry], before: list[Entry], task: str, is_due: bool, is_stopped: bool
+) -> str | None:
+    """What is wrong with a step, *before* being the successes of what it needs; *is_due*: all of them."""
+    if not records:
+        return f"there is no word of {task} beside {[record['id'] for record in before]}"
+    name, lives = f"{task} {records[0]['execution_id']}", [life for r in records for life in scene.lives_of(r)]
+    if [record.get("end_reason") for record in records] == ["skipped"]:
+        if lives or (is_due and not is_stopped):
+            return f"{name} was skipped, but {'ran' if lives else 'all that it needs succeeded'}"
+        return None
+    if not is_due:
+        return f"{name} began though not all that it needs succeeded"
+    replicas = {record["replica_index"] for record in records}
+    if replicas != set(range(scene.found.tasks[task]["replicas"])):
+        return f"{name} has the replicas {sorted(replicas)}"
+    if any(record["created_at"] < need["end_at"] for record in records for need in before):
+        return f"{name} was made before the end of what it needs"
+    ended_us = max((life.ended_us for need in before for life in scene.lives_of(need)), default=0)
+    early = [life.pid for life in lives if life.started_us < ended_us]
+    return f"{name}: pids {early} began before what it needs had ended" if early else None
+
+
+def _succeeded(record: Entry) -> bool:
+    return bool(record.get("end_reason") == "success")
+
+
+def _last_step(needs: dict[str, list[str]], found: dict[str, list[Entry]]) -> str:
+    """The task that was triggered by a request without an answer: the one that none of the others needs."""
+    return next(task for task in found if not any(task in needs[other] for other in found))
+
+
+def _all_needed(needs: dict[str, list[str]], task: str) -> list[str]:
+    """A task and all that it needs, directly or not."""
+    return list(dict.fromkeys([task, *(each for need in needs[task] for each in _all_needed(needs, need))]))
+
+
 INVARIANTS: Final[list[Callable[[Scene], Findings]]] = [
     all_ended,
     ended_once,
@@ -445,6 +508,7 @@ INVARIANTS: Final[list[Callable[[Scene], Findings]]] = [
     crashes_seen,
     nothing_left,
     requests_kept,
+    plans_followed,
 ]
 
 

@@ -28,7 +28,7 @@ import httpx
 import redis
 
 from tests.soak.history import Recorder, now_us, read_lives
-from tests.soak.plan import LIMITS, SCHEDULERS, SLOTS, WORKERS, Action, make_plan, task_file
+from tests.soak.plan import LIMITS, RUN_AGAIN, SCHEDULERS, SLOTS, WORKERS, Action, kinds, make_plan, task_file
 from tests.system.fleet import TOKEN, Fleet, Process
 from tests.system.processes import Identity, command_line, family, identity, is_alive, send
 from tests.waiting import wait_until
@@ -50,10 +50,12 @@ class Soak:
 
     def __init__(self, folder: Path, seed: int, seconds: float, older: Path | None = None) -> None:
         self.folder, self.seconds, self.older = folder, seconds, older
-        self.plan = make_plan(seed, seconds)
+        self.plans = older is None or (older / "shared" / "store" / "lua" / "lib" / "plan.lua").exists()
+        self.plan = make_plan(seed, seconds, plans=self.plans)
         self.chaos = Recorder(folder / "chaos.jsonl")
         self.answers = Recorder(folder / "answers.jsonl")
-        self.chaos.add("plan", seed=seed, seconds=seconds, tasks=LIMITS, mixed=older is not None)
+        limits = {name: LIMITS[name] for name in kinds(plans=self.plans)}
+        self.chaos.add("plan", seed=seed, seconds=seconds, tasks=limits, mixed=older is not None)
         (folder / "plan.jsonl").write_text("".join(json.dumps(action._asdict()) + "\n" for action in self.plan))
         shutil.copy(HOME / "work.py", folder / "work.py")
         self.started_s = 0.0
@@ -62,7 +64,9 @@ class Soak:
 
     def run(self) -> None:
         """From the first process to the last fact; what was started is gone afterwards."""
-        with Fleet(self.folder, task_file(), grace_s=GRACE_S, threads=SLOTS, RUNFLEET_LOG_LEVEL="info") as fleet:
+        with Fleet(
+            self.folder, task_file(plans=self.plans), grace_s=GRACE_S, threads=SLOTS, RUNFLEET_LOG_LEVEL="info"
+        ) as fleet:
             platform = Platform(self, fleet)
             clients, weather, witness = Clients(self, fleet), Weather(self, fleet), Witness(self, fleet)
             platform.start_all()
@@ -356,7 +360,7 @@ class Clients:
 
     def _rerun(self, http: httpx.Client, n: int, pick: int) -> None:
         run = self._some(http, pick, "ended")
-        if run and run["task_name"] != "backlog":  # one of it is enough
+        if run and run["task_name"] in RUN_AGAIN:
             self._post(http, f"/api/runs/{run['id']}/rerun", None, "", run.get("labels", {}).get("ask", ""))
 
     def _some(self, http: httpx.Client, pick: int, status: str) -> dict[str, Any] | None:
@@ -458,6 +462,8 @@ def _held(client: Any, key: bytes) -> Any:
     name = key[len(PREFIX) :]
     if name == b"leases" or name == b"due" or name.startswith((b"queue:", b"gate:")):
         return [_id(member) for member in client.zrange(key, 0, -1)] if client.type(key) == b"zset" else []
+    if name.startswith(b"plans:"):
+        return [_id(member) for member in client.smembers(key)]
     if name.startswith(b"exec:"):
         return [_id(name[5:])]
     if name == b"events":
@@ -512,9 +518,10 @@ def _keeper_of(worker: int | None) -> int | None:
 def _children(pid: int) -> list[int]:
     """The children of all threads of a process."""
     found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
+    with contextlib.suppress(OSError):  # it is gone, or one of its threads
+        for thread in list(Path(f"/proc/{pid}/task").iterdir()):
+            with contextlib.suppress(OSError):
+                found += [int(word) for word in (thread / "children").read_text().split()]
     return found
 
 

@@ -70,6 +70,15 @@ KINDS: Final[dict[str, Kind]] = {
     "forked": Kind("", {"call": "work:call", "retry_attempts": 3}, (0, 1), 1),
     "warm": Kind("", {"call": "work:call", "isolate": False, "retry_attempts": 3}, (0, 1), 1),
 }
+STEPS: Final[dict[str, Kind]] = {
+    "fetch": Kind("slow", {"retry_attempts": 3, "replicas": 2}, (0, 0), 0),
+    "clean": Kind("failing", {"retry_attempts": 3, "depends_on": ["fetch"]}, (0, 0), 0),
+    "index": Kind("slow", {"retry_attempts": 3, "replicas": 3, "depends_on": ["fetch"]}, (0, 0), 0),
+    "spoiled": Kind("hopeless", {"retry_attempts": 1, "depends_on": ["fetch"]}, (0, 0), 0),
+    "publish": Kind("quick", {"retry_attempts": 3, "depends_on": ["clean", "index"]}, (0, 0.5), 1),
+    "never": Kind("quick", {"retry_attempts": 3, "depends_on": ["spoiled", "index"]}, (0, 0.3), 0.4),
+}
+"""Those of plans, which a release that is mixed with this one may not know."""
 
 LIMITS: Final[dict[str, dict[str, Any]]] = {
     name: {
@@ -80,19 +89,29 @@ LIMITS: Final[dict[str, dict[str, Any]]] = {
         "keeps": kind.keys.get("log_on_full", "drop_old") if "log_max_size" in kind.keys else "all",
         "log_max_bytes": 4096 if "log_max_size" in kind.keys else 1 << 20,
         "cron_s": 1 if "cron" in kind.keys else 0,
+        "replicas": kind.keys.get("replicas", 1),
+        "needs": kind.keys.get("depends_on", []),
     }
-    for name, kind in KINDS.items()
+    for name, kind in (KINDS | STEPS).items()
 }
 """What the checker holds the tasks to."""
 
+RUN_AGAIN: Final = KINDS.keys() - {"backlog"}
+"""Tasks of which a run may be run again: one backlog is enough, and a step without its plan is no step."""
 
-def task_file() -> str:
+
+def kinds(*, plans: bool) -> dict[str, Kind]:
+    """The tasks, with those of plans or without."""
+    return KINDS | STEPS if plans else KINDS
+
+
+def task_file(*, plans: bool) -> str:
     """The tasks as the fleet reads them."""
     parts = [
         '[defaults]\ngraceful_stop = "1s"\nretry_delay = "200ms"\nkeep_runs = 1000000\n'
         'params.seconds = {type = "number", default = 0}\n'
     ]
-    for name, kind in KINDS.items():
+    for name, kind in kinds(plans=plans).items():
         keys = dict(kind.keys)
         if kind.run:
             keys["run"] = [sys.executable, "-I", "-S", "work.py", kind.run]
@@ -102,7 +121,7 @@ def task_file() -> str:
     return "\n".join(parts)
 
 
-def make_plan(seed: int, seconds: float) -> list[Action]:
+def make_plan(seed: int, seconds: float, *, plans: bool = True) -> list[Action]:
     """The actions of a soak of that many seconds, in order."""
     dice = random.Random(seed)
     actions: list[Action] = []
@@ -121,7 +140,7 @@ def make_plan(seed: int, seconds: float) -> list[Action]:
     count = BACKLOG if seconds >= LONG_S else max(10, int(seconds * BACKLOG_PER_S))
     backlog = {"task": "backlog", "body": {"params": {"seconds": 0}, "replicas": count}}
     actions.append(Action(1.0, "client", "trigger", backlog | {"key": True, "hasty": False, "times": 1}))
-    often(0.5, 0, "client", lambda: ("trigger", _trigger(dice)))
+    often(0.5, 0, "client", lambda: ("trigger", _trigger(dice, kinds(plans=plans))))
     often(4, 2, "client", lambda: ("stop", {"pick": pick(), "force": dice.random() < 0.2}))
     often(12, 4, "client", lambda: ("stop_execution", {"pick": pick()}))
     often(6, 4, "client", lambda: ("rerun", {"pick": pick()}))
@@ -138,9 +157,9 @@ def make_plan(seed: int, seconds: float) -> list[Action]:
     return sorted(actions, key=lambda action: action.at_s)
 
 
-def _trigger(dice: random.Random) -> dict[str, Any]:
-    name = dice.choices(list(KINDS), [kind.weight for kind in KINDS.values()])[0]
-    body: dict[str, Any] = {"params": {"seconds": round(dice.uniform(*KINDS[name].seconds), 2)}}
+def _trigger(dice: random.Random, of: dict[str, Kind]) -> dict[str, Any]:
+    name = dice.choices(list(of), [kind.weight for kind in of.values()])[0]
+    body: dict[str, Any] = {"params": {"seconds": round(dice.uniform(*of[name].seconds), 2)}}
     if dice.random() < 0.1:
         body["delay_ms"] = dice.randrange(100, 3000)
     if dice.random() < 0.1:
@@ -150,5 +169,5 @@ def _trigger(dice: random.Random) -> dict[str, Any]:
         "body": body,
         "key": dice.random() < 0.7,
         "hasty": dice.random() < 0.1,
-        "times": dice.choice([1] * 12 + [3, 6]) if KINDS[name].keys.get("max_concurrent") else 1,
+        "times": dice.choice([1] * 12 + [3, 6]) if of[name].keys.get("max_concurrent") else 1,
     }

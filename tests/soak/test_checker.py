@@ -27,8 +27,12 @@ LIMITS: Entry = {
     "keeps": "all",
     "log_max_bytes": 1 << 20,
     "cron_s": 0,
+    "replicas": 1,
+    "needs": [],
 }
 TASKS = {
+    "base": LIMITS,
+    "top": LIMITS | {"needs": ["base"]},
     "plain": LIMITS,
     "single": LIMITS | {"max_concurrent": 1},
     "strict": LIMITS | {"strict": True},
@@ -130,7 +134,8 @@ class Story:
 def story() -> Story:
     """
     Three ticks; a run whose worker is killed and which is tried again; a stop; two executions one after the other; a
-    run of a frozen worker that wakes up too late; a log of which the oldest lines are gone.
+    run of a frozen worker that wakes up too late; a log of which the oldest lines are gone; a plan of two steps, and
+    one whose second step is skipped.
     """
     made = Story()
     made.do("plan", 0, tasks=TASKS)
@@ -174,6 +179,20 @@ def story() -> Story:
         "text": "log_max_size = 100 bytes was reached: 88 lines (900 bytes) are missing",
     }
     made.logs["long"] = {"lines": [*kept, said], "first_available": 88, "total_lines": 91, "truncated": True}
+
+    made.run("step1", "base", 32, 32.5)
+    made.live("step1", 306, 32.1, 32.5)
+    made.run("step2", "top", 32.7, 33, execution_id="step1")
+    made.live("step2", 307, 32.8, 33)
+    made.run("failed1", "base", 34, 34.5, end_reason="stopped", exit_code=143)
+    made.live("failed1", 308, 34.1, 34.4, code=143)
+    made.post("/api/runs/failed1/stop", 34.3, status=202)
+    made.run("failed2", "top", 34.6, 34.6, execution_id="failed1", end_reason="skipped", exit_code=-1)
+    made.logs["failed2"]["lines"] = []
+    for run, first in (("step2", "step1"), ("failed2", "failed1")):
+        made.posts.pop(next(n for n, post in enumerate(made.posts) if post["ask"] == run))
+        next(post for post in made.posts if post["ask"] == first)["path"] = "/api/tasks/top/run"
+        made.records[run]["labels"] = made.first[run]["labels"] = {"ask": first}
 
     made.do("paused", 4)
     made.do("drained_all", 40, drained=True)
@@ -326,6 +345,28 @@ def request_made_two(story: Story) -> None:
     story.records["two"]["labels"] = story.first["two"]["labels"] = {"ask": "one"}
 
 
+def step_lost(story: Story) -> None:
+    for kept in (story.records, story.first, story.logs):
+        del kept["step2"]
+    story.history = [line for line in story.history if " step2 " not in line]
+
+
+def step_too_early(story: Story) -> None:
+    story.history = [line.replace(str(us(32.8)), str(us(32.3))) for line in story.history]
+
+
+def step_skipped_for_nothing(story: Story) -> None:
+    story.records["step2"] |= {"end_reason": "skipped", "exit_code": -1}
+
+
+def step_after_a_failure(story: Story) -> None:
+    story.records["failed2"] |= {"end_reason": "success", "exit_code": 0}
+
+
+def step_without_a_replica(story: Story) -> None:
+    story.chaos[0]["tasks"] = TASKS | {"top": TASKS["top"] | {"replicas": 2}}
+
+
 VIOLATIONS: list[tuple[str, Callable[[Story], None]]] = [
     ("I1", lost_after_acceptance),
     ("I1", never_ended),
@@ -359,6 +400,11 @@ VIOLATIONS: list[tuple[str, Callable[[Story], None]]] = [
     ("I12", lost_after_acceptance),
     ("I12", repeat_gave_another),
     ("I12", request_made_two),
+    ("I13", step_lost),
+    ("I13", step_too_early),
+    ("I13", step_skipped_for_nothing),
+    ("I13", step_after_a_failure),
+    ("I13", step_without_a_replica),
 ]
 
 
@@ -379,7 +425,7 @@ def test_a_planted_violation_is_found(
 
 def test_each_invariant_has_a_planted_violation() -> None:
     names = {(invariant.__doc__ or "").partition(" ")[0] for invariant in INVARIANTS}
-    assert names == {name for name, _ in VIOLATIONS} == {f"I{n}" for n in range(1, 13)}
+    assert names == {name for name, _ in VIOLATIONS} == {f"I{n}" for n in range(1, 14)}
 
 
 def test_time_in_which_valkey_was_away_is_not_held_against_a_stop(story: Story, tmp_path: Path) -> None:
