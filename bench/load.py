@@ -1,5 +1,6 @@
 """
-A load client: ``python -m bench.load <port> <connections> <seconds> <target>`` posts as fast as it is answered.
+A load client: ``python -m bench.load <port> <connections> <seconds> <target>`` posts as fast as it is answered; with
+``events`` as a last word it posts OpenLineage events, a START and a COMPLETE of one new run after another.
 
 A program of its own, so that it takes no time from the server's interpreter. Prints one line of JSON.
 """
@@ -7,12 +8,17 @@ A program of its own, so that it takes no time from the server's interpreter. Pr
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 import uvloop
 
 from bench.client import request
@@ -22,8 +28,10 @@ from bench.figures import percentile
 class Connection(asyncio.Protocol):
     """Sends a request, and the next one when it was answered, until the time is over."""
 
-    def __init__(self, raw: bytes, end_s: float, times_ms: list[float], over: asyncio.Future[None]) -> None:
-        self._raw, self._end_s, self._times_ms, self._over = raw, end_s, times_ms, over
+    def __init__(
+        self, requests: Iterator[bytes], end_s: float, times_ms: list[float], over: asyncio.Future[None]
+    ) -> None:
+        self._requests, self._end_s, self._times_ms, self._over = requests, end_s, times_ms, over
         self._read = b""
         self._sent_s = 0.0
         self.bad = 0
@@ -59,10 +67,10 @@ class Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_s = time.perf_counter()
-        self._transport.write(self._raw)
+        self._transport.write(next(self._requests))
 
 
-async def post(port: int, connections: int, seconds: float, target: str) -> dict[str, float]:
+async def post(port: int, connections: int, seconds: float, requests: Iterator[bytes]) -> dict[str, float]:
     """Answers a second, and their times."""
     loop = asyncio.get_running_loop()
     times_ms: list[float] = []
@@ -71,7 +79,7 @@ async def post(port: int, connections: int, seconds: float, target: str) -> dict
     waiting: list[asyncio.Future[None]] = []
     for _ in range(connections):
         over: asyncio.Future[None] = loop.create_future()
-        connection = Connection(request("POST", target), began_s + seconds, times_ms, over)
+        connection = Connection(requests, began_s + seconds, times_ms, over)
         await loop.create_connection(partial(_given, connection), "127.0.0.1", port)
         made.append(connection)
         waiting.append(over)
@@ -90,6 +98,32 @@ def _given(connection: Connection) -> Connection:
     return connection
 
 
+def events(target: str) -> Iterator[bytes]:
+    """Requests with events as a job of Airflow's or Spark's sends them, of about a kilobyte each."""
+    namespace = f"bench-{uuid.uuid4().hex[:8]}"
+    facets = {
+        "nominalTime": {"_producer": "urn:bench", "_schemaURL": "urn:x", "nominalStartTime": "2026-11-22T00:00:00Z"},
+        "processing_engine": {"_producer": "urn:bench", "_schemaURL": "urn:x", "name": "bench", "version": "1"},
+        "note": {"_producer": "urn:bench", "_schemaURL": "urn:x", "text": "x" * 200},
+    }
+    tables = [{"namespace": "postgres://db:5432", "name": f"sales.public.table_{number}"} for number in range(3)]
+    for number in itertools.count():
+        run_id = str(uuid.uuid4())
+        for kind in ("START", "COMPLETE"):
+            event = {
+                "eventType": kind,
+                "eventTime": datetime.now(UTC).isoformat(),
+                "producer": "urn:bench",
+                "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+                "run": {"runId": run_id, "facets": facets},
+                "job": {"namespace": namespace, "name": f"job-{number % 20}", "facets": {}},
+                "inputs": tables,
+                "outputs": tables[:1],
+            }
+            yield request("POST", target, msgspec.json.encode(event))
+
+
 if __name__ == "__main__":
-    port, connections, seconds, target = sys.argv[1:]
-    print(json.dumps(uvloop.run(post(int(port), int(connections), float(seconds), target))))  # noqa: T201  # the answer
+    port, connections, seconds, target, *kind = sys.argv[1:]
+    requests = events(target) if kind else itertools.repeat(request("POST", target))
+    print(json.dumps(uvloop.run(post(int(port), int(connections), float(seconds), requests))))  # noqa: T201  # the answer

@@ -39,7 +39,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
         peer = stack.enter_context(peers.start("handler", str(fleet.valkey.path), str(port)))
         stack.callback(peer.kill)
         api = fleet.start("api")
-        wait_until(lambda: _answers(port), "the peer answers", 30)
+        wait_until(lambda: answers(port), "the peer answers", 30)
         load(fleet.port, 1)
         load(port, 1)
         for _ in range(bench.rounds):
@@ -78,9 +78,9 @@ def measure(bench: Bench) -> Iterator[Figure]:
     yield Figure(part="post", name="one POST making 1000 runs", value=median(many), unit="ms", goal=60, stretch=25)
 
 
-def load(port: int, seconds: float) -> dict[str, float]:
-    """What the load client measured. Raises RuntimeError when an answer was not a success."""
-    words = [*command("bench.load"), str(port), str(CONNECTIONS), str(seconds), TARGET]
+def load(port: int, seconds: float, *what: str) -> dict[str, float]:
+    """What the load client measured, posting *what* (``TARGET``). Raises RuntimeError when one was no success."""
+    words = [*command("bench.load"), str(port), str(CONNECTIONS), str(seconds), *(what or (TARGET,))]
     done = subprocess.run(words, env=isolated({}), capture_output=True, text=True, check=True, timeout=seconds + 30)
     answer: dict[str, float] = json.loads(done.stdout)
     if answer["bad"]:
@@ -98,7 +98,8 @@ def once(client: Client) -> float:
     return taken_s * 1000
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether a run can be posted there."""
     try:
         with Client(port) as client:
             return client.post(TARGET)[0] == 201

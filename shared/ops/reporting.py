@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,8 +13,9 @@ from shared.ops.making import as_json
 from shared.runs import Reason, Record, Run
 from shared.store import runs
 from shared.store.annex import Annex
-from shared.store.call import Operation
+from shared.store.call import Call, Operation
 from shared.store.runs import Reported
+from shared.tasks import Task
 
 
 def report(
@@ -30,17 +31,21 @@ def report(
     late_start: bool = False,
     backdated: bool = False,
     annex: Annex | None = None,
+    task: Task | None = None,
+    beside: Sequence[Call[Any]] = (),
 ) -> Operation[Reported]:
     """
     Say how a run of an external task goes; see ``runs.report``. What becomes ready by its end is rung for.
 
-    While it runs, the next report has to come within the task's ``heartbeat_timeout``. Raises NotFound.
+    While it runs, the next report has to come within the task's ``heartbeat_timeout``; who knows the *task* of the run
+    saves looking for it. Calls that are to be made as well may go *beside* it. Raises NotFound.
     """
-    record: Record | None = yield runs.record(run_id)
-    if record is None:
-        raise NotFound(f"there is no run {run_id}")
-    task = yield from catalog.task(record.definition)
-    reported: Reported = yield runs.report(
+    if task is None:
+        record: Record | None = yield runs.record(run_id)
+        if record is None:
+            raise NotFound(f"there is no run {run_id}")
+        task = yield from catalog.task(record.definition)
+    call = runs.report(
         run_id,
         target,
         reason=reason,
@@ -53,6 +58,9 @@ def report(
         backdated=backdated,
         annex=annex,
     )
+    reported: Reported = (yield [call, *beside])[0] if beside else (yield call)
+    if reported.verdict == "gone":
+        raise NotFound(f"there is no run {run_id}")
     yield from ring(reported.ready)
     return reported
 

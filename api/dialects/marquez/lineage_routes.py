@@ -20,7 +20,7 @@ FIRST_US: Final = 1
 async def take_event(ask: Question) -> Reply:
     """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
     event = bodies.read_event(ask.body)
-    await ask.web.store.run(recording.record(ask.web.catalog, event, ask.body, ask.grant.require_task))
+    await ask.web.store.run(recording.record(ask.web.catalog, event, ask.body, ask.grant))
     return Reply(status=201)
 
 

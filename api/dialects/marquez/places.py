@@ -12,6 +12,7 @@ from shared.ops import Catalog
 from shared.store import namespaces, tasks
 from shared.store.call import Operation
 from shared.store.namespaces import Job, Namespace
+from shared.store.tasks import Entry
 from shared.tasks import Task, is_task_name
 
 MOST_KNOWN: Final = 10_000
@@ -79,8 +80,13 @@ def require_names(namespace: str, job: str) -> None:
         )
 
 
-def declare(catalog: Catalog, place: Place) -> Operation[None]:
-    """See to it that the job's task is in the catalog, as one that others execute."""
-    if not place.own:
+def declare(catalog: Catalog, place: Place) -> Operation[Entry | None]:
+    """See to it that the job's task is in the catalog, as one that others execute; None for a task of our own."""
+    if place.own:
+        return None
+    known = catalog.entries.get(place.task)
+    if known is None:
         about = f"Job {place.job} of namespace {place.namespace}"
-        yield from ops.declare(catalog, Task(name=place.task, external=True, group=words.NAME, description=about))
+        task = Task(name=place.task, external=True, group=words.NAME, description=about)
+        known = yield from ops.declare(catalog, task)
+    return known

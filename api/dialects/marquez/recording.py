@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
 
+from api.auth import Grant
 from api.dialects.marquez import answers, bodies, places, words
 from api.dialects.marquez.bodies import DatasetId, Event
 from api.dialects.marquez.places import Place
@@ -22,10 +23,11 @@ from shared.ops import Catalog, Triggered
 from shared.runs import Record, Run
 from shared.store import annex, lineage, namespaces, runs
 from shared.store.annex import Annex
-from shared.store.call import Operation
-from shared.store.lineage import LineageEvent
+from shared.store.call import Call, Operation
+from shared.store.lineage import Kept, LineageEvent
 from shared.store.namespaces import JobChange
 from shared.store.runs import Reported
+from shared.tasks import Task
 
 MAX_FACET: Final = 64 * 1024
 """Bytes of the largest facet that is kept of a run or a job; the event has it all the same."""
@@ -35,9 +37,6 @@ MAX_TEXT: Final = 10_000
 
 MAX_NAME: Final = 256
 MAX_MESSAGE: Final = 1000
-
-Allow = Callable[[str], None]
-"""Raises Forbidden for a task that the caller may not touch."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -69,12 +68,12 @@ def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Operation[R
     return reported.run
 
 
-def record(catalog: Catalog, event: Event, body: bytes, allow: Allow) -> Operation[None]:
+def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operation[None]:
     """
     Keep an event, and move the run it is about if that is one that others execute and the table allows it.
 
     Nothing that is told late is refused: it is kept, and what it adds is added. Raises Malformed for names and times
-    that cannot be, and whatever *allow* raises; nothing is kept then.
+    that cannot be, and Forbidden for tasks that *grant* is not for; nothing is kept then.
     """
     at_us = bodies.instant(event.event_time or "", "eventTime")
     if event.job is None:
@@ -84,27 +83,31 @@ def record(catalog: Catalog, event: Event, body: bytes, allow: Allow) -> Operati
     name = words.full_name(event.job.name or "", parent.job if parent else "")
     places.require_names(event.job.namespace or "", name)
     place = yield from places.find(catalog, event.job.namespace or "", name)
-    allow(place.task)
+    grant.require_task(place.task)
     change = None if place.own else JobChange(place.task, place.namespace, place.job, _job_fields(event, parent))
     if event.run is None or event.kind == "JobEvent":
         yield lineage.keep(LineageEvent(body, at_us, event.kind, job=change))
         return
     run_id = words.run_id_of(event.run.run_id or "")
     facets = {answers.RUN_FACET + facet: text for facet, text in _facets(event.run.facets).items()}
-    nominal_us = _nominal_us(event)
-    told = words.told_by(event.event_type or "")
-    found: Record | None = yield runs.record(run_id)
-    if found is not None:
-        allow(found.task)
+    kind = (event.event_type or "").upper()
+    request = ops.Request(run_id=run_id, nominal_us=_nominal_us(event), triggered_by="cloud", via=words.NAME)
+    kept = lineage.keep(LineageEvent(body, at_us, kind, run_id, change, facets))
+    told = words.told_by(kind)
+    if told is not None and told.exit_code:
+        told = told._replace(message=_error_of(event) or told.message)
+    is_known = False
+    if place.own or grant.tasks:
+        found: Record | None = yield runs.record(run_id)
+        is_known = found is not None
+        if found is not None:
+            grant.require_task(found.task)
     if parent is not None:
-        yield from _see_parent(catalog, parent, at_us, allow)
-    is_external = found.external == 1 if found is not None else not place.own
-    if found is None and is_external:
-        yield from begin(catalog, place, ops.Request(run_id=run_id, nominal_us=nominal_us, triggered_by="cloud"))
-    if told is not None and is_external:
-        message = _error_of(event) if told.exit_code else ""
-        yield from _report(catalog, run_id, told, at_us, late_start=True, message=message)
-    yield lineage.keep(LineageEvent(body, at_us, (event.event_type or "").upper(), run_id, change, facets))
+        yield from _see_parent(catalog, parent, at_us, grant)
+    if place.own and not is_known:
+        yield kept  # of a run that there never was, or not any more: it is not for others to make one of our task
+        return
+    yield from _move(catalog, place, request, told, at_us, kept, is_new=kind in ("", "START", "OTHER") and not is_known)
 
 
 def exists(run_id: UUID, place: Place) -> Conflict | Malformed:
@@ -120,8 +123,46 @@ class Parent(msgspec.Struct, frozen=True):
     job: str
 
 
+def _move(
+    catalog: Catalog,
+    place: Place,
+    request: ops.Request,
+    told: Told | None,
+    at_us: int,
+    kept: Call[Kept],
+    *,
+    is_new: bool,
+) -> Operation[None]:
+    """
+    Make the run if there is none, report what is told of it, and keep the event; *is_new* is a guess that saves a look.
+    """
+    run_id = request.run_id
+    assert run_id is not None
+    entry = yield from places.declare(catalog, place)
+    if is_new:
+        yield from begin(catalog, place, request)
+    if told is None:
+        yield kept
+        return
+    task = entry.task if entry is not None else None
+    try:
+        reported = yield from _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
+    except NotFound:
+        yield from begin(catalog, place, request)
+        reported = yield from _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
+    if task is not None and reported.run is not None and reported.run.task_name != place.task:
+        yield from _report(catalog, run_id, told, at_us, late_start=True)  # another task's, which may have a lease
+
+
 def _report(
-    catalog: Catalog, run_id: UUID, told: Told, at_us: int, *, late_start: bool, message: str = ""
+    catalog: Catalog,
+    run_id: UUID,
+    told: Told,
+    at_us: int,
+    *,
+    late_start: bool,
+    task: Task | None = None,
+    beside: Sequence[Call[Any]] = (),
 ) -> Operation[Reported]:
     reported = yield from ops.report(
         catalog,
@@ -129,10 +170,12 @@ def _report(
         told.target,
         reason=told.reason,
         exit_code=told.exit_code,
-        message=message or told.message,
+        message=told.message,
         at_us=at_us,
         late_start=late_start,
         backdated=True,
+        task=task,
+        beside=beside,
     )
     if at_us > time.time_ns() // 1000 and reported.verdict in ("moved", "same"):
         yield from _keep_told(reported, told, at_us)
@@ -161,17 +204,17 @@ def _why(run_id: UUID, verb: str, state: str) -> str:
     return f"Run '{run_id}' is {words.STATES[state]}; {verb} changes nothing."
 
 
-def _see_parent(catalog: Catalog, parent: Parent, at_us: int, allow: Allow) -> Operation[None]:
+def _see_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> Operation[None]:
     """A parent that was not heard of runs since its child did, until it says itself when it began and how it ended."""
     if (yield runs.record(parent.run)) is not None:
         return
     place = yield from places.find(catalog, parent.namespace, parent.job)
     if place.own:
         return
-    allow(place.task)
+    grant.require_task(place.task)
     yield namespaces.put_namespace(place.namespace)
     yield namespaces.put_job(JobChange(place.task, place.namespace, place.job))
-    yield from begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud"))
+    yield from begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud", via=words.NAME))
     yield from _report(catalog, parent.run, words.VERBS["start"], at_us, late_start=True)
 
 

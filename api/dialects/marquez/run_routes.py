@@ -46,6 +46,7 @@ async def create_run(ask: Question) -> Reply:
         annex={answers.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
         nominal_us=nominal.start,
         triggered_by="cloud",
+        via=words.NAME,
     )
     made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request))
     if made.repeated:

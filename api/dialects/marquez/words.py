@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -86,6 +87,7 @@ def told_by(event_type: str) -> Told | None:
     return _EVENT_TYPES.get(event_type.upper(), _RUNS)
 
 
+@lru_cache(maxsize=2000)
 def task_of(namespace: str, job: str) -> str:
     """The task that a job of this dialect is."""
     return foreign.task_name(NAME, namespace, job)
