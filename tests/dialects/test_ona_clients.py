@@ -47,3 +47,38 @@ def test_run_command_prints_what_the_command_prints(fleet: Fleet, vendor: Vendor
     script.write_text(COMMAND)
     base = f"{fleet.http.base_url}".rstrip("/") + "/api"
     assert vendor("ona-0", str(script), base, TOKEN) == "one\ntwo\nthree\n"
+
+
+WATCH = """
+import asyncio, sys, uuid
+from gitpod import AsyncGitpod
+
+async def main():
+    client, env = AsyncGitpod(base_url=sys.argv[1], bearer_token=sys.argv[2]), str(uuid.uuid4())
+    tasks = client.environments.automations.tasks
+    events = await client.events.watch(environment_id=env, timeout=None)
+    task = (await tasks.create(environment_id=env, metadata={"reference": "a"}, spec={"command": "true"})).task
+    execution = (await tasks.start(id=task.id)).task_execution
+    names = {task.id: "task", execution.id: "execution"}
+    seen = 0
+    async for event in events:
+        print(names[event.resource_id], event.resource_type, event.operation)
+        seen += 1
+        if seen == 5:
+            break
+    await events.http_response.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_an_environment_s_events_are_seen_as_they_come(fleet: Fleet, vendor: Vendor, tmp_path: Path) -> None:
+    script = tmp_path / "watch.py"
+    script.write_text(WATCH)
+    base = f"{fleet.http.base_url}".rstrip("/") + "/api"
+    said = vendor("ona-0", str(script), base, TOKEN).splitlines()
+    assert said == [
+        "task RESOURCE_TYPE_TASK RESOURCE_OPERATION_UPDATE",
+        "execution RESOURCE_TYPE_TASK_EXECUTION RESOURCE_OPERATION_CREATE",
+        *["execution RESOURCE_TYPE_TASK_EXECUTION RESOURCE_OPERATION_UPDATE_STATUS"] * 3,
+    ]

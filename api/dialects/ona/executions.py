@@ -24,6 +24,9 @@ from shared.store.call import Operation
 
 routes = Calls()
 
+MANUAL: Final = "manual"
+"""The trigger of a ``StartTask``."""
+
 REPEAT_US: Final = 10 * SECOND_US
 """How long after a start the same call, made again by the client itself, means that same start."""
 
@@ -41,7 +44,7 @@ async def start_task(ask: Question, wanted: bodies.StartTaskRequest) -> bodies.S
     known = await store.run(find(UUID(wanted.id), ask.grant))
     made = await store.run(_repeated(known, ask.grant)) if _is_repeat(ask) else None
     if made is None:
-        made = await store.run(start(ask.web.catalog, known, ask.grant.who, "manual"))
+        made = await store.run(start(ask.web.catalog, known, ask.grant.who, MANUAL))
     return bodies.StartTaskResponse(task_execution=await _told(ask, made))
 
 
@@ -128,6 +131,7 @@ def _repeated(known: Known, grant: Grant) -> Operation[UUID | None]:
     newest = yield from executions.page(task=known.entry.name, limit=20, after_us=after_us)
     notes = yield from annex.read_many([one.id for one in newest.executions])
     for one, note in zip(newest.executions, notes, strict=True):
-        if telling.START in note and telling.noted(note[telling.START]).creator == grant.who:
+        start = telling.noted(note[telling.START]) if telling.START in note else None
+        if start is not None and (start.creator, start.trigger) == (grant.who, MANUAL):
             return one.id
     return None

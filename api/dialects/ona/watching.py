@@ -29,6 +29,12 @@ _OPERATIONS: Final = {
 }
 """What the vendor calls what happened; an execution's first run is its creation."""
 
+PIECE: Final = 64
+"""
+The vendor's client takes so many bytes at a time: of a line of another length it would see the end with the next one
+only.
+"""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -79,4 +85,5 @@ def _line(event: Event, known: Known) -> bytes:
         "resourceType": "RESOURCE_TYPE_TASK" if is_task else "RESOURCE_TYPE_TASK_EXECUTION",
         "resourceId": str(known.id if is_task else event.execution_id),
     }
-    return _encode(shown) + b"\n"
+    line = _encode(shown)
+    return line + b" " * (-(len(line) + 1) % PIECE) + b"\n"
