@@ -99,9 +99,16 @@ def put_job(change: JobChange, now: int | str = NOW) -> Call[Job]:
     return Call(script("put_job"), (now, change.packed()), read)
 
 
-def job(task: str) -> Call[Job | None]:
-    """The job with that task, or None."""
-    return Call("HGETALL", (Key("job:" + task),), lambda reply: _job(task, reply) if reply else None)
+def job(task: str, *, brief: bool = False) -> Call[Job | None]:
+    """The job with that task, or None; *brief*: without what was told of it."""
+    key = Key("job:" + task)
+    if not brief:
+        return Call("HGETALL", (key,), lambda reply: _job(task, reply) if reply else None)
+
+    def read(reply: Any) -> Job | None:
+        return _job(task, [part for pair in zip(_OWN, reply, strict=True) for part in pair]) if reply[0] else None
+
+    return Call("HMGET", (key, *_OWN), read)
 
 
 def job_page(in_namespace: str | None, offset: int, limit: int) -> Operation[JobPage]:
@@ -145,7 +152,8 @@ def _namespace(name: str, reply: Any) -> Namespace:
 
 
 def _job(task: str, reply: Any) -> Job:
-    fields = {key.decode(): value for key, value in zip(reply[::2], reply[1::2], strict=True)}
+    named = zip(reply[::2], reply[1::2], strict=True)
+    fields = {key.decode() if isinstance(key, bytes) else key: value for key, value in named}
     space, name, created, updated = (fields.pop(field) for field in _OWN)
     return Job(
         task=task,

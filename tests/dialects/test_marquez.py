@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import uuid
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from api.dialects.marquez import recording
+from api.dialects.marquez import pages, recording
 from api.dialects.marquez.dialect import DIALECT
 from shared import ops
 from shared.errors import Invalid, RunfleetError
@@ -314,7 +317,10 @@ def test_jobs_are_listed_by_the_state_of_their_newest_run(client: Client, monkey
     everything = client.get("/api/v1/jobs").json()
     assert everything["totalCount"] == 6 + len(TASKS)
     assert [job["name"] for job in everything["jobs"]][-6:] == ["j5", "j4", "j3", "j2", "j1", "j0"]
-    assert [job["name"] for job in client.get("/api/v1/jobs?offset=4&limit=2").json()["jobs"]] == ["typed", "j5"]
+    assert [job["name"] for job in client.get(f"/api/v1/jobs?offset={len(TASKS) - 1}&limit=2").json()["jobs"]] == [
+        "typed",
+        "j5",
+    ]
 
 
 def test_what_was_deleted_comes_back_when_it_is_told_of(client: Client) -> None:
@@ -477,3 +483,90 @@ def test_a_token_for_some_tasks_sees_no_others(guarded: Client) -> None:
     told = event("COMPLETE", NOBODY, job="report", namespace="runfleet")
     assert guarded.post("/api/v1/lineage", json=told, headers=mine).status_code == 403
     assert guarded.get(f"/api/v1/jobs/runs/{NOBODY}", headers=admin).json()["state"] == "RUNNING"
+
+
+# What nobody foresaw.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=6,
+)
+TEXT = st.sampled_from([NOBODY, "ns", "a.b", "", "2030-01-01T00:00:00Z", "\x00", "\U0001f600", "x" * 2000, "parent"])
+FACETS = ("parent", "parentRun", "nominalTime", "errorMessage", "documentation", "jobType", "sourceCodeLocation", "x")
+
+
+DATASET = {"namespace": "db", "name": "t"}
+FACET = {"run": {"runId": NOBODY}, "job": {"namespace": "ns", "name": "p"}, "nominalStartTime": at(0), "url": "x"}
+FULL = GOOD | {
+    "run": {"runId": NOBODY, "facets": dict.fromkeys(FACETS, FACET | {"message": "m", "description": "d"})},
+    "job": {"namespace": "ns", "name": "j", "facets": dict.fromkeys(FACETS, FACET)},
+    "inputs": [DATASET],
+    "outputs": [DATASET],
+    "dataset": DATASET,
+    "schemaURL": "x/RunEvent",
+}
+
+
+PATHS = [
+    *([key] for key in FULL),
+    *(["run", key] for key in FULL["run"]),
+    *(["job", key] for key in FULL["job"]),
+    *([part, "facets", name] for part in ("run", "job") for name in FACETS),
+    *(["run", "facets", name, key] for name in FACETS for key in ("run", "job", "nominalStartTime", "message")),
+    *(
+        ["run", "facets", "parent", part, key]
+        for part, key in (("run", "runId"), ("job", "namespace"), ("job", "name"))
+    ),
+    *(["job", "facets", name, key] for name in FACETS for key in ("description", "url", "processingType")),
+    *([side, 0, key] for side in ("inputs", "outputs") for key in DATASET),
+]
+
+
+@st.composite
+def strange(draw: st.DrawFn) -> Any:
+    """A whole event, of which some parts are replaced by anything, or gone."""
+    told = deepcopy(FULL)
+    for path in draw(st.lists(st.sampled_from(PATHS), max_size=3)):
+        inner: Any = told
+        for step in path[:-1]:
+            try:
+                inner = inner[step]
+            except (KeyError, IndexError, TypeError):  # replaced before
+                inner = None
+        if isinstance(inner, dict):
+            if draw(st.integers(0, 3)):
+                inner[path[-1]] = draw(TEXT | JSON)
+            else:
+                inner.pop(path[-1], None)
+    return told
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=strange())
+def test_no_event_is_too_strange(client: Client, told: Any) -> None:
+    answer = client.post("/api/v1/lineage", content=msgspec.json.encode(told))
+    assert answer.status_code in (201, 400, 422), answer.text
+    if answer.status_code == 201:
+        for path in (
+            f"jobs/runs/{NOBODY}",
+            "jobs",
+            "namespaces",
+            "events/lineage",
+            f"jobs/runs/{NOBODY}/facets?type=job",
+        ):
+            assert client.get(f"/api/v1/{path}").status_code in (200, 404)
+
+
+def test_a_list_of_large_facets_stays_within_bounds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ROOM", 3000)
+    monkeypatch.setattr(pages, "STEP", 2)
+    for number in range(6):
+        facets = {"note": {"text": "x" * 1000}}
+        one = event("START", str(uuid.uuid4()), number, f"j{number}", facets=facets)
+        one["job"]["facets"] = facets
+        send(client, one, event("START", str(uuid.uuid4()), number, "same", facets=facets))
+    found = client.get("/api/v1/namespaces/ns/jobs/same/runs").json()["runs"]
+    assert [len(one["facets"]) for one in found] == [1, 1, 1, 1, 0, 0]
+    listed = client.get("/api/v1/namespaces/ns/jobs").json()["jobs"]
+    assert [len(one["facets"]) for one in listed] == [0, 1, 1, 1, 0, 0, 0]

@@ -14,9 +14,11 @@ from shared.store import lineage
 routes = Routes(DIALECT)
 
 FIRST_US: Final = 1
+MAX_EVENT: Final = 4 * 1024 * 1024
+"""Bytes of the largest event: those that carry a query plan of Spark's are larger than other bodies may be."""
 
 
-@routes.on("POST", "/api/v1/lineage", scope="run")
+@routes.on("POST", "/api/v1/lineage", scope="run", max_body=MAX_EVENT)
 async def take_event(ask: Question) -> Reply:
     """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
     event = bodies.read_event(ask.body)

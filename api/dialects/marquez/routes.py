@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from api.dialects.door import Question, Routes
-from api.dialects.marquez import answers, bodies, places, recording, words
+from api.dialects.marquez import answers, bodies, pages, places, recording, words
 from api.dialects.marquez.answers import JobAnswer, RunAnswer
 from api.dialects.marquez.bodies import JobBody, NamespaceBody
 from api.dialects.marquez.dialect import DIALECT, BadQuery
@@ -235,8 +235,7 @@ def _names(own: Sequence[Entry], namespace: str | None, offset: int, count: int)
 def _shown(own: Sequence[Entry], names: Sequence[str]) -> Operation[list[JobAnswer]]:
     entries = {entry.name: entry for entry in own}
     rest = [name for name in names if name not in entries]
-    found: list[Job | None] = (yield [namespaces.job(name) for name in rest]) if rest else []
-    jobs = {one.task: one for one in found if one is not None}
+    jobs = {job.task: job for job in (yield from pages.jobs(rest))}
     there = [name for name in names if name in entries or name in jobs]
     known = [
         Place(words.HOME, name, name, True)

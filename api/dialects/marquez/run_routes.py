@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from api.dialects.door import Question, Routes
-from api.dialects.marquez import answers, bodies, places, recording, words
+from api.dialects.marquez import answers, bodies, pages, places, recording, words
 from api.dialects.marquez.answers import Nominal, RunAnswer
 from api.dialects.marquez.bodies import RunBody
 from api.dialects.marquez.dialect import DIALECT, BadQuery
@@ -133,7 +133,7 @@ def _page(place: Place, limit: int, offset: int) -> Operation[dict[str, object]]
     found = yield from page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
-    beside = yield from annex.read_many([run.id for run in found.runs])
+    beside = yield from pages.annexes([run.id for run in found.runs])
     shown = [answers.run(run, place, fields) for run, fields in zip(found.runs, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}
 
