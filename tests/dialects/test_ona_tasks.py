@@ -160,10 +160,15 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(ona: Client, env: st
 def test_what_the_native_api_sets_survives_an_update(ona: Client, env: str) -> None:
     id_ = make(ona, env, "build")["id"]
     name = f"ona.{id_[:8]}.build"
-    ona.put(f"/api/tasks/{name}", json={"run": "make", "timeout": "5m"})
-    assert call(ona, "GetTask", {"id": id_})["task"]["spec"] == {"command": "make"}
+    native = {"run": ["make", "-j 2"], "timeout": "5m", "secrets": {"KEY": "hunter2hunter2"}}
+    assert ona.put(f"/api/tasks/{name}", json=native).status_code == 200
+    assert call(ona, "GetTask", {"id": id_})["task"]["spec"] == {"command": "make -j 2"}
+    call(ona, "UpdateTask", {"id": id_, "metadata": {"name": "New"}, "spec": {"env": [{"name": "A", "value": "1"}]}})
+    kept = ona.get(f"/api/tasks/{name}").json()["definition"]
+    assert (kept["run"], kept["timeout_ms"], kept["env"]) == (["make", "-j 2"], 300_000, {"A": "1"})
     call(ona, "UpdateTask", {"id": id_, "spec": {"command": "make all"}})
-    assert ona.get(f"/api/tasks/{name}").json()["definition"]["timeout_ms"] == 300_000
+    kept = ona.get(f"/api/tasks/{name}").json()["definition"]
+    assert (kept["run"], kept["timeout_ms"], kept["secrets"]) == ("make all", 300_000, {"KEY": "[redacted]"})
 
 
 def test_a_container_s_task_keeps_what_it_asks_for(ona: Client, env: str) -> None:

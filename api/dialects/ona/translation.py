@@ -104,7 +104,13 @@ def definition(name: str, spec: bodies.TaskSpec, description: str, needed: Seque
         raise Invalid(problems)
     if before is None:
         return read
-    return msgspec.structs.replace(before, **{key: getattr(read, key) for key in table}, call=None)
+    given = {key: getattr(read, key) for key in table}
+    given["secrets"] |= {
+        name: value
+        for name, value in before.secrets.items()
+        if not _SECRET.fullmatch(value) and name not in given["env"]
+    }
+    return msgspec.structs.replace(before, **given, call=None)
 
 
 def trigger_of(name: str) -> bodies.AutomationTrigger:

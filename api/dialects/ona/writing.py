@@ -7,9 +7,10 @@ change is worked out again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
@@ -59,7 +60,7 @@ def create(wanted: bodies.CreateTaskRequest, author: Author) -> Operation[UUID]:
     """Make a task; its id. Raises Invalid, and AlreadyExists when its reference is taken in its environment."""
     environment, id_ = UUID(wanted.environment_id), uuid4()
     metadata = wanted.metadata
-    if not _is_reference(metadata.reference):
+    if not re.match(bodies.REFERENCE_PATTERN, metadata.reference):
         raise Invalid([Problem("body.metadata.reference", f"must be {_REFERENCE}", metadata.reference)])
     listed = Listed(
         task=_task_name(environment, metadata.reference, id_),
@@ -117,6 +118,9 @@ def update(wanted: bodies.UpdateTaskRequest, author: Author) -> Operation[None]:
         if wanted.depends_on:
             needed = yield from _needed(wanted.depends_on, known.environment)
         task = definition(before.task, merged, description, needed, known.entry.task)
+        if spec.command is UNSET and spec.runs_on is UNSET:
+            # What the native API made of it may be more than a command.
+            task = msgspec.structs.replace(task, run=known.entry.task.run, call=known.entry.task.call)
         around = yield from survey(task.name, needed)
         if wanted.depends_on:
             _check(around, {task.name: task}, author, "body.dependsOn")
@@ -139,38 +143,23 @@ def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Opera
 
     def work_out() -> Operation[Change]:
         touched.clear()
-        named = [*dict.fromkeys([*file, *(one for item in file.values() for one in item.depends_on)])]
-        there = yield from _by_reference(environment, named)
-        names = {
-            reference: there[reference].entry.name
-            if reference in there
-            else _task_name(environment, reference, new_ids[reference])
-            for reference in named
-            if reference in there or reference in file
-        }
+        named = dict.fromkeys([*file, *(one for item in file.values() for one in item.depends_on)])
+        there = yield from _by_reference(environment, list(named))
+        names = {one: _task_name(environment, one, id_) for one, id_ in new_ids.items()}
+        names |= {one: known.entry.name for one, known in there.items()}
         rows: list[Row] = []
         problems: list[Problem] = []
         for reference, item in file.items():
-            at = f"body.automationsFile.tasks.{reference}"
-            problems += [
-                Problem(f"{at}.dependsOn[{index}]", f"there is no task {one} in the file or the environment", one)
-                for index, one in enumerate(item.depends_on)
-                if one not in names
-            ]
-            before = _require_listed(there[reference]) if reference in there else None
-            listed = _listed_of_file(environment, reference, item, names[reference], before, author)
-            needed = [names[one] for one in item.depends_on if one in names]
-            old = there[reference].entry.task if reference in there else None
-            spec = bodies.TaskSpec(
-                command=item.command, runs_on=item.runs_on, env=spec_of(old, before).env if old else []
+            new = Listed(
+                task=names[reference],
+                environment=wanted.environment_id.lower(),
+                reference=reference,
+                creator=author.grant.who,
             )
             try:
-                task = definition(names[reference], spec, item.description, needed, old)
+                rows.append(_row_of_file(item, new, names, there.get(reference), new_ids[reference]))
             except Invalid as invalid:
-                problems += [_in_file(problem, at) for problem in invalid.problems]
-                continue
-            id_ = there[reference].id if before else new_ids[reference]
-            rows.append(Row(id_, listed, task, there.get(reference)))
+                problems += invalid.problems
         if problems:
             raise Invalid(problems)
         yield from _require_free([row.listed for row in rows if row.before is None])
@@ -187,10 +176,6 @@ def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Opera
 
 
 _REFERENCE: Final = bodies.WORDS[bodies.REFERENCE_PATTERN]
-
-
-def _is_reference(text: str) -> bool:
-    return 0 < len(text) <= 128 and text.isascii() and text.replace("_", "a").replace("-", "a").isalnum()
 
 
 def _task_name(environment: UUID, reference: str, id_: UUID) -> str:
@@ -311,17 +296,36 @@ def _check_file(file: Mapping[str, bodies.FileTask]) -> None:
         raise Invalid(problems)
 
 
-def _listed_of_file(
-    environment: UUID, reference: str, item: bodies.FileTask, name: str, before: Listed | None, author: Author
-) -> Listed:
-    changed: dict[str, Any] = {
-        "title": item.name,
-        "triggers": list(dict.fromkeys(item.triggered_by)),
-        "prebuild_requires_success": item.prebuild_requires_success,
-    }
-    if before is not None:
-        return msgspec.structs.replace(before, **changed)
-    return Listed(task=name, environment=str(environment), reference=reference, creator=author.grant.who, **changed)
+def _row_of_file(
+    item: bodies.FileTask, new: Listed, names: Mapping[str, str], known: Known | None, new_id: UUID
+) -> Row:
+    """
+    What a file makes of one task; *new* is what is listed of it if it is not *known*, *names* are those of the tasks
+    that it may depend on. Raises Invalid with places in the message, and Conflict when it is not this dialect's.
+    """
+    at = f"body.automationsFile.tasks.{new.reference}"
+    before = _require_listed(known) if known else None
+    old = known.entry.task if known else None
+    listed = msgspec.structs.replace(
+        before or new,
+        title=item.name,
+        triggers=list(dict.fromkeys(item.triggered_by)),
+        prebuild_requires_success=item.prebuild_requires_success,
+    )
+    problems = [
+        Problem(f"{at}.dependsOn[{index}]", f"there is no task {one} in the file or the environment", one)
+        for index, one in enumerate(item.depends_on)
+        if one not in names
+    ]
+    spec = bodies.TaskSpec(command=item.command, runs_on=item.runs_on, env=spec_of(old, before).env if old else [])
+    needed = [names[one] for one in item.depends_on if one in names]
+    try:
+        task = definition(listed.task, spec, item.description, needed, old)
+    except Invalid as invalid:
+        raise Invalid([*problems, *(_in_file(problem, at) for problem in invalid.problems)]) from None
+    if problems:
+        raise Invalid(problems)
+    return Row(known.id if known else new_id, listed, task, known)
 
 
 def _in_file(problem: Problem, at: str) -> Problem:
