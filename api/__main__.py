@@ -24,6 +24,7 @@ import uvicorn
 
 from api.app import create_app
 from api.connection import Connection
+from api.sockets import MESSAGE_BYTES, PING_S, SocketConnection
 from api.web import Web
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
@@ -115,7 +116,11 @@ def main() -> int:
         port=settings.port,
         loop="uvloop",
         http=Connection,
-        ws="none",
+        ws=SocketConnection,
+        ws_max_size=MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -14,6 +14,7 @@ from api.dialects.door import Dialect, EncodedSlashes, Route, Routes, dialect_ro
 from api.endpoint import Endpoint, litestar_route
 from api.errors import AnyRequest, as_response, litestar_handler
 from api.openapi import documentation
+from api.sockets import Sockets
 from api.web import Web
 from shared.settings import Settings
 from shared.store.loop import AsyncStore
@@ -53,6 +54,7 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
         logging_config=None,  # shared.telemetry is what logs
     )
     app.asgi_handler = EncodedSlashes(app.asgi_handler, tuple(prefix for each in spoken for prefix in each.prefixes))
+    app.asgi_handler = Sockets(app.asgi_handler, web, prefect.sockets.handlers(web))
     app.state.web = web
     return app
 

@@ -52,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._unread = 0
+        self._upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client came; its first request is awaited from now on."""
@@ -71,7 +72,7 @@ class Connection(HttpToolsProtocol):
         """Read on, and see to it that there is more to come soon if there must be."""
         before = self._part
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._upgraded:
             return
         if not self._part and self.timeout_keep_alive_task is None and self._is_answered():
             self._await("head")  # line ends between requests, which otherwise would stop the clock of an idle client
@@ -84,6 +85,12 @@ class Connection(HttpToolsProtocol):
             if self._late is None:
                 self._part_since_s = self._heard_s
                 self._look_again(HEAD_S if self._part == "head" else BODY_GAP_S)
+
+    def handle_websocket_upgrade(self) -> None:
+        """It becomes a WebSocket, which has limits of its own (``api.sockets``)."""
+        self._await("")
+        self._upgraded = True
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         """The parser found the beginning of a request."""

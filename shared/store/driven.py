@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Reason, Record, Status
+from shared.settings import LEASE_MS
 from shared.store.annex import Annex
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.runs import NOW, Retry, decode_record, packed_retry, read_ready, record
@@ -27,6 +28,9 @@ CONSUMER_GRACE_US: Final = 3_000_000
 
 CONTACT_GAP_US: Final = 5_000_000
 """Silence of everybody after which Redis counts as having been away."""
+
+HOLD_US: Final = LEASE_MS * 1000
+"""How long nothing is taken back after that."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -211,7 +215,7 @@ def deliver(consumer: str, about: bytes, tasks: Sequence[str], now: int | str = 
 
 def attend(present: Sequence[str], gone: Sequence[str], now: int | str = NOW) -> Call[list[tuple[str, list[UUID]]]]:
     """Say whose connections this process has and has seen ending; hears what is to be taken back from whom."""
-    args = (now, CONSUMER_LEASE_US, CONSUMER_GRACE_US, CONTACT_GAP_US, len(present), *present, *gone)
+    args = (now, CONSUMER_LEASE_US, CONSUMER_GRACE_US, CONTACT_GAP_US, HOLD_US, len(present), *present, *gone)
 
     def read(reply: Any) -> list[tuple[str, list[UUID]]]:
         return [(one[0].decode(), [UUID(bytes=each) for each in one[1:]]) for one in reply]

@@ -100,6 +100,10 @@ class AsyncStore:
         """An ear at the stream of events; see ``hear_log`` for how to use it."""
         return Ear(self, self.prefix + b":bell:events")
 
+    def hear_inbox(self, tasks: Sequence[str]) -> Ear:
+        """An ear at the inboxes of *tasks*; see ``hear_log`` for how to use it."""
+        return Ear(self, *(self.prefix + b":bell:inbox:" + task.encode() for task in tasks))
+
     async def wait_events(self, after_id: str, timeout_s: float) -> list[Event]:
         """The events after *after_id* ("$": from now), at most 1000; waits up to *timeout_s* for the first."""
         if after_id == "$":
@@ -236,10 +240,10 @@ class AsyncStore:
 
 
 class Ear:
-    """One reader's ear at one channel, for the time of a ``with``."""
+    """One reader's ear at some channels, for the time of a ``with``."""
 
-    def __init__(self, store: AsyncStore, channel: bytes) -> None:
-        self._store, self._channel, self._bell = store, channel, asyncio.Event()
+    def __init__(self, store: AsyncStore, *channels: bytes) -> None:
+        self._store, self._channels, self._bell = store, channels, asyncio.Event()
         self._settled = False
 
     async def wait(self, timeout_s: float = PATIENCE_S) -> None:
@@ -256,18 +260,20 @@ class Ear:
 
     def __enter__(self) -> Ear:
         bells = self._store._bells
-        fresh = self._channel not in bells
-        bells[self._channel].add(self._bell)
-        if fresh:
-            self._store._subscribe("SUBSCRIBE", self._channel)
+        for channel in self._channels:
+            fresh = channel not in bells
+            bells[channel].add(self._bell)
+            if fresh:
+                self._store._subscribe("SUBSCRIBE", channel)
         return self
 
     def __exit__(self, *_: object) -> None:
         bells = self._store._bells
-        bells[self._channel].discard(self._bell)
-        if not bells[self._channel]:
-            del bells[self._channel]
-            self._store._subscribe("UNSUBSCRIBE", self._channel)
+        for channel in self._channels:
+            bells[channel].discard(self._bell)
+            if not bells[channel]:
+                del bells[channel]
+                self._store._subscribe("UNSUBSCRIBE", channel)
 
 
 async def _quietly(connection: Any, verb: str, channel: bytes) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.dialects.conftest import Vendor
 from tests.http.conftest import Served
 
-GROUPS = "meta,create,read,state,cache,filter,edit,sync,raw", "flow", "concurrency"
+GROUPS = "meta,create,read,state,cache,filter,edit,sync,raw", "flow,concurrency", "worker,strict"
 
 
 @pytest.mark.parametrize("groups", GROUPS)

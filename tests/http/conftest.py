@@ -21,6 +21,7 @@ from litestar.testing import TestClient
 from api.__main__ import Server
 from api.app import create_app
 from api.connection import Connection
+from api.sockets import MESSAGE_BYTES, SocketConnection
 from api.web import Web
 from shared.runs import Reason
 from shared.settings import Settings
@@ -94,7 +95,14 @@ def serving(settings: Settings) -> Iterator[Served]:
     web: Web = app.state.web
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, loop="uvloop", http=Connection, ws="none", lifespan="on", log_config=None, access_log=False
+        app,
+        loop="uvloop",
+        http=Connection,
+        ws=SocketConnection,
+        ws_max_size=MESSAGE_BYTES,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
     )
     server = Server(config, web)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

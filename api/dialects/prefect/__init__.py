@@ -3,5 +3,6 @@ Prefect's REST API 0.8.4 around task runs, as far as its clients (3.x) need it. 
 """
 
 from api.dialects.prefect import flows, limits, routes, service
+from api.dialects.prefect import sockets as sockets
 
 ROUTES = (routes.routes, service.routes, flows.routes, limits.routes)

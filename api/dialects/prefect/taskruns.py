@@ -92,9 +92,10 @@ def known(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> Opera
     return view
 
 
-def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate) -> Operation[Made]:
+def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: State | None = None) -> Operation[Made]:
     """
-    Make a task run, or answer the one there is by the same flow run, task key and dynamic key.
+    Make a task run, or answer the one there is by the same flow run, task key and dynamic key. *first* is its first
+    state when somebody told of that; otherwise it is the one wanted.
 
     Raises Conflict for an unknown flow run or an id that another run has, Invalid for parameters that a task of ours
     does not take, and Forbidden.
@@ -106,8 +107,8 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate) -> Operati
         if flow_run is None:
             raise Conflict(f"there is no flow run {wanted.flow_run_id}")
     run_id = wanted.id or ids.new_id(now_us)
-    state = _first_state(wanted, run_id, now_us)
-    entry = yield from _task_of(catalog, wanted.task_key, state)
+    state = first or _first_state(wanted, run_id, now_us)
+    entry = yield from task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None)
     grant.require_task(entry.name)
     facts = _facts_of(wanted, flow_run, now_us)
     current = ledger.first(state, run_id)
@@ -127,7 +128,7 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate) -> Operati
         annex=ledger.opening(facts, current),
         via=TASK_RUNS,
         once=identity(wanted.flow_run_id, wanted.task_key, wanted.dynamic_key),
-        inbox=not is_ours and waits_for_consumer(state),
+        inbox=not is_ours and first is None and waits_for_consumer(state),
         limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
     )
     triggered = yield from ops.trigger(catalog, entry.name, request)
@@ -342,10 +343,10 @@ def _facts_of(wanted: TaskRunCreate, flow_run: View | None, now_us: int) -> Fact
     return facts
 
 
-def _task_of(catalog: ops.Catalog, task_key: str, state: State) -> Operation[Entry]:
+def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool) -> Operation[Entry]:
     """
-    The task that a key means: one of ours, if our workers are to execute it or it is declared as external; otherwise
-    one that only Prefect's clients know.
+    The task that a key means: one of ours, if it is external or our workers are to execute it (*is_for_us*) and may be
+    asked to; otherwise one that only Prefect's clients know.
     """
     if is_task_name(task_key):
         try:
@@ -353,7 +354,7 @@ def _task_of(catalog: ops.Catalog, task_key: str, state: State) -> Operation[Ent
         except NotFound:
             pass
         else:
-            ours = state.type == "SCHEDULED" and entry.task.manual_trigger
+            ours = is_for_us and entry.task.manual_trigger
             if ours and entry.task.depends_on:
                 needed = ", ".join(entry.task.depends_on)
                 raise Conflict(f"task {task_key} depends on {needed}: its plan is more than a task run can show")

@@ -1,15 +1,15 @@
 -- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for long:
 -- what they were handed is to be taken back.
--- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 number of those present
---       6… consumers present, then those gone
+-- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 hold_us (lib/contact.lua)
+--       6 number of those present  7… consumers present, then those gone
 -- Answers a list of {consumer, execution…}: what is to be taken back, if anything. Nothing is while the hold after an outage
 -- lasts, because nobody could say who was there.
 -- flags: allow-oom
 -- uses: clock contact
-local lease, present = tonumber(ARGV[2]), tonumber(ARGV[5])
-contact(tonumber(ARGV[4]), lease)
-for i = 6, #ARGV do
-  local until_us = i < 6 + present and NOW + lease or NOW + tonumber(ARGV[3])
+local lease, present = tonumber(ARGV[2]), tonumber(ARGV[6])
+contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
+for i = 7, #ARGV do
+  local until_us = i < 7 + present and NOW + lease or NOW + tonumber(ARGV[3])
   if redis.call('ZSCORE', P .. ':consumers', ARGV[i]) then redis.call('ZADD', P .. ':consumers', until_us, ARGV[i]) end
 end
 local lost = {}

@@ -1,0 +1,298 @@
+"""
+Events about task runs: what Prefect's engine tells while it executes one, and what those who wait for a run hear.
+
+Since Prefect 3 the process that executes a task decides about its states, and only tells of them. What it tells is
+written down with its own ids and times, in whatever order it comes, once. A run that a person or a worker of ours ended
+stays as it is, whatever is told of it afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from api.auth import Grant
+from api.dialects.prefect import ledger, taskruns, words
+from api.dialects.prefect.bodies import (
+    Details,
+    Inputs,
+    Label,
+    Policy,
+    State,
+    TaskRunCreate,
+    in_us,
+    in_utc,
+    shown_state,
+)
+from api.dialects.prefect.ledger import Current, View
+from api.dialects.prefect.moves import Course, course
+from api.dialects.prefect.words import StateType, default_name
+from shared import ids, ops, retry
+from shared.clock import to_datetime
+from shared.errors import Conflict, NotFound
+from shared.runs import Status
+from shared.store import annex, driven
+from shared.store.annex import Annex
+from shared.store.call import Operation
+from shared.store.driven import Plan
+
+TASK_RUN: Final = "prefect.task-run."
+FLOW_RUN: Final = "prefect.flow-run."
+
+
+class Told(msgspec.Struct):
+    """``validated_state``: the state that a run came to."""
+
+    type: StateType
+    name: str | None = None
+    message: str | None = None
+    data: Any = None
+    state_details: Details | None = None
+
+
+class Executed(msgspec.Struct):
+    """``task_run``: what is known of it there."""
+
+    task_key: str
+    dynamic_key: str
+    name: str | None = None
+    tags: list[str] | None = None
+    labels: dict[str, Label] | None = None
+    empirical_policy: Policy | None = None
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
+    task_version: str | None = None
+    task_inputs: Inputs | None = None
+
+
+class Payload(msgspec.Struct):
+    """What the event of a change of state carries."""
+
+    validated_state: Told
+    task_run: Executed
+
+
+class Event(msgspec.Struct):
+    """One event. Of its ``related`` only the flow run matters here."""
+
+    id: UUID
+    occurred: datetime
+    event: str
+    resource: dict[str, Any]
+    related: list[dict[str, Any]] = []
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_event = msgspec.json.Decoder(Event).decode
+_payload = msgspec.json.Decoder(Payload).decode
+
+
+def read_event(message: bytes) -> Event | None:
+    """The event in a message, None for what is none."""
+    try:
+        return _event(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
+    """
+    Write down what an event tells of a task run; any other event tells nothing here.
+
+    Raises Forbidden, and Conflict when the run changes faster than that.
+    """
+    run_id = _id_of(event.resource, TASK_RUN)
+    if run_id is None or not event.event.startswith(TASK_RUN):
+        return
+    try:
+        told = _payload(event.payload)
+    except (msgspec.DecodeError, RecursionError):
+        return
+    state = _state_of(event, told.validated_state, run_id)
+    for _ in range(taskruns.PATIENCE):
+        view = yield from taskruns.read(run_id, history=True)
+        if view is None:
+            made = yield from _create(catalog, grant, run_id, _flow_run_of(event), told.task_run, state)
+            if made is None:
+                return
+            run_id = made
+            continue
+        grant.require_task(view.latest.record.task)
+        if (yield from _write(view, state)):
+            return
+    raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
+
+
+def take_back(run_id: UUID, consumer: str) -> Operation[None]:
+    """
+    Let a run that *consumer* was handed wait for another one, because it has gone.
+
+    One that had begun is lost and begins anew, unless it lost its consumer several times in a row: then it is crashed.
+    """
+    for _ in range(taskruns.PATIENCE):
+        view = yield from taskruns.read(run_id)
+        if view is None or view.is_ours or view.latest.record.status == Status.ENDED:
+            yield driven.let_go(consumer, run_id)
+            return
+        if view.latest.record.worker != consumer:
+            yield driven.let_go(consumer, run_id)
+            return
+        if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
+            # Nothing was heard of it since it was handed over.
+            same = Annex(view.id, {ledger.NOW: view.raw}, (ledger.NOW, view.raw))
+            done = yield driven.drive(view.latest, Plan(inbox=True), same)
+        else:
+            state, on_course = _lost(view, consumer)
+            done = yield from taskruns.make(
+                view, [*taskruns.unwritten(view), ledger.moved(view.current, state)], on_course
+            )
+        if done.verdict in ("done", "gone"):
+            return
+
+
+def shown(view: View) -> dict[str, Any]:
+    """The event that tells in which state a task run is."""
+    current, facts = view.current, view.facts
+    state = current.state
+    told = shown_state(state)
+    resource = {
+        "prefect.resource.id": f"{TASK_RUN}{view.id}",
+        "prefect.resource.name": facts.name,
+        "prefect.run-count": str(current.run_count),
+        "prefect.state-message": state.message or "",
+        "prefect.state-name": state.name,
+        "prefect.state-timestamp": told["timestamp"],
+        "prefect.state-type": state.type,
+    }
+    return {
+        "id": state.id,
+        "occurred": told["timestamp"],
+        "received": told["timestamp"],
+        "event": TASK_RUN + state.name,
+        "resource": resource,
+        "related": [],
+        "payload": {
+            "intended": {"from": None, "to": state.type},
+            "initial_state": None,
+            "validated_state": {name: told[name] for name in ("type", "name", "message", "data", "state_details")},
+            "task_run": {
+                "name": facts.name,
+                "task_key": facts.task_key,
+                "dynamic_key": facts.dynamic_key,
+                "tags": facts.tags,
+                "run_count": current.run_count,
+            },
+        },
+        "follows": None,
+    }
+
+
+def names_of(view: View) -> set[str]:
+    """What the event of a run's state may be asked for as: by the state's name, and by what its type is called."""
+    state = view.current.state
+    return {TASK_RUN + state.name, TASK_RUN + default_name(state.type)}
+
+
+def _write(view: View, state: State) -> Operation[bool]:
+    """Whether *state* is written down now, or need not be."""
+    known = ledger.history(view)
+    if view.is_ours or any(one.id == state.id for one in known):
+        return True
+    if view.unwritten and view.current.state.type in words.TERMINAL:
+        return True  # our record ended it: that stands
+    current = view.current.state
+    if state.details.task_parameters_id is None:
+        state.details.task_parameters_id = current.details.task_parameters_id
+    if state.at_us < current.at_us:
+        written: bool = yield annex.write(_earlier(view, state))
+        return written
+    now_us = time.time_ns() // 1000
+    on_course = course(view, state, now_us)
+    plan = on_course.plan
+    plan.force, plan.inbox, plan.at_us = True, False, state.at_us
+    plan.consumer = view.latest.record.worker if state.type not in words.TERMINAL else ""
+    restarts = current.type in words.TERMINAL and state.type not in words.TERMINAL
+    after = ledger.moved(view.current, state, restarts=restarts)
+    done = yield from taskruns.make(view, [*taskruns.unwritten(view), after], on_course)
+    return done.verdict in ("done", "gone")
+
+
+def _earlier(view: View, state: State) -> Annex:
+    """A state that was overtaken by others takes its place among those before."""
+    later: Current = msgspec.structs.replace(view.stored, before=view.stored.before + 1)
+    if state.type == "RUNNING":
+        later.start_us = min(later.start_us or state.at_us, state.at_us)
+        later.run_count += 1
+    encode = msgspec.json.encode
+    fields = {f"prefect.s{view.stored.before}": encode(state), ledger.NOW: encode(later)}
+    return Annex(view.id, fields, (ledger.NOW, view.raw))
+
+
+def _lost(view: View, consumer: str) -> tuple[State, Course]:
+    now_us = time.time_ns() // 1000
+    record, current = view.latest.record, view.current.state
+    details = Details(
+        task_run_id=view.id,
+        flow_run_id=view.facts.flow_run_id,
+        task_parameters_id=current.details.task_parameters_id,
+    )
+    state_id = ids.new_id(now_us)
+    is_running = record.status == Status.RUNNING
+    if is_running and record.crashes + 1 >= retry.POISON_CRASHES:
+        message = f"crashed: consumer {consumer} went away; not tried again after {record.crashes + 1} times in a row"
+        state = State(state_id, "CRASHED", "Crashed", now_us, message, None, details)
+        return state, course(view, state, now_us)
+    details.deferred, details.scheduled_time = True, to_datetime(now_us)
+    state = State(state_id, "SCHEDULED", "Scheduled", now_us, f"consumer {consumer} went away", None, details)
+    return state, course(view, state, now_us, crashed=is_running)
+
+
+def _state_of(event: Event, told: Told, run_id: UUID) -> State:
+    details = told.state_details or Details()
+    for field in ("scheduled_time", "cache_expiration", "pause_timeout"):
+        moment = getattr(details, field)
+        if moment is not None:
+            setattr(details, field, in_utc(moment))
+    details.task_run_id, details.flow_run_id = run_id, _flow_run_of(event)
+    name = told.name if told.name is not None else default_name(told.type)
+    at_us = min(in_us(in_utc(event.occurred)), time.time_ns() // 1000)
+    return State(event.id, told.type, name, at_us, told.message, told.data, details)
+
+
+def _create(
+    catalog: ops.Catalog, grant: Grant, run_id: UUID, flow_run_id: UUID | None, run: Executed, state: State
+) -> Operation[UUID | None]:
+    """
+    Make the run that was told of; the id it has here. None when it can't be: its flow run is not known here.
+    """
+    known_flow = None
+    if flow_run_id is not None and (yield from taskruns.read(flow_run_id, ledger.FLOW_RUNS)) is not None:
+        known_flow = flow_run_id
+    fields = {name: getattr(run, name) for name in Executed.__struct_fields__}
+    wanted = TaskRunCreate(id=run_id, flow_run_id=known_flow, **fields)
+    try:
+        made = yield from taskruns.create(catalog, grant, wanted, first=state)
+    except (Conflict, NotFound):
+        return None
+    return made.id
+
+
+def _flow_run_of(event: Event) -> UUID | None:
+    for related in event.related:
+        if related.get("prefect.resource.role") == "flow-run":
+            return _id_of(related, FLOW_RUN)
+    return None
+
+
+def _id_of(resource: dict[str, Any], prefix: str) -> UUID | None:
+    text = resource.get("prefect.resource.id")
+    if not isinstance(text, str) or not text.startswith(prefix):
+        return None
+    try:
+        return UUID(text.removeprefix(prefix))
+    except ValueError:
+        return None
