@@ -31,7 +31,7 @@ MOST_RUNS: Final = 100_000
 """Task runs that one request looks at."""
 
 STEP: Final = 500
-"""Task runs that are read at once."""
+"""Most task runs that are read at once; a request begins with as many as it would show if all of them fitted."""
 
 MOST_ON_A_PAGE: Final = 200
 MOST_INTERVALS: Final = 1000
@@ -239,10 +239,10 @@ def find(wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool 
     fits = _fits(wanted.page_of.task_runs)
     found, matched = list[View](), 0
     needs_all = counts or wanted.sort != "ID_DESC"
-    looked_at = 0
+    looked_at, size = 0, STEP if needs_all else max(1, min(offset + limit, STEP))
     candidates = _Candidates(wanted.page_of)
     while True:
-        batch = yield from candidates.batch(looked_at)
+        batch = yield from candidates.batch(looked_at, size)
         if not batch:
             break
         views = yield from taskruns.read_many(batch)
@@ -255,7 +255,7 @@ def find(wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool 
             matched += 1
             if wanted.sort != "ID_DESC" or offset < matched <= offset + limit:
                 found.append(view)
-        looked_at += len(batch)
+        looked_at, size = looked_at + len(batch), min(2 * size, STEP)
         if looked_at >= MOST_RUNS or (not needs_all and matched >= offset + limit):
             break
     if wanted.sort == "ID_DESC":
@@ -326,18 +326,18 @@ class _Candidates:
         self._flow_runs = flow_runs.id.any_ if flow_runs and flow_runs.id and flow_runs.operator == "and_" else None
         self._states = _states(page.task_runs)
 
-    def batch(self, offset: int) -> Operation[list[UUID]]:
-        """Those from *offset* on; none when there are no more."""
+    def batch(self, offset: int, size: int) -> Operation[list[UUID]]:
+        """*size* of them from *offset* on; none when there are no more."""
         if self._chosen is None and self._flow_runs is not None:
             belonging = set[UUID]()
             for flow_run in set(self._flow_runs):
                 belonging.update((yield from driven.of_external(str(flow_run))))
             self._chosen = sorted(belonging, reverse=True)
         if self._chosen is not None:
-            return self._chosen[offset : offset + STEP]
+            return self._chosen[offset : offset + size]
         if not self._states:
             return []
-        page: tuple[int, list[UUID]] = yield driven.listed(TASK_RUNS, self._states, offset, STEP)
+        page: tuple[int, list[UUID]] = yield driven.listed(TASK_RUNS, self._states, offset, size)
         return page[1]
 
 

@@ -1,0 +1,342 @@
+"""What the dialect of Prefect answers beside what its own script tries: refusals, one record for two APIs, limits."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from api.app import create_app
+from api.dialects.prefect.errors import DIALECT
+from shared.errors import RunfleetError
+from shared.settings import Settings
+from shared.store.threads import Store
+from tests.http.conftest import BASE, TOKEN, claim
+from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
+from tests.store.checking import check_store
+
+Client = TestClient[Litestar]
+SHAPES = ({"detail"}, {"exception_message"}, {"exception_message", "exception_detail", "request_body"})
+
+
+@pytest.fixture(autouse=True)
+def _whole(store: Store) -> Iterator[None]:
+    yield
+    check_store(store)
+
+
+def create(client: Client, **body: Any) -> dict[str, Any]:
+    answer = client.post("/api/task_runs/", json={"task_key": "theirs", "dynamic_key": uuid4().hex, **body})
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def set_state(client: Client, run: dict[str, Any], kind: str, **more: Any) -> dict[str, Any]:
+    answer = client.post(f"/api/task_runs/{run['id']}/set_state", json={"state": {"type": kind, **more}})
+    assert answer.status_code in (200, 201), answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def read(client: Client, run: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/api/task_runs/{run['id']}").json()
+    return found
+
+
+def states(client: Client, run: dict[str, Any]) -> list[str]:
+    answer = client.get("/api/task_run_states/", params={"task_run_id": run["id"]})
+    return [state["name"] for state in answer.json()]
+
+
+def count(client: Client) -> int:
+    found: int = client.post("/api/task_runs/count", json={}).json()
+    return found
+
+
+@pytest.mark.parametrize("kind", NAMED, ids=lambda kind: kind.__name__)
+def test_every_named_error_has_one_of_prefects_shapes(kind: type[RunfleetError]) -> None:
+    reply = DIALECT.answer(made(kind), SCOPE)
+    body = msgspec.json.decode(reply.body)
+    assert set(body) in SHAPES
+    assert 400 <= reply.status < 600
+    assert reply.status not in (500, 507), "what can be tried again is a 503"
+    if reply.status in (429, 503):
+        assert any(name == b"retry-after" for name, _ in reply.headers)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/api/task_runs/", b"{", 422),
+        ("POST", "/api/task_runs/", b"[]", 422),
+        ("POST", "/api/task_runs/", b'{"task_key": 1, "dynamic_key": null}', 422),
+        ("POST", "/api/task_runs/", b'{"task_key": "k", "dynamic_key": "d", "empirical_policy": {"retries": -1}}', 422),
+        ("POST", "/api/task_runs/", b'{"task_key": "k", "dynamic_key": "d", "state": {"type": "DONE"}}', 422),
+        ("POST", "/api/task_runs/", b'{"task_key": "k", "dynamic_key": "d", "id": "x"}', 422),
+        ("POST", "/api/task_runs/filter", b'{"limit": 201}', 422),
+        ("POST", "/api/task_runs/filter", b'{"limit": -1}', 422),
+        ("POST", "/api/task_runs/filter", b'{"sort": "SIDEWAYS"}', 422),
+        ("POST", "/api/task_runs/filter", b'{"task_runs": {"colour": {}}}', 422),
+        ("POST", "/api/task_runs/history", b"{}", 422),
+        (
+            "POST",
+            "/api/task_runs/history",
+            b'{"history_start":"0001-01-01T00:00:00Z","history_end":"9999-12-31T00:00:00Z","history_interval_seconds":1}',
+            422,
+        ),
+        ("GET", "/api/task_runs/no-uuid", b"", 404),
+        ("GET", f"/api/task_runs/{UUID(int=5)}", b"", 404),
+        ("DELETE", f"/api/task_runs/{UUID(int=5)}", b"", 404),
+        ("PATCH", f"/api/task_runs/{UUID(int=5)}", b'{"name": "n"}', 404),
+        ("POST", f"/api/task_runs/{UUID(int=5)}/set_state", b'{"state": {"type": "RUNNING"}}', 404),
+        ("GET", "/api/task_run_states/", b"", 422),
+        ("GET", "/api/task_runs/somewhere/else", b"", 404),
+        ("PUT", "/api/task_runs/", b"{}", 405),
+        ("GET", "/api/csrf-token?client=x", b"", 404),
+        ("GET", "/api/concurrency_limits/tag/none", b"", 404),
+        ("POST", "/api/v2/concurrency_limits/increment-with-lease", b'{"names": [], "slots": 1}', 422),
+        ("POST", "/api/v2/concurrency_limits/", b'{"name":"r","limit":1,"slot_decay_per_second":1}', 422),
+        ("POST", f"/api/v2/concurrency_limits/leases/{UUID(int=5)}/renew", b"{}", 410),
+        ("POST", "/api/flow_runs/", b'{"flow_id": "00000000-0000-0000-0000-000000000005"}', 409),
+        (
+            "POST",
+            "/api/task_runs/",
+            b'{"task_key":"k","dynamic_key":"d","flow_run_id":"00000000-0000-0000-0000-000000000005"}',
+            409,
+        ),
+    ],
+)
+def test_bad_input_is_refused_in_prefects_shape_and_writes_nothing(
+    client: Client, method: str, path: str, body: bytes, status: int
+) -> None:
+    answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) in SHAPES
+    assert count(client) == 0
+
+
+def test_what_is_wrong_is_located_as_pydantic_does(client: Client) -> None:
+    answer = client.post("/api/task_runs/", json={"task_key": "k", "state": {"type": "NO"}, "nope": 1})
+    places = {tuple(one["loc"]): one["type"] for one in answer.json()["exception_detail"]}
+    assert places[("body", "dynamic_key")] == "missing"
+    assert {("body", "state", "type"), ("body", "nope")} <= set(places)
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("0.7.9", 400), ("1", 400), ("x.y.z", 400), ("0.8.0", 200), ("1.0.0", 200)]
+)
+def test_the_version_that_a_client_wants_is_looked_at(client: Client, version: str, status: int) -> None:
+    answer = client.get("/api/version", headers={"X-PREFECT-API-VERSION": version})
+    assert answer.status_code == status
+
+
+def test_a_token_is_needed_and_comes_as_the_client_sends_it(guarded: Client) -> None:
+    refused = guarded.post("/api/task_runs/", json={"task_key": "k", "dynamic_key": "d"})
+    assert (refused.status_code, refused.json()) == (401, {"exception_message": "Unauthorized"})
+    assert guarded.get("/api/health").json() is True
+    basic = base64.b64encode(f"anything:{TOKEN}".encode()).decode()
+    for sent in (f"Bearer {TOKEN}", f"Basic {basic}"):
+        answer = guarded.post("/api/task_runs/count", json={}, headers={"Authorization": sent})
+        assert (answer.status_code, answer.json()) == (200, 0)
+
+
+def test_while_redis_is_away_clients_are_told_to_come_back() -> None:
+    settings = Settings(redis_url="unix:///nowhere/at/all", redis_timeout_s=0.2)
+    with TestClient(create_app(settings), base_url=BASE) as client:
+        for method, path in (
+            ("POST", "/api/task_runs/"),
+            ("GET", f"/api/task_runs/{UUID(int=1)}"),
+            ("GET", "/api/ready"),
+        ):
+            answer = client.request(method, path, json={"task_key": "k", "dynamic_key": "d"})
+            assert (answer.status_code, answer.json()) == (503, {"exception_message": "Service Unavailable"})
+            assert int(answer.headers["Retry-After"]) > 0
+        assert client.get("/api/health").status_code == 200
+
+
+def test_states_are_read_back_as_they_were_given(client: Client) -> None:
+    given = {
+        "name": "Odd",
+        "message": "é\u2028",
+        "data": {"n": 1180591620717411303424, "f": 1.0, "deep": [None, [True]]},
+        "state_details": {"retriable": False, "pause_key": "p", "run_input_keyset": {"a": "b"}},
+    }
+    run = create(client)
+    set_state(client, run, "RUNNING", **given)
+    found = read(client, run)["state"]
+    assert {name: found[name] for name in ("name", "message", "data")} == {
+        k: given[k] for k in ("name", "message", "data")
+    }
+    details = found["state_details"]
+    assert (details["retriable"], details["pause_key"], details["run_input_keyset"]) == (False, "p", {"a": "b"})
+    assert (details["task_run_id"], len(details)) == (run["id"], 18)
+
+
+def test_one_task_run_is_one_execution_whose_attempts_are_runs(client: Client) -> None:
+    run = create(client, empirical_policy={"retries": 1})
+    for kind in ("RUNNING", "FAILED", "RUNNING", "COMPLETED"):
+        set_state(client, run, kind)
+    execution = client.get(f"/api/executions/{run['id']}").json()
+    assert execution["phase"] == "succeeded"
+    found = client.get("/api/runs", params={"execution_id": run["id"]}).json()["runs"]
+    assert sorted((one["retry_attempt"], one["end_reason"]) for one in found) == [(0, "failed"), (1, "success")]
+    assert read(client, run)["run_count"] == 2
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_a_person_does_is_what_prefect_reads(client: Client, running: bool) -> None:
+    run = create(client)
+    if running:
+        set_state(client, run, "RUNNING")
+    client.post(f"/api/runs/{run['id']}/stop")
+    found = read(client, run)
+    assert (found["state_type"], found["state_name"]) == ("CANCELLED", "Cancelled")
+    assert found["end_time"] is not None
+    assert read(client, run)["state_id"] == found["state_id"], "it is the same state whenever it is read"
+    assert states(client, run)[-1] == "Cancelled"
+    assert set_state(client, run, "CRASHED")["status"] == "ABORT"
+    set_state(client, run, "RUNNING")
+    assert states(client, run)[-2:] == ["Cancelled", "Running"]
+
+
+def test_a_run_that_is_made_in_a_state_is_there(client: Client) -> None:
+    for kind, status, reason in (
+        ("RUNNING", "running", None),
+        ("COMPLETED", "ended", "success"),
+        ("FAILED", "ended", "failed"),
+        ("CRASHED", "ended", "crashed"),
+        ("CANCELLED", "ended", "stopped"),
+        ("PAUSED", "pending", None),
+        ("CANCELLING", "pending", None),
+    ):
+        run = create(client, state={"type": kind})
+        native = client.get(f"/api/runs/{run['id']}").json()
+        assert (run["state_type"], native["status"], native.get("end_reason")) == (kind, status, reason)
+        assert read(client, run) | {"estimated_run_time": 0, "estimated_start_time_delta": 0} == run | {
+            "estimated_run_time": 0,
+            "estimated_start_time_delta": 0,
+        }
+
+
+def test_an_id_is_one_runs_and_nobody_elses(client: Client) -> None:
+    run = create(client, dynamic_key="one")
+    answer = client.post("/api/task_runs/", json={"task_key": "theirs", "dynamic_key": "two", "id": run["id"]})
+    assert answer.status_code == 409
+    native = client.post("/api/tasks/example/run").json()
+    answer = client.post("/api/task_runs/", json={"task_key": "theirs", "dynamic_key": "3", "id": native["id"]})
+    assert answer.status_code == 409
+    assert client.get(f"/api/task_runs/{native['id']}").status_code == 404
+    assert count(client) == 1
+
+
+def test_a_task_of_ours_is_executed_by_our_workers_and_only_stopped_from_here(client: Client, store: Store) -> None:
+    run = create(client, task_key="example", state={"type": "SCHEDULED"})
+    native = client.get(f"/api/runs/{run['id']}").json()
+    assert (native["task_name"], native["triggered_by"]) == ("example", "cloud")
+    assert set_state(client, run, "RUNNING")["status"] == "ABORT"
+    assert claim(store).id == UUID(run["id"])
+    assert read(client, run)["state_type"] == "RUNNING"
+    assert client.delete(f"/api/task_runs/{run['id']}").status_code == 409
+    answer = set_state(client, run, "CANCELLED")
+    assert (answer["status"], answer["state"]["type"]) == ("ACCEPT", "CANCELLING")
+
+
+def test_a_task_that_may_not_be_triggered_is_not_ours_to_execute(client: Client) -> None:
+    run = create(client, task_key="locked", state={"type": "SCHEDULED"})
+    assert client.get(f"/api/runs/{run['id']}").json()["task_name"] != "locked"
+
+
+def test_tags_limit_runs_of_ours_as_well(client: Client, store: Store) -> None:
+    client.post("/api/concurrency_limits/", json={"tag": "db", "concurrency_limit": 1})
+    theirs = create(client, tags=["db"])
+    set_state(client, theirs, "RUNNING")
+    ours = create(client, task_key="example", state={"type": "SCHEDULED"}, tags=["db"])
+    limit = client.get("/api/concurrency_limits/tag/db").json()
+    assert limit["active_slots"] == [theirs["id"]]
+    set_state(client, theirs, "COMPLETED")
+    assert claim(store).id == UUID(ours["id"])
+    assert client.get("/api/concurrency_limits/tag/db").json()["active_slots"] == [ours["id"]]
+
+
+def test_slots_are_taken_by_name_for_a_while(client: Client) -> None:
+    made_ = client.post("/api/v2/concurrency_limits/", json={"name": "db", "limit": 2})
+    assert made_.status_code == 201
+    take = {"names": ["db", "unknown"], "slots": 2, "holder": {"type": "task_run", "id": str(UUID(int=7))}}
+    taken = client.post("/api/v2/concurrency_limits/increment-with-lease", json=take)
+    assert [one["name"] for one in taken.json()["limits"]] == ["db"]
+    full = client.post("/api/v2/concurrency_limits/increment-with-lease", json=take)
+    assert full.status_code == 423
+    assert float(full.headers["Retry-After"]) > 0
+    more = client.post("/api/v2/concurrency_limits/increment-with-lease", json={**take, "slots": 3})
+    assert more.status_code == 422
+    assert client.get("/api/v2/concurrency_limits/db").json()["active_slots"] == 2
+    lease = taken.json()["lease_id"]
+    assert client.post(f"/api/v2/concurrency_limits/leases/{lease}/renew", json={}).status_code == 204
+    given = client.post("/api/v2/concurrency_limits/decrement-with-lease", json={"lease_id": lease})
+    assert given.status_code == 204
+    assert client.get("/api/v2/concurrency_limits/db").json()["active_slots"] == 0
+    assert client.patch("/api/v2/concurrency_limits/db", json={"active": False}).status_code == 204
+    assert client.post("/api/v2/concurrency_limits/increment-with-lease", json=take).status_code == 200
+    assert client.delete("/api/v2/concurrency_limits/db").status_code == 204
+    assert client.get("/api/v2/concurrency_limits/db").status_code == 404
+
+
+def test_filters_combine(client: Client) -> None:
+    a = create(client, name="alpha", tags=["x", "y"])
+    b = create(client, name="beta", tags=["x"])
+    create(client, name="gamma")
+    set_state(client, b, "RUNNING")
+
+    def names(**body: Any) -> list[str]:
+        answer = client.post("/api/task_runs/filter", json={"sort": "NAME_ASC", **body})
+        assert answer.status_code == 200, answer.text
+        return [one["name"] for one in answer.json()]
+
+    assert names() == ["alpha", "beta", "gamma"]
+    assert names(task_runs={"tags": {"is_null_": True}}) == ["gamma"]
+    assert names(task_runs={"operator": "or_", "tags": {"all_": ["y"]}, "state": {"type": {"any_": ["RUNNING"]}}}) == [
+        "alpha",
+        "beta",
+    ]
+    assert names(task_runs={"state": {"type": {"any_": ["PENDING"]}}}) == ["alpha", "gamma"]
+    assert names(task_runs={"flow_run_id": {"is_null_": True}}) == ["alpha", "beta", "gamma"]
+    assert names(task_runs={"flow_run_id": {}}) == []
+    assert names(deployments={"id": {"any_": []}}) == []
+    assert names(task_runs={"expected_start_time": {"after_": a["created"]}, "name": {"like_": "A"}}) == [
+        "alpha",
+        "beta",
+        "gamma",
+    ]
+    assert names(limit=1, offset=1) == ["beta"]
+    assert names(limit=0) == []
+
+
+def test_a_cached_result_takes_the_place_of_running_even_when_no_slot_is_free(client: Client) -> None:
+    key = {"cache_key": "k"}
+    first = create(client)
+    set_state(client, first, "RUNNING", state_details=key)
+    set_state(client, first, "COMPLETED", state_details=key, data={"type": "reference", "v": 1})
+    client.post("/api/concurrency_limits/", json={"tag": "none", "concurrency_limit": 0})
+    second = create(client, tags=["none"])
+    answer = set_state(client, second, "RUNNING", state_details=key)
+    assert (answer["status"], answer["state"]["name"], answer["state"]["data"]["v"]) == ("REJECT", "Cached", 1)
+    found = read(client, second)
+    assert (found["run_count"], found["start_time"]) == (0, found["end_time"])
+    third = create(client, tags=["none"])
+    assert set_state(client, third, "RUNNING")["status"] == "ABORT"
+
+
+def test_a_deleted_run_is_gone_with_its_attempts_and_its_name(client: Client) -> None:
+    run = create(client, dynamic_key="same")
+    set_state(client, run, "RUNNING")
+    set_state(client, run, "SCHEDULED")
+    assert client.delete(f"/api/task_runs/{run['id']}").status_code == 204
+    assert client.get(f"/api/runs/{run['id']}").status_code == 404
+    assert create(client, dynamic_key="same")["id"] != run["id"]
