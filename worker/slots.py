@@ -40,12 +40,10 @@ class Slot:
                 ended = execution.perform(self._wanted())
             finally:
                 self.execution = None
-            if ended is None and not self._shop.draining.begun:
-                asked_s = time.monotonic()
-                claimed = self._claim()
-            else:
-                asked_s = execution.asked_next_s
-                claimed = ended.claimed if ended is not None else None
+            asked_s, claimed = execution.asked_next_s, ended.claimed if ended is not None else None
+            # A run that was lost brought no other with it.
+            if claimed is None and (ended is None or ended.verdict == "refused") and not self._shop.draining.begun:
+                asked_s, claimed = time.monotonic(), self._claim()
 
     def _claim(self) -> Claimed | None:
         wanted = self._wanted()

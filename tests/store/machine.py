@@ -356,7 +356,8 @@ class Machine(RuleBasedStateMachine):
     def finish(self, held: Held, reason: Reason, retry: Retry | None, going_on: bool, move: Any = "end") -> None:
         wanted = self.desk.wanted(held.worker, "q", "default") if going_on else None
         expected = self.model.end(held.id, held.token, reason, retry, self.now)
-        following = self.model.claim(held.worker, wanted.queues, self.now) if wanted else None
+        goes_on = wanted is not None and expected[0] != "refused"
+        following = self.model.claim(held.worker, ("q", "default"), self.now) if goes_on else None
         ended = self.desk.do(runs.end(held.id, held.token, reason, 1, "", retry=retry, wanted=wanted, move=move))
         assert (ended.verdict, ended.state) == expected
         self.took(ended.claimed, following, held.worker)

@@ -78,7 +78,8 @@ MUTANTS = [
         "true then",
         test_claim.test_what_stands_in_a_queue_but_does_not_wait_is_passed_over,
     ),
-    Mutant("claim ignores the turn", "lib/claim", "string.sub(before, 17) == turn", "false"),
+    Mutant("claim ignores the turn", "lib/claim", "string.sub(before, 17) ~= wanted[3]", "true"),
+    Mutant("a refused end claims", "end", "verdict ~= 'refused' and claim(wanted)", "claim(wanted)"),
     Mutant(
         "claim ignores a paused queue",
         "lib/claim",

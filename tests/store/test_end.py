@@ -60,16 +60,28 @@ def test_the_first_end_is_kept(desk: Desk, other: Reason) -> None:
     assert snapshot(desk) == before
 
 
-def test_a_refused_end_still_claims_the_next(desk: Desk) -> None:
+def test_a_refused_end_claims_nothing_because_its_worker_may_be_dead(desk: Desk) -> None:
     desk.task()
     held = desk.started()
     following = desk.trigger()
     desk.pass_s(7)
     desk.rescue(held.id)
     ended = desk.end(held, wanted=desk.wanted())
-    assert (ended.verdict, ended.state) == ("refused", Reason.CRASHED)
-    assert ended.claimed is not None
-    assert ended.claimed.id == following.id
+    assert (ended.verdict, ended.state, ended.claimed) == ("refused", Reason.CRASHED, None)
+    assert desk.claimed().id == following.id
+
+
+def test_an_end_that_is_refused_when_it_is_said_again_loses_nothing_that_it_claimed(desk: Desk) -> None:
+    desk.task()
+    held = desk.started()
+    following = desk.trigger()
+    wanted = desk.wanted()
+    desk.end(held, wanted=wanted)
+    desk.do(runs.delete(desk.get(held.id)))
+    again = desk.end(held, wanted=wanted)
+    assert (again.verdict, again.state) == ("refused", "gone")
+    assert again.claimed is not None
+    assert again.claimed.id == following.id
 
 
 def test_the_next_execution_starts_in_the_same_step(desk: Desk) -> None:

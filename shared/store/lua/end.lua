@@ -4,6 +4,7 @@
 --       9 retry (lib/ending.lua) or ''  10 wanted (lib/claim.lua) or ''
 -- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
 -- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
+-- A refused end claims nothing new: it may come late, from a worker that is dead by now.
 -- flags: allow-oom
 -- uses: clock records events execution plan ending claim
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -28,6 +29,9 @@ else
   leave(id, r)
 end
 local answer = {verdict, state, false}
-if ARGV[10] ~= '' then answer[3] = claim(cmsgpack.unpack(ARGV[10])) or false end
+if ARGV[10] ~= '' then
+  local wanted = cmsgpack.unpack(ARGV[10])
+  answer[3] = (verdict == 'refused' and claimed_before(wanted) or verdict ~= 'refused' and claim(wanted)) or false
+end
 tell_ready(answer)
 return answer

@@ -3,17 +3,21 @@
 -- that was lost on the way loses no run. Answers {id, record, waiting} or nil.
 -- A token is a count and some of the time: a replica that took over may not have heard of a claim, and would give the same
 -- count to the next who claims this run.
+local function claimed_before(wanted)
+  local before = redis.call('HGET', P .. ':claims:' .. wanted[1], wanted[2])
+  if not before or string.sub(before, 17) ~= wanted[3] then return nil end
+  local id = string.sub(before, 1, 16)
+  local r = load(id)
+  if r and r[F.status] == 'running' and r[F.worker] == wanted[1] then
+    return {id, redis.call('GET', P .. ':run:' .. id), 0}
+  end
+end
+
 local function claim(wanted)
+  local before = claimed_before(wanted)
+  if before then return before end
   local worker, slot, turn = wanted[1], wanted[2], wanted[3]
   local turns = P .. ':claims:' .. worker
-  local before = redis.call('HGET', turns, slot)
-  if before and string.sub(before, 17) == turn then
-    local id = string.sub(before, 1, 16)
-    local r = load(id)
-    if r and r[F.status] == 'running' and r[F.worker] == worker then
-      return {id, redis.call('GET', P .. ':run:' .. id), 0}
-    end
-  end
   for _, queue in ipairs(wanted[5]) do
     local waiting = P .. ':queue:' .. queue
     while redis.call('SISMEMBER', P .. ':queues:paused', queue) == 0 do
