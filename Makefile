@@ -2,7 +2,7 @@
 #
 #   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
 #   make test     run the tests                                       ARGS="tests/unit -k cron" runs some
-#   make faults   run those of the fault matrix, which cut lines and kill for minutes
+#   make faults   run those of the fault matrix: what is killed, cut off and wiped, and a minute of all at once
 #   make check    format, lint, types, import contracts
 #   make format   put the code into shape
 #   make docs     write the generated documents again

@@ -9,6 +9,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -39,6 +40,9 @@ run = "true"
 [tasks.asleep]
 run = "sleep 600"
 queue = "nobody"
+
+[tasks.elsewhere]
+external = true
 
 [tasks.counting]
 run = ["python3", "-u", "-c", '''
@@ -108,21 +112,29 @@ def test_a_post_without_an_answer_can_be_repeated_until_there_is_one(make_fleet:
     ids = [fleet.trigger("asleep")["id"] for _ in range(2)]
     over = fleet.trigger("asleep")
     fleet.post(f"/api/runs/{over['id']}/stop")
+    external = fleet.trigger("elsewhere")
     before = len(fleet.runs())
-    requests: dict[str, Json | None] = {
-        "/api/tasks/asleep/run": {"tags": ["once"]},
-        f"/api/runs/{over['id']}/rerun": None,
-        f"/api/runs/{ids[0]}/stop": None,
-        f"/api/executions/{ids[1]}/stop": None,
-        "/api/tasks/quick/pause": None,
-        "/api/tasks/quick/resume": None,
-        "/api/tasks/quick/stop": None,
-        "/api/queues/nobody/pause": None,
-        "/api/queues/nobody/resume": None,
-        f"/api/workers/{worker}/drain": None,
-        "/api/tokens": {"name": "n", "scope": "read"},
+    requests: dict[str, Json | None] = {}
+    kinds = {
+        "/api/tasks/{taskName}/run": ("asleep", {"tags": ["once"]}),
+        "/api/runs/{id}/rerun": (over["id"], None),
+        "/api/runs/{id}/stop": (ids[0], None),
+        "/api/runs/{id}/report": (external["id"], {"end_reason": "success"}),
+        "/api/executions/{id}/stop": (ids[1], None),
+        "/api/executions/{id}/rerun": (over["execution_id"], None),
+        "/api/tasks/{taskName}/pause": ("quick", None),
+        "/api/tasks/{taskName}/resume": ("quick", None),
+        "/api/tasks/{taskName}/stop": ("quick", None),
+        "/api/queues/{queue}/pause": ("nobody", None),
+        "/api/queues/{queue}/resume": ("nobody", None),
+        "/api/workers/{id}/drain": (worker, None),
+        "/api/hooks/environments/{id}/{trigger}": (f"{UUID(int=1)}/prebuild", None),
+        "/api/tokens": ("", {"name": "n", "scope": "read"}),
     }
-    assert {kind_of(path) for path in requests} == posts_of(fleet), "every kind of request is tried"
+    paths = fleet.get("/openapi.json")["paths"]
+    assert kinds.keys() == {path for path, methods in paths.items() if "post" in methods}, "none is left out"
+    for kind, (name, body) in kinds.items():
+        requests[re.sub(r"{\w+}(/{\w+})?", name, kind)] = body
     fleet.redis.freeze()
     for path, body in requests.items():
         with pytest.raises(httpx.ReadTimeout):
@@ -137,20 +149,10 @@ def test_a_post_without_an_answer_can_be_repeated_until_there_is_one(make_fleet:
         assert {answer.is_success for answer in answers} == {True}, answers[0].text
         assert len({answer.json().get("id") for answer in answers}) == 1
         assert len({answer.text for answer in answers[1:]}) == 1
-    assert len(fleet.runs()) == before + 2, "one was started, and one again"
+    assert len(fleet.runs()) == before + 3, "one was started, and two again"
+    assert fleet.run(external["id"])["end_reason"] == "success"
     assert len(fleet.get("/api/tokens")["tokens"]) == 1
     assert [fleet.run(one)["end_reason"] for one in ids] == ["stopped", "stopped"]
-
-
-def posts_of(fleet: Fleet) -> set[str]:
-    """The paths to which the native API takes a POST, with a star for each name in them."""
-    paths = fleet.get("/openapi.json")["paths"]
-    return {re.sub(r"{\w+}", "*", path) for path, methods in paths.items() if "post" in methods}
-
-
-def kind_of(path: str) -> str:
-    """The same of a path that is asked for."""
-    return re.sub("^(/api/[a-z]+/)[^/]+", r"\1*", path)
 
 
 # F48
