@@ -33,6 +33,7 @@ PARTS: Final[dict[str, str]] = {
     "throughput": "runs a second, beside bare loops and Dramatiq",
     "roundtrips": "round trips a run, commands of an idle fleet",
     "logs": "output into the store and out again",
+    "plans": "executions of 250 and 2000 steps, wide and deep",
     "schedules": "10 000 schedules, 200 due at once",
 }
 

@@ -9,6 +9,8 @@ for i = 2, #ARGV, 2 do
   redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
   redis.call('HINCRBY', P .. ':numbers', r[F.task], 1)
   redis.call('ZADD', P .. ':history', 0, r[F.task])
+  redis.call('ZADD', P .. ':executions:all', r[F.created_us], id)
+  redis.call('ZADD', P .. ':executions:t:' .. r[F.task], r[F.created_us], id)
   if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
   if r[F.status] ~= 'ended' then
     redis.call('HSET', P .. ':exec:' .. id, 'task', r[F.task], 'live', 1, 'state', 'started', 'gates', cmsgpack.pack({}),
