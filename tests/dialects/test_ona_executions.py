@@ -142,6 +142,31 @@ def test_stopping_says_what_is_wished_and_once_over_changes_nothing(ona: Client,
     assert look(ona, execution) == over
 
 
+def test_a_plan_that_is_stopped_begins_no_further_group(ona: Client, chain: Json, kept: Store) -> None:
+    waiting, execution = start(ona, chain), start(ona, chain)
+    call(ona, "StopTaskExecution", {"id": waiting["id"]})
+    assert phases(look(ona, waiting)) == ["STOPPED", "", ""]
+    claimed = claim(kept)
+    call(ona, "StopTaskExecution", {"id": execution["id"]})
+    asked = look(ona, execution)
+    assert (phases(asked), asked["spec"]["desiredPhase"]) == (["RUNNING", "RUNNING", ""], PHASE + "STOPPED")
+    kept.do(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 143, "stopped"))
+    over = look(ona, execution)
+    assert phases(over) == ["STOPPED", "STOPPED", ""]
+    assert "failureMessage" not in over["status"]
+    assert int(over["status"]["statusVersion"]) > int(asked["status"]["statusVersion"])
+
+
+def test_a_plan_whose_step_had_to_be_killed_has_failed(ona: Client, chain: Json, kept: Store) -> None:
+    execution = start(ona, chain)
+    claimed = claim(kept)
+    call(ona, "StopTaskExecution", {"id": execution["id"]})
+    kept.do(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 137, "stopped"))
+    over = look(ona, execution)
+    assert phases(over) == ["FAILED", "FAILED", ""]
+    assert "killed" in over["status"]["failureMessage"]
+
+
 def test_what_an_overlap_rule_refuses_has_failed_and_says_why(ona: Client, env: str) -> None:
     task = make(ona, env, "a")
     native = {"run": "true", "max_concurrent": 1, "on_overlap": "skip"}

@@ -38,7 +38,6 @@ _PHASES: Final = {
     executions.Phase.STOPPED: Phase.STOPPED,
     executions.Phase.SKIPPED: Phase.FAILED,
 }
-_NOT_BEGUN: Final = (executions.Phase.PENDING, executions.Phase.SKIPPED)
 
 MAY_BE: Final = {
     Phase.PENDING: {executions.Phase.PENDING},
@@ -124,7 +123,7 @@ def _status(execution: Execution, around: Around) -> bodies.TaskExecutionStatus:
     steps = [
         _step_status(step, str(step_id(execution.id, number)), around.definitions.get(step.definition))
         for number, step in enumerate(execution.steps)
-        if step.phase not in _NOT_BEGUN
+        if _has_begun(step)
     ]
     failed = [step for step in steps if step.phase is Phase.FAILED]
     phase = _PHASES[execution.phase]
@@ -140,6 +139,11 @@ def _status(execution: Execution, around: Around) -> bodies.TaskExecutionStatus:
         steps=steps,
         log_url=around.log_url,
     )
+
+
+def _has_begun(step: Step) -> bool:
+    """Whether anything of it ever ran; what an earlier execution did counts."""
+    return step.group < 0 or any(run.start_at is not UNSET for run in step.runs)
 
 
 def _step_status(step: Step, id_: str, task: Task | None) -> bodies.StepStatus:
