@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from shared import ids, ops
+from shared.runs import Reason
 from shared.store import lineage, namespaces
 from shared.store.call import Call, Key, as_is
 from shared.store.lineage import LineageEvent
@@ -90,11 +91,10 @@ def test_an_unforeseen_number_of_fields_is_bounded(desk: Desk) -> None:
     assert len(job.fields) < 200
 
 
-def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "DROP_BATCH", 2)
+def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk) -> None:
     for name in ("b", "a", "c"):
         desk.do(namespaces.put_namespace(name, "ada"))
-    for number in range(5):
+    for number in range(namespaces.DROP_BATCH + 5):
         desk.do(namespaces.put_job(JobChange(f"t{number}", "b", f"j{number}")))
     assert [one.name for one in desk.run(namespaces.namespace_page(1, 5))] == ["b", "c"]
     assert desk.do(namespaces.drop_job("t4"))
@@ -103,6 +103,12 @@ def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk, monkey
     desk.run(namespaces.drop_namespace("b"))
     assert desk.do(namespaces.namespace("b")) is None
     assert desk.run(namespaces.job_page(None, 0, 10)).total == 0
+    check_store(desk)
+
+
+def test_a_job_that_is_dropped_leaves_nothing(desk: Desk) -> None:
+    desk.do(lineage.keep(event(job=JobChange("t", "ns", "j"))))
+    assert desk.do(namespaces.drop_job("t"))
     check_store(desk)
 
 
@@ -124,7 +130,7 @@ def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) 
     assert desk.do(lineage.untold(100)).runs == []
     first, skipped = desk.trigger(), desk.trigger()
     desk.run(ops.stop(str(desk.trigger("out").id)))
-    desk.end(desk.claimed())
+    desk.end(desk.claimed(), Reason.STOPPED)
     waiting = desk.trigger()
     desk.run(ops.stop(str(waiting.id)))
     untold = desk.do(lineage.untold(100))
