@@ -13,5 +13,5 @@ from tests.system.fleet import Fleet
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """A fleet without tasks yet; ``apply`` gives it some. At the end everything is stopped."""
-    with Fleet(tmp_path, "") as started:
+    with Fleet(tmp_path, "", RUNFLEET_API_TASKS="on") as started:
         yield started.start_all()

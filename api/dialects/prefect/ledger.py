@@ -71,7 +71,8 @@ class Current(msgspec.Struct, omit_defaults=True):
 class View(msgspec.Struct):
     """
     A run as Prefect sees it: ``current`` is where it stands, ``stored`` and ``raw`` what was written of that (its bytes
-    are what a change of it expects to find), ``unwritten`` the states since then.
+    are what a change of it expects to find), ``unwritten`` the states since then. ``is_guest``: it was made by way of
+    another API, and nothing of this one is written of it.
     """
 
     latest: Latest
@@ -80,6 +81,7 @@ class View(msgspec.Struct):
     stored: Current
     raw: bytes
     unwritten: list[State]
+    is_guest: bool = False
 
     @property
     def id(self) -> UUID:
@@ -88,8 +90,8 @@ class View(msgspec.Struct):
 
     @property
     def is_ours(self) -> bool:
-        """Whether our workers execute it."""
-        return not self.latest.record.external
+        """Whether its clients cannot say how it goes: our workers do, or whoever made it by way of another API."""
+        return self.is_guest or not self.latest.record.external
 
 
 _encode = msgspec.json.Encoder().encode
@@ -152,6 +154,27 @@ def view(latest: Latest, attempts: Sequence[tuple[UUID, Record]] = ()) -> View:
             current = moved(current, state)
             unwritten.append(state)
     return View(latest, _facts(latest.annex[FACTS]), current, stored, raw, unwritten)
+
+
+def guest(run_id: UUID, record: Record) -> View:
+    """A run that was made by way of another API, as Prefect would see it: by itself, whatever it is an attempt of."""
+    scheduled = Details(scheduled_time=to_datetime(record.due_us)) if record.due_us > record.created_us else Details()
+    kind: words.StateType = "SCHEDULED" if scheduled.scheduled_time else "PENDING"
+    state_id = ids.named_id(run_id, f"prefect {kind}", record.created_us)
+    state = State(state_id, kind, words.default_name(kind), record.created_us, None, None, scheduled)
+    facts = Facts(
+        name=f"{record.task}#{record.number}",
+        created_us=record.created_us,
+        task_key=record.task,
+        dynamic_key=str(run_id),
+        tags=msgspec.json.decode(record.tags) if record.tags else [],
+        labels=msgspec.json.decode(record.labels) if record.labels else {},
+    )
+    current = stored = first(state, run_id)
+    unwritten = _moves_of(run_id, record, stored.mark, True)
+    for following in unwritten:
+        current = moved(current, following)
+    return View(Latest(run_id, run_id, record, {}), facts, current, stored, b"", unwritten, is_guest=True)
 
 
 def _moves_of(run_id: UUID, record: Record, before: str, is_last: bool) -> list[State]:

@@ -24,8 +24,8 @@ from api.dialects.prefect.moves import Course, cache_key, course, first_mark, to
 from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
 from shared import foreign, ids, ops
 from shared.errors import Conflict, NotFound
-from shared.runs import Status
-from shared.store import annex, bells, driven
+from shared.runs import Record, Status
+from shared.store import annex, bells, driven, runs
 from shared.store.annex import Annex
 from shared.store.call import Operation
 from shared.store.driven import Driven
@@ -64,8 +64,15 @@ class Made(msgspec.Struct):
 
 
 def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> Operation[View | None]:
-    """The run, with its whole annex if its *history* is wanted; None when Prefect has no such run."""
+    """
+    The run, with its whole annex if its *history* is wanted; None when there is none. One that was made by way of
+    another API can be read as well, but for flow runs.
+    """
     found = yield from read_many([run_id], via, history=history)
+    if found[0] is None and via == TASK_RUNS:
+        record: Record | None = yield runs.record(run_id)
+        if record is not None and record.via not in (TASK_RUNS, FLOW_RUNS):
+            return ledger.guest(run_id, record)
     return found[0]
 
 
@@ -184,6 +191,8 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
         if view is None:
             raise NotFound(f"{'Task' if via == TASK_RUNS else 'Flow'} run not found")
         grant.require_task(view.latest.record.task)
+        if view.is_guest:
+            raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
         before = view.latest.annex[ledger.FACTS]
         change = Annex(view.id, ledger.renamed(view.facts, name or view.facts.name), (ledger.FACTS, before))
         if await store.do(annex.write(change)):
@@ -282,7 +291,8 @@ def _of_ours(view: View, state: State) -> Operation[Answer]:
     """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
     now = view.current.state
     if state.type not in ("CANCELLING", "CANCELLED"):
-        reason = f"Task run {view.id} is executed by Runfleet; of its states only a cancellation can be set."
+        who = "was not made by a client of Prefect's" if view.is_guest else "is executed by Runfleet"
+        reason = f"Task run {view.id} {who}; of its states only a cancellation can be set."
         return Answer(view, Decision(answer="ABORT", reason=reason), now, False)
     if now.type in words.TERMINAL:
         return Answer(view, Decision(answer="ABORT", reason=f"Run is already {now.type}."), now, False)
@@ -400,6 +410,9 @@ def delete(view: View) -> Operation[None]:
     Forget a task run with all its attempts; one that lives is ended first. Raises Conflict while a worker of ours
     executes it.
     """
+    if view.is_guest:
+        yield from ops.delete(str(view.id))
+        return
     for _ in range(PATIENCE):
         record = view.latest.record
         if record.status == Status.ENDED:
