@@ -92,16 +92,20 @@ def start(catalog: Catalog, known: Known, who: str, trigger: str, key: str = "")
 
     Raises Forbidden for a task that may not be started by hand, and Conflict when something it depends on is missing.
     """
-    entry = yield from catalog.get(known.entry.name, fresh=True)
+    entry = known.entry
     try:
-        needed = yield from catalog.needed(entry, fresh=True)
+        needed = yield from catalog.needed(entry)
+        ids = yield from ids_of([entry.name, *needed])
+        note = Start(creator=who, trigger=trigger, environment=known.environment, ids=ids)
+        request = ops.Request(
+            triggered_by="cloud",
+            annex={telling.START: msgspec.json.encode(note)},
+            idempotency_key=key,
+            body_digest=trigger if key else "",
+        )
+        triggered = yield from ops.trigger(catalog, entry.name, request)
     except NotFound as error:
         raise Conflict(f"task {known.reference} cannot be started: {error}") from None
-    ids = yield from ids_of([known.entry.name, *needed])
-    note = Start(creator=who, trigger=trigger, environment=known.environment, ids=ids)
-    annexed = {telling.START: msgspec.json.encode(note)}
-    request = ops.Request(triggered_by="cloud", annex=annexed, idempotency_key=key, body_digest=trigger if key else "")
-    triggered = yield from ops.trigger(catalog, known.entry.name, request)
     return triggered.run.execution_id
 
 

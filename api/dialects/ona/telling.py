@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
@@ -29,6 +30,7 @@ FEW: Final = 8
 
 SCAN_LIMIT: Final = 10_000
 _STEP: Final = 100
+_PLACE: Final = re.compile(r"[0-9]{1,16}\.[0-9a-f]{32}")
 _decoder = msgspec.json.Decoder(Start)
 
 
@@ -88,6 +90,8 @@ def page(
     starts ("" when this is the last).
     """
     wanted = sorted({ours for phase in phases for ours in MAY_BE.get(phase, ())})
+    if wish.place and not _PLACE.fullmatch(wish.place):
+        raise Invalid([Problem("body.pagination.token", "is no token of a page before")])
     if phases and not wanted:
         return [], ""
     found: list[bodies.TaskExecution] = []
@@ -129,10 +133,7 @@ def _of_few(names: Sequence[str], wanted: Sequence[OurPhase], count: int, cursor
 
 
 def _newest(name: str, wanted: Sequence[OurPhase], count: int, cursor: str) -> Operation[list[Placed]]:
-    try:
-        found = yield from executions.page(task=name, phases=wanted, limit=count, cursor=cursor)
-    except ValueError:
-        raise Invalid([Problem("body.pagination.token", "is no token of a page before")]) from None
+    found = yield from executions.page(task=name, phases=wanted, limit=count, cursor=cursor)
     return [(f"{one.created_us}.{one.id.hex}", one) for one in found.executions]
 
 
