@@ -12,7 +12,7 @@ from shared import ops
 from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound
 from shared.executions import Execution, Phase
 from shared.runs import Reason, Run
-from shared.store import executions, runs
+from shared.store import executions, listing, runs
 from shared.store.runs import Claimed, Facts
 from shared.tasks import Param, Task
 from tests.store.checking import check_store, dump
@@ -529,4 +529,22 @@ def test_the_failed_replicas_of_a_single_task_can_be_run_again(desk: Desk) -> No
     held = claim_all(desk)
     assert set(held) == {"shard[2]"}
     desk.end(held["shard[2]"])
+    check_store(desk)
+
+
+def test_what_is_still_to_be_handed_on_is_not_forgotten(desk: Desk) -> None:
+    diamond(desk)
+    entry = desk.task("install", keep_runs=1)
+    executions_ = [desk.trigger("deploy").execution_id for _ in range(3)]
+    installs = [held for held in iter(desk.claim, None) if held is not None]
+    for held in installs:
+        desk.end(held, facts=Facts(outputs='{"path":"/opt"}'))
+    desk.run(ops.forget("install", entry.task))
+    assert len(desk.run(listing.page(listing.Filter(task_name=("install",)))).runs) == 3
+    lint = next(held for held in iter(desk.claim, None) if held is not None and held.record.task == "lint")
+    assert desk.do(executions.inputs(UUID(lint.record.execution), lint.record.step)) == [("install", {"path": "/opt"})]
+    for execution in executions_:
+        desk.run(ops.stop_execution(execution))
+    for held in [lint, *(held for held in iter(desk.claim, None) if held is not None)]:
+        desk.end(held, Reason.STOPPED)
     check_store(desk)

@@ -27,6 +27,14 @@ local function forget(id, r)
     redis.call('DEL', P .. ':def:' .. r[F.definition])
   end
 end
+-- Of a live execution: what another system knows of it stands with its first run, and what a step of its plan put out may
+-- still have to be handed on.
+local function is_needed(id, r)
+  local x = execution_of(id, r)
+  if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return false end
+  return ((r[F.via] or '') ~= '' and x == id)
+    or ((r[F.step] or -1) >= 0 and redis.call('HEXISTS', P .. ':plan:' .. x, 'needed:' .. text(r[F.step])) == 1)
+end
 local function let_go_of_a_removed_task()
   if redis.call('HEXISTS', P .. ':tasks', task) == 1 then return end
   for _, state in ipairs(states) do
@@ -57,8 +65,7 @@ for i = 1, math.min(batch, #oldest) do
   local r = load(id)
   if not r then break end
   if total - forgotten <= tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]) then break end
-  -- What another system knows of an execution stands with its first run, which stays while a later attempt lives.
-  if (r[F.via] or '') == '' or redis.call('EXISTS', P .. ':exec:' .. id) == 0 then
+  if not is_needed(id, r) then
     forget(id, r)
     forgotten = forgotten + 1
   end
