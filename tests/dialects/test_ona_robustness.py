@@ -24,11 +24,9 @@ from api.dialects.ona.calls import DIALECT
 from api.dialects.ona.forms import Field, fields_of
 from api.dialects.ona.words import CALLS
 from shared.settings import Settings
-from shared.store import environments, tasks
-from shared.store.environments import Furnishing, Listed
+from shared.store import environments
 from shared.store.threads import Store
-from shared.tasks import Task, define
-from tests.dialects.ona import HOME, SECRET, Client, call, make
+from tests.dialects.ona import HOME, SECRET, Client
 from tests.http.conftest import TOKEN, serving
 
 REQUESTS = {
@@ -154,45 +152,6 @@ def test_protobuf_is_loaded_only_when_it_is_asked_for() -> None:
     assert binary.to_binary(bodies.GetTaskRequest(id="x")) == b"\x0a\x01x"
 
 
-def furnishing(name: str, *, before: Listed | None = None, run: str = "true", title: str = "T") -> Furnishing:
-    task = Task(name=name, run=run)
-    listed = before or Listed(task=name, environment=HOME, reference=name)
-    listed = msgspec.structs.replace(listed, title=title, variables=["x" * 40, "y" * 300])
-    return Furnishing(id=uuid.uuid4(), listed=listed, before=before, task=task, definition=define(task))
-
-
-def test_a_write_whose_answer_was_lost_may_be_repeated(kept: Store) -> None:
-    new = furnishing("a")
-    assert [kept.do(environments.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
-    (listed,) = kept.do(environments.by_id([new.id]))
-    assert listed is not None
-    assert listed.arrival > 0
-    assert listed.created_us > 0
-    change = msgspec.structs.replace(furnishing("a", before=listed, run="false"), id=new.id)
-    pins = {"a": new.definition.hash}
-    assert [kept.do(environments.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
-    titled = msgspec.structs.replace(furnishing("a", before=listed, run="false", title="New"), id=new.id)
-    pins = {"a": change.definition.hash}
-    assert [kept.do(environments.furnish([titled], pins)) for _ in range(3)] == ["done"] * 3
-    assert kept.do(environments.newest(None, None, 10)) == [(listed.arrival, new.id)]
-
-
-def test_a_write_on_what_has_moved_is_refused_as_a_whole(kept: Store) -> None:
-    first = furnishing("a")
-    assert kept.do(environments.furnish([first], {"a": ""})) == "done"
-    (listed,) = kept.do(environments.by_id([first.id]))
-    assert listed is not None
-    other = furnishing("b")
-    stale = msgspec.structs.replace(
-        furnishing("a", before=msgspec.structs.replace(listed, title="Old"), title="New"), id=first.id
-    )
-    assert kept.do(environments.furnish([other, stale], {"b": "", "a": first.definition.hash})) == "moved"
-    assert kept.do(environments.furnish([other], {"b": "", "a": "another"})) == "moved"
-    assert kept.do(environments.furnish([other, furnishing("a")], {"b": ""})) == "exists"
-    assert kept.do(environments.furnish([other, furnishing("example")], {"b": ""})) == "kept"
-    assert "b" not in kept.do(tasks.names())
-
-
 def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store) -> None:
     env = str(uuid.uuid4())
     body = {"environmentId": env, "metadata": {"reference": "a"}, "spec": {"command": "true"}}
@@ -211,13 +170,3 @@ def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store
                 thread.join()
     assert codes == {200: 1, 409: 11}
     assert len(kept.do(environments.newest(None, None, 10))) == 1
-
-
-def test_a_task_that_others_come_to_need_meanwhile_is_not_deleted(ona: Client, kept: Store, env: str) -> None:
-    """Deleting looks for dependents and then deletes: one that comes in between is seen."""
-    first = make(ona, env, "first")
-    name = f"ona.{first['id'][:8]}.first"
-    known = kept.do(tasks.authored())
-    make(ona, env, "second", dependsOn=[first["id"]])
-    assert kept.do(tasks.undefine(name, known))[0] == "moved"
-    call(ona, "DeleteTask", {"id": first["id"]}, "failed_precondition")

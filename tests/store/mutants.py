@@ -18,6 +18,7 @@ import pytest
 
 from shared.store import scripts
 from tests.store import (
+    test_authored,
     test_claim,
     test_create,
     test_end,
@@ -366,6 +367,55 @@ MUTANTS = [
         "or (o.backdated and at < r[F.start_us])",
         "",
         test_report.test_what_was_heard_of_late_is_believed,
+    ),
+    Mutant(
+        "a task is defined on what has moved",
+        "define",
+        "if (entry and entry[1] or '') ~= hash then return 'moved' end",
+        "",
+        test_authored.test_a_task_is_defined_on_what_was_seen_only,
+    ),
+    Mutant(
+        "a task is deleted that another has come to need",
+        "undefine",
+        "if (redis.call('GET', P .. ':authored') or '0') ~= ARGV[3] then return {'moved'} end",
+        "",
+        test_authored.test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between,
+    ),
+    Mutant(
+        "a task is deleted while its plan goes on",
+        "undefine",
+        "redis.call('SCARD', P .. ':plans:' .. name), 0",
+        "0, 0",
+        test_authored.test_a_task_whose_plan_goes_on_is_live,
+    ),
+    Mutant(
+        "a reference is given twice",
+        "furnish",
+        "if item[3] == '' and redis.call('HEXISTS'",
+        "if false and redis.call('HEXISTS'",
+        test_authored.test_tasks_are_furnished_all_or_none,
+    ),
+    Mutant(
+        "a repeated write is refused",
+        "furnish",
+        "if made == #items then return 'done' end",
+        "",
+        test_authored.test_a_write_whose_answer_was_lost_may_be_repeated,
+    ),
+    Mutant(
+        "a deleted task stays in its environment",
+        "lib/catalog",
+        "  unlist_task(name)\n",
+        "",
+        test_authored.test_what_goes_from_the_catalog_goes_from_its_environment,
+    ),
+    Mutant(
+        "a task that the file takes over stays in its environment",
+        "lib/catalog",
+        "if source == 'file' then unlist_task(name) end",
+        "",
+        test_authored.test_what_goes_from_the_catalog_goes_from_its_environment,
     ),
     Mutant(
         "a paused schedule owes the past", "pause", "redis.call('HSET', P .. ':ticks', task, text(NOW))", "return 1"

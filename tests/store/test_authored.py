@@ -1,0 +1,155 @@
+"""Tasks that the API puts into the catalog one by one, and lists in environments."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.store import environments, tasks
+from shared.store.environments import Furnishing, Listed
+from shared.store.tasks import Verdict
+from shared.tasks import Task, define
+from tests.store.desk import Desk
+
+HOME = str(uuid.UUID(int=0))
+
+
+def put(desk: Desk, name: str, pins: dict[str, str] | None = None, **settings: Any) -> Verdict:
+    """Define a task of the API; unless *pins* say otherwise on what there is."""
+    task = Task(name=name, **{"run": "true", **settings})
+    known = desk.run(tasks.some([name, *task.depends_on]))
+    seen = {one: known[one].definition.hash if one in known else "" for one in (name, *task.depends_on)}
+    return desk.do(tasks.define(task, define(task), seen if pins is None else pins))
+
+
+def item(name: str, before: Listed | None = None, *, id_: uuid.UUID | None = None, **settings: Any) -> Furnishing:
+    """A task of an environment as it is to be."""
+    task = Task(name=name, run=settings.pop("run", "true"))
+    listed = before or Listed(task=name, environment=HOME, reference=name, variables=["x" * 40, "y" * 300])
+    listed = msgspec.structs.replace(listed, **settings)
+    return Furnishing(id=id_ or uuid.uuid4(), listed=listed, before=before, task=task, definition=define(task))
+
+
+def listed_as(desk: Desk, one: Furnishing) -> Listed:
+    """What is listed of a task that was furnished."""
+    (found,) = desk.do(environments.by_id([one.id]))
+    assert found is not None
+    return found
+
+
+def test_a_task_is_defined_on_what_was_seen_only(desk: Desk) -> None:
+    assert put(desk, "a") == "added"
+    seen = {"a": define(Task(name="a", run="true")).hash, "b": ""}
+    assert put(desk, "a", run="false") == "changed"
+    assert put(desk, "b", seen, depends_on=("a",)) == "moved"
+    assert put(desk, "b", depends_on=("a",)) == "added"
+    assert put(desk, "b", {"b": "another"}, run="false") == "moved"
+    assert put(desk, "b", {"b": "another"}, depends_on=("a",)) == "unchanged"  # it came before, and its answer was lost
+
+
+def test_what_the_file_has_stays_the_file_s(desk: Desk) -> None:
+    desk.task("a")
+    assert put(desk, "a") == "kept"
+    assert desk.do(tasks.undefine("a", 0))[0] == "kept"
+    assert desk.do(tasks.undefine("b", 0))[0] == "gone"
+
+
+def test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between(desk: Desk) -> None:
+    put(desk, "a")
+    known = desk.do(tasks.authored())
+    put(desk, "lone")
+    put(desk, "b", depends_on=("a",))
+    assert desk.do(tasks.undefine("a", known))[0] == "moved"
+    assert desk.do(tasks.undefine("b", desk.do(tasks.authored()))) == ("removed", 0, 0)
+    assert desk.do(tasks.undefine("a", desk.do(tasks.authored()))) == ("removed", 0, 0)
+
+
+def test_others_that_depend_on_nothing_are_in_nobody_s_way(desk: Desk) -> None:
+    put(desk, "a")
+    known = desk.do(tasks.authored())
+    put(desk, "b")
+    assert desk.do(tasks.undefine("a", known))[0] == "removed"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_task_with_a_run_is_live(desk: Desk, begun: bool) -> None:
+    put(desk, "a")
+    run = desk.trigger("a")
+    if begun:
+        desk.claim()
+    assert desk.do(tasks.undefine("a", desk.do(tasks.authored()))) == ("live", 1, run.number)
+
+
+def test_a_task_whose_plan_goes_on_is_live(desk: Desk) -> None:
+    """What it depends on runs; of the task itself there is no run yet."""
+    put(desk, "a")
+    put(desk, "b", depends_on=("a",))
+    desk.trigger("b")
+    assert desk.do(tasks.undefine("b", desk.do(tasks.authored()))) == ("live", 1, 0)
+
+
+def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
+    new = item("a")
+    assert [desk.do(environments.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
+    listed = listed_as(desk, new)
+    assert listed.arrival > 0
+    assert listed.created_us == desk.now
+    pins = {"a": new.definition.hash}
+    for change in (
+        item("a", listed, id_=new.id, run="false"),
+        item("a", listed, id_=new.id, run="false", title="New"),
+    ):
+        assert [desk.do(environments.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
+        pins = {"a": change.definition.hash}
+    assert desk.do(environments.newest(None, None, 10)) == [(listed.arrival, new.id)]
+
+
+def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
+    desk.task("of-the-file")
+    first, other = item("a"), item("b")
+    assert desk.do(environments.furnish([first], {"a": ""})) == "done"
+    listed = listed_as(desk, first)
+    stale = item("a", msgspec.structs.replace(listed, title="Old"), id_=first.id, title="New")
+    again = item("c", msgspec.structs.replace(other.listed, task="c", reference="a"))
+    taken = msgspec.structs.replace(again, before=None)
+    for items, pins, verdict in (
+        ([other, stale], {"b": "", "a": first.definition.hash}, "moved"),
+        ([other], {"b": "", "a": "another"}, "moved"),
+        ([other, taken], {"b": "", "c": ""}, "exists"),
+        ([other, item("of-the-file")], {"b": ""}, "kept"),
+    ):
+        assert desk.do(environments.furnish(items, pins)) == verdict
+        assert desk.do(tasks.names()) == ["a", "of-the-file"]
+    assert desk.do(environments.furnish([other], {"b": ""})) == "done"
+
+
+def test_the_newest_are_found_first_and_from_any_place_on(desk: Desk) -> None:
+    made = [item(name) for name in "abcd"]
+    for one in made:
+        desk.do(environments.furnish([one], {one.task.name: ""}))
+    found = desk.do(environments.newest(uuid.UUID(int=0), None, 2))
+    assert [id_ for _, id_ in found] == [made[3].id, made[2].id]
+    found = desk.do(environments.newest(None, found[-1][0], 9))
+    assert [id_ for _, id_ in found] == [made[1].id, made[0].id]
+    assert desk.do(environments.newest(uuid.uuid4(), None, 9)) == []
+    assert desk.do(environments.ids_of_references([(uuid.UUID(int=0), "a"), (uuid.uuid4(), "a")])) == [made[0].id, None]
+    assert desk.do(environments.ids_of_tasks(["b", "x"])) == [made[1].id, None]
+
+
+def test_what_goes_from_the_catalog_goes_from_its_environment(desk: Desk) -> None:
+    for name in ("a", "b"):
+        desk.do(environments.furnish([item(name)], {name: ""}))
+    assert desk.do(tasks.undefine("a", desk.do(tasks.authored())))[0] == "removed"
+    desk.task("b")
+    assert desk.do(environments.newest(None, None, 10)) == []
+    assert desk.do(tasks.names()) == ["b"]
+
+
+def test_a_listed_task_keeps_its_place_through_native_changes(desk: Desk) -> None:
+    one = item("a")
+    desk.do(environments.furnish([one], {"a": ""}))
+    assert put(desk, "a", run="false") == "changed"
+    assert desk.do(environments.newest(None, None, 10)) == [(listed_as(desk, one).arrival, one.id)]
