@@ -65,7 +65,9 @@ def up(
         "RUNFLEET_PORT": "" if port is None else str(port),
     }
     environ = os.environ | {name: value for name, value in given.items() if value}
-    settings = read_settings(environ)
+    # It makes a secret, so what needs one (RUNFLEET_API_TASKS) needs none to be given.
+    has_secret = bool(environ.get("RUNFLEET_SECRET", "").strip())
+    settings = read_settings(environ if has_secret else environ | {"RUNFLEET_SECRET": "made in the data folder"})
     tasks = Path(settings.config).absolute()
     if not tasks.is_file() and environ.get("RUNFLEET_CONFIG"):
         raise Misconfigured(f"There is no task file {settings.config}.")
@@ -77,7 +79,7 @@ def up(
         "RUNFLEET_CONFIG": str(tasks),
         "RUNFLEET_HOST": settings.host,
         "RUNFLEET_PORT": str(_free_port(settings)),
-        "RUNFLEET_SECRET": settings.secret or folder.secret(),
+        "RUNFLEET_SECRET": settings.secret if has_secret else folder.secret(),
         "RUNFLEET_TOKEN": settings.token or folder.token(),
     }
     if settings.log_format == "auto" and sys.stdout.isatty():

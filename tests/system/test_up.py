@@ -45,12 +45,12 @@ def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = S
 class Up:
     """One ``runfleet up`` in *folder*, with its port chosen by the system."""
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, **settings: str) -> None:
         self.folder = folder
         self.output = folder / f"out-{time.monotonic_ns()}"
         env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
         env["PYTHONPATH"] = f"{ROOT}:{folder}"
-        env["RUNFLEET_SHUTDOWN_GRACE"] = "2"
+        env |= {"RUNFLEET_SHUTDOWN_GRACE": "2", **settings}
         with self.output.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "shared", "up", "--port", str(port)],
@@ -71,11 +71,13 @@ class Up:
         wait_until(self.is_up, "it is up")
         return self
 
-    def call(self, method: str, path: str) -> Any:
+    def call(self, method: str, path: str, body: Any = None) -> Any:
         found = re.search(r"API +(http://\S+)", self.said())
         assert found
         token = (self.folder / ".runfleet" / "token").read_text().strip()
-        request = Request(found[1] + path, method=method, headers={"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body).encode()
+        request = Request(found[1] + path, content, method=method, headers=headers)
         with urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
@@ -116,8 +118,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
     (tmp_path / "runfleet.toml").write_text(TASKS)
     started: list[Up] = []
 
-    def start_up() -> Up:
-        started.append(Up(tmp_path))
+    def start_up(**settings: str) -> Up:
+        started.append(Up(tmp_path, port=0, **settings))
         return started[-1].wait()
 
     yield start_up
@@ -147,6 +149,12 @@ def test_state_survives_a_restart(start: Callable[[], Up]) -> None:
     assert first.end() == 0
     after = start().call("GET", f"/api/runs/{before['id']}")
     assert {**after, "$schema": ""} == {**before, "$schema": ""}  # that names the port, which is another one
+
+
+def test_tasks_may_be_defined_without_making_a_secret_first(start: Callable[..., Up]) -> None:
+    up = start(RUNFLEET_API_TASKS="on")
+    up.call("PUT", "/api/tasks/made", {"run": "echo made=here >> $RUNFLEET_OUTPUT"})
+    assert up.run("made")["outputs"] == {"made": "here"}
 
 
 def test_runs_get_the_users_python_path_that_our_processes_do_without(start: Callable[[], Up], tmp_path: Path) -> None:
