@@ -204,11 +204,12 @@ async def _handle(web: Web, asked: Route, scope: Connection, receive: Receive) -
         grant.require(asked.scope)
     body = await read_body(web, scope, receive, asked.max_body)
     if body:
-        body = _unpacked(body, header(scope, "content-encoding").strip().lower(), asked.max_body)
+        body = unpacked(body, header(scope, "content-encoding").strip().lower(), asked.max_body)
     return await asked.handler(Question(web, scope, grant, body))
 
 
-def _unpacked(body: bytes, encoding: str, max_body: int) -> bytes:
+def unpacked(body: bytes, encoding: str, max_body: int) -> bytes:
+    """*body* without its Content-Encoding. Raises WrongMediaType, Malformed, and TooLarge beyond *max_body* bytes."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):

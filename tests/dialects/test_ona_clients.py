@@ -82,3 +82,25 @@ def test_an_environment_s_events_are_seen_as_they_come(fleet: Fleet, vendor: Ven
         "execution RESOURCE_TYPE_TASK_EXECUTION RESOURCE_OPERATION_CREATE",
         *["execution RESOURCE_TYPE_TASK_EXECUTION RESOURCE_OPERATION_UPDATE_STATUS"] * 3,
     ]
+
+
+BARE = """
+import sys
+from gitpod.v1 import environment_automation_pb2 as pb
+from gitpod.v1.environment_automation_connect import EnvironmentAutomationServiceClientSync as Client
+
+headers = {"authorization": f"Bearer {sys.argv[2]}"}
+for settings in ({}, {"send_compression": None}):  # a body in gzip, and one that says that it is in nothing
+    for get in (False, True):
+        client = Client(sys.argv[1], **settings)
+        reply = client.list_tasks(pb.ListTasksRequest(), headers=headers, use_get=get)
+        print(type(reply).__name__, bool(reply.tasks))
+"""
+
+
+def test_the_generated_client_needs_no_settings(fleet: Fleet, vendor: Vendor, tmp_path: Path) -> None:
+    fleet.apply('[tasks.hello]\nrun = "echo hello"')
+    script = tmp_path / "bare.py"
+    script.write_text(BARE)
+    base = f"{fleet.http.base_url}".rstrip("/") + "/api"
+    assert vendor("ona-1", str(script), base, TOKEN).splitlines() == ["ListTasksResponse True"] * 4

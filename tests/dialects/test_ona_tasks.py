@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import uuid
 from typing import Any
@@ -111,6 +112,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     body = {"environmentId": HOME, "metadata": {"reference": "a"}, "spec": {"command": "x"}}
     answer = call(ona, "CreateTask", {**body, **change}, "invalid_argument")
     assert place in answer["message"]
+    assert "\\" not in answer["message"]
     (detail,) = answer["details"]
     assert detail["type"] == "google.rpc.BadRequest"
     assert any(place in violation["field"] for violation in detail["debug"]["fieldViolations"])
@@ -365,7 +367,7 @@ def test_the_protocol_s_own_refusals(ona: Client) -> None:
     response = ona.post(CALLS + "Nothing", json={})
     assert (response.status_code, response.json()["code"]) == (404, "unimplemented")
     assert response.headers["x-should-retry"] == "false"
-    response = ona.get(CALLS + "GetTask")
+    response = ona.get(CALLS + "StartTask")
     assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
     response = ona.post(CALLS + "GetTask", content=b"a=1", headers={"Content-Type": "text/plain"})
     assert (response.status_code, response.headers["accept-post"]) == (415, "application/json, application/proto")
@@ -415,6 +417,34 @@ def test_the_binary_form_says_the_same(ona: Client, env: str) -> None:
     assert listed.tasks[0].spec == bodies.TaskSpec(env=[bodies.EnvironmentVariableItem(name="A", value="")])
     missing = binary_call(ona, "GetTask", bodies.GetTaskRequest(id=str(uuid.uuid4())), bodies.GetTaskResponse)
     assert missing["code"] == "not_found"
+
+
+def test_what_only_reads_may_be_asked_for_by_a_get(ona: Client, env: str) -> None:
+    task = make(ona, env, "build")
+    json = msgspec.json.encode({"id": task["id"]}).decode()
+    packed = binary.to_binary(bodies.GetTaskRequest(id=task["id"]))
+    text = base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    small = base64.urlsafe_b64encode(gzip.compress(packed)).decode()
+    path = CALLS + "GetTask"
+    answer = ona.get(path, params={"connect": "v1", "encoding": "json", "message": json})
+    assert answer.json() == {"task": task}
+    for message, compression in ((text, "identity"), (small, "gzip")):
+        query = {"connect": "v1", "encoding": "proto", "base64": "1", "message": message, "compression": compression}
+        answer = ona.get(path, params=query)
+        assert answer.headers["content-type"] == "application/proto"
+        assert msgspec.to_builtins(binary.from_binary(bodies.GetTaskResponse, answer.content).task) == task
+    listed = ona.get(CALLS + "ListTasks", params={"encoding": "json", "message": "{}"})
+    assert listed.json()["tasks"]
+    for query in (
+        {},
+        {"encoding": "json"},
+        {"encoding": "json", "message": json, "connect": "v2"},
+        {"encoding": "json", "message": json, "token": "x"},
+        {"encoding": "proto", "message": "!", "base64": "1"},
+        {"encoding": "proto", "message": "AA", "base64": "1", "compression": "gzip"},
+    ):
+        assert ona.get(path, params=query).json()["code"] == "invalid_argument"
+    assert ona.get(path, params={"encoding": "xml", "message": ""}).status_code == 415
 
 
 @pytest.mark.parametrize(

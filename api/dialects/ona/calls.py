@@ -1,23 +1,25 @@
 """
 A call of the dialect: what it is sent as, who may make it, and the message it is answered with.
 
-Each is a POST to a path of its own, whatever it does; reading and writing messages is done here, so a handler gets one
-message and returns another.
+Each is a POST to a path of its own, or a GET if it only reads; reading and writing messages is done here, so a handler
+gets one message and returns another.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from api.bodies import Scope
-from api.dialects.door import Dialect, Question, Routes
+from api.dialects.door import Dialect, Question, Routes, unpacked
 from api.dialects.ona import binary, forms
 from api.dialects.ona.bodies import Message
 from api.dialects.ona.words import CALLS, refuse
+from api.endpoint import MAX_BODY
 from api.errors import WrongMediaType
 from api.reply import JSON, Reply
-from shared.errors import Invalid, Problem
+from shared.errors import Invalid, Malformed, Problem
 
 M = TypeVar("M", bound=Message)
 Handler = Callable[[Question, M], Awaitable[Message]]
@@ -48,12 +50,22 @@ class Calls(Routes):
     def call(self, kind: type[M], *, scope: Scope, service: str = CALLS) -> Callable[[Handler[M]], Handler[M]]:
         """Declare the handler of the call whose request is *kind*: ``GetTaskRequest`` is that of ``GetTask``."""
 
+        path = service + kind.__name__.removesuffix("Request")
+
         def keep(handler: Handler[M]) -> Handler[M]:
-            @self.on("POST", service + kind.__name__.removesuffix("Request"), scope=scope)
-            async def serve(ask: Question) -> Reply:
-                form = _form(ask)
-                wanted: M = form.read(kind, ask.body)
+            async def answer(ask: Question, form: Form, content: bytes) -> Reply:
+                wanted: M = form.read(kind, content)
                 return Reply(form.write(await handler(ask, wanted)), media=form.media)
+
+            @self.on("POST", path, scope=scope)
+            async def serve(ask: Question) -> Reply:
+                return await answer(ask, _form(ask), ask.body)
+
+            if scope == "read":
+                # What changes nothing may be asked for by a GET, if the client is told to.
+                @self.on("GET", path, scope=scope)
+                async def serve_get(ask: Question) -> Reply:
+                    return await answer(ask, *_from_query(ask))
 
             return handler
 
@@ -72,3 +84,22 @@ def _form(ask: Question) -> Form:
         sent = media.strip()[:100] or "nameless"
         raise WrongMediaType(f"the body is {sent}; send it as application/json in UTF-8, or as application/proto")
     return form
+
+
+def _from_query(ask: Question) -> tuple[Form, bytes]:
+    """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
+    given = {name: values[0] for name, values in ask.query.items()}
+    unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}
+    if unknown or "message" not in given or "encoding" not in given or given.get("connect", "v1") != "v1":
+        message = "of a GET must be connect=v1, encoding and message, and may have base64 and compression"
+        raise Invalid([Problem("query", message)])
+    form = _FORMS.get("application/" + given["encoding"])
+    if form is None:
+        raise WrongMediaType(f"the message is {given['encoding'][:50]}; send it as json or proto")
+    content = given["message"].encode()
+    if given.get("base64") == "1":
+        try:
+            content = base64.b64decode(content + b"=" * (-len(content) % 4), b"-_", validate=True)
+        except ValueError:
+            raise Malformed("the message is not in base64, as the query says") from None
+    return form, unpacked(content, given.get("compression", ""), MAX_BODY)

@@ -92,7 +92,7 @@ def to_json(message: Message) -> bytes:
 
 def _worded(problem: Problem) -> Problem:
     for pattern, words in WORDS.items():
-        if pattern in problem.message:
+        if pattern.replace("\\", "\\\\") in problem.message:  # msgspec writes it as a literal
             return Problem(problem.location, f"must be {words}", problem.value)
     return problem
 

@@ -29,7 +29,8 @@ class Wish(NamedTuple):
 def wish(ask: Question, pagination: PaginationRequest) -> Wish:
     """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
     size, token = pagination.page_size, pagination.token
-    for name, values in ask.query.items():
+    in_query = {} if ask.connection.get("method") == "GET" else ask.query  # where a GET has its message
+    for name, values in in_query.items():
         if name in ("pageSize", "page_size"):
             if not (values[0].isascii() and values[0].isdigit() and len(values[0]) < 4 and int(values[0]) <= MOST):
                 raise Invalid([Problem("query.pageSize", f"must be a whole number from 0 to {MOST}", values[0])])
