@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from api.dialects.ona.words import CALLS
 from tests.dialects.conftest import Vendor
 from tests.system.fleet import TOKEN, Fleet
+from tests.waiting import wait_until
+
+SECRET_ID = "0197a0b0-1111-7000-8000-0000000000ab"
+PLANTED = "a planted secret 4711"
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """API, scheduler and one worker, where tasks may be defined through the API."""
     with Fleet(tmp_path_factory.mktemp("ona"), "", RUNFLEET_API_TASKS="on") as fleet:
+        fleet.env["RUNFLEET_SECRET_" + SECRET_ID.upper().replace("-", "_")] = PLANTED
         yield fleet.start_all()
 
 
@@ -104,3 +112,22 @@ def test_the_generated_client_needs_no_settings(fleet: Fleet, vendor: Vendor, tm
     script.write_text(BARE)
     base = f"{fleet.http.base_url}".rstrip("/") + "/api"
     assert vendor("ona-1", str(script), base, TOKEN).splitlines() == ["ListTasksResponse True"] * 4
+
+
+def test_a_secret_is_the_worker_s_and_shown_nowhere(fleet: Fleet) -> None:
+    def call(method: str, body: dict[str, Any]) -> Any:
+        return fleet.post(CALLS + method, body)
+
+    env = [{"name": "KEY", "valueFrom": {"secretRef": {"id": SECRET_ID}}}]
+    spec = {"command": f'test "${{#KEY}}" = {len(PLANTED)}; echo "it is $KEY"', "env": env}
+    body = {"environmentId": str(uuid.uuid4()), "metadata": {"reference": "a"}, "spec": spec}
+    task = call("CreateTask", body)["task"]
+    execution = call("StartTask", {"id": task["id"]})["taskExecution"]
+
+    def over() -> Any:
+        found = call("GetTaskExecution", {"id": execution["id"]})["taskExecution"]
+        return found if "completedAt" in found["metadata"] else None
+
+    assert wait_until(over, "the execution is over")["status"]["phase"] == "TASK_EXECUTION_PHASE_SUCCEEDED"
+    assert fleet.http.get(execution["status"]["logUrl"]).text == "it is [redacted]\n"
+    assert PLANTED.encode() not in fleet.redis.written()
