@@ -89,8 +89,8 @@ def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
             which = f"{name}#{number}" if number else "what it depends on runs"
             which += f" and {live - 1} more" if number and live > 1 else ""
             raise Conflict(f"task {name} is live ({which}); stop it, or wait for its end, before deleting it")
-        if verdict == "removed":
-            return
+        if verdict in ("removed", "gone"):
+            return  # gone since it was looked at: perhaps by this very call, whose answer was lost
     raise too_lively(name)
 
 

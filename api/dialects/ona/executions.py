@@ -135,7 +135,7 @@ def _repeated(known: Known, grant: Grant) -> Operation[UUID | None]:
     newest = yield from executions.page(task=known.entry.name, limit=20, after_us=after_us)
     notes = yield from annex.read_many([one.id for one in newest.executions])
     for one, note in zip(newest.executions, notes, strict=True):
-        start = telling.noted(note[telling.START]) if telling.START in note else None
-        if start is not None and (start.creator, start.trigger) == (grant.who, MANUAL):
+        noted = telling.noted(note[telling.START]) if telling.START in note else None
+        if noted is not None and (noted.creator, noted.trigger) == (grant.who, MANUAL):
             return one.id
     return None
