@@ -47,7 +47,8 @@ class Window(msgspec.Struct, frozen=True):
     """
     Lines of a log. ``total_lines`` is one more than the highest number given out, ``first_available`` the lowest kept.
 
-    ``truncated``: the limit cut it. ``finalized``: the run has ended and nothing will be added.
+    ``truncated``: the limit cut it. ``finalized``: the run has ended and nothing will be added (but to one that others
+    executed, who may have told its end before the last of its lines).
     """
 
     lines: list[Line]
@@ -55,6 +56,18 @@ class Window(msgspec.Struct, frozen=True):
     total_lines: int
     truncated: bool
     finalized: bool
+
+
+def jot(
+    run_id: UUID, lines: Sequence[tuple[int, int, str]], most_bytes: int, digest: str, now: int | str = NOW
+) -> Call[Literal["stored", "full", "lost"]]:
+    """
+    Add lines (stored time, stream, text) to the log of a run that others execute, while it runs and for some seconds
+    more; once, however often they are told under the same *digest*. The log keeps at most *most_bytes*, the oldest.
+    """
+    size = sum(len(text.encode()) for _, _, text in lines)
+    parts = [part for line in lines for part in line]
+    return Call(script("jot"), (now, run_id.bytes, most_bytes, size, digest, *parts), lambda reply: reply.decode())
 
 
 def append(

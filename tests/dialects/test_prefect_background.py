@@ -47,9 +47,10 @@ class Prefect:
             "PREFECT_HOME": str(folder / "prefect"),
         }
 
-    def start(self, *words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(self, *words: str, stdout: int = subprocess.PIPE, stderr: int | None = None) -> subprocess.Popen[str]:
         python, script = ROOT / ".clients" / "prefect" / "bin" / "python", SCRIPTS / "prefect_background.py"
-        return subprocess.Popen([str(python), str(script), *words], env=self.env, stdout=stdout, text=True)
+        command = [str(python), str(script), *words]
+        return subprocess.Popen(command, env=self.env, stdout=stdout, stderr=stderr, text=True)
 
     def says(self, *words: str) -> list[str]:
         """What the script prints, in words."""
@@ -61,7 +62,7 @@ class Prefect:
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
         """A consumer of the tasks."""
-        process = self.start("serve", stdout=subprocess.DEVNULL)
+        process = self.start("serve", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             yield process
         finally:
@@ -100,6 +101,16 @@ def test_what_waits_outlives_restarts_and_is_executed_by_whoever_comes(prefect: 
             wait_until(prefect.has_ended(run), f"{run} has ended", 30)
             assert prefect.states(run) == ["Scheduled", "Pending", "Running", "Completed"]
         assert prefect.says("result", "3") == ["[1,", "2,", "3]"]
+        wait_until(lambda: prefect.fleet.log({"id": runs[1]}), "what it printed is its log", 10)
+        assert "adding 1 and 1" in prefect.fleet.log({"id": runs[1]})
+
+
+def test_a_flow_and_its_tasks_run_as_they_are(prefect: Prefect) -> None:
+    assert prefect.says("flow", "3") == ["6"]
+    found = prefect.fleet.http.post("/api/task_runs/filter", json={"flows": {"name": {"any_": ["sums"]}}}).json()
+    assert [one["state_type"] for one in found] == ["COMPLETED"] * 3
+    flow_run = prefect.fleet.get(f"/api/flow_runs/{found[0]['flow_run_id']}")
+    assert flow_run["state_type"] == "COMPLETED"
 
 
 def test_a_run_whose_consumer_dies_is_executed_by_another(prefect: Prefect, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import driven, limits, runs
+from shared.store import driven, fleet, limits, logs, runs
 from shared.store.annex import Annex
 from shared.store.driven import Driven, Latest, Plan
 from shared.store.runs import Retry
@@ -161,6 +161,45 @@ def test_a_lease_of_slots_is_renewed_given_back_or_lapses(desk: Desk) -> None:
     assert desk.do(limits.give(two)).verdict == "given"
     assert desk.do(limits.give(two)).verdict == "gone"
     assert desk.do(limits.remove("db"))
+    check_store(desk)
+
+
+def test_whoever_waits_for_a_lease_that_lapses_goes_on(desk: Desk) -> None:
+    desk.task("ours")
+    desk.do(limits.put("tag:t", 1, b"{}"))
+    desk.do(limits.take(new_id(desk.now), ["tag:t"], 1, 60 * SECOND, b"{}"))
+    ours = desk.trigger("ours", limits=("tag:t",))
+    assert desk.claim() is None
+    pulse = desk.do(fleet.pulse("s"))
+    assert pulse.next_due_us == desk.now + 60 * SECOND
+    desk.pass_s(60)
+    desk.do(runs.release())
+    assert desk.claimed().id == ours.id
+    check_store(desk)
+
+
+def test_lines_of_what_others_execute_are_its_log(desk: Desk) -> None:
+    run = made(desk)
+    lines = [(desk.now, 0, "one"), (desk.now, 1, "two")]
+    assert desk.do(logs.jot(run.id, lines, 100, "d1")) == "lost", "it does not run yet"
+    drive(desk, run.id, "start")
+    for _ in range(2):
+        assert desk.do(logs.jot(run.id, lines, 100, "d1")) == "stored"
+    drive(desk, run.id, "success")
+    assert desk.do(logs.jot(run.id, [(desk.now, 0, "late")], 100, "d2")) == "stored"
+    assert desk.do(logs.jot(run.id, [(desk.now, 0, "x" * 100)], 100, "d3")) == "full"
+    window = desk.run(logs.window(run.id, 0, 10))
+    assert [(line.n, line.stream, line.text) for line in window.lines] == [
+        (0, "stdout", "one"),
+        (1, "stderr", "two"),
+        (2, "stdout", "late"),
+    ]
+    assert window.truncated
+    check_store(desk)
+    desk.pass_s(20)
+    desk.run(logs.compact(run.id))
+    assert desk.do(logs.jot(run.id, lines, 100, "d4")) == "lost"
+    assert len(desk.run(logs.window(run.id, 0, 10)).lines) == 3
     check_store(desk)
 
 

@@ -132,7 +132,9 @@ class Rename(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class State(msgspec.Struct, omit_defaults=True, rename={"at_us": "at"}):
-    """A state as it is kept; *at_us* is its time as stored time."""
+    """
+    A state as it is kept; *at_us* is its time as stored time. *overtaken*: it was told of after the one that followed.
+    """
 
     id: UUID
     type: StateType
@@ -141,6 +143,7 @@ class State(msgspec.Struct, omit_defaults=True, rename={"at_us": "at"}):
     message: str | None = None
     data: Any = None
     details: Details = msgspec.field(default_factory=Details)
+    overtaken: bool = False
 
 
 def proposed(wanted: StateCreate, state_id: UUID, now_us: int) -> State:

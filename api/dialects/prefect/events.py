@@ -147,9 +147,9 @@ def take_back(run_id: UUID, consumer: str) -> Operation[None]:
             done = yield driven.drive(view.latest, Plan(inbox=True), same)
         else:
             state, on_course = _lost(view, consumer)
-            done = yield from taskruns.make(
-                view, [*taskruns.unwritten(view), ledger.moved(view.current, state)], on_course
-            )
+            after = ledger.moved(view.current, state)
+            after.told_us = 0
+            done = yield from taskruns.make(view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict in ("done", "gone"):
             return
 
@@ -207,7 +207,7 @@ def _write(view: View, state: State) -> Operation[bool]:
     current = view.current.state
     if state.details.task_parameters_id is None:
         state.details.task_parameters_id = current.details.task_parameters_id
-    if state.at_us < current.at_us:
+    if state.at_us < view.stored.told_us:
         written: bool = yield annex.write(_earlier(view, state))
         return written
     now_us = time.time_ns() // 1000
@@ -217,6 +217,7 @@ def _write(view: View, state: State) -> Operation[bool]:
     plan.consumer = view.latest.record.worker if state.type not in words.TERMINAL else ""
     restarts = current.type in words.TERMINAL and state.type not in words.TERMINAL
     after = ledger.moved(view.current, state, restarts=restarts)
+    after.told_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
     done = yield from taskruns.make(view, [*taskruns.unwritten(view), after], on_course)
     return done.verdict in ("done", "gone")
 
@@ -227,7 +228,7 @@ def _earlier(view: View, state: State) -> Annex:
     if state.type == "RUNNING":
         later.start_us = min(later.start_us or state.at_us, state.at_us)
         later.run_count += 1
-    encode = msgspec.json.encode
+    encode, state.overtaken = msgspec.json.encode, True
     fields = {f"prefect.s{view.stored.before}": encode(state), ledger.NOW: encode(later)}
     return Annex(view.id, fields, (ledger.NOW, view.raw))
 

@@ -53,7 +53,8 @@ class Facts(msgspec.Struct, omit_defaults=True):
 class Current(msgspec.Struct, omit_defaults=True):
     """
     The state a run is in, and what Prefect counts. ``before`` is the number of states before this one; ``head`` and
-    ``mark`` are our run when the state was written and how it stood. Times are stored time, 0 when there is none.
+    ``mark`` are our run when the state was written and how it stood. Times are stored time, 0 when there is none;
+    ``told_us`` is the time of the newest state that whoever executes it told of, by its own clock.
     """
 
     state: State
@@ -66,6 +67,7 @@ class Current(msgspec.Struct, omit_defaults=True):
     start_us: int = 0
     end_us: int = 0
     total_us: int = 0
+    told_us: int = 0
 
 
 class View(msgspec.Struct):
@@ -221,8 +223,14 @@ def renamed(facts: Facts, name: str) -> dict[str, bytes]:
 def history(view: View) -> list[State]:
     """Every state of a run whose whole annex was read, oldest first."""
     annex = view.latest.annex
-    before = [_state(annex[key]) for key in annex if key.startswith("prefect.s")]
-    return sorted([*before, view.stored.state, *view.unwritten], key=lambda state: state.at_us)
+    before = [_state(annex[key]) for number in range(view.stored.before) if (key := f"prefect.s{number}") in annex]
+    told = [*before, view.stored.state, *view.unwritten]
+    states = [state for state in told if not state.overtaken]
+    for state in told:
+        if state.overtaken:
+            place = next((n for n, one in enumerate(states) if n and one.at_us > state.at_us), len(states))
+            states.insert(place, state)
+    return states
 
 
 def in_flow(facts: Facts, flow_id: UUID) -> dict[str, Label]:

@@ -70,11 +70,3 @@ async def task_workers(ask: Question) -> Reply:
     found = [msgspec.json.decode(about) for about in (await ask.web.store.do(driven.consumers())).values()]
     keys = wanted.task_worker_filter.task_keys if wanted.task_worker_filter else None
     return say([one for one in found if keys is None or set(keys) & set(one["task_keys"])])
-
-
-@on(routes, "POST", "/api/logs", "run")
-async def write_logs(ask: Question) -> Reply:
-    """Take log lines of what clients execute. They are checked and not kept: our logs are of what our workers run."""
-    if not isinstance(ask.json(), list):
-        raise NotFound("Not Found")
-    return Reply(status=201)

@@ -27,18 +27,22 @@ from api.web import Web
 from shared.clock import rfc3339
 from shared.errors import Conflict, Forbidden, RunfleetError, StoreUnavailable, Unauthorized
 from shared.store import driven
-from shared.store.loop import AsyncStore
 from shared.telemetry import get_logger
 
 PROTOCOL: Final = "prefect"
 VIOLATION: Final = 4001
 """The code for a message that was not to be sent at this point."""
 
+QUEUE: Final = "/api/task_runs/subscriptions/scheduled"
+
 ATTEND_S: Final = 2.0
 """How often a process says which consumers are connected with it."""
 
 SETTLING_S: Final = 5.0
 """How long nothing is taken back after the process began, or lost Redis: consumers need as long to come back."""
+
+LINGER_S: Final = 30.0
+"""How long a process without consumers goes on looking for what others had."""
 
 LOOK_S: Final = 2.0
 """How long a consumer waits for a bell before the queue is looked at anyway."""
@@ -99,8 +103,9 @@ class Consumers:
     a consumer was connected with may be gone too.
     """
 
-    def __init__(self, store: AsyncStore) -> None:
-        self._store = store
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._store = web.store
         self._present: Counter[str] = Counter()
         self._gone: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -114,37 +119,44 @@ class Consumers:
             self._settled_s = time.monotonic() + SETTLING_S
             self._task = asyncio.create_task(self._attend())
 
-    def leave(self, consumer: str, *, is_over: bool) -> None:
-        """A connection ended; *is_over* unless that was this process's doing, so that it will come back."""
+    def leave(self, consumer: str) -> None:
+        """A connection ended. If that was this process's doing, its consumer will come back."""
         self._present[consumer] -= 1
         if self._present[consumer] <= 0:
             del self._present[consumer]
-            if is_over:
+            if not self._web.closing.is_set():
                 self._gone.add(consumer)
 
     async def _attend(self) -> None:
-        while self._present or self._gone:
-            gone = list(self._gone)
+        """Until the process stops, or there was no consumer for long."""
+        until_s = time.monotonic() + LINGER_S
+        while time.monotonic() < until_s:
+            if self._present or self._gone:
+                until_s = time.monotonic() + LINGER_S
             try:
-                lost = await self._store.do(driven.attend(list(self._present), gone))
-                self._gone.difference_update(gone)
-                if time.monotonic() >= self._settled_s:
-                    for consumer, executions in lost:
-                        for execution in executions:
-                            await self._store.run(events.take_back(execution, consumer))
+                await self._look()
             except StoreUnavailable:
                 self._settled_s = time.monotonic() + SETTLING_S
             except Exception:
-                _log.exception(
-                    "api.failed", error_id="", method="attend", path="/api/task_runs/subscriptions/scheduled"
-                )
-            await asyncio.sleep(ATTEND_S)
-        # Those that went last are not waited for here: whoever serves the next one takes back what they had.
+                _log.exception("api.failed", error_id="", method="attend", path=QUEUE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._web.closing.wait(), ATTEND_S)
+                return
+
+    async def _look(self) -> None:
+        gone = list(self._gone)
+        lost = await self._store.do(driven.attend(list(self._present), gone))
+        self._gone.difference_update(gone)
+        if time.monotonic() < self._settled_s:
+            return
+        for consumer, executions in lost:
+            for execution in executions:
+                await self._store.run(events.take_back(execution, consumer))
 
 
 def handlers(web: Web) -> Mapping[str, Handler]:
     """The WebSockets by path."""
-    consumers = Consumers(web.store)
+    consumers = Consumers(web)
 
     async def queue(socket: Socket) -> None:
         await serve_queue(socket, consumers)
@@ -152,7 +164,7 @@ def handlers(web: Web) -> Mapping[str, Handler]:
     return {
         "/api/events/in": take_events,
         "/api/events/out": tell_events,
-        "/api/task_runs/subscriptions/scheduled": queue,
+        QUEUE: queue,
     }
 
 
@@ -265,7 +277,7 @@ async def serve_queue(socket: Socket, consumers: Consumers) -> None:
     try:
         await _Queue(socket, wanted.client_id, wanted.keys, tasks).serve()
     finally:
-        consumers.leave(wanted.client_id, is_over=not socket.web.closing.is_set())
+        consumers.leave(wanted.client_id)
 
 
 class _Queue:

@@ -1,6 +1,6 @@
 -- The scheduler's look at everything, once a beat: who leads, and what is there to do.
 -- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us  6 batch of expired leases
--- Answers {fencing token or 0, leader, now, next due or '', catalog version, {queue, waiting…}, {expired run, record…},
+-- Answers {fencing token or 0, leader, now, when the next run is due or lease of slots lapses, or '', catalog version, {queue, waiting…}, {expired run, record…},
 --          number of tasks to tidy, number of logs left to compact, instance of the store}.
 -- A leader keeps its token; a token is never given twice, so one that woke up late can be told from its successor.
 -- flags: allow-oom
@@ -35,6 +35,8 @@ if (tonumber(redis.call('GET', P .. ':hold')) or 0) <= NOW then
     expired[#expired + 1] = redis.call('GET', P .. ':run:' .. id) or ''
   end
 end
-local due = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
-return {token, me, text(NOW), due[2] or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
+local due = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')[2]
+local lapse = redis.call('ZRANGE', P .. ':slot-leases', 0, 0, 'WITHSCORES')[2]
+if lapse and (not due or tonumber(lapse) < tonumber(due)) then due = lapse end
+return {token, me, text(NOW), due or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
   redis.call('SCARD', P .. ':dirty'), redis.call('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)), instance()}

@@ -1,7 +1,8 @@
 -- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
--- rule now, and may be refused.
+-- rule now, and may be refused. Leases of slots that have lapsed are over.
 -- ARGV: 1 now  2 batch    Answers {number released, next due in microseconds or '', ready queue, runs…}.
--- uses: clock records events execution plan ending stopping overlap
+-- uses: clock records events execution plan ending stopping overlap slots
+end_lapsed_leases()
 local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2]))
 for _, id in ipairs(due) do
   -- Not in `due` any more: its execution was seen to with a replica before it.

@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
-"""Background tasks with Prefect's own client: `serve`, `delay N`, `result N`, `slow FILE`, `states ID...` (see test_prefect_background.py)."""
+"""Tasks and flows by Prefect's own client, as test_prefect_background.py wants them."""
 import os
 import sys
 import time
 import warnings
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if "serve" in sys.argv else "WARNING")
 warnings.simplefilter("ignore")
 
-from prefect import get_client, task
+from prefect import flow, task
 from prefect.task_worker import serve
 
 
-@task
+@task(log_prints=True)
 def add(a, b):
+    print(f"adding {a} and {b}")
     return a + b
+
+
+@flow(name="sums")
+def sums(count):
+    return sum(future.result() for future in add.map(range(count), 1))
 
 
 @task
@@ -49,11 +55,8 @@ def main(what, *words):
     elif what == "flaky":
         future = flaky.delay(words[0])
         print(future.task_run_id, future.result(timeout=60), flush=True)
-    elif what == "states":
-        with get_client(sync_client=True) as client:
-            for run in words:
-                names = [state.name for state in client.read_task_run_states(run)]
-                print(run, client.read_task_run(run).state.type.value, ",".join(names), flush=True)
+    elif what == "flow":
+        print(sums(int(words[0])), flush=True)
 
 
 main(*sys.argv[1:])

@@ -1,0 +1,180 @@
+"""WebSockets: who may open one, what is said to those who may not, and how each ends."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from api.sockets import MESSAGE_BYTES
+from shared.store import driven
+from shared.store.threads import Store
+from tests.http.conftest import TOKEN, Served
+from tests.waiting import wait_until
+
+QUEUE = "/api/task_runs/subscriptions/scheduled"
+PATHS = ("/api/events/in", "/api/events/out", QUEUE)
+
+
+@contextmanager
+def opened(served: Served, path: str, token: str = TOKEN, **options: Any) -> Iterator[ClientConnection]:
+    url = served.url.replace("http", "ws", 1) + path
+    with connect(url, subprotocols=["prefect"], **options) as socket:  # type: ignore[list-item]
+        if token:
+            socket.send(json.dumps({"type": "auth", "token": token}))
+            assert json.loads(socket.recv(5)) == {"type": "auth_success"}
+        yield socket
+
+
+def ending(socket: ClientConnection) -> tuple[int, str]:
+    """With what code and why the server hung up."""
+    with pytest.raises(ConnectionClosed) as closed:
+        collections.deque((socket.recv(10) for _ in iter(int, 1)), maxlen=0)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+def deferred(served: Served, key: str) -> str:
+    body = {
+        "task_key": key,
+        "dynamic_key": "1",
+        "state": {"type": "SCHEDULED", "state_details": {"deferred": True}},
+    }
+    answer = httpx.post(f"{served.url}/api/task_runs/", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 201, answer.text
+    run_id: str = answer.json()["id"]
+    return run_id
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_token_is_needed(served: Served, path: str) -> None:
+    for message in (
+        json.dumps({"type": "auth", "token": "rf_wrong"}),
+        json.dumps({"type": "auth", "token": None}),
+        "{",
+    ):
+        with opened(served, path, "") as socket:
+            socket.send(message)
+            assert ending(socket)[0] == 1008
+    with opened(served, path, f"anything:{TOKEN}") as socket:
+        assert socket.ping().wait(5)
+
+
+def test_there_is_nothing_elsewhere(served: Served) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        with opened(served, "/api/runs"):
+            pass
+    assert refused.value.response.status_code == 404
+    assert httpx.get(f"{served.url}/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "ack"},
+        {"type": "subscribe"},
+        {"type": "subscribe", "keys": ["k"]},
+        {"type": "subscribe", "keys": [], "client_id": "c"},
+    ],
+)
+def test_who_subscribes_wrongly_is_told(served: Served, message: dict[str, Any]) -> None:
+    with opened(served, QUEUE) as socket:
+        socket.send(json.dumps(message))
+        code, reason = ending(socket)
+    assert (code, reason.partition(":")[0]) == (4001, "Protocol violation")
+
+
+def test_a_run_that_is_not_acknowledged_is_given_back_at_once(served: Served) -> None:
+    run_id = deferred(served, "key")
+    subscribe = json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "first"})
+    for last_word in ("nonsense", '{"type": "quit"}', None):
+        with opened(served, QUEUE) as socket:
+            socket.send(subscribe)
+            assert json.loads(socket.recv(5))["id"] == run_id
+            if last_word:
+                socket.send(last_word)
+                assert ending(socket)[0] == (1000 if "quit" in last_word else 4001)
+    with opened(served, QUEUE) as socket:
+        socket.send(subscribe)
+        assert json.loads(socket.recv(5))["id"] == run_id
+        socket.send('{"type": "ack"}')
+
+
+def test_it_is_seen_who_serves(served: Served, catalog: Store) -> None:
+    with opened(served, QUEUE) as socket:
+        socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c-1"}))
+        wait_until(lambda: "c-1" in catalog.do(driven.consumers()), "the consumer is known")
+        answer = httpx.post(
+            f"{served.url}/api/task_workers/filter",
+            json={"task_worker_filter": {"task_keys": ["key"]}},
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        assert [one["identifier"] for one in answer.json()] == ["c-1"]
+    wait_until(lambda: not catalog.do(driven.consumers()), "it is forgotten", 15)
+
+
+def test_a_message_may_not_be_larger_than_that(served: Served) -> None:
+    with opened(served, "/api/events/in") as socket:
+        socket.send("x" * (MESSAGE_BYTES + 1))
+        assert ending(socket)[0] == 1009
+
+
+def test_there_are_so_many_seats_and_who_finds_none_is_to_come_back(served: Served) -> None:
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(opened(served, "/api/events/in"))
+        with opened(served, "/api/events/in", "") as socket:
+            assert ending(socket)[0] == 1013
+    wait_until(lambda: served.web.seats.taken == 0, "the seats are given back")
+    with opened(served, "/api/events/in"):
+        pass
+
+
+def test_when_the_process_is_told_to_stop_clients_are_told_to_come_back(served: Served) -> None:
+    with opened(served, QUEUE) as socket:
+        socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c"}))
+        served.stop()
+        assert ending(socket)[0] == 1012
+
+
+def test_what_is_told_is_written_down_once_and_heard_by_who_waits(served: Served) -> None:
+    run_id = deferred(served, "key")
+
+    def event(number: int, kind: str, name: str, second: int) -> str:
+        return json.dumps(
+            {
+                "id": f"00000000-0000-4000-8000-{number:012}",
+                "occurred": f"2026-01-01T00:00:{second:02}Z",  # its clock is slow
+                "event": f"prefect.task-run.{name}",
+                "resource": {"prefect.resource.id": f"prefect.task-run.{run_id}"},
+                "payload": {
+                    "validated_state": {"type": kind, "name": name, "data": {"x": 1}},
+                    "task_run": {"task_key": "key", "dynamic_key": "1"},
+                },
+            }
+        )
+
+    running, completed = event(1, "RUNNING", "Running", 1), event(2, "COMPLETED", "Completed", 2)
+    pending = event(3, "PENDING", "Pending", 0)
+    wanted = {"event": {"name": ["prefect.task-run.Completed"]}, "occurred": {"since": "2026-01-01T00:00:00Z"}}
+    with opened(served, "/api/events/out") as ears:
+        ears.send(json.dumps({"type": "filter", "filter": wanted}))
+        with opened(served, "/api/events/in") as socket:
+            for message in ("no event", running, completed, pending, running, completed):
+                socket.send(message)
+        heard = json.loads(ears.recv(10))
+    assert (heard["type"], heard["event"]["event"]) == ("event", "prefect.task-run.Completed")
+    assert heard["event"]["payload"]["validated_state"]["data"] == {"x": 1}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    states = httpx.get(f"{served.url}/api/task_run_states/?task_run_id={run_id}", headers=headers).json()
+    assert [state["name"] for state in states] == ["Scheduled", "Pending", "Running", "Completed"]
+    with opened(served, "/api/events/out") as ears:
+        ears.send(json.dumps({"type": "filter", "filter": wanted}))
+        assert json.loads(ears.recv(10))["event"]["id"] == heard["event"]["id"], "who comes late hears it as well"
