@@ -1,37 +1,26 @@
-"""Marquez's API as a client meets it: our own tasks in it, events in any order, and what is refused how."""
+"""Marquez's API as a client meets it: our own tasks in it, verbs and events in any order, lists."""
 
 from __future__ import annotations
 
 import gzip
 import uuid
 from collections.abc import Iterator
-from copy import deepcopy
-from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from litestar import Litestar
-from litestar.testing import TestClient
 
 from api.dialects.marquez import pages, recording
-from api.dialects.marquez.dialect import DIALECT
 from shared import ops
-from shared.errors import Invalid, RunfleetError
 from shared.runs import Reason
 from shared.store import runs, tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define
-from tests.http.conftest import TASKS, TOKEN, claim, finish
-from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
-from tests.store.checking import check_store, snapshot
+from tests.dialects.telling import NOBODY, Client, at, event, new_job, new_run, run_of, send
+from tests.http.conftest import TASKS, claim, finish
+from tests.store.checking import check_store
 
-Client = TestClient[Litestar]
-NOBODY = "01900000-0000-7000-8000-000000000000"
-T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 EXTERNAL = Task(name="outside", external=True, max_concurrent=1)
 
 
@@ -40,46 +29,6 @@ def whole(catalog: Store) -> Iterator[None]:
     """The store is whole after each of these."""
     yield
     check_store(catalog)
-
-
-def at(seconds: float) -> str:
-    return (T0 + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
-
-
-def event(
-    kind: str, run: str, seconds: float = 0, job: str = "j", facets: Any = None, namespace: str = "ns"
-) -> dict[str, Any]:
-    told = {"eventType": kind, "eventTime": at(seconds), "producer": "urn:test"}
-    return {**told, "run": {"runId": run, "facets": facets or {}}, "job": {"namespace": namespace, "name": job}}
-
-
-def send(client: Client, *events: dict[str, Any], status: int = 201) -> Any:
-    for one in events:
-        answer = client.post("/api/v1/lineage", json=one)
-        assert answer.status_code == status, answer.text
-    return answer.json() if answer.content else None
-
-
-def run_of(client: Client, run: str) -> dict[str, Any]:
-    answer = client.get(f"/api/v1/jobs/runs/{run}")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def new_job(client: Client, job: str = "j") -> str:
-    """The path of a new job."""
-    client.put("/api/v1/namespaces/ns", json={"ownerName": "ada"})
-    answer = client.put(f"/api/v1/namespaces/ns/jobs/{job}", json={"type": "BATCH", "inputs": [], "outputs": []})
-    assert answer.status_code == 200, answer.text
-    return f"/api/v1/namespaces/ns/jobs/{job}"
-
-
-def new_run(client: Client, **body: Any) -> str:
-    answer = client.post(f"{new_job(client)}/runs", json=body)
-    assert answer.status_code == 201, answer.text
-    made: str = answer.json()["id"]
-    return made
 
 
 # Our own tasks.
@@ -349,213 +298,6 @@ def test_a_job_may_be_described_for_a_run_of_it_only(client: Client) -> None:
     assert (shown["type"], shown["tags"], shown["latestRun"]["id"]) == ("STREAM", ["a"], run_id)
     assert client.put(path, json=body | {"runId": NOBODY}).status_code == 404
     assert client.put("/api/v1/namespaces/ns/jobs/k", json=body | {"runId": run_id}).status_code == 404
-
-
-# What is refused.
-
-GOOD = event("START", NOBODY)
-BAD: list[tuple[str, str, Any, int]] = [
-    ("POST", "lineage", b"", 400),
-    ("POST", "lineage", b"{nope", 400),
-    ("POST", "lineage", b"[]", 400),
-    ("POST", "lineage", b'"\xff"', 400),
-    ("POST", "lineage", b"[" * 100_000, 400),
-    ("POST", "lineage", {}, 422),
-    ("POST", "lineage", GOOD | {"eventTime": "2030-01-01"}, 400),
-    ("POST", "lineage", GOOD | {"eventTime": "1930-01-01T00:00:00Z"}, 400),
-    ("POST", "lineage", GOOD | {"eventTime": 7}, 400),
-    ("POST", "lineage", GOOD | {"job": {"namespace": "no spaces", "name": "j"}}, 400),
-    ("POST", "lineage", GOOD | {"job": {"namespace": "ns", "name": ""}}, 400),
-    ("POST", "lineage", GOOD | {"job": {"namespace": "ns", "name": "a\nb"}}, 400),
-    ("POST", "lineage", GOOD | {"job": {"namespace": "ns"}, "run": {}}, 422),
-    ("POST", "lineage", GOOD | {"run": {"runId": NOBODY, "facets": {"parent": {"run": {}, "job": {}}}}}, 422),
-    ("POST", "lineage", GOOD | {"run": {"runId": NOBODY, "facets": {"parent": 3}}}, 400),
-    (
-        "POST",
-        "lineage",
-        GOOD | {"run": {"runId": NOBODY, "facets": {"nominalTime": {"nominalStartTime": "soon"}}}},
-        400,
-    ),
-    ("POST", "lineage", GOOD | {"outputs": [{"namespace": "x"}]}, 422),
-    ("POST", "lineage", GOOD | {"outputs": {"namespace": "x"}}, 400),
-    ("PUT", "namespaces/no%20spaces", {"ownerName": "x"}, 400),
-    ("PUT", "namespaces/x", {}, 422),
-    ("PUT", "namespaces/x", {"ownerName": 3}, 400),
-    ("PUT", "namespaces/gone/jobs/j", {"type": "BATCH", "inputs": [], "outputs": []}, 404),
-    ("PUT", "namespaces/ns/jobs/k", {"type": "CRON", "inputs": [], "outputs": []}, 400),
-    ("PUT", "namespaces/ns/jobs/k", {"type": "BATCH"}, 422),
-    ("POST", "namespaces/ns/jobs/gone/runs", {}, 404),
-    ("POST", "namespaces/ns/jobs/j/runs", {"id": "x"}, 400),
-    ("POST", "namespaces/ns/jobs/j/runs", {"nominalEndTime": "soon"}, 400),
-    ("POST", "namespaces/ns/jobs/j/runs", {"args": ["x"]}, 400),
-    ("POST", f"jobs/runs/{NOBODY}/start", None, 404),
-    ("POST", "jobs/runs/x/start", None, 404),
-    ("GET", f"jobs/runs/{NOBODY}/facets?type=run", None, 404),
-    ("GET", "namespaces/ns/jobs?limit=-1", None, 400),
-    ("GET", "namespaces/ns/jobs?offset=x", None, 400),
-    ("GET", "jobs?lastRunStates=GOOD", None, 400),
-    ("GET", "events/lineage?after=now", None, 400),
-    ("GET", "events/lineage?sortDirection=up", None, 400),
-    ("GET", "events", None, 404),
-    ("DELETE", "lineage", None, 405),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "body", "status"), BAD)
-def test_bad_input_is_refused_in_marquez_words_and_writes_nothing(
-    client: Client, catalog: Store, method: str, path: str, body: Any, status: int
-) -> None:
-    new_job(client)
-    before = snapshot(catalog)
-    content = body if isinstance(body, bytes) else msgspec.json.encode(body) if body is not None else None
-    answer = client.request(method, f"/api/v1/{path}", content=content, headers={"Content-Type": "application/json"})
-    assert answer.status_code == status, answer.text
-    said = answer.json()
-    assert said.get("errors") or (said["code"] == status and said["message"])
-    assert snapshot(catalog) == before
-
-
-def test_everything_that_is_missing_is_named(client: Client) -> None:
-    said = send(client, {"run": {}, "inputs": [{"name": "x"}]}, status=422)
-    missing = ["eventTime", "producer", "job", "inputs[0].namespace", "run.runId"]
-    assert said == {"errors": [f"{path} must not be null" for path in missing]}
-
-
-@pytest.mark.parametrize("kind", NAMED, ids=lambda kind: kind.__name__)
-def test_every_named_error_has_a_shape(kind: type[RunfleetError]) -> None:
-    reply = DIALECT.answer(made(kind), SCOPE)
-    body = msgspec.json.decode(reply.body)
-    assert reply.status == (503 if kind.status == 507 else kind.status)
-    if issubclass(kind, Invalid):
-        assert body == {"errors": ["query.x is wrong"]}
-    else:
-        assert body["code"] == reply.status
-        assert body["message"]
-
-
-# Who may do what.
-
-
-def test_without_a_token_nothing_is_told_and_nothing_taken(guarded: Client, catalog: Store) -> None:
-    before = snapshot(catalog)
-    for method, path in (("GET", "namespaces"), ("GET", "jobs"), ("GET", "events/lineage"), ("POST", "lineage")):
-        answer = guarded.request(method, f"/api/v1/{path}", json=GOOD if method == "POST" else None)
-        assert (answer.status_code, answer.json()["code"]) == (401, 401)
-        assert "www-authenticate" in answer.headers
-    assert snapshot(catalog) == before
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    assert guarded.post("/api/v1/lineage", json=GOOD, headers=headers).status_code == 201
-
-
-@pytest.mark.parametrize(
-    ("scope", "only", "allowed"),
-    [("read", "", False), ("run", "", True), ("run", "other-*", False), ("run", "marquez.*", True)],
-)
-def test_a_token_may_do_what_it_is_for(guarded: Client, catalog: Store, scope: Any, only: str, allowed: bool) -> None:
-    admin = {"Authorization": f"Bearer {TOKEN}"}
-    body = {"name": "t", "scope": scope} | ({"tasks": only} if only else {})
-    token = guarded.post("/api/tokens", json=body, headers=admin).json()["token"]
-    mine = {"Authorization": f"Bearer {token}"}
-    guarded.put("/api/v1/namespaces/ns", json={"ownerName": "ada"}, headers=admin)
-    before = snapshot(catalog)
-    answers = [
-        guarded.put("/api/v1/namespaces/ns/jobs/j", json={"type": "BATCH", "inputs": [], "outputs": []}, headers=mine),
-        guarded.post("/api/v1/lineage", json=GOOD, headers=mine),
-        guarded.post(f"/api/v1/jobs/runs/{NOBODY}/complete", headers=mine),
-    ]
-    if allowed:
-        assert [answer.status_code for answer in answers] == [200, 201, 200]
-    else:
-        assert {answer.status_code for answer in answers[:2]} == {403}
-        assert snapshot(catalog) == before
-    if only:
-        assert guarded.get("/api/v1/events/lineage", headers=mine).status_code == 403
-
-
-def test_a_token_for_some_tasks_sees_no_others(guarded: Client) -> None:
-    admin = {"Authorization": f"Bearer {TOKEN}"}
-    body = {"name": "t", "scope": "run", "tasks": "report"}
-    token = guarded.post("/api/tokens", json=body, headers=admin).json()["token"]
-    mine = {"Authorization": f"Bearer {token}"}
-    assert guarded.post("/api/v1/lineage", json=GOOD, headers=admin).status_code == 201
-    assert [job["name"] for job in guarded.get("/api/v1/jobs", headers=mine).json()["jobs"]] == ["report"]
-    assert guarded.get(f"/api/v1/jobs/runs/{NOBODY}", headers=mine).status_code == 403
-    told = event("COMPLETE", NOBODY, job="report", namespace="runfleet")
-    assert guarded.post("/api/v1/lineage", json=told, headers=mine).status_code == 403
-    assert guarded.get(f"/api/v1/jobs/runs/{NOBODY}", headers=admin).json()["state"] == "RUNNING"
-
-
-# What nobody foresaw.
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
-    max_leaves=6,
-)
-TEXT = st.sampled_from([NOBODY, "ns", "a.b", "", "2030-01-01T00:00:00Z", "\x00", "\U0001f600", "x" * 2000, "parent"])
-FACETS = ("parent", "parentRun", "nominalTime", "errorMessage", "documentation", "jobType", "sourceCodeLocation", "x")
-
-
-DATASET = {"namespace": "db", "name": "t"}
-FACET = {"run": {"runId": NOBODY}, "job": {"namespace": "ns", "name": "p"}, "nominalStartTime": at(0), "url": "x"}
-FULL = GOOD | {
-    "run": {"runId": NOBODY, "facets": dict.fromkeys(FACETS, FACET | {"message": "m", "description": "d"})},
-    "job": {"namespace": "ns", "name": "j", "facets": dict.fromkeys(FACETS, FACET)},
-    "inputs": [DATASET],
-    "outputs": [DATASET],
-    "dataset": DATASET,
-    "schemaURL": "x/RunEvent",
-}
-
-
-PATHS = [
-    *([key] for key in FULL),
-    *(["run", key] for key in FULL["run"]),
-    *(["job", key] for key in FULL["job"]),
-    *([part, "facets", name] for part in ("run", "job") for name in FACETS),
-    *(["run", "facets", name, key] for name in FACETS for key in ("run", "job", "nominalStartTime", "message")),
-    *(
-        ["run", "facets", "parent", part, key]
-        for part, key in (("run", "runId"), ("job", "namespace"), ("job", "name"))
-    ),
-    *(["job", "facets", name, key] for name in FACETS for key in ("description", "url", "processingType")),
-    *([side, 0, key] for side in ("inputs", "outputs") for key in DATASET),
-]
-
-
-@st.composite
-def strange(draw: st.DrawFn) -> Any:
-    """A whole event, of which some parts are replaced by anything, or gone."""
-    told = deepcopy(FULL)
-    for path in draw(st.lists(st.sampled_from(PATHS), max_size=3)):
-        inner: Any = told
-        for step in path[:-1]:
-            try:
-                inner = inner[step]
-            except (KeyError, IndexError, TypeError):  # replaced before
-                inner = None
-        if isinstance(inner, dict):
-            if draw(st.integers(0, 3)):
-                inner[path[-1]] = draw(TEXT | JSON)
-            else:
-                inner.pop(path[-1], None)
-    return told
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(told=strange())
-def test_no_event_is_too_strange(client: Client, told: Any) -> None:
-    answer = client.post("/api/v1/lineage", content=msgspec.json.encode(told))
-    assert answer.status_code in (201, 400, 422), answer.text
-    if answer.status_code == 201:
-        for path in (
-            f"jobs/runs/{NOBODY}",
-            "jobs",
-            "namespaces",
-            "events/lineage",
-            f"jobs/runs/{NOBODY}/facets?type=job",
-        ):
-            assert client.get(f"/api/v1/{path}").status_code in (200, 404)
 
 
 def test_a_list_of_large_facets_stays_within_bounds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

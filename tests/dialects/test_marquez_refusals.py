@@ -1,0 +1,232 @@
+"""Marquez's API when it says no: in its own words, with nothing written, whatever was sent and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.dialects.marquez.dialect import DIALECT
+from shared.errors import Invalid, RunfleetError
+from shared.store.threads import Store
+from tests.dialects.telling import NOBODY, Client, at, event, new_job, send
+from tests.http.conftest import TOKEN
+from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
+from tests.store.checking import check_store, snapshot
+
+
+@pytest.fixture(autouse=True)
+def whole(catalog: Store) -> Iterator[None]:
+    """The store is whole after each of these."""
+    yield
+    check_store(catalog)
+
+
+GOOD = event("START", NOBODY)
+BAD: list[tuple[str, str, Any, int]] = [
+    ("POST", "lineage", b"", 400),
+    ("POST", "lineage", b"{nope", 400),
+    ("POST", "lineage", b"[]", 400),
+    ("POST", "lineage", b'"\xff"', 400),
+    ("POST", "lineage", b"[" * 100_000, 400),
+    ("POST", "lineage", {}, 422),
+    ("POST", "lineage", GOOD | {"eventTime": "2030-01-01"}, 400),
+    ("POST", "lineage", GOOD | {"eventTime": "1930-01-01T00:00:00Z"}, 400),
+    ("POST", "lineage", GOOD | {"eventTime": 7}, 400),
+    ("POST", "lineage", GOOD | {"job": {"namespace": "no spaces", "name": "j"}}, 400),
+    ("POST", "lineage", GOOD | {"job": {"namespace": "ns", "name": ""}}, 400),
+    ("POST", "lineage", GOOD | {"job": {"namespace": "ns", "name": "a\nb"}}, 400),
+    ("POST", "lineage", GOOD | {"job": {"namespace": "ns"}, "run": {}}, 422),
+    ("POST", "lineage", GOOD | {"run": {"runId": NOBODY, "facets": {"parent": {"run": {}, "job": {}}}}}, 422),
+    ("POST", "lineage", GOOD | {"run": {"runId": NOBODY, "facets": {"parent": 3}}}, 400),
+    (
+        "POST",
+        "lineage",
+        GOOD | {"run": {"runId": NOBODY, "facets": {"nominalTime": {"nominalStartTime": "soon"}}}},
+        400,
+    ),
+    ("POST", "lineage", GOOD | {"outputs": [{"namespace": "x"}]}, 422),
+    ("POST", "lineage", GOOD | {"outputs": {"namespace": "x"}}, 400),
+    ("PUT", "namespaces/no%20spaces", {"ownerName": "x"}, 400),
+    ("PUT", "namespaces/x", {}, 422),
+    ("PUT", "namespaces/x", {"ownerName": 3}, 400),
+    ("PUT", "namespaces/gone/jobs/j", {"type": "BATCH", "inputs": [], "outputs": []}, 404),
+    ("PUT", "namespaces/ns/jobs/k", {"type": "CRON", "inputs": [], "outputs": []}, 400),
+    ("PUT", "namespaces/ns/jobs/k", {"type": "BATCH"}, 422),
+    ("POST", "namespaces/ns/jobs/gone/runs", {}, 404),
+    ("POST", "namespaces/ns/jobs/j/runs", {"id": "x"}, 400),
+    ("POST", "namespaces/ns/jobs/j/runs", {"nominalEndTime": "soon"}, 400),
+    ("POST", "namespaces/ns/jobs/j/runs", {"args": ["x"]}, 400),
+    ("POST", f"jobs/runs/{NOBODY}/start", None, 404),
+    ("POST", "jobs/runs/x/start", None, 404),
+    ("GET", f"jobs/runs/{NOBODY}/facets?type=run", None, 404),
+    ("GET", "namespaces/ns/jobs?limit=-1", None, 400),
+    ("GET", "namespaces/ns/jobs?offset=x", None, 400),
+    ("GET", "jobs?lastRunStates=GOOD", None, 400),
+    ("GET", "events/lineage?after=now", None, 400),
+    ("GET", "events/lineage?sortDirection=up", None, 400),
+    ("GET", "events", None, 404),
+    ("DELETE", "lineage", None, 405),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), BAD)
+def test_bad_input_is_refused_in_marquez_words_and_writes_nothing(
+    client: Client, catalog: Store, method: str, path: str, body: Any, status: int
+) -> None:
+    new_job(client)
+    before = snapshot(catalog)
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body) if body is not None else None
+    answer = client.request(method, f"/api/v1/{path}", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    said = answer.json()
+    assert said.get("errors") or (said["code"] == status and said["message"])
+    assert snapshot(catalog) == before
+
+
+def test_everything_that_is_missing_is_named(client: Client) -> None:
+    said = send(client, {"run": {}, "inputs": [{"name": "x"}]}, status=422)
+    missing = ["eventTime", "producer", "job", "inputs[0].namespace", "run.runId"]
+    assert said == {"errors": [f"{path} must not be null" for path in missing]}
+
+
+@pytest.mark.parametrize("kind", NAMED, ids=lambda kind: kind.__name__)
+def test_every_named_error_has_a_shape(kind: type[RunfleetError]) -> None:
+    reply = DIALECT.answer(made(kind), SCOPE)
+    body = msgspec.json.decode(reply.body)
+    assert reply.status == (503 if kind.status == 507 else kind.status)
+    if issubclass(kind, Invalid):
+        assert body == {"errors": ["query.x is wrong"]}
+    else:
+        assert body["code"] == reply.status
+        assert body["message"]
+
+
+# Who may do what.
+
+
+def test_without_a_token_nothing_is_told_and_nothing_taken(guarded: Client, catalog: Store) -> None:
+    before = snapshot(catalog)
+    for method, path in (("GET", "namespaces"), ("GET", "jobs"), ("GET", "events/lineage"), ("POST", "lineage")):
+        answer = guarded.request(method, f"/api/v1/{path}", json=GOOD if method == "POST" else None)
+        assert (answer.status_code, answer.json()["code"]) == (401, 401)
+        assert "www-authenticate" in answer.headers
+    assert snapshot(catalog) == before
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    assert guarded.post("/api/v1/lineage", json=GOOD, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("scope", "only", "allowed"),
+    [("read", "", False), ("run", "", True), ("run", "other-*", False), ("run", "marquez.*", True)],
+)
+def test_a_token_may_do_what_it_is_for(guarded: Client, catalog: Store, scope: Any, only: str, allowed: bool) -> None:
+    admin = {"Authorization": f"Bearer {TOKEN}"}
+    body = {"name": "t", "scope": scope} | ({"tasks": only} if only else {})
+    token = guarded.post("/api/tokens", json=body, headers=admin).json()["token"]
+    mine = {"Authorization": f"Bearer {token}"}
+    guarded.put("/api/v1/namespaces/ns", json={"ownerName": "ada"}, headers=admin)
+    before = snapshot(catalog)
+    answers = [
+        guarded.put("/api/v1/namespaces/ns/jobs/j", json={"type": "BATCH", "inputs": [], "outputs": []}, headers=mine),
+        guarded.post("/api/v1/lineage", json=GOOD, headers=mine),
+        guarded.post(f"/api/v1/jobs/runs/{NOBODY}/complete", headers=mine),
+    ]
+    if allowed:
+        assert [answer.status_code for answer in answers] == [200, 201, 200]
+    else:
+        assert {answer.status_code for answer in answers[:2]} == {403}
+        assert snapshot(catalog) == before
+    if only:
+        assert guarded.get("/api/v1/events/lineage", headers=mine).status_code == 403
+
+
+def test_a_token_for_some_tasks_sees_no_others(guarded: Client) -> None:
+    admin = {"Authorization": f"Bearer {TOKEN}"}
+    body = {"name": "t", "scope": "run", "tasks": "report"}
+    token = guarded.post("/api/tokens", json=body, headers=admin).json()["token"]
+    mine = {"Authorization": f"Bearer {token}"}
+    assert guarded.post("/api/v1/lineage", json=GOOD, headers=admin).status_code == 201
+    assert [job["name"] for job in guarded.get("/api/v1/jobs", headers=mine).json()["jobs"]] == ["report"]
+    assert guarded.get(f"/api/v1/jobs/runs/{NOBODY}", headers=mine).status_code == 403
+    told = event("COMPLETE", NOBODY, job="report", namespace="runfleet")
+    assert guarded.post("/api/v1/lineage", json=told, headers=mine).status_code == 403
+    assert guarded.get(f"/api/v1/jobs/runs/{NOBODY}", headers=admin).json()["state"] == "RUNNING"
+
+
+# What nobody foresaw.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=6,
+)
+TEXT = st.sampled_from([NOBODY, "ns", "a.b", "", "2030-01-01T00:00:00Z", "\x00", "\U0001f600", "x" * 2000, "parent"])
+FACETS = ("parent", "parentRun", "nominalTime", "errorMessage", "documentation", "jobType", "sourceCodeLocation", "x")
+
+
+DATASET = {"namespace": "db", "name": "t"}
+FACET = {"run": {"runId": NOBODY}, "job": {"namespace": "ns", "name": "p"}, "nominalStartTime": at(0), "url": "x"}
+FULL = GOOD | {
+    "run": {"runId": NOBODY, "facets": dict.fromkeys(FACETS, FACET | {"message": "m", "description": "d"})},
+    "job": {"namespace": "ns", "name": "j", "facets": dict.fromkeys(FACETS, FACET)},
+    "inputs": [DATASET],
+    "outputs": [DATASET],
+    "dataset": DATASET,
+    "schemaURL": "x/RunEvent",
+}
+
+
+PATHS = [
+    *([key] for key in FULL),
+    *(["run", key] for key in FULL["run"]),
+    *(["job", key] for key in FULL["job"]),
+    *([part, "facets", name] for part in ("run", "job") for name in FACETS),
+    *(["run", "facets", name, key] for name in FACETS for key in ("run", "job", "nominalStartTime", "message")),
+    *(
+        ["run", "facets", "parent", part, key]
+        for part, key in (("run", "runId"), ("job", "namespace"), ("job", "name"))
+    ),
+    *(["job", "facets", name, key] for name in FACETS for key in ("description", "url", "processingType")),
+    *([side, 0, key] for side in ("inputs", "outputs") for key in DATASET),
+]
+
+
+@st.composite
+def strange(draw: st.DrawFn) -> Any:
+    """A whole event, of which some parts are replaced by anything, or gone."""
+    told = deepcopy(FULL)
+    for path in draw(st.lists(st.sampled_from(PATHS), max_size=3)):
+        inner: Any = told
+        for step in path[:-1]:
+            try:
+                inner = inner[step]
+            except (KeyError, IndexError, TypeError):  # replaced before
+                inner = None
+        if isinstance(inner, dict):
+            if draw(st.integers(0, 3)):
+                inner[path[-1]] = draw(TEXT | JSON)
+            else:
+                inner.pop(path[-1], None)
+    return told
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=strange())
+def test_no_event_is_too_strange(client: Client, told: Any) -> None:
+    answer = client.post("/api/v1/lineage", content=msgspec.json.encode(told))
+    assert answer.status_code in (201, 400, 422), answer.text
+    if answer.status_code == 201:
+        for path in (
+            f"jobs/runs/{NOBODY}",
+            "jobs",
+            "namespaces",
+            "events/lineage",
+            f"jobs/runs/{NOBODY}/facets?type=job",
+        ):
+            assert client.get(f"/api/v1/{path}").status_code in (200, 404)
