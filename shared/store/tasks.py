@@ -156,6 +156,11 @@ def names() -> Call[list[str]]:
     return Call("HKEYS", (Key("tasks"),), lambda reply: sorted(name.decode() for name in reply))
 
 
+def since_us() -> Call[int]:
+    """When the definition that has been in the catalog longest came, as stored time; 0 without tasks."""
+    return Call("HVALS", (Key("tasks"),), lambda reply: min((int(_entry(value)[2]) for value in reply), default=0))
+
+
 def limits() -> Call[dict[str, int]]:
     """The shared limits: most executions by name."""
     return Call(

@@ -187,7 +187,7 @@ def test_a_run_that_was_heard_of_late_is_listed_by_when_it_started(client: Clien
 
 
 def test_an_event_with_a_failure_says_why(client: Client) -> None:
-    facets = {"errorMessage": {"message": "no such table", "programmingLanguage": "SQL"}}
+    facets = {"errorMessage": {"message": "no such\n  table", "programmingLanguage": "SQL"}}
     send(client, event("FAIL", NOBODY, facets=facets))
     assert client.get(f"/api/runs/{NOBODY}").json()["message"] == "no such table"
 
@@ -227,7 +227,7 @@ def test_events_of_no_run_describe_jobs_and_are_counted(client: Client) -> None:
     about = {"eventTime": at(0), "producer": "urn:test"}
     job = {"namespace": "ns", "name": "still", "facets": {"documentation": {"description": "said"}}}
     send(client, about | {"schemaURL": "x/JobEvent", "job": job, "inputs": [{"namespace": "db", "name": "t"}]})
-    send(client, about | {"schemaURL": "x/DatasetEvent", "dataset": {"namespace": "db", "name": "t"}})
+    send(client, about | {"schemaURL": "x/DatasetEvent", "dataset": {"namespace": "db", "name": "t"}, "job": {}})
     shown = client.get("/api/v1/namespaces/ns/jobs/still").json()
     assert (shown["description"], shown["inputs"]) == ("said", [{"namespace": "db", "name": "t"}])
     assert client.get("/api/v1/events/lineage").json() == {"events": [], "totalCount": 2}

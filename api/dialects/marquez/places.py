@@ -58,16 +58,21 @@ def of_task(task: str) -> Operation[Place]:
     return Place(words.HOME, task, task, True)
 
 
-def require_namespace(name: str) -> Operation[Namespace]:
-    """The namespace. Raises NotFound."""
+def namespace(name: str) -> Operation[Namespace]:
+    """The namespace; that of our own tasks is there before anybody has described it. Raises NotFound."""
     found: Namespace | None = yield namespaces.namespace(name)
     if found is None and name == words.HOME:
-        entries = yield from tasks.entries()
-        since_us = min((entry.applied_us for entry in entries), default=1)
+        since_us = (yield tasks.since_us()) or 1
         found = Namespace(name, "runfleet", "The tasks of this fleet", since_us, since_us)
     if found is None:
         raise NotFound(f"Namespace '{name}' not found.")
     return found
+
+
+def require_namespace(name: str) -> Operation[None]:
+    """Raises NotFound when there is no such namespace."""
+    if name != words.HOME and (yield namespaces.namespace(name)) is None:
+        raise NotFound(f"Namespace '{name}' not found.")
 
 
 def require_names(namespace: str, job: str) -> None:

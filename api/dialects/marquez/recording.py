@@ -17,7 +17,7 @@ from api.dialects.marquez.places import Place
 from api.dialects.marquez.words import Told
 from shared import ops
 from shared.clock import from_datetime
-from shared.errors import Conflict, Malformed, NotFound, Refused
+from shared.errors import Malformed, NotFound, Refused
 from shared.lineage import PRODUCER
 from shared.ops import Catalog, Triggered
 from shared.runs import Record, Run
@@ -76,7 +76,7 @@ def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operati
     that cannot be, and Forbidden for tasks that *grant* is not for; nothing is kept then.
     """
     at_us = bodies.instant(event.event_time or "", "eventTime")
-    if event.job is None:
+    if event.job is None or event.kind == "DatasetEvent":
         yield lineage.keep(LineageEvent(body, at_us, event.kind))
         return
     parent = _parent(event)
@@ -110,7 +110,7 @@ def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operati
     yield from _move(catalog, place, request, told, at_us, kept, is_new=kind in ("", "START", "OTHER") and not is_known)
 
 
-def exists(run_id: UUID, place: Place) -> Conflict | Malformed:
+def exists(run_id: UUID, place: Place) -> Malformed:
     """The refusal of a run whose id is taken: 400 in Marquez."""
     return Malformed(f"Run '{run_id}' already exists for '{place.job}' under namespace '{place.namespace}'.")
 
@@ -283,4 +283,4 @@ def _nominal_us(event: Event) -> int:
 
 def _error_of(event: Event) -> str:
     facet = bodies.facet(bodies.ErrorFacet, event.run.facets if event.run else None, "errorMessage")
-    return ((facet.message if facet else None) or "")[:MAX_MESSAGE]
+    return " ".join(((facet.message if facet else None) or "").split())[:MAX_MESSAGE]

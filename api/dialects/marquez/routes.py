@@ -19,7 +19,6 @@ from shared.runs import Run
 from shared.store import annex, listing, namespaces, runs, tasks
 from shared.store.call import Operation
 from shared.store.namespaces import Job, JobChange
-from shared.store.tasks import Entry
 
 routes = Routes(DIALECT)
 
@@ -46,14 +45,14 @@ async def put_namespace(ask: Question) -> Reply:
 @routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
 async def read_namespace(ask: Question) -> Reply:
     """One namespace."""
-    found = await ask.web.store.run(places.require_namespace(ask.path["namespace"]))
+    found = await ask.web.store.run(places.namespace(ask.path["namespace"]))
     return Reply(_encode(answers.namespace(found)))
 
 
 @routes.on("DELETE", "/api/v1/namespaces/{namespace}", scope="admin")
 async def delete_namespace(ask: Question) -> Reply:
     """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
-    found = await ask.web.store.run(places.require_namespace(ask.path["namespace"]))
+    found = await ask.web.store.run(places.namespace(ask.path["namespace"]))
     await ask.web.store.run(namespaces.drop_namespace(found.name))
     return Reply(_encode(answers.namespace(found, hidden=True)))
 
@@ -110,7 +109,7 @@ def _namespaces(limit: int, offset: int) -> Operation[list[namespaces.Namespace]
     described = yield namespaces.namespace(words.HOME)
     if described is not None:
         return (yield from namespaces.namespace_page(offset, limit))
-    home = [(yield from places.require_namespace(words.HOME))] if not offset else []
+    home = [(yield from places.namespace(words.HOME))] if not offset else []
     rest = limit - len(home)
     return home + ((yield from namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
@@ -199,11 +198,10 @@ def _jobs(
     """
     if namespace is not None:
         yield from places.require_namespace(namespace)
-    own: list[Entry] = []
+    own: list[str] = []
     if namespace in (None, words.HOME):
-        entries = yield from tasks.entries()
-        named = [entry for entry in entries if not words.is_ours(entry.name)]
-        own = [entry for entry in named if ask.grant.covers(entry.name)]
+        known: list[str] = yield tasks.names()
+        own = [name for name in known if not words.is_ours(name) and ask.grant.covers(name)]
     total = len(own) + (yield from namespaces.job_names(namespace, 0, 1))[1]
     found: list[str] = []
     seen, skip = 0, offset
@@ -224,16 +222,16 @@ def _jobs(
     return {"jobs": (yield from _shown(own, found)), "totalCount": total}
 
 
-def _names(own: Sequence[Entry], namespace: str | None, offset: int, count: int) -> Operation[list[str]]:
-    names = [entry.name for entry in own[offset : offset + count]]
+def _names(own: Sequence[str], namespace: str | None, offset: int, count: int) -> Operation[list[str]]:
+    names = list(own[offset : offset + count])
     if len(names) < count:
         more, _ = yield from namespaces.job_names(namespace, max(0, offset - len(own)), count - len(names))
         names += more
     return names
 
 
-def _shown(own: Sequence[Entry], names: Sequence[str]) -> Operation[list[JobAnswer]]:
-    entries = {entry.name: entry for entry in own}
+def _shown(own: Sequence[str], names: Sequence[str]) -> Operation[list[JobAnswer]]:
+    entries = yield from tasks.some(set(own).intersection(names))
     rest = [name for name in names if name not in entries]
     jobs = {job.task: job for job in (yield from pages.jobs(rest))}
     there = [name for name in names if name in entries or name in jobs]
