@@ -203,7 +203,11 @@ MUTANTS = [
     ),
     Mutant("a stopped run's execution lives on", "lib/stopping", "    leave(id, r)\n", ""),
     Mutant(
-        "the hold is ignored by rescue", "rescue", "(tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW", "false"
+        "the hold is ignored by rescue",
+        "rescue",
+        "(tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW",
+        "false",
+        test_rescue.test_after_a_gap_nothing_is_rescued_for_one_lease,
     ),
     Mutant("the lease is ignored by rescue", "rescue", "or not lease or lease > NOW then", "then"),
     Mutant(
