@@ -23,6 +23,10 @@ run = "exit 3"
 retry_attempts = 1
 retry_delay = "1ms"
 
+[tasks.after]
+run = "true"
+depends_on = ["fails"]
+
 [tasks.slow]
 run = "exec sleep 60"
 timeout = "300ms"
@@ -96,6 +100,11 @@ def test_every_start_and_every_end_is_told(telling: Fleet) -> None:
     waits = telling.trigger("waits")
     telling.post(f"/api/runs/{waits['id']}/stop")
     assert types(lineage_of(telling, waits, "ABORT")) == ["ABORT"]
+
+    telling.trigger("after")
+    never = wait_until(lambda: telling.runs(task_name="after"), "the step that nothing leads to is on record")[0]
+    told = lineage_of(telling, never, "ABORT")
+    assert (types(told), facet(told[0])["endReason"]) == (["ABORT"], "skipped")
 
     shown = telling.get(f"/api/v1/jobs/runs/{well['id']}")
     assert (shown["state"], shown["facets"]["processing_engine"]["name"]) == ("COMPLETED", "runfleet")
