@@ -131,3 +131,54 @@ def test_a_secret_is_the_worker_s_and_shown_nowhere(fleet: Fleet) -> None:
     assert wait_until(over, "the execution is over")["status"]["phase"] == "TASK_EXECUTION_PHASE_SUCCEEDED"
     assert fleet.http.get(execution["status"]["logUrl"]).text == "it is [redacted]\n"
     assert PLANTED.encode() not in fleet.redis.written()
+
+
+LOST = """
+import sys, threading, uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import httpx
+from gitpod import Gitpod
+
+target, token = sys.argv[1:]
+calls = []
+
+class Lossy(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        reply = httpx.post(target + self.path, content=body, headers=dict(self.headers))
+        method = self.path.rpartition("/")[2]
+        calls.append(method)
+        if method == "StartTask" and calls.count(method) == 1:
+            self.close_connection = True
+            return  # it was done, and nobody hears of it
+        self.send_response(reply.status_code)
+        for name in ("content-type", "content-length", "x-should-retry"):
+            if name in reply.headers:
+                self.send_header(name, reply.headers[name])
+        self.end_headers()
+        self.wfile.write(reply.content)
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = Gitpod(base_url=f"http://127.0.0.1:{server.server_port}", bearer_token=token)
+tasks, env = client.environments.automations.tasks, str(uuid.uuid4())
+task = tasks.create(environment_id=env, metadata={"reference": "a"}, spec={"command": "true"}).task
+execution = tasks.start(id=task.id).task_execution
+found = tasks.executions.list(filter={"environment_ids": [env]}).task_executions
+print(calls.count("StartTask"), [one.id for one in found] == [execution.id])
+try:
+    tasks.create(environment_id=env, metadata={"reference": "a"}, spec={"command": "true"})
+except Exception as error:
+    print(type(error).__name__, calls.count("CreateTask"))
+"""
+
+
+def test_a_start_whose_answer_is_lost_is_made_once(fleet: Fleet, vendor: Vendor, tmp_path: Path) -> None:
+    """The client repeats it by itself; what cannot be helped by a repeat is not repeated."""
+    script = tmp_path / "lost.py"
+    script.write_text(LOST)
+    base = f"{fleet.http.base_url}".rstrip("/") + "/api"
+    assert vendor("ona-0", str(script), base, TOKEN).splitlines() == ["2 True", "ConflictError 2"]
