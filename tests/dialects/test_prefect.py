@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import msgspec
 import pytest
 from litestar import Litestar
@@ -17,9 +19,11 @@ from api.dialects.prefect.errors import DIALECT
 from shared.errors import RunfleetError
 from shared.settings import Settings
 from shared.store.threads import Store
-from tests.http.conftest import BASE, TOKEN, claim
+from tests.http.conftest import BASE, TOKEN, Served, claim, served
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
 from tests.store.checking import check_store
+
+__all__ = ["served"]
 
 Client = TestClient[Litestar]
 SHAPES = ({"detail"}, {"exception_message"}, {"exception_message", "exception_detail", "request_body"})
@@ -340,3 +344,46 @@ def test_a_deleted_run_is_gone_with_its_attempts_and_its_name(client: Client) ->
     assert client.delete(f"/api/task_runs/{run['id']}").status_code == 204
     assert client.get(f"/api/runs/{run['id']}").status_code == 404
     assert create(client, dynamic_key="same")["id"] != run["id"]
+
+
+def at_once(served: Served, paths: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is said to requests that are all made at the same time."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=served.url, headers=headers, timeout=30) as client, ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda path: client.post(path, json=body), paths))
+    assert all(answer.status_code in (200, 201) for answer in answers), [answer.text for answer in answers]
+    return [answer.json() for answer in answers]
+
+
+def test_of_many_claims_of_a_deferred_run_one_wins(served: Served) -> None:
+    state = {"type": "SCHEDULED", "state_details": {"deferred": True}}
+    run = at_once(served, ["/api/task_runs/"], {"task_key": "k", "dynamic_key": "d", "state": state})[0]
+    claim_ = {"state": {"type": "PENDING", "state_details": {"deferred": True}}}
+    said = at_once(served, [f"/api/task_runs/{run['id']}/set_state"] * 16, claim_)
+    assert sorted(one["status"] for one in said) == ["ABORT"] * 15 + ["ACCEPT"]
+
+
+def test_of_many_equal_creates_one_makes_the_run(served: Served) -> None:
+    said = at_once(served, ["/api/task_runs/"] * 16, {"task_key": "k", "dynamic_key": "d"})
+    assert len({one["id"] for one in said}) == 1
+
+
+def test_however_many_ask_at_once_no_more_run_than_have_a_slot(served: Served) -> None:
+    at_once(served, ["/api/concurrency_limits/"], {"tag": "t", "concurrency_limit": 3})
+    runs = [
+        at_once(served, ["/api/task_runs/"], {"task_key": "k", "dynamic_key": str(number), "tags": ["t"]})[0]["id"]
+        for number in range(16)
+    ]
+    said = at_once(served, [f"/api/task_runs/{run}/set_state" for run in runs], {"state": {"type": "RUNNING"}})
+    assert sorted(one["status"] for one in said) == ["ACCEPT"] * 3 + ["WAIT"] * 13
+    assert all(1 <= one["details"]["delay_seconds"] <= 13 for one in said if one["status"] == "WAIT")
+
+
+def test_every_state_of_many_at_once_is_in_the_history(served: Served) -> None:
+    run = at_once(served, ["/api/task_runs/"], {"task_key": "k", "dynamic_key": "d"})[0]
+    at_once(served, [f"/api/task_runs/{run['id']}/set_state"] * 16, {"state": {"type": "RUNNING"}})
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    found = httpx.get(f"{served.url}/api/task_runs/{run['id']}", headers=headers).json()
+    states_ = httpx.get(f"{served.url}/api/task_run_states/?task_run_id={run['id']}", headers=headers).json()
+    assert (found["run_count"], len(states_)) == (16, 17)
+    assert [one["name"] for one in states_] == ["Pending", "Running", *["Rerunning"] * 15]
