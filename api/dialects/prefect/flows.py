@@ -17,14 +17,15 @@ import msgspec
 
 from api.auth import Grant
 from api.dialects.door import Question, Routes
-from api.dialects.prefect import filters, ledger, taskruns, words
+from api.dialects.prefect import finding, ledger, taskruns, words
 from api.dialects.prefect.bodies import Details, Label, SetState, State, StateCreate, in_us, proposed
 from api.dialects.prefect.errors import DIALECT, Untold
 from api.dialects.prefect.ledger import FLOW_RUNS, Facts, View
 from api.dialects.prefect.moves import course, first_mark
 from api.dialects.prefect.orchestration import Decision, decide
+from api.dialects.prefect.proposals import Answer
 from api.dialects.prefect.routes import answered, now_us, on, say, uuid_in
-from api.dialects.prefect.taskruns import Answer, Made
+from api.dialects.prefect.taskruns import Made
 from api.reply import Reply
 from shared import foreign, ids, ops
 from shared.clock import to_datetime
@@ -164,8 +165,8 @@ async def set_flow_run_state(ask: Question) -> Reply:
 @on(routes, "POST", "/api/flow_runs/filter", "read")
 async def filter_flow_runs(ask: Question) -> Reply:
     """Flow runs that fit a filter, newest first."""
-    wanted = filters.read_page(ask)
-    found = await ask.web.store.run(filters.find_flow_runs(wanted, ask.grant))
+    wanted = finding.read_page(ask)
+    found = await ask.web.store.run(finding.find_flow_runs(wanted, ask.grant))
     return say([_shown(view.id, view.facts, view.current) for view in found])
 
 

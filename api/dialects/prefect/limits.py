@@ -16,7 +16,7 @@ import msgspec
 
 from api.dialects.door import Question, Routes
 from api.dialects.prefect.errors import DIALECT, Locked
-from api.dialects.prefect.filters import invalid
+from api.dialects.prefect.finding import invalid
 from api.dialects.prefect.orchestration import jittered
 from api.dialects.prefect.routes import on, say
 from api.reply import Reply

@@ -14,7 +14,7 @@ from api.dialects.door import Question, Routes
 from api.dialects.prefect import events, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.filters import invalid
+from api.dialects.prefect.finding import invalid
 from api.dialects.prefect.routes import on
 from api.reply import Reply
 from shared.store import logs

@@ -11,11 +11,11 @@ import msgspec
 
 from api.bodies import Scope
 from api.dialects.door import Handler, Method, Question, Routes
-from api.dialects.prefect import filters, ledger, taskruns
+from api.dialects.prefect import finding, ledger, proposals, taskruns
 from api.dialects.prefect.bodies import Rename, SetState, TaskRunCreate, shown_state
 from api.dialects.prefect.errors import DIALECT, Untold, require_version
 from api.dialects.prefect.ledger import View
-from api.dialects.prefect.taskruns import Answer
+from api.dialects.prefect.proposals import Answer
 from api.reply import Reply
 from shared.errors import NotFound
 
@@ -103,7 +103,7 @@ async def set_task_run_state(ask: Question) -> Reply:
     """Propose a state: 201 when one was written."""
     run_id, wanted = uuid_in(ask), ask.read(SetState)
     try:
-        answer = await ask.web.store.run(taskruns.set_state(run_id, wanted, ask.grant))
+        answer = await ask.web.store.run(proposals.set_state(run_id, wanted, ask.grant))
     except NotFound as error:
         raise Untold(str(error)) from None
     return answered(answer)
@@ -127,7 +127,7 @@ async def read_task_run_states(ask: Question) -> Reply:
     try:
         run_id = UUID(ask.query.get("task_run_id", [""])[0])
     except ValueError:
-        raise filters.invalid("query.task_run_id", "must be a UUID") from None
+        raise finding.invalid("query.task_run_id", "must be a UUID") from None
     view = await ask.web.store.run(taskruns.read(run_id, history=True))
     if view is None or not ask.grant.covers(view.latest.record.task):
         return say([])
@@ -137,17 +137,17 @@ async def read_task_run_states(ask: Question) -> Reply:
 @on(routes, "POST", "/api/task_runs/filter", "read")
 async def filter_task_runs(ask: Question) -> Reply:
     """Task runs that fit a filter."""
-    wanted = filters.read_page(ask)
-    found = await ask.web.store.run(filters.find(wanted, ask.grant, wanted.offset, wanted.limit))
+    wanted = finding.read_page(ask)
+    found = await ask.web.store.run(finding.find(wanted, ask.grant, wanted.offset, wanted.limit))
     return say([shown(view) for view in found.views])
 
 
 @on(routes, "POST", "/api/task_runs/paginate", "read")
 async def paginate_task_runs(ask: Question) -> Reply:
     """A page of those that fit, and how many pages there are."""
-    wanted = filters.read_page(ask)
+    wanted = finding.read_page(ask)
     offset = (wanted.page - 1) * wanted.limit
-    found = await ask.web.store.run(filters.find(wanted, ask.grant, offset, wanted.limit, counts=True))
+    found = await ask.web.store.run(finding.find(wanted, ask.grant, offset, wanted.limit, counts=True))
     pages = -(-found.total // wanted.limit) if wanted.limit else 0
     results = [shown(view) for view in found.views]
     return say({"results": results, "count": found.total, "limit": wanted.limit, "pages": pages, "page": wanted.page})
@@ -156,14 +156,14 @@ async def paginate_task_runs(ask: Question) -> Reply:
 @on(routes, "POST", "/api/task_runs/count", "read")
 async def count_task_runs(ask: Question) -> Reply:
     """How many fit a filter."""
-    wanted = filters.read_page(ask)
-    found = await ask.web.store.run(filters.find(wanted, ask.grant, 0, 0, counts=True))
+    wanted = finding.read_page(ask)
+    found = await ask.web.store.run(finding.find(wanted, ask.grant, 0, 0, counts=True))
     return say(found.total)
 
 
 @on(routes, "POST", "/api/task_runs/history", "read")
 async def task_run_history(ask: Question) -> Reply:
     """How many were to start in each stretch of time, by the state that they are in now."""
-    stretches, wanted = filters.read_history(ask)
-    found = await ask.web.store.run(filters.find(wanted, ask.grant, 0, wanted.limit))
-    return say(filters.history_of(found.views, stretches, now_us()))
+    stretches, wanted = finding.read_history(ask)
+    found = await ask.web.store.run(finding.find(wanted, ask.grant, 0, wanted.limit))
+    return say(finding.history_of(found.views, stretches, now_us()))

@@ -6,13 +6,24 @@ import msgspec
 
 from api.dialects.door import Question, Routes
 from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
-from api.dialects.prefect.filters import TaskWorkers
 from api.dialects.prefect.routes import on, say
 from api.reply import Reply
 from shared.errors import Misconfigured, NotFound, Unserviceable
 from shared.store import driven, version
 
 routes = Routes(DIALECT)
+
+
+class TaskWorkerFilter(msgspec.Struct):
+    """Those that serve one of these tasks."""
+
+    task_keys: list[str]
+
+
+class TaskWorkers(msgspec.Struct):
+    """``/task_workers/filter``."""
+
+    task_worker_filter: TaskWorkerFilter | None = None
 
 
 @on(routes, "GET", "/api/hello", None)

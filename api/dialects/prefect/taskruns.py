@@ -1,14 +1,8 @@
-"""
-What Prefect's clients do with task runs: make them, read them, propose states.
-
-A proposal is read, decided by Prefect's rules and made in one step that fails when anything happened in between; then
-it is decided again. So two proposals, or a proposal and a person's stop, never both count against the same state.
-"""
+"""Task runs: made, read, moved in one step, forgotten."""
 
 from __future__ import annotations
 
 import hashlib
-import random
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,10 +12,9 @@ import msgspec
 
 from api.auth import Grant
 from api.dialects.prefect import ledger, words
-from api.dialects.prefect.bodies import Constant, Details, Policy, SetState, State, TaskRunCreate, in_us, proposed
+from api.dialects.prefect.bodies import Constant, Details, Policy, State, TaskRunCreate, in_us, proposed
 from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
-from api.dialects.prefect.moves import Course, cache_key, course, first_mark, to_cache, waits_for_consumer
-from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
+from api.dialects.prefect.moves import Course, course, first_mark, waits_for_consumer
 from shared import foreign, ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Record, Status
@@ -38,20 +31,6 @@ KEEP_RUNS: Final = 10_000
 
 PATIENCE: Final = 100
 """How often a proposal is decided again because something else happened to the run."""
-
-LONGEST_WAIT_S: Final = 10
-"""The longest a run is told to wait for a slot of a tag limit."""
-
-_state = msgspec.json.Decoder(State).decode
-
-
-class Answer(msgspec.Struct):
-    """What is said to a proposal. ``wrote``: a state was written."""
-
-    view: View
-    decision: Decision
-    state: State
-    wrote: bool
 
 
 class Made(msgspec.Struct):
@@ -150,40 +129,6 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
     return Made(view.id, view.facts, view.current, not triggered.repeated)
 
 
-def set_state(run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
-    """
-    Propose a state. Raises NotFound, Forbidden, and Conflict when the run changes faster than can be decided.
-    """
-    for _ in range(PATIENCE):
-        view = yield from known(run_id)
-        grant.require_task(view.latest.record.task)
-        now_us = time.time_ns() // 1000
-        state = proposed(wanted.state, ids.new_id(now_us), now_us)
-        state.details.task_run_id, state.details.flow_run_id = view.id, view.facts.flow_run_id
-        if view.is_ours:
-            return (yield from _of_ours(view, state))
-        flow = yield from _flow_of(view)
-        cached = yield from _cached_for(state)
-        decision = decide(
-            view.current.state,
-            state,
-            run_count=view.current.run_count,
-            policy=view.facts.policy,
-            flow=flow,
-            flow_run_run_count=view.current.flow_run_run_count,
-            cached=cached,
-            force=bool(wanted.force),
-            now_us=now_us,
-            dice=random.random,
-        )
-        if decision.state is None:
-            return Answer(view, decision, view.current.state, False)
-        answer = yield from _make(view, decision, flow, now_us, bool(wanted.force))
-        if answer is not None:
-            return answer
-    raise Conflict(f"task run {run_id} changes faster than its state can be set; try again")
-
-
 async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None, via: str = TASK_RUNS) -> None:
     """Give a run another name. Raises NotFound and Forbidden."""
     for _ in range(PATIENCE):
@@ -250,77 +195,6 @@ def _as_declared(text: str, kind: ParamType) -> Any:
         except msgspec.DecodeError:
             pass
     return text
-
-
-def _make(view: View, decision: Decision, flow: Flow | None, now_us: int, force: bool) -> Operation[Answer | None]:
-    """The answer once it is made; None when something else happened first."""
-    state = decision.state
-    assert state is not None
-    on_course = course(view, state, now_us)
-    plan = on_course.plan
-    plan.force = force
-    if decision.needs_slots:
-        plan.limits, plan.holder = [f"tag:{tag}" for tag in view.facts.tags], on_course.head
-    if decision.stores:
-        plan.cache = to_cache(state, now_us)
-    tracks = flow.run_count if flow is not None and state.type == "RUNNING" and not force else None
-    after = ledger.moved(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
-    done = yield from make(view, [*unwritten(view), after], on_course)
-    if done.verdict == "done":
-        return Answer(view, decision, state, True)
-    if done.verdict == "gone":
-        raise NotFound(f"Task run with id {view.id} not found")
-    if done.verdict == "conflict":
-        return None
-    return Answer(view, _refused(done, now_us), view.current.state, False)
-
-
-def _refused(done: Driven, now_us: int) -> Decision:
-    tag = done.limit.removeprefix("tag:")
-    if done.verdict == "closed":
-        reason = f'The concurrency limit on tag "{tag}" is 0 and will deadlock if the task tries to run again.'
-        return Decision(answer="ABORT", reason=reason)
-    if done.verdict == "waiting":
-        return Decision(answer="WAIT", delay_s=1, reason="Other executions of the task go first")
-    held_s = (now_us - done.since_us) / 1e6 if done.since_us else LONGEST_WAIT_S
-    delay_s = jittered(min(max(held_s, 1.0), LONGEST_WAIT_S), 0.3, random.random)
-    return Decision(answer="WAIT", delay_s=max(1, round(delay_s)), reason=f"Concurrency limit reached for tags: {tag}")
-
-
-def _of_ours(view: View, state: State) -> Operation[Answer]:
-    """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
-    now = view.current.state
-    if state.type not in ("CANCELLING", "CANCELLED"):
-        who = "was not made by a client of Prefect's" if view.is_guest else "is executed by Runfleet"
-        reason = f"Task run {view.id} {who}; of its states only a cancellation can be set."
-        return Answer(view, Decision(answer="ABORT", reason=reason), now, False)
-    if now.type in words.TERMINAL:
-        return Answer(view, Decision(answer="ABORT", reason=f"Run is already {now.type}."), now, False)
-    yield from ops.stop(str(view.latest.head), by="a client of Prefect")
-    after = yield from known(view.id)
-    return Answer(after, Decision(answer="ACCEPT"), after.current.state, True)
-
-
-def _flow_of(view: View) -> Operation[Flow | None]:
-    if view.facts.flow_run_id is None:
-        return None
-    flow_run = yield from read(view.facts.flow_run_id, FLOW_RUNS)
-    if flow_run is None:
-        return None
-    return Flow(flow_run.id, flow_run.current.state, flow_run.current.run_count)
-
-
-def _cached_for(state: State) -> Operation[State | None]:
-    """The cached state that takes the place of running, under this proposal's id and time."""
-    key = state.details.cache_key
-    if state.type != "RUNNING" or not key or state.details.refresh_cache:
-        return None
-    packed = yield driven.cached(cache_key(key))
-    if packed is None:
-        return None
-    cached = msgspec.structs.replace(_state(packed), id=state.id, at_us=state.at_us, name="Cached")
-    cached.details.task_run_id, cached.details.flow_run_id = state.details.task_run_id, state.details.flow_run_id
-    return cached
 
 
 def _first_state(wanted: TaskRunCreate, run_id: UUID, now_us: int) -> State:
