@@ -61,15 +61,7 @@ def rerun(catalog: Catalog, ref: str, *, idempotency_key: str = "") -> Operation
     run = yield from runs.find(ref)
     if run.status is not Status.ENDED:
         raise Conflict(f"run {run.id} is {run.status}; wait for its end, or stop it, before running it again")
-    request = Request(
-        params=run.params or None,
-        tags=tuple(run.tags or ()),
-        labels=run.labels or {},
-        replicas=run.replica_count,
-        external_execution_id=run.external_execution_id or "",
-        idempotency_key=idempotency_key,
-        body_digest=f"again {run.id}" if idempotency_key else "",
-    )
+    request = _request_like(run, idempotency_key, f"again {run.id}")
     return (yield from trigger(catalog, run.task_name, request))
 
 
@@ -96,16 +88,20 @@ def rerun_execution(
         progress = _progress(before)
         if before.phase is Phase.SUCCEEDED:
             raise Conflict(f"execution {execution_id} succeeded; nothing of it failed. Run it again as a whole")
-    request = Request(
-        params=like.params or None,
-        tags=tuple(like.tags or ()),
-        labels=like.labels or {},
-        replicas=like.replica_count,
-        external_execution_id=like.external_execution_id or "",
-        idempotency_key=idempotency_key,
-        body_digest=f"again {execution_id} {failed_only}" if idempotency_key else "",
-    )
+    request = _request_like(like, idempotency_key, f"again {execution_id} {failed_only}")
     return (yield from trigger(catalog, before.task, request, progress))
+
+
+def _request_like(run: Run, idempotency_key: str, digest: str) -> Request:
+    return Request(
+        params=run.params or None,
+        tags=tuple(run.tags or ()),
+        labels=run.labels or {},
+        replicas=run.replica_count,
+        external_execution_id=run.external_execution_id or "",
+        idempotency_key=idempotency_key,
+        body_digest=digest if idempotency_key else "",
+    )
 
 
 def _like(before: Execution) -> Operation[Run]:
