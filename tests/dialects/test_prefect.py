@@ -15,9 +15,11 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
+from api.dialects.prefect import events
 from api.dialects.prefect.errors import DIALECT
 from shared.errors import RunfleetError
 from shared.settings import Settings
+from shared.store import driven
 from shared.store.threads import Store
 from tests.http.conftest import BASE, TOKEN, Served, claim, served
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
@@ -344,6 +346,40 @@ def test_a_deleted_run_is_gone_with_its_attempts_and_its_name(client: Client) ->
     assert client.delete(f"/api/task_runs/{run['id']}").status_code == 204
     assert client.get(f"/api/runs/{run['id']}").status_code == 404
     assert create(client, dynamic_key="same")["id"] != run["id"]
+
+
+DEFERRED = {"deferred": True, "task_parameters_id": str(UUID(int=9))}
+
+
+def handed(client: Client, store: Store, run: dict[str, Any], consumer: str) -> None:
+    """Let *consumer* have a run and begin with it."""
+    task = client.get(f"/api/runs/{run['id']}").json()["task_name"]
+    assert store.do(driven.deliver(consumer, b"{}", [task])).id == UUID(run["id"])
+    assert set_state(client, run, "PENDING", state_details={"deferred": True})["status"] == "ACCEPT"
+    assert set_state(client, run, "RUNNING", state_details={"deferred": True})["status"] == "ACCEPT"
+
+
+def test_a_run_that_loses_its_consumer_again_and_again_is_crashed(client: Client, store: Store) -> None:
+    run = create(client, state={"type": "SCHEDULED", "state_details": DEFERRED})
+    for number in range(3):
+        handed(client, store, run, f"c{number}")
+        store.run(events.take_back(UUID(run["id"]), f"c{number}"))
+        found = read(client, run)
+        assert found["state"]["state_details"]["task_parameters_id"] == DEFERRED["task_parameters_id"]
+        assert found["state_type"] == ("CRASHED" if number == 2 else "SCHEDULED")
+    assert "3 times in a row" in found["state"]["message"]
+    runs = client.get("/api/runs", params={"execution_id": run["id"]}).json()["runs"]
+    assert [one["end_reason"] for one in runs] == ["crashed"] * 3
+
+
+def test_only_who_has_a_run_loses_it(client: Client, store: Store) -> None:
+    run = create(client, state={"type": "SCHEDULED", "state_details": DEFERRED})
+    handed(client, store, run, "c")
+    store.run(events.take_back(UUID(run["id"]), "another"))
+    assert read(client, run)["state_type"] == "RUNNING"
+    set_state(client, run, "COMPLETED")
+    store.run(events.take_back(UUID(run["id"]), "c"))
+    assert read(client, run)["state_type"] == "COMPLETED"
 
 
 def at_once(served: Served, paths: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -100,13 +100,13 @@ def test_what_waits_outlives_restarts_and_is_executed_by_whoever_comes(prefect: 
         for run in runs:
             wait_until(prefect.has_ended(run), f"{run} has ended", 30)
             assert prefect.states(run) == ["Scheduled", "Pending", "Running", "Completed"]
-        assert prefect.says("result", "3") == ["[1,", "2,", "3]"]
+        assert prefect.says("result", "3")[-3:] == ["[1,", "2,", "3]"]
         wait_until(lambda: prefect.fleet.log({"id": runs[1]}), "what it printed is its log", 10)
         assert "adding 1 and 1" in prefect.fleet.log({"id": runs[1]})
 
 
 def test_a_flow_and_its_tasks_run_as_they_are(prefect: Prefect) -> None:
-    assert prefect.says("flow", "3") == ["6"]
+    assert prefect.says("flow", "3")[-1] == "6"
     found = prefect.fleet.http.post("/api/task_runs/filter", json={"flows": {"name": {"any_": ["sums"]}}}).json()
     assert [one["state_type"] for one in found] == ["COMPLETED"] * 3
     flow_run = prefect.fleet.get(f"/api/flow_runs/{found[0]['flow_run_id']}")

@@ -213,8 +213,9 @@ def _write(view: View, state: State) -> Operation[bool]:
     now_us = time.time_ns() // 1000
     on_course = course(view, state, now_us)
     plan = on_course.plan
-    plan.force, plan.inbox, plan.at_us = True, False, state.at_us
-    plan.consumer = view.latest.record.worker if state.type not in words.TERMINAL else ""
+    plan.force, plan.at_us = True, state.at_us
+    if plan.inbox and view.latest.record.worker:  # whoever has it tries it again by itself
+        plan.inbox, plan.consumer = False, view.latest.record.worker
     restarts = current.type in words.TERMINAL and state.type not in words.TERMINAL
     after = ledger.moved(view.current, state, restarts=restarts)
     after.told_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow

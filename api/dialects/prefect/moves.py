@@ -68,6 +68,8 @@ def course(view: View, state: State, now_us: int, *, crashed: bool = False) -> C
     elif status is Status.PENDING and state.type != "CANCELLING" and due_us != record.due_us:
         going.plan.wait_until(due_us)
     going.plan.inbox = waits_for_consumer(state)
+    if status is not Status.ENDED and state.type not in words.TERMINAL and not going.plan.inbox:
+        going.plan.consumer = record.worker  # who has it keeps it, also over attempts
     return going
 
 
