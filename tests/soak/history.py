@@ -142,7 +142,7 @@ def read_lives(lines: Iterable[str]) -> dict[str, list[Life]]:
             if word != "printing":
                 life.printed = int(facts["lines"])
             if word == "end":
-                life.ended_us, life.code, life.printing = at_us, int(facts["code"]), int(facts["lines"])
+                life.ended_us, life.code, life.printing = at_us, int(facts["code"]), int(facts["most"])
     return dict(lives)
 
 

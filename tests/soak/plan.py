@@ -121,6 +121,11 @@ def task_file(*, plans: bool) -> str:
     return "\n".join(parts)
 
 
+def backlog_of(seconds: float) -> int:
+    """How many runs a soak of that many seconds begins with."""
+    return BACKLOG if seconds >= LONG_S else max(10, int(seconds * BACKLOG_PER_S))
+
+
 def make_plan(seed: int, seconds: float, *, plans: bool = True) -> list[Action]:
     """The actions of a soak of that many seconds, in order."""
     dice = random.Random(seed)
@@ -137,8 +142,7 @@ def make_plan(seed: int, seconds: float, *, plans: bool = True) -> list[Action]:
 
     # More than the workers can take at once, so that whatever dies, something is under way and something waits. It has
     # a queue of its own, and the workers look at both in turn: what else is triggered does not wait for all of it.
-    count = BACKLOG if seconds >= LONG_S else max(10, int(seconds * BACKLOG_PER_S))
-    backlog = {"task": "backlog", "body": {"params": {"seconds": 0}, "replicas": count}}
+    backlog = {"task": "backlog", "body": {"params": {"seconds": 0}, "replicas": backlog_of(seconds)}}
     actions.append(Action(1.0, "client", "trigger", backlog | {"key": True, "hasty": False, "times": 1}))
     often(0.5, 0, "client", lambda: ("trigger", _trigger(dice, kinds(plans=plans))))
     often(4, 2, "client", lambda: ("stop", {"pick": pick(), "force": dice.random() < 0.2}))

@@ -77,7 +77,7 @@ class Story:
         if code is None:
             self.history.append(f"{us(end_s)} beat {run} {pid} lines=2")
         else:
-            self.history.append(f"{us(end_s)} end {run} {pid} lines=2 code={code}")
+            self.history.append(f"{us(end_s)} end {run} {pid} lines=2 most=2 code={code}")
 
     def run(self, run: str, task: str, start_s: float, end_s: float, **facts: Any) -> Entry:
         """A run that ended, as the API shows it, with its log, asked for by a request of its own."""
@@ -171,7 +171,9 @@ def story() -> Story:
 
     made.run("long", "newest", 30, 30.5)
     made.live("long", 305, 30.1, 30.5)
-    made.history = [line.replace("lines=2", "lines=90") if " long " in line else line for line in made.history]
+    made.history = [
+        line.replace("s=2", "s=90").replace("t=2", "t=90") if " long " in line else line for line in made.history
+    ]
     kept = [{"n": n, "stream": "stdout", "text": f"line {n} of long"} for n in (88, 89)]
     said = {
         "n": 90,
@@ -307,7 +309,7 @@ def untold_loss(story: Story) -> None:
 
 def two_at_once(story: Story) -> None:
     story.history.append(f"{us(17.3)} beat one 303 lines=2")
-    story.history = [line for line in story.history if not line.endswith("one 303 lines=2 code=0")]
+    story.history = [line for line in story.history if not line.endswith("one 303 lines=2 most=2 code=0")]
 
 
 def fat_worker(story: Story) -> None:

@@ -7,7 +7,7 @@ Each line of ``$HISTORY`` is ``<microseconds> <word> <run> <pid> <name=value>…
 * ``start``: a process of this run is there; with all that its environment says of it.
 * ``beat``: it still is, and has printed ``lines`` lines so far.
 * ``printing``: it is about to print as far as ``lines``.
-* ``end``: it is about to exit with ``code``.
+* ``end``: it is about to exit with ``code``; a signal may have come between printing ``most`` lines and counting them.
 * ``stray``: a daemon that it left behind still lives.
 """
 
@@ -35,6 +35,7 @@ class Diary:
         self.run = os.environ["RUNFLEET_RUN_ID"]
         self.attempt = int(os.environ["RUNFLEET_RETRY_ATTEMPT"])
         self.lines = 0
+        self.begun = 0
         self._fd = os.open(os.environ["HISTORY"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self.say("start", **{name: os.environ.get(variable, "") for name, variable in _NAMES.items()})
 
@@ -46,8 +47,9 @@ class Diary:
 
     def print(self, count: int = 1) -> None:
         """Print the next numbered lines, and write down how far it came."""
+        self.begun = self.lines + count
         if count > 1:
-            self.say("printing", lines=self.lines + count)
+            self.say("printing", lines=self.begun)
         left = "".join(f"line {n} of {self.run}\n" for n in range(self.lines, self.lines + count)).encode()
         while left:
             left = left[os.write(1, left) :]
@@ -63,7 +65,7 @@ class Diary:
 
     def end(self, code: int = 0) -> None:
         """Say that it is over, and close."""
-        self.say("end", lines=self.lines, code=code)
+        self.say("end", lines=self.lines, most=self.begun, code=code)
         os.close(self._fd)
 
 
@@ -82,7 +84,7 @@ def main(kind: str) -> int:
 
     def leave(number: int, frame: object) -> None:
         if kind != "stubborn":
-            diary.say("end", lines=diary.lines, code=128 + number)
+            diary.say("end", lines=diary.lines, most=diary.begun, code=128 + number)
             os._exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
