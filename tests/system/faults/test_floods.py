@@ -48,7 +48,7 @@ def test_two_hundred_megabytes_of_output_disturb_nobody(
     with asked_meanwhile(fleet, ["/health", f"/api/runs/{run['id']}", window]) as afterwards:
         time.sleep(1.0)  # how long it is measured
     # A machine on which they take five times as long without the flood gives five times as much to it.
-    slowness = max(1.0, afterwards.p99_s() / QUIET_S)
+    slowness = max(1.0, afterwards.p99_s() / QUIET_S) if meanwhile.p99_s() > API_S else 1.0
     measured("F40", "answer of the API, p99", meanwhile.p99_s(), API_S * slowness)
     assert resident_mb(worker, peak=True) < WORKER_MB
     assert resident_mb(web, peak=True) < API_MB
