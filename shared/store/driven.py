@@ -240,8 +240,3 @@ def consumers() -> Call[dict[str, bytes]]:
 def cached(key: str) -> Call[bytes | None]:
     """What ``Plan.cache`` kept under *key*, if it is still kept."""
     return Call("GET", (Key("cached:" + key),), lambda reply: reply)
-
-
-def first_run_exists(execution: UUID) -> Call[bool]:
-    """Whether an execution's first run is still kept."""
-    return Call("EXISTS", (RawKey(b"run:" + execution.bytes),), bool)

@@ -17,13 +17,16 @@ from litestar.testing import TestClient
 from api.app import create_app
 from api.dialects.prefect import events
 from api.dialects.prefect.errors import DIALECT
+from shared import ops
 from shared.errors import RunfleetError
 from shared.settings import Settings
-from shared.store import driven
+from shared.store import driven, runs, tasks
 from shared.store.threads import Store
+from shared.tasks import Task, define
 from tests.http.conftest import BASE, TOKEN, Served, claim, served
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
 from tests.store.checking import check_store
+from tests.waiting import wait_until
 
 __all__ = ["served"]
 
@@ -363,23 +366,38 @@ def test_a_run_that_loses_its_consumer_again_and_again_is_crashed(client: Client
     run = create(client, state={"type": "SCHEDULED", "state_details": DEFERRED})
     for number in range(3):
         handed(client, store, run, f"c{number}")
-        store.run(events.take_back(UUID(run["id"]), f"c{number}"))
+        store.run(events.take_back(ops.Catalog(), UUID(run["id"]), f"c{number}"))
         found = read(client, run)
         assert found["state"]["state_details"]["task_parameters_id"] == DEFERRED["task_parameters_id"]
         assert found["state_type"] == ("CRASHED" if number == 2 else "SCHEDULED")
     assert "3 times in a row" in found["state"]["message"]
-    runs = client.get("/api/runs", params={"execution_id": run["id"]}).json()["runs"]
-    assert [one["end_reason"] for one in runs] == ["crashed"] * 3
+    found = client.get("/api/runs", params={"execution_id": run["id"]}).json()["runs"]
+    assert [one["end_reason"] for one in found] == ["crashed"] * 3
 
 
 def test_only_who_has_a_run_loses_it(client: Client, store: Store) -> None:
     run = create(client, state={"type": "SCHEDULED", "state_details": DEFERRED})
     handed(client, store, run, "c")
-    store.run(events.take_back(UUID(run["id"]), "another"))
+    store.run(events.take_back(ops.Catalog(), UUID(run["id"]), "another"))
     assert read(client, run)["state_type"] == "RUNNING"
     set_state(client, run, "COMPLETED")
-    store.run(events.take_back(UUID(run["id"]), "c"))
+    store.run(events.take_back(ops.Catalog(), UUID(run["id"]), "c"))
     assert read(client, run)["state_type"] == "COMPLETED"
+
+
+def test_a_run_that_must_be_told_of_in_time_loses_its_slots_when_it_is_not(client: Client, store: Store) -> None:
+    task = Task(name="watched", external=True, heartbeat_timeout_ms=300)
+    store.do(tasks.apply([(task, define(task))], remove=False))
+    client.post("/api/concurrency_limits/", json={"tag": "t", "concurrency_limit": 1})
+    silent, other = create(client, task_key="watched", tags=["t"]), create(client, tags=["t"])
+    set_state(client, silent, "RUNNING")
+    assert set_state(client, other, "RUNNING")["status"] == "WAIT"
+    record = store.do(runs.record(UUID(silent["id"])))
+    assert record is not None
+    assert record.task == "watched"
+    wait_until(lambda: store.run(ops.rescue(UUID(silent["id"]), record, task)).verdict == "ended", "it is given up")
+    assert read(client, silent)["state_type"] == "CRASHED"
+    assert set_state(client, other, "RUNNING")["status"] == "ACCEPT"
 
 
 def at_once(served: Served, paths: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -406,11 +424,11 @@ def test_of_many_equal_creates_one_makes_the_run(served: Served) -> None:
 
 def test_however_many_ask_at_once_no_more_run_than_have_a_slot(served: Served) -> None:
     at_once(served, ["/api/concurrency_limits/"], {"tag": "t", "concurrency_limit": 3})
-    runs = [
+    made_ = [
         at_once(served, ["/api/task_runs/"], {"task_key": "k", "dynamic_key": str(number), "tags": ["t"]})[0]["id"]
         for number in range(16)
     ]
-    said = at_once(served, [f"/api/task_runs/{run}/set_state" for run in runs], {"state": {"type": "RUNNING"}})
+    said = at_once(served, [f"/api/task_runs/{run}/set_state" for run in made_], {"state": {"type": "RUNNING"}})
     assert sorted(one["status"] for one in said) == ["ACCEPT"] * 3 + ["WAIT"] * 13
     assert all(1 <= one["details"]["delay_seconds"] <= 13 for one in said if one["status"] == "WAIT")
 

@@ -122,12 +122,12 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
             run_id = made
             continue
         grant.require_task(view.latest.record.task)
-        if (yield from _write(view, state)):
+        if (yield from _write(catalog, view, state)):
             return
     raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
 
 
-def take_back(run_id: UUID, consumer: str) -> Operation[None]:
+def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str) -> Operation[None]:
     """
     Let a run that *consumer* was handed wait for another one, because it has gone.
 
@@ -149,7 +149,7 @@ def take_back(run_id: UUID, consumer: str) -> Operation[None]:
             state, on_course = _lost(view, consumer)
             after = ledger.moved(view.current, state)
             after.told_us = 0
-            done = yield from taskruns.make(view, [*taskruns.unwritten(view), after], on_course)
+            done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict in ("done", "gone"):
             return
 
@@ -197,7 +197,7 @@ def names_of(view: View) -> set[str]:
     return {TASK_RUN + state.name, TASK_RUN + default_name(state.type)}
 
 
-def _write(view: View, state: State) -> Operation[bool]:
+def _write(catalog: ops.Catalog, view: View, state: State) -> Operation[bool]:
     """Whether *state* is written down now, or need not be."""
     known = ledger.history(view)
     if view.is_ours or any(one.id == state.id for one in known):
@@ -219,7 +219,7 @@ def _write(view: View, state: State) -> Operation[bool]:
     restarts = current.type in words.TERMINAL and state.type not in words.TERMINAL
     after = ledger.moved(view.current, state, restarts=restarts)
     after.told_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
-    done = yield from taskruns.make(view, [*taskruns.unwritten(view), after], on_course)
+    done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
     return done.verdict in ("done", "gone")
 
 

@@ -148,7 +148,7 @@ async def delete_flow_run(ask: Question) -> Reply:
     if view is None:
         raise NotFound("Flow run not found")
     ask.grant.require_task(view.latest.record.task)
-    await ask.web.store.run(taskruns.delete(view))
+    await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
     return Reply(status=204)
 
 
@@ -157,7 +157,7 @@ async def set_flow_run_state(ask: Question) -> Reply:
     """Propose a state for a flow run."""
     run_id, wanted = uuid_in(ask), ask.read(SetState)
     try:
-        return answered(await ask.web.store.run(_set_state(run_id, wanted, ask.grant)))
+        return answered(await ask.web.store.run(_set_state(ask.web.catalog, run_id, wanted, ask.grant)))
     except NotFound as error:
         raise Untold(str(error)) from None
 
@@ -243,11 +243,11 @@ def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operat
     triggered = yield from ops.trigger(catalog, flow.name, request)
     if not triggered.repeated and current.mark == Status.PENDING:
         return Made(run_id, facts, current, True)
-    view = yield from taskruns.settled(triggered.run.id, FLOW_RUNS)
+    view = yield from taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
     return Made(view.id, view.facts, view.current, not triggered.repeated)
 
 
-def _set_state(run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
+def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
     for _ in range(taskruns.PATIENCE):
         view = yield from taskruns.known(run_id, FLOW_RUNS)
         grant.require_task(view.latest.record.task)
@@ -260,7 +260,7 @@ def _set_state(run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer
         on_course = course(view, decision.state, at_us)
         on_course.plan.force, on_course.plan.inbox = True, False
         after = ledger.moved(view.current, decision.state, restarts=decision.restarts)
-        done = yield from taskruns.make(view, [*taskruns.unwritten(view), after], on_course)
+        done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict == "done":
             return Answer(view, decision, decision.state, True)
     raise Conflict(f"flow run {run_id} changes faster than its state can be set; try again")

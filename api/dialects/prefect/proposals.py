@@ -42,7 +42,7 @@ class Answer(msgspec.Struct):
     wrote: bool
 
 
-def set_state(run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
+def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
     """
     Propose a state. Raises NotFound, Forbidden, and Conflict when the run changes faster than can be decided.
     """
@@ -70,13 +70,15 @@ def set_state(run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]
         )
         if decision.state is None:
             return Answer(view, decision, view.current.state, False)
-        answer = yield from _make(view, decision, flow, now_us, bool(wanted.force))
+        answer = yield from _make(catalog, view, decision, flow, now_us, bool(wanted.force))
         if answer is not None:
             return answer
     raise Conflict(f"task run {run_id} changes faster than its state can be set; try again")
 
 
-def _make(view: View, decision: Decision, flow: Flow | None, now_us: int, force: bool) -> Operation[Answer | None]:
+def _make(
+    catalog: ops.Catalog, view: View, decision: Decision, flow: Flow | None, now_us: int, force: bool
+) -> Operation[Answer | None]:
     """The answer once it is made; None when something else happened first."""
     state = decision.state
     assert state is not None
@@ -89,7 +91,7 @@ def _make(view: View, decision: Decision, flow: Flow | None, now_us: int, force:
         plan.cache = to_cache(state, now_us)
     tracks = flow.run_count if flow is not None and state.type == "RUNNING" and not force else None
     after = ledger.moved(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
-    done = yield from make(view, [*unwritten(view), after], on_course)
+    done = yield from make(catalog, view, [*unwritten(view), after], on_course)
     if done.verdict == "done":
         return Answer(view, decision, state, True)
     if done.verdict == "gone":

@@ -94,7 +94,7 @@ async def delete_task_run(ask: Question) -> Reply:
     if view is None:
         raise NotFound("Task run not found")
     ask.grant.require_task(view.latest.record.task)
-    await ask.web.store.run(taskruns.delete(view))
+    await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
     return Reply(status=204)
 
 
@@ -103,7 +103,7 @@ async def set_task_run_state(ask: Question) -> Reply:
     """Propose a state: 201 when one was written."""
     run_id, wanted = uuid_in(ask), ask.read(SetState)
     try:
-        answer = await ask.web.store.run(proposals.set_state(run_id, wanted, ask.grant))
+        answer = await ask.web.store.run(proposals.set_state(ask.web.catalog, run_id, wanted, ask.grant))
     except NotFound as error:
         raise Untold(str(error)) from None
     return answered(answer)

@@ -115,7 +115,7 @@ class Consumers:
             return
         for consumer, executions in lost:
             for execution in executions:
-                await self._store.run(events.take_back(execution, consumer))
+                await self._store.run(events.take_back(self._web.catalog, execution, consumer))
 
 
 async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consumers: Consumers) -> None:
@@ -196,7 +196,7 @@ class _Queue:
 
     async def _return(self, run_id: UUID) -> None:
         with suppress(RunfleetError):  # if not now, then when this consumer has gone
-            await self._store.run(events.take_back(run_id, self._consumer))
+            await self._store.run(events.take_back(self._socket.web.catalog, run_id, self._consumer))
 
     async def _hears_before(self, waiting: Any) -> bool:
         """Whether the client said something before *waiting* was over."""

@@ -121,7 +121,7 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
     if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
         return Made(run_id, facts, current, True)
     try:
-        view = yield from settled(triggered.run.id)
+        view = yield from settled(catalog, triggered.run.id)
     except NotFound:
         raise Conflict(f"{run_id} is the id of a run that is not a task run of Prefect's") from None
     if (view.facts.task_key, view.facts.dynamic_key) != (wanted.task_key, wanted.dynamic_key):
@@ -145,14 +145,25 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
     raise Conflict(f"run {run_id} changes faster than it can be renamed; try again")
 
 
-def make(view: View, states: Sequence[ledger.Current], on_course: Course) -> Operation[Driven]:
-    """Write *states*, the last of which *on_course* leads to, in one step."""
+def make(catalog: ops.Catalog, view: View, states: Sequence[ledger.Current], on_course: Course) -> Operation[Driven]:
+    """
+    Write *states*, the last of which *on_course* leads to, in one step.
+
+    While it runs, the next state has to come within its task's ``heartbeat_timeout``, if that has one.
+    """
+    yield from _watch(catalog, view, on_course)
     states[-1].head, states[-1].mark = on_course.head, on_course.mark
     change = Annex(view.id, ledger.written(view, *states), (ledger.NOW, view.raw))
     done: Driven = yield driven.drive(view.latest, on_course.plan, change)
     if done.ready:
         yield bells.ring(done.ready)
     return done
+
+
+def _watch(catalog: ops.Catalog, view: View, on_course: Course) -> Operation[None]:
+    if on_course.mark == Status.RUNNING:
+        task = yield from catalog.task(view.latest.record.definition)
+        on_course.plan.lease_us = (task.heartbeat_timeout_ms or 0) * 1000 if task else 0
 
 
 def unwritten(view: View) -> list[ledger.Current]:
@@ -254,7 +265,7 @@ def declared(catalog: ops.Catalog, task_key: str) -> Operation[Entry]:
     return (yield from ops.declare(catalog, task))
 
 
-def settled(run_id: UUID, via: str = TASK_RUNS) -> Operation[View]:
+def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> Operation[View]:
     """
     The run that a create answers. One that was made in a state which takes moves of ours is brought there first, also
     when whoever made it did not come so far.
@@ -266,6 +277,7 @@ def settled(run_id: UUID, via: str = TASK_RUNS) -> Operation[View]:
             return view
         on_course = course(view, view.stored.state, time.time_ns() // 1000)
         on_course.plan.force = True
+        yield from _watch(catalog, view, on_course)
         done = yield from _begin(view, on_course)
         if done.verdict == "done":
             return (yield from known(run_id, via))
@@ -279,7 +291,7 @@ def _begin(view: View, on_course: Course) -> Operation[Driven]:
     return done
 
 
-def delete(view: View) -> Operation[None]:
+def delete(catalog: ops.Catalog, view: View) -> Operation[None]:
     """
     Forget a task run with all its attempts; one that lives is ended first. Raises Conflict while a worker of ours
     executes it.
@@ -300,7 +312,7 @@ def delete(view: View) -> Operation[None]:
             details = Details(task_run_id=view.id)
             state = State(ids.new_id(now_us), "CANCELLED", "Cancelled", now_us, "deleted", None, details)
             on_course = course(view, state, now_us)
-            yield from make(view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
+            yield from make(catalog, view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
         view = yield from known(view.id, view.latest.record.via)
     for run_id, _ in reversed((yield from driven.attempts(view.id))):
         yield from ops.delete(str(run_id))
