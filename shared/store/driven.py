@@ -103,10 +103,10 @@ class Driven(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """An execution for a consumer; ``id`` None when none is due, and then when one will be (None: nobody knows)."""
+    """An execution for a consumer; ``id`` None when none is due, and then how soon one will be (None: nobody knows)."""
 
     id: UUID | None
-    next_due_us: int | None
+    wait_us: int | None
 
 
 def mark(record: Record) -> str:

@@ -172,8 +172,7 @@ class _Queue:
         try:
             found = await self._store.do(driven.deliver(self._consumer, msgspec.json.encode(about), self._tasks))
             if found.id is None:
-                due_us = found.next_due_us
-                return LOOK_S if due_us is None else min(LOOK_S, max(0.01, due_us / 1e6 - time.time()))
+                return LOOK_S if found.wait_us is None else min(LOOK_S, max(0.01, found.wait_us / 1e6))
             view = await self._store.run(taskruns.read(found.id))
         except StoreUnavailable:
             return AWAY_S  # what was handed over unheard is taken back when this consumer has gone
