@@ -13,7 +13,7 @@ from shared import ids, params, plans
 from shared.errors import Forbidden, Invalid, Problem
 from shared.runs import Record, Status, Trigger
 from shared.store.annex import Annex
-from shared.store.runs import Create, Planned
+from shared.store.creation import Create, Planned
 from shared.store.tasks import Entry
 from shared.tasks import Task
 
@@ -198,8 +198,8 @@ def template_of(
 
 def gates(task: Task, *needed: Task) -> list[tuple[str, int]]:
     """
-    The limits that an execution of *task* must pass, as ``runs.Create`` wants them: also those of the tasks that are
-    *needed* for it, since its steps are executions of theirs as far as a limit is concerned.
+    The limits that an execution of *task* must pass, as ``store.creation.Create`` wants them: also those of the tasks
+    that are *needed* for it, since its steps are executions of theirs as far as a limit is concerned.
     """
     found: dict[str, int] = {}
     for one in (task, *needed):

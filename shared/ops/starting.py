@@ -17,7 +17,7 @@ from shared.ops.making import NOTHING_DONE, Progress, Request, creation, templat
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
 from shared.store.call import Operation
-from shared.store.runs import Create, Created
+from shared.store.creation import Create, Created, create
 from shared.store.tasks import Entry
 
 
@@ -41,7 +41,7 @@ def trigger(catalog: Catalog, name: str, request: Request, progress: Progress = 
         needed = yield from catalog.needed(entry, fresh=fresh)
         what = creation(entry, request, now_us, needed=needed, progress=progress)
         try:
-            created: Created = yield runs.create(what)
+            created: Created = yield create(what)
         except DefinitionChanged:
             continue
         yield from ring(created.ready)
@@ -141,7 +141,7 @@ def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
         else:
             what = creation(entry, request, tick_us, needed=needed, tick_us=tick_us)
         try:
-            created: Created = yield runs.create(what)
+            created: Created = yield create(what)
         except DefinitionChanged:
             if fresh or not entry.task.depends_on:
                 raise
@@ -156,7 +156,7 @@ def miss(entry: Entry, first_us: int, last_us: int, count: int) -> Operation[boo
     span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
     ticks = f"{count} {'tick' if count == 1 else 'ticks'} ({span})"
     what = _skipped(entry, last_us, f"skipped: missed {ticks} while no scheduler was there")
-    created: Created = yield runs.create(what)
+    created: Created = yield create(what)
     return created.verdict == "created"
 
 

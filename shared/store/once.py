@@ -3,7 +3,7 @@ What requests with an idempotency key were answered, so that the same one gets t
 
 A mark is left before anything is changed, and the answer is noted after that. A process that dies in between leaves the
 mark alone: the request that comes again is then known to be a repeat, though not what it was answered. A trigger needs
-none of this, because the run and the note of its key are made in one step (``runs.create``).
+none of this, because the run and the note of its key are made in one step (``creation.create``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs: made, moved and read. Each function is one call; what it means is in the script it names."""
+"""Runs: moved and read. Each function is one call; what it means is in the script it names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from uuid import UUID
 import msgspec
 
 from shared.clock import from_datetime
-from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound, Problem, Refused
+from shared.errors import Conflict, NotFound, Refused
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
-from shared.store import bells
 from shared.store.annex import Annex
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.scripts import script
@@ -84,60 +83,6 @@ class Ended(msgspec.Struct, frozen=True):
     ready: Mapping[str, int]
 
 
-class Created(msgspec.Struct, frozen=True):
-    """``verdict`` "stale" or "paused": the tick was not to run (any more), and ``run`` is None."""
-
-    verdict: Literal["created", "exists", "repeated", "stale", "paused"]
-    run: Run | None
-    ready: Mapping[str, int]
-
-
-class Planned(msgspec.Struct, array_like=True, frozen=True):
-    """
-    One step of a plan: ``count`` runs of ``template`` in group ``group``, once the steps numbered ``needs`` succeeded.
-
-    ``only`` are the replicas to make, if not all. ``has`` are replicas that have succeeded elsewhere, and by which run:
-    their outputs are handed on. A step of which nothing is left to run is in group -1.
-    """
-
-    template: Record
-    count: int
-    needs: Sequence[int]
-    group: int
-    only: Sequence[int] = ()
-    has: Sequence[tuple[int, UUID]] = ()
-
-
-class Create(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    All that an execution's first group is made from; ``ids`` has one id a run, and the first names the execution.
-
-    ``template`` is a run of the task that is started. With a ``plan`` the ``ids`` are those of the steps of its first
-    group, in their order; without one those of the replicas of the task.
-
-    ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
-    tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
-    False makes a run of a definition that is not in the catalog. While there is a run that was made ``once`` under that
-    name, it is answered; ``inbox``: a consumer outside fetches it. ``annex`` is written with the first run.
-    """
-
-    ids: Sequence[UUID]
-    template: Record
-    gates: list[tuple[str, int]] = []
-    overlap: str = "queue"
-    max_queued: int = 100
-    delay_us: int = 0
-    tick_us: int = 0
-    idem: str = ""
-    digest: str = ""
-    refuse: str = ""
-    known: bool = True
-    once: str = ""
-    inbox: bool = False
-    plan: Sequence[Planned] = ()
-    annex: Annex | None = None
-
-
 class Reported(msgspec.Struct, frozen=True):
     """
     What became of a report, and the run as it is now (None when it is gone).
@@ -152,51 +97,6 @@ class Reported(msgspec.Struct, frozen=True):
     run: Run | None
     wish: str
     ready: Mapping[str, int]
-
-
-def create(what: Create, now: int | str = NOW) -> Call[Created]:
-    """
-    Make the runs of an execution, or one skipped record that says why not; and ring for those that are ready.
-
-    Raises DefinitionChanged when the catalog has another definition of the task (or none), and Invalid when the
-    idempotency key was used for another request.
-    """
-    options = {
-        "gates": what.gates,
-        "overlap": what.overlap,
-        "max_queued": what.max_queued,
-        "delay_us": what.delay_us,
-        "tick_us": what.tick_us,
-        "idem": what.idem,
-        "digest": what.digest,
-        "refuse": what.refuse,
-        "known": what.known,
-        "once": what.once,
-        "inbox": what.inbox,
-        "plan": what.plan or False,
-        "bells": [] if what.plan or what.template.external else bells.messages(what.template.queue, len(what.ids)),
-        "most_bells": bells.MOST,
-    }
-    packed = b"".join(one.bytes for one in what.ids)
-    first, task = str(what.ids[0]), what.template.task
-
-    def read(reply: Any) -> Created:
-        verdict = reply[0].decode()
-        if verdict == "changed":
-            raise DefinitionChanged(f"task {task} was changed or removed meanwhile")
-        if verdict == "mismatch":
-            raise Invalid(
-                [Problem("header.Idempotency-Key", "was used for a request with another body; use a new key")],
-                "this idempotency key belongs to another request",
-            )
-        if verdict in ("stale", "paused"):
-            return Created(verdict, None, {})
-        if verdict == "repeated" and reply[2] is None:
-            raise Conflict("the run that this idempotency key made has been deleted; use a new key")
-        return Created(verdict, _run(reply[1], reply[2]), read_ready(reply[3:]))
-
-    annex = what.annex.arguments() if what.annex else ()
-    return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *annex), read)
 
 
 def claim(wanted: Wanted, now: int | str = NOW) -> Call[Claimed | None]:

@@ -14,7 +14,7 @@ import pytest
 from api.dialects.marquez import pages, recording
 from shared import ops
 from shared.runs import Reason
-from shared.store import runs, tasks
+from shared.store import creation, tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define
 from tests.dialects.telling import NOBODY, Client, at, event, new_job, new_run, run_of, send
@@ -52,7 +52,7 @@ def test_a_run_that_ended_natively_can_be_read(client: Client, catalog: Store, r
     client.post("/api/tasks/example/run", json={"params": {"day": "x", "n": 3}})
     if reason is Reason.SKIPPED:
         what = ops.creation(catalog.run(ops.Catalog().get("example")), ops.Request(params={"day": "x", "n": 3}), 1)
-        skipped = catalog.do(runs.create(msgspec.structs.replace(what, refuse="skipped: it was the same")))
+        skipped = catalog.do(creation.create(msgspec.structs.replace(what, refuse="skipped: it was the same")))
         assert skipped.run is not None
         run_id = str(skipped.run.id)
     else:

@@ -22,10 +22,11 @@ from shared.errors import Conflict, Invalid, Refused
 from shared.ops.making import template_of
 from shared.runs import Reason, Record
 from shared.settings import Settings
-from shared.store import fleet, logs, runs, tasks
+from shared.store import creation, fleet, logs, runs, tasks
 from shared.store.call import Call
+from shared.store.creation import Create
 from shared.store.loglines import StoredLine
-from shared.store.runs import Create, Retry
+from shared.store.runs import Retry
 from shared.store.tasks import Entry
 from tests.store.checking import Value, check_store, records, snapshot
 from tests.store.desk import SECOND, START, Desk
@@ -124,7 +125,7 @@ class Machine(RuleBasedStateMachine):
 
     def create(self, what: Create) -> str:
         expected = self.model.create(what, self.now)
-        call = runs.create(what)
+        call = creation.create(what)
         try:
             created = self.desk.do(call)
         except Invalid:

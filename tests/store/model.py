@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from shared.store.creation import Create
 from shared.store.fleet import GAP_US, LEASE_US
-from shared.store.runs import Create, Retry
+from shared.store.runs import Retry
 
 
 @dataclass

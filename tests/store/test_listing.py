@@ -14,7 +14,7 @@ from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound
 from shared.runs import Reason, Run, Status, to_run
-from shared.store import listing, runs, tasks
+from shared.store import creation, listing, runs, tasks
 from shared.store.listing import Filter
 from tests.store.checking import dump, records
 from tests.store.desk import Desk
@@ -254,7 +254,9 @@ def _live(desk: Desk, history: list[Any]) -> None:
         elif fate == Reason.SKIPPED:
             desk.run(ops.stop(str(run.id)))
             what = ops.creation(desk.entry(name), ops.Request(), desk.now + number)
-            desk.do(runs.create(runs.Create(ids=what.ids[:1], template=what.template, refuse="skipped: for a test")))
+            desk.do(
+                creation.create(creation.Create(ids=what.ids[:1], template=what.template, refuse="skipped: for a test"))
+            )
         elif fate != "pending":
             held = desk.claimed("w", f"q-{name}")
             assert held.id == run.id

@@ -11,8 +11,8 @@ import pytest
 from shared import ops
 from shared.errors import NotFound, Refused
 from shared.runs import MOVES, Reason, Status
-from shared.store import fleet, runs
-from shared.store.runs import Create
+from shared.store import creation, fleet, runs
+from shared.store.creation import Create
 from tests.store.checking import check_store, snapshot
 from tests.store.desk import LEASE, SECOND, Desk
 
@@ -35,25 +35,25 @@ def _absent(desk: Desk) -> Scene:
 
 def _ready(desk: Desk) -> Scene:
     what = _what(desk)
-    desk.do(runs.create(what))
+    desk.do(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _delayed(desk: Desk) -> Scene:
     what = _what(desk, max_concurrent=1, on_overlap="skip", delay_ms=1000, busy=True)
-    desk.do(runs.create(what))
+    desk.do(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _waiting(desk: Desk) -> Scene:
     what = _what(desk, max_concurrent=1, busy=True)
-    desk.do(runs.create(what))
+    desk.do(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _running(desk: Desk) -> Scene:
     what = _what(desk)
-    desk.do(runs.create(what))
+    desk.do(creation.create(what))
     return Scene(desk, what, desk.claimed().record.token)
 
 
@@ -72,7 +72,7 @@ def _ended(reason: Reason) -> Callable[[Desk], Scene]:
     def make(desk: Desk) -> Scene:
         if reason is Reason.SKIPPED:
             what = _what(desk)
-            desk.do(runs.create(_refused(what)))
+            desk.do(creation.create(_refused(what)))
             return Scene(desk, what, 1)
         scene = _running(desk)
         desk.do(runs.end(scene.id, scene.token, reason, 0, ""))
@@ -83,7 +83,7 @@ def _ended(reason: Reason) -> Callable[[Desk], Scene]:
 
 def _external(desk: Desk) -> Scene:
     what = _what(desk, run=None, external=True)
-    desk.do(runs.create(what))
+    desk.do(creation.create(what))
     return Scene(desk, what, 1)
 
 
@@ -129,7 +129,7 @@ class Attempt(NamedTuple):
 
 
 def _create(scene: Scene) -> Attempt:
-    created = scene.desk.do(runs.create(scene.what))
+    created = scene.desk.do(creation.create(scene.what))
     assert created.run is not None
     return Attempt(created.verdict == "created", str(created.run.end_reason or created.run.status))
 
@@ -139,7 +139,7 @@ def _refuse(scene: Scene) -> Attempt:
     before = desk.state(scene.id)
     desk.now += 2 * SECOND
     desk.run(ops.release())
-    created = desk.do(runs.create(_refused(scene.what)))
+    created = desk.do(creation.create(_refused(scene.what)))
     assert created.run is not None
     state = str(created.run.end_reason or created.run.status)
     return Attempt(before != state, state)

@@ -10,7 +10,7 @@ from shared import ops
 from shared.errors import NotFound
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import annex, fleet, runs
+from shared.store import annex, creation, fleet, runs
 from shared.store.annex import Annex
 from shared.tasks import Task
 from tests.store.checking import check_store, dump
@@ -189,7 +189,7 @@ def test_an_annex_goes_with_its_run(desk: Desk) -> None:
     entry = desk.task("ext", run=None, external=True)
     what = ops.creation(entry, ops.Request(), desk.now)
     first = what.ids[0]
-    desk.do(runs.create(runs.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
+    desk.do(creation.create(creation.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
     assert desk.do(annex.read(first)) == {"x.a": b"1"}
     desk.do(runs.report(first, "ended", reason=Reason.SUCCESS))
     desk.run(ops.delete(str(first)))
