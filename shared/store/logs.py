@@ -62,8 +62,9 @@ def jot(
     run_id: UUID, lines: Sequence[tuple[int, int, str]], most_bytes: int, digest: str, now: int | str = NOW
 ) -> Call[Literal["stored", "full", "lost"]]:
     """
-    Add lines (stored time, stream, text) to the log of a run that others execute, while it runs and for some seconds
-    more; once, however often they are told under the same *digest*. The log keeps at most *most_bytes*, the oldest.
+    Add lines (stored time, stream, text) to the log of a run that others execute: before its start is told of, while
+    it runs, and for some seconds more; once, however often they are told under the same *digest*. The log keeps at
+    most *most_bytes*, the oldest.
     """
     size = sum(len(text.encode()) for _, _, text in lines)
     parts = [part for line in lines for part in line]

@@ -1,4 +1,5 @@
--- Adds lines to the log of a run that others execute, after those there are; also for a while after its end.
+-- Adds lines to the log of a run that others execute, after those there are; also for a while after its end, and before its
+-- start was told of.
 -- ARGV: 1 now  2 run id  3 most bytes that its log may have  4 bytes of these lines  5 digest of them (told twice, they are
 --       added once)  6… triples: stored time, stream, line
 -- Answers 'stored', 'full' (what comes more is dropped), or 'lost' (no such run, or its log is closed).
@@ -6,7 +7,7 @@
 local id, room, bytes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local r, annex = load(id), P .. ':annex:' .. id
 local log = P .. ':log:' .. id
-if not r or r[F.external] == 0 or r[F.status] == 'pending' or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
+if not r or r[F.external] == 0 or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
 if redis.call('HGET', annex, 'jot') == ARGV[5] then return 'stored' end
 if r[F.log_bytes] + bytes > room then
   if r[F.log_truncated] == 0 then
