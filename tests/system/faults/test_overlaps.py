@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 
@@ -77,10 +76,11 @@ def test_of_many_triggers_at_four_apis_never_more_than_max_run(make_fleet: Start
     assert 1 <= max(at_once) <= most
     reasons = Counter(run["end_reason"] for run in runs)
     if policy == "queue":
-        numbers = {run["id"]: run["number"] for run in runs}
-        order = [numbers[run] for run in began]
-        # Claimed in order; up to so many begin at once, and a process that began later may say so earlier.
-        assert all(later > earlier - most for earlier, later in pairwise(order))
+        started = sorted((run for run in runs if "start_at" in run), key=lambda run: str(run["start_at"]))
+        numbers = [run["number"] for run in started]
+        assert numbers == sorted(numbers), "nobody overtook"
+        if most == 1:  # of several that run at once one may say late that it began
+            assert began == [run["id"] for run in started]
         assert set(reasons) <= {"success", "skipped"}
         assert reasons["success"] >= QUEUED + most
     elif policy == "skip":
