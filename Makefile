@@ -1,8 +1,8 @@
 # Everything one does with a checkout. A machine needs Python 3.11 or later and make; the rest is set up here.
 #
 #   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
-#   make test     run the tests                                       ARGS="tests/unit -k cron" runs some
-#   make faults   run those of the fault matrix: what is killed, cut off and wiped, and a minute of all at once
+#   make test     run the tests, then a minute of load and faults     ARGS="tests/unit -k cron" runs some
+#   make faults   run those of the fault matrix: what is killed, cut off and wiped, one by one and all at once
 #   make check    format, lint, types, import contracts
 #   make format   put the code into shape
 #   make docs     write the generated documents again
@@ -63,8 +63,10 @@ up: $(READY)
 
 clients: $(CLIENTS)
 
+# The minute of load and faults comes by itself at the end: it measures, and its neighbours would be in its way.
 test: $(READY) $(CLIENTS)
-	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(or $(ARGS),$(WITHOUT_FAULTS))
+	@$(BIN)/pytest -n auto --maxprocesses 4 $(or $(ARGS),$(WITHOUT_FAULTS))
+	@$(if $(ARGS),,exec $(BIN)/pytest tests/soak/test_soak.py)
 
 faults: $(READY)
 	@exec $(BIN)/pytest -n auto --maxprocesses 4 tests/system/faults tests/soak $(ARGS)
