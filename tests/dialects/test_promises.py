@@ -166,13 +166,14 @@ def test_strange_paths_and_queries_are_the_clients_fault(admin: Client, route: R
         assert answer.status_code < 500, f"{path}: {answer.text}"
 
 
-@pytest.mark.parametrize("state", WORDS)
-@pytest.mark.parametrize("task", ["ours", "theirs"])
+# Our workers never end a run as skipped: it is refused before there is one to read.
+@pytest.mark.parametrize(
+    ("task", "state"),
+    [(task, state) for task in ("ours", "theirs") for state in WORDS if (task, state) != ("ours", Reason.SKIPPED)],
+)
 def test_a_run_in_any_state_can_be_read_in_every_dialect(admin: Client, catalog: Store, task: str, state: str) -> None:
     run = admin.post(f"/api/tasks/{task}/run").json()
     run_id = uuid.UUID(run["id"])
-    if state == Reason.SKIPPED and task == "ours":
-        pytest.skip("our workers never end a run as skipped; it is refused before there is one to read")
     if task == "ours" and state != Status.PENDING:
         held = claim(catalog)
         if state != Status.RUNNING:

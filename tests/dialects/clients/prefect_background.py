@@ -28,7 +28,7 @@ def sums(count):
 def slow(path, seconds):
     with open(path, "a") as file:
         file.write(f"{os.getpid()}\n")
-    time.sleep(seconds)
+    time.sleep(seconds)  # the work of this task is to last
     return os.getpid()
 
 

@@ -22,7 +22,7 @@ with open(os.environ["HISTORY"], "a") as file:
     file.write(os.environ["RUNFLEET_RUN_ID"] + " began\\n")
 for n in range({LINES}):
     print("line", n, flush=True)
-    time.sleep(0.005)
+    time.sleep(0.005)  # the command is to last while its line is cut
 ''']
 
 [tasks.steady]

@@ -50,7 +50,7 @@ import time
 for n in range(1500):
     print(f"line {n}")
     if n % 10 == 9:
-        time.sleep(0.03)
+        time.sleep(0.03)  # the command is to last while its readers lose the server
 ''']
 
 [tasks.wide]

@@ -23,7 +23,7 @@ while os.fstat(made).st_size < 300:
     os.write(made, b"!")
     if os.fork() == 0 and os.fstat(made).st_size % 3 == 0:
         os.setsid()
-time.sleep(60)
+time.sleep(60)  # all of them are to be there when the run is ended
 ''']
 
 [tasks.hungry]
