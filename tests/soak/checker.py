@@ -290,14 +290,17 @@ def _wrong_log(limits: Entry, record: Entry, life: Life, log: Entry) -> str | No
     numbers = [line["n"] for line in lines if line["stream"] != "system"]
     if numbers != list(range(numbers[0], numbers[0] + len(numbers)) if numbers else []):
         return f"{name}: line numbers are not in a row: {_break(numbers)}"
-    printed = []
-    for line in lines:
-        if line["stream"] == "system":
+    texts = [line["text"] for line in lines if line["stream"] != "system"]
+    printed: list[int] = []
+    for place, text in enumerate(texts):
+        told = _LINE.fullmatch(text)
+        if told and told[2] == life.run:
+            printed.append(int(told[1]))
             continue
-        told = _LINE.fullmatch(line["text"])
-        if not told or told[2] != life.run:
-            return f"{name}: line {line['n']} is foreign: {line['text']!r}"
-        printed.append(int(told[1]))
+        cut = _number_of_piece(text, printed, life) if place == len(texts) - 1 else None
+        if cut is None:
+            return f"{name}: line {numbers[place]} is foreign: {text!r}"
+        printed.append(cut)
     start = printed[0] if printed else 0
     if printed != list(range(start, start + len(printed))):
         return f"{name}: a line is missing or doubled: {_break(printed)}"
@@ -320,6 +323,13 @@ def _wrong_log(limits: Entry, record: Entry, life: Life, log: Entry) -> str | No
         if not life.printed <= len(printed) + missing <= life.printing:
             return f"{name}: {life.printed} printed, {len(printed)} kept, but {said or 'nothing'!r} is said of the rest"
     return None
+
+
+def _number_of_piece(text: str, printed: list[int], life: Life) -> int | None:
+    """Which line *text* is the beginning of: a process that dies while it waits for room in the pipe leaves a piece."""
+    could_be = range(life.printed, life.printing)
+    follows = [n for n in could_be if not printed or n == printed[-1] + 1]
+    return next((n for n in follows if f"line {n} of {life.run}".startswith(text)), None)
 
 
 def never_more(scene: Scene) -> Findings:

@@ -303,6 +303,10 @@ def foreign_line(story: Story) -> None:
     story.logs["one"]["lines"][1]["text"] = "line 1 of two"
 
 
+def cut_line(story: Story) -> None:
+    story.logs["one"]["lines"][1]["text"] = "line 1 of o"
+
+
 def untold_loss(story: Story) -> None:
     story.logs["long"]["lines"][-1]["text"] = "80 lines (800 bytes) are missing"
 
@@ -391,6 +395,7 @@ VIOLATIONS: list[tuple[str, Callable[[Story], None]]] = [
     ("I7", doubled_line),
     ("I7", skipped_number),
     ("I7", foreign_line),
+    ("I7", cut_line),
     ("I7", untold_loss),
     ("I8", two_at_once),
     ("I9", fat_worker),
@@ -448,6 +453,14 @@ def test_who_was_killed_after_its_last_word_may_have_failed(story: Story, tmp_pa
     assert story.judge(tmp_path)["I2"]
     story.do("kill", 13, victim="child", pid=301, pids=[301])
     assert not story.judge(tmp_path)["I2"]
+
+
+def test_who_was_killed_while_it_printed_may_leave_a_piece_of_its_last_line(story: Story, tmp_path: Path) -> None:
+    lines = story.logs["lost"]["lines"]
+    lines.append({"n": 2, "stream": "stdout", "text": "line 2 of l"})
+    assert not story.judge(tmp_path)["I7"]
+    lines.append({"n": 3, "stream": "stdout", "text": "line 3 of lost"})
+    assert story.judge(tmp_path)["I7"]
 
 
 def test_what_a_worker_starts_as_it_wakes_up_has_time_to_be_ended(story: Story, tmp_path: Path) -> None:
