@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.soak.driver import Soak
+from tests.soak.driver import run_soak
 from tests.soak.plan import make_plan
 from tests.soak.release import unpacked
 
@@ -34,7 +34,7 @@ def main() -> int:
     folder = args.folder or Path(tempfile.mkdtemp(prefix="soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"evidence and plan: {folder}", flush=True)
-    Soak(folder, seed, args.seconds, unpacked(args.older, folder / "older") if args.older else None).run()
+    run_soak(folder, seed, args.seconds, unpacked(args.older, folder / "older") if args.older else None)
     code = subprocess.run([sys.executable, "-m", "tests.soak.checker", str(folder)], check=False).returncode
     print(f"seed {seed}: {'something is wrong; the evidence is in ' + str(folder) if code else 'all held'}")
     if not code and not args.folder:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.checker import check, report
-from tests.soak.driver import Soak
+from tests.soak.driver import run_soak
 from tests.soak.history import read_evidence
 from tests.soak.release import is_used, older_commit, unpacked
 
@@ -21,7 +21,7 @@ MIXED_SECONDS = 30
 @pytest.mark.slow
 def test_no_invariant_breaks_under_load_and_random_faults(tmp_path: Path) -> None:
     """F45: 10 000 queued, SIGKILL workers every 2 s, random seeds (here: as many as two cores take in a minute)."""
-    Soak(tmp_path, SEED, SECONDS).run()
+    run_soak(tmp_path, SEED, SECONDS)
     expect_all_held(tmp_path)
 
 
@@ -33,7 +33,7 @@ def test_no_invariant_breaks_while_two_releases_run_side_by_side(tmp_path: Path)
         pytest.skip("this checkout's history has no older release to mix with")
     older = unpacked(commit, tmp_path / "older")
     assert is_used(older)
-    Soak(tmp_path, SEED + 1, MIXED_SECONDS, older).run()
+    run_soak(tmp_path, SEED + 1, MIXED_SECONDS, older)
     expect_all_held(tmp_path)
 
 
