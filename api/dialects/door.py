@@ -14,10 +14,11 @@ error bodies are another system's. So a dialect says with one ``Dialect`` how it
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 import msgspec
 from litestar import route
@@ -39,8 +40,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Refuse = Callable[[RunfleetError, Connection], Reply]
 
-SLASH: Final = "\x1f"
-"""Stands for a slash within a part of a path (``%2F``) while the path is being routed."""
+_MARK: Final = "\x1f"
+_SLASH: Final = _MARK + "1"
+_ITSELF: Final = _MARK + "0"
+"""Stand for a slash and for the mark within a part of a path while the path is being routed."""
+
+_HELD: Final = re.compile(r"%([12])[fF]")
+"""Such a slash, or the mark, in a path as it was sent."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +79,7 @@ class Question:
         self.connection = connection
         self.grant = grant
         self.body = body
-        self.path = {name: value.replace(SLASH, "/") for name, value in connection["path_params"].items()}
+        self.path = _parts(connection)
         self.urls = urls_of(connection)
         self._query: dict[str, list[str]] | None = None
 
@@ -173,10 +179,21 @@ class EncodedSlashes:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Route on the path as it was sent."""
         raw: bytes = scope.get("raw_path") or b""
-        if b"%2" in raw and scope["path"].startswith(self._prefixes):
+        if b"%" in raw and scope["path"].startswith(self._prefixes):
             sent = raw.partition(b"?")[0].decode("latin-1")
-            scope["path"] = unquote(sent.replace("%2F", SLASH).replace("%2f", SLASH))
+            scope["path"] = unquote(_HELD.sub(lambda found: _SLASH if found[1] == "2" else _ITSELF, sent))
         await self._app(scope, receive, send)
+
+
+def _parts(connection: Connection) -> dict[str, str]:
+    """The parts of the path by name, as they were meant. Raises Malformed for bytes that are no text."""
+    if "\ufffd" in connection["path"]:  # what ASGI servers put for such bytes, unless it was sent
+        try:
+            unquote_to_bytes(connection.get("raw_path") or connection["path"]).decode()
+        except UnicodeDecodeError:
+            raise Malformed("the path is not in UTF-8; percent-encode the bytes of names in UTF-8") from None
+    parts = connection["path_params"].items()
+    return {name: value.replace(_SLASH, "/").replace(_ITSELF, _MARK) for name, value in parts}
 
 
 def _litestar_route(web: Web, declared: Sequence[Route]) -> HTTPRouteHandler:

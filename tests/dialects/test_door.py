@@ -59,10 +59,19 @@ def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Test
         yield client
 
 
-@pytest.mark.parametrize("name", ["plain", "s3://b/c", "50%", "a b", "ü", "#?&", "%2F"])
+@pytest.mark.parametrize(
+    "name", ["plain", "s3://b/c", "50%", "a b", "ü", "#?&", "%2F", "a\x1fb/c", "\x1f0\x1f1", "\ufffd"]
+)
 def test_a_part_of_a_path_may_hold_anything(client: TestClient[Litestar], name: str) -> None:
     answer = client.get(f"/api/echo/{quote(name, safe='')}/of/x?a=1&a=2&b=")
     assert answer.json() == {"path": {"first": name, "second": "x"}, "query": {"a": ["1", "2"], "b": [""]}}
+
+
+@pytest.mark.parametrize("path", ["/api/echo/%FF/of/x", "/api/echo/a%2F%ED%A0%80/of/x"])
+def test_a_path_that_is_no_text_is_refused_and_names_nothing(client: TestClient[Litestar], path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["echo_code"]) == (400, 400)
+    assert "UTF-8" in answer.json()["text"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity", None])
