@@ -8,9 +8,12 @@ import msgspec
 from litestar.types import Scope as Connection
 
 from api.dialects.door import Dialect
-from api.errors import MAX_PROBLEMS, RETRY_AFTER_S, extra_headers
+from api.dialects.marquez.unspoken import instead_of
+from api.errors import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
 from api.reply import Reply
-from shared.errors import Invalid, RunfleetError, StoreFull, StoreUnavailable
+from shared.errors import Invalid, NotFound, RunfleetError, StoreFull, StoreUnavailable
+
+_NOTHING_THERE: Final = (NotFound.status, NotAllowed.status)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,13 +36,15 @@ def refuse(error: RunfleetError, scope: Connection) -> Reply:
     if isinstance(error, StoreFull):
         status = StoreUnavailable.status
         headers = [(b"retry-after", b"%d" % RETRY_AFTER_S[error.status])]
+    body: dict[str, object]
     if isinstance(error, BadQuery):
         body = {"errors": [str(error)]}
     elif isinstance(error, Invalid):
         problems = error.problems[:MAX_PROBLEMS]
         body = {"errors": [f"{one.location.removeprefix('body.')} {one.message}" for one in problems] or [str(error)]}
     else:
-        return Reply(_encode({"code": status, "message": str(error)}), status=status, headers=tuple(headers))
+        instead = instead_of(scope["path"]) if error.status in _NOTHING_THERE else ""
+        body = {"code": status, "message": instead or str(error)}
     return Reply(_encode(body), status=status, headers=tuple(headers))
 
 
