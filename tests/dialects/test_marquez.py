@@ -14,7 +14,7 @@ import pytest
 from api.dialects.marquez import pages, recording
 from shared import ops
 from shared.runs import Reason
-from shared.store import creation, tasks
+from shared.store import creation, lineage, tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define
 from tests.dialects.telling import NOBODY, Client, at, event, new_job, new_run, run_of, send
@@ -207,6 +207,24 @@ def test_a_parent_runs_from_its_first_child_until_it_says_more(client: Client) -
     assert (shown["state"], shown["durationMs"]) == ("FAILED", 30_000)
 
 
+def test_a_run_is_not_its_own_parent(client: Client) -> None:
+    run_id = str(uuid.uuid4())
+    parent = {"run": {"runId": run_id}, "job": {"namespace": "ns", "name": "dag"}}
+    send(client, event("START", run_id, 0, "step", {"parent": parent}))
+    assert [run["id"] for run in client.get("/api/v1/namespaces/ns/jobs/step/runs").json()["runs"]] == [run_id]
+    assert client.get("/api/v1/namespaces/ns/jobs/step").json()["parentJobName"] is None
+    assert client.get("/api/v1/namespaces/ns/jobs/dag").status_code == 404
+
+
+def test_a_facet_that_cannot_be_read_hides_no_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "MOST_FIELDS", 1)  # so there is no room for the one that is looked at
+    run_id, parent = str(uuid.uuid4()), {"run": {"runId": NOBODY}, "job": {"namespace": "ns", "name": "dag"}}
+    send(client, event("START", run_id, facets={"parentRun": parent}))
+    assert run_of(client, run_id)["args"]["name"] == "dag"
+    send(client, event("RUNNING", run_id, 1, facets={"parent": parent, "parentRun": 3}))
+    assert (run_of(client, run_id)["facets"], run_of(client, run_id)["args"]) == ({"parentRun": 3}, {})
+
+
 def test_a_large_facet_is_left_out_and_the_event_kept(client: Client) -> None:
     facets = {"plan": {"text": "x" * recording.MAX_FACET}, "small": {"x": 1}}
     send(client, event("START", NOBODY, facets=facets))
@@ -240,6 +258,13 @@ def test_events_are_read_by_time(client: Client) -> None:
     found = client.get("/api/v1/events/lineage", params=query).json()
     assert [one["eventTime"] for one in found["events"]] == [at(1), at(2)]
     assert found["totalCount"] == 2
+    for bounds in (
+        {"after": "1970-01-01T00:00:00Z"},
+        {"before": "9999-12-31T23:59:59Z"},
+        {"after": "0001-01-01T00:00Z"},
+    ):
+        assert client.get("/api/v1/events/lineage", params=bounds).json()["totalCount"] == 4
+    assert client.get("/api/v1/events/lineage", params={"before": "1969-12-31T23:00:00Z"}).json()["totalCount"] == 0
     newest = client.get("/api/v1/events/lineage?limit=1").json()
     assert ([one["eventTime"] for one in newest["events"]], newest["totalCount"]) == ([at(3)], 4)
 
@@ -298,6 +323,15 @@ def test_a_job_may_be_described_for_a_run_of_it_only(client: Client) -> None:
     assert (shown["type"], shown["tags"], shown["latestRun"]["id"]) == ("STREAM", ["a"], run_id)
     assert client.put(path, json=body | {"runId": NOBODY}).status_code == 404
     assert client.put("/api/v1/namespaces/ns/jobs/k", json=body | {"runId": run_id}).status_code == 404
+
+
+def test_what_describes_a_job_or_a_namespace_is_kept_within_bounds(client: Client) -> None:
+    many = {"ownerName": "o" * 1024, "description": "x" * 20_000}
+    assert len(client.put("/api/v1/namespaces/ns", json=many).json()["description"]) == 10_000
+    body = {"type": "BATCH", "inputs": [{"namespace": "db", "name": "t" * 1000}] * 100, "outputs": []}
+    shown = client.put("/api/v1/namespaces/ns/jobs/j", json=body | {"tags": ["x" * 1000] * 100}).json()
+    assert 60 < len(shown["tags"]) < 70
+    assert 60 < len(shown["inputs"]) < 70
 
 
 def test_a_list_of_large_facets_stays_within_bounds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

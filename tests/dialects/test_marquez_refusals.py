@@ -55,6 +55,9 @@ BAD: list[tuple[str, str, Any, int]] = [
     ("PUT", "namespaces/no%20spaces", {"ownerName": "x"}, 400),
     ("PUT", "namespaces/x", {}, 422),
     ("PUT", "namespaces/x", {"ownerName": 3}, 400),
+    ("PUT", "namespaces/x", {"ownerName": "x" * 1025}, 400),
+    ("PUT", "namespaces/ns/jobs/k", {"type": "BATCH", "inputs": [{"name": "d"}], "outputs": []}, 422),
+    ("PUT", "namespaces/ns/jobs/k", {"type": "BATCH", "inputs": [], "outputs": [{"namespace": "db"}]}, 422),
     ("PUT", "namespaces/gone/jobs/j", {"type": "BATCH", "inputs": [], "outputs": []}, 404),
     ("PUT", "namespaces/ns/jobs/k", {"type": "CRON", "inputs": [], "outputs": []}, 400),
     ("PUT", "namespaces/ns/jobs/k", {"type": "BATCH"}, 422),
@@ -93,6 +96,43 @@ def test_everything_that_is_missing_is_named(client: Client) -> None:
     said = send(client, {"run": {}, "inputs": [{"name": "x"}]}, status=422)
     missing = ["eventTime", "producer", "job", "inputs[0].namespace", "run.runId"]
     assert said == {"errors": [f"{path} must not be null" for path in missing]}
+    job = {"inputs": [{"namespace": "db"}, {}], "outputs": []}
+    missing = ["type", "inputs[0].name", "inputs[1].namespace", "inputs[1].name"]
+    said = client.put("/api/v1/namespaces/runfleet/jobs/j", json=job).json()
+    assert said == {"errors": [f"{path} must not be null" for path in missing]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "instead"),
+    [
+        ("GET", "namespaces/ns/datasets", 404, "GET /api/v1/events/lineage"),
+        ("PUT", "namespaces/s3%3A%2F%2Fb/datasets/a%2Fb", 404, "inputs"),
+        ("POST", "namespaces/ns/datasets/d/fields/f/tags/t", 404, "GET /api/v1/events/lineage"),
+        ("PUT", "sources/s", 404, "GET /api/v1/events/lineage"),
+        ("GET", "tags", 404, "PUT /api/v1/namespaces/{namespace}/jobs/{job}"),
+        ("POST", "namespaces/ns/jobs/j/tags/t", 404, "PUT /api/v1/namespaces/{namespace}/jobs/{job}"),
+        ("GET", f"namespaces/ns/jobs/a%2Fb/versions/{NOBODY}", 404, "jobVersion"),
+        ("GET", "lineage?nodeId=job:ns:j", 405, "GET /api/v1/events/lineage"),
+        ("GET", "column-lineage?nodeId=x", 404, "GET /api/v1/events/lineage"),
+        ("GET", "runlineage/upstream?runId=x", 404, "GET /api/v1/events/lineage"),
+        ("POST", "lineage/batch", 404, "POST /api/v1/lineage"),
+        ("GET", "search?q=x", 404, "GET /api/v1/jobs"),
+        ("GET", "stats/jobs", 404, "GET /metrics"),
+        ("GET", "events/ns", 404, "GET /api/v1/events/lineage"),
+    ],
+)
+def test_what_is_not_spoken_is_named_with_what_is_there_instead(
+    client: Client, method: str, path: str, status: int, instead: str
+) -> None:
+    answer = client.request(method, f"/api/v1/{path}")
+    assert answer.status_code == answer.json()["code"] == status
+    assert instead in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["namespaces/datasets", "namespaces/ns/jobs/tags", "namespaces/ns/jobs/versions/runs"])
+def test_what_is_called_like_it_is_only_not_found(client: Client, path: str) -> None:
+    client.put("/api/v1/namespaces/ns", json={"ownerName": "ada"})
+    assert client.get(f"/api/v1/{path}").json()["message"].endswith("not found.")
 
 
 @pytest.mark.parametrize("kind", NAMED, ids=lambda kind: kind.__name__)
@@ -157,6 +197,15 @@ def test_a_token_for_some_tasks_sees_no_others(guarded: Client) -> None:
     told = event("COMPLETE", NOBODY, job="report", namespace="runfleet")
     assert guarded.post("/api/v1/lineage", json=told, headers=mine).status_code == 403
     assert guarded.get(f"/api/v1/jobs/runs/{NOBODY}", headers=admin).json()["state"] == "RUNNING"
+
+    for number in (3, 1, 4, 2):
+        send_as = {"Authorization": f"Bearer {TOKEN}"}
+        for name in (f"mine-{number}", f"other-{number}"):
+            assert guarded.post("/api/v1/lineage", json=event("OTHER", NOBODY, job=name), headers=send_as).is_success
+    some = {"name": "s", "scope": "read", "tasks": "marquez.mine-*"}
+    mine = {"Authorization": f"Bearer {guarded.post('/api/tokens', json=some, headers=admin).json()['token']}"}
+    pages = [guarded.get(f"/api/v1/jobs?limit=2&offset={offset}", headers=mine).json()["jobs"] for offset in (0, 2, 4)]
+    assert [[job["name"] for job in page] for page in pages] == [["mine-2", "mine-4"], ["mine-1", "mine-3"], []]
 
 
 # What nobody foresaw.

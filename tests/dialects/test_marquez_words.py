@@ -67,6 +67,18 @@ def test_a_child_is_called_after_its_parent(job: str, parent: str, full: str) ->
     assert words.full_name(job, parent) == full
 
 
+@pytest.mark.parametrize(
+    "name", ["a b", "a\u00a0b", "a\u3000b", "\U0001f468\u200d\U0001f469", "\u202e", "\ue000", "x" * 1024]
+)
+def test_a_job_may_be_called_by_any_characters(name: str) -> None:
+    assert words.is_job_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1025, "a\nb", "\x00", "a\x7f", "a\x85b", "a\u2028b", "\ud800"])
+def test_but_by_none_that_break_a_line_or_control_something(name: str) -> None:
+    assert not words.is_job_name(name)
+
+
 def test_any_text_can_be_a_run_id() -> None:
     text = "870492da-ecfb-4be0-91b9-9a89ddd3db90"
     assert str(words.run_id_of(text)) == str(words.run_id(text.upper())) == text

@@ -207,7 +207,7 @@ def namespace(found: Namespace, *, hidden: bool = False) -> NamespaceAnswer:
 
 def _nominal(found: Run, facets: Mapping[str, Raw], annex: Mapping[str, bytes]) -> tuple[int, int]:
     given = _decode(annex[NOMINAL], type=Nominal) if NOMINAL in annex else Nominal(_us(found.scheduled_for))
-    facet = bodies.facet(bodies.NominalTimeFacet, facets, "nominalTime")
+    facet = bodies.kept_facet(bodies.NominalTimeFacet, facets, "nominalTime")
     if facet is None:
         return given.start, given.end
     return (
@@ -219,10 +219,10 @@ def _nominal(found: Run, facets: Mapping[str, Raw], annex: Mapping[str, bytes]) 
 def _args(found: Run, facets: Mapping[str, Raw]) -> dict[str, str]:
     """The arguments given, and those that Marquez makes of facets."""
     args: dict[str, str | None] = {}
-    nominal = bodies.facet(bodies.NominalTimeFacet, facets, "nominalTime")
+    nominal = bodies.kept_facet(bodies.NominalTimeFacet, facets, "nominalTime")
     if nominal is not None:
         args = {"nominal_start_time": nominal.nominal_start_time, "nominal_end_time": nominal.nominal_end_time}
-    parent = bodies.facet(bodies.ParentFacet, facets, "parent", "parentRun")
+    parent = bodies.kept_facet(bodies.ParentFacet, facets, "parent", "parentRun")
     if parent is not None and parent.run is not None and parent.job is not None:
         args |= {"run_id": parent.run.run_id, "name": parent.job.name, "namespace": parent.job.namespace}
     given = found.params or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -149,6 +149,14 @@ def facet(kind: type[T], facets: Mapping[str, Raw] | None, *names: str) -> T | N
     return None
 
 
+def kept_facet(kind: type[T], facets: Mapping[str, Raw], *names: str) -> T | None:
+    """The same of facets that were kept; None too for one that cannot be read, which no run is to be hidden by."""
+    try:
+        return facet(kind, facets, *names)
+    except Malformed:
+        return None
+
+
 def read_event(raw: bytes) -> Event:
     """An event. Raises Malformed, and Invalid with everything that is missing."""
     event = _decode(_event, raw)
@@ -168,9 +176,7 @@ def read_event(raw: bytes) -> Event:
         if event.job is not None:
             need(event.job.namespace, "job.namespace")
             need(event.job.name, "job.name")
-        for side, datasets in (("inputs", event.inputs), ("outputs", event.outputs)):
-            for number, one in enumerate(datasets or []):
-                _need_dataset(one, f"{side}[{number}]", missing)
+        need_datasets(event, missing)
     if event.kind == "RunEvent":
         need(event.run, "run")
         if event.run is not None:
@@ -188,8 +194,17 @@ def require(missing: list[str]) -> None:
 
 def instant(text: str, name: str, *, zone: bool = False) -> int:
     """A time, as ``words.instant``. Raises Malformed, naming it."""
+    return _time(lambda: words.instant(text, zone=zone), text, name)
+
+
+def bound(text: str, name: str) -> int:
+    """A time that others are compared with, which may be any, as ``words.bound``. Raises Malformed, naming it."""
+    return _time(lambda: words.bound(text), text, name)
+
+
+def _time(read: Callable[[], int], text: str, name: str) -> int:
     try:
-        return words.instant(text, zone=zone)
+        return read()
     except ValueError as error:
         raise Malformed(f"{name} '{text[:100]}' {error}") from None
 
@@ -208,6 +223,13 @@ def _whole(query: Mapping[str, list[str]], name: str, default: int) -> int:
     if text.startswith("-") and int(digits):
         raise BadQuery(f"query param {name} must be greater than or equal to 0")
     return int(digits)
+
+
+def need_datasets(body: JobBody | Event, missing: list[str]) -> None:
+    """Appends to *missing* what the datasets of a job lack."""
+    for side, datasets in (("inputs", body.inputs), ("outputs", body.outputs)):
+        for number, one in enumerate(datasets or []):
+            _need_dataset(one, f"{side}[{number}]", missing)
 
 
 def _need_dataset(one: DatasetId | None, path: str, missing: list[str]) -> None:

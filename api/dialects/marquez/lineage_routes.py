@@ -49,4 +49,4 @@ async def list_events(ask: Question) -> Reply:
 
 def _moment(ask: Question, name: str, default: int) -> int:
     text = ask.query.get(name, [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
-    return bodies.instant(text, name) if text else default
+    return bodies.bound(text, name) if text else default

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,7 +33,7 @@ MAX_FACET: Final = 64 * 1024
 """Bytes of the largest facet that is kept of a run or a job; the event has it all the same."""
 
 MAX_TEXT: Final = 10_000
-"""Characters of the longest description or location of a job."""
+"""Characters that are kept of a job's description and location, and of a namespace's description."""
 
 MAX_NAME: Final = 256
 MAX_MESSAGE: Final = 1000
@@ -224,7 +224,9 @@ def _parent(event: Event) -> Parent | None:
         return None
     job = words.parent_name(event.job.name or "", facet.job.name or "")
     places.require_names(facet.job.namespace or "", job)
-    return Parent(words.run_id_of(facet.run.run_id or ""), facet.job.namespace or "", job)
+    run = words.run_id_of(facet.run.run_id or "")
+    is_itself = event.run is not None and run == words.run_id_of(event.run.run_id or "")
+    return None if is_itself else Parent(run, facet.job.namespace or "", job)
 
 
 def _job_fields(event: Event, parent: Parent | None) -> dict[str, str]:
@@ -244,16 +246,21 @@ def _job_fields(event: Event, parent: Parent | None) -> dict[str, str]:
     return told | {answers.FACET + name: text for name, text in _facets(job.facets).items()}
 
 
-def datasets(given: list[DatasetId]) -> str:
+def datasets(given: Iterable[DatasetId]) -> str:
     """The names of datasets as JSON, as many as fit into ``MAX_FACET``."""
+    return as_many_as_fit({"namespace": one.namespace, "name": one.name} for one in given)
+
+
+def as_many_as_fit(given: Iterable[Any]) -> str:
+    """The first of these as a JSON list of at most ``MAX_FACET`` bytes."""
     told: list[str] = []
     room = MAX_FACET
     for one in given:
-        text = _encode({"namespace": one.namespace, "name": one.name}).decode()
-        room -= len(text) + 1
+        encoded = _encode(one)
+        room -= len(encoded) + 1
         if room < 0:
             break
-        told.append(text)
+        told.append(encoded.decode())
     return f"[{','.join(told)}]"
 
 

@@ -14,7 +14,7 @@ from api.dialects.marquez.bodies import JobBody, NamespaceBody
 from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.dialects.marquez.places import Place
 from api.reply import Reply
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
 from shared.store import annex, listing, namespaces, runs, tasks
 from shared.store.call import Operation
@@ -24,6 +24,11 @@ routes = Routes(DIALECT)
 
 LATEST: Final = 10
 """Runs that a job shows of itself."""
+
+MAX_OWNER: Final = 1024
+"""Characters of a namespace's owner."""
+
+MAX_TAGS: Final = 100
 
 SCAN: Final = 500
 """Jobs whose newest run is looked at in one step, when a list is of those with certain states."""
@@ -38,7 +43,10 @@ async def put_namespace(ask: Question) -> Reply:
     body = bodies.read(NamespaceBody, ask.body)
     bodies.require(["ownerName"] if not body.owner_name else [])
     places.require_names(name, "-")
-    found = await ask.web.store.do(namespaces.put_namespace(name, body.owner_name or "", body.description or ""))
+    owner, description = body.owner_name or "", (body.description or "")[: recording.MAX_TEXT]
+    if len(owner) > MAX_OWNER:
+        raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
+    found = await ask.web.store.do(namespaces.put_namespace(name, owner, description))
     return Reply(_encode(answers.namespace(found)))
 
 
@@ -69,7 +77,9 @@ async def list_namespaces(ask: Question) -> Reply:
 async def put_job(ask: Question) -> Reply:
     """Make a job, or change it. With a ``runId`` there must be such a run of it."""
     body = bodies.read(JobBody, ask.body)
-    bodies.require([name for name in ("type", "inputs", "outputs") if getattr(body, name) is None])
+    missing = [name for name in ("type", "inputs", "outputs") if getattr(body, name) is None]
+    bodies.need_datasets(body, missing)
+    bodies.require(missing)
     answer = await ask.web.store.run(_put_job(ask, body))
     return Reply(_encode(answer))
 
@@ -147,7 +157,7 @@ def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
     if body.description is not None:
         fields["description"] = body.description[: recording.MAX_TEXT]
     if body.tags is not None:
-        fields["tags"] = _encode(body.tags[:100]).decode()
+        fields["tags"] = recording.as_many_as_fit(body.tags[:MAX_TAGS])
     if namespace == words.HOME:
         yield namespaces.put_namespace(namespace)
     yield from places.declare(ask.web.catalog, place)
@@ -194,7 +204,7 @@ def _jobs(
     """
     A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's).
 
-    By state, the newest run of one job after another is looked at until the page is full; without, only the page is.
+    By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
     """
     if namespace is not None:
         yield from places.require_namespace(namespace)
@@ -204,11 +214,9 @@ def _jobs(
         own = [name for name in known if not words.is_ours(name) and ask.grant.covers(name)]
     total = len(own) + (yield from namespaces.job_names(namespace, 0, 1))[1]
     found: list[str] = []
-    seen, skip = 0, offset
+    looks = bool(wanted or ask.grant.tasks)
+    seen, skip, step = (0, offset, SCAN) if looks else (offset, 0, limit)
     while len(found) < limit and seen < total:
-        step = SCAN if wanted else limit
-        if not wanted and skip:
-            seen, skip = skip, 0
         names = yield from _names(own, namespace, seen, step)
         if not names:
             break
@@ -217,7 +225,7 @@ def _jobs(
         if wanted and names:
             states = yield listing.latest(names)
             names = [name for name, state in zip(names, states, strict=True) if state and words.STATES[state] in wanted]
-            skip, names = max(0, skip - len(names)), names[skip:]
+        skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
     return {"jobs": (yield from _shown(own, found)), "totalCount": total}
 

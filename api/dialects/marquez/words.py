@@ -67,6 +67,7 @@ _EVENT_TYPES: Final[dict[str, Told | None]] = {
 }
 
 _NAMESPACE: Final = re.compile(r"[a-zA-Z0-9:;=/_\-.@+]{1,1024}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CLOCK_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 _REGION: Final = re.compile(r"\[[A-Za-z0-9_+\-/]{1,64}\]$")
@@ -104,8 +105,8 @@ def is_namespace(name: str) -> bool:
 
 
 def is_job_name(name: str) -> bool:
-    """Whether a job may be called so: any characters but control characters."""
-    return 0 < len(name) <= MAX_JOB_NAME and name.isprintable()
+    """Whether a job may be called so: any characters but those that control something or break a line."""
+    return 0 < len(name) <= MAX_JOB_NAME and not _CONTROL.search(name)
 
 
 def full_name(job: str, parent: str) -> str:
@@ -140,6 +141,18 @@ def instant(text: str, *, zone: bool) -> int:
     Without a zone it is UTC, unless *zone* says that there must be one. Raises ValueError for anything else, also for
     times before 1970 or beyond ``LATEST_US``, which the store cannot hold.
     """
+    us = _microseconds(text, zone=zone)
+    if not 0 < us <= LATEST_US:
+        raise ValueError("must be after 1970 and before 2255")
+    return us
+
+
+def bound(text: str) -> int:
+    """The same, but for times that the store cannot hold the nearest one that it can."""
+    return min(max(_microseconds(text, zone=False), 1), LATEST_US)
+
+
+def _microseconds(text: str, *, zone: bool) -> int:
     bare = _REGION.sub("", text.strip())  # as Java writes them: 2020-12-28T19:52:00+10:00[Australia/Sydney]
     if not _CLOCK_TIME.match(bare):
         raise ValueError("must be a date and a time, such as 2026-11-22T04:36:00Z")
@@ -151,13 +164,7 @@ def instant(text: str, *, zone: bool) -> int:
         if zone:
             raise ValueError("has no time zone; append Z or an offset")
         moment = moment.replace(tzinfo=UTC)
-    try:
-        us = from_datetime(moment)
-    except OverflowError:
-        us = 0
-    if not 0 < us <= LATEST_US:
-        raise ValueError("must be after 1970 and before 2255")
-    return us
+    return from_datetime(moment)
 
 
 def argument(value: Any) -> str:
