@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -47,7 +49,9 @@ class Prefect:
             "PREFECT_HOME": str(folder / "prefect"),
         }
 
-    def start(self, *words: str, stdout: int = subprocess.PIPE, stderr: int | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, stdout: int | IO[str] = subprocess.PIPE, stderr: int | None = None
+    ) -> subprocess.Popen[str]:
         python, script = ROOT / ".clients" / "prefect" / "bin" / "python", SCRIPTS / "prefect_background.py"
         command = [str(python), str(script), *words]
         return subprocess.Popen(command, env=self.env, stdout=stdout, stderr=stderr, text=True)
@@ -61,13 +65,23 @@ class Prefect:
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
-        """A consumer of the tasks."""
-        process = self.start("serve", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+        """A consumer that has subscribed to the tasks; what it said is in the report of a failed test."""
+        with tempfile.TemporaryFile("w+") as said:
+            process = self.start("serve", stdout=said, stderr=subprocess.STDOUT)
+            try:
+                # Importing Prefect alone may take half a minute on a machine that is busy.
+                wait_until(lambda: self._is_served_by(process), "the consumer has subscribed", 90)
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+                said.seek(0)
+                print(f"--- consumer {process.pid}\n{said.read()[-6000:]}")  # noqa: T201  # pytest shows it
+
+    def _is_served_by(self, process: subprocess.Popen[str]) -> bool:
+        assert process.poll() is None, f"the consumer ended with {process.returncode}"
+        found = self.fleet.http.post("/api/task_workers/filter", json={}).json()
+        return any(one["identifier"].endswith(f"-{process.pid}") for one in found)
 
     def run(self, run_id: str) -> dict[str, object]:
         found = self.fleet.get(f"/api/task_runs/{run_id}")
