@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,8 @@ Label = str | bool | int | float
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=MOST_SECONDS)] | Annotated[int, msgspec.Meta(ge=0, le=MOST_SECONDS)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Moment = datetime
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^/%&><]+$")]
+"""A name that Prefect's clients read back: they refuse a whole list for one with other characters in it."""
 
 
 class Details(msgspec.Struct, omit_defaults=True):
@@ -78,6 +80,18 @@ class Policy(msgspec.Struct, omit_defaults=True):
             self.retries = self.max_retries
         if not self.retry_delay and self.retry_delay_seconds:
             self.retry_delay = self.retry_delay_seconds
+
+
+class FlowRunPolicy(msgspec.Struct):
+    """``empirical_policy`` of a flow run, which is only read back."""
+
+    max_retries: int = 0
+    retry_delay_seconds: float = 0
+    retries: int | None = None
+    retry_delay: int | None = None
+    pause_keys: list[str] | None = None
+    resuming: bool | None = None
+    retry_type: Literal["in_process", "reschedule"] | None = None
 
 
 class TaskRunResult(msgspec.Struct, tag_field="input_type", tag="task_run"):

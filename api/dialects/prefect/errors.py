@@ -90,6 +90,7 @@ DIALECT: Final = Dialect(
             "admin",
             "concurrency_limits",
             "csrf-token",
+            "flow_run_states",
             "flow_runs",
             "flows",
             "hello",

@@ -1,8 +1,8 @@
-"""Prefect's filters: which task runs, by what is known of them and of their flow runs. Pure."""
+"""Prefect's filters of task runs, by what is known of them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -95,24 +95,6 @@ class TaskRunFilter(msgspec.Struct, forbid_unknown_fields=True):
     flow_run_id: OfFlowRun | None = None
 
 
-class FlowRunFilter(msgspec.Struct):
-    """``flow_runs``: by what is kept here of a flow run."""
-
-    operator: Operator = "and_"
-    id: AnyId | None = None
-    name: AnyText | None = None
-    tags: OfTags | None = None
-    state: OfState | None = None
-
-
-class FlowFilter(msgspec.Struct):
-    """``flows``."""
-
-    operator: Operator = "and_"
-    id: AnyId | None = None
-    name: AnyText | None = None
-
-
 Fits = Callable[[View], bool]
 
 
@@ -130,7 +112,7 @@ def _checks(wanted: TaskRunFilter) -> Iterator[Fits]:
         chosen = set(wanted.id.any_)
         yield lambda view: view.id in chosen
     if wanted.name is not None:
-        by_name = _fits_text(wanted.name)
+        by_name = fits_text(wanted.name)
         yield lambda view: by_name(view.facts.name)
     if wanted.tags is not None:
         by_tags = _fits_tags(wanted.tags)
@@ -143,7 +125,7 @@ def _checks(wanted: TaskRunFilter) -> Iterator[Fits]:
         (wanted.expected_start_time, lambda view: view.current.expected_us),
     ):
         if within is not None:
-            yield _fits_time(within, moment)
+            yield fits_time(within, moment)
     if wanted.subflow_runs is not None and wanted.subflow_runs.exists_ is not None:
         exists = wanted.subflow_runs.exists_
         yield lambda view: (view.current.state.details.child_flow_run_id is not None) is exists
@@ -151,7 +133,8 @@ def _checks(wanted: TaskRunFilter) -> Iterator[Fits]:
         yield _fits_flow_run(wanted.flow_run_id)
 
 
-def _fits_text(wanted: AnyText) -> Callable[[str], bool]:
+def fits_text(wanted: AnyText) -> Callable[[str], bool]:
+    """Whether a text is one that the filter wants."""
     part = wanted.like_.casefold() if wanted.like_ is not None else ""
     chosen = None if wanted.any_ is None else set(wanted.any_)
     return lambda text: (chosen is None or text in chosen) and part in text.casefold()
@@ -181,7 +164,8 @@ def _fits_state(wanted: OfState) -> Fits:
     return lambda view: combine(check(view) for check in checks)
 
 
-def _fits_time(wanted: Within, moment: Callable[[View], int]) -> Fits:
+def fits_time(wanted: Within, moment: Callable[[View], int]) -> Fits:
+    """Whether a *moment* of a run (stored time, 0: there is none) is one that the filter wants."""
     before_us = None if wanted.before_ is None else from_datetime(in_utc(wanted.before_))
     after_us = None if wanted.after_ is None else from_datetime(in_utc(wanted.after_))
 
@@ -206,40 +190,3 @@ def _fits_flow_run(wanted: OfFlowRun) -> Fits:
         checks.append(lambda view: (view.facts.flow_run_id is None) is is_null)
     combine = any if wanted.operator == "or_" and checks else all
     return lambda view: combine(check(view) for check in checks)
-
-
-def belongs(
-    view: View, flow_runs: Mapping[UUID, View], of_runs: FlowRunFilter | None, of_flows: FlowFilter | None
-) -> bool:
-    """Whether its flow run, and the flow of that, are ones that the filters want."""
-    if of_runs is None and of_flows is None:
-        return True
-    flow_run = flow_runs.get(view.facts.flow_run_id) if view.facts.flow_run_id is not None else None
-    if flow_run is None:
-        return not _asks(of_runs) and not _asks(of_flows)
-    return fits_flow_run(flow_run, of_runs) and fits_flow(flow_run.facts, of_flows)
-
-
-def _asks(wanted: FlowRunFilter | FlowFilter | None) -> bool:
-    return wanted is not None and any(getattr(wanted, field) is not None for field in wanted.__struct_fields__[1:])
-
-
-def fits_flow_run(flow_run: View, wanted: FlowRunFilter | None) -> bool:
-    """Whether a flow run is one that the filter wants."""
-    if wanted is None:
-        return True
-    return fits_task_run(
-        TaskRunFilter(operator=wanted.operator, id=wanted.id, name=wanted.name, tags=wanted.tags, state=wanted.state)
-    )(flow_run)
-
-
-def fits_flow(facts: Facts, wanted: FlowFilter | None) -> bool:
-    """Whether the flow of a flow run is one that the filter wants."""
-    if wanted is None:
-        return True
-    checks: list[bool] = []
-    if wanted.id is not None and wanted.id.any_ is not None:
-        checks.append(facts.flow_id in wanted.id.any_)
-    if wanted.name is not None:
-        checks.append(_fits_text(wanted.name)(facts.flow_name))
-    return any(checks) if wanted.operator == "or_" and checks else all(checks)

@@ -1,5 +1,5 @@
 """
-Finding task runs: which part of what fits, in what order, and their history.
+Finding task runs and flow runs: which part of what fits, in what order, and their history.
 
 Candidates come from an index (all that were made by way of this API, by what our record says of their state; those of
 a flow run; those named by id), newest first, and are then looked at one by one, at most ``MOST_RUNS`` of them.
@@ -8,8 +8,8 @@ a flow run; those named by id), newest first, and are then looked at one by one,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -19,15 +19,8 @@ from api.auth import Grant
 from api.dialects.door import Question
 from api.dialects.prefect import taskruns, words
 from api.dialects.prefect.bodies import in_utc
-from api.dialects.prefect.filters import (
-    FlowFilter,
-    FlowRunFilter,
-    TaskRunFilter,
-    belongs,
-    fits_flow,
-    fits_flow_run,
-    fits_task_run,
-)
+from api.dialects.prefect.filters import TaskRunFilter, fits_task_run
+from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, belongs, fits_flow_run, is_of_flow
 from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, View
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Invalid, Problem, RunfleetError
@@ -42,11 +35,16 @@ STEP: Final = 500
 """Most task runs that are read at once; a request begins with as many as it would show if all of them fitted."""
 
 MOST_ON_A_PAGE: Final = 200
+LAST_US: Final = from_datetime(datetime.max.replace(tzinfo=UTC))
+"""The last moment that can be written down, as stored time."""
+
 MOST_INTERVALS: Final = 1000
 """Intervals of one history."""
 
 Sort = Literal[
     "ID_DESC",
+    "START_TIME_ASC",
+    "START_TIME_DESC",
     "EXPECTED_START_TIME_ASC",
     "EXPECTED_START_TIME_DESC",
     "NAME_ASC",
@@ -108,11 +106,19 @@ class BadLimit(RunfleetError):
 def read_page(ask: Question) -> Wanted:
     """The body's filters. Raises Invalid, and BadLimit."""
     page = ask.read(Page) if ask.body else Page()
-    limit = MOST_ON_A_PAGE if page.limit is None else page.limit
+    if page.flows and page.flows.tags:
+        raise invalid("body.flows.tags", "runs are found here by the id and the name of their flow, not by its tags")
+    return Wanted(page, page.sort or "ID_DESC", read_limit(page.limit), page.offset or 0, page.page or 1)
+
+
+def read_limit(limit: int | None) -> int:
+    """How many are wanted at once. Raises BadLimit."""
+    if limit is None:
+        return MOST_ON_A_PAGE
     if not 0 <= limit <= MOST_ON_A_PAGE:
         wrong = f"less than or equal to {MOST_ON_A_PAGE}" if limit > 0 else "greater than or equal to 0"
         raise BadLimit(f"Invalid limit: must be {wrong}.")
-    return Wanted(page, page.sort or "ID_DESC", limit, page.offset or 0, page.page or 1)
+    return limit
 
 
 def read_history(ask: Question) -> tuple[History, Wanted]:
@@ -133,23 +139,26 @@ def invalid(location: str, message: str) -> Invalid:
     return Invalid([Problem(location, message)])
 
 
-def find(wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool = False) -> Operation[Found]:
-    """Those that fit, in the order wanted; stops early where neither order nor count need them all."""
-    fits = fits_task_run(wanted.page_of.task_runs)
+def find(
+    wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool = False, via: str = TASK_RUNS
+) -> Operation[Found]:
+    """
+    Those that fit, in the order wanted; stops early where neither order nor count need them all. *via* says whether
+    task runs or flow runs are wanted. Raises Invalid.
+    """
+    fits = _fits_of(wanted.page_of, via)
     found, matched = list[View](), 0
     needs_all = counts or wanted.sort != "ID_DESC"
     looked_at, size = 0, STEP if needs_all else max(1, min(offset + limit, STEP))
-    candidates = _Candidates(wanted.page_of)
+    candidates = _Candidates(wanted.page_of, via)
     while True:
         batch = yield from candidates.batch(looked_at, size)
         if not batch:
             break
-        views = yield from taskruns.read_many(batch)
-        flow_runs = yield from _flow_runs_of(views, wanted.page_of)
+        views = yield from taskruns.read_many(batch, via)
+        flow_runs = yield from _flow_runs_of(views, wanted.page_of, via)
         for view in views:
-            if view is None or not fits(view) or not grant.covers(view.latest.record.task):
-                continue
-            if not belongs(view, flow_runs, wanted.page_of.flow_runs, wanted.page_of.flows):
+            if view is None or not grant.covers(view.latest.record.task) or not fits(view, flow_runs):
                 continue
             matched += 1
             if wanted.sort != "ID_DESC" or offset < matched <= offset + limit:
@@ -162,20 +171,15 @@ def find(wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool 
     return Found(_sorted(found, wanted.sort)[offset : offset + limit], matched)
 
 
-def find_flow_runs(wanted: Wanted, grant: Grant) -> Operation[list[View]]:
-    """Flow runs that fit, newest first."""
-    found, looked_at, states = list[View](), 0, _states(None)
-    while looked_at < MOST_RUNS and len(found) < wanted.offset + wanted.limit:
-        page: tuple[int, list[UUID]] = yield driven.listed(FLOW_RUNS, states, looked_at, STEP)
-        if not page[1]:
-            break
-        for view in (yield from taskruns.read_many(page[1], FLOW_RUNS)):
-            if view is None or not grant.covers(view.latest.record.task):
-                continue
-            if fits_flow_run(view, wanted.page_of.flow_runs) and fits_flow(view.facts, wanted.page_of.flows):
-                found.append(view)
-        looked_at += len(page[1])
-    return found[wanted.offset : wanted.offset + wanted.limit]
+def _fits_of(page: Page, via: str) -> Callable[[View, Mapping[UUID, View]], bool]:
+    """Whether a run fits, given the flow runs of those looked at."""
+    if via == TASK_RUNS:
+        fits = fits_task_run(page.task_runs)
+        return lambda view, flow_runs: fits(view) and belongs(view, flow_runs, page.flow_runs, page.flows)
+    if asks(page.task_runs):
+        raise invalid("body.task_runs", "flow runs are found here by what is known of them, not of their task runs")
+    by_run = fits_flow_run(page.flow_runs)
+    return lambda view, _: by_run(view) and is_of_flow(view, page.flows)
 
 
 def history_of(views: Sequence[View], wanted: History, now_us: int) -> list[dict[str, Any]]:
@@ -197,7 +201,7 @@ def history_of(views: Sequence[View], wanted: History, now_us: int) -> list[dict
     return [
         {
             "interval_start": to_datetime(start_us + number * step_us),
-            "interval_end": to_datetime(start_us + (number + 1) * step_us),
+            "interval_end": to_datetime(min(start_us + (number + 1) * step_us, LAST_US)),
             "states": [
                 {
                     "state_type": kind,
@@ -216,11 +220,12 @@ def history_of(views: Sequence[View], wanted: History, now_us: int) -> list[dict
 class _Candidates:
     """The ids of the runs that may fit, a batch from an offset at a time."""
 
-    def __init__(self, page: Page) -> None:
-        self._chosen = _named(page)
-        flow_runs = page.flow_runs
+    def __init__(self, page: Page, via: str) -> None:
+        self._via = via
+        self._chosen = _named(page, via)
+        flow_runs = page.flow_runs if via == TASK_RUNS else None
         self._flow_runs = flow_runs.id.any_ if flow_runs and flow_runs.id and flow_runs.operator == "and_" else None
-        self._states = _states(page.task_runs)
+        self._states = _states(page.task_runs if via == TASK_RUNS else page.flow_runs)
 
     def batch(self, offset: int, size: int) -> Operation[list[UUID]]:
         """*size* of them from *offset* on; none when there are no more."""
@@ -233,21 +238,21 @@ class _Candidates:
             return self._chosen[offset : offset + size]
         if not self._states:
             return []
-        page: tuple[int, list[UUID]] = yield driven.listed(TASK_RUNS, self._states, offset, size)
+        page: tuple[int, list[UUID]] = yield driven.listed(self._via, self._states, offset, size)
         return page[1]
 
 
-def _named(page: Page) -> list[UUID] | None:
+def _named(page: Page, via: str) -> list[UUID] | None:
     """The runs that a filter names by id, newest first; None when it names none."""
     if page.deployments:
         return []
-    wanted = page.task_runs
+    wanted = page.task_runs if via == TASK_RUNS else page.flow_runs
     if wanted is None or wanted.operator != "and_" or wanted.id is None or wanted.id.any_ is None:
         return None
     return sorted(set(wanted.id.any_), reverse=True)
 
 
-def _states(wanted: TaskRunFilter | None) -> list[str]:
+def _states(wanted: TaskRunFilter | FlowRunFilter | None) -> list[str]:
     """What our records say of runs in the states wanted."""
     everything = [Status.PENDING.value, Status.RUNNING.value, *(reason.value for reason in Reason)]
     of_type = wanted.state.type if wanted and wanted.operator == "and_" and wanted.state else None
@@ -259,9 +264,9 @@ def _states(wanted: TaskRunFilter | None) -> list[str]:
     return [state for state in everything if state in chosen]
 
 
-def _flow_runs_of(views: Sequence[View | None], page: Page) -> Operation[dict[UUID, View]]:
+def _flow_runs_of(views: Sequence[View | None], page: Page, via: str) -> Operation[dict[UUID, View]]:
     """The flow runs that *views* belong to, if the filters ask about them."""
-    if page.flow_runs is None and page.flows is None:
+    if via == FLOW_RUNS or (page.flow_runs is None and page.flows is None):
         return {}
     wanted = {view.facts.flow_run_id for view in views if view is not None and view.facts.flow_run_id is not None}
     found = yield from taskruns.read_many(sorted(wanted), FLOW_RUNS)
@@ -277,6 +282,8 @@ def _sorted(views: list[View], sort: Sort) -> list[View]:
         return from_datetime(moment) if moment else 2**63
 
     keys: dict[str, tuple[Callable[[View], Any], bool]] = {
+        "START_TIME_ASC": (lambda view: view.current.start_us or 2**63, False),
+        "START_TIME_DESC": (lambda view: view.current.start_us, True),
         "EXPECTED_START_TIME_ASC": (lambda view: view.current.expected_us, False),
         "EXPECTED_START_TIME_DESC": (lambda view: view.current.expected_us, True),
         "NAME_ASC": (lambda view: view.facts.name, False),

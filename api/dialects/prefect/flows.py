@@ -1,36 +1,26 @@
-"""
-Flows and flow runs, as far as task runs need them: made, read, and their state set.
-
-A flow run is an execution of an external task, one for each flow; the flow is that task. Nobody here executes a flow:
-its state is what clients say.
-"""
+"""Flows: made, read, found. A flow is an external task of ours, which its flow runs are executions of."""
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from api.auth import Grant
 from api.dialects.door import Question, Routes
-from api.dialects.prefect import finding, ledger, taskruns, words
-from api.dialects.prefect.bodies import Details, Label, SetState, State, StateCreate, in_us, proposed
-from api.dialects.prefect.errors import DIALECT, Untold
-from api.dialects.prefect.ledger import FLOW_RUNS, Facts, View
-from api.dialects.prefect.moves import course, first_mark
-from api.dialects.prefect.orchestration import Decision, decide
-from api.dialects.prefect.proposals import Answer
-from api.dialects.prefect.routes import answered, now_us, on, say, uuid_in
-from api.dialects.prefect.taskruns import Made
+from api.dialects.prefect import finding, taskruns
+from api.dialects.prefect.bodies import Label, Name
+from api.dialects.prefect.errors import DIALECT
+from api.dialects.prefect.filters import TaskRunFilter
+from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, fits_flow
+from api.dialects.prefect.routes import on, say, uuid_in
 from api.reply import Reply
-from shared import foreign, ids, ops
+from shared import foreign, ops
 from shared.clock import to_datetime
-from shared.errors import Conflict, NotFound
-from shared.runs import Status
+from shared.errors import NotFound
 from shared.store import tasks
 from shared.store.call import Operation
 from shared.store.tasks import Entry
@@ -41,40 +31,31 @@ routes = Routes(DIALECT)
 NAMESPACE: Final = UUID("3a3f8d0e-6f5a-5d0c-9c0b-5b8f1d0f7a11")
 """In which a flow's name gives its id."""
 
-REST: Final = ("deployment_id", "flow_version", "parameters", "context", "empirical_policy", "parent_task_run_id")
-"""What of a flow run is read back as it was given."""
+ID: Final = "prefect.flow.id"
+"""The label of a task that stands for a flow: the flow's id."""
+
+NAME: Final = "prefect.flow.name"
+"""The label of a task that stands for a flow: the flow's name."""
 
 
 class FlowCreate(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /flows/``."""
 
-    name: str
+    name: Name
     tags: list[str] | None = None
     labels: dict[str, Label] | None = None
 
 
-class FlowRunCreate(msgspec.Struct):
-    """``POST /flow_runs/``. What is not kept here (work pools, deployments) is not looked at."""
+class FlowPage(msgspec.Struct):
+    """``/flows/filter`` and ``/flows/count``: filters, an order, and which part of what fits."""
 
-    flow_id: UUID
-    id: UUID | None = None
-    name: str | None = None
-    state: StateCreate | None = None
-    tags: list[str] | None = None
-    labels: dict[str, Label] | None = None
-    idempotency_key: str | None = None
-    deployment_id: UUID | None = None
-    flow_version: str | None = None
-    parameters: dict[str, Any] | None = None
-    context: dict[str, Any] | None = None
-    empirical_policy: dict[str, Any] | None = None
-    parent_task_run_id: UUID | None = None
-
-
-class FlowRunChange(msgspec.Struct):
-    """``PATCH /flow_runs/{id}``: of what may be changed there, the name."""
-
-    name: str | None = None
+    flows: FlowFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    deployments: dict[str, Any] | None = None
+    sort: Literal["CREATED_DESC", "UPDATED_DESC", "NAME_ASC", "NAME_DESC"] | None = None
+    limit: int | None = None
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
 
 
 def flow_id(name: str) -> UUID:
@@ -99,7 +80,7 @@ async def create_flow(ask: Question) -> Reply:
 @on(routes, "GET", "/api/flows/{id}", "read")
 async def read_flow(ask: Question) -> Reply:
     """A flow."""
-    found = await ask.web.store.run(_flow(ask.web.catalog, uuid_in(ask)))
+    found = await ask.web.store.run(flow(ask.web.catalog, uuid_in(ask)))
     if found is None or not ask.grant.covers(found.name):
         raise NotFound("Flow not found")
     return say(_shown_flow(found))
@@ -118,56 +99,19 @@ async def read_flow_by_name(ask: Question) -> Reply:
     return say(_shown_flow(entry))
 
 
-@on(routes, "POST", "/api/flow_runs", "run")
-async def create_flow_run(ask: Question) -> Reply:
-    """Make a flow run: 201, or 200 for one with the same idempotency key."""
-    made = await ask.web.store.run(_create(ask.web.catalog, ask.grant, ask.read(FlowRunCreate)))
-    return say(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
+@on(routes, "POST", "/api/flows/filter", "read")
+async def filter_flows(ask: Question) -> Reply:
+    """Flows that fit a filter."""
+    page = _page(ask)
+    limit = finding.read_limit(page.limit)
+    found, offset = await ask.web.store.run(_find(ask.grant, page)), page.offset or 0
+    return say([_shown_flow(entry) for entry in found[offset : offset + limit]])
 
 
-@on(routes, "GET", "/api/flow_runs/{id}", "read")
-async def read_flow_run(ask: Question) -> Reply:
-    """A flow run."""
-    view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
-    if view is None or not ask.grant.covers(view.latest.record.task):
-        raise NotFound("Flow run not found")
-    return say(_shown(view.id, view.facts, view.current))
-
-
-@on(routes, "PATCH", "/api/flow_runs/{id}", "run")
-async def rename_flow_run(ask: Question) -> Reply:
-    """Give a flow run another name."""
-    await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(FlowRunChange).name, FLOW_RUNS)
-    return Reply(status=204)
-
-
-@on(routes, "DELETE", "/api/flow_runs/{id}", "run")
-async def delete_flow_run(ask: Question) -> Reply:
-    """Forget a flow run; its task runs stay."""
-    view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
-    if view is None:
-        raise NotFound("Flow run not found")
-    ask.grant.require_task(view.latest.record.task)
-    await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
-    return Reply(status=204)
-
-
-@on(routes, "POST", "/api/flow_runs/{id}/set_state", "run")
-async def set_flow_run_state(ask: Question) -> Reply:
-    """Propose a state for a flow run."""
-    run_id, wanted = uuid_in(ask), ask.read(SetState)
-    try:
-        return answered(await ask.web.store.run(_set_state(ask.web.catalog, run_id, wanted, ask.grant)))
-    except NotFound as error:
-        raise Untold(str(error)) from None
-
-
-@on(routes, "POST", "/api/flow_runs/filter", "read")
-async def filter_flow_runs(ask: Question) -> Reply:
-    """Flow runs that fit a filter, newest first."""
-    wanted = finding.read_page(ask)
-    found = await ask.web.store.run(finding.find_flow_runs(wanted, ask.grant))
-    return say([_shown(view.id, view.facts, view.current) for view in found])
+@on(routes, "POST", "/api/flows/count", "read")
+async def count_flows(ask: Question) -> Reply:
+    """How many flows fit a filter."""
+    return say(len(await ask.web.store.run(_find(ask.grant, _page(ask)))))
 
 
 def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> Operation[tuple[Entry, bool]]:
@@ -183,128 +127,69 @@ def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> Operation[tuple[Entry,
         group="prefect-flows",
         tags=tuple(dict.fromkeys(wanted.tags or [])),
         labels={key: value for key, value in (wanted.labels or {}).items() if isinstance(value, str)}
-        | {"prefect.flow.id": str(flow_id(wanted.name)), "prefect.flow.name": wanted.name},
+        | {ID: str(flow_id(wanted.name)), NAME: wanted.name},
         keep_runs=taskruns.KEEP_RUNS,
     )
     return (yield from ops.declare(catalog, task)), True
 
 
-def _flow(catalog: ops.Catalog, wanted: UUID) -> Operation[Entry | None]:
+def flow(catalog: ops.Catalog, wanted: UUID) -> Operation[Entry | None]:
     """The flow with that id: the catalog holds it by a name that only its own name gives."""
     for entry in catalog.entries.values():
-        if entry.task.labels.get("prefect.flow.id") == str(wanted):
+        if entry.task.labels.get(ID) == str(wanted) and _is_flow(entry):
             return entry
     for entry in (yield from tasks.entries()):
-        if entry.task.labels.get("prefect.flow.id") == str(wanted):
+        if entry.task.labels.get(ID) == str(wanted) and _is_flow(entry):
             catalog.entries[entry.name] = entry
             return entry
     return None
 
 
-def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operation[Made]:
-    flow = yield from _flow(catalog, wanted.flow_id)
-    if flow is None:
-        raise Conflict(f"there is no flow {wanted.flow_id}")
-    grant.require_task(flow.name)
-    at_us = time.time_ns() // 1000
-    run_id = wanted.id or ids.new_id(at_us)
-    state_id = ids.named_id(run_id, "first state", at_us)
-    if wanted.state is None:
-        state = State(state_id, "PENDING", "Pending", at_us, None, None, Details())
-    else:
-        state = proposed(wanted.state, state_id, at_us)
-    state.details.flow_run_id = run_id
-    name = flow.task.labels["prefect.flow.name"]
-    facts = Facts(
-        name=wanted.name or words.random_name(),
-        created_us=at_us,
-        tags=list(dict.fromkeys(wanted.tags or [])),
-        labels={**(wanted.labels or {}), "prefect.flow.id": str(wanted.flow_id)},
-        flow_id=wanted.flow_id,
-        flow_name=name,
-        rest={field: value for field in REST if (value := getattr(wanted, field)) is not None}
-        | ({"idempotency_key": wanted.idempotency_key} if wanted.idempotency_key else {}),
-    )
-    current = ledger.first(state, run_id)
-    current.mark = first_mark(state)
-    due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
-    once = taskruns.identity(wanted.flow_id, "flow run", wanted.idempotency_key) if wanted.idempotency_key else ""
-    request = ops.Request(
-        due_us=due_us if due_us > at_us else None,
-        tags=tuple(facts.tags),
-        labels={key: value for key, value in facts.labels.items() if isinstance(value, str)},
-        replicas=1,
-        triggered_by="cloud",
-        run_id=run_id,
-        annex=ledger.opening(facts, current),
-        via=FLOW_RUNS,
-        once=once,
-    )
-    triggered = yield from ops.trigger(catalog, flow.name, request)
-    if not triggered.repeated and current.mark == Status.PENDING:
-        return Made(run_id, facts, current, True)
-    view = yield from taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
-    return Made(view.id, view.facts, view.current, not triggered.repeated)
+def _is_flow(entry: Entry) -> bool:
+    """Whether a task stands for a flow, and does not merely carry a label like those."""
+    labels = entry.task.labels
+    return entry.task.external and NAME in labels and labels.get(ID) == str(flow_id(labels[NAME]))
 
 
-def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
-    for _ in range(taskruns.PATIENCE):
-        view = yield from taskruns.known(run_id, FLOW_RUNS)
-        grant.require_task(view.latest.record.task)
-        at_us = time.time_ns() // 1000
-        state = proposed(wanted.state, ids.new_id(at_us), at_us)
-        state.details.flow_run_id = run_id
-        decision = _decide(view, state, bool(wanted.force), at_us)
-        if decision.state is None:
-            return Answer(view, decision, view.current.state, False)
-        on_course = course(view, decision.state, at_us)
-        on_course.plan.force, on_course.plan.inbox = True, False
-        after = ledger.moved(view.current, decision.state, restarts=decision.restarts)
-        done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
-        if done.verdict == "done":
-            return Answer(view, decision, decision.state, True)
-    raise Conflict(f"flow run {run_id} changes faster than its state can be set; try again")
+def _page(ask: Question) -> FlowPage:
+    page = ask.read(FlowPage) if ask.body else FlowPage()
+    if asks(page.flow_runs) or asks(page.task_runs):
+        raise finding.invalid("body", "flows are found here by what is known of flows, not of their runs")
+    return page
 
 
-def _decide(view: View, state: State, force: bool, at_us: int) -> Decision:
-    """As for a task run, but that its runs are not counted anew when it leaves an end."""
-    decision = decide(
-        view.current.state,
-        state,
-        run_count=view.current.run_count,
-        policy=view.facts.policy,
-        flow=None,
-        flow_run_run_count=0,
-        cached=None,
-        force=force,
-        now_us=at_us,
-        dice=random.random,
-    )
-    return msgspec.structs.replace(decision, restarts=False, needs_slots=False, stores=False)
+def _find(grant: Grant, page: FlowPage) -> Operation[list[Entry]]:
+    """The flows that fit, in the order wanted."""
+    if page.deployments:
+        return []
+    found = [
+        entry
+        for entry in (yield from tasks.entries())
+        if _is_flow(entry) and grant.covers(entry.name) and _fits(entry, page.flows)
+    ]
+    keys: dict[str, tuple[Callable[[Entry], Any], bool]] = {
+        "NAME_ASC": (lambda entry: entry.task.labels[NAME], False),
+        "NAME_DESC": (lambda entry: entry.task.labels[NAME], True),
+        "CREATED_DESC": (lambda entry: entry.applied_us, True),
+        "UPDATED_DESC": (lambda entry: entry.applied_us, True),
+    }
+    key, descending = keys[page.sort or "NAME_ASC"]
+    return sorted(found, key=key, reverse=descending)
+
+
+def _fits(entry: Entry, wanted: FlowFilter | None) -> bool:
+    task = entry.task
+    return fits_flow(UUID(task.labels[ID]), task.labels[NAME], task.tags, wanted)
 
 
 def _shown_flow(entry: Entry) -> dict[str, Any]:
     task = entry.task
     labels = {name: value for name, value in task.labels.items() if not name.startswith("prefect.flow.")}
     return {
-        "id": task.labels["prefect.flow.id"],
+        "id": task.labels[ID],
         "created": to_datetime(entry.applied_us),
         "updated": to_datetime(entry.applied_us),
-        "name": task.labels["prefect.flow.name"],
+        "name": task.labels[NAME],
         "tags": task.tags,
         "labels": labels,
-    }
-
-
-def _shown(run_id: UUID, facts: Facts, current: ledger.Current) -> dict[str, Any]:
-    rest: dict[str, Any] = (
-        {"parameters": {}, "context": {}, "empirical_policy": {}} | dict.fromkeys(REST[:2]) | facts.rest
-    )
-    return {
-        **ledger.shown(run_id, facts, current, now_us()),
-        "parent_task_run_id": None,
-        "idempotency_key": None,
-        "auto_scheduled": False,
-        "flow_id": facts.flow_id,
-        **rest,
     }

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from api.dialects.door import Question, Routes
+from api.dialects.prefect.bodies import Name
 from api.dialects.prefect.errors import DIALECT, Locked
 from api.dialects.prefect.finding import invalid
 from api.dialects.prefect.orchestration import jittered
@@ -60,7 +61,7 @@ class Part(msgspec.Struct):
 class NamedLimit(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /v2/concurrency_limits/``."""
 
-    name: str
+    name: Name
     limit: Most
     active: bool = True
     active_slots: int = 0

@@ -1,4 +1,4 @@
-"""The log lines of what clients execute, in the logs of their runs; and events that come by HTTP."""
+"""The log lines of what clients execute, kept in the logs of their runs; and events that come by HTTP."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from api.dialects.prefect import events, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.finding import invalid
+from api.dialects.prefect.ledger import FLOW_RUNS, View
 from api.dialects.prefect.routes import on
 from api.reply import Reply
 from shared.store import logs
+from shared.store.call import Operation
 from shared.tasks import MB
 
 routes = Routes(DIALECT)
@@ -31,6 +33,9 @@ MOST_LINE: Final = 64 * 1024
 ERROR_LEVEL: Final = 40
 _VISIBLE: Final = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\x1b"}
 
+Text = tuple[int, int, str]
+"""A line as the store takes it: stored time, stream, text."""
+
 
 class Line(msgspec.Struct):
     """A record of a Python logger."""
@@ -39,27 +44,38 @@ class Line(msgspec.Struct):
     timestamp: datetime
     level: int = 20
     task_run_id: UUID | None = None
+    flow_run_id: UUID | None = None
 
 
 @on(routes, "POST", "/api/logs", "run")
 async def write_logs(ask: Question) -> Reply:
-    """Take log lines. Those of a task run become its log; for those of a flow run there is no place here."""
-    of_runs: defaultdict[UUID, list[tuple[int, int, str]]] = defaultdict(list)
-    for line in _read(ask, list[Line]):
-        if line.task_run_id is not None:
-            stream = 1 if line.level >= ERROR_LEVEL else 0
-            at_us = in_us(in_utc(line.timestamp))
-            of_runs[line.task_run_id] += [(at_us, stream, text) for text in _lines(line.message)]
-    store = ask.web.store
-    views = await store.run(taskruns.read_many(list(of_runs)))
-    known = [view for view in views if view is not None and not view.is_ours]
-    for view in known:
+    """
+    Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
+    (yet), become the flow run's.
+    """
+    told = _read(ask, list[Line])
+    views = await ask.web.store.run(_views_of(told))
+    for view in views.values():
         ask.grant.require_task(view.latest.record.task)
-    for view in known:
-        lines = of_runs[view.id]
+    of_runs: defaultdict[UUID, list[Text]] = defaultdict(list)
+    for line in told:
+        run_id = next((one for one in (line.task_run_id, line.flow_run_id) if one in views), None)
+        if run_id is not None:
+            stream = 1 if line.level >= ERROR_LEVEL else 0
+            of_runs[run_id] += [(in_us(in_utc(line.timestamp)), stream, text) for text in _lines(line.message)]
+    for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
-        await store.do(logs.jot(view.latest.head, lines, MOST_BYTES, digest))
+        await ask.web.store.do(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
     return Reply(status=201)
+
+
+def _views_of(told: list[Line]) -> Operation[dict[UUID, View]]:
+    """The runs that lines are about and that clients execute."""
+    task_runs = list({line.task_run_id: None for line in told if line.task_run_id is not None})
+    flow_runs = list({line.flow_run_id: None for line in told if line.flow_run_id is not None})
+    found = yield from taskruns.read_many(task_runs)
+    found += yield from taskruns.read_many(flow_runs, FLOW_RUNS)
+    return {view.id: view for view in found if view is not None and not view.is_ours}
 
 
 @on(routes, "POST", "/api/events", "run")

@@ -52,6 +52,14 @@ def uuid_in(ask: Question, name: str = "id") -> UUID:
         raise NotFound("Not Found") from None
 
 
+def run_in_query(ask: Question, name: str) -> UUID:
+    """The id of a run in the query. Raises Invalid when there is none."""
+    try:
+        return UUID(ask.query.get(name, [""])[0])
+    except ValueError:
+        raise finding.invalid(f"query.{name}", "must be a UUID") from None
+
+
 def now_us() -> int:
     """The time as stored time, for what is worked out from a record while it is read."""
     return time.time_ns() // 1000
@@ -124,11 +132,7 @@ def answered(answer: Answer) -> Reply:
 @on(routes, "GET", "/api/task_run_states", "read")
 async def read_task_run_states(ask: Question) -> Reply:
     """All states of a task run, oldest first; none of an unknown one."""
-    try:
-        run_id = UUID(ask.query.get("task_run_id", [""])[0])
-    except ValueError:
-        raise finding.invalid("query.task_run_id", "must be a UUID") from None
-    view = await ask.web.store.run(taskruns.read(run_id, history=True))
+    view = await ask.web.store.run(taskruns.read(run_in_query(ask, "task_run_id"), history=True))
     if view is None or not ask.grant.covers(view.latest.record.task):
         return say([])
     return say([shown_state(state) for state in ledger.history(view)])

@@ -1,0 +1,236 @@
+"""
+Flow runs, as far as task runs need them: made, read, found, and their state set.
+
+A flow run is an execution of the external task that is its flow. Nobody here executes a flow: its state is what
+clients say.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from api.auth import Grant
+from api.dialects.door import Question, Routes
+from api.dialects.prefect import finding, flows, ledger, taskruns, words
+from api.dialects.prefect.bodies import (
+    Details,
+    FlowRunPolicy,
+    Label,
+    SetState,
+    State,
+    StateCreate,
+    in_us,
+    proposed,
+    shown_state,
+)
+from api.dialects.prefect.errors import DIALECT, Untold
+from api.dialects.prefect.ledger import FLOW_RUNS, Facts, View
+from api.dialects.prefect.moves import course, first_mark
+from api.dialects.prefect.orchestration import Decision, decide
+from api.dialects.prefect.proposals import Answer
+from api.dialects.prefect.routes import answered, now_us, on, run_in_query, say, uuid_in
+from api.dialects.prefect.taskruns import Made
+from api.reply import Reply
+from shared import ids, ops
+from shared.errors import Conflict, NotFound
+from shared.runs import Status
+from shared.store.call import Operation
+
+routes = Routes(DIALECT)
+
+REST: Final = ("deployment_id", "flow_version", "parameters", "context", "empirical_policy", "parent_task_run_id")
+"""What of a flow run is read back as it was given."""
+
+
+class FlowRunCreate(msgspec.Struct):
+    """``POST /flow_runs/``. What is not kept here (work pools, deployments) is not looked at."""
+
+    flow_id: UUID
+    id: UUID | None = None
+    name: str | None = None
+    state: StateCreate | None = None
+    tags: list[str] | None = None
+    labels: dict[str, Label] | None = None
+    idempotency_key: str | None = None
+    deployment_id: UUID | None = None
+    flow_version: str | None = None
+    parameters: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    empirical_policy: FlowRunPolicy | None = None
+    parent_task_run_id: UUID | None = None
+
+
+class FlowRunChange(msgspec.Struct):
+    """``PATCH /flow_runs/{id}``: of what may be changed there, the name."""
+
+    name: str | None = None
+
+
+@on(routes, "POST", "/api/flow_runs", "run")
+async def create_flow_run(ask: Question) -> Reply:
+    """Make a flow run: 201, or 200 for one with the same idempotency key."""
+    made = await ask.web.store.run(_create(ask.web.catalog, ask.grant, ask.read(FlowRunCreate)))
+    return say(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
+
+
+@on(routes, "GET", "/api/flow_runs/{id}", "read")
+async def read_flow_run(ask: Question) -> Reply:
+    """A flow run."""
+    view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
+    if view is None or not ask.grant.covers(view.latest.record.task):
+        raise NotFound("Flow run not found")
+    return say(_shown(view.id, view.facts, view.current))
+
+
+@on(routes, "PATCH", "/api/flow_runs/{id}", "run")
+async def rename_flow_run(ask: Question) -> Reply:
+    """Give a flow run another name."""
+    await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(FlowRunChange).name, FLOW_RUNS)
+    return Reply(status=204)
+
+
+@on(routes, "DELETE", "/api/flow_runs/{id}", "run")
+async def delete_flow_run(ask: Question) -> Reply:
+    """Forget a flow run; its task runs stay."""
+    view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
+    if view is None:
+        raise NotFound("Flow run not found")
+    ask.grant.require_task(view.latest.record.task)
+    await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
+    return Reply(status=204)
+
+
+@on(routes, "POST", "/api/flow_runs/{id}/set_state", "run")
+async def set_flow_run_state(ask: Question) -> Reply:
+    """Propose a state for a flow run."""
+    run_id, wanted = uuid_in(ask), ask.read(SetState)
+    try:
+        return answered(await ask.web.store.run(_set_state(ask.web.catalog, run_id, wanted, ask.grant)))
+    except NotFound as error:
+        raise Untold(str(error)) from None
+
+
+@on(routes, "POST", "/api/flow_runs/filter", "read")
+async def filter_flow_runs(ask: Question) -> Reply:
+    """Flow runs that fit a filter."""
+    wanted = finding.read_page(ask)
+    found = await ask.web.store.run(finding.find(wanted, ask.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
+    return say([_shown(view.id, view.facts, view.current) for view in found.views])
+
+
+@on(routes, "POST", "/api/flow_runs/count", "read")
+async def count_flow_runs(ask: Question) -> Reply:
+    """How many flow runs fit a filter."""
+    wanted = finding.read_page(ask)
+    found = await ask.web.store.run(finding.find(wanted, ask.grant, 0, 0, counts=True, via=FLOW_RUNS))
+    return say(found.total)
+
+
+@on(routes, "GET", "/api/flow_run_states", "read")
+async def read_flow_run_states(ask: Question) -> Reply:
+    """All states of a flow run, oldest first; none of an unknown one."""
+    view = await ask.web.store.run(taskruns.read(run_in_query(ask, "flow_run_id"), FLOW_RUNS, history=True))
+    if view is None or not ask.grant.covers(view.latest.record.task):
+        return say([])
+    return say([shown_state(state) for state in ledger.history(view)])
+
+
+def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operation[Made]:
+    flow = yield from flows.flow(catalog, wanted.flow_id)
+    if flow is None:
+        raise Conflict(f"there is no flow {wanted.flow_id}")
+    grant.require_task(flow.name)
+    at_us = time.time_ns() // 1000
+    run_id = wanted.id or ids.new_id(at_us)
+    state_id = ids.named_id(run_id, "first state", at_us)
+    if wanted.state is None:
+        state = State(state_id, "PENDING", "Pending", at_us, None, None, Details())
+    else:
+        state = proposed(wanted.state, state_id, at_us)
+    state.details.flow_run_id = run_id
+    name = flow.task.labels[flows.NAME]
+    facts = Facts(
+        name=wanted.name or words.random_name(),
+        created_us=at_us,
+        tags=list(dict.fromkeys(wanted.tags or [])),
+        labels={**(wanted.labels or {}), flows.ID: str(wanted.flow_id)},
+        flow_id=wanted.flow_id,
+        flow_name=name,
+        rest={field: value for field in REST if (value := getattr(wanted, field)) is not None}
+        | ({"idempotency_key": wanted.idempotency_key} if wanted.idempotency_key else {}),
+    )
+    current = ledger.first(state, run_id)
+    current.mark = first_mark(state)
+    due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
+    once = taskruns.identity(wanted.flow_id, "flow run", wanted.idempotency_key) if wanted.idempotency_key else ""
+    request = ops.Request(
+        due_us=due_us if due_us > at_us else None,
+        tags=tuple(facts.tags),
+        labels={key: value for key, value in facts.labels.items() if isinstance(value, str)},
+        replicas=1,
+        triggered_by="cloud",
+        run_id=run_id,
+        annex=ledger.opening(facts, current),
+        via=FLOW_RUNS,
+        once=once,
+    )
+    triggered = yield from ops.trigger(catalog, flow.name, request)
+    if not triggered.repeated and current.mark == Status.PENDING:
+        return Made(run_id, facts, current, True)
+    view = yield from taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
+    return Made(view.id, view.facts, view.current, not triggered.repeated)
+
+
+def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
+    for _ in range(taskruns.PATIENCE):
+        view = yield from taskruns.known(run_id, FLOW_RUNS)
+        grant.require_task(view.latest.record.task)
+        at_us = time.time_ns() // 1000
+        state = proposed(wanted.state, ids.new_id(at_us), at_us)
+        state.details.flow_run_id = run_id
+        decision = _decide(view, state, bool(wanted.force), at_us)
+        if decision.state is None:
+            return Answer(view, decision, view.current.state, False)
+        on_course = course(view, decision.state, at_us)
+        on_course.plan.force, on_course.plan.inbox = True, False
+        after = ledger.moved(view.current, decision.state, restarts=decision.restarts)
+        done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+        if done.verdict == "done":
+            return Answer(view, decision, decision.state, True)
+    raise Conflict(f"flow run {run_id} changes faster than its state can be set; try again")
+
+
+def _decide(view: View, state: State, force: bool, at_us: int) -> Decision:
+    """As for a task run, but that its runs are not counted anew when it leaves an end."""
+    decision = decide(
+        view.current.state,
+        state,
+        run_count=view.current.run_count,
+        policy=view.facts.policy,
+        flow=None,
+        flow_run_run_count=0,
+        cached=None,
+        force=force,
+        now_us=at_us,
+        dice=random.random,
+    )
+    return msgspec.structs.replace(decision, restarts=False, needs_slots=False, stores=False)
+
+
+def _shown(run_id: UUID, facts: Facts, current: ledger.Current) -> dict[str, Any]:
+    rest: dict[str, Any] = (
+        {"parameters": {}, "context": {}, "empirical_policy": {}} | dict.fromkeys(REST[:2]) | facts.rest
+    )
+    return {
+        **ledger.shown(run_id, facts, current, now_us()),
+        "parent_task_run_id": None,
+        "idempotency_key": None,
+        "auto_scheduled": False,
+        "flow_id": facts.flow_id,
+        **rest,
+    }
