@@ -16,6 +16,7 @@ from api.reply import Reply
 from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound, Refused
+from shared.executions import newest_attempts
 from shared.runs import Reason, Run, Status
 from shared.store import runs, tasks
 from shared.store.listing import Filter, Page, page
@@ -214,7 +215,8 @@ def _request(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
 
 async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float, name: str) -> Run:
     """
-    The run when its execution is over or the time is up; that of task *name* when the execution has come to it.
+    The first run, in its last attempt, when its execution is over or the time is up; that of task *name* when the
+    execution has come to it.
     """
     execution_id = run.execution_id
     store, tail = ask.web.store, ask.web.tail
@@ -225,10 +227,12 @@ async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float, name: st
             lambda event: event.type == "execution.ended" and event.execution_id == execution_id, before, step
         )
         remaining -= step
-    if run.task_name != name:
-        made = await store.run(runs.execution_runs(execution_id))
-        return next((one for one in made if one.task_name == name), run)
-    return await store.run(runs.find(str(run.id)))
+    made = await store.run(runs.execution_runs(execution_id))
+    for wanted in (name, run.task_name):
+        newest = newest_attempts(one for one in made if one.task_name == wanted)
+        if newest:
+            return newest[0]
+    return run
 
 
 async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> Page:

@@ -94,10 +94,12 @@ async def delete_task(ask: Ask, path: TaskPath, headers: MatchHeaders) -> Reply:
 
 @routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
 async def stop_task(ask: Ask, path: TaskPath) -> Reply:
-    """Every live execution of it, those that wait included."""
+    """Every live execution of it, those that wait included; also of one that is no longer defined."""
     ask.grant.require_task(path.task_name)
-    await _entry(ask, path.task_name)
-    return ask.answer(Affected(affected=await ask.web.store.run(ops.stop_task(path.task_name))), status=202)
+    affected = await ask.web.store.run(ops.stop_task(path.task_name))
+    if not affected:
+        await _entry(ask, path.task_name)
+    return ask.answer(Affected(affected=affected), status=202)
 
 
 @routes.post("/api/tasks/{taskName}/pause", summary="Pause a schedule", answers={200: TaskModel}, errors=(404,))

@@ -52,7 +52,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def newest(self) -> list[Run]:
         """The newest attempt of each replica, by replica."""
-        return _newest(self.runs)
+        return newest_attempts(self.runs)
 
     @property
     def phase(self) -> Phase:
@@ -102,7 +102,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
 def phase_of(runs: Sequence[Run]) -> Phase:
     """The phase of what these runs are all attempts of; pending when there are none yet."""
-    newest = _newest(runs)
+    newest = newest_attempts(runs)
     if not newest or any(run.status is not Status.ENDED for run in newest):
         begun = any(run.status is not Status.PENDING for run in runs)
         return Phase.RUNNING if begun else Phase.PENDING
@@ -132,7 +132,8 @@ def moves_of(runs: Iterable[Run]) -> int:
     )
 
 
-def _newest(runs: Iterable[Run]) -> list[Run]:
+def newest_attempts(runs: Iterable[Run]) -> list[Run]:
+    """The newest attempt of each replica, by replica; *runs* are of one step."""
     by_replica: dict[int, Run] = {}
     for run in runs:
         before = by_replica.get(run.replica_index)

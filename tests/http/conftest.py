@@ -42,6 +42,7 @@ TASKS = (
     Task(name="locked", run="true", manual_trigger=False),
     Task(name="shipped", run="true", depends_on=("example",)),
     Task(name="elsewhere", external=True),
+    Task(name="flaky", run="false", retry_attempts=2, retry_delay_ms=(0,)),
     Task(name="secretive", run="true", secrets={"KEY": "hunter2hunter2"}),
 )
 

@@ -7,9 +7,10 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from shared.runs import Reason
-from shared.store import fleet
+from shared.store import fleet, tasks
 from shared.store.fleet import About
 from shared.store.threads import Store
+from shared.tasks import define
 from tests.http.conftest import TASKS, finish
 
 Client = TestClient[Litestar]
@@ -43,7 +44,7 @@ def test_tasks_can_be_searched(client: Client, query: str, names: list[str]) -> 
 
 def test_tasks_come_in_pages(client: Client) -> None:
     page = client.get("/api/tasks?limit=2&offset=2").json()
-    assert ([task["name"] for task in page["tasks"]], page["total"]) == (["locked", "report"], len(TASKS))
+    assert ([task["name"] for task in page["tasks"]], page["total"]) == (["flaky", "locked"], len(TASKS))
 
 
 def test_secrets_are_never_shown(client: Client) -> None:
@@ -65,6 +66,16 @@ def test_stopping_a_task_stops_all_its_live_runs(client: Client) -> None:
     response = client.post("/api/tasks/example/stop")
     assert (response.status_code, response.json()["affected"]) == (202, 3)
     assert client.get("/api/tasks/example/runs?status=pending").json()["total"] == 0
+
+
+def test_what_lives_of_a_removed_task_can_be_stopped(client: Client, catalog: Store) -> None:
+    client.post("/api/tasks/shipped/run")
+    left = [task for task in TASKS if task.name not in ("example", "shipped")]
+    catalog.do(tasks.apply([(task, define(task)) for task in left]))
+    for name, affected in (("example", 1), ("shipped", 0)):
+        response = client.post(f"/api/tasks/{name}/stop")
+        assert (response.status_code, response.json().get("affected", 0)) == (202 if affected else 404, affected)
+    assert client.get("/api/runs?status=pending,running").json()["total"] == 0
 
 
 @pytest.mark.parametrize("call", ["GET ", "POST /stop", "POST /pause", "POST /resume", "GET /stats"])

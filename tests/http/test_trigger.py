@@ -11,10 +11,11 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from shared import ops
 from shared.runs import Reason
-from shared.store import runs
+from shared.store import runs, tasks
 from shared.store.threads import Store
-from tests.http.conftest import BASE
+from tests.http.conftest import BASE, claim
 
 Client = TestClient[Litestar]
 
@@ -209,3 +210,25 @@ def test_waiting_for_an_execution_that_is_over_does_not_wait(client: Client, cat
     catalog.do(runs.stop(uuid.UUID(run["id"]), "stop", "stopped"))
     again = client.post("/api/tasks/example/run?wait=true&wait_timeout=240", headers=key).json()
     assert (again["id"], again["end_reason"]) == (run["id"], Reason.STOPPED)
+
+
+def test_waiting_answers_with_the_last_attempt(client: Client, catalog: Store) -> None:
+    key = {"Idempotency-Key": "tried-again"}
+    client.post("/api/tasks/flaky/run", headers=key)
+    entry = catalog.run(tasks.entry("flaky"))
+    assert entry is not None
+    for reason in (Reason.FAILED, Reason.SUCCESS):
+        held = claim(catalog)
+        retry = ops.next_attempt(held.id, held.record, entry.task, reason, 1)
+        catalog.do(runs.end(held.id, held.record.token, reason, 1, "", retry=retry))
+    waited = client.post("/api/tasks/flaky/run?wait=true&wait_timeout=240", headers=key)
+    assert (waited.json()["end_reason"], waited.json()["retry_attempt"]) == ("success", 1)
+    assert waited.headers["location"].endswith(waited.json()["id"])
+
+
+def test_waiting_for_a_plan_answers_with_how_its_run_is_when_the_time_is_up(client: Client, catalog: Store) -> None:
+    key = {"Idempotency-Key": "not-there-yet"}
+    client.post("/api/tasks/shipped/run", headers=key)
+    claim(catalog)
+    waited = client.post("/api/tasks/shipped/run?wait=true&wait_timeout=1", headers=key).json()
+    assert (waited["task_name"], waited["status"]) == ("example", "running")
