@@ -311,14 +311,26 @@ class ExecutionsResponseBody(_Response, kw_only=True):
 
 
 class ReportRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How a run of an external task goes: without ``end_reason`` it runs, or still does."""
+    """
+    How a run of an external task goes: without ``end_reason`` it runs, or still does, and nothing but ``at`` is told.
+    """
 
     end_reason: (
         Annotated[ReasonName, Meta(description="Why it ended; absent while it runs, however often that is said")]
         | UnsetType
     ) = UNSET
-    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
-    message: Annotated[str, Meta(max_length=4096, description="Why it ended, in a sentence")] = ""
+    exit_code: (
+        Annotated[
+            int,
+            Meta(
+                ge=-(2**31),
+                le=2**31 - 1,
+                description="When absent: 0 for success, -1 for skipped, otherwise -2, nobody saw it",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    message: Annotated[str, Meta(max_length=4096, description="Why it ended, in a sentence")] | UnsetType = UNSET
     at: (
         Annotated[
             datetime,
@@ -329,10 +341,13 @@ class ReportRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         ]
         | UnsetType
     ) = UNSET
-    outputs: Annotated[
-        dict[Annotated[str, Meta(min_length=1, max_length=100)], Any],
-        Meta(max_length=64, description="What steps that depend on it get"),
-    ] = {}
+    outputs: (
+        Annotated[
+            dict[Annotated[str, Meta(min_length=1, max_length=100)], Any],
+            Meta(max_length=64, description="What steps that depend on it get; 256 KiB at most"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class StartedTask(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

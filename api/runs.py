@@ -12,10 +12,11 @@ from msgspec import UNSET, UnsetType
 from api.bodies import ReportRequest, RunRequest, RunsResponseBody
 from api.endpoint import Ask, Routes, invalid
 from api.inputs import AllRunsQuery, KeyHeaders, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
+from api.reading import raise_if_any
 from api.reply import Reply
 from shared import ops
 from shared.clock import from_datetime
-from shared.errors import NotFound, Refused
+from shared.errors import NotFound, Problem, Refused
 from shared.executions import newest_attempts
 from shared.runs import Reason, Run, Status
 from shared.store import runs, tasks
@@ -25,6 +26,9 @@ routes = Routes("Runs")
 
 LATEST_US: Final = 2**53 - 1
 """Later than this (the year 2255) cannot be told apart from it in the store, whose numbers are floats."""
+
+MAX_OUTPUTS: Final = 256 * 1024
+"""Bytes of JSON that a report's outputs may have: they are in the record, which every list reads."""
 
 NOTHING: Final = Page(runs=[], total=0, next_cursor="", scanned=0, complete=True)
 MAX_OFFSET: Final = 2**53
@@ -158,6 +162,7 @@ async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
     likes, and how it ended. `stop_requested` in the answer is somebody's wish
     that it stop. A task with `heartbeat_timeout` wants to hear within that time, or its run has crashed.
     """
+    raise_if_any(_unfit(body))
     run = await find(ask, path.id)
     reported = await ask.web.store.run(
         ops.report(
@@ -165,10 +170,10 @@ async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
             run.id,
             "running" if body.end_reason is UNSET else "ended",
             reason=None if body.end_reason is UNSET else Reason(body.end_reason),
-            exit_code=body.exit_code,
-            message=body.message,
+            exit_code=None if body.exit_code is UNSET else body.exit_code,
+            message=body.message or "",
             at_us=moment(body.at) or 0,
-            outputs=body.outputs,
+            outputs=body.outputs or None,
         )
     )
     return ask.answer(ops.accepted(run.id, reported))
@@ -211,6 +216,19 @@ def _request(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
         idempotency_key=key,
         body_digest=hashlib.sha256(raw).hexdigest() if key else "",
     )
+
+
+def _unfit(body: ReportRequest) -> list[Problem]:
+    """What of a report no field says by itself."""
+    told = {"exit_code": body.exit_code, "message": body.message, "outputs": body.outputs}
+    problems = [
+        Problem(f"body.{name}", "tells of an end; give end_reason with it, or leave it out while the run goes on")
+        for name, value in told.items()
+        if value is not UNSET and body.end_reason is UNSET
+    ]
+    if body.outputs and len(_encoder.encode(body.outputs)) > MAX_OUTPUTS:
+        problems.append(Problem("body.outputs", f"must be at most {MAX_OUTPUTS // 1024} KiB of JSON in all"))
+    return problems
 
 
 async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float, name: str) -> Run:

@@ -57,6 +57,10 @@ _DESCRIBED: Final[dict[str, Callable[[], Schema]]] = {"TaskDefinition": config.t
 """Objects that are read by the rules of the task file, which describes them."""
 
 _EXCLUDED: Final[dict[str, Schema]] = {
+    "ReportRequest": {
+        "not": {"required": ["end_reason"]},
+        "anyOf": [{"required": ["exit_code"]}, {"required": ["message"]}, {"required": ["outputs"]}],
+    },
     "RunRequest": {"required": ["run_at", "delay_ms"]},
     "TokenRequest": {
         "required": ["scope", "tasks"],

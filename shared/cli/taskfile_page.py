@@ -52,8 +52,7 @@ max = 2
   `cron` and no `retry_attempts`.
 - `env`, `secrets`, `labels` and `params` of a task are added to those of `[defaults]`; any other key replaces.
 
-Three things are read and checked already, but not acted upon yet: a trigger of a task with `depends_on` is refused,
-`notify` tells nobody, and nothing can report the runs of an `external` task, which stay pending until they are stopped.
+One thing is read and checked already, but not acted upon yet: `notify` tells nobody.
 
 This page is made by `make docs` from `shared/config/keys.py`.
 """

@@ -10,7 +10,7 @@ from shared.errors import NotFound, Refused
 from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
 from shared.ops.making import as_json
-from shared.runs import Reason, Record, Run
+from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason, Record, Run
 from shared.store import runs
 from shared.store.annex import Annex
 from shared.store.call import Call, Operation
@@ -24,7 +24,7 @@ def report(
     target: Literal["running", "ended"],
     *,
     reason: Reason | None = None,
-    exit_code: int = 0,
+    exit_code: int | None = None,
     message: str = "",
     at_us: int = 0,
     outputs: Mapping[str, Any] | None = None,
@@ -36,6 +36,8 @@ def report(
 ) -> Operation[Reported]:
     """
     Say how a run of an external task goes; see ``runs.report``. What becomes ready by its end is rung for.
+
+    An end without an *exit_code* gets what its reason implies: 0, NOTHING_RAN or FATE_UNKNOWN.
 
     While it runs, the next report has to come within the task's ``heartbeat_timeout``; who knows the *task* of the run
     saves looking for it. Calls that are to be made as well may go *beside* it. Raises NotFound.
@@ -49,7 +51,7 @@ def report(
         run_id,
         target,
         reason=reason,
-        exit_code=exit_code,
+        exit_code=_unseen(reason) if exit_code is None else exit_code,
         message=message,
         at_us=at_us,
         outputs=as_json(outputs),
@@ -80,3 +82,10 @@ def accepted(run_id: UUID, reported: Reported) -> Run:
     }
     why = whys.get(reported.state, f"is ended ({reported.state}); an end is final")
     raise Refused(f"run {run_id} {why}", reported.state)
+
+
+def _unseen(reason: Reason | None) -> int:
+    """The exit code of a run that ended for *reason* (None: it has not) when nobody says one."""
+    if reason in (None, Reason.SUCCESS):
+        return 0
+    return NOTHING_RAN if reason is Reason.SKIPPED else FATE_UNKNOWN

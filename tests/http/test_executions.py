@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
@@ -117,3 +118,39 @@ def test_what_cannot_be_reported_is_refused_and_says_why(client: Client, catalog
     wrong = client.post(f"/api/runs/{theirs['id']}/report", json={"end_reason": "done", "exit_code": "1"})
     assert wrong.status_code == 422
     assert {each["location"] for each in wrong.json()["errors"]} == {"body.end_reason", "body.exit_code"}
+
+
+@pytest.mark.parametrize("told", [{"exit_code": 7}, {"message": "why"}, {"outputs": {"rows": 7}}])
+def test_what_tells_of_an_end_needs_its_reason(client: Client, catalog: Store, told: dict[str, Any]) -> None:
+    theirs = trigger(client, "elsewhere")
+    refused = client.post(f"/api/runs/{theirs['id']}/report", json=told)
+    assert refused.status_code == 422
+    (problem,) = refused.json()["errors"]
+    assert (problem["location"], "give end_reason" in problem["message"]) == (f"body.{next(iter(told))}", True)
+    assert look(client, theirs)["phase"] == "pending"
+
+
+def test_outputs_beyond_what_a_record_may_carry_are_refused(client: Client, catalog: Store) -> None:
+    theirs = trigger(client, "elsewhere")
+    url = f"/api/runs/{theirs['id']}/report"
+    refused = client.post(url, json={"end_reason": "success", "outputs": {"rows": "x" * 256 * 1024}})
+    assert [problem["location"] for problem in refused.json()["errors"]] == ["body.outputs"]
+    assert client.post(url, json={"end_reason": "success", "outputs": {"rows": "x" * 255 * 1024}}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("success", 0), ("failed", -2), ("timeout", -2), ("crashed", -2), ("stopped", -2)]
+)
+def test_an_end_without_an_exit_code_does_not_pretend_one(
+    client: Client, catalog: Store, reason: str, code: int
+) -> None:
+    theirs = trigger(client, "elsewhere")
+    url = f"/api/runs/{theirs['id']}/report"
+    client.post(url)
+    assert client.post(url, json={"end_reason": reason}).json()["exit_code"] == code
+
+
+def test_an_end_of_what_never_ran_has_the_exit_code_of_that(client: Client, catalog: Store) -> None:
+    theirs = trigger(client, "elsewhere")
+    ended = client.post(f"/api/runs/{theirs['id']}/report", json={"end_reason": "skipped"})
+    assert ended.json()["exit_code"] == -1
