@@ -122,7 +122,7 @@ async def read_run(ask: Ask, path: RunPath) -> Reply:
 
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
 async def delete_run(ask: Ask, path: RunPath) -> Reply:
-    """With its log. A run that is pending or running cannot be deleted: 409."""
+    """With its log. 409 while it is pending or running, or its execution still needs what it put out."""
     await ask.web.store.run(ops.delete(path.id))
     return Reply(status=204)
 

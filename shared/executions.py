@@ -39,6 +39,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ``group`` is -1 when an earlier execution did it all; ``done_before`` are the
     replicas of which one did, and the runs in which that was. ``runs`` are
     this execution's, oldest first: every replica and attempt that is still kept, none before its group's turn.
+    ``became`` is how it ended once that is settled, whatever of its runs is kept; None when the runs have to tell.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
     done_before: tuple[tuple[int, UUID], ...] = ()
     runs: tuple[Run, ...] = ()
+    became: Phase | None = None
 
     @property
     def newest(self) -> list[Run]:
@@ -59,7 +61,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         """How far it is."""
         if self.group < 0:
             return Phase.SUCCEEDED
-        return phase_of(self.runs)
+        return self.became or phase_of(self.runs)
 
     @property
     def message(self) -> str:
@@ -109,6 +111,11 @@ def phase_of(runs: Sequence[Run]) -> Phase:
     return combined(
         _OF_REASON.get(run.end_reason, Phase.FAILED) for run in newest if isinstance(run.end_reason, Reason)
     )
+
+
+def phase_after(reason: str) -> Phase:
+    """The phase of what ended for that reason, "" for none that kept it from succeeding."""
+    return _OF_REASON.get(Reason(reason or Reason.SUCCESS), Phase.FAILED)
 
 
 def combined(final: Iterable[Phase]) -> Phase:

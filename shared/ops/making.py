@@ -87,7 +87,8 @@ def creation(
         done = {name for name, has in progress.items() if name in counts and len(has) >= counts[name]}
         for number, step in enumerate(plans.steps(_tasks(entries), task.name, done)):
             one = template if step.task == task.name else _of_dependency(entries[step.task], request, problems, tick_us)
-            has = {} if step.group >= 0 and step.task in done else progress.get(step.task, {})
+            # What it was made from is made anew, so that none of it counts.
+            has = {} if step.group > 0 else progress.get(step.task, {})
             plan.append(_planned(one, number, step, has))
     if by_hand and problems:
         raise Invalid(problems)

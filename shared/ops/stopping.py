@@ -35,7 +35,7 @@ def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "a pers
 
 
 def delete(ref: str) -> Operation[None]:
-    """Forget an ended run and its log. Raises NotFound, and Conflict when it is live."""
+    """Forget an ended run and its log. Raises NotFound, and Conflict when it or what needs it is live."""
     run = yield from runs.find(ref)
     yield runs.delete(run)
 

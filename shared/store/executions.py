@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UnsetType
 
 from shared.clock import from_datetime
-from shared.executions import FINAL, Execution, Phase, Step, moves_of, phase_of
+from shared.executions import FINAL, Execution, Phase, Step, moves_of, phase_after, phase_of
 from shared.runs import Record, Run, Status, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.runs import decode_record, stored_time
@@ -159,6 +159,7 @@ def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UU
     steps = []
     for number in range(int(plan[b"steps"])):
         template, _, needs, group, _, has = _planned(plan[b"step:%d" % number])
+        is_settled = b"over" in plan or group < int(plan[b"at"])
         steps.append(
             Step(
                 task=template.task,
@@ -168,6 +169,7 @@ def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UU
                 replicas=template.replica_count,
                 done_before=tuple((replica, UUID(run)) for replica, run in has),
                 runs=tuple(by_step.get(number, ())),
+                became=phase_after(plan.get(b"ended:%d" % number, b"").decode()) if is_settled else None,
             )
         )
     first = next((to_run(*pair) for pair in kept if pair[0] == execution_id), None)
@@ -176,15 +178,11 @@ def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UU
 
 def _summary(execution_id: UUID, plan: dict[bytes, bytes], first: Run | None, steps: tuple[Step, ...]) -> Execution:
     over_us, start_us = int(plan.get(b"over", 0)), int(plan.get(b"start", 0))
-    if over_us:
-        reason = plan.get(b"reason", b"").decode()
-        phase = {"": Phase.SUCCEEDED, "stopped": Phase.STOPPED, "skipped": Phase.SKIPPED}.get(reason, Phase.FAILED)
-    else:
-        phase = Phase.RUNNING if start_us else Phase.PENDING
+    live = Phase.RUNNING if start_us else Phase.PENDING
     return Execution(
         id=execution_id,
         task=plan[b"task"].decode(),
-        phase=phase,
+        phase=phase_after(plan.get(b"reason", b"").decode()) if over_us else live,
         desired=Phase.STOPPED if b"desired" in plan else None,
         version=int(plan[b"version"]),
         created_us=int(plan[b"created"]),

@@ -249,13 +249,18 @@ def forget(task: str, keep_runs: int, keep_us: int, batch: int = 50, now: int | 
 
 
 def delete(run: Run, now: int | str = NOW) -> Call[None]:
-    """Forget one ended run with its log. Raises NotFound, and Conflict when it is live."""
+    """Forget one ended run with its log. Raises NotFound, and Conflict when it or what needs it is live."""
 
     def read(reply: Any) -> None:
         if reply == 0:
             raise NotFound(f"there is no run {run.id}")
-        if reply < 0:
+        if reply == -1:
             raise Conflict(f"run {run.id} is {run.status}; stop it before deleting it")
+        if reply == -2:
+            raise Conflict(
+                f"run {run.id} is still needed by its execution {run.execution_id}; "
+                "wait for the end of that, or stop it, before deleting the run"
+            )
 
     return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes), read)
 

@@ -278,6 +278,20 @@ MUTANTS = [
         test_plans.test_the_outputs_of_a_step_are_handed_on_to_those_that_need_it,
     ),
     Mutant(
+        "a milder reason takes a worse one's place",
+        "lib/plan",
+        "if before and (MILD[before] or 3) >= (MILD[reason] or 3) then return false end",
+        "",
+        test_plans.test_how_a_step_ended_is_known_when_its_runs_are_forgotten,
+    ),
+    Mutant(
+        "what is needed can be deleted",
+        "forget",
+        "  if is_needed(ARGV[6], r) then return -2 end\n",
+        "",
+        test_plans.test_what_is_still_to_be_handed_on_cannot_be_deleted,
+    ),
+    Mutant(
         "a plan stays when its runs are gone",
         "forget",
         "  drop_plan(x)\n",

@@ -66,6 +66,24 @@ def test_skip_refuses_and_names_who_was_running(desk: Desk) -> None:
     check_store(desk)
 
 
+def test_skip_names_the_execution_when_its_first_run_is_not_what_runs(desk: Desk) -> None:
+    desk.task("before")
+    entry = desk.task("a", depends_on=("before",), max_concurrent=1, on_overlap="skip", retry_attempts=1)
+    held = desk.started("a")
+    assert desk.trigger("a").message == "skipped: the execution of a that began with before#1 was still running"
+    desk.end(held)
+    desk.fail(desk.claimed(), entry)
+    assert desk.trigger("a").message == "skipped: the execution of a that began with before#1 was still running"
+    desk.task("a", max_concurrent=1, on_overlap="skip", retry_attempts=1)
+    desk.run(ops.stop_task("a"))
+    held = desk.started("a")
+    number = held.record.number
+    assert desk.trigger("a").message == f"skipped: a#{number} was still running"
+    desk.fail(held, entry)
+    assert desk.trigger("a").message == f"skipped: the execution of a that began with a#{number} was still running"
+    check_store(desk)
+
+
 def test_kill_stops_a_waiting_oldest_at_once_and_starts(desk: Desk) -> None:
     desk.task("a", max_concurrent=1, on_overlap="kill")
     old = desk.trigger()

@@ -548,3 +548,57 @@ def test_what_is_still_to_be_handed_on_is_not_forgotten(desk: Desk) -> None:
     for held in [lint, *(held for held in iter(desk.claim, None) if held is not None)]:
         desk.end(held, Reason.STOPPED)
     check_store(desk)
+
+
+def test_what_is_still_to_be_handed_on_cannot_be_deleted(desk: Desk) -> None:
+    diamond(desk)
+    first = desk.trigger("deploy")
+    desk.end(claim_all(desk)["install"], facts=Facts(outputs='{"path":"/opt"}'))
+    before = dump(desk)
+    with pytest.raises(Conflict, match=f"needed by its execution {first.id}; wait for the end of that, or stop it"):
+        desk.run(ops.delete(str(first.id)))
+    assert dump(desk) == before
+    desk.run(ops.stop_execution(first.execution_id))
+    for held in claim_all(desk).values():
+        desk.end(held, Reason.STOPPED)
+    desk.run(ops.stop_execution(first.execution_id))
+    desk.run(ops.delete(str(first.id)))
+    check_store(desk)
+
+
+def test_how_a_step_ended_is_known_when_its_runs_are_forgotten(desk: Desk) -> None:
+    diamond(desk, lint={"replicas": 2})
+    first = desk.trigger("deploy")
+    desk.end(claim_all(desk)["install"])
+    held = claim_all(desk)
+    desk.end(held["lint[0]"], Reason.TIMEOUT, 1)
+    desk.end(held["lint[1]"], Reason.STOPPED)
+    desk.end(held["test"])
+    kept, *others = desk.run(runs.execution_runs(first.execution_id))[::-1]
+    for run in others:
+        desk.run(ops.delete(str(run.id)))
+    seen = desk.run(executions.get(first.execution_id))
+    assert seen is not None
+    assert [run.id for run in seen.runs] == [kept.id]
+    assert [(step.task, step.phase) for step in seen.steps] == [
+        ("install", "succeeded"),
+        ("lint", "failed"),
+        ("test", "succeeded"),
+        ("deploy", "skipped"),
+    ]
+    assert seen.phase == "failed"
+
+
+def test_replicas_count_for_nothing_when_what_they_were_made_from_is_made_anew(desk: Desk) -> None:
+    desk.task("fetch")
+    desk.task("shard", depends_on=("fetch",), replicas=2)
+    first = desk.trigger("shard")
+    desk.end(claim_all(desk)["fetch"])
+    held = claim_all(desk)
+    desk.end(held["shard[0]"])
+    desk.end(held["shard[1]"], Reason.FAILED, 1)
+    desk.run(ops.delete(str(first.id)))
+    desk.run(ops.rerun_execution(desk.catalog, first.execution_id, failed_only=True))
+    desk.end(claim_all(desk)["fetch"])
+    assert set(claim_all(desk)) == {"shard[0]", "shard[1]"}
+    check_store(desk)

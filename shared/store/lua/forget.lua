@@ -1,7 +1,7 @@
 -- Forgets the oldest ended runs of a task beyond keep_runs or older than keep_us: record, log and every index entry go
 -- together, at most ARGV[5] runs a call so that nobody waits for it.
 -- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 batch  6 a run id to forget regardless of age, or ''
--- Answers the number forgotten.
+-- Answers the number forgotten, -1 for one that is live, -2 for one that its execution still needs.
 -- flags: allow-oom
 -- uses: clock records events execution plan
 local task, batch = ARGV[2], tonumber(ARGV[5])
@@ -47,6 +47,7 @@ if ARGV[6] ~= '' then
   local r = load(ARGV[6])
   if not r then return 0 end
   if r[F.status] ~= 'ended' then return -1 end
+  if is_needed(ARGV[6], r) then return -2 end
   forget(ARGV[6], r)
   event('run.deleted', task, ARGV[6], execution_of(ARGV[6], r))
   let_go_of_a_removed_task()

@@ -1,5 +1,15 @@
 -- The overlap rule for execution x about to start. Answers nil (goes through), 'wait', or the sentence of a refusal.
 -- Under `kill` the oldest executions too many are asked to stop; x waits until they are gone.
+
+-- Who is in the way, for people: the run that an execution began with may be over, or of another task.
+local function in_the_way(x, task)
+  local r = x and load(x)
+  if not r then return task end
+  local started = redis.call('HGET', P .. ':exec:' .. x, 'task') or task
+  if r[F.task] == started and r[F.status] ~= 'ended' then return name_of(r) end
+  return 'the execution of ' .. started .. ' that began with ' .. name_of(r)
+end
+
 local function decide(task, gates, policy, max_queued)
   local full, own = false, nil
   for _, gate in ipairs(gates) do
@@ -14,8 +24,7 @@ local function decide(task, gates, policy, max_queued)
   if not own then return 'wait' end
   if policy == 'skip' then
     local oldest = redis.call('ZRANGE', own[1] .. ':live', 0, 0)[1] or redis.call('ZRANGE', own[1] .. ':wait', 0, 0)[1]
-    local r = oldest and load(oldest)
-    return 'skipped: ' .. (r and name_of(r) or task) .. ' was still running'
+    return 'skipped: ' .. in_the_way(oldest, task) .. ' was still running'
   end
   if policy == 'queue' and own[4] >= max_queued then
     return 'skipped: ' .. own[4] .. ' executions of ' .. task .. ' were waiting already (max_queued = ' .. max_queued .. ')'

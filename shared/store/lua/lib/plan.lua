@@ -3,7 +3,8 @@
 -- desired ('stopped' once that was wished), reason and failed (why a step failed for good, and the sentence that says so);
 -- from 0: step:<i> (msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for
 -- all, runs it has already {replica, id as text}}), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
--- ok:<i>:<replica> (the run that succeeded, if it is needed). A group of -1 is never run: its runs are another's.
+-- ok:<i>:<replica> (the run that succeeded, if it is needed), ended:<i> (why the step did not succeed). A group of -1 is
+-- never run: its runs are another's.
 local function text_of(id)
   local hex = string.gsub(id, '.', function(c) return string.format('%02x', string.byte(c)) end)
   return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), string.sub(hex, 13, 16), string.sub(hex, 17, 20),
@@ -68,6 +69,15 @@ local function drop_plan(x)
   redis.call('DEL', at)
 end
 
+-- Notes why a step, or the execution, did not succeed: of several reasons the worst. Answers whether it was noted.
+local MILD = {skipped = 1, stopped = 2}
+local function note(at, field, reason)
+  local before = redis.call('HGET', at, field)
+  if before and (MILD[before] or 3) >= (MILD[reason] or 3) then return false end
+  redis.call('HSET', at, field, reason)
+  return true
+end
+
 -- Notes what became of a run of a plan for good.
 local function settle(x, id, r)
   local at, i, reason = P .. ':plan:' .. x, text(r[F.step]), r[F.reason]
@@ -77,10 +87,8 @@ local function settle(x, id, r)
     end
     return
   end
-  local before = redis.call('HGET', at, 'reason')
-  if not before or ((before == 'stopped' or before == 'skipped') and reason ~= 'stopped' and reason ~= 'skipped') then
-    redis.call('HSET', at, 'reason', reason, 'failed', name_of(r) .. ' ended as ' .. reason)
-  end
+  note(at, 'ended:' .. i, reason)
+  if note(at, 'reason', reason) then redis.call('HSET', at, 'failed', name_of(r) .. ' ended as ' .. reason) end
 end
 
 -- No run of the group is live any more: makes the next group, or says of all later steps why they never run. Answers
@@ -100,6 +108,7 @@ local function advance(x)
       if why then
         r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, why, NOW
         redis.call('SADD', P .. ':dirty', r[F.task])
+        redis.call('HSET', at, 'ended:' .. i, 'skipped')
       end
       local made = make(x, x_text, r, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
       event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
