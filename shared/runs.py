@@ -138,7 +138,8 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is the
     number of the first log line that is still kept. ``via`` names the other system's API that the run was made by and
     is listed under; "" for our own. ``step`` is its place in the execution's plan, -1 when none is kept
-    (``lua/lib/plan.lua``), and ``needs`` how many steps of it hand their outputs on to this one.
+    (``lua/lib/plan.lua``), and ``needs`` how many steps of it hand their outputs on to this one; ``target`` is the task
+    that the execution was started for, if it has a plan of steps, else "".
     """
 
     status: str
@@ -181,6 +182,7 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     via: str = ""
     step: int = -1
     needs: int = 0
+    target: str = ""
 
 
 FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Record))

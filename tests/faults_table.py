@@ -137,7 +137,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "F53": Fault("the leader is killed or frozen while a schedule starts plans", "each tick makes its whole plan once"),
     "F54": Fault(
         "Redis is wiped in the middle of a plan",
-        "what runs is written back and ends; nothing waits for the rest",
+        "what runs is written back and ends; its execution has failed and says why; nothing waits for the rest",
         "The steps that were to follow were only in what was wiped: they are lost, as pending runs are.",
     ),
     "F55": Fault(

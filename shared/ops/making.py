@@ -89,7 +89,7 @@ def creation(
             one = template if step.task == task.name else _of_dependency(entries[step.task], request, problems, tick_us)
             # What it was made from is made anew, so that none of it counts.
             has = {} if step.group > 0 else progress.get(step.task, {})
-            plan.append(_planned(one, number, step, has))
+            plan.append(_planned(one, task.name, number, step, has))
     if by_hand and problems:
         raise Invalid(problems)
     first = [step for step in plan if step.group == 0] or [Planned(template, count, (), 0)]
@@ -132,8 +132,8 @@ def _of_dependency(entry: Entry, request: Request, problems: list[Problem], tick
     return template_of(entry, request, values, tick_us)
 
 
-def _planned(template: Record, number: int, step: plans.Step, has: Mapping[int, UUID]) -> Planned:
-    template = msgspec.structs.replace(template, step=number, needs=len(step.needs))
+def _planned(template: Record, target: str, number: int, step: plans.Step, has: Mapping[int, UUID]) -> Planned:
+    template = msgspec.structs.replace(template, step=number, needs=len(step.needs), target=target)
     left = [replica for replica in range(template.replica_count) if replica not in has]
     only = left if has else ()
     return Planned(template, len(left), step.needs, step.group, only, sorted(has.items()))

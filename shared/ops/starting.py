@@ -112,7 +112,10 @@ def _like(before: Execution) -> Operation[Run]:
     plan = yield from executions.plan_of(before.id)
     template = next((one for one in plan[1] if one.task == before.task), None) if plan else None
     if template is None:
-        raise NotFound(f"of execution {before.id} no run of {before.task} is kept")
+        raise NotFound(
+            f"of execution {before.id} no run of {before.task} is kept, nor what it was started with; "
+            f"start {before.task} itself"
+        )
     return to_run(before.id, template)
 
 

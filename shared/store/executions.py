@@ -11,14 +11,19 @@ import msgspec
 from msgspec import UnsetType
 
 from shared.clock import from_datetime
-from shared.executions import FINAL, Execution, Phase, Step, moves_of, phase_after, phase_of
-from shared.runs import Record, Run, Status, to_run
+from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of, phase_after
+from shared.runs import Record, Run, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.runs import decode_record, stored_time
 from shared.store.scripts import script
 
 SCAN_LIMIT: Final = 10_000
 """Executions looked at for a page of those in certain phases, which no index knows."""
+
+LOST: Final = (
+    "Redis lost its other runs and the steps that were to follow: it was wiped, or went back to an older state"
+)
+"""Why an execution has not succeeded of which nothing is known but what workers wrote back."""
 
 _STEP: Final = 100
 _planned = msgspec.msgpack.Decoder(
@@ -196,10 +201,46 @@ def _summary(execution_id: UUID, plan: dict[bytes, bytes], first: Run | None, st
 
 
 def _alone(execution_id: UUID, kept: list[tuple[UUID, Record]]) -> Execution:
-    """An execution that keeps no plan: one replica of one step, in as many attempts as there are."""
+    """
+    An execution that keeps no plan: one replica of one step, in as many attempts as there are; or what was written back
+    of one into a store that had lost it, which has not succeeded unless the last step is there with all its replicas.
+    """
     runs = [to_run(*pair) for pair in kept]
-    newest, phase = runs[-1], phase_of(runs)
-    step = Step(
+    task = kept[0][1].target or kept[0][1].task
+    steps = tuple(_step_alone([run for run in runs if run.task_name == name]) for name in _tasks(runs))
+    phases = [step.phase for step in steps]
+    is_whole = any(step.task == task and _is_whole(step) for step in steps)
+    phase, message = Phase.RUNNING, ""
+    if FINAL.issuperset(phases):
+        phase = combined(phases) if is_whole else Phase.FAILED
+        message = next((step.message for step in steps if step.message), "") if is_whole else LOST
+    elif set(phases) == {Phase.PENDING}:
+        phase = Phase.PENDING
+    asked = any(run.stop_requested is True or run.end_reason == "stopped" for run in runs)
+    starts = [stored for run in runs if (stored := _us(run.start_at))]
+    return Execution(
+        id=execution_id,
+        task=task,
+        phase=phase,
+        desired=Phase.STOPPED if asked else None,
+        version=moves_of(runs),
+        created_us=stored_time(runs[0]),
+        start_us=min(starts, default=0),
+        over_us=max(_us(run.end_at) for run in runs) if phase in FINAL else 0,
+        message=message,
+        first=next((run for run in runs if run.id == execution_id), None),
+        groups=1,
+        steps=steps,
+    )
+
+
+def _tasks(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.task_name for run in runs))
+
+
+def _step_alone(runs: Sequence[Run]) -> Step:
+    newest = runs[-1]
+    return Step(
         task=newest.task_name,
         definition=newest.definition,
         group=0,
@@ -207,22 +248,11 @@ def _alone(execution_id: UUID, kept: list[tuple[UUID, Record]]) -> Execution:
         replicas=newest.replica_count,
         runs=tuple(runs),
     )
-    asked = any(run.stop_requested is True or run.end_reason == "stopped" for run in runs)
-    starts = [stored for run in runs if (stored := _us(run.start_at))]
-    return Execution(
-        id=execution_id,
-        task=newest.task_name,
-        phase=phase,
-        desired=Phase.STOPPED if asked else None,
-        version=moves_of(runs),
-        created_us=stored_time(runs[0]),
-        start_us=min(starts, default=0),
-        over_us=_us(newest.end_at) if phase in FINAL and newest.status is Status.ENDED else 0,
-        message=step.message,
-        first=next((run for run in runs if run.id == execution_id), None),
-        groups=1,
-        steps=(step,),
-    )
+
+
+def _is_whole(step: Step) -> bool:
+    """Whether all its replicas are there. One that was refused is a single record, however many it was to have."""
+    return len(step.newest) == step.replicas or step.phase is Phase.SKIPPED
 
 
 def _us(moment: datetime | UnsetType) -> int:

@@ -222,7 +222,7 @@ class _Check:
         self.same("live executions", found, {x: count for x, count in live.items() if count})
         for x, value in self.under(b"exec:").items():
             for run in [] if x in self.plans else self.executions.get(x, []):
-                self.same(f"the task of {x.hex()}", value.content.get(b"task", b"").decode(), self.runs[run].task)
+                self.same(f"the task of {x.hex()}", value.content.get(b"task", b"").decode(), _target(self.runs[run]))
         lists = {x: value.content for x, value in self.under(b"exec-runs:").items()}
         for x in lists.keys() | self.executions.keys():
             wanted = self.executions.get(x, [])
@@ -264,7 +264,7 @@ class _Check:
         self.same("plans by task", found, dict(waiting))
         targets: dict[str, set[bytes]] = defaultdict(set)
         for x, runs in self.executions.items():
-            task = self.plans[x][b"task"].decode() if x in self.plans else self.runs[runs[0]].task
+            task = self.plans[x][b"task"].decode() if x in self.plans else _target(self.runs[runs[0]])
             targets[f"t:{task}"].add(x)
             targets["all"].add(x)
         listed = {key.decode(): set(value.content) for key, value in self.under(b"executions:").items()}
@@ -415,6 +415,10 @@ class _Check:
 
 def _name(r: Record) -> str:
     return f"{r.task}#{r.number}"
+
+
+def _target(r: Record) -> str:
+    return r.target or r.task
 
 
 def _short(value: Any) -> str:

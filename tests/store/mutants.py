@@ -29,6 +29,7 @@ from tests.store import (
     test_plans,
     test_report,
     test_rescue,
+    test_restore,
     test_retention,
     test_retries,
     test_schedules_in_store,
@@ -276,6 +277,13 @@ MUTANTS = [
         "redis.call('HEXISTS', at, 'needed:' .. i) == 1",
         "false",
         test_plans.test_the_outputs_of_a_step_are_handed_on_to_those_that_need_it,
+    ),
+    Mutant(
+        "a retry does without what its lost plan handed on",
+        "lib/ending",
+        "  if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return end\n",
+        "",
+        test_restore.test_a_step_whose_inputs_are_lost_is_not_tried_again,
     ),
     Mutant(
         "a milder reason takes a worse one's place",

@@ -17,7 +17,7 @@ local function forget(id, r)
   local x = execution_of(id, r)
   redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)
   if redis.call('EXISTS', P .. ':exec-runs:' .. x) == 0 then   -- it was the last one
-    local target = redis.call('HGET', P .. ':plan:' .. x, 'task') or r[F.task]
+    local target = redis.call('HGET', P .. ':plan:' .. x, 'task') or target_of(r)
     redis.call('ZREM', P .. ':executions:all', x)
     redis.call('ZREM', P .. ':executions:t:' .. target, x)
     drop_plan(x)

@@ -8,7 +8,7 @@ local now = load(id)
 if now and now[F.status] == r[F.status] and now[F.token] == r[F.token] then return 'there' end
 if now then return 'refused' end
 local x = execution_of(id, r)
-if redis.call('EXISTS', P .. ':plan:' .. x) == 0 then r[F.step], r[F.needs] = -1, 0 end   -- what was to follow is lost
+if redis.call('EXISTS', P .. ':plan:' .. x) == 0 then r[F.step] = -1 end   -- what was to follow is lost
 redis.call('ZADD', P .. ':history', 0, r[F.task])
 redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
 if (tonumber(redis.call('HGET', P .. ':numbers', r[F.task])) or 0) < r[F.number] then
@@ -17,10 +17,10 @@ end
 local arrival = math.floor(r[F.token] / 4096)   -- lib/claim.lua
 if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then redis.call('SET', P .. ':counter', text(arrival)) end
 if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
-  redis.call('HSET', P .. ':exec:' .. x, 'task', r[F.task], 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
+  redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
   for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x) end
 end
-if id ~= x or r[F.replica_count] > 1 then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
+if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
 redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
 redis.call('ZADD', P .. ':executions:t:' .. redis.call('HGET', P .. ':exec:' .. x, 'task'), 'NX', r[F.created_us], x)
 if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end

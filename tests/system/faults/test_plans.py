@@ -188,7 +188,7 @@ def _wait_for_heir(fleet: Fleet, leader: Process) -> None:
 
 
 def test_a_wiped_redis_leaves_no_plan_half_alive(make_fleet: StartFleet) -> None:
-    """F54: what runs is written back and ends; what was to follow is gone with the store, and nobody waits for it."""
+    """F54: what runs is written back and ends; what was to follow is gone with the store, and its execution says so."""
     fleet = make_fleet(TASKS).start_all()
     go = hold(fleet, "fetch")
     first = fleet.trigger("publish")
@@ -200,6 +200,9 @@ def test_a_wiped_redis_leaves_no_plan_half_alive(make_fleet: StartFleet) -> None
     go()
     over(fleet, first["execution_id"])
     assert [run["end_reason"] for run in _known(fleet, first["execution_id"])] == ["success"] * 2
+    (listed,) = fleet.get("/api/executions")["executions"]
+    assert (listed["task_name"], listed["phase"]) == ("publish", "failed")
+    assert "lost its other runs and the steps that were to follow" in listed["message"]
     wait_until(lambda: fleet.http.get("/api/tasks/publish").status_code == 200, "the tasks are back", 5)
     again = fleet.trigger("publish")["execution_id"]
     over(fleet, again)

@@ -32,6 +32,8 @@ local function retry(id, r, packed)
   local wanted = cmsgpack.unpack(string.sub(packed, 17))
   local x = execution_of(id, r)
   local next_id, n = string.sub(packed, 1, 16), load(id)
+  -- What it was handed is lost with its plan (restore.lua): without that it would do something else.
+  if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return end
   owed[id] = true
   if redis.call('EXISTS', P .. ':run:' .. next_id) == 1 then return end
   n[F.status], n[F.reason], n[F.exit_code], n[F.message] = 'pending', '', 0, ''

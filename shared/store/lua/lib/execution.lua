@@ -18,6 +18,9 @@ local function execution_of(id, r)
   return (string.gsub(hex, '..', function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
+-- The task that a run's execution was started for.
+local function target_of(r) return (r[F.target] or '') ~= '' and r[F.target] or r[F.task] end
+
 -- Counts a change of a run towards its execution's version, if that is kept.
 local function bump(id, r, started)
   if (r[F.step] or -1) < 0 then return end
