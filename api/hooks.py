@@ -25,7 +25,7 @@ async def fire_environment(ask: Ask, path: EnvironmentTriggerPath) -> Reply:
     of them depends on is started for that one, and not once more by itself.
     """
     which = listing.Where(frozenset({path.id}), frozenset(), frozenset(), ask.grant)
-    known = await ask.web.store.run(listing.every(which, executions.MOST_TASKS))
+    known = await ask.web.store.run(listing.every(which))
     started = []
     for one in _outermost(known, path.trigger):
         start = executions.start(ask.web.catalog, one, ask.grant.who, path.trigger, ask.mark)

@@ -93,6 +93,18 @@ def page(
     return Page(found, total, last if offset + seen < total else "")
 
 
+def newest(task: str, count: int, until_us: int | None = None) -> Call[list[tuple[int, UUID]]]:
+    """When the *count* newest executions of a task were made, and their ids; those until *until_us* (None: of all)."""
+    top = "+inf" if until_us is None else until_us
+
+    def read(reply: Any) -> list[tuple[int, UUID]]:
+        pairs = zip(reply[1::2], reply[::2], strict=True)
+        return [(int(float(score)), UUID(bytes=raw)) for score, raw in pairs]
+
+    key = Key(f"executions:t:{task}")
+    return Call("ZREVRANGEBYSCORE", (key, top, "-inf", "WITHSCORES", "LIMIT", 0, count), read)
+
+
 def version(execution_id: UUID) -> Call[int | None]:
     """
     The version of an execution that keeps a plan, None for another.

@@ -8,13 +8,14 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from api.dialects.ona import binary, bodies
+from api.dialects.ona import binary, bodies, history
 from api.dialects.ona.words import CALLS
 from shared import ops
 from shared.runs import Reason
-from shared.store import runs, tasks
+from shared.store import executions, live, runs, tasks
 from shared.store.runs import Facts
 from shared.store.threads import Store
+from shared.tasks import Task, define
 from tests.dialects.ona import HOME, Client, Json, call, make
 from tests.http.conftest import TOKEN, claim
 
@@ -278,14 +279,91 @@ def test_executions_are_listed_newest_first_in_pages(ona: Client, env: str) -> N
     call(ona, "ListTaskExecutions", {"pagination": {"token": "eA"}}, "invalid_argument")
 
 
-def test_many_tasks_are_looked_through_at_once(ona: Client, env: str) -> None:
-    many = [make(ona, env, f"t{number}") for number in range(10)]
-    made = [start(ona, task)["id"] for task in many]
-    ona.post("/api/tasks/example/run")
-    body = {"filter": {"environmentIds": [env]}, "pagination": {"pageSize": 4}}
-    one = call(ona, "ListTaskExecutions", body)
-    two = call(ona, "ListTaskExecutions", body, query=f"?token={one['pagination']['nextToken']}")
-    assert ids(one) + ids(two) == made[:1:-1]
+def walked(client: Client, filter_: Json, size: int) -> list[str]:
+    """The ids of a whole list; like the vendor's client it takes an empty page for the last."""
+    seen, token = list[str](), ""
+    while True:
+        page = call(client, "ListTaskExecutions", {"filter": filter_, "pagination": {"pageSize": size, "token": token}})
+        seen += ids(page)
+        token = page["pagination"].get("nextToken", "")
+        if not token or not ids(page):
+            assert not token
+            return seen
+
+
+@pytest.mark.parametrize("many", [0, 500])
+def test_executions_of_many_tasks_are_listed_to_the_end(
+    ona: Client, env: str, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MANY", many)
+    monkeypatch.setattr(history, "STEP", 3)
+    monkeypatch.setattr(history, "PATIENCE", 2)
+    here = [make(ona, env, f"t{number}") for number in range(7)]
+    elsewhere = make(ona, str(uuid.uuid4()), "t0")
+    made = []
+    for number in (0, 1, 2, 3, 4, 5, 6, 0, 6, 6, 6, 1):
+        made.append(start(ona, here[number])["id"])
+        for _ in range(3):
+            start(ona, elsewhere)
+    for size in (1, 2, 5, 100):
+        assert walked(ona, {"environmentIds": [env]}, size) == made[::-1]
+    two = {"taskReferences": ["t6", "t1"], "environmentIds": [env]}
+    assert walked(ona, two, 2) == [made[number] for number in (11, 10, 9, 8, 6, 1)]
+    assert len(walked(ona, {"taskReferences": ["t0"]}, 4)) == 38
+    assert len(walked(ona, {}, 7)) == 48
+
+
+@pytest.mark.parametrize(("few", "most"), [(0, 0), (8, 0), (0, 5000)])
+def test_executions_in_a_rare_phase_are_found_however_old(
+    ona: Client, env: str, kept: Store, few: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "FEW", few)
+    monkeypatch.setattr(live, "MOST", most)
+    monkeypatch.setattr(history, "STEP", 2)
+    monkeypatch.setattr(history, "PATIENCE", 1)
+    monkeypatch.setattr(executions, "SCAN_LIMIT", 3)
+    monkeypatch.setattr(executions, "_STEP", 2)
+    task = make(ona, env, "a")
+    old = start(ona, task)["id"]
+    claim(kept)
+    for _ in range(9):
+        start(ona, task)
+        end(kept)
+    running = {"phases": [PHASE + "RUNNING"]}
+    assert walked(ona, running, 1) == walked(ona, running | {"environmentIds": [env]}, 5) == [old]
+    assert len(walked(ona, {"phases": [PHASE + "SUCCEEDED"], "taskIds": [task["id"]]}, 2)) == 9
+    waiting = [start(ona, task)["id"] for _ in range(3)]
+    alive = {"phases": [PHASE + "RUNNING", PHASE + "PENDING"]}
+    assert walked(ona, alive, 2) == walked(ona, alive | {"environmentIds": [env]}, 1) == [*waiting[::-1], old]
+    assert walked(ona, alive | {"environmentIds": [HOME]}, 1) == []
+
+
+def test_a_plan_between_two_groups_is_alive(ona: Client, chain: Json, kept: Store) -> None:
+    execution = start(ona, chain)["id"]
+    running = {"phases": [PHASE + "RUNNING"]}
+    assert walked(ona, running, 1) == []
+    end(kept)
+    assert walked(ona, running, 1) == [execution]
+    end(kept)
+    assert walked(ona, running, 1) == []
+
+
+def test_an_environment_may_have_more_tasks_than_anybody_counts(ona: Client, env: str, kept: Store) -> None:
+    hook = f"/api/hooks/environments/{env}/prebuild"
+    first = make(ona, env, "first", metadata={"triggeredBy": [{"prebuild": True}]})
+    rest = {f"t{number}": {"name": "T", "command": "true"} for number in range(1010)}
+    call(ona, "UpsertAutomationsFile", {"environmentId": env, "automationsFile": {"tasks": rest}})
+    (fired,) = ona.post(hook).json()["tasks"]
+    assert fired["task_name"] == f"ona.{first['id'][:8]}.first"
+    assert walked(ona, {"environmentIds": [env]}, 25) == [fired["execution_id"]]
+
+
+def test_executions_of_tasks_that_others_execute_are_of_the_default_environment(ona: Client, kept: Store) -> None:
+    external = Task(name="theirs", external=True)
+    kept.do(tasks.define(external, define(external), {}))
+    execution = ona.post("/api/tasks/theirs/run").json()["execution_id"]
+    for filter_ in ({}, {"environmentIds": [HOME]}, {"environmentIds": [HOME], "taskReferences": ["theirs"]}):
+        assert walked(ona, filter_, 25) == [execution]
 
 
 def test_executions_are_found_by_phase(ona: Client, env: str, kept: Store) -> None:

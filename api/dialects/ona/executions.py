@@ -10,7 +10,7 @@ import msgspec
 
 from api.auth import Grant
 from api.dialects.door import Question
-from api.dialects.ona import bodies, listing, pages, telling
+from api.dialects.ona import bodies, history, listing, pages, telling
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.catalog import Known, find, ids_of
 from api.dialects.ona.phases import Start
@@ -29,9 +29,6 @@ MANUAL: Final = "manual"
 
 REPEAT_US: Final = 10 * SECOND_US
 """How long after a start the same call, made again by the client itself, means that same start."""
-
-MOST_TASKS: Final = 1000
-"""Tasks that a filter of executions may come to."""
 
 
 @routes.call(bodies.StartTaskRequest, scope="run")
@@ -61,7 +58,7 @@ async def list_task_executions(
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
     wish = pages.wish(ask, wanted.pagination)
-    names: list[str] | None = None
+    names: frozenset[str] | None = None
     if filter_.task_ids or filter_.task_references or filter_.environment_ids or ask.grant.tasks:
         which = listing.Where(
             frozenset(map(UUID, filter_.environment_ids)),
@@ -69,8 +66,8 @@ async def list_task_executions(
             frozenset(map(UUID, filter_.task_ids)),
             ask.grant,
         )
-        names = [one.entry.name for one in await ask.web.store.run(listing.every(which, MOST_TASKS))]
-    found, place = await ask.web.store.run(telling.page(names, frozenset(filter_.phases), wish, ask.urls.base))
+        names = frozenset(await ask.web.store.run(listing.names(which)))
+    found, place = await ask.web.store.run(history.page(names, frozenset(filter_.phases), wish, ask.urls.base))
     return bodies.ListTaskExecutionsResponse(
         pagination=bodies.PaginationResponse(next_token=pages.token(place)), task_executions=found
     )

@@ -18,6 +18,7 @@ from api.dialects.ona.pages import Wish
 from shared.errors import Invalid, Problem
 from shared.store import environments, tasks
 from shared.store.call import Operation
+from shared.store.environments import Listed
 
 STEP: Final = 200
 """Tasks that are read at once while looking for those that fit."""
@@ -64,9 +65,52 @@ def page(which: Where, wish: Wish) -> Operation[tuple[list[Known], str]]:
     return shown, _place(shown[-1]) if len(found) > wish.size else ""
 
 
-def every(which: Where, most: int) -> Operation[list[Known]]:
-    """The first *most* of all that are wanted."""
-    found, _ = yield from page(which, Wish(most, ""))
+def every(which: Where) -> Operation[list[Known]]:
+    """All tasks that are wanted."""
+    found: list[Known] = []
+    place = ""
+    while True:
+        some, place = yield from page(which, Wish(STEP, place))
+        found += some
+        if not place:
+            return found
+
+
+def names(which: Where) -> Operation[list[str]]:
+    """The names of all tasks that are wanted, also of those that only others execute, which no list shows."""
+    if which.ids or (which.references and which.environments):
+        return [one.entry.name for one in (yield from _few(which))]
+    found: list[str] = []
+    asked: Sequence[UUID | None] = list(which.environments) or [None]
+    for environment in asked:
+        found += yield from _names_listed(which, environment)
+    if not which.environments or DEFAULT in which.environments:
+        found += yield from _names_of_others(which)
+    return [name for name in found if which.grant.covers(name)]
+
+
+def _names_listed(which: Where, environment: UUID | None) -> Operation[list[str]]:
+    """Those that this dialect made."""
+    found: list[str] = []
+    below: int | None = None
+    while True:
+        newest: list[tuple[int, UUID]] = yield environments.newest(environment, below, STEP)
+        if not newest:
+            return found
+        rows: list[Listed | None] = yield environments.by_id([id_ for _, id_ in newest])
+        found += [row.task for row in rows if row and (not which.references or row.reference in which.references)]
+        below = newest[-1][0]
+
+
+def _names_of_others(which: Where) -> Operation[list[str]]:
+    """Those that it has not made."""
+    everybody: list[str] = yield tasks.names()
+    wanted = [name for name in everybody if not which.references or name in which.references]
+    found: list[str] = []
+    for step in range(0, len(wanted), STEP):
+        some = wanted[step : step + STEP]
+        ids: list[UUID | None] = yield environments.ids_of_tasks(some)
+        found += [name for name, id_ in zip(some, ids, strict=True) if id_ is None]
     return found
 
 

@@ -1,0 +1,157 @@
+"""
+Lists of executions, the newest first: of all tasks, or of those that a filter comes to.
+
+A place in the list is ``<created>.<id>`` of the execution before it. A page that is not the last is never empty,
+because a client of the 0.x line takes an empty one for the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from api.dialects.ona import bodies
+from api.dialects.ona.bodies import Phase
+from api.dialects.ona.pages import Wish
+from api.dialects.ona.phases import MAY_BE
+from api.dialects.ona.telling import steady, tell
+from shared.errors import Invalid, Problem
+from shared.executions import Execution
+from shared.executions import Phase as OurPhase
+from shared.store import executions, live
+from shared.store.call import Operation
+
+MANY: Final = 5000
+FEW: Final = 8
+"""
+Up to so many tasks have their own lists merged (with a filter by phase, which they know nothing of, up to ``FEW``); for
+more the list of all executions is looked through.
+"""
+
+PATIENCE: Final = 20
+"""Steps after which a page that has anything is given out, although it is not full."""
+
+STEP: Final = 100
+"""Executions, or tasks, that are looked at in one step."""
+
+_LIVE: Final = {OurPhase.PENDING, OurPhase.RUNNING}
+_PLACE: Final = re.compile(r"[0-9]{1,16}\.[0-9a-f]{32}")
+
+Place = tuple[int, UUID]
+"""When an execution was made, and its id: where it is in the list."""
+
+
+class Found(NamedTuple):
+    """What a step found, the newest first, and where the next one begins ("" after the last)."""
+
+    executions: list[Execution]
+    cursor: str
+
+
+def page(
+    names: Collection[str] | None, phases: frozenset[Phase], wish: Wish, base: str
+) -> Operation[tuple[list[bodies.TaskExecution], str]]:
+    """
+    The executions of those tasks (None: of all), as they go over the wire; and where the next page starts ("" when this
+    is the last).
+    """
+    wanted = sorted({ours for phase in phases for ours in MAY_BE.get(phase, ())})
+    if wish.place and not _PLACE.fullmatch(wish.place):
+        raise Invalid([Problem("body.pagination.token", "is no token of a page before")])
+    if phases and not wanted:
+        return [], ""
+    found: list[tuple[str, bodies.TaskExecution]] = []
+    step = yield from _way(names, wanted)
+    cursor, steps = wish.place, 0
+    while len(found) <= wish.size and (steps < PATIENCE or not found):
+        count = STEP if wanted else min(STEP, wish.size + 1 - len(found))
+        some = yield from step(count, cursor)
+        told = yield from tell(some.executions, base)
+        found += [
+            (_cursor((one.created_us, one.id)), shown)
+            for one, shown in zip(some.executions, told, strict=True)
+            if not phases or shown.status.phase in phases
+        ]
+        cursor, steps = some.cursor, steps + 1
+        if not cursor:
+            break
+    shown = [one for _, one in found[: wish.size]]
+    return shown, found[wish.size - 1][0] if len(found) > wish.size else cursor
+
+
+Step = Callable[[int, str], Operation[Found]]
+"""Looks at so many executions behind a cursor, and finds those that are wanted."""
+
+
+def _way(names: Collection[str] | None, wanted: Sequence[OurPhase]) -> Operation[Step]:
+    """How to go through the list with the least work."""
+    if wanted and _LIVE.issuperset(wanted):
+        places = yield from live.places()
+        if places is not None:
+            return partial(_of_live, places, names, wanted)
+    if names is not None and len(names) <= (FEW if wanted else MANY):
+        return partial(_of_each, list(names), wanted)
+    return partial(_of_all, names, wanted)
+
+
+def _of_live(
+    places: list[Place], names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str
+) -> Operation[Found]:
+    """Those at *places*, which are all that live."""
+    last = _place(cursor)
+    behind = [place for place in places if last is None or place < last]
+    return (yield from _at(behind[:count], names, wanted, is_last=len(behind) <= count))
+
+
+def _of_each(names: list[str], wanted: Sequence[OurPhase], count: int, cursor: str) -> Operation[Found]:
+    """Those of each task."""
+    places = yield from _merged(names, count, cursor)
+    return (yield from _at(places, None, wanted, is_last=len(places) < count))
+
+
+def _of_all(names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str) -> Operation[Found]:
+    """Those of all executions that are of one of the tasks."""
+    looked = yield from executions.page(phases=wanted, limit=STEP if names is not None else count, cursor=cursor)
+    ids = [one.id for one in looked.executions if names is None or one.task in names]
+    return Found((yield from steady(ids)), looked.next_cursor)
+
+
+def _at(
+    places: list[Place], names: Collection[str] | None, wanted: Sequence[OurPhase], *, is_last: bool
+) -> Operation[Found]:
+    some = yield from steady([id_ for _, id_ in places])
+    among = [one for one in some if (names is None or one.task in names) and (not wanted or one.phase in wanted)]
+    return Found(among, "" if is_last else _cursor(places[-1]))
+
+
+def _merged(names: list[str], count: int, cursor: str) -> Operation[list[Place]]:
+    """The places of the *count* newest executions of the tasks, of those behind *cursor*."""
+    if len(names) > count:
+        # What is among the first *count* of all is of those tasks whose own newest are the newest.
+        heads = yield from _behind(names, 1, cursor)
+        newest = sorted(((own[0], name) for name, own in zip(names, heads, strict=True) if own), reverse=True)
+        names = [name for _, name in newest[:count]]
+    lists = yield from _behind(names, count, cursor)
+    return sorted((place for own in lists for place in own), reverse=True)[:count]
+
+
+def _behind(names: Sequence[str], count: int, cursor: str) -> Operation[list[list[Place]]]:
+    """Of each task the places of its *count* newest executions behind *cursor*."""
+    last, until_us = _place(cursor), int(cursor.partition(".")[0]) if cursor else None
+    found: list[list[Place]] = []
+    for step in range(0, len(names), STEP):
+        # One more than that: a task has no two executions of one microsecond, so one at most is not behind the cursor.
+        found += yield [executions.newest(name, count + 1, until_us) for name in names[step : step + STEP]]
+    return [[place for place in own if last is None or place < last][:count] for own in found]
+
+
+def _place(cursor: str) -> Place | None:
+    created, _, execution = cursor.partition(".")
+    return (int(created), UUID(execution)) if cursor else None
+
+
+def _cursor(place: Place) -> str:
+    return f"{place[0]}.{place[1].hex}"

@@ -1,0 +1,36 @@
+"""Executions that are not over, found by their runs that are not, however many others there are."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.runs import decode_record
+from shared.store.scripts import script
+
+MOST: Final = 5000
+"""Live runs that are looked at. With more of them a list of all executions comes to live ones soon enough."""
+
+_STEP: Final = 500
+
+
+def places() -> Operation[list[tuple[int, UUID]] | None]:
+    """When each was made, and its id, the newest first. None when more than ``MOST`` runs are not over."""
+    runs: list[bytes] | None = yield Call(script("live"), (MOST,), as_is)
+    if runs is None:
+        return None
+    found: dict[UUID, int] = {}
+    for step in range(0, len(runs), _STEP):
+        some = runs[step : step + _STEP]
+        values = yield Call("MGET", tuple(RawKey(b"run:" + run) for run in some), as_is)
+        ids = [_execution(run, value) for run, value in zip(some, values, strict=True) if value]
+        if ids:
+            scores = yield Call("ZMSCORE", (Key("executions:all"), *(one.bytes for one in ids)), as_is)
+            found |= {one: int(float(score)) for one, score in zip(ids, scores, strict=True) if score is not None}
+    return sorted(((created_us, one) for one, created_us in found.items()), reverse=True)
+
+
+def _execution(run: bytes, value: Any) -> UUID:
+    execution = decode_record(value).execution
+    return UUID(execution) if execution else UUID(bytes=run)
