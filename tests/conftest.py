@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +77,14 @@ def store(settings: Settings) -> Iterator[Store]:
     opened = open_store(settings)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket's name."""
+    folder = Path(tempfile.mkdtemp(prefix="rf-"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def _answers(path: Path) -> bool:

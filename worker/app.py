@@ -217,6 +217,7 @@ class WorkerProcess:
             left_s = (self._draining.until_s or 0.0) + 2.0 - time.monotonic()
             self._shop.emitter.close(min(FLUSH_S, max(0.5, left_s)))
         self._shop.leases.stop()
+        self._shop.recent.stop()
         self._store.close()
         shutil.rmtree(self._shop.folder, ignore_errors=True)
         with contextlib.suppress(ValueError):

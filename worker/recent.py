@@ -8,12 +8,14 @@ known.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
-from shared.errors import RunfleetError
+from shared.errors import RunfleetError, StoreUnavailable
 from shared.store.call import Call
 from shared.store.runs import Ended
 from shared.store.threads import Store
@@ -25,33 +27,109 @@ BEFORE_S: Final = 10.0
 """How long before its connection was lost a primary may have kept its writes to itself."""
 
 MOST: Final = 2000
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""What is remembered at most; an end carries its run's outputs."""
+
+PORTION: Final = 100
+PORTION_BYTES: Final = 256 * 1024
+"""What goes out in one round trip, unless a single end is longer."""
+
+AGAIN_S: Final = 0.5
+
+
+class _Said(NamedTuple):
+    """An end, when it was accepted (measured time), and the bytes of its arguments."""
+
+    at_s: float
+    end: Call[Ended]
+    size: int
 
 
 class RecentEnds:
-    """Thread-safe; bounded in number."""
+    """Thread-safe; bounded in number and in bytes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._ends: deque[tuple[float, Call[Ended]]] = deque(maxlen=MOST)
+        self._ends: deque[_Said] = deque()
+        self._bytes = 0
+        self._owed_since_s = math.inf
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._lock = threading.Lock()
 
     def add(self, end: Call[Ended]) -> None:
         """An end that claims nothing, just accepted."""
+        size = sum(len(argument) for argument in end.args if isinstance(argument, str | bytes))
         with self._lock:
-            self._ends.append((time.monotonic(), end))
+            self._ends.append(_Said(time.monotonic(), end, size))
+            self._bytes += size
+            while len(self._ends) > MOST or self._bytes > MOST_BYTES:
+                self._bytes -= self._ends.popleft().size
 
     def repeat(self, lost_s: float) -> None:
         """
         Say those again that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
 
-        How many of them the store did not know any more is told in the log.
+        Returns at once, because leases must not wait for it: a thread says them, again and again while the store is
+        away. How many of them the store did not know any more is told in the log.
         """
         with self._lock:
-            ends = [end for said_s, end in self._ends if said_s > lost_s - BEFORE_S]
+            self._owed_since_s = min(self._owed_since_s, lost_s - BEFORE_S)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._say_on, name="recent", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Let what is being said come to its end, if the store is there; at most a few seconds."""
+        self._stopping.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(3)
+
+    def _say_on(self) -> None:
+        with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+            while (owed := self._take()) is not None:
+                since_s, ends = owed
+                try:
+                    self._say(ends)
+                except StoreUnavailable:
+                    if self._stopping.wait(AGAIN_S):
+                        return
+                    with self._lock:
+                        self._owed_since_s = min(self._owed_since_s, since_s)
+                except RunfleetError:
+                    log.exception("worker.repeat_failed")
+
+    def _take(self) -> tuple[float, list[_Said]] | None:
+        """Since when ends are owed, and those; None when none are, and the thread is to end."""
+        with self._lock:
+            if self._owed_since_s == math.inf:
+                self._thread = None
+                return None
+            since_s, self._owed_since_s = self._owed_since_s, math.inf
+            return since_s, [said for said in self._ends if said.at_s > since_s]
+
+    def _say(self, ends: Sequence[_Said]) -> None:
+        lost = 0
         try:
-            answers = self._store.settle(ends)
-        except RunfleetError:
-            return  # away again: the next loss repeats them
-        lost = sum(1 for answer in answers if isinstance(answer, Ended) and answer.verdict == "ended")
-        if lost:
-            log.warning("run.ended_again", runs=lost)
+            for portion in _portions(ends):
+                answers: list[Ended] = self._store.all(portion)
+                lost += sum(answer.verdict == "ended" for answer in answers)
+        finally:
+            if lost:
+                log.warning("run.ended_again", runs=lost)
+
+
+def _portions(ends: Sequence[_Said]) -> Iterator[list[Call[Ended]]]:
+    """The first one alone: by it a server that took over learns the script, which no other has to bring then."""
+    portion: list[Call[Ended]] = []
+    size = 0
+    for number, said in enumerate(ends):
+        if portion and (number == 1 or len(portion) == PORTION or size + said.size > PORTION_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(said.end)
+        size += said.size
+    if portion:
+        yield portion

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,14 +36,6 @@ def fleet(request: pytest.FixtureRequest, shared_fleet: Fleet) -> Fleet:
     """The shared fleet with the tasks in ``TASKS`` of the test's module."""
     shared_fleet.apply(request.module.TASKS)
     return shared_fleet
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket's name."""
-    folder = Path(tempfile.mkdtemp(prefix="rf-"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

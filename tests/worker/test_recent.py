@@ -1,0 +1,120 @@
+"""Ends that a failed primary kept to itself are said again: all of them, in portions, beside everything else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shared import ops
+from shared.runs import Reason, Status
+from shared.settings import LEASE_MS, Settings
+from shared.store import open_store, runs, tasks
+from shared.store.call import Call
+from shared.store.listing import Filter, page
+from shared.store.runs import Ended, Facts, Wanted
+from shared.store.threads import Store
+from shared.tasks import Task, define
+from tests.system.proxy import Proxy
+from tests.waiting import wait_until
+from worker import recent
+from worker.recent import RecentEnds
+
+
+@pytest.fixture
+def said(store: Store) -> Iterator[RecentEnds]:
+    """What remembers them, for ``store``."""
+    made = RecentEnds(store)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def asked(settings: Settings) -> Iterator[Store]:
+    """Another store for what the test itself asks, so that round trips can be told apart."""
+    opened = open_store(settings)
+    yield opened
+    opened.close()
+
+
+def kept_back(store: Store, count: int, outputs: str = "") -> list[Call[Ended]]:
+    """Ends of as many running runs, of which the store has not heard."""
+    task = Task(name="a", run="true")
+    store.do(tasks.apply([(task, define(task))]))
+    store.run(ops.trigger(ops.Catalog(), "a", ops.Request(replicas=count)))
+    ends = []
+    for number in range(count):
+        held = store.do(runs.claim(Wanted("w", str(number), "1", LEASE_MS * 1000, ["default"])))
+        assert held is not None
+        facts = Facts(outputs=outputs)
+        ends.append(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, "", facts=facts))
+    return ends
+
+
+def left(store: Store) -> int:
+    """How many runs are still running as far as the store knows."""
+    return store.run(page(Filter(status=(Status.RUNNING,)))).total
+
+
+@pytest.mark.parametrize(("count", "bytes_each", "trips"), [(1, 0, 1), (251, 0, 4), (12, 100 * 1024, 7)])
+def test_all_are_said_again_in_portions(
+    store: Store, asked: Store, said: RecentEnds, count: int, bytes_each: int, trips: int
+) -> None:
+    ends = kept_back(asked, count, '{"a":"' + "x" * bytes_each + '"}')
+    for end in ends:
+        said.add(end)
+    asked.do(ends[0])  # the script is known
+    said.repeat(time.monotonic())
+    said.stop()
+    assert (left(asked), store.round_trips) == (0, trips)
+
+
+def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, said: RecentEnds) -> None:
+    for end in kept_back(asked, 50):
+        said.add(end)
+    asked.do(Call("SCRIPT", ("FLUSH",), bool))
+    said.repeat(time.monotonic())
+    said.stop()
+    assert (left(asked), store.round_trips) == (0, 3)
+
+
+def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, said: RecentEnds) -> None:
+    early, late = kept_back(asked, 2)
+    said.add(early)
+    between_s = time.monotonic()
+    said.add(late)
+    said.repeat(between_s + recent.BEFORE_S)
+    wait_until(lambda: left(asked) < 2, "one has ended")
+    (run,) = asked.run(page(Filter(status=(Status.RUNNING,)))).runs
+    assert run.id.bytes == early.args[1]
+
+
+def test_only_so_many_bytes_are_remembered(asked: Store, said: RecentEnds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "MOST_BYTES", 5 * 10_000)
+    for end in kept_back(asked, 9, '{"a":"' + "x" * 9_000 + '"}'):
+        said.add(end)
+    said.repeat(time.monotonic())
+    wait_until(lambda: left(asked) == 4, "the last five have ended")
+
+
+def test_leases_do_not_wait_for_a_store_that_is_away_and_it_hears_them_when_it_is_back(
+    settings: Settings, asked: Store, short_path: Path
+) -> None:
+    ends = kept_back(asked, 3)
+    with Proxy(short_path / "p", Path(settings.redis_url.removeprefix("unix://"))).serving() as proxy:
+        store = open_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.3))
+        said = RecentEnds(store)
+        for end in ends:
+            said.add(end)
+        proxy.swallow()
+        asked_s = time.monotonic()
+        said.repeat(asked_s)
+        assert time.monotonic() - asked_s < 0.2
+        wait_until(lambda: store.losses >= 2, "it is tried again and again")
+        proxy.pass_on()
+        wait_until(lambda: left(asked) == 0, "all have ended")
+        said.stop()
+        store.close()
