@@ -225,12 +225,16 @@ async def _handle(web: Web, asked: Route, scope: Connection, receive: Receive) -
     return await asked.handler(Question(web, scope, grant, body))
 
 
+class UnknownEncoding(WrongMediaType):
+    """The body is packed in a way that nobody here can unpack."""
+
+
 def unpacked(body: bytes, encoding: str, max_body: int) -> bytes:
-    """*body* without its Content-Encoding. Raises WrongMediaType, Malformed, and TooLarge beyond *max_body* bytes."""
+    """*body* without its Content-Encoding. Raises UnknownEncoding, Malformed, and TooLarge beyond *max_body* bytes."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):
-        raise WrongMediaType(f"the body is encoded as {encoding[:50]}; send it as it is, or with gzip")
+        raise UnknownEncoding(f"the body is encoded as {encoding[:50]}; send it as it is, or with gzip")
     packed = zlib.decompressobj(wbits=31)
     try:
         plain = packed.decompress(body, max_body + 1)

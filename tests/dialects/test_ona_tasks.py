@@ -13,7 +13,7 @@ from litestar.testing import TestClient
 
 from api.app import create_app
 from api.dialects.ona import binary, bodies
-from api.dialects.ona.words import CALLS
+from api.dialects.ona.words import CALLS, EVENTS
 from shared.settings import Settings
 from shared.store import tasks
 from shared.store.threads import Store
@@ -90,7 +90,7 @@ def test_a_reference_is_there_once_in_an_environment(ona: Client, env: str) -> N
         ({"metadata": {"reference": "has space"}}, "metadata.reference"),
         ({"metadata": {"reference": ""}}, "metadata.reference"),
         ({"metadata": {"reference": "a", "refrence": "b"}}, "metadata.refrence"),
-        ({"metadata": {"reference": "a", "triggeredBy": [{"manual": True, "prebuild": True}]}}, "triggeredBy[0]"),
+        ({"metadata": {"reference": "a", "triggeredBy": [{"manual": True, "prebuild": True}]}}, "triggeredBy[0].prebuild"),
         ({"metadata": {"reference": "a", "triggeredBy": [{}]}}, "metadata.triggeredBy[0]"),
         ({"metadata": {"reference": "a", "triggeredBy": [{"manual": False}]}}, "metadata.triggeredBy[0]"),
         ({"spec": {"command": 7}}, "spec.command"),
@@ -99,7 +99,15 @@ def test_a_reference_is_there_once_in_an_environment(ona: Client, env: str) -> N
         ({"spec": {"env": [{"name": "A"}, {"name": "2A", "value": "2"}]}}, "spec.env[1]"),
         ({"spec": {"env": [{"name": "RUNFLEET_X", "value": "2"}]}}, "spec.env[0]"),
         ({"spec": {"env": [{"name": "A", "value": "", "valueFrom": {"secretRef": {"id": HOME}}}]}}, "valueFrom"),
+        ({"spec": {"env": [{"name": f"A{number}", "value": "x"} for number in range(1001)]}}, "spec.env"),
         ({"spec": {"runsOn": {"docker": {}}}}, "spec.runsOn.docker.image"),
+        ({"spec": {"runsOn": {"docker": {"image": "a\0"}}}}, "spec.runsOn.docker.image"),
+        ({"spec": {"command": "a\0", "runsOn": {"docker": {"image": "a"}}}}, "spec.command"),
+        (
+            {"spec": {"runsOn": {"docker": {"image": "a", "environment": ["A=b", "C=\0"]}}}},
+            "spec.runsOn.docker.environment[1]",
+        ),
+        ({"metadata": {"reference": "a", "name": "x" * 1001}}, "metadata.name"),
         ({"dependsOn": ["x"]}, "dependsOn[0]"),
         ({"dependsOn": [str(uuid.uuid4())]}, "dependsOn[0]"),
         ({"name": "x"}, "name"),
@@ -115,7 +123,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     assert "\\" not in answer["message"]
     (detail,) = answer["details"]
     assert detail["type"] == "google.rpc.BadRequest"
-    assert any(place in violation["field"] for violation in detail["debug"]["fieldViolations"])
+    assert any(violation["field"].endswith(place) for violation in detail["debug"]["fieldViolations"])
     assert len(kept.do(tasks.names())) == len(TASKS)
 
 
@@ -374,9 +382,25 @@ def test_the_protocol_s_own_refusals(ona: Client) -> None:
     response = ona.post(CALLS + "GetTask", content=b"{}", headers={**json, "Connect-Protocol-Version": "2"})
     assert (response.status_code, response.json()["code"]) == (400, "invalid_argument")
     response = ona.post(CALLS + "GetTask", content=b"{}", headers={**json, "Content-Encoding": "br"})
-    assert (response.status_code, response.json()["code"]) == (415, "unimplemented")
+    assert (response.status_code, response.json()["code"]) == (501, "unimplemented")
+    assert response.headers["x-should-retry"] == "false"
     response = ona.post(CALLS + "ListTasks", content=b"{}", headers={**json, "Content-Encoding": "identity"})
     assert response.status_code == 200
+    for timeout, status in (("5000", 200), ("9999999999", 200), ("soon", 400), ("-1", 400), ("99999999999", 400)):
+        response = ona.post(CALLS + "ListTasks", content=b"{}", headers={**json, "Connect-Timeout-Ms": timeout})
+        assert response.status_code == status
+    unknown = ona.post("/api/gitpod.v1.EnvironmentService/DeleteEnvironment", json={}).json()
+    assert unknown["message"].startswith("there is no call DeleteEnvironment here; ")
+
+
+def test_events_are_asked_for_in_either_spelling(ona: Client) -> None:
+    watch, json = EVENTS + "WatchEvents", {"Content-Type": "Application/JSON; charset=utf-8"}
+    for field in ("environmentId", "environment_id"):
+        response = ona.post(watch, content=f'{{"{field}": "x"}}'.encode(), headers=json)
+        assert (response.status_code, response.json()["message"]) == (400, "environmentId: must be a UUID")
+    response = ona.post(watch, json={"environmentId": HOME, "environment_id": HOME})
+    assert response.json()["code"] == "invalid_argument"
+    assert ona.post(watch, content=b"[]", headers=json).json()["code"] == "invalid_argument"
 
 
 def binary_call(

@@ -23,6 +23,7 @@ WORDS: Final = {UUID_PATTERN: "a UUID", REFERENCE_PATTERN: "1 to 128 letters, di
 Uuid = Annotated[str, Meta(pattern=UUID_PATTERN)]
 Reference = Annotated[str, Meta(pattern=REFERENCE_PATTERN)]
 Word = Annotated[str, Meta(min_length=1)]
+Title = Annotated[str, Meta(max_length=1000)]
 
 
 def number(n: int, oneof: str = "", proto: str = "") -> Meta:
@@ -126,7 +127,7 @@ class TaskMetadata(Message, frozen=True):
     """What a task is called, and what starts it."""
 
     reference: Annotated[str, number(1)] = ""
-    name: Annotated[str, number(2)] = ""
+    name: Annotated[Title, number(2)] = ""
     description: Annotated[str, number(3)] = ""
     created_at: Annotated[datetime | UnsetType, number(4)] = UNSET
     creator: Annotated[Subject | UnsetType, number(5)] = UNSET
@@ -214,7 +215,7 @@ class AutomationTriggerUpdate(Message, frozen=True):
 class UpdateTaskMetadata(Message, frozen=True):
     """What is not given stays."""
 
-    name: Annotated[Word | UnsetType, number(1)] = UNSET
+    name: Annotated[Annotated[Title, Meta(min_length=1)] | UnsetType, number(1)] = UNSET
     description: Annotated[str | UnsetType, number(2)] = UNSET
     triggered_by: Annotated[AutomationTriggerUpdate | UnsetType, number(3)] = UNSET
 
@@ -381,7 +382,7 @@ class ListTaskExecutionsResponse(Message, frozen=True, omit_defaults=False):
 class FileTask(Message, frozen=True):
     """A task as an automations file says it: references instead of ids, triggers by name."""
 
-    name: Annotated[Word, number(1)]
+    name: Annotated[Title, Meta(min_length=1), number(1)]
     description: Annotated[str, number(2)] = ""
     command: Annotated[str, number(3)] = ""
     depends_on: Annotated[list[Reference], number(4)] = []

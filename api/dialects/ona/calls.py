@@ -54,6 +54,7 @@ class Calls(Routes):
 
         def keep(handler: Handler[M]) -> Handler[M]:
             async def answer(ask: Question, form: Form, content: bytes) -> Reply:
+                _require_deadline(ask)
                 wanted: M = form.read(kind, content)
                 return Reply(form.write(await handler(ask, wanted)), media=form.media)
 
@@ -70,6 +71,17 @@ class Calls(Routes):
             return handler
 
         return keep
+
+
+def _require_deadline(ask: Question) -> None:
+    """
+    Raises Invalid for a deadline that is none. Any other is left to the client, who stops waiting by itself: cut off
+    here, it could not know whether what it asked for was done.
+    """
+    deadline = ask.header("connect-timeout-ms")
+    if deadline and not (deadline.isascii() and deadline.isdigit() and len(deadline) <= 10):
+        message = f"Connect-Timeout-Ms is {deadline[:50]}; it takes a whole number of at most 10 digits"
+        raise Invalid([Problem("", message)])
 
 
 def _form(ask: Question) -> Form:

@@ -19,6 +19,7 @@ from api.reading import as_text, raise_if_any, read_value
 from shared.errors import Malformed, Problem
 
 M = TypeVar("M", bound=Message)
+S = TypeVar("S", bound=msgspec.Struct)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,8 +77,8 @@ def from_json(kind: type[M], body: bytes) -> M:
     return from_plain(kind, value)
 
 
-def from_plain(kind: type[M], value: object) -> M:
-    """A JSON value as a message. Raises Invalid with all its problems."""
+def from_plain(kind: type[S], value: object) -> S:
+    """A JSON value as a message, or as any other struct. Raises Invalid with all its problems."""
     problems: list[Problem] = []
     read = read_value(kind, _plain(kind, value, "body", problems), problems)
     raise_if_any([_worded(problem) for problem in problems])

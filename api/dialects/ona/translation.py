@@ -38,7 +38,10 @@ be read back.
 NO_ENGINE_CODE: Final = 125
 
 _SECRET: Final = re.compile(r"\$\{RUNFLEET_SECRET_([0-9A-F]{8}(?:_[0-9A-F]{4}){3}_[0-9A-F]{12})\}")
+_RUN: Final = re.compile(r"body\.run\[(\d+)\]")
 _KEYS: Final = {
+    "body.env": "body.spec.env",
+    "body.secrets": "body.spec.env",
     "body.run": "body.spec.command",
     "body.description": "body.metadata.description",
     "body.depends_on": "body.dependsOn",
@@ -161,7 +164,17 @@ def _placed(problem: Problem, names: Sequence[str]) -> Problem:
             name = problem.location.removeprefix(key).strip('"')
             index = names.index(name) if name in names else 0
             return Problem(f"body.spec.env[{index}]", problem.message)
+    part = _RUN.fullmatch(problem.location)
+    if part:
+        return Problem(_part_of_container(int(part[1]) - len(_NO_ENGINE)), problem.message, problem.value)
     for ours, theirs in _KEYS.items():
         if problem.location.startswith(ours):
             return Problem(theirs + problem.location.removeprefix(ours), problem.message, problem.value)
     return problem
+
+
+def _part_of_container(index: int) -> str:
+    """Where the argument of ``_NO_ENGINE`` with that index comes from: an image, a command, an environment."""
+    if index == 1:
+        return "body.spec.command"
+    return "body.spec.runsOn.docker." + (f"environment[{index - 2}]" if index else "image")

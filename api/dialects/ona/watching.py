@@ -13,6 +13,7 @@ from api.dialects.door import Question
 from api.dialects.ona.bodies import Uuid
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.catalog import Known, by_names
+from api.dialects.ona.forms import from_plain
 from api.dialects.ona.words import EVENTS
 from api.errors import WrongMediaType
 from api.streams import KEEPALIVE_S, Stream
@@ -47,9 +48,12 @@ class Watch(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 @routes.on("POST", EVENTS + "WatchEvents", scope="read")
 async def watch_events(ask: Question) -> ASGIApp:
     """Until the client leaves. The binary form of a stream is not spoken."""
-    if ask.header("content-type").partition(";")[0].strip() != "application/json":
+    if ask.header("content-type").lower().partition(";")[0].strip() != "application/json":
         raise WrongMediaType("events are asked for with application/json and come as application/jsonl")
-    watch = ask.read(Watch)
+    given = ask.json()
+    if isinstance(given, dict) and "environmentId" not in given and "environment_id" in given:
+        given["environmentId"] = given.pop("environment_id")
+    watch = from_plain(Watch, given)
     return Stream(ask.web, ask.connection, _lines(ask, UUID(watch.environment_id)), media=b"application/jsonl")
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from litestar.types import Scope as Connection
 
+from api.dialects.door import UnknownEncoding
 from api.dialects.ona.bodies import ConnectError, ErrorDetail
 from api.errors import MAX_PROBLEMS, extra_headers
 from api.reply import Reply
@@ -74,18 +75,20 @@ def refuse(error: RunfleetError, scope: Connection) -> Reply:
     A client of the 0.x line repeats what is answered 409, 429 or 5xx, unless told not to.
     """
     code = "already_exists" if isinstance(error, AlreadyExists) else _CODES.get(error.status, "internal")
-    status = error.status if error.status in _OF_THE_PROTOCOL else HTTP[code]
+    is_of_protocol = error.status in _OF_THE_PROTOCOL and not isinstance(error, UnknownEncoding)
+    status = error.status if is_of_protocol else HTTP[code]
     message, details = str(error), list[ErrorDetail]()
     if isinstance(error, Invalid):
         problems = [_placed(problem) for problem in error.problems[:MAX_PROBLEMS]]
         message = "; ".join(f"{problem.location}: {problem.message}".removeprefix(": ") for problem in problems)
         details = [_bad_request(problems)]
     if type(error) is NotFound and scope.get("path") == message.removeprefix("there is nothing at "):
-        code, message = "unimplemented", f"there is no call {message.rpartition('/')[2]} here"
+        name = message.rpartition("/")[2]
+        code, message = "unimplemented", f"there is no call {name} here; those about tasks and task executions are"
     headers = extra_headers(error)
     if error.status not in _WORTH_A_RETRY:
         headers.append((b"x-should-retry", b"false"))
-    if error.status == 415:
+    if status == 415:
         headers.append((b"accept-post", b"application/json, application/proto"))
     return Reply(_encode(ConnectError(code, message, details)), status=status, headers=tuple(headers))
 
