@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from api.dialects.ona import bodies
-from api.dialects.ona.bodies import Message
+from api.dialects.ona import bodies, execution_bodies
 from api.dialects.ona.forms import fields_of
+from api.dialects.ona.wire import Message
 from api.dialects.ona.words import HTTP, refuse
 from shared.errors import RunfleetError
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
@@ -114,7 +114,7 @@ def test_a_message_has_the_vendor_s_fields_and_numbers(vendor: Any, kind: type[M
     assert ours == theirs
 
 
-@pytest.mark.parametrize("enum", [bodies.Phase, bodies.Principal], ids=lambda enum: enum.__name__)
+@pytest.mark.parametrize("enum", [execution_bodies.Phase, bodies.Principal], ids=lambda enum: enum.__name__)
 def test_an_enum_has_the_vendor_s_names_and_numbers(vendor: Any, enum: type[StrEnum]) -> None:
     theirs = vendor[1][NESTED.get(enum.__name__, enum.__name__)]
     assert {member.value: number for number, member in enumerate(enum)} == theirs

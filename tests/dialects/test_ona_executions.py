@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from api.dialects.ona import binary, bodies, history
+from api.dialects.ona import binary, execution_bodies, history
 from api.dialects.ona.words import CALLS
 from shared import ops
 from shared.runs import Reason
@@ -438,9 +438,9 @@ def test_the_log_is_opened_by_the_token_that_is_asked_for(ona: Client, env: str,
 def test_an_execution_says_the_same_in_binary(ona: Client, chain: Json, kept: Store) -> None:
     execution = start(ona, chain)
     end(kept, outputs='{"key": "value"}')
-    packed = binary.to_binary(bodies.GetTaskExecutionRequest(id=execution["id"]))
+    packed = binary.to_binary(execution_bodies.GetTaskExecutionRequest(id=execution["id"]))
     media = {"Content-Type": "application/proto"}
     response = ona.post(CALLS + "GetTaskExecution", content=packed, headers=media)
-    read = binary.from_binary(bodies.GetTaskExecutionResponse, response.content)
+    read = binary.from_binary(execution_bodies.GetTaskExecutionResponse, response.content)
     assert msgspec.to_builtins(read.task_execution) == look(ona, execution)
     assert UUID(read.task_execution.id)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from api.dialects import ona as dialect
 from api.dialects.ona import binary, bodies
-from api.dialects.ona.bodies import Message
 from api.dialects.ona.calls import DIALECT
 from api.dialects.ona.forms import Field, fields_of
+from api.dialects.ona.wire import Message
 from api.dialects.ona.words import CALLS
 from shared.settings import Settings
 from shared.store import environments

@@ -12,7 +12,7 @@ import pytest
 from litestar.testing import TestClient
 
 from api.app import create_app
-from api.dialects.ona import binary, bodies
+from api.dialects.ona import binary, bodies, wire
 from api.dialects.ona.words import CALLS, EVENTS
 from shared.settings import Settings
 from shared.store import tasks
@@ -90,7 +90,10 @@ def test_a_reference_is_there_once_in_an_environment(ona: Client, env: str) -> N
         ({"metadata": {"reference": "has space"}}, "metadata.reference"),
         ({"metadata": {"reference": ""}}, "metadata.reference"),
         ({"metadata": {"reference": "a", "refrence": "b"}}, "metadata.refrence"),
-        ({"metadata": {"reference": "a", "triggeredBy": [{"manual": True, "prebuild": True}]}}, "triggeredBy[0].prebuild"),
+        (
+            {"metadata": {"reference": "a", "triggeredBy": [{"manual": True, "prebuild": True}]}},
+            "triggeredBy[0].prebuild",
+        ),
         ({"metadata": {"reference": "a", "triggeredBy": [{}]}}, "metadata.triggeredBy[0]"),
         ({"metadata": {"reference": "a", "triggeredBy": [{"manual": False}]}}, "metadata.triggeredBy[0]"),
         ({"spec": {"command": 7}}, "spec.command"),
@@ -403,9 +406,7 @@ def test_events_are_asked_for_in_either_spelling(ona: Client) -> None:
     assert ona.post(watch, content=b"[]", headers=json).json()["code"] == "invalid_argument"
 
 
-def binary_call(
-    client: Client, method: str, request: bodies.Message, answer: type[bodies.Message], **headers: str
-) -> Any:
+def binary_call(client: Client, method: str, request: wire.Message, answer: type[wire.Message], **headers: str) -> Any:
     packed = binary.to_binary(request)
     if headers.get("Content-Encoding") == "gzip":
         packed = gzip.compress(packed)

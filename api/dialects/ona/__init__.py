@@ -1,9 +1,10 @@
 """
 Tasks and their executions as Ona (formerly Gitpod) has them, for its own unmodified client.
 
-Start reading with the README, then ``bodies`` (every message), ``calls`` (how one comes in), ``tasks`` and
-``executions`` (the handlers). ``catalog`` finds tasks, ``writing`` defines them, ``translation`` knows what their specs
-are here, and ``phases`` how executions are told.
+Start reading with the README, then ``wire`` (what a message is), ``bodies`` and ``execution_bodies`` (every message),
+``calls`` (how one comes in), ``tasks`` and ``executions`` (the handlers). ``catalog`` finds tasks, ``writing`` and
+``automations`` define them, ``translation`` knows what their specs are here, ``phases`` how executions are told, and
+``listing`` and ``history`` how tasks and executions are listed.
 """
 
 from api.dialects.ona import executions, logs, tasks, watching

@@ -1,5 +1,5 @@
 """
-The binary form. Its schema is built from the structs of ``bodies`` when the first such request comes.
+The binary form. Its schema is built from all messages when the first such request comes.
 
 Needs the extra ``runfleet[ona]`` (protobuf); a process that nobody asks for the binary form never loads it.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from api.dialects.ona.bodies import Message
 from api.dialects.ona.forms import Field, fields_of, from_plain
+from api.dialects.ona.wire import Message
 from api.errors import WrongMediaType
 from shared.errors import Invalid, Malformed, Problem
 
@@ -74,12 +74,13 @@ def _pool() -> Any:
         ) from None
     file = FileDescriptorProto(name="runfleet/ona.proto", package=PACKAGE, syntax="proto3")
     file.dependency.append(timestamp_pb2.DESCRIPTOR.name)
-    for enum in StrEnum.__subclasses__():
-        if enum.__module__ == Message.__module__:
+    kinds = _all_kinds()
+    for enum in dict.fromkeys(field.kind for kind in kinds for field in fields_of(kind)):
+        if issubclass(enum, StrEnum):
             described = file.enum_type.add(name=enum.__name__)
             for number, member in enumerate(enum):
                 described.value.add(name=member.value, number=number)
-    for kind in _all_kinds():
+    for kind in kinds:
         _describe(kind, file.message_type.add(name=kind.__name__))
     pool = DescriptorPool()
     pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from api.bodies import Scope
 from api.dialects.door import Dialect, Question, Routes, unpacked
 from api.dialects.ona import binary, forms
-from api.dialects.ona.bodies import Message
+from api.dialects.ona.wire import Message
 from api.dialects.ona.words import CALLS, refuse
 from api.endpoint import MAX_BODY
 from api.errors import WrongMediaType

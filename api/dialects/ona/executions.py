@@ -13,6 +13,17 @@ from api.dialects.door import Question
 from api.dialects.ona import bodies, history, listing, pages, telling
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.catalog import Known, find, ids_of
+from api.dialects.ona.execution_bodies import (
+    GetTaskExecutionRequest,
+    GetTaskExecutionResponse,
+    ListTaskExecutionsRequest,
+    ListTaskExecutionsResponse,
+    StartTaskRequest,
+    StartTaskResponse,
+    StopTaskExecutionRequest,
+    StopTaskExecutionResponse,
+    TaskExecution,
+)
 from api.dialects.ona.phases import Start
 from shared import ops
 from shared.clock import SECOND_US
@@ -31,8 +42,8 @@ REPEAT_US: Final = 10 * SECOND_US
 """How long after a start the same call, made again by the client itself, means that same start."""
 
 
-@routes.call(bodies.StartTaskRequest, scope="run")
-async def start_task(ask: Question, wanted: bodies.StartTaskRequest) -> bodies.StartTaskResponse:
+@routes.call(StartTaskRequest, scope="run")
+async def start_task(ask: Question, wanted: StartTaskRequest) -> StartTaskResponse:
     """
     Answers at once with the execution that was made. A call that the client repeats by itself, because it got no answer
     to it, is answered with the execution of the first one.
@@ -42,19 +53,17 @@ async def start_task(ask: Question, wanted: bodies.StartTaskRequest) -> bodies.S
     made = await store.run(_repeated(known, ask.grant)) if _is_repeat(ask) else None
     if made is None:
         made = await store.run(start(ask.web.catalog, known, ask.grant.who, MANUAL))
-    return bodies.StartTaskResponse(task_execution=await _told(ask, made))
+    return StartTaskResponse(task_execution=await _told(ask, made))
 
 
-@routes.call(bodies.GetTaskExecutionRequest, scope="read")
-async def get_task_execution(ask: Question, wanted: bodies.GetTaskExecutionRequest) -> bodies.GetTaskExecutionResponse:
+@routes.call(GetTaskExecutionRequest, scope="read")
+async def get_task_execution(ask: Question, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
     """An execution as it is now."""
-    return bodies.GetTaskExecutionResponse(task_execution=await _told(ask, UUID(wanted.id)))
+    return GetTaskExecutionResponse(task_execution=await _told(ask, UUID(wanted.id)))
 
 
-@routes.call(bodies.ListTaskExecutionsRequest, scope="read")
-async def list_task_executions(
-    ask: Question, wanted: bodies.ListTaskExecutionsRequest
-) -> bodies.ListTaskExecutionsResponse:
+@routes.call(ListTaskExecutionsRequest, scope="read")
+async def list_task_executions(ask: Question, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
     wish = pages.wish(ask, wanted.pagination)
@@ -68,19 +77,17 @@ async def list_task_executions(
         )
         names = frozenset(await ask.web.store.run(listing.names(which)))
     found, place = await ask.web.store.run(history.page(names, frozenset(filter_.phases), wish, ask.urls.base))
-    return bodies.ListTaskExecutionsResponse(
+    return ListTaskExecutionsResponse(
         pagination=bodies.PaginationResponse(next_token=pages.token(place)), task_executions=found
     )
 
 
-@routes.call(bodies.StopTaskExecutionRequest, scope="run")
-async def stop_task_execution(
-    ask: Question, wanted: bodies.StopTaskExecutionRequest
-) -> bodies.StopTaskExecutionResponse:
+@routes.call(StopTaskExecutionRequest, scope="run")
+async def stop_task_execution(ask: Question, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
     """Asks what runs to end, and lets nothing more of it begin. One that is over is left as it is."""
     execution = await readable(ask, UUID(wanted.id))
     await ask.web.store.run(ops.stop_execution(execution.id, by=ask.grant.who))
-    return bodies.StopTaskExecutionResponse()
+    return StopTaskExecutionResponse()
 
 
 def start(catalog: Catalog, known: Known, who: str, trigger: str, key: str = "") -> Operation[UUID]:
@@ -115,7 +122,7 @@ async def readable(ask: Question, execution_id: UUID) -> Execution:
     return found
 
 
-async def _told(ask: Question, execution_id: UUID) -> bodies.TaskExecution:
+async def _told(ask: Question, execution_id: UUID) -> TaskExecution:
     found = await readable(ask, execution_id)
     (told,) = await ask.web.store.run(telling.tell([found], ask.urls.base))
     return told

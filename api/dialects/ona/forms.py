@@ -1,5 +1,5 @@
 """
-The two forms of a message: proto3's JSON, and binary. Both are read into, and written from, the structs of ``bodies``.
+The two forms of a message: proto3's JSON, and binary. Both are read into, and written from, the same structs.
 
 JSON as the format's own rules have it (https://protobuf.dev/programming-guides/json/): names in lowerCamelCase or
 snake_case, null for "not given", an enum's name or number, a number as text, at most one field of a ``oneof``. Unknown
@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
-from api.dialects.ona.bodies import WORDS, Message
+from api.dialects.ona.wire import WORDS, Message
 from api.reading import as_text, raise_if_any, read_value
 from shared.errors import Malformed, Problem
 

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from api.dialects.ona import bodies
-from api.dialects.ona.bodies import Phase
+from api.dialects.ona import execution_bodies
+from api.dialects.ona.execution_bodies import Phase
 from api.dialects.ona.pages import Wish
 from api.dialects.ona.phases import MAY_BE
 from api.dialects.ona.telling import steady, tell
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 def page(
     names: Collection[str] | None, phases: frozenset[Phase], wish: Wish, base: str
-) -> Operation[tuple[list[bodies.TaskExecution], str]]:
+) -> Operation[tuple[list[execution_bodies.TaskExecution], str]]:
     """
     The executions of those tasks (None: of all), as they go over the wire; and where the next page starts ("" when this
     is the last).
@@ -63,7 +63,7 @@ def page(
         raise Invalid([Problem("body.pagination.token", "is no token of a page before")])
     if phases and not wanted:
         return [], ""
-    found: list[tuple[str, bodies.TaskExecution]] = []
+    found: list[tuple[str, execution_bodies.TaskExecution]] = []
     step = yield from _way(names, wanted)
     cursor, steps = wish.place, 0
     while len(found) <= wish.size and (steps < PATIENCE or not found):

@@ -16,7 +16,7 @@ from msgspec import UnsetType
 
 from api.auth import sent_token
 from api.dialects.door import Question
-from api.dialects.ona import bodies, telling
+from api.dialects.ona import execution_bodies, telling
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.executions import readable
 from api.dialects.ona.words import ENVIRONMENTS, LOGS
@@ -47,14 +47,14 @@ async def read_log(ask: Question) -> ASGIApp:
     return Stream(ask.web, ask.connection, _text(ask, execution_id), media=TEXT)
 
 
-@routes.call(bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)
+@routes.call(execution_bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)
 async def create_environment_logs_token(
-    ask: Question, wanted: bodies.CreateEnvironmentLogsTokenRequest
-) -> bodies.CreateEnvironmentLogsTokenResponse:
+    ask: Question, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
+) -> execution_bodies.CreateEnvironmentLogsTokenResponse:
     """The caller's own token, which opens the logs of all that it may see."""
     sent = ask.header("authorization")
     token = sent_token(sent.encode("latin-1")).decode("latin-1") if sent else NO_TOKEN
-    return bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
+    return execution_bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
 
 
 async def _text(ask: Question, execution_id: UUID) -> AsyncGenerator[bytes]:

@@ -14,9 +14,9 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import UNSET
 
-from api.dialects.ona import bodies
-from api.dialects.ona.bodies import Phase
+from api.dialects.ona import bodies, execution_bodies
 from api.dialects.ona.catalog import Known, subject
+from api.dialects.ona.execution_bodies import Phase
 from api.dialects.ona.translation import NO_ENGINE_CODE, image_of, spec_of
 from shared import executions
 from shared.clock import to_datetime
@@ -71,14 +71,14 @@ class Around(NamedTuple):
     log_url: str
 
 
-def told(execution: Execution, around: Around) -> bodies.TaskExecution:
+def told(execution: Execution, around: Around) -> execution_bodies.TaskExecution:
     """The execution as it goes over the wire."""
     start = around.start
     first = execution.first
     trigger = start.trigger or ("schedule" if first is not None and first.triggered_by == "cron" else "manual")
-    return bodies.TaskExecution(
+    return execution_bodies.TaskExecution(
         id=str(execution.id),
-        metadata=bodies.TaskExecutionMetadata(
+        metadata=execution_bodies.TaskExecutionMetadata(
             task_id=str(start.ids[execution.task]),
             environment_id=str(start.environment),
             created_at=to_datetime(execution.created_us),
@@ -87,7 +87,7 @@ def told(execution: Execution, around: Around) -> bodies.TaskExecution:
             started_at=to_datetime(execution.start_us) if execution.start_us else UNSET,
             completed_at=to_datetime(execution.over_us) if execution.over_us else UNSET,
         ),
-        spec=bodies.TaskExecutionSpec(
+        spec=execution_bodies.TaskExecutionSpec(
             plan=_plan(execution, around), desired_phase=Phase.STOPPED if execution.desired else Phase.UNSPECIFIED
         ),
         status=_status(execution, around),
@@ -99,27 +99,27 @@ def step_id(execution_id: UUID, number: int) -> UUID:
     return uuid5(execution_id, f"step {number}")
 
 
-def _plan(execution: Execution, around: Around) -> list[bodies.PlanGroup]:
-    groups: dict[int, list[bodies.PlanStep]] = {}
+def _plan(execution: Execution, around: Around) -> list[execution_bodies.PlanGroup]:
+    groups: dict[int, list[execution_bodies.PlanStep]] = {}
     for number, step in enumerate(execution.steps):
         known = around.known.get(step.task)
         task = around.definitions.get(step.definition)
         # What an earlier execution did already belongs before everything.
         groups.setdefault(max(step.group, 0), []).append(
-            bodies.PlanStep(
+            execution_bodies.PlanStep(
                 id=str(step_id(execution.id, number)),
                 depends_on=[str(step_id(execution.id, needed)) for needed in step.needs],
                 label=known.reference if known else step.task,
-                task=bodies.PlannedTask(
+                task=execution_bodies.PlannedTask(
                     id=str(around.start.ids[step.task]),
                     spec=spec_of(task, known.listed if known else None) if task else bodies.TaskSpec(),
                 ),
             )
         )
-    return [bodies.PlanGroup(steps=groups[number]) for number in sorted(groups)]
+    return [execution_bodies.PlanGroup(steps=groups[number]) for number in sorted(groups)]
 
 
-def _status(execution: Execution, around: Around) -> bodies.TaskExecutionStatus:
+def _status(execution: Execution, around: Around) -> execution_bodies.TaskExecutionStatus:
     steps = [
         _step_status(step, str(step_id(execution.id, number)), around.definitions.get(step.definition))
         for number, step in enumerate(execution.steps)
@@ -132,7 +132,7 @@ def _status(execution: Execution, around: Around) -> bodies.TaskExecutionStatus:
     message = ""
     if phase is Phase.FAILED:
         message = next((step.failure_message for step in failed), "") or execution.message
-    return bodies.TaskExecutionStatus(
+    return execution_bodies.TaskExecutionStatus(
         status_version=str(execution.version),
         phase=phase,
         failure_message=message,
@@ -146,14 +146,14 @@ def _has_begun(step: Step) -> bool:
     return step.group < 0 or any(run.start_at is not UNSET for run in step.runs)
 
 
-def _step_status(step: Step, id_: str, task: Task | None) -> bodies.StepStatus:
+def _step_status(step: Step, id_: str, task: Task | None) -> execution_bodies.StepStatus:
     phase = _PHASES[step.phase]
     message = step.message if phase is Phase.FAILED else ""
     if phase is Phase.STOPPED and any(run.exit_code == KILLED for run in step.newest):
         phase, message = Phase.FAILED, "it did not end when asked to stop, and was killed"
     if phase is Phase.FAILED and task is not None and _lacked_an_engine(step, task):
         message = f"runsOn.docker asks for a container of {image_of(task)}, and there is no Docker engine here"
-    return bodies.StepStatus(id=id_, phase=phase, failure_message=message, output=_output(step.newest))
+    return execution_bodies.StepStatus(id=id_, phase=phase, failure_message=message, output=_output(step.newest))
 
 
 def _lacked_an_engine(step: Step, task: Task) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from api.dialects.door import Question
-from api.dialects.ona import bodies, listing, pages, writing
+from api.dialects.ona import automations, bodies, listing, pages, writing
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.catalog import find, shown
-from api.dialects.ona.writing import Author
+from api.dialects.ona.changes import Author
 from shared import authoring
 from shared.errors import Forbidden, Invalid, Problem
 
@@ -64,7 +64,7 @@ async def upsert_automations_file(
     if wanted.automations_file.services:
         message = "services are not run here, only tasks; leave them out of the file"
         raise Invalid([Problem("body.automationsFile.services", message)])
-    touched = await ask.web.store.run(writing.upsert(wanted, author))
+    touched = await ask.web.store.run(automations.upsert(wanted, author))
     return bodies.UpsertAutomationsFileResponse(updated_service_ids=[], updated_task_ids=[str(id_) for id_ in touched])
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.ona import bodies
+from api.dialects.ona import execution_bodies
 from api.dialects.ona.catalog import DEFAULT, by_names, ids_of
 from api.dialects.ona.phases import Around, Start, told
 from api.dialects.ona.words import LOGS
@@ -52,7 +52,7 @@ def noted(note: bytes) -> Start:
     return _decoder.decode(note)
 
 
-def tell(found: Sequence[Execution], base: str) -> Operation[list[bodies.TaskExecution]]:
+def tell(found: Sequence[Execution], base: str) -> Operation[list[execution_bodies.TaskExecution]]:
     """The executions as they go over the wire; *base* is the URL under which this server is known."""
     notes = yield from annex.read_many([one.id for one in found])
     names = {step.task for one in found for step in one.steps} | {one.task for one in found}

@@ -10,10 +10,10 @@ import msgspec
 from litestar.types import ASGIApp
 
 from api.dialects.door import Question
-from api.dialects.ona.bodies import Uuid
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.catalog import Known, by_names
 from api.dialects.ona.forms import from_plain
+from api.dialects.ona.wire import Uuid
 from api.dialects.ona.words import EVENTS
 from api.errors import WrongMediaType
 from api.streams import KEEPALIVE_S, Stream

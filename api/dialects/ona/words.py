@@ -9,7 +9,7 @@ import msgspec
 from litestar.types import Scope as Connection
 
 from api.dialects.door import UnknownEncoding
-from api.dialects.ona.bodies import ConnectError, ErrorDetail
+from api.dialects.ona.wire import ConnectError, ErrorDetail
 from api.errors import MAX_PROBLEMS, extra_headers
 from api.reply import Reply
 from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError

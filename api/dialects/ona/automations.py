@@ -1,0 +1,157 @@
+"""How the tasks of an automations file come into the catalog, all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
+from typing import Final
+from uuid import UUID, uuid4
+
+import msgspec
+
+from api.dialects.ona import bodies
+from api.dialects.ona.catalog import DEFAULT, Known, by_ids, by_names
+from api.dialects.ona.changes import (
+    Author,
+    Change,
+    Row,
+    change_of,
+    check,
+    require_free,
+    require_listed,
+    task_name,
+    write,
+)
+from api.dialects.ona.translation import definition, spec_of
+from shared.authoring import survey
+from shared.errors import Invalid, Problem
+from shared.store import environments
+from shared.store.call import Operation
+from shared.store.environments import Listed
+from shared.store.tasks import Entry
+
+FILE_TRIGGERS: Final = ("manual", "postEnvironmentStart", "postDevcontainerStart", "prebuild", "beforeSnapshot")
+
+
+def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Operation[list[UUID]]:
+    """
+    Make and change the tasks that an automations file names; the ids of those in which something changed.
+
+    Raises Invalid with all that is wrong with the file, and Conflict for a task that is not this dialect's.
+    """
+    environment = UUID(wanted.environment_id)
+    file = wanted.automations_file.tasks
+    _check_file(file)
+    new_ids = {reference: uuid4() for reference in file}
+    touched: list[UUID] = []
+
+    def work_out() -> Operation[Change]:
+        touched.clear()
+        named = dict.fromkeys([*file, *(one for item in file.values() for one in item.depends_on)])
+        there = yield from _by_reference(environment, list(named))
+        names = {one: task_name(environment, one, id_) for one, id_ in new_ids.items()}
+        names |= {one: known.entry.name for one, known in there.items()}
+        rows: list[Row] = []
+        problems: list[Problem] = []
+        for reference, item in file.items():
+            new = Listed(
+                task=names[reference],
+                environment=wanted.environment_id.lower(),
+                reference=reference,
+                creator=author.grant.who,
+            )
+            try:
+                rows.append(_row_of_file(item, new, names, there.get(reference), new_ids[reference]))
+            except Invalid as invalid:
+                problems += invalid.problems
+        if problems:
+            raise Invalid(problems)
+        yield from require_free([row.listed for row in rows if row.before is None])
+        around: dict[str, Entry] = {}
+        for row in rows:
+            around |= yield from survey(row.task.name, row.task.depends_on)
+        check(around, {row.task.name: row.task for row in rows}, author, "body.automationsFile.tasks")
+        changed = [row for row in _dependents_first(rows) if not _is_as_before(row)]
+        touched.extend(row.id for row in changed)
+        return change_of(changed, around, author)
+
+    yield from write("of the file", work_out)
+    return touched
+
+
+def _check_file(file: Mapping[str, bodies.FileTask]) -> None:
+    problems = []
+    for reference, item in file.items():
+        at = f"body.automationsFile.tasks.{reference}"
+        if not item.command and not item.depends_on:
+            problems.append(Problem(f"{at}.command", "is required in a task that depends on no other"))
+        for index, trigger in enumerate(item.triggered_by):
+            if trigger not in FILE_TRIGGERS:
+                message = f"must be one of {', '.join(FILE_TRIGGERS)}"
+                problems.append(Problem(f"{at}.triggeredBy[{index}]", message, trigger))
+    if problems:
+        raise Invalid(problems)
+
+
+def _row_of_file(
+    item: bodies.FileTask, new: Listed, names: Mapping[str, str], known: Known | None, new_id: UUID
+) -> Row:
+    """
+    What a file makes of one task; *new* is what is listed of it if it is not *known*, *names* are those of the tasks
+    that it may depend on. Raises Invalid with places in the message, and Conflict when it is not this dialect's.
+    """
+    at = f"body.automationsFile.tasks.{new.reference}"
+    before = require_listed(known) if known else None
+    old = known.entry.task if known else None
+    listed = msgspec.structs.replace(
+        before or new,
+        title=item.name,
+        triggers=list(dict.fromkeys(item.triggered_by)),
+        prebuild_requires_success=item.prebuild_requires_success,
+    )
+    problems = [
+        Problem(f"{at}.dependsOn[{index}]", f"there is no task {one} in the file or the environment", one)
+        for index, one in enumerate(item.depends_on)
+        if one not in names
+    ]
+    spec = bodies.TaskSpec(command=item.command, runs_on=item.runs_on, env=spec_of(old, before).env if old else [])
+    needed = [names[one] for one in item.depends_on if one in names]
+    try:
+        task = definition(listed.task, spec, item.description, needed, old)
+    except Invalid as invalid:
+        raise Invalid([*problems, *(_in_file(problem, at) for problem in invalid.problems)]) from None
+    if problems:
+        raise Invalid(problems)
+    return Row(known.id if known else new_id, listed, task, known)
+
+
+def _in_file(problem: Problem, at: str) -> Problem:
+    place = problem.location.removeprefix("body.").removeprefix("spec.").removeprefix("metadata.")
+    return Problem(f"{at}.{place}", problem.message, problem.value)
+
+
+def _by_reference(environment: UUID, references: Sequence[str]) -> Operation[dict[str, Known]]:
+    """Those of the references that name a task in the environment."""
+    if not references:
+        return {}
+    ids = yield environments.ids_of_references([(environment, one) for one in references])
+    known = yield from by_ids([id_ for id_ in ids if id_ is not None])
+    found = {one: known[id_] for one, id_ in zip(references, ids, strict=True) if id_ in known}
+    if environment == DEFAULT:
+        others = yield from by_names(one for one in references if one not in found)
+        found |= {name: one for name, one in others.items() if one.listed is None}
+    return found
+
+
+def _dependents_first(rows: Sequence[Row]) -> list[Row]:
+    """
+    In the order in which they arrive. The newest is listed first, so what others need is listed before them, as people
+    write a file.
+    """
+    by_name = {row.task.name: row for row in rows}
+    order = TopologicalSorter({name: [*row.task.depends_on] for name, row in by_name.items()}).static_order()
+    return [by_name[name] for name in reversed([*order]) if name in by_name]
+
+
+def _is_as_before(row: Row) -> bool:
+    return row.before is not None and row.listed == row.before.listed and row.task == row.before.entry.task

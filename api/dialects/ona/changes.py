@@ -1,0 +1,117 @@
+"""
+A change of this dialect's tasks: what it is, what must be so for it, and how it comes into the catalog, all or nothing.
+
+What a change was checked against is checked once more by the script that writes it; when something has moved, the
+change is worked out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from api.auth import Grant
+from api.dialects.ona.catalog import DEFAULT, Known, by_names
+from api.dialects.ona.words import AlreadyExists
+from shared.authoring import TRIES, pins, too_lively
+from shared.errors import Conflict, Invalid, Problem
+from shared.plans import find_cycle, show_cycle
+from shared.store import environments
+from shared.store.call import Operation
+from shared.store.environments import Furnishing, Listed
+from shared.store.tasks import Entry
+from shared.tasks import Task, define, is_task_name
+
+
+class Author(NamedTuple):
+    """Who defines, and the secret that definitions are signed with."""
+
+    grant: Grant
+    secret: bytes
+
+
+class Row(NamedTuple):
+    """One task as it is to be, and as it was (None: it is new)."""
+
+    id: UUID
+    listed: Listed
+    task: Task
+    before: Known | None
+
+
+class Change(NamedTuple):
+    """What is to be written: the tasks, and the hashes of what they were checked against."""
+
+    items: list[Furnishing]
+    pins: dict[str, str]
+
+
+def task_name(environment: UUID, reference: str, id_: UUID) -> str:
+    """
+    What a new task is called in the catalog: in the default environment as its reference, if a task may be called that.
+    """
+    if environment == DEFAULT and is_task_name(reference):
+        return reference
+    return f"ona.{id_.hex[:8]}.{reference[:80]}"
+
+
+def require_listed(known: Known) -> Listed:
+    """What is listed of the task. Raises Conflict for one that is not this dialect's."""
+    if known.listed is None:
+        whose = "of the task file; change it there" if known.entry.source == "file" else "not of this API"
+        raise Conflict(f"task {known.reference} ({known.id}) is {whose}")
+    return known.listed
+
+
+def require_free(new: Sequence[Listed]) -> Operation[None]:
+    """Raises AlreadyExists for a new task whose reference, or whose name in the catalog, is taken."""
+    if not new:
+        return
+    ids = yield environments.ids_of_references([(UUID(one.environment), one.reference) for one in new])
+    taken = yield from by_names(one.task for one in new)
+    for one, id_ in zip(new, ids, strict=True):
+        if id_ is not None or one.task in taken:
+            raise AlreadyExists(f"environment {one.environment} has a task {one.reference} already")
+
+
+def check(known: Mapping[str, Entry], new: Mapping[str, Task], author: Author, where: str) -> None:
+    """Raises Invalid for a circle that *new* tasks would close, and Forbidden for tasks that the token is not for."""
+    for task in new.values():
+        for name in (task.name, *task.depends_on):
+            author.grant.require_task(name)
+    cycle = find_cycle({**new, **{name: entry.task for name, entry in known.items() if name not in new}})
+    if cycle:
+        raise Invalid([Problem(where, f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one")])
+
+
+def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -> Change:
+    """The change that makes the tasks as *rows* have them; *known* are those that it was checked against."""
+    items = [
+        Furnishing(
+            id=row.id,
+            listed=row.listed,
+            before=row.before.listed if row.before else None,
+            task=row.task,
+            definition=define(row.task, author.secret),
+        )
+        for row in rows
+    ]
+    own = {row.task.name: row.before.entry.definition.hash if row.before else "" for row in rows}
+    return Change(items, pins(known, ()) | own)
+
+
+def write(name: str, work_out: Callable[[], Operation[Change]]) -> Operation[None]:
+    """
+    Make the change that *work_out* comes to, and come to it anew as long as others come in between.
+
+    Raises what *work_out* raises, and Conflict when they don't cease; *name* is what they change.
+    """
+    for _ in range(TRIES):
+        change = yield from work_out()
+        if not change.items:
+            return
+        verdict = yield environments.furnish(change.items, change.pins)
+        if verdict == "done":
+            return
+    raise too_lively(name)

@@ -1,0 +1,49 @@
+"""
+What a message is, for both of its forms.
+
+A field's ``Meta`` carries its number in the binary form; name, type, limits and default serve the JSON form too. As in
+proto3, a field that is not given has its default, and only those that may be ``UNSET`` tell "not given" from "empty".
+Rules (``uuid``, lengths, most items) are those of the vendor's descriptors. Fields of one ``oneof`` exclude each other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+UUID_PATTERN: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
+REFERENCE_PATTERN: Final = r"^[a-zA-Z0-9_-]{1,128}\Z"
+
+WORDS: Final = {UUID_PATTERN: "a UUID", REFERENCE_PATTERN: "1 to 128 letters, digits, _ and -"}
+"""What a pattern asks for, in words."""
+
+Uuid = Annotated[str, Meta(pattern=UUID_PATTERN)]
+Reference = Annotated[str, Meta(pattern=REFERENCE_PATTERN)]
+Word = Annotated[str, Meta(min_length=1)]
+Title = Annotated[str, Meta(max_length=1000)]
+
+
+def number(n: int, oneof: str = "", proto: str = "") -> Meta:
+    """The field's number, the group of which at most one is given, the binary type where Python's is not enough."""
+    return Meta(extra={"number": n, "oneof": oneof, "proto": proto})
+
+
+class Message(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """Goes over the wire."""
+
+
+class ErrorDetail(Struct, frozen=True):
+    """A message that goes with an error: its type's name and its binary form in base64."""
+
+    type: str
+    value: str
+    debug: dict[str, Any]
+
+
+class ConnectError(Struct, frozen=True):
+    """Any refusal; always JSON, whatever the request was."""
+
+    code: str
+    message: str
+    details: list[ErrorDetail]
