@@ -61,6 +61,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     def answer(self, error: Exception, scope: Connection) -> Reply:
         """The answer for *error*, in the dialect's shape."""
+        if _MARK in scope["path"]:
+            scope = {**scope, "path": scope["path"].replace(_SLASH, "%2F").replace(_ITSELF, "%1F")}  # type: ignore[assignment]
         return self.refuse(named(error, scope), scope)
 
 

@@ -74,6 +74,11 @@ def test_a_path_that_is_no_text_is_refused_and_names_nothing(client: TestClient[
     assert "UTF-8" in answer.json()["text"]
 
 
+def test_a_path_where_nothing_is_is_named_as_it_was_sent(client: TestClient[Litestar]) -> None:
+    said = client.get("/api/echo/s3%3A%2f%2Fb%1F/and/x").json()["text"]
+    assert said == "there is nothing at /api/echo/s3:%2F%2Fb%1F/and/x"
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "identity", None])
 def test_a_body_may_be_packed(client: TestClient[Litestar], encoding: str | None) -> None:
     body = b'{"name": "x"}'
