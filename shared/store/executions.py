@@ -71,7 +71,7 @@ def page(
 
     Raises ValueError for a cursor that is none.
     """
-    key = Key(f"executions:t:{task}" if task else "executions:all")
+    key = _list_of(task)
     offset = yield from _offset(key, cursor)
     total: int = yield Call("ZCARD", (key,), int)
     found: list[Execution] = []
@@ -93,6 +93,11 @@ def page(
     return Page(found, total, last if offset + seen < total else "")
 
 
+def count(task: str) -> Call[int]:
+    """How many executions of a task there are; "" stands for all tasks."""
+    return Call("ZCARD", (_list_of(task),), int)
+
+
 def newest(task: str, count: int, until_us: int | None = None) -> Call[list[tuple[int, UUID]]]:
     """When the *count* newest executions of a task were made, and their ids; those until *until_us* (None: of all)."""
     top = "+inf" if until_us is None else until_us
@@ -101,8 +106,7 @@ def newest(task: str, count: int, until_us: int | None = None) -> Call[list[tupl
         pairs = zip(reply[1::2], reply[::2], strict=True)
         return [(int(float(score)), UUID(bytes=raw)) for score, raw in pairs]
 
-    key = Key(f"executions:t:{task}")
-    return Call("ZREVRANGEBYSCORE", (key, top, "-inf", "WITHSCORES", "LIMIT", 0, count), read)
+    return Call("ZREVRANGEBYSCORE", (_list_of(task), top, "-inf", "WITHSCORES", "LIMIT", 0, count), read)
 
 
 def version(execution_id: UUID) -> Call[int | None]:
@@ -269,6 +273,10 @@ def _is_whole(step: Step) -> bool:
 
 def _us(moment: datetime | UnsetType) -> int:
     return 0 if isinstance(moment, UnsetType) else from_datetime(moment)
+
+
+def _list_of(task: str) -> Key:
+    return Key(f"executions:t:{task}" if task else "executions:all")
 
 
 def _offset(key: Key, cursor: str) -> Operation[int]:

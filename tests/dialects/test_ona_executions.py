@@ -313,11 +313,11 @@ def test_executions_of_many_tasks_are_listed_to_the_end(
     assert len(walked(ona, {}, 7)) == 48
 
 
-@pytest.mark.parametrize(("few", "most"), [(0, 0), (8, 0), (0, 5000)])
+@pytest.mark.parametrize(("share", "most"), [(5, 0), (0, 0), (5, 5000)])
 def test_executions_in_a_rare_phase_are_found_however_old(
-    ona: Client, env: str, kept: Store, few: int, most: int, monkeypatch: pytest.MonkeyPatch
+    ona: Client, env: str, kept: Store, share: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "FEW", few)
+    monkeypatch.setattr(history, "SHARE", share)
     monkeypatch.setattr(live, "MOST", most)
     monkeypatch.setattr(history, "STEP", 2)
     monkeypatch.setattr(history, "PATIENCE", 1)

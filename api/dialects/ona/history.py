@@ -25,10 +25,13 @@ from shared.store import executions, live
 from shared.store.call import Operation
 
 MANY: Final = 5000
-FEW: Final = 8
+"""Up to so many tasks have their own lists merged; for more the list of all executions is looked through."""
+
+MANY_BY_PHASE: Final = 500
+SHARE: Final = 5
 """
-Up to so many tasks have their own lists merged (with a filter by phase, which they know nothing of, up to ``FEW``); for
-more the list of all executions is looked through.
+The same with a filter by phase, which no list knows. A step through merged lists costs as much as ``SHARE`` through the
+list of all, so they are merged only if at most one of so many executions is theirs.
 """
 
 PATIENCE: Final = 20
@@ -92,9 +95,16 @@ def _way(names: Collection[str] | None, wanted: Sequence[OurPhase]) -> Operation
         places = yield from live.places()
         if places is not None:
             return partial(_of_live, places, names, wanted)
-    if names is not None and len(names) <= (FEW if wanted else MANY):
+    if names is not None and (yield from _is_worth_merging(list(names), by_phase=bool(wanted))):
         return partial(_of_each, list(names), wanted)
     return partial(_of_all, names, wanted)
+
+
+def _is_worth_merging(names: list[str], *, by_phase: bool) -> Operation[bool]:
+    if not by_phase or len(names) > MANY_BY_PHASE:
+        return len(names) <= (MANY_BY_PHASE if by_phase else MANY)
+    counts: list[int] = yield [executions.count(name) for name in ["", *names]]
+    return sum(counts[1:]) * SHARE <= counts[0]
 
 
 def _of_live(
