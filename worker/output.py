@@ -1,5 +1,5 @@
 """
-What a run prints, as numbered lines: cleaned, without secrets, and no more of them than the task's limit allows.
+What a run prints, as numbered lines: cleaned (``cleaning.py``), and no more of them than the task's limit allows.
 
 A ``Capture`` is fed what was read from the pipes and gives lines to store, in batches. It does no input or output and
 knows no clock. Everything is done on whole blocks, and under ``drop_old`` as late as possible: of what a run prints
@@ -8,28 +8,17 @@ between two calls of ``take`` only the part that is kept becomes lines.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from shared.store.loglines import StoredLine as Line
-
-LINE_MAX: Final = 64 * 1024
-"""Bytes of text in one line; a longer one goes on in the next, and says so."""
+from worker.cleaning import LINE_MAX, Cleaner, in_pieces, size_of
 
 TAKE_MAX: Final = 256 * 1024
-REDACTED: Final = b"[redacted]"
 STDOUT, STDERR, SYSTEM = 0, 1, 2
 
 Stream = Literal["stdout", "stderr"]
-
-_SECRET_LINE_MIN = 4
-_COLOUR_MAX = 32
-_COLOUR = rb"\x1b\[[0-9;:]*m"
-_ODD = re.compile(_COLOUR.decode() + "|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_CUT_COLOUR = re.compile("\x1b[^m]*$")
-_NOT_ODD = bytes(byte for byte in range(256) if byte not in {*range(9), *range(0x0B, 0x20), 0x7F})
 
 
 class _Block(NamedTuple):
@@ -58,9 +47,7 @@ class Capture:
     ) -> None:
         self._limit = log_max_size
         self._on_full = on_full
-        self._secrets = _secret_parts(secrets)
-        self._mask = re.compile(b"|".join(map(re.escape, self._secrets))) if self._secrets else None
-        self._hold = LINE_MAX + max(map(len, self._secrets), default=0) + _COLOUR_MAX
+        self._cleaner = Cleaner(secrets)
         self._partial = [b"", b""]
         self._open = [False, False]
         self._pending: deque[Line] = deque()
@@ -107,18 +94,18 @@ class Capture:
             data = data[end + 1 :]
         if b"\r" in data:
             data = data[data.rstrip(b"\r").rfind(b"\r") + 1 :]
-        while len(data) > self._hold and not self._full:
-            cut = self._place_to_cut(data)
+        while len(data) > self._cleaner.hold and not self._full:
+            cut = self._cleaner.place_to_cut(data)
             self._work()
-            self._add([self._clean(data[:cut])], which, at_us, continued=True)
+            self._add([self._cleaner.clean(data[:cut])], which, at_us, continued=True)
             data = data[cut:]
         self._partial[which] = data
 
     def system(self, text: str, at_us: int) -> None:
         """Add lines of Runfleet's own. They are kept even if the limit is reached."""
         self._work()
-        for line in self._clean(text.encode("utf-8", "replace")).split("\n"):
-            self._keep([line], [_size(line)], SYSTEM, at_us)
+        for line in self._cleaner.clean(text.encode("utf-8", "replace")).split("\n"):
+            self._keep([line], [size_of(line)], SYSTEM, at_us)
             self.produced += 1
 
     def finish(self, at_us: int) -> None:
@@ -127,7 +114,7 @@ class Capture:
         for which in (STDOUT, STDERR):
             data, self._partial[which] = self._partial[which], b""
             if data.strip(b"\r"):
-                self._add([self._clean(data)], which, at_us)
+                self._add([self._cleaner.clean(data)], which, at_us)
             if self._open[which]:
                 self._drop(1, 0)
         limited = self.dropped_lines - self.unstored_lines
@@ -184,11 +171,11 @@ class Capture:
         """Whole lines, the last one without its end."""
         if self._on_full != "drop_old" or len(raw) > LINE_MAX:
             self._work()
-            self._add(self._clean(raw).split("\n"), which, at_us)
+            self._add(self._cleaner.clean(raw).split("\n"), which, at_us)
             return
         size = len(raw) + 1
         # Cleaning makes a plain block longer, if anything. So what has a limit's worth of them behind it is not kept.
-        plain_size = 0 if b"\r" in raw or self._has_secret(raw) else size
+        plain_size = 0 if b"\r" in raw or self._cleaner.has_secret(raw) else size
         self._raw.append(_Block(raw, which, at_us, size, plain_size))
         self._raw_bytes += size
         self._plain_bytes += plain_size
@@ -207,47 +194,17 @@ class Capture:
         blocks, self._raw = self._raw, deque()
         self._raw_bytes = self._plain_bytes = 0
         for block in blocks:
-            self._add(self._clean(block.raw).split("\n"), block.which, block.at_us)
-
-    def _has_secret(self, raw: bytes) -> bool:
-        return any(secret in raw for secret in self._secrets)
-
-    def _clean(self, raw: bytes) -> str:
-        if self._mask is not None and self._has_secret(raw):
-            raw = self._mask.sub(REDACTED, raw)
-        if b"\r" in raw:
-            raw = _last_states(raw)
-        text = raw.decode("utf-8", "replace")
-        if b"\xc2" in raw or raw.translate(None, _NOT_ODD):
-            text = _ODD.sub(_show, text)
-        return text
-
-    def _place_to_cut(self, data: bytes) -> int:
-        """Where to cut a long line: not within a secret, a character or a colour. *data* is longer by a secret."""
-        cut = LINE_MAX
-        if self._mask is not None:
-            for match in self._mask.finditer(data):
-                if match.start() >= cut:
-                    break
-                if match.end() > cut:
-                    return match.end()
-        colour = data.rfind(b"\x1b", cut - _COLOUR_MAX, cut)
-        if colour >= 0 and b"m" not in data[colour:cut]:
-            return colour
-        for back in range(3):
-            if data[cut - back] & 0xC0 != 0x80:
-                return cut - back
-        return cut
+            self._add(self._cleaner.clean(block.raw).split("\n"), block.which, block.at_us)
 
     def _add(self, texts: list[str], which: int, at_us: int, *, continued: bool = False) -> None:
-        if sum(map(len, texts)) > LINE_MAX // 4 and max(map(_size, texts)) > LINE_MAX + 1:
+        if sum(map(len, texts)) > LINE_MAX // 4 and max(map(size_of, texts)) > LINE_MAX + 1:
             for text in texts:
-                *pieces, last = _pieces(text)
+                *pieces, last = in_pieces(text)
                 for piece in pieces:
                     self._add([piece], which, at_us, continued=True)
                 self._add([last], which, at_us, continued=continued)
             return
-        sizes = [_size(text) for text in texts]
+        sizes = [size_of(text) for text in texts]
         if self._full:
             self._drop(len(texts), sum(sizes))
         elif self._on_full == "drop_old":
@@ -326,48 +283,3 @@ class Capture:
         waiting, self._partial[which] = self._partial[which], b""
         self._drop(data.count(b"\n"), len(waiting) + len(data))
         self._open[which] = not data.endswith(b"\n")
-
-
-def _size(text: str) -> int:
-    return (len(text) if text.isascii() else len(text.encode())) + 1
-
-
-def _secret_parts(secrets: Sequence[str]) -> list[bytes]:
-    """What to look for, the longest first: a secret of several lines never appears as a whole in one line."""
-    parts: set[str] = set()
-    for secret in secrets:
-        lines = [line.strip() for line in secret.splitlines()]
-        if len(lines) > 1 or lines != [secret]:
-            parts.update(line for line in lines if len(line) >= _SECRET_LINE_MIN)
-        else:
-            parts.add(secret)
-    encoded = [part.encode("utf-8", "surrogateescape") for part in parts if part]
-    return sorted(encoded, key=len, reverse=True)
-
-
-def _last_states(raw: bytes) -> bytes:
-    """Of each line what a terminal would show at its end: the text after the last carriage return that text follows."""
-    raw = raw.replace(b"\r\n", b"\n")
-    return b"\n".join([line.rstrip(b"\r").rpartition(b"\r")[2] for line in raw.split(b"\n")])
-
-
-def _show(match: re.Match[str]) -> str:
-    odd = match[0]
-    if len(odd) > 1:
-        return odd  # a colour
-    code = ord(odd)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"\\x{code:02x}"
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """*text* in pieces of at most ``LINE_MAX`` bytes, cut between characters and not within a colour."""
-    while _size(text) > LINE_MAX + 1:
-        piece = text.encode()[:LINE_MAX].decode("utf-8", "ignore")
-        torn = _CUT_COLOUR.search(piece, len(piece) - _COLOUR_MAX)
-        if torn and torn.start():
-            piece = piece[: torn.start()]
-        yield piece
-        text = text[len(piece) :]
-    yield text

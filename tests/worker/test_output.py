@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.store.loglines import StoredLine as Line
-from worker.output import LINE_MAX, Capture
+from worker.cleaning import LINE_MAX
+from worker.output import Capture
 
 BIG = 1 << 30
 
