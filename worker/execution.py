@@ -7,10 +7,6 @@ Only ``end`` writes; it is repeated until it was accepted or refused, however lo
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import signal
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -32,53 +28,23 @@ from shared.telemetry import get_logger
 from worker import environment
 from worker.callables import CallRequest
 from worker.environment import Unprepared
-from worker.judging import Cause, Verdict, judge, stronger
-from worker.ladder import Ladder
-from worker.leases import FRESH_S, FROZEN_S, STRICT_S, SURE_S, Held, Wish
-from worker.output import Stream
+from worker.judging import Verdict, judge
+from worker.leases import FROZEN_S, SURE_S, Held, Wish
 from worker.outputs import collect
+from worker.poke import Poke
 from worker.process import Child, Exit, Launch, SpawnFailed, Unanswered
 from worker.tapes import Tape
+from worker.watching import Watch
 from worker.workshop import Workshop
 
 log = get_logger("worker")
-
-READ_BYTES: Final = 256 * 1024
-DRAIN_PIPES_S: Final = 0.5
-"""How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
-
-LAST_WORDS: Final = 4096
 
 BROKEN_S: Final = 0.1
 """How long to wait for the keeper's death when something looks like it."""
 
 
-class Poke:
-    """
-    Wakes a thread that waits in ``poll``. Thread-safe.
-
-    It lives as long as its thread's slot: one made for each run could be written to after its number belongs to another
-    descriptor. A ring that comes late makes the next run look around once for nothing.
-    """
-
-    def __init__(self) -> None:
-        self.fd, self._in = os.pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(self._in, False)
-
-    def ring(self) -> None:
-        """Make ``fd`` readable."""
-        with contextlib.suppress(BlockingIOError):  # it is, already
-            os.write(self._in, b"!")
-
-    def heed(self) -> None:
-        """Make ``fd`` quiet again."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.fd, 4096)
-
-
 class Lost(Exception):
-    """Before anything was started the run was given to somebody else, or nobody could say that it was not."""
+    """The run was given to somebody else, or nobody could say that it was not."""
 
 
 class Execution:
@@ -96,9 +62,7 @@ class Execution:
         self._shop = shop
         self._poke = poke
         self._wishes: deque[Wish] = deque()
-        self._cause: Cause | None = None
         self._output_file = f"{shop.folder}/{claimed.id}.out"
-        self._last_words = b""
         self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore, asked_s)
 
     def tell(self, wish: Wish) -> None:
@@ -134,10 +98,16 @@ class Execution:
             try:
                 task = self._shop.task(self.record)
                 child, tape = self._start(task)
+                watch = self._watch_over(task, child, tape)
                 try:
-                    exit_ = self._watch(task, child, tape)
+                    exit_ = watch.until_end()
+                except SpawnFailed:
+                    self._shop.tapes.remove(tape)
+                    raise
                 finally:
                     child.close()
+                if watch.cause == "lost":
+                    raise Lost
             except (Unprepared, SpawnFailed) as error:
                 verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
                 if self._is_broken(BROKEN_S if isinstance(error, Unanswered) else 0.0):
@@ -145,17 +115,26 @@ class Execution:
                         Reason.CRASHED, NOTHING_RAN, "crashed: its worker could not start anything any more"
                     )
             except Lost:
-                self._cause = "lost"
-            else:
-                verdict = judge(task, exit_, self._cause, self._last_words)
-            if self._cause == "lost":
                 log.warning("run.lost", run_id=str(self.run_id), task=self.record.task)
                 return None
+            else:
+                verdict = judge(task, exit_, watch.cause, watch.last_words)
             return self._end(task, verdict, exit_, tape, wanted)
         finally:
             self._shop.leases.let_go(self.run_id)
             if tape is not None:
                 self._shop.tapes.remove(tape)
+
+    def _watch_over(self, task: Task, child: Child, tape: Tape) -> Watch:
+        return Watch(
+            task,
+            child,
+            tape,
+            held=self._held,
+            wishes=self._wishes,
+            poke=self._poke,
+            draining=self._shop.draining,
+        )
 
     def _start(self, task: Task) -> tuple[Child, Tape]:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
@@ -210,109 +189,6 @@ class Execution:
                 wait_s = min(wait_s * 2, 2.0)
         return []
 
-    def _watch(self, task: Task, child: Child, tape: Tape) -> Exit:
-        """Read what the process prints until it ended; make it end when it is to. Raises SpawnFailed."""
-        try:
-            child.started()
-        except SpawnFailed:
-            self._shop.tapes.remove(tape)
-            raise
-        ladder = Ladder(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
-        begun_s = time.monotonic()
-        deadline_s = begun_s + task.timeout_ms / 1000 if task.timeout_ms is not None else None
-        poller = select.poll()
-        open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
-        for fd in (*open_pipes, child.control_fd, self._poke.fd):
-            poller.register(fd, select.POLLIN)
-        told_s = 0.0
-        while True:
-            exit_ = child.read_exit()
-            if exit_ is not None:  # before anything else: what it became by itself is its result
-                break
-            now_s = time.monotonic()
-            if task.strict_lease and told_s != self._held.renewed_s > now_s - FRESH_S:
-                told_s = self._held.renewed_s
-                child.signal(0)  # should this process freeze, the keeper ends the run in its place
-            self._look_around(task, ladder, tape, deadline_s, now_s)
-            signal_due = ladder.due(now_s)
-            if signal_due:
-                child.signal(signal_due)
-            for fd, _ in poller.poll(self._patience_ms(task, ladder, deadline_s, now_s)):
-                if fd in open_pipes:
-                    if not self._read(fd, open_pipes[fd], tape):
-                        poller.unregister(fd)
-                        del open_pipes[fd]
-                elif fd == self._poke.fd:
-                    self._poke.heed()
-        self._read_rest(open_pipes, tape)
-        return exit_
-
-    def _look_around(self, task: Task, ladder: Ladder, tape: Tape, deadline_s: float | None, now_s: float) -> None:
-        """Find out whether the process is to end, and why."""
-        while self._wishes:
-            wish = self._wishes.popleft()
-            if wish == "lost":
-                self._make_end("lost", ladder, now_s, 0.0)
-            else:
-                self._make_end("stop", ladder, now_s, 0.0 if wish == "kill" else None)
-        if task.strict_lease and self._held.is_stale(now_s):
-            self._make_end("lost", ladder, now_s, 0.0)
-        if deadline_s is not None and now_s >= deadline_s:
-            self._make_end("timeout", ladder, now_s, None)
-        if tape.overflowed:
-            self._make_end("overflow", ladder, now_s, None)
-        until_s = self._shop.draining.until_s
-        if until_s is not None:
-            graceful_s = min(task.graceful_stop_ms / 1000, max(0.0, until_s - now_s - 1.0))
-            if now_s >= until_s - task.graceful_stop_ms / 1000 - 1.0:
-                self._make_end("shutdown", ladder, now_s, graceful_s)
-
-    def _make_end(self, cause: Cause, ladder: Ladder, now_s: float, graceful_s: float | None) -> None:
-        if self._cause == cause and graceful_s is None:
-            return
-        self._cause = stronger(self._cause, cause)
-        ladder.begin(now_s, graceful_s)
-
-    def _patience_ms(self, task: Task, ladder: Ladder, deadline_s: float | None, now_s: float) -> float | None:
-        until_s = self._shop.draining.until_s
-        waits = [ladder.wait_s(now_s)]
-        if deadline_s is not None and self._cause is None:
-            waits.append(deadline_s - now_s)
-        if until_s is not None and self._cause is None:
-            waits.append(until_s - task.graceful_stop_ms / 1000 - 1.0 - now_s)
-        if task.strict_lease and self._cause != "lost":
-            waits.append(min(0.5, self._held.renewed_s + STRICT_S - now_s + 0.01))
-        soonest = min((wait for wait in waits if wait is not None), default=None)
-        return None if soonest is None else max(0.0, soonest) * 1000 + 1
-
-    def _read(self, fd: int, stream: Stream, tape: Tape) -> bool:
-        """Take in what a pipe holds; False at its end."""
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            return True
-        if not data:
-            return False
-        if stream == "stderr":
-            self._last_words = (self._last_words + data)[-LAST_WORDS:]
-        tape.feed(stream, data)
-        return True
-
-    def _read_rest(self, open_pipes: dict[int, Stream], tape: Tape) -> None:
-        """What is still in the pipes; one that a process outside the tree holds open is let go after a moment."""
-        end_s = time.monotonic() + DRAIN_PIPES_S
-        while True:
-            for fd, stream in list(open_pipes.items()):
-                if not self._read(fd, stream, tape):
-                    del open_pipes[fd]
-            left_s = end_s - time.monotonic()
-            if not open_pipes or left_s <= 0:
-                return
-            poller = select.poll()  # and not `select`, which takes no descriptor beyond 1023
-            for fd in open_pipes:
-                poller.register(fd, select.POLLIN)
-            poller.poll(left_s * 1000)
-
     def _end(
         self, task: Task | None, verdict: Verdict, exit_: Exit | None, tape: Tape | None, wanted: Wanted | None
     ) -> Ended | None:
@@ -356,7 +232,7 @@ class Execution:
                 if ended.state != "gone" or not self.restore():
                     break
             except StoreUnavailable:
-                if self._cause == "lost" or (self._wishes and "lost" in self._wishes):
+                if "lost" in self._wishes:
                     return None
                 time.sleep(wait_s)  # Redis is away: nothing is lost as long as this thread waits
                 wait_s = min(wait_s * 2, 2.0)
@@ -412,7 +288,3 @@ class Execution:
             self._shop.store.do(bells.ring(ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
-
-
-def _signal_number(name: str) -> int:
-    return int(getattr(signal, name, signal.SIGTERM))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from shared.errors import StoreUnavailable
 from shared.store import fleet, runs
 from shared.store.runs import Claimed, Wanted
-from worker.execution import Execution, Poke
+from worker.execution import Execution
+from worker.poke import Poke
 from worker.workshop import Workshop
 
 

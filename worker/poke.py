@@ -1,0 +1,30 @@
+"""What wakes a thread that waits in ``poll``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+class Poke:
+    """
+    Wakes a thread that waits in ``poll``. Thread-safe.
+
+    It lives as long as its thread's slot: one made for each run could be written to after its number belongs to another
+    descriptor. A ring that comes late makes the next run look around once for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._in = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._in, False)
+
+    def ring(self) -> None:
+        """Make ``fd`` readable."""
+        with contextlib.suppress(BlockingIOError):  # it is, already
+            os.write(self._in, b"!")
+
+    def heed(self) -> None:
+        """Make ``fd`` quiet again."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
