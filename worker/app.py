@@ -27,8 +27,8 @@ from shared.store import boot, open_store
 from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker.callables import Templates
+from worker.commands import Keeper
 from worker.leases import Leases
-from worker.process import Keeper
 from worker.recent import RecentEnds
 from worker.slots import Slot
 from worker.tapes import Tapes

@@ -23,7 +23,9 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Channel, Door, Exit, Keeper, Launch, SpawnFailed
+from worker.channel import Channel, Door
+from worker.commands import Keeper
+from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Exit, Launch, SpawnFailed
 
 CHILD_FILE: Final = Path(__file__).with_name("child.py")
 CALLS_MAX: Final = 1000

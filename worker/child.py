@@ -3,7 +3,8 @@ The warm interpreter: imports the module of a ``call`` task once, then serves it
 
 Executed by path, by the interpreter the task names (any from 3.9 on), in the task's own environment and directory:
 ``python child.py fork|stay <module>``, with the socket it serves as descriptor 3. It imports nothing but the standard
-library and its neighbour ``keeper.py``, and hides both from the task's code. The worker's side is ``callables.py``.
+library and those of its neighbours that the keeper is made of, which it hides from the task's code. The worker's side
+is ``callables.py``.
 
 ``fork``: every run is a fork in a session of its own, started and watched by the keeper's loop.
 ``stay``: this process itself makes one call after another; whatever a call leaves behind (threads, processes, changed
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from worker import keeper
+    from worker import loop, starting, wire
 else:
     _here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [folder for folder in sys.path if folder != _here]
     sys.path.insert(0, _here)
-    import keeper
+    import loop
+    import starting
+    import wire
 
-    del sys.path[0], sys.modules["keeper"]  # the task's own module of that name must be found
+    del sys.path[0]
+    for _name in ("family", "leftovers", "loop", "starting", "wire"):
+        del sys.modules[_name]  # the task's own module of that name must be found
 
 SERVER_FD = 3
 RESULT_MAX = 1 << 20
@@ -65,7 +70,7 @@ def serve_forks(server: socket.socket, module: str) -> None:
     if arrived is None:
         return
     run, request = arrived
-    keeper.send(run.control, {"pid": os.getpid(), "importing": True})
+    wire.send(run.control, {"pid": os.getpid(), "importing": True})
     _redirect(run.fds)
     if not _import(module):
         _refuse(server, run, module)
@@ -76,23 +81,23 @@ def serve_forks(server: socket.socket, module: str) -> None:
     gc.collect()
     gc.freeze()  # a collection in a fork would else copy every page it marks
 
-    def start(request: dict[str, Any], run: keeper.Run) -> int:
+    def start(request: dict[str, Any], run: loop.Run) -> int:
         pid = os.fork()
         if not pid:
             code = 1
             try:
-                loop.forget(but=run)
+                serving.forget(but=run)
                 code = _run_fork(module, request, run)
             finally:
                 os._exit(code)
         return pid
 
-    loop = keeper.Loop(server, start)
-    loop.take(run, request)
-    loop.serve()
+    serving = loop.Loop(server, start)
+    serving.take(run, request)
+    serving.serve()
 
 
-def _run_fork(module: str, request: dict[str, Any], run: keeper.Run) -> int:
+def _run_fork(module: str, request: dict[str, Any], run: loop.Run) -> int:
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -102,7 +107,7 @@ def _run_fork(module: str, request: dict[str, Any], run: keeper.Run) -> int:
         os.close(fd)
     _enter(request)
     try:
-        keeper.apply_limits(request)
+        starting.apply_limits(request)
     except OSError as error:
         _complain(error.strerror or str(error))
         return 1
@@ -123,7 +128,7 @@ def serve_calls(server: socket.socket, module: str) -> None:
         if arrived is None:
             return
         run, request = arrived
-        keeper.send(run.control, {"pid": os.getpid()})
+        wire.send(run.control, {"pid": os.getpid()})
         before_s = time.process_time()
         _redirect(run.fds)
         _enter(request)
@@ -139,21 +144,21 @@ def serve_calls(server: socket.socket, module: str) -> None:
         _finish(run, {"exit": code, "signal": None, "cpu_time_ms": round((time.process_time() - before_s) * 1000)})
 
 
-def _receive(server: socket.socket) -> tuple[keeper.Run, dict[str, Any]] | None:
+def _receive(server: socket.socket) -> tuple[loop.Run, dict[str, Any]] | None:
     """The next request, waiting for it. None at the end of file."""
     while True:
-        fds = keeper.receive_descriptors(server)
+        fds = wire.receive_descriptors(server)
         if fds is None:
             return None
         if not fds:
             continue
-        run = keeper.Run(socket.socket(fileno=fds[0]), fds[1:])
+        run = loop.Run(socket.socket(fileno=fds[0]), fds[1:])
         body, data = None, b""
         while body is None:
             chunk = run.control.recv(65536)
             if not chunk:
                 break
-            body, data = keeper.split_message(data + chunk)
+            body, data = wire.split_message(data + chunk)
         if body is not None:
             return run, json.loads(body)
         _close(run)
@@ -174,9 +179,9 @@ def _enter(request: dict[str, Any]) -> None:
 def _limit_cpu(request: dict[str, Any]) -> Callable[[], None]:
     """Allow this process so many seconds of CPU more; the answer lifts that limit again."""
     seconds = request.get("cpu_limit_s")
-    if not seconds or keeper.resource is None:
+    if not seconds or starting.resource is None:
         return lambda: None
-    resource = keeper.resource
+    resource = starting.resource
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     limit = int(time.process_time()) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
@@ -197,7 +202,7 @@ def _import(module: str) -> bool:
     return True
 
 
-def _refuse(server: socket.socket, run: keeper.Run, module: str) -> None:
+def _refuse(server: socket.socket, run: loop.Run, module: str) -> None:
     """End *run*, and those that were waiting for the same import, as failed: this interpreter serves nobody."""
     null = os.open(os.devnull, os.O_RDWR)
     _redirect([null, null])
@@ -205,10 +210,10 @@ def _refuse(server: socket.socket, run: keeper.Run, module: str) -> None:
     _finish(run, end)
     server.setblocking(False)
     while True:
-        fds = keeper.receive_descriptors(server)
+        fds = wire.receive_descriptors(server)
         if not fds:
             return
-        waiting = keeper.Run(socket.socket(fileno=fds[0]), fds[1:])
+        waiting = loop.Run(socket.socket(fileno=fds[0]), fds[1:])
         os.write(
             waiting.fds[1],
             f"runfleet: the module {module!r} could not be imported; a run before this says why\n".encode(),
@@ -252,7 +257,7 @@ def _call(module: str, request: dict[str, Any], control: socket.socket) -> int:
         )
         return 1
     _flush()
-    keeper.send(control, {"result": text})
+    wire.send(control, {"result": text})
     return 0
 
 
@@ -281,17 +286,17 @@ def _flush() -> None:
             stream.flush()
 
 
-def _finish(run: keeper.Run, end: dict[str, object]) -> None:
-    usage = keeper.resource.getrusage(keeper.resource.RUSAGE_SELF) if keeper.resource else None
+def _finish(run: loop.Run, end: dict[str, object]) -> None:
+    usage = starting.resource.getrusage(starting.resource.RUSAGE_SELF) if starting.resource else None
     for fd in run.fds:  # before the message, so that who hears it finds the end of the output
         os.close(fd)
     run.fds = []
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) if usage else 0
-    keeper.send(run.control, {"peak_memory_bytes": peak, **end})
+    wire.send(run.control, {"peak_memory_bytes": peak, **end})
     _close(run)
 
 
-def _close(run: keeper.Run) -> None:
+def _close(run: loop.Run) -> None:
     for fd in run.fds:
         os.close(fd)
     run.control.close()

@@ -21,7 +21,7 @@ from typing import Final
 from shared.settings import Settings
 from shared.signals import be_deaf
 from shared.telemetry import get_logger
-from worker.keeper import become_subreaper
+from worker.family import become_subreaper
 from worker.lifeline import LAUNCHER_FD
 
 log = get_logger("worker")

@@ -14,9 +14,9 @@ from shared.store.threads import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.callables import Templates
+from worker.commands import Keeper
 from worker.environment import Unprepared
 from worker.leases import Leases
-from worker.process import Keeper
 from worker.recent import RecentEnds
 from worker.tapes import Tapes
 

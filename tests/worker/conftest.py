@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.process import Keeper
+from worker.commands import Keeper
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import pytest
 from tests.waiting import wait_until
 from tests.worker.reading import Ended, is_running, read_line, read_to_end
 from worker.callables import CALLS_MAX, Call, CallRequest, Templates
-from worker.process import Keeper, SpawnFailed
+from worker.commands import Keeper
+from worker.process import SpawnFailed
 
 JOBS = """
 import os, signal, subprocess, sys, threading, time
@@ -158,9 +159,12 @@ def test_the_surroundings_are_the_tasks_own(start: Start, tmp_path: Path, isolat
 
 
 @BOTH
-def test_the_tasks_own_module_named_keeper_is_found(start: Start, tmp_path: Path, isolate: bool) -> None:
-    (tmp_path / "keeper.py").write_text("def me(): return __file__")
-    assert result(run(start, "keeper:me", isolate=isolate)) == str(tmp_path / "keeper.py")
+@pytest.mark.parametrize("name", ["keeper", "family", "leftovers", "loop", "starting", "wire"])
+def test_the_tasks_own_module_of_the_same_name_as_ours_is_found(
+    start: Start, tmp_path: Path, isolate: bool, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("def me(): return __file__")
+    assert result(run(start, f"{name}:me", isolate=isolate)) == str(tmp_path / f"{name}.py")
 
 
 @BOTH

@@ -16,10 +16,11 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.reading import Ended, is_running, read_line, read_to_end
-from worker.process import Command, Keeper, Launch, SpawnFailed
+from worker.commands import Command, Keeper
+from worker.process import Launch, SpawnFailed
 
 ROOT = Path(__file__).parents[2]
-WORKER_FILES = ("keeper.py", "child.py")
+WORKER_FILES = ("keeper.py", "child.py", "family.py", "leftovers.py", "loop.py", "starting.py", "wire.py")
 Spawn = Callable[..., Command]
 
 
@@ -260,7 +261,8 @@ def test_the_keeper_is_lean(keeper: Keeper, spawn: Spawn) -> None:
 
 WORKER = """
 import os, sys, time
-from worker.process import Keeper, Launch
+from worker.commands import Keeper
+from worker.process import Launch
 keeper = Keeper.start()
 children = []
 for number in range(3):
@@ -297,4 +299,4 @@ def test_a_killed_worker_takes_every_descendant_of_its_runs_along() -> None:
 def test_the_files_that_foreign_interpreters_read_are_python_3_9(name: str) -> None:
     tree = ast.parse((ROOT / "worker" / name).read_text(), feature_version=(3, 9))
     imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imports <= set(sys.stdlib_module_names) | {"keeper"}
+    assert imports <= set(sys.stdlib_module_names) | {file.removesuffix(".py") for file in WORKER_FILES}

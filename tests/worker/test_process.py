@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
+from worker.commands import Keeper
 from worker.ladder import Ladder
-from worker.process import Keeper, Launch, SpawnFailed
+from worker.process import Launch, SpawnFailed
 
 
 def test_the_ladder_asks_waits_and_kills_each_once() -> None:

@@ -1,0 +1,157 @@
+"""
+Requests to a keeper or a warm interpreter, and what comes back: a door to hand them over, a channel for each.
+
+The other side of the conversation is ``loop.py``, of a warm child that stays ``child.py``.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import select
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Exit, Unanswered
+from worker.wire import LENGTH, split_message
+
+
+class Channel:
+    """One request's control socket and pipes, and the messages that came back so far."""
+
+    def __init__(self, control: socket.socket, stdout_fd: int, stderr_fd: int) -> None:
+        self._control = control
+        self.control_fd = control.fileno()
+        self.stdout_fd = stdout_fd
+        self.stderr_fd = stderr_fd
+        self.said: dict[str, Any] = {}
+        """All messages merged: ``pid``, ``error``, ``errno``, ``importing``, ``result``, ``exit``, ``signal``, …"""
+        self.silent = False
+        """Whether the other side closed; ``said`` is final then."""
+        self._inbox = b""
+        self._closed = False
+
+    def listen(self) -> None:
+        """Read what is there into ``said``."""
+        while not (self.silent or self._closed):
+            try:
+                data = self._control.recv(65536)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data = b""
+            self.silent = not data
+            self._inbox += data
+            while True:
+                body, self._inbox = split_message(self._inbox)
+                if body is None:
+                    break
+                self.said.update(json.loads(body))
+            if "exit" in self.said or len(data) < 65536:
+                return
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something can be read, then ``listen``. False when nothing came in time."""
+        poller = select.poll()
+        poller.register(self.control_fd, select.POLLIN)
+        if not self._closed and poller.poll(max(0.0, timeout_s) * 1000):
+            self.listen()
+            return True
+        return False
+
+    def send_signal(self, number: int) -> None:
+        """Ask the other side, which knows whether the process still is, to signal its group."""
+        if not self._closed and number >= 0:
+            with contextlib.suppress(OSError):
+                self._control.send(bytes((number,)))
+
+    def exit(self) -> Exit | None:
+        """The end if it was told; None else."""
+        if "exit" not in self.said:
+            return None
+        if "abandoned" in self.said:
+            return LOST
+        number = self.said.get("signal")
+        code = self.said["exit"]
+        result = self.said.get("result")
+        return Exit(
+            code=SIGNALLED + number if number is not None else code,
+            signal=number,
+            peak_memory_bytes=self.said.get("peak_memory_bytes", 0),
+            cpu_time_ms=self.said.get("cpu_time_ms", 0),
+            result=result.encode() if result is not None and code == 0 else None,
+        )
+
+    def hang_up(self) -> None:
+        """Tell the other side that nobody waits for this any more; it kills what it started."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the descriptors, and so hang up. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._control.close()
+            os.close(self.stdout_fd)
+            os.close(self.stderr_fd)
+
+
+class Door:
+    """A socket on which a keeper or a template takes requests. Thread-safe."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def request(self, body: Mapping[str, object], passed: Sequence[int] = ()) -> Channel:
+        """
+        Hand over a request with new pipes and, after them, the *passed* descriptors.
+
+        Raises Unanswered when nobody is behind the door any more, or this process has no descriptors left.
+        """
+        encoded = json.dumps(body).encode()
+        message = memoryview(LENGTH.pack(len(encoded)) + encoded)
+        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as ours_no_more:
+            try:
+                control, theirs = socket.socketpair()
+                on_failure.callback(control.close)
+                ours_no_more.callback(theirs.close)
+                readers, writers = [], []
+                for _ in range(2):
+                    reader, writer = os.pipe()
+                    on_failure.callback(os.close, reader)
+                    ours_no_more.callback(os.close, writer)
+                    os.set_blocking(reader, False)
+                    readers.append(reader)
+                    writers.append(writer)
+                control.setblocking(False)
+                try:
+                    sent = control.send(message)  # mostly all of it, and there before the descriptors are
+                except BlockingIOError:
+                    sent = 0
+                fds = array.array("i", [theirs.fileno(), *writers, *passed])
+                with self._lock:
+                    if self._closed:
+                        raise BrokenPipeError
+                    self._server.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+                if sent < len(message):
+                    control.settimeout(START_TIMEOUT_S)
+                    control.sendall(message[sent:])
+                    control.setblocking(False)
+            except OSError as error:
+                raise Unanswered(
+                    f"cannot hand over the request to start a process: {error}", error.errno or 0
+                ) from error
+            on_failure.pop_all()
+            return Channel(control, readers[0], readers[1])
+
+    def close(self) -> None:
+        """Let the other side see the end of file, upon which it kills what it started and ends."""
+        with self._lock:
+            self._closed = True
+            self._server.close()

@@ -1,0 +1,27 @@
+"""
+What a process may do to those that descend from it. Runs on any Python from 3.9 on, of the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def kill_group(pid: int, number: int) -> None:
+    """Signal the process group that *pid* leads, if there is (still) one. Never our own, never everybody's."""
+    if pid > 1 and pid != os.getpgrp():
+        with contextlib.suppress(OSError):
+            os.killpg(pid, number)
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans of our descendants (Linux; elsewhere, or without ctypes, they go to init as always)."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (ImportError, OSError, AttributeError, TypeError):
+        pass

@@ -1,0 +1,269 @@
+"""
+The loop of a process that starts others for a worker: it takes requests, passes signals on, and tells how they ended.
+
+The keeper runs it for commands, a warm interpreter for its forks. Runs on any Python from 3.9 on, and imports nothing
+but the standard library and its neighbours, by path; whoever imports it puts this folder on ``sys.path`` meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+TYPE_CHECKING = False  # importing typing for it would cost memory
+if TYPE_CHECKING:
+    import resource
+    from collections.abc import Callable
+    from typing import Any
+
+    from worker import family, leftovers, starting, wire
+
+    Start = Callable[[dict[str, Any], "Run"], int]
+    """Starts what a request asks for; answers its pid. Raises OSError whose ``strerror`` is a sentence for people."""
+else:
+    import family
+    import leftovers
+    import starting
+    import wire
+
+LEFTOVER_WAIT_S = 1.0
+"""How long the end of a run waits for its killed leftovers to be gone; one stuck in the kernel must not hold it up."""
+
+_POLL_LEFTOVERS_MS = 20
+
+
+class Run:
+    """One request and the process made for it. ``pid`` is 0 before the start, ``end`` is set once it was reaped."""
+
+    def __init__(self, control: socket.socket, fds: list[int]) -> None:
+        self.control = control
+        self.fds = fds
+        self.inbox = b""
+        self.pid = 0
+        self.run_id = ""
+        self.serves = False
+        self.end: dict[str, object] = {}
+        self.report_by = 0.0
+        self.silence_s = 0.0
+        self.heard_at = 0.0
+
+
+class Loop:
+    """Serves one socket until its end of file: accepts requests, starts them, passes signals on, reports ends."""
+
+    def __init__(self, server: socket.socket, start: Start) -> None:
+        self._server = server
+        self._start = start
+        self._hearing: dict[int, Run] = {}
+        self._running: dict[int, Run] = {}
+        self._ending: list[Run] = []
+        self._strict: set[Run] = set()
+        self._leftovers = leftovers.Leftovers()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._own_fds = [server.fileno(), self._wake_read, self._wake_write]
+        if self._leftovers.fd >= 0:
+            self._own_fds.append(self._leftovers.fd)
+        self._poller = select.poll()
+        self._poller.register(server.fileno(), select.POLLIN)
+        self._poller.register(self._wake_read, select.POLLIN)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
+            # A handler that does nothing, because an ignored signal would stay ignored in what we start.
+            signal.signal(number, _nothing)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        family.become_subreaper()
+
+    def serve(self) -> None:
+        """Returns at the end of file of the server socket, when every descendant is dead."""
+        while True:
+            for fd, _ in self._poller.poll(self._patience_ms()):
+                if fd == self._wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(fd, 4096)
+                elif fd == self._server.fileno():
+                    if not self._accept():
+                        self._end_everything()
+                        return
+                elif fd in self._hearing:
+                    self._hear(self._hearing[fd])
+            if self._strict:
+                self._kill_abandoned()
+            self._reap()
+
+    def take(self, run: Run, request: dict[str, Any]) -> None:
+        """Start a request that was read by other means than the loop."""
+        self._hear_from(run)
+        self._launch(run, request)
+
+    def forget(self, *, but: Run) -> None:
+        """In a fork of this process: default signals, nothing of the loop left open (ends would be missed)."""
+        signal.set_wakeup_fd(-1)
+        for number in starting.TO_DEFAULT:
+            with contextlib.suppress(OSError):
+                if signal.getsignal(number) is not signal.SIG_DFL:
+                    signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for fd in self._own_fds:
+            os.close(fd)
+        for run in [*self._hearing.values(), *self._ending, *self._running.values()]:
+            if run is not but:
+                _close(run)
+
+    def _patience_ms(self) -> float | None:
+        if self._ending:
+            return _POLL_LEFTOVERS_MS
+        if not self._strict:
+            return None
+        soonest = min(run.heard_at + run.silence_s for run in self._strict)
+        return max(0.0, soonest - time.monotonic()) * 1000 + 1
+
+    def _kill_abandoned(self) -> None:
+        """
+        Kill strict runs whose worker has been silent: frozen, it can't, and somebody else is about to get the run.
+        """
+        now = time.monotonic()
+        for run in [run for run in self._strict if now > run.heard_at + run.silence_s]:
+            self._strict.discard(run)
+            run.end["abandoned"] = True
+            family.kill_group(run.pid, signal.SIGKILL)
+
+    def _accept(self) -> bool:
+        fds = wire.receive_descriptors(self._server, socket.MSG_DONTWAIT)
+        if fds is None:
+            return False
+        if fds:
+            run = Run(socket.socket(fileno=fds[0]), fds[1:])
+            self._hear_from(run)
+            self._hear(run)
+        return True
+
+    def _hear_from(self, run: Run) -> None:
+        self._hearing[run.control.fileno()] = run
+        self._poller.register(run.control.fileno(), select.POLLIN)
+
+    def _hear(self, run: Run) -> None:
+        try:
+            data = run.control.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._stop_hearing(run)
+            if run.pid in self._running:
+                family.kill_group(run.pid, signal.SIGKILL)
+            elif not run.pid:
+                _close(run)
+        elif run.pid:
+            self._pass_on(run, data)
+        else:
+            run.inbox += data
+            body, rest = wire.split_message(run.inbox)
+            if body is not None:
+                run.inbox = b""
+                self._launch(run, json.loads(body))
+                self._pass_on(run, rest)
+
+    def _pass_on(self, run: Run, signals: bytes) -> None:
+        run.heard_at = time.monotonic()
+        if run.pid in self._running:
+            for number in signals:
+                if number:
+                    family.kill_group(run.pid, number)
+
+    def _launch(self, run: Run, request: dict[str, Any]) -> None:
+        run.serves = len(run.fds) > 2
+        try:
+            run.run_id = request["run_id"]
+            run.silence_s = request.get("silence_s") or 0.0
+            run.pid = self._start(request, run)
+        except Exception as error:  # whatever a request is like, the loop outlives it
+            sentence = getattr(error, "strerror", None) or f"cannot start it: {error}"
+            wire.send(run.control, {"error": sentence, "errno": getattr(error, "errno", 0) or 0})
+            self._stop_hearing(run)
+            _close(run)
+            return
+        for fd in run.fds:
+            os.close(fd)
+        run.fds = []
+        self._running[run.pid] = run
+        if run.silence_s:
+            run.heard_at = time.monotonic()
+            self._strict.add(run)
+        wire.send(run.control, {"pid": run.pid})
+
+    def _stop_hearing(self, run: Run) -> None:
+        if self._hearing.pop(run.control.fileno(), None) is not None:
+            self._poller.unregister(run.control.fileno())
+
+    def _reap(self) -> None:
+        died = False
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            died = True
+            self._leftovers.forget(pid)
+            run = self._running.pop(pid, None)
+            if run is None:
+                continue
+            # Right after the reaping, in the same thread: numbers are given out in a circle, ours cannot be back yet.
+            family.kill_group(pid, signal.SIGKILL)
+            self._strict.discard(run)
+            run.end.update(_describe_end(status, usage))
+            run.report_by = time.monotonic() + LEFTOVER_WAIT_S
+            self._ending.append(run)
+        if died or self._ending:
+            held = self._leftovers.kill(self._running, self._ending)
+            now = time.monotonic()
+            for run in self._ending[:]:
+                if run.pid not in held or now > run.report_by:
+                    self._ending.remove(run)
+                    wire.send(run.control, run.end)
+                    self._stop_hearing(run)
+                    _close(run)
+
+    def _end_everything(self) -> None:
+        for pid in self._running:
+            family.kill_group(pid, signal.SIGKILL)
+        while True:
+            for pid in self._leftovers.children(self._running):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            try:
+                os.wait()  # the children of what died are ours when this returns: look again
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+
+
+def _describe_end(status: int, usage: resource.struct_rusage) -> dict[str, object]:
+    code = os.waitstatus_to_exitcode(status)
+    return {
+        "exit": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "cpu_time_ms": round((usage.ru_utime + usage.ru_stime) * 1000),
+    }
+
+
+def _close(run: Run) -> None:
+    for fd in run.fds:
+        os.close(fd)
+    run.fds = []
+    run.control.close()
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    pass
