@@ -16,6 +16,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Exit, Unanswered
 from worker.wire import LENGTH, split_message
 
@@ -50,7 +52,7 @@ class Channel:
                 body, self._inbox = split_message(self._inbox)
                 if body is None:
                     break
-                self.said.update(json.loads(body))
+                self.said.update(_decode(body))
             if "exit" in self.said or len(data) < 65536:
                 return
 
@@ -114,44 +116,64 @@ class Door:
 
         Raises Unanswered when nobody is behind the door any more, or this process has no descriptors left.
         """
-        encoded = json.dumps(body).encode()
+        encoded = _encode(body)
         message = memoryview(LENGTH.pack(len(encoded)) + encoded)
-        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as ours_no_more:
-            try:
-                control, theirs = socket.socketpair()
-                on_failure.callback(control.close)
-                ours_no_more.callback(theirs.close)
-                readers, writers = [], []
-                for _ in range(2):
-                    reader, writer = os.pipe()
-                    on_failure.callback(os.close, reader)
-                    ours_no_more.callback(os.close, writer)
-                    os.set_blocking(reader, False)
-                    readers.append(reader)
-                    writers.append(writer)
-                control.setblocking(False)
-                try:
-                    sent = control.send(message)  # mostly all of it, and there before the descriptors are
-                except BlockingIOError:
-                    sent = 0
-                fds = array.array("i", [theirs.fileno(), *writers, *passed])
-                with self._lock:
-                    if self._closed:
-                        raise BrokenPipeError
-                    self._server.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-                if sent < len(message):
-                    control.settimeout(START_TIMEOUT_S)
-                    control.sendall(message[sent:])
-                    control.setblocking(False)
-            except OSError as error:
-                raise Unanswered(
-                    f"cannot hand over the request to start a process: {error}", error.errno or 0
-                ) from error
-            on_failure.pop_all()
-            return Channel(control, readers[0], readers[1])
+        control: socket.socket | None = None
+        readers: list[int] = []
+        theirs: list[int] = []
+        try:
+            control, end = socket.socketpair()
+            theirs.append(end.detach())
+            for _ in range(2):
+                reader, writer = os.pipe()
+                readers.append(reader)
+                theirs.append(writer)
+                os.set_blocking(reader, False)
+            control.setblocking(False)
+            self._hand_over(control, message, array.array("i", [*theirs, *passed]))
+        except BaseException as error:
+            if control is not None:
+                control.close()
+            for fd in readers:
+                os.close(fd)
+            if not isinstance(error, OSError):
+                raise
+            raise Unanswered(f"cannot hand over the request to start a process: {error}", error.errno or 0) from error
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        return Channel(control, readers[0], readers[1])
+
+    def _hand_over(self, control: socket.socket, message: memoryview, fds: array.array[int]) -> None:
+        try:
+            sent = control.send(message)  # mostly all of it, and there before the descriptors are
+        except BlockingIOError:
+            sent = 0
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError
+            self._server.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        if sent < len(message):
+            control.settimeout(START_TIMEOUT_S)
+            control.sendall(message[sent:])
+            control.setblocking(False)
 
     def close(self) -> None:
         """Let the other side see the end of file, upon which it kills what it started and ends."""
         with self._lock:
             self._closed = True
             self._server.close()
+
+
+def _encode(body: Mapping[str, object]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (ValueError, OverflowError):
+        return json.dumps(body).encode()  # knows integers of any size, and names that are no text
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except ValueError:
+        return json.loads(body)

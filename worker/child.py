@@ -111,7 +111,9 @@ def _run_fork(module: str, request: dict[str, Any], run: loop.Run) -> int:
     except OSError as error:
         _complain(error.strerror or str(error))
         return 1
-    code = _call(module, request, run.control)
+    code, result = _call(module, request)
+    if result:
+        wire.send(run.control, result)
     if "threading" in sys.modules:
         sys.modules["threading"]._shutdown()  # as at the end of any interpreter: threads that are no daemons finish
     _flush()
@@ -137,11 +139,12 @@ def serve_calls(server: socket.socket, module: str) -> None:
             _refuse(server, run, module)
             return
         imported = True
-        code = _call(module, request, run.control)
+        code, result = _call(module, request)
         _flush()
         lift()
         _redirect([null, null])
-        _finish(run, {"exit": code, "signal": None, "cpu_time_ms": round((time.process_time() - before_s) * 1000)})
+        spent_ms = round((time.process_time() - before_s) * 1000)
+        _finish(run, {**result, "exit": code, "signal": None, "cpu_time_ms": spent_ms})
 
 
 def _receive(server: socket.socket) -> tuple[loop.Run, dict[str, Any]] | None:
@@ -221,8 +224,8 @@ def _refuse(server: socket.socket, run: loop.Run, module: str) -> None:
         _finish(waiting, {"pid": os.getpid(), **end})
 
 
-def _call(module: str, request: dict[str, Any], control: socket.socket) -> int:
-    """Make the call; its exit code. What it returned goes over *control*, what it raised to standard error."""
+def _call(module: str, request: dict[str, Any]) -> tuple[int, dict[str, object]]:
+    """Make the call; its exit code, and the message that says what it returned. What it raised is printed."""
     name = request["function"]
     try:
         target: Any = sys.modules[module]
@@ -230,7 +233,7 @@ def _call(module: str, request: dict[str, Any], control: socket.socket) -> int:
             target = getattr(target, part)
     except AttributeError:
         _complain(f"the module {module!r} has no function {name!r}")
-        return 1
+        return 1, {}
     try:
         value = target(**request["kwargs"])
         if hasattr(value, "cr_frame"):
@@ -239,26 +242,25 @@ def _call(module: str, request: dict[str, Any], control: socket.socket) -> int:
             value = asyncio.run(value)
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
-            return (error.code or 0) & 0xFF
+            return (error.code or 0) & 0xFF, {}
         sys.stderr.write(f"{error.code}\n")
-        return 1
+        return 1, {}
     except BaseException as error:
         _print_traceback(error)
-        return 1
+        return 1, {}
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         _complain(f"{module}:{name} returned a {type(value).__name__} that cannot be written as JSON: {error}")
-        return 1
+        return 1, {}
     if len(text) > RESULT_MAX:
         _complain(
             f"{module}:{name} returned {len(text)} characters of JSON; {RESULT_MAX} are allowed, store more elsewhere"
         )
-        return 1
+        return 1, {}
     _flush()
-    wire.send(control, {"result": text})
-    return 0
+    return 0, {"result": text}
 
 
 def _print_traceback(error: BaseException) -> None:

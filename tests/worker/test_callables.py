@@ -99,6 +99,7 @@ def test_arguments_go_in_and_the_value_comes_back(start: Start, isolate: bool) -
     assert result(run(start, "Group.method", isolate=isolate)) == "nested"
     assert result(run(start, "later", isolate=isolate)) == "later"
     assert len(result(run(start, "large", isolate=isolate))) == 900_000
+    assert result(run(start, "add", {"a": 2**70}, env={"NO_TEXT": "\udcff"}, isolate=isolate)) == 2**70
 
 
 def test_a_forked_run_has_a_process_and_session_of_its_own(start: Start) -> None:
