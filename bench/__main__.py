@@ -29,7 +29,7 @@ PARTS: Final[dict[str, str]] = {
     "memory": "Redis per run, idle processes",
     "latency": "from a POST to the child's first instruction",
     "post": "runs created a second, beside a bare handler",
-    "lineage": "OpenLineage events a second, beside a bare handler",
+    "lineage": "OpenLineage events taken, beside a bare handler, and told",
     "throughput": "runs a second, beside bare loops and Dramatiq",
     "roundtrips": "round trips a run, commands of an idle fleet",
     "logs": "output into the store and out again",

@@ -1,7 +1,7 @@
 """
 OpenLineage events taken a second by one API process, over 32 connections, in turn with a bare Litestar handler that
-makes one script call and with the POST of a run. Half of the events make a run, all of them move one. And runs a second
-of a worker that tells lineage of them, in turn with one that does not.
+makes one script call and with the POST of a run. Half of the events make a run, all of them move one. What it costs to
+tell others is measured in ``telling.py``.
 """
 
 from __future__ import annotations
@@ -11,26 +11,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from bench import peers
+from bench import peers, telling
 from bench.context import Bench
 from bench.figures import Figure, median
 from bench.fleet import cpu_s, wait_until
 from bench.post import CONNECTIONS, SECONDS, TARGET, TASKS, answers, load
-from bench.throughput import TASKS as RUNS
-from bench.throughput import drain
 from bench.valkey import free_port
 
 EVENTS: Final = ("/api/v1/lineage", "events")
-COUNTS: Final = {"argv": 1000, "warm": 2000}
-"""Runs of ``bench.throughput``'s tasks: a command, and the fastest kind of callable."""
-
-NOBODY: Final = "http://127.0.0.1:9"
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Events taken, then what it costs to emit them."""
+    """Events taken, then events told."""
     yield from _taken(bench)
-    yield from _emitted(bench)
+    yield from telling.measure(bench)
 
 
 def _taken(bench: Bench) -> Iterator[Figure]:
@@ -82,31 +76,3 @@ def _taken(bench: Bench) -> Iterator[Figure]:
     yield Figure(part="lineage", name="OpenLineage events, CPU of the API", value=median(taken["cpu_us"]), unit="µs")
     yield Figure(part="lineage", name="OpenLineage events, p50", value=median(taken["p50_ms"]), unit="ms", note=where)
     yield Figure(part="lineage", name="OpenLineage events, p99", value=median(taken["p99_ms"]), unit="ms", note=where)
-
-
-def _emitted(bench: Bench) -> Iterator[Figure]:
-    rates: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    with bench.fleet(RUNS) as fleet, ExitStack() as stack:
-        port = free_port()
-        peer = stack.enter_context(peers.start("handler", str(fleet.valkey.path), str(port)))
-        stack.callback(peer.kill)
-        wait_until(lambda: answers(port), "the peer answers", 30)
-        to_peer = {"OPENLINEAGE_URL": f"http://127.0.0.1:{port}", "OPENLINEAGE_ENDPOINT": TARGET.removeprefix("/")}
-        environments: dict[str, dict[str, str]] = {"": {}, "a listener": to_peer, "nobody": {"OPENLINEAGE_URL": NOBODY}}
-        for _ in range(bench.rounds):
-            for listener, environment in environments.items():
-                fleet.start_worker(1, **environment)
-                for kind, count in COUNTS.items():
-                    drain(fleet, kind, 32)
-                    rates[listener, kind].append(drain(fleet, kind, count))
-                fleet.stop("worker")
-    for listener in ("a listener", "nobody"):
-        for kind, words in (("argv", 'command ["true"]'), ("warm", "callable, isolate = false")):
-            pairs = zip(rates[listener, kind], rates["", kind], strict=True)
-            yield Figure(
-                part="lineage",
-                name=f"{words}, lineage told to {listener}: ratio",
-                value=median([told / silent for told, silent in pairs]),
-                unit="×",
-                note=f"to runs nobody is told of, {median(rates['', kind]):.0f}/s",
-            )

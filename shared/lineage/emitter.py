@@ -1,9 +1,9 @@
 """
 Sends OpenLineage events of our runs, and never makes anybody wait for it.
 
-Whoever has something to tell puts it into a bounded queue and goes on; one thread makes events of it and sends them
-with OpenLineage's own client, which is set up by the environment that all its users share (``OPENLINEAGE_URL``,
-``OPENLINEAGE_API_KEY``, …). What finds no room, or no listener, is dropped and counted, and the log says how many.
+Whoever has something to tell puts it into a bounded queue and goes on; one thread has it sent (``sender.py``) as the
+environment says that all users of OpenLineage's client share (``OPENLINEAGE_URL``, ``OPENLINEAGE_API_KEY``, …). What
+finds no room, or no listener, is dropped and counted, and the log says how many.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -33,8 +34,14 @@ MOST_WAITING: Final = 10_000
 FLUSH_S: Final = 3.0
 """How long a process that leaves goes on sending what waits."""
 
+GATHER_S: Final = 0.02
+"""Events that come within this time are sent one after another: a thread that wakes for each is in the way of runs."""
+
+REST_FROM_S: Final = 0.002
+"""After so much CPU time the thread rests, so that runs have the interpreter; not when the process leaves."""
+
 REST: Final = 1.0
-"""How long the thread rests after an event, as a multiple of the CPU time that it took; not when the process leaves."""
+"""How long it rests, as a multiple of the CPU time that it took."""
 
 SAY_AGAIN_S: Final = 10.0
 """The log says at most so often that events are dropped."""
@@ -42,24 +49,23 @@ SAY_AGAIN_S: Final = 10.0
 Told = tuple[UUID, Record, Task | None]
 
 
-class Client(Protocol):
-    """What is used of ``OpenLineageClient``."""
+class Sender(Protocol):
+    """What is used of ``sender.py``, by one thread."""
 
-    def emit(self, event: Any) -> None:
-        """Send an event. Raises whatever it likes when that fails."""
+    def send(self, run_id: UUID, record: Record, task: Task | None) -> None:
+        """Tell how a run stands. Raises whatever it likes when that fails."""
 
-    def close(self, timeout: float = ...) -> Any:
+    def close(self, timeout_s: float) -> None:
         """Wait for what is under way."""
 
 
 class Emitter:
     """A queue, and a thread that sends what is in it. May be used from any thread; its methods raise nothing."""
 
-    def __init__(self, make_client: Callable[[], Client], namespace: str, most: int = MOST_WAITING) -> None:
+    def __init__(self, make_sender: Callable[[], Sender], most: int = MOST_WAITING) -> None:
         self.sent = 0
         self.dropped = 0
-        self._make_client = make_client
-        self._namespace = namespace
+        self._make_sender = make_sender
         self._waiting: queue.Queue[Told | None] = queue.Queue(most)
         self._lock = threading.Lock()
         self._leaving = threading.Event()
@@ -98,23 +104,31 @@ class Emitter:
         self._say(end_s)
 
     def _send(self) -> None:
-        client: Client | None = None
-        while (told := self._waiting.get()) is not None:
+        sender: Sender | None = None
+        worked_s = 0.0
+        while (told := self._next()) is not None:
             began_s = time.thread_time()
             try:
-                if client is None:
-                    from shared.lineage.events import event
-
-                    client = self._make_client()
-                client.emit(event(self._namespace, *told))
+                if sender is None:
+                    sender = self._make_sender()
+                sender.send(*told)
                 self.sent += 1
             except Exception as error:  # whatever the library, the network or the backend think of
                 self._drop(1, f"{type(error).__name__}: {error}"[:300])
-            # Making an event takes a millisecond of CPU, and whoever wants the interpreter meanwhile waits five.
-            self._leaving.wait((time.thread_time() - began_s) * REST)
-        if client is not None:
+            worked_s += time.thread_time() - began_s
+            if worked_s >= REST_FROM_S:
+                self._leaving.wait(worked_s * REST)
+                worked_s = 0.0
+        if sender is not None:
             with contextlib.suppress(Exception):
-                client.close(FLUSH_S)
+                sender.close(FLUSH_S)
+
+    def _next(self) -> Told | None:
+        with contextlib.suppress(queue.Empty):
+            return self._waiting.get_nowait()
+        told = self._waiting.get()
+        self._leaving.wait(GATHER_S)
+        return told
 
     def _drop(self, count: int, why: str) -> None:
         with self._lock:
@@ -148,11 +162,11 @@ def open_emitter(environ: Mapping[str, str] | None = None) -> Emitter | None:
     if importlib.util.find_spec("openlineage") is None:
         log.warning("lineage.unavailable")
         return None
-    return Emitter(_client, env.get("OPENLINEAGE_NAMESPACE") or lineage.NAMESPACE)
+    return Emitter(partial(_open_sender, env.get("OPENLINEAGE_NAMESPACE") or lineage.NAMESPACE))
 
 
-def _client() -> Client:
-    # Here, because it takes a third of a second to be loaded, and writes variables of its own into os.environ.
-    from openlineage.client import OpenLineageClient
+def _open_sender(namespace: str) -> Sender:
+    # Here, because its library takes a third of a second to be loaded, and writes variables into os.environ.
+    from shared.lineage.sender import open_sender
 
-    return OpenLineageClient()
+    return open_sender(namespace)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 import attr
-import msgspec
 from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.generated.base import JobFacet, RunFacet
 from openlineage.client.generated.documentation_job import DocumentationJobFacet
@@ -17,7 +16,7 @@ from openlineage.client.generated.processing_engine_run import ProcessingEngineR
 from shared import __version__
 from shared.clock import rfc3339
 from shared.lineage import EVENT_TYPES, PRODUCER, RUNFLEET_SCHEMA, details
-from shared.runs import Record, to_run
+from shared.runs import Reason, Record, to_run
 from shared.tasks import Task
 
 
@@ -49,16 +48,15 @@ def event(namespace: str, run_id: UUID, record: Record, task: Task | None) -> Ru
 
     Its time is the run's start or end. Without its *task* it says nothing of the job but the name.
     """
-    run = to_run(run_id, record)
     facets: dict[str, RunFacet] = {
         "processing_engine": ProcessingEngineRunFacet(version=__version__, name="runfleet", producer=PRODUCER),
-        "runfleet": RunfleetRunFacet(producer=PRODUCER, **details(run)),
+        "runfleet": RunfleetRunFacet(producer=PRODUCER, **details(to_run(run_id, record))),
     }
     if record.tick_us:
         facets["nominalTime"] = NominalTimeRunFacet(nominalStartTime=rfc3339(record.tick_us), producer=PRODUCER)
-    kind = "START" if isinstance(run.end_reason, msgspec.UnsetType) else EVENT_TYPES[run.end_reason]
+    kind, at_us = moment(record)
     if kind == "FAIL":
-        why = record.message or record.reason
+        why = reason_why(record)
         facets["errorMessage"] = ErrorMessageRunFacet(message=why, programmingLanguage="unknown", producer=PRODUCER)
     about: dict[str, JobFacet] = {
         "jobType": JobTypeJobFacet(processingType="BATCH", integration="RUNFLEET", jobType="TASK", producer=PRODUCER)
@@ -67,8 +65,18 @@ def event(namespace: str, run_id: UUID, record: Record, task: Task | None) -> Ru
         about["documentation"] = DocumentationJobFacet(description=task.description, producer=PRODUCER)
     return RunEvent(
         eventType=RunState[kind],
-        eventTime=rfc3339(record.start_us if kind == "START" else record.end_us),
+        eventTime=rfc3339(at_us),
         run=Run(runId=str(run_id), facets=facets),
         job=Job(namespace=namespace, name=record.task, facets=about),
         producer=PRODUCER,
     )
+
+
+def moment(record: Record) -> tuple[str, int]:
+    """The type of the event that says how a run stands, and its stored time."""
+    return (EVENT_TYPES[Reason(record.reason)], record.end_us) if record.reason else ("START", record.start_us)
+
+
+def reason_why(record: Record) -> str:
+    """Why a run failed, in a few words."""
+    return record.message or record.reason
