@@ -59,10 +59,21 @@ def holders(name: str) -> Operation[Holders]:
         Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is),
     ]
     runs = [UUID(bytes=one) for one in [*live, *(slot for slot in slots if len(slot) == 16)]]
-    leases = yield [
-        Call("HGET", (RawKey(b"slot-lease:" + slot[:16]), "holder"), as_is) for slot in slots if len(slot) > 16
-    ]
-    return Holders(runs, [lease for lease in leases if lease is not None])
+    return Holders(runs, [holder for _, holder in (yield from _leases(slots))])
+
+
+def leases(name: str) -> Operation[dict[UUID, bytes]]:
+    """The leases that hold slots of it at this moment, with the JSON that each was taken with."""
+    slots = yield Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is)
+    return dict((yield from _leases(slots)))
+
+
+def _leases(slots: Sequence[bytes]) -> Operation[list[tuple[UUID, bytes]]]:
+    """The lease of each slot that has one."""
+    found = [slot[:16] for slot in slots if len(slot) > 16]
+    holders = yield [Call("HGET", (RawKey(b"slot-lease:" + lease), "holder"), as_is) for lease in found]
+    pairs = zip(found, holders, strict=True)
+    return [(UUID(bytes=lease), holder) for lease, holder in pairs if holder is not None]
 
 
 def put(name: str, most: int | None, about: bytes, now: int | str = NOW) -> Call[bool]:

@@ -2,7 +2,17 @@
 Prefect's REST API 0.8.4 around task runs, as far as its clients (3.x) need it. Start with README.md.
 """
 
-from api.dialects.prefect import flowruns, flows, limits, loglists, logs, routes, service
+from api.dialects.prefect import flowruns, flows, leases, limits, loglists, logs, routes, service, taglimits
 from api.dialects.prefect import sockets as sockets
 
-ROUTES = (routes.routes, service.routes, flows.routes, flowruns.routes, limits.routes, logs.routes, loglists.routes)
+ROUTES = (
+    routes.routes,
+    service.routes,
+    flows.routes,
+    flowruns.routes,
+    limits.routes,
+    taglimits.routes,
+    leases.routes,
+    logs.routes,
+    loglists.routes,
+)

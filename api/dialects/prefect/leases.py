@@ -1,0 +1,146 @@
+"""Slots of limits that are taken for a while: by leases, which are renewed, given back, or lapse."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from api.dialects.door import Question, Routes
+from api.dialects.prefect.errors import DIALECT, Locked
+from api.dialects.prefect.ledger import View
+from api.dialects.prefect.limits import about_of
+from api.dialects.prefect.orchestration import jittered
+from api.dialects.prefect.routes import on, say
+from api.reply import Reply
+from shared import ids
+from shared.errors import NotFound, RunfleetError
+from shared.store import limits
+from shared.store.call import Operation
+from shared.store.limits import Taken
+
+routes = Routes(DIALECT)
+
+Slots = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+LeaseSeconds = Annotated[float, msgspec.Meta(ge=60, le=86400)]
+
+LONGEST_WAIT_S: Final = 30
+"""The longest a client is told to wait for slots that it asked for by name."""
+
+
+class Holder(msgspec.Struct):
+    """Who takes slots."""
+
+    type: Literal["flow_run", "task_run", "deployment"]
+    id: UUID
+
+
+class Take(msgspec.Struct):
+    """``increment`` and ``increment-with-lease``."""
+
+    slots: Slots
+    names: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    mode: Literal["concurrency", "rate_limit"] = "concurrency"
+    lease_duration: LeaseSeconds = 300
+    holder: Holder | None = None
+
+
+class Give(msgspec.Struct):
+    """``decrement-with-lease``."""
+
+    lease_id: UUID
+
+
+class Renew(msgspec.Struct):
+    """``leases/{id}/renew``."""
+
+    lease_duration: LeaseSeconds = 300
+
+
+class Gone(RunfleetError):
+    """The lease is over."""
+
+    status = 410
+    title = "Gone"
+
+
+class NotPossible(RunfleetError):
+    """A request that can never be met."""
+
+    status = 422
+    title = "Unprocessable Entity"
+
+
+_encode = msgspec.json.Encoder().encode
+_holder = msgspec.json.Decoder(Holder | None).decode
+
+
+@on(routes, "POST", "/api/v2/concurrency_limits/increment-with-lease", "run")
+async def take_slots(ask: Question) -> Reply:
+    """Take slots for a while: 423 while there are none. A limit that there is not lets everybody through."""
+    wanted = ask.read(Take)
+    if wanted.mode == "rate_limit":
+        raise NotPossible("Only concurrency limits with slot decay can be used for rate limiting; none has it here")
+    lease = ids.new_id(_now_us())
+    names = list(dict.fromkeys(wanted.names))
+    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(wanted.holder)
+    taken = await ask.web.store.do(limits.take(lease, names, wanted.slots, lasts_us, holder))
+    _raise_if_refused(taken)
+    return say({"lease_id": lease, "limits": await _taken_of(ask, wanted)})
+
+
+@on(routes, "POST", "/api/v2/concurrency_limits/decrement-with-lease", "run")
+async def give_slots(ask: Question) -> Reply:
+    """Give a lease's slots back; nothing happens when it is over."""
+    await ask.web.store.do(limits.give(ask.read(Give).lease_id))
+    return Reply(status=204)
+
+
+@on(routes, "POST", "/api/v2/concurrency_limits/leases/{id}/renew", "run")
+async def renew_lease(ask: Question) -> Reply:
+    """Let a lease last from now: 410 when it is over."""
+    try:
+        lease = UUID(ask.path["id"])
+    except ValueError:
+        raise NotFound("Not Found") from None
+    wanted = ask.read(Renew) if ask.body else Renew()
+    if (await ask.web.store.do(limits.renew(lease, round(wanted.lease_duration * 1e6)))).verdict == "gone":
+        raise Gone("Lease not found - it may have expired or been revoked")
+    return Reply(status=204)
+
+
+def task_runs(holders: Iterable[bytes]) -> list[Holder]:
+    """The task runs among those that hold leases."""
+    held = [_holder(one) for one in holders]
+    return [holder for holder in held if holder is not None and holder.type == "task_run"]
+
+
+def release(view: View) -> Operation[None]:
+    """Give back what a task run, whose process is gone, holds of the limits of its tags."""
+    for tag in view.facts.tags:
+        for lease, holder in (yield from limits.leases(f"tag:{tag}")).items():
+            if any(one.id == view.id for one in task_runs([holder])):
+                yield limits.give(lease)
+
+
+def _raise_if_refused(taken: Taken) -> None:
+    if taken.verdict == "few":
+        raise NotPossible("Slots requested is greater than the limit")
+    if taken.verdict == "full":
+        held_s = (_now_us() - taken.since_us) / 1e6 if taken.since_us else 1.0
+        wait_s = jittered(min(max(held_s, 0.5), LONGEST_WAIT_S), 0.3, random.random)
+        raise Locked(f"no slot of {taken.limit} is free", wait_s)
+
+
+async def _taken_of(ask: Question, wanted: Take) -> list[dict[str, Any]]:
+    known = {one.name: one for one in await ask.web.store.run(limits.all_limits())}
+    found = [known[name] for name in dict.fromkeys(wanted.names) if name in known]
+    return [{"id": about_of(one).id, "name": one.name, "limit": about_of(one).max} for one in found]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
