@@ -76,7 +76,7 @@ class Plan(msgspec.Struct, kw_only=True):
     def close(self, reason: Reason, exit_code: int, message: str, then: Retry | None = None) -> None:
         """The newest run ends, and is followed by another one."""
         self.steps.append(("close", reason, exit_code, message, then is not None))
-        self.opens = then
+        self.opens = then or self.opens  # a run that this plan opened may be the one that ends
 
     def open(self, run: Retry) -> None:
         """The newest run, which has ended, is followed by another one."""

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from api.auth import Grant
-from api.dialects.prefect import ledger, taskruns, words
+from api.dialects.prefect import leases, ledger, taskruns, words
 from api.dialects.prefect.bodies import (
     Details,
     Inputs,
@@ -146,6 +146,7 @@ def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str) -> Operation[No
             same = Annex(view.id, {ledger.NOW: view.raw}, (ledger.NOW, view.raw))
             done = yield driven.drive(view.latest, Plan(inbox=True), same)
         else:
+            yield from leases.release(view)  # or its next attempt would wait until they lapse
             state, on_course = _lost(view, consumer)
             after = ledger.moved(view.current, state)
             after.told_us = 0
@@ -205,6 +206,8 @@ def _write(catalog: ops.Catalog, view: View, state: State) -> Operation[bool]:
     if view.unwritten and view.current.state.type in words.TERMINAL:
         return True  # our record ended it: that stands
     current = view.current.state
+    if current.type == "CANCELLED" and current.at_us != view.stored.told_us:
+        return True  # so does what a client cancelled that does not execute it
     if state.details.task_parameters_id is None:
         state.details.task_parameters_id = current.details.task_parameters_id
     if state.at_us < view.stored.told_us:
