@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -246,6 +247,7 @@ def test_what_the_client_does_otherwise_it_does_itself(env: dict[str, str], set_
     assert isinstance(set_up(**env), ClientSender)
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with the openssl command")
 @pytest.mark.parametrize("trusted", [True, False])
 def test_certificates_are_checked_as_the_client_does(trusted: bool, set_up: SetUp, tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
