@@ -189,11 +189,11 @@ def forget(store: Store, backlog: set[str], bounds: Callable[[str], Task], until
     while backlog and time.monotonic() < until_s:
         name = next(iter(backlog))
         task = bounds(name)
-        more = True
-        while more and time.monotonic() < until_s:
-            more = store.run(ops.forget(name, task))
+        behind: int | None = 0
+        while behind is not None and time.monotonic() < until_s:
+            behind = store.run(ops.forget(name, task, behind))
             steps += 1
-        if not more:
+        if behind is None:
             backlog.discard(name)
     return steps
 

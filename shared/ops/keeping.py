@@ -13,7 +13,7 @@ from shared.ops.bell import ring
 from shared.runs import Reason, Record
 from shared.store import runs
 from shared.store.call import Operation
-from shared.store.runs import Ended, Retry
+from shared.store.runs import Ended, Forgotten, Retry
 from shared.tasks import OnInterrupt, Task
 
 FORGET_BATCH: Final = 50
@@ -41,10 +41,13 @@ def rescue(run_id: UUID, record: Record, task: Task | None) -> Operation[Ended]:
     return ended
 
 
-def forget(name: str, task: Task) -> Operation[bool]:
-    """Forget one small step of what of a task's history is beyond its bounds; whether there is more."""
-    count: int = yield runs.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH)
-    return count == FORGET_BATCH
+def forget(name: str, task: Task, behind: int = 0) -> Operation[int | None]:
+    """
+    Forget one small step of what of a task's history is beyond its bounds, its numbers being above *behind*; the number
+    to go on behind, None when that was all.
+    """
+    step: Forgotten = yield runs.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH, behind)
+    return step.behind
 
 
 def next_attempt(

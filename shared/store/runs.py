@@ -83,6 +83,13 @@ class Ended(msgspec.Struct, frozen=True):
     ready: Mapping[str, int]
 
 
+class Forgotten(msgspec.Struct, frozen=True):
+    """How many ``runs`` are gone, and the number to go on ``behind``; None when that was all."""
+
+    runs: int
+    behind: int | None
+
+
 class Reported(msgspec.Struct, frozen=True):
     """
     What became of a report, and the run as it is now (None when it is gone).
@@ -243,9 +250,16 @@ def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | Non
     )
 
 
-def forget(task: str, keep_runs: int, keep_us: int, batch: int = 50, now: int | str = NOW) -> Call[int]:
-    """Forget the oldest ended runs of a task beyond both bounds; how many (fewer than *batch*: that was all)."""
-    return Call(script("forget"), (now, task, keep_runs, keep_us, batch, b""), int)
+def forget(
+    task: str, keep_runs: int, keep_us: int, batch: int = 50, behind: int = 0, now: int | str = NOW
+) -> Call[Forgotten]:
+    """
+    Forget the oldest ended runs of a task beyond both bounds, of at most *batch* whose number is above *behind*.
+
+    What a live execution still needs stays, and takes no other's place.
+    """
+    args = (now, task, keep_runs, keep_us, batch, b"", behind)
+    return Call(script("forget"), args, lambda reply: Forgotten(reply[0], int(reply[1]) if reply[1] else None))
 
 
 def delete(run: Run, now: int | str = NOW) -> Call[None]:
@@ -262,7 +276,7 @@ def delete(run: Run, now: int | str = NOW) -> Call[None]:
                 "wait for the end of that, or stop it, before deleting the run"
             )
 
-    return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes), read)
+    return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes, 0), read)
 
 
 def get(run_id: UUID) -> Call[Run | None]:

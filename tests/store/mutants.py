@@ -327,8 +327,8 @@ MUTANTS = [
     Mutant(
         "forget keeps one too few",
         "forget",
-        "total - forgotten <= tonumber(ARGV[3])",
-        "total - forgotten < tonumber(ARGV[3])",
+        "total - before - i < tonumber(ARGV[3])",
+        "total - before - i < tonumber(ARGV[3]) - 1",
     ),
     Mutant("a chunk is stored twice", "append", "local there = r[F.log_lines]", "local there = 0"),
     Mutant(

@@ -273,7 +273,7 @@ def _forget_everything(desk: Desk) -> None:
             record = desk.record(run.id)
             desk.do(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
     for name in NAMES:
-        while desk.do(runs.forget(name, 0, 0)):
+        while desk.do(runs.forget(name, 0, 0)).runs:
             pass
 
 

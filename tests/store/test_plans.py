@@ -550,6 +550,29 @@ def test_what_is_still_to_be_handed_on_is_not_forgotten(desk: Desk) -> None:
     check_store(desk)
 
 
+def test_plans_that_take_long_hold_up_no_history(desk: Desk) -> None:
+    entry = desk.task("fetch", keep_runs=5)
+    desk.task("approve", run=None, external=True, depends_on=("fetch",))
+    for _ in range(3):
+        desk.end(desk.started("approve"))
+    for _ in range(9):
+        desk.end(desk.started("fetch"))
+
+    def numbers() -> list[int]:
+        return sorted(run.number for run in desk.run(listing.page(listing.Filter(task_name=("fetch",)))).runs)
+
+    behind: int | None = 0
+    steps = 0
+    while behind is not None:
+        step = desk.do(runs.forget("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, behind=behind))
+        behind, steps = step.behind, steps + 1
+    assert (numbers(), steps) == ([1, 2, 3, 8, 9, 10, 11, 12], 3)
+    desk.run(ops.stop_task("approve"))
+    desk.run(ops.forget("fetch", entry.task))
+    assert numbers() == [8, 9, 10, 11, 12]
+    check_store(desk)
+
+
 def test_what_is_still_to_be_handed_on_cannot_be_deleted(desk: Desk) -> None:
     diamond(desk)
     first = desk.trigger("deploy")

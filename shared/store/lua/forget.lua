@@ -1,7 +1,9 @@
 -- Forgets the oldest ended runs of a task beyond keep_runs or older than keep_us: record, log and every index entry go
--- together, at most ARGV[5] runs a call so that nobody waits for it.
+-- together, of at most ARGV[5] runs a call so that nobody waits for it.
 -- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 batch  6 a run id to forget regardless of age, or ''
--- Answers the number forgotten, -1 for one that is live, -2 for one that its execution still needs.
+--       7 number of the run to go on behind, at first 0
+-- Answers {how many, number to go on behind or '' when that was all}; of a single one 1, or 0 when it is gone, -1 when it
+-- is live, -2 when its execution still needs it.
 -- flags: allow-oom
 -- uses: clock records events execution plan
 local task, batch = ARGV[2], tonumber(ARGV[5])
@@ -53,23 +55,26 @@ if ARGV[6] ~= '' then
   let_go_of_a_removed_task()
   return 1
 end
-local total, oldest = 0, {}
+local total, before, oldest, forgotten = 0, 0, {}, 0
 for _, reason in ipairs(reasons) do
-  total = total + redis.call('ZCARD', at .. reason .. ':created')
-  local heads = redis.call('ZRANGE', at .. reason .. ':created', 0, batch - 1, 'WITHSCORES')
+  local created = at .. reason .. ':created'
+  total, before = total + redis.call('ZCARD', created), before + redis.call('ZCOUNT', created, '-inf', ARGV[7])
+  local heads = redis.call('ZRANGEBYSCORE', created, '(' .. ARGV[7], '+inf', 'WITHSCORES', 'LIMIT', 0, batch)
   for i = 1, #heads, 2 do oldest[#oldest + 1] = {tonumber(heads[i + 1]), heads[i]} end
 end
 table.sort(oldest, function(a, b) return a[1] < b[1] end)
-local forgotten = 0
+local seen_to = #oldest >= batch and text(oldest[batch][1]) or ''
 for i = 1, math.min(batch, #oldest) do
   local id = oldest[i][2]
   local r = load(id)
-  if not r then break end
-  if total - forgotten <= tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]) then break end
+  if not r or (total - before - i < tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4])) then
+    seen_to = ''
+    break
+  end
   if not is_needed(id, r) then
     forget(id, r)
     forgotten = forgotten + 1
   end
 end
 let_go_of_a_removed_task()
-return forgotten
+return {forgotten, seen_to}
