@@ -11,9 +11,10 @@ from shared import ids, retry
 from shared.config.durations import format_duration
 from shared.ops.bell import ring
 from shared.runs import Reason, Record
-from shared.store import runs
+from shared.store import retention, runs
 from shared.store.call import Operation
-from shared.store.runs import Ended, Forgotten, Retry
+from shared.store.retention import Forgotten
+from shared.store.runs import Ended, Retry
 from shared.tasks import OnInterrupt, Task
 
 FORGET_BATCH: Final = 50
@@ -46,7 +47,7 @@ def forget(name: str, task: Task, behind: int = 0) -> Operation[int | None]:
     Forget one small step of what of a task's history is beyond its bounds, its numbers being above *behind*; the number
     to go on behind, None when that was all.
     """
-    step: Forgotten = yield runs.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH, behind)
+    step: Forgotten = yield retention.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH, behind)
     return step.behind
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.ops.bell import ring
 from shared.runs import Run
-from shared.store import runs
+from shared.store import retention, runs
 from shared.store.call import Operation
 
 
@@ -37,7 +37,7 @@ def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "a pers
 def delete(ref: str) -> Operation[None]:
     """Forget an ended run and its log. Raises NotFound, and Conflict when it or what needs it is live."""
     run = yield from runs.find(ref)
-    yield runs.delete(run)
+    yield retention.delete(run)
 
 
 def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from shared.clock import from_datetime
-from shared.errors import Conflict, NotFound, Refused
+from shared.errors import NotFound, Refused
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
@@ -81,13 +81,6 @@ class Ended(msgspec.Struct, frozen=True):
     state: str
     claimed: Claimed | None
     ready: Mapping[str, int]
-
-
-class Forgotten(msgspec.Struct, frozen=True):
-    """How many ``runs`` are gone, and the number to go on ``behind``; None when that was all."""
-
-    runs: int
-    behind: int | None
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -248,35 +241,6 @@ def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | Non
         (now, batch),
         lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, read_ready(reply[2:])),
     )
-
-
-def forget(
-    task: str, keep_runs: int, keep_us: int, batch: int = 50, behind: int = 0, now: int | str = NOW
-) -> Call[Forgotten]:
-    """
-    Forget the oldest ended runs of a task beyond both bounds, of at most *batch* whose number is above *behind*.
-
-    What a live execution still needs stays, and takes no other's place.
-    """
-    args = (now, task, keep_runs, keep_us, batch, b"", behind)
-    return Call(script("forget"), args, lambda reply: Forgotten(reply[0], int(reply[1]) if reply[1] else None))
-
-
-def delete(run: Run, now: int | str = NOW) -> Call[None]:
-    """Forget one ended run with its log. Raises NotFound, and Conflict when it or what needs it is live."""
-
-    def read(reply: Any) -> None:
-        if reply == 0:
-            raise NotFound(f"there is no run {run.id}")
-        if reply == -1:
-            raise Conflict(f"run {run.id} is {run.status}; stop it before deleting it")
-        if reply == -2:
-            raise Conflict(
-                f"run {run.id} is still needed by its execution {run.execution_id}; "
-                "wait for the end of that, or stop it, before deleting the run"
-            )
-
-    return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes, 0), read)
 
 
 def get(run_id: UUID) -> Call[Run | None]:

@@ -22,7 +22,7 @@ from shared.errors import Conflict, Invalid, Refused
 from shared.ops.making import template_of
 from shared.runs import Reason, Record
 from shared.settings import Settings
-from shared.store import creation, fleet, logs, runs, tasks
+from shared.store import creation, fleet, logs, retention, runs, tasks
 from shared.store.call import Call
 from shared.store.creation import Create
 from shared.store.loglines import StoredLine
@@ -268,7 +268,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, keep=st.integers(0, 3), keep_s=st.sampled_from([5, 1000, 1000]))
     def forget(self, name: str, keep: int, keep_s: int) -> None:
         expected = self.model.forget(name, keep, keep_s * SECOND, self.now)
-        assert self.desk.do(runs.forget(name, keep, keep_s * SECOND)).runs == expected
+        assert self.desk.do(retention.forget(name, keep, keep_s * SECOND)).runs == expected
 
     @precondition(lambda self: any(run.lines for run in self.ended()))
     @rule(pick=picks)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import driven, fleet, limits, logs, runs
+from shared.store import driven, fleet, limits, logs, retention, runs
 from shared.store.annex import Annex
 from shared.store.driven import Driven, Latest, Plan
 from shared.store.runs import Retry
@@ -95,7 +95,7 @@ def test_a_run_is_made_once_under_a_name(desk: Desk) -> None:
     again = made(desk, once="name", run_id=new_id(desk.now))
     assert again.id == first.id
     drive(desk, first.id, "success")
-    desk.do(runs.delete(desk.get(first.id)))
+    desk.do(retention.delete(desk.get(first.id)))
     check_store(desk)
     assert made(desk, once="name").id != first.id
 
@@ -275,10 +275,10 @@ def test_the_first_run_stays_while_a_later_attempt_lives(desk: Desk) -> None:
     drive(desk, run.id, "start")
     drive(desk, run.id, "failed+")
     desk.pass_s(1000)
-    assert desk.do(runs.forget("ext", 0, SECOND)).runs == 0
+    assert desk.do(retention.forget("ext", 0, SECOND)).runs == 0
     drive(desk, run.id, "success")
     desk.pass_s(1000)
-    assert desk.do(runs.forget("ext", 0, SECOND)).runs == 2
+    assert desk.do(retention.forget("ext", 0, SECOND)).runs == 2
     check_store(desk)
 
 

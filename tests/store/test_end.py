@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.runs import Reason
-from shared.store import runs
+from shared.store import retention, runs
 from shared.store.runs import Facts
 from tests.store.checking import check_store, snapshot
 from tests.store.desk import SECOND, Desk
@@ -77,7 +77,7 @@ def test_an_end_that_is_refused_when_it_is_said_again_loses_nothing_that_it_clai
     following = desk.trigger()
     wanted = desk.wanted()
     desk.end(held, wanted=wanted)
-    desk.do(runs.delete(desk.get(held.id)))
+    desk.do(retention.delete(desk.get(held.id)))
     again = desk.end(held, wanted=wanted)
     assert (again.verdict, again.state) == ("refused", "gone")
     assert again.claimed is not None

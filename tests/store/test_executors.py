@@ -15,7 +15,7 @@ from shared import ids, ops
 from shared.errors import Misconfigured, NotFound, RunfleetError, StoreFull, StoreUnavailable
 from shared.runs import Reason
 from shared.settings import Settings
-from shared.store import fleet, open_async_store, open_store, runs, tasks
+from shared.store import fleet, open_async_store, open_store, retention, runs, tasks
 from shared.store.call import Call, Key, as_is
 from shared.store.loop import AsyncStore
 from shared.store.threads import Store
@@ -181,7 +181,7 @@ def test_a_full_redis_takes_nothing_new_but_lets_runs_end(desk: Desk, client: re
         desk.pass_s(7)
         assert desk.rescue(lost.id, entry).verdict == "ended"
         assert desk.claim() is not None
-        assert desk.do(runs.forget("a", 0, 0)).runs > 0
+        assert desk.do(retention.forget("a", 0, 0)).runs > 0
     assert desk.trigger().status == "pending"
 
 

@@ -14,7 +14,7 @@ from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound
 from shared.runs import Reason, Run, Status, to_run
-from shared.store import creation, listing, runs, tasks
+from shared.store import creation, listing, retention, runs, tasks
 from shared.store.listing import Filter
 from tests.store.checking import dump, records
 from tests.store.desk import Desk
@@ -273,7 +273,7 @@ def _forget_everything(desk: Desk) -> None:
             record = desk.record(run.id)
             desk.do(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
     for name in NAMES:
-        while desk.do(runs.forget(name, 0, 0)).runs:
+        while desk.do(retention.forget(name, 0, 0)).runs:
             pass
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.errors import NotFound
 from shared.settings import Settings
-from shared.store import logs, open_store, runs
+from shared.store import logs, open_store, retention
 from shared.store.call import Call, Operation
 from shared.store.loglines import StoredLine
 from shared.store.runs import Claimed, Facts
@@ -220,7 +220,7 @@ def test_the_log_of_a_deleted_run_cannot_be_compacted(desk: Desk) -> None:
 
     def look(call: Call[Any]) -> None:
         if isinstance(call.what, Script):
-            desk.do(runs.delete(desk.get(held.id)))
+            desk.do(retention.delete(desk.get(held.id)))
 
     assert _interrupted(desk, logs.compact(held.id), look) is False
     check_store(desk)

@@ -12,7 +12,7 @@ from shared import ops
 from shared.errors import Conflict, DefinitionChanged, Invalid, NotFound
 from shared.executions import Execution, Phase
 from shared.runs import Reason, Run
-from shared.store import executions, listing, runs
+from shared.store import executions, listing, retention, runs
 from shared.store.runs import Claimed, Facts
 from shared.tasks import Param, Task
 from tests.store.checking import check_store, dump
@@ -564,7 +564,7 @@ def test_plans_that_take_long_hold_up_no_history(desk: Desk) -> None:
     behind: int | None = 0
     steps = 0
     while behind is not None:
-        step = desk.do(runs.forget("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, behind=behind))
+        step = desk.do(retention.forget("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, behind=behind))
         behind, steps = step.behind, steps + 1
     assert (numbers(), steps) == ([1, 2, 3, 8, 9, 10, 11, 12], 3)
     desk.run(ops.stop_task("approve"))

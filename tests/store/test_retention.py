@@ -7,7 +7,7 @@ import pytest
 from shared import ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Reason
-from shared.store import logs, runs, tasks
+from shared.store import logs, retention, runs, tasks
 from shared.store.tasks import Entry
 from tests.store.checking import check_store, dump, records
 from tests.store.desk import SECOND, Desk
@@ -49,7 +49,7 @@ def test_live_runs_are_never_forgotten(desk: Desk) -> None:
 def test_a_long_history_goes_in_small_steps(desk: Desk) -> None:
     entry = desk.task("a", keep_runs=10)
     _end(desk, 130)
-    assert desk.do(runs.forget("a", 10, DAY, batch=50)).runs == 50
+    assert desk.do(retention.forget("a", 10, DAY, batch=50)).runs == 50
     check_store(desk)
     assert _forget(desk, entry) == 70
     assert _numbers(desk) == list(range(121, 131))
@@ -59,9 +59,9 @@ def test_every_reason_is_forgotten_oldest_first(desk: Desk) -> None:
     desk.task("a")
     for number in range(12):
         desk.end(desk.started(), list(Reason)[number % 5])
-    assert desk.do(runs.forget("a", 4, DAY, batch=3)).runs == 3
+    assert desk.do(retention.forget("a", 4, DAY, batch=3)).runs == 3
     assert _numbers(desk) == list(range(4, 13))
-    assert desk.do(runs.forget("a", 4, DAY)).runs == 5
+    assert desk.do(retention.forget("a", 4, DAY)).runs == 5
     assert _numbers(desk) == [9, 10, 11, 12]
 
 
@@ -104,7 +104,7 @@ def test_a_removed_task_is_forgotten_with_its_last_run(desk: Desk, by_hand: bool
     if by_hand:
         desk.run(ops.delete(str(held.id)))
     else:
-        assert desk.do(runs.forget("a", 0, 0)).runs == 1
+        assert desk.do(retention.forget("a", 0, 0)).runs == 1
     assert desk.do(tasks.known_tasks()) == []
     assert b"numbers" not in dump(desk)
 

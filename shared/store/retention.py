@@ -1,0 +1,49 @@
+"""Runs whose time is over: forgotten with their logs, by number and age, or one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from shared.errors import Conflict, NotFound
+from shared.runs import Run
+from shared.store.call import Call
+from shared.store.runs import NOW
+from shared.store.scripts import script
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """How many ``runs`` are gone, and the number to go on ``behind``; None when that was all."""
+
+    runs: int
+    behind: int | None
+
+
+def forget(
+    task: str, keep_runs: int, keep_us: int, batch: int = 50, behind: int = 0, now: int | str = NOW
+) -> Call[Forgotten]:
+    """
+    Forget the oldest ended runs of a task beyond both bounds, of at most *batch* whose number is above *behind*.
+
+    What a live execution still needs stays, and takes no other's place.
+    """
+    args = (now, task, keep_runs, keep_us, batch, b"", behind)
+    return Call(script("forget"), args, lambda reply: Forgotten(reply[0], int(reply[1]) if reply[1] else None))
+
+
+def delete(run: Run, now: int | str = NOW) -> Call[None]:
+    """Forget one ended run with its log. Raises NotFound, and Conflict when it or what needs it is live."""
+
+    def read(reply: Any) -> None:
+        if reply == 0:
+            raise NotFound(f"there is no run {run.id}")
+        if reply == -1:
+            raise Conflict(f"run {run.id} is {run.status}; stop it before deleting it")
+        if reply == -2:
+            raise Conflict(
+                f"run {run.id} is still needed by its execution {run.execution_id}; "
+                "wait for the end of that, or stop it, before deleting the run"
+            )
+
+    return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes, 0), read)
