@@ -59,8 +59,9 @@ def task_name(environment: UUID, reference: str, id_: UUID) -> str:
 def require_listed(known: Known) -> Listed:
     """What is listed of the task. Raises Conflict for one that is not this dialect's."""
     if known.listed is None:
-        whose = "of the task file; change it there" if known.entry.source == "file" else "not of this API"
-        raise Conflict(f"task {known.reference} ({known.id}) is {whose}")
+        is_of_file = known.entry.source == "file"
+        whose = "is of the task file; change it there" if is_of_file else "was not made here; change it where it was"
+        raise Conflict(f"task {known.reference} ({known.id}) {whose}")
     return known.listed
 
 
