@@ -48,6 +48,12 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
     _stalled: asyncio.TimerHandle | None = None
 
+    async def send(self, message: Any) -> None:
+        """As uvicorn's, which takes a refusal for an application that forgot to answer, and logs an error."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True
+
     def pause_writing(self) -> None:
         """So much waits for the client that nothing is added."""
         super().pause_writing()
@@ -150,7 +156,8 @@ class Sockets:
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        handler = self._handlers.get(scope["path"].rstrip("/"))
+        # A base address that ends in a slash makes two of them in the paths of some clients.
+        handler = self._handlers.get(scope["path"].rstrip("/").replace("//", "/"))
         if handler is None:
             await _refuse(send)
         else:

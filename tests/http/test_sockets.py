@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +15,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from api.sockets import MESSAGE_BYTES
+from shared.settings import Settings
 from shared.store import driven
 from shared.store.threads import Store
-from tests.http.conftest import TOKEN, Served
+from tests.http.conftest import TOKEN, Served, serving
+from tests.system.fleet import Server
 from tests.waiting import wait_until
 
 QUEUE = "/api/task_runs/subscriptions/scheduled"
@@ -67,12 +70,39 @@ def test_a_token_is_needed(served: Served, path: str) -> None:
         assert socket.ping().wait(5)
 
 
-def test_there_is_nothing_elsewhere(served: Served) -> None:
+def test_there_is_nothing_elsewhere(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InvalidStatus) as refused:
         with opened(served, "/api/runs"):
             pass
     assert refused.value.response.status_code == 404
     assert httpx.get(f"{served.url}/health").status_code == 200
+    assert "level=error" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_base_address_may_end_in_a_slash(served: Served, path: str) -> None:
+    with opened(served, path.replace("/api/", "/api//")):
+        pass
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_who_comes_while_redis_is_away_is_let_in_when_it_is_back(tmp_path: Path, path: str) -> None:
+    (tmp_path / "valkey").mkdir()
+    with closing(Server(tmp_path / "valkey", "")) as redis:
+        with serving(Settings(redis_url=redis.url, redis_timeout_s=0.2)) as served:
+            redis.freeze()
+            with opened(served, path, "") as socket:
+                socket.send(json.dumps({"type": "auth", "token": None}))
+                with pytest.raises(TimeoutError):
+                    socket.recv(1)
+                redis.thaw()
+                assert json.loads(socket.recv(10)) == {"type": "auth_success"}
+
+
+def test_who_is_too_slow_to_say_who_it_is_may_come_back(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.dialects.prefect.sockets.HANDSHAKE_S", 0.1)
+    with opened(served, QUEUE, "") as socket:
+        assert ending(socket)[0] == 1013
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.serving import QUEUE, Consumers, read_as, serve_queue
 from api.sockets import HANDSHAKE_S, Gone, Handler, Socket, read_token
 from api.web import Web
-from shared.errors import RunfleetError, StoreUnavailable, Unauthorized
+from shared.errors import RunfleetError, StoreUnavailable, Unserviceable
 
 PROTOCOL: Final = "prefect"
 LOOK_S: Final = 2.0
@@ -170,24 +170,34 @@ async def _greet(socket: Socket, scope: Scope) -> Grant:
     """Let a client in that says who it is; one that does not speak the protocol says it in its request."""
     speaks = PROTOCOL in socket.subprotocols
     await socket.accept(PROTOCOL if speaks else None)
-    if not speaks:
-        grant = await socket.grant()
-        grant.require(scope)
-        return grant
-    token = read_token(await _first(socket))
-    grant = await socket.grant(token)
+    grant = await _grant(socket, read_token(await _first(socket)) if speaks else "")
     grant.require(scope)
-    await socket.send({"type": "auth_success"})
+    if speaks:
+        await socket.send({"type": "auth_success"})
     return grant
 
 
+async def _grant(socket: Socket, token: str) -> Grant:
+    """
+    What the client may do, once Redis can tell. To Prefect's engine a connection that ends before it was let in is a
+    refusal for good, and what it had to tell is lost.
+    """
+    while True:
+        try:
+            return await socket.grant(token)
+        except StoreUnavailable:
+            if socket.web.closing.is_set():
+                raise
+            await asyncio.sleep(AWAY_S)
+
+
 async def _first(socket: Socket) -> bytes:
-    """What the client says next, soon."""
+    """What the client says next, soon. One that is too slow for that is told to come back, not that it may not."""
     try:
         async with asyncio.timeout(HANDSHAKE_S):
             return await socket.receive()
     except TimeoutError:
-        raise Unauthorized(f"the client said nothing for {HANDSHAKE_S:g} s") from None
+        raise Unserviceable(f"the client said nothing for {HANDSHAKE_S:g} s") from None
 
 
 async def _drain(socket: Socket) -> None:
