@@ -234,6 +234,18 @@ def test_a_large_facet_is_left_out_and_the_event_kept(client: Client) -> None:
     assert kept[0]["run"]["facets"] == facets
 
 
+def test_of_more_facets_than_are_kept_those_with_a_meaning_and_the_first_are(client: Client) -> None:
+    run_id = str(uuid.uuid4())
+    many = {f"f{number}": {"n": number} for number in range(5000)}
+    one = event("START", run_id, facets=many | {"nominalTime": {"nominalStartTime": at(-60)}})
+    one["job"]["facets"] = many | {"documentation": {"description": "last, not least"}}
+    send(client, one)
+    first = {f"f{number}" for number in range(149)}
+    assert set(run_of(client, run_id)["facets"]) == first | {"nominalTime"}
+    job = client.get("/api/v1/namespaces/ns/jobs/j").json()
+    assert (set(job["facets"]), job["description"]) == (first | {"documentation"}, "last, not least")
+
+
 def test_a_packed_event_is_taken(client: Client) -> None:
     body = gzip.compress(msgspec.json.encode(event("START", NOBODY)))
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}

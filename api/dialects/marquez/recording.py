@@ -32,6 +32,13 @@ from shared.tasks import Task
 MAX_FACET: Final = 64 * 1024
 """Bytes of the largest facet that is kept of a run or a job; the event has it all the same."""
 
+MOST_FACETS: Final = 150
+"""Facets of one event that are kept of its run, and of its job: each costs Redis time that nobody else has then."""
+
+_WITH_A_MEANING: Final = frozenset(
+    {"parent", "parentRun", "nominalTime", "errorMessage", "documentation", "sourceCodeLocation", "jobType"}
+)
+
 MAX_TEXT: Final = 10_000
 """Characters that are kept of a job's description and location, and of a namespace's description."""
 
@@ -265,9 +272,14 @@ def as_many_as_fit(given: Iterable[Any]) -> str:
 
 
 def _facets(given: Mapping[str, Raw] | None) -> dict[str, str]:
-    """The facets that are kept, as JSON; of one that is too large, only that it was there."""
+    """
+    The facets that are kept, as JSON: those that mean something here, and the first of the rest. Of one that is too large
+    only that it was there.
+    """
     kept: dict[str, str] = {}
-    for name, raw in (given or {}).items():
+    for name, raw in sorted((given or {}).items(), key=lambda one: one[0] not in _WITH_A_MEANING):
+        if len(kept) == MOST_FACETS:
+            break
         value = bytes(raw)
         if value == b"null" or len(name) > MAX_NAME:
             continue
