@@ -273,8 +273,8 @@ def as_many_as_fit(given: Iterable[Any]) -> str:
 
 def _facets(given: Mapping[str, Raw] | None) -> dict[str, str]:
     """
-    The facets that are kept, as JSON: those that mean something here, and the first of the rest. Of one that is too large
-    only that it was there.
+    The facets that are kept, as JSON: those that mean something here, and the first of the rest. Of one that is too
+    large, only that it was there.
     """
     kept: dict[str, str] = {}
     for name, raw in sorted((given or {}).items(), key=lambda one: one[0] not in _WITH_A_MEANING):
