@@ -351,8 +351,9 @@ def test_a_plan_between_two_groups_is_alive(ona: Client, chain: Json, kept: Stor
 def test_an_environment_may_have_more_tasks_than_anybody_counts(ona: Client, env: str, kept: Store) -> None:
     hook = f"/api/hooks/environments/{env}/prebuild"
     first = make(ona, env, "first", metadata={"triggeredBy": [{"prebuild": True}]})
-    rest = {f"t{number}": {"name": "T", "command": "true"} for number in range(1010)}
-    call(ona, "UpsertAutomationsFile", {"environmentId": env, "automationsFile": {"tasks": rest}})
+    for start_at in (0, 500, 1000):
+        rest = {f"t{number}": {"name": "T", "command": "true"} for number in range(start_at, min(start_at + 500, 1010))}
+        call(ona, "UpsertAutomationsFile", {"environmentId": env, "automationsFile": {"tasks": rest}})
     (fired,) = ona.post(hook).json()["tasks"]
     assert fired["task_name"] == f"ona.{first['id'][:8]}.first"
     assert walked(ona, {"environmentIds": [env]}, 25) == [fired["execution_id"]]

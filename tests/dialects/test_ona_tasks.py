@@ -339,6 +339,13 @@ def test_a_file_may_not_close_a_circle(ona: Client, env: str) -> None:
     upsert(ona, env, {"tasks": {"deps": {"name": "D", "dependsOn": ["all"]}}}, "invalid_argument")
 
 
+def test_a_file_may_not_bring_more_tasks_than_others_can_wait_for(ona: Client, env: str, kept: Store) -> None:
+    file = {"tasks": {f"t{number}": {"name": "T", "command": "true"} for number in range(501)}}
+    refused = call(ona, "UpsertAutomationsFile", {"environmentId": env, "automationsFile": file}, "invalid_argument")
+    assert refused["message"].startswith("automationsFile.tasks: has 501 tasks; one file may have 500")
+    assert len(kept.do(tasks.names())) == len(TASKS)
+
+
 def test_a_file_may_not_bring_services_or_bad_references(ona: Client, env: str) -> None:
     service = {"db": {"name": "DB", "commands": {"start": "x"}}}
     assert "services" in upsert(ona, env, {"services": service}, "invalid_argument")["message"]

@@ -30,6 +30,9 @@ from shared.store.call import Operation
 from shared.store.environments import Listed
 from shared.store.tasks import Entry
 
+MOST_TASKS: Final = 500
+"""Tasks of one file: they are checked, and written, in one go, and others wait for half a second until that is done."""
+
 FILE_TRIGGERS: Final = ("manual", "postEnvironmentStart", "postDevcontainerStart", "prebuild", "beforeSnapshot")
 
 
@@ -80,6 +83,9 @@ def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Opera
 
 
 def _check_file(file: Mapping[str, bodies.FileTask]) -> None:
+    if len(file) > MOST_TASKS:
+        message = f"has {len(file)} tasks; one file may have {MOST_TASKS}: write the others with another one"
+        raise Invalid([Problem("body.automationsFile.tasks", message)])
     problems = []
     for reference, item in file.items():
         at = f"body.automationsFile.tasks.{reference}"
