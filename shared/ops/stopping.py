@@ -25,8 +25,11 @@ def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Ru
 
 
 def stop_task(name: str, *, force: bool = False, by: str = "a person") -> Operation[int]:
-    """Stop every live run of a task; how many were stopped or asked."""
-    return (yield from _stop_all(name, None, force, by))
+    """Stop every live run of a task, and executions that have yet to come to it; how many were stopped or asked."""
+    total = 0
+    for execution in (yield runs.planned(name)):
+        total += yield from _stop_all("", execution, force, by)
+    return total + (yield from _stop_all(name, None, force, by))
 
 
 def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "a person") -> Operation[int]:
@@ -41,11 +44,18 @@ def delete(ref: str) -> Operation[None]:
 
 
 def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:
-    wish: Literal["stop", "kill"] = "kill" if force else "stop"
+    """Stop them step by step, and again those that were made meanwhile, as retries are."""
+    total = 0
+    while stopped := (yield from _stop_each(name, execution, "kill" if force else "stop", f"stopped by {by}")):
+        total += stopped
+    return total
+
+
+def _stop_each(name: str, execution: UUID | None, wish: Literal["stop", "kill"], message: str) -> Operation[int]:
     total: int = 0
-    while True:
-        stopped, pending, ready = yield runs.stop_all(name, execution, wish, f"stopped by {by}")
+    left: int | str = ""
+    while left != 0:
+        stopped, left, ready = yield runs.stop_all(name, execution, wish, message, left)
         total += stopped
         yield from ring(ready)
-        if not pending:
-            return total
+    return total

@@ -217,13 +217,25 @@ def stop(
 
 
 def stop_all(
-    task: str, execution: UUID | None, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
+    task: str,
+    execution: UUID | None,
+    wish: Literal["stop", "kill"],
+    message: str,
+    left: int | str = "",
+    now: int | str = NOW,
 ) -> Call[tuple[int, int, dict[str, int]]]:
     """
-    Ask live runs of a task or an execution to stop: (how many, waiting ones seen: call again until 0, queues to ring).
+    Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to ring).
+
+    To be called again with what is *left* until that is 0.
     """
-    args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message)
+    args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message, left)
     return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], read_ready(reply[2:])))
+
+
+def planned(task: str) -> Call[list[UUID]]:
+    """Live executions that were started for the task and have other steps beside it."""
+    return Call("SMEMBERS", (Key(f"plans:{task}"),), lambda reply: [UUID(bytes=one) for one in reply])
 
 
 def restore(

@@ -307,11 +307,11 @@ MUTANTS = [
         test_plans.test_a_plan_goes_with_the_last_of_its_runs,
     ),
     Mutant(
-        "a task's stop forgets the executions that have yet to come to it",
+        "only the newest runs of an execution are stopped",
         "stop_all",
-        "    wish_stopped(x)\n    stop_each(runs_of(x))\n",
-        "",
-        test_plans.test_stopping_a_task_stops_executions_that_have_yet_to_come_to_it,
+        "local answer = {stopped, left}",
+        "local answer = {stopped, 0}",
+        partial(test_stop.test_a_large_execution_is_stopped_in_small_steps, by="execution"),
     ),
     Mutant("forget leaves an index entry", "forget", "  unindex(id, r)\n", ""),
     Mutant(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from shared import ops
 from shared.errors import NotFound, Refused
 from shared.runs import Reason
+from shared.store import runs
+from shared.store.call import Call
 from tests.store.checking import check_store, dump
 from tests.store.desk import Desk
 
@@ -96,4 +100,33 @@ def test_stopping_a_long_queue_starts_none_of_it(desk: Desk) -> None:
         desk.trigger()
     assert desk.run(ops.stop_task("a")) == 520
     assert desk.claim() is None
+    check_store(desk)
+
+
+@pytest.mark.parametrize("by", ["execution", "task"])
+def test_a_large_execution_is_stopped_in_small_steps(desk: Desk, by: str) -> None:
+    desk.task(replicas=250)
+    desk.task("after", depends_on=("a",))
+    run = desk.trigger("after" if by == "task" else "a")
+    before = desk.round_trips
+    stop = ops.stop_task("after") if by == "task" else ops.stop_execution(run.execution_id)
+    assert desk.run(stop) == 250
+    assert desk.round_trips - before >= 3
+    assert desk.do(runs.is_over(run.execution_id))
+    assert desk.claim() is None
+    check_store(desk)
+
+
+def test_a_retry_that_is_made_while_its_execution_is_stopped_is_stopped_too(desk: Desk) -> None:
+    entry = desk.task(replicas=150, retry_attempts=1, retry_delay_ms=(0,))
+    oldest = desk.started()
+    stopping = ops.stop_execution(oldest.id)
+    with suppress(StopIteration):
+        call = next(stopping)
+        while isinstance(call, Call):
+            answer = desk.do(call)
+            if desk.state(oldest.id) == "running":  # only the newest hundred have heard of it
+                desk.fail(oldest, entry)
+            call = stopping.send(answer)
+    assert desk.do(runs.is_over(oldest.id))
     check_store(desk)
