@@ -23,6 +23,9 @@ from shared.store.environments import Listed
 STEP: Final = 200
 """Tasks that are read at once while looking for those that fit."""
 
+STEP_OF_NAMES: Final = 2000
+"""The same where no more than their names is looked at."""
+
 
 class Where(NamedTuple):
     """Which tasks are wanted; an empty one means any."""
@@ -94,7 +97,7 @@ def _names_listed(which: Where, environment: UUID | None) -> Operation[list[str]
     found: list[str] = []
     below: int | None = None
     while True:
-        newest: list[tuple[int, UUID]] = yield environments.newest(environment, below, STEP)
+        newest: list[tuple[int, UUID]] = yield environments.newest(environment, below, STEP_OF_NAMES)
         if not newest:
             return found
         rows: list[Listed | None] = yield environments.by_id([id_ for _, id_ in newest])
@@ -107,8 +110,8 @@ def _names_of_others(which: Where) -> Operation[list[str]]:
     everybody: list[str] = yield tasks.names()
     wanted = [name for name in everybody if not which.references or name in which.references]
     found: list[str] = []
-    for step in range(0, len(wanted), STEP):
-        some = wanted[step : step + STEP]
+    for step in range(0, len(wanted), STEP_OF_NAMES):
+        some = wanted[step : step + STEP_OF_NAMES]
         ids: list[UUID | None] = yield environments.ids_of_tasks(some)
         found += [name for name, id_ in zip(some, ids, strict=True) if id_ is None]
     return found
