@@ -85,7 +85,7 @@ def rerun_execution(
     like = yield from _like(before)
     progress: Progress = NOTHING_DONE
     if failed_only:
-        progress = _progress(before)
+        progress = yield from _progress(before)
         if before.phase is Phase.SUCCEEDED:
             raise Conflict(f"execution {execution_id} succeeded; nothing of it failed. Run it again as a whole")
     request = _request_like(like, idempotency_key, f"again {execution_id} {failed_only}")
@@ -119,10 +119,13 @@ def _like(before: Execution) -> Operation[Run]:
     return to_run(before.id, template)
 
 
-def _progress(before: Execution) -> dict[str, dict[int, UUID]]:
+def _progress(before: Execution) -> Operation[dict[str, dict[int, UUID]]]:
+    """What it did, as far as what that put out is still there."""
+    borrowed = [run for step in before.steps for _, run in step.done_before]
+    there = {run.id for run in (yield runs.many(borrowed))} if borrowed else set[UUID]()
     done: dict[str, dict[int, UUID]] = {}
     for step in before.steps:
-        has = dict(step.done_before)
+        has = {replica: run for replica, run in step.done_before if run in there}
         has |= {run.replica_index: run.id for run in step.newest if run.end_reason == Reason.SUCCESS}
         if has:
             done[step.task] = has

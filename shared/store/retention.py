@@ -42,8 +42,8 @@ def delete(run: Run, now: int | str = NOW) -> Call[None]:
             raise Conflict(f"run {run.id} is {run.status}; stop it before deleting it")
         if reply == -2:
             raise Conflict(
-                f"run {run.id} is still needed by its execution {run.execution_id}; "
-                "wait for the end of that, or stop it, before deleting the run"
+                f"run {run.id} is still needed by its execution {run.execution_id}, or one that goes on from that; "
+                "wait for the end of it, or stop it, before deleting the run"
             )
 
     return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes, 0), read)

@@ -293,6 +293,20 @@ MUTANTS = [
         test_plans.test_how_a_step_ended_is_known_when_its_runs_are_forgotten,
     ),
     Mutant(
+        "what was lent can be deleted",
+        "lib/plan",
+        "  redis.call('HSET', at, 'lent', lent)\n",
+        "",
+        test_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
+    ),
+    Mutant(
+        "a later loan forgets an earlier one",
+        "lib/plan",
+        "then lent = lent .. other end",
+        "then lent = x end",
+        test_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
+    ),
+    Mutant(
         "what is needed can be deleted",
         "forget",
         "  if is_needed(ARGV[6], r) then return -2 end\n",

@@ -578,7 +578,7 @@ def test_what_is_still_to_be_handed_on_cannot_be_deleted(desk: Desk) -> None:
     first = desk.trigger("deploy")
     desk.end(claim_all(desk)["install"], facts=Facts(outputs='{"path":"/opt"}'))
     before = dump(desk)
-    with pytest.raises(Conflict, match=f"needed by its execution {first.id}; wait for the end of that, or stop it"):
+    with pytest.raises(Conflict, match=f"needed by its execution {first.id}, or one that goes on from that; wait for"):
         desk.run(ops.delete(str(first.id)))
     assert dump(desk) == before
     desk.run(ops.stop_execution(first.execution_id))
@@ -625,3 +625,33 @@ def test_replicas_count_for_nothing_when_what_they_were_made_from_is_made_anew(d
     desk.end(claim_all(desk)["fetch"])
     assert set(claim_all(desk)) == {"shard[0]", "shard[1]"}
     check_store(desk)
+
+
+def test_what_another_execution_goes_on_from_is_not_forgotten(desk: Desk) -> None:
+    diamond(desk)
+    entry = desk.task("install", keep_runs=1)
+    first = desk.trigger("deploy")
+    desk.end(claim_all(desk)["install"], facts=Facts(outputs='{"path":"/opt"}'))
+    for held in claim_all(desk).values():
+        desk.end(held, Reason.FAILED, 1)
+    desk.end(desk.started("install"))
+    again = [
+        desk.run(ops.rerun_execution(desk.catalog, first.execution_id, failed_only=True)).run.execution_id
+        for _ in range(3)
+    ]
+    desk.run(ops.stop_execution(again[2]))
+    with pytest.raises(Conflict, match="or one that goes on from that"):
+        desk.run(ops.delete(str(first.id)))
+    desk.run(ops.forget("install", entry.task))
+    claimed = [one for one in iter(desk.claim, None) if one is not None]
+    for one in claimed:
+        execution = UUID(one.record.execution) if one.record.execution else one.id
+        assert desk.do(executions.inputs(execution, one.record.step)) == [("install", {"path": "/opt"})]
+    for execution in again:
+        desk.run(ops.stop_execution(execution))
+    for one in claimed:
+        desk.end(one, Reason.STOPPED)
+    desk.run(ops.delete(str(first.id)))
+    check_store(desk)
+    desk.run(ops.rerun_execution(desk.catalog, again[1], failed_only=True))
+    assert set(claim_all(desk)) == {"install"}, "what it put out is gone, so it is run again"

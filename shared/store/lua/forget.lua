@@ -30,9 +30,12 @@ local function forget(id, r)
   end
 end
 -- Of a live execution: what another system knows of it stands with its first run, and what a step of its plan put out may
--- still have to be handed on.
+-- still have to be handed on, there or in an execution that goes on from it.
 local function is_needed(id, r)
   local x = execution_of(id, r)
+  for other in string.gmatch(redis.call('HGET', P .. ':annex:' .. id, 'lent') or '', string.rep('.', 16)) do
+    if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then return true end
+  end
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return false end
   return ((r[F.via] or '') ~= '' and x == id)
     or ((r[F.step] or -1) >= 0 and redis.call('HEXISTS', P .. ':plan:' .. x, 'needed:' .. text(r[F.step])) == 1)

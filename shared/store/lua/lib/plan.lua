@@ -42,6 +42,16 @@ local function make(x, x_text, r, n, only, listed, id_at)
   return made
 end
 
+-- Notes with a run that execution x, which is not its own, will hand on what it put out; of others only those that live.
+local function lend(id, x)
+  if redis.call('EXISTS', P .. ':run:' .. id) == 0 then return end
+  local at, lent = P .. ':annex:' .. id, x
+  for other in string.gmatch(redis.call('HGET', at, 'lent') or '', string.rep('.', 16)) do
+    if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then lent = lent .. other end
+  end
+  redis.call('HSET', at, 'lent', lent)
+end
+
 local function keep_plan(x, task, steps)
   local at, groups, needed = P .. ':plan:' .. x, {}, {}
   for i, step in ipairs(steps) do
@@ -52,7 +62,11 @@ local function keep_plan(x, task, steps)
     end
     redis.call('HINCRBY', P .. ':def:' .. step[1][F.definition], 'refs', 1)
     redis.call('HSET', at, 'step:' .. i - 1, cmsgpack.pack(step))
-    for _, run in ipairs(step[6]) do redis.call('HSET', at, 'ok:' .. i - 1 .. ':' .. run[1], bytes_of(run[2])) end
+    for _, run in ipairs(step[6]) do
+      local id = bytes_of(run[2])
+      redis.call('HSET', at, 'ok:' .. i - 1 .. ':' .. run[1], id)
+      lend(id, x)
+    end
   end
   for g, members in ipairs(groups) do redis.call('HSET', at, 'group:' .. g - 1, cmsgpack.pack(members)) end
   for i in pairs(needed) do redis.call('HSET', at, 'needed:' .. i, '') end
