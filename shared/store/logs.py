@@ -66,9 +66,8 @@ def jot(
     it runs, and for some seconds more; once, however often they are told under the same *digest*. The log keeps at
     most *most_bytes*, the oldest.
     """
-    size = sum(len(text.encode()) for _, _, text in lines)
     parts = [part for line in lines for part in line]
-    return Call(script("jot"), (now, run_id.bytes, most_bytes, size, digest, *parts), lambda reply: reply.decode())
+    return Call(script("jot"), (now, run_id.bytes, most_bytes, digest, *parts), lambda reply: reply.decode())
 
 
 def append(

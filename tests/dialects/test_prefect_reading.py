@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from shared.store.threads import Store
+from shared.tasks import MB
 from tests.dialects.conftest import Vendor
 from tests.http.conftest import Served, claim, write
 
@@ -171,6 +172,18 @@ def test_log_lines_of_flow_runs_and_their_task_runs_are_read_back_in_order(clien
     assert shown["timestamp"] == "2026-01-01T00:00:03Z"
     for body in ({}, {"logs": {"level": {"ge_": 1}}}, {"logs": {**of_flow_run, "text": {"query": "x"}}}):
         lines_of(client, 422, **body)
+
+
+def test_of_as_many_lines_as_the_client_sends_at_once_the_first_are_kept(client: Client) -> None:
+    run = new_task_run(client, None)
+    texts = [f"{number:03}" + "x" * 49_997 for number in range(90)]  # 4.5 MB
+    tell(client, *(line(1, text, task_run_id=run) for text in texts))
+    kept = lines_of(client, logs={"task_run_id": {"any_": [run]}})
+    assert kept == texts[: len(kept)]
+    assert (len(kept) + 1) * 50_000 > MB >= len(kept) * 50_000
+    assert client.get(f"/api/runs/{run}/log").json()["truncated"]
+    tell(client, line(2, "later and short", task_run_id=run))
+    assert lines_of(client, logs={"task_run_id": {"any_": [run]}}) == kept
 
 
 def test_the_log_of_a_run_that_a_worker_of_ours_executes_is_read_back(client: Client, store: Store) -> None:

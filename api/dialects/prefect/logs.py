@@ -27,6 +27,9 @@ routes = Routes(DIALECT)
 MOST_BYTES: Final = MB
 """Most bytes of text that the log of one run keeps."""
 
+MOST_AT_ONCE: Final = 6 * MB
+"""Most bytes of lines that come at once: Prefect's client gathers up to 4 MB, and one line of up to 1 MB beyond."""
+
 MOST_LINE: Final = 64 * 1024
 """Characters of the longest line; what is longer is parted."""
 
@@ -47,7 +50,7 @@ class Line(msgspec.Struct):
     flow_run_id: UUID | None = None
 
 
-@on(routes, "POST", "/api/logs", "run")
+@on(routes, "POST", "/api/logs", "run", max_body=MOST_AT_ONCE)
 async def write_logs(ask: Question) -> Reply:
     """
     Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known

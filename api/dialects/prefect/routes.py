@@ -16,6 +16,7 @@ from api.dialects.prefect.bodies import Rename, SetState, TaskRunCreate, shown_s
 from api.dialects.prefect.errors import DIALECT, Untold, require_version
 from api.dialects.prefect.ledger import View
 from api.dialects.prefect.proposals import Answer
+from api.endpoint import MAX_BODY
 from api.reply import Reply
 from shared.errors import NotFound
 
@@ -24,15 +25,17 @@ routes = Routes(DIALECT)
 _encode = msgspec.json.Encoder().encode
 
 
-def on(where: Routes, method: Method, path: str, scope: Scope | None) -> Callable[[Handler], Handler]:
-    """Declare a handler for clients that speak this version of the API."""
+def on(
+    where: Routes, method: Method, path: str, scope: Scope | None, *, max_body: int = MAX_BODY
+) -> Callable[[Handler], Handler]:
+    """Declare a handler for clients that speak this version of the API; *max_body* is in bytes."""
 
     def keep(handler: Handler) -> Handler:
         async def spoken(ask: Question) -> Any:
             require_version(ask)
             return await handler(ask)
 
-        where.on(method, path, scope=scope)(spoken)
+        where.on(method, path, scope=scope, max_body=max_body)(spoken)
         return handler
 
     return keep

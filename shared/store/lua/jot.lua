@@ -1,27 +1,25 @@
 -- Adds lines to the log of a run that others execute, after those there are; also for a while after its end, and before its
 -- start was told of.
--- ARGV: 1 now  2 run id  3 most bytes that its log may have  4 bytes of these lines  5 digest of them (told twice, they are
---       added once)  6… triples: stored time, stream, line
+-- ARGV: 1 now  2 run id  3 most bytes that its log may have  4 digest of these lines (told twice, they are added once)
+--       5… triples: stored time, stream, line
 -- Answers 'stored', 'full' (what comes more is dropped), or 'lost' (no such run, or its log is closed).
 -- uses: clock records
-local id, room, bytes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local id, room = ARGV[2], tonumber(ARGV[3])
 local r, annex = load(id), P .. ':annex:' .. id
 local log = P .. ':log:' .. id
 if not r or r[F.external] == 0 or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
-if redis.call('HGET', annex, 'jot') == ARGV[5] then return 'stored' end
-if r[F.log_bytes] + bytes > room then
-  if r[F.log_truncated] == 0 then
-    r[F.log_truncated] = 1
-    save(id, r)
-  end
-  return 'full'
+if redis.call('HGET', annex, 'jot') == ARGV[4] then return 'stored' end
+if r[F.log_truncated] == 1 then return 'full' end   -- a line that would fit has no place after one that did not
+local first, bytes, lines = r[F.log_lines], r[F.log_bytes], {}
+for i = 5, #ARGV, 3 do
+  if bytes + #ARGV[i + 2] > room then r[F.log_truncated] = 1 break end
+  bytes = bytes + #ARGV[i + 2]
+  lines[#lines + 1] = {first + #lines, tonumber(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2], false}
 end
-local first, lines = r[F.log_lines], {}
-for i = 6, #ARGV, 3 do lines[#lines + 1] = {first + #lines, tonumber(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2], false} end
-redis.call('HSET', annex, 'jot', ARGV[5])
-redis.call('XADD', log, text(first + 1) .. '-0', 'c', #lines, 'd', cmsgpack.pack(lines))
-r[F.log_lines], r[F.log_bytes] = first + #lines, r[F.log_bytes] + bytes
+redis.call('HSET', annex, 'jot', ARGV[4])
+if #lines > 0 then redis.call('XADD', log, text(first + 1) .. '-0', 'c', #lines, 'd', cmsgpack.pack(lines)) end
+r[F.log_lines], r[F.log_bytes] = first + #lines, bytes
 save(id, r)
-if r[F.status] == 'ended' then redis.call('ZADD', P .. ':compact', r[F.end_us], id) end
+if #lines > 0 and r[F.status] == 'ended' then redis.call('ZADD', P .. ':compact', r[F.end_us], id) end
 redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
-return 'stored'
+return r[F.log_truncated] == 1 and 'full' or 'stored'
