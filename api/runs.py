@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.bodies import ReportRequest, RunRequest, RunsResponseBody
+from api.bodies import RunsResponseBody
 from api.endpoint import Ask, Routes, invalid
 from api.inputs import AllRunsQuery, KeyHeaders, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
 from api.reading import raise_if_any
 from api.reply import Reply
+from api.request_bodies import ReportRequest, RunRequest
 from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound, Problem, Refused

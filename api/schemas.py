@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from api import bodies
+from api import bodies, request_bodies
 from api.endpoint import Ask, Endpoint, Media, Routes
 from api.inputs import SchemaPath
 from api.reply import JSON, Reply
@@ -148,7 +148,7 @@ def wire_types(endpoints: Iterable[Endpoint]) -> list[type[msgspec.Struct]]:
 
 _PUBLIC: Final[dict[str, type[msgspec.Struct]]] = {
     kind.__name__: kind
-    for kind in (Run, *vars(bodies).values())
+    for kind in (Run, *vars(bodies).values(), *vars(request_bodies).values())
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
 }
 

@@ -7,10 +7,11 @@ import time
 from msgspec import UNSET
 
 from api.auth import OPEN
-from api.bodies import TokenModel, TokenRequest, TokensResponseBody
+from api.bodies import TokenModel, TokensResponseBody
 from api.endpoint import Ask, Routes, invalid
 from api.inputs import TokenPath
 from api.reply import Reply
+from api.request_bodies import TokenRequest
 from shared.clock import SECOND_US
 from shared.errors import Conflict, NotFound
 from shared.store import tokens
