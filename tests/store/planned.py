@@ -1,0 +1,32 @@
+"""What tests of plans make and look at."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from shared.store import runs
+from shared.store.runs import Claimed
+from tests.store.checking import check_store
+from tests.store.desk import Desk
+
+
+def diamond(desk: Desk, **settings: dict[str, Any]) -> None:
+    """``install`` → ``lint`` and ``test`` → ``deploy``; *settings* by task."""
+    for name, needs in (("install", ()), ("lint", ("install",)), ("test", ("install",)), ("deploy", ("lint", "test"))):
+        desk.task(name, depends_on=needs, **settings.get(name, {}))
+
+
+def claim_all(desk: Desk) -> dict[str, Claimed]:
+    """Claim whatever waits, by task (and replica, if there are several)."""
+    found: dict[str, Claimed] = {}
+    while held := desk.claim():
+        many = held.record.replica_count > 1
+        found[held.record.task + (f"[{held.record.replica_index}]" if many else "")] = held
+    check_store(desk)
+    return found
+
+
+def states(desk: Desk, execution: UUID) -> dict[str, str]:
+    """What became of each task's newest run of an execution."""
+    return {run.task_name: str(run.end_reason or run.status) for run in desk.run(runs.execution_runs(execution))}

@@ -1,0 +1,197 @@
+"""Executions as they are shown and listed, and run again as a whole or in their failed part."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from shared import ops
+from shared.errors import Conflict, NotFound
+from shared.executions import Execution, Phase
+from shared.runs import Reason
+from shared.store import executions, runs
+from shared.store.runs import Facts
+from shared.tasks import Param
+from tests.store.checking import check_store
+from tests.store.desk import Desk
+from tests.store.planned import claim_all, diamond
+
+
+def test_an_execution_shows_its_plan_and_how_far_it_is(desk: Desk) -> None:
+    diamond(desk)
+    first = desk.trigger("deploy")
+
+    def look() -> Execution:
+        found = desk.run(executions.get(first.execution_id))
+        assert found is not None
+        return found
+
+    seen = [look()]
+    assert [(step.task, step.group, step.needs, step.phase) for step in seen[0].steps] == [
+        ("install", 0, (), "pending"),
+        ("lint", 1, (0,), "pending"),
+        ("test", 1, (0,), "pending"),
+        ("deploy", 2, (1, 2), "pending"),
+    ]
+    held = claim_all(desk)["install"]
+    seen.append(look())
+    desk.end(held)
+    seen.append(look())
+    held_now = claim_all(desk)
+    seen.append(look())
+    desk.run(ops.stop_execution(first.execution_id))
+    seen.append(look())
+    desk.end(held_now["lint"], Reason.STOPPED, 143)
+    seen.append(look())
+    desk.end(held_now["test"])
+    seen.append(look())
+    assert [one.phase for one in seen] == ["pending", *["running"] * 5, "stopped"]
+    assert [one.desired for one in seen] == [None] * 4 + ["stopped"] * 3
+    versions = [one.version for one in seen]
+    assert versions == sorted(set(versions)), "every change is seen"
+    assert [step.phase for step in seen[-1].steps] == ["succeeded", "stopped", "succeeded", "skipped"]
+    assert seen[-1].message == "lint#1 ended as stopped"
+    assert seen[-1].over_us >= seen[-1].start_us >= seen[-1].created_us
+
+
+def test_executions_without_a_plan_are_seen_the_same_way(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    run = desk.trigger("a")
+    seen: list[tuple[str, int]] = []
+
+    def look() -> None:
+        found = desk.run(executions.get(run.id))
+        assert found is not None
+        seen.append((found.phase, found.version))
+
+    look()
+    held = desk.claimed()
+    look()
+    desk.fail(held, entry)
+    look()
+    held = desk.claimed()
+    look()
+    desk.end(held)
+    look()
+    assert [phase for phase, _ in seen] == ["pending", "running", "running", "running", "succeeded"]
+    versions = [version for _, version in seen]
+    assert versions == sorted(set(versions))
+    assert desk.run(executions.get(UUID(int=1))) is None
+
+
+def test_executions_are_listed_newest_first_page_by_page(desk: Desk) -> None:
+    diamond(desk)
+    desk.task("single")
+    desk.task("many", replicas=3)
+    made = [desk.trigger(name).execution_id for name in ("single", "deploy", "many", "single", "deploy") * 3]
+    made.reverse()
+    seen: list[UUID] = []
+    cursor = ""
+    while True:
+        page = desk.run(executions.page(limit=4, cursor=cursor))
+        assert page.total == 15
+        seen += [one.id for one in page.executions]
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    assert seen == made
+    assert len(desk.run(executions.page(task="deploy")).executions) == 6
+    desk.run(ops.stop_execution(made[0]))
+    stopped = desk.run(executions.page(phases=[Phase.STOPPED])).executions
+    assert [(one.id, one.task, one.first is not None) for one in stopped] == [(made[0], "deploy", True)]
+    with pytest.raises(ValueError, match="is not a cursor"):
+        desk.run(executions.page(cursor="nonsense"))
+
+
+def test_a_page_goes_on_behind_an_execution_that_was_forgotten(desk: Desk) -> None:
+    desk.task("single")
+    made = []
+    for _ in range(4):
+        desk.pass_s(1)
+        made.append(desk.trigger("single").execution_id)
+    page = desk.run(executions.page(limit=2))
+    desk.run(ops.stop_execution(made[2]))
+    desk.run(ops.delete(str(made[2])))
+    page = desk.run(executions.page(limit=2, cursor=page.next_cursor))
+    assert [one.id for one in page.executions] == [made[1], made[0]]
+
+
+def test_a_whole_execution_can_be_run_again(desk: Desk) -> None:
+    diamond(desk, deploy={"params": {"to": Param()}})
+    first = desk.trigger("deploy", params={"to": "prod"}, tags=("x",))
+    with pytest.raises(Conflict, match="is pending; wait for its end"):
+        desk.run(ops.rerun_execution(desk.catalog, first.execution_id))
+    desk.run(ops.stop_execution(first.execution_id))
+    again = desk.run(ops.rerun_execution(desk.catalog, first.execution_id)).run
+    while held := claim_all(desk):
+        for one in held.values():
+            desk.end(one)
+    deploy = [run for run in desk.run(runs.execution_runs(again.execution_id)) if run.task_name == "deploy"]
+    assert [(run.params, run.tags, run.end_reason) for run in deploy] == [({"to": "prod"}, ["x"], Reason.SUCCESS)]
+    with pytest.raises(NotFound):
+        desk.run(ops.rerun_execution(desk.catalog, UUID(int=1)))
+
+
+def test_only_the_failed_part_of_an_execution_is_run_again(desk: Desk) -> None:
+    diamond(desk, test={"replicas": 3})
+    first = desk.trigger("deploy")
+    desk.end(claim_all(desk)["install"], facts=Facts(outputs='{"path":"/opt"}'))
+    held = claim_all(desk)
+    desk.end(held["lint"], facts=Facts(outputs='{"warnings":3}'))
+    desk.end(held["test[0]"])
+    desk.end(held["test[1]"], Reason.FAILED, 1)
+    desk.end(held["test[2]"], facts=Facts(outputs='{"third":1}'))
+
+    again = desk.run(ops.rerun_execution(desk.catalog, first.execution_id, failed_only=True)).run
+    assert (again.task_name, again.replica_index) == ("test", 1)
+    held = claim_all(desk)
+    assert set(held) == {"test[1]"}
+    assert desk.do(executions.inputs(again.id, held["test[1]"].record.step)) == [("install", {"path": "/opt"})]
+    desk.end(held["test[1]"])
+    deploy = claim_all(desk)["deploy"]
+    assert desk.do(executions.inputs(again.id, deploy.record.step)) == [
+        ("lint", {"warnings": 3}),
+        ("test", {"third": 1}),
+    ]
+    desk.end(deploy)
+    seen = desk.run(executions.get(again.id))
+    assert seen is not None
+    assert seen.phase == "succeeded"
+    assert [(step.task, step.group, len(step.done_before)) for step in seen.steps] == [
+        ("install", -1, 1),
+        ("lint", -1, 1),
+        ("test", 0, 2),
+        ("deploy", 1, 0),
+    ]
+    with pytest.raises(Conflict, match="nothing of it failed"):
+        desk.run(ops.rerun_execution(desk.catalog, again.id, failed_only=True))
+    check_store(desk)
+
+
+def test_the_failed_replicas_of_a_single_task_can_be_run_again(desk: Desk) -> None:
+    desk.task("shard", replicas=4)
+    first = desk.trigger("shard")
+    held = claim_all(desk)
+    for number in range(4):
+        desk.end(held[f"shard[{number}]"], Reason.FAILED if number == 2 else Reason.SUCCESS)
+    desk.run(ops.rerun_execution(desk.catalog, first.execution_id, failed_only=True))
+    held = claim_all(desk)
+    assert set(held) == {"shard[2]"}
+    desk.end(held["shard[2]"])
+    check_store(desk)
+
+
+def test_replicas_count_for_nothing_when_what_they_were_made_from_is_made_anew(desk: Desk) -> None:
+    desk.task("fetch")
+    desk.task("shard", depends_on=("fetch",), replicas=2)
+    first = desk.trigger("shard")
+    desk.end(claim_all(desk)["fetch"])
+    held = claim_all(desk)
+    desk.end(held["shard[0]"])
+    desk.end(held["shard[1]"], Reason.FAILED, 1)
+    desk.run(ops.delete(str(first.id)))
+    desk.run(ops.rerun_execution(desk.catalog, first.execution_id, failed_only=True))
+    desk.end(claim_all(desk)["fetch"])
+    assert set(claim_all(desk)) == {"shard[0]", "shard[1]"}
+    check_store(desk)
