@@ -5,12 +5,12 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 
-import httptools
-
-RECEIVED_BYTES: Final = 64 * 1024
+ANSWER_MAX: Final = 64 * 1024
+"""Bytes of an answer that are read; after a longer one the connection is given up."""
 
 
 class Connection:
@@ -21,77 +21,33 @@ class Connection:
     """
 
     def __init__(self, host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
-        self._host, self._port, self._timeout_s, self._tls = host, port, timeout_s, tls
-        self._socket: socket.socket | None = None
+        if tls is None:
+            self._line = HTTPConnection(host, port, timeout=timeout_s)
+        else:
+            self._line = HTTPSConnection(host, port, timeout=timeout_s, context=tls)
 
-    def post(self, head: bytes, body: bytes) -> int:
+    def post(self, path: str, headers: Mapping[str, str | bytes], body: bytes) -> int:
         """
-        The status that a request is answered with. *head* is all of it up to, and without, ``Content-Length``.
+        The status that a request is answered with. ``Host`` and ``Content-Length`` come by themselves.
 
         Raises OSError when there is no answer, or none that is HTTP; the request may have been heard all the same.
         """
+        if self._line.sock is not None and _has_something(self._line.sock):
+            self.close()  # nothing was asked: it is the end of the connection
         try:
-            line = self._open()
-            line.sendall(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
-            answer = _read(line)
-        except (OSError, httptools.HttpParserError) as error:
+            self._line.request("POST", path, body, headers)
+            with self._line.getresponse() as answer:
+                answer.read(ANSWER_MAX)
+                if not answer.isclosed():
+                    self.close()
+                return answer.status
+        except (OSError, HTTPException) as error:
             self.close()
             raise error if isinstance(error, OSError) else ConnectionError(f"not an answer in HTTP: {error}") from None
-        if not answer.is_kept:
-            self.close()
-        return answer.status
 
     def close(self) -> None:
         """Hang up."""
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.close()
-            self._socket = None
-
-    def _open(self) -> socket.socket:
-        if self._socket is not None and _has_something(self._socket):
-            self.close()  # nothing was asked: it is the end of the connection
-        if self._socket is None:
-            line = socket.create_connection((self._host, self._port), self._timeout_s)
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                try:
-                    line = self._tls.wrap_socket(line, server_hostname=self._host)
-                except OSError:
-                    line.close()
-                    raise
-            self._socket = line
-        return self._socket
-
-
-class _Answer:
-    """What the parser tells of a response."""
-
-    def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
-        self.status = 0
-        self.is_kept = False
-        self.is_whole = False
-
-    def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
-        self.is_kept = self.parser.should_keep_alive()
-
-    def on_message_complete(self) -> None:
-        self.is_whole = self.status >= 200  # those before only say that there is more to come
-
-
-def _read(line: socket.socket) -> _Answer:
-    answer = _Answer()
-    while not answer.is_whole:
-        data = line.recv(RECEIVED_BYTES)
-        if not data:
-            if answer.status < 200:
-                raise ConnectionError("the connection was closed without an answer")
-            answer.is_kept = False  # a body without a length is over with its connection
-            break
-        answer.parser.feed_data(data)
-    return answer
+        self._line.close()
 
 
 def _has_something(line: socket.socket) -> bool:

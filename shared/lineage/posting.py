@@ -35,7 +35,7 @@ class Posting:
         self._url = url
         self._connection = connection
         self._bearer: str | None = None
-        self._head = b""
+        self._path, self._headers = self._prepare(None)
 
     def post(self, body: bytes) -> bool:
         """
@@ -44,10 +44,11 @@ class Posting:
         May raise whatever a provider of tokens does.
         """
         bearer = self._transport.config.auth.get_bearer()  # one that expires is renewed in there
-        if not self._head or bearer != self._bearer:
-            self._bearer, self._head = bearer, self._make_head(bearer)
+        if bearer != self._bearer:
+            self._bearer = bearer
+            self._path, self._headers = self._prepare(bearer)
         try:
-            status = self._connection.post(self._head, body)
+            status = self._connection.post(self._path, self._headers, body)
         except OSError:
             return False
         if 400 <= status < 500:
@@ -58,12 +59,11 @@ class Posting:
         """Hang up."""
         self._connection.close()
 
-    def _make_head(self, bearer: str | None) -> bytes:
+    def _prepare(self, bearer: str | None) -> tuple[str, dict[str, str | bytes]]:
         headers = JSON | ({"Authorization": bearer} if bearer else {}) | self._transport.config.custom_headers
         prepared = self._transport.session.prepare_request(requests.Request("POST", self._url, headers))
-        lines = [f"POST {prepared.path_url} HTTP/1.1", f"Host: {urlsplit(self._url).netloc.rpartition('@')[2]}"]
-        lines += [f"{name}: {_text(value)}" for name, value in prepared.headers.items() if name != "Content-Length"]
-        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+        own = {name: value for name, value in prepared.headers.items() if name != "Content-Length"}
+        return prepared.path_url, own
 
 
 def posting_of(transport: Any) -> Posting | None:
@@ -93,7 +93,3 @@ def _tls(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLConte
     if cert:
         context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
     return context
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -1,6 +1,6 @@
 """
 Who sends our events: OpenLineage's own client, set up by the environment that all its users share, or, where that would
-post them by plain HTTP, we ourselves in its place, at a tenth of the cost.
+post them by plain HTTP, we ourselves in its place, at a fifth of the cost.
 """
 
 from __future__ import annotations
