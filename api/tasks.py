@@ -76,8 +76,9 @@ async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: Tas
     needed = table.get("depends_on")
     for name in needed if isinstance(needed, list) else ():
         ask.grant.require_task(str(name))
-    secret = ask.web.settings.secret.encode()
-    put = await ask.web.store.run(authoring.put(path.task_name, table, secret, only_if=_condition(headers)))
+    put = await ask.web.store.run(
+        authoring.put(path.task_name, table, ask.web.settings.keys, only_if=_condition(headers))
+    )
     return await _answer(ask, put.entry, status=201 if put.verdict == "added" else 200)
 
 

@@ -17,6 +17,7 @@ from bench.valkey import PREFIX, Valkey, free_port
 from shared import ops
 from shared.cli.processes import command, isolated
 from shared.config import read_config
+from shared.signing import Keys
 from shared.store import open_store
 from shared.store.call import Operation
 
@@ -46,7 +47,7 @@ class Fleet:
         if tasks:
             file = folder / "tasks.toml"
             file.write_text(tasks)
-            self.store.run(ops.apply_config(read_config(file, {}), SECRET.encode()))
+            self.store.run(ops.apply_config(read_config(file, {}), Keys(SECRET, prefix=PREFIX)))
 
     def start(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start ``api``, ``scheduler`` or ``worker`` with settings of its own, and wait until an API answers."""

@@ -10,8 +10,10 @@ from typing import Final
 from bench.context import Bench
 from bench.figures import Figure, median, percentile
 from bench.fleet import SECRET, Fleet, cpu_s, wait_until
+from bench.valkey import PREFIX
 from shared.clock import from_datetime
 from shared.runs import Run
+from shared.signing import Keys
 from shared.store import tasks
 from shared.store.listing import Filter, page
 from shared.tasks import Task, define
@@ -62,7 +64,7 @@ def apply(fleet: Fleet, moments: list[int]) -> None:
             at = datetime.fromtimestamp(moments[number // DUE], UTC)
             cron = f"{at.second} {at.minute} {at.hour} {at.day} {at.month} *"
         task = Task(name=f"due-{number:05}", run=("true",), cron=(cron,))
-        definitions.append((task, define(task, SECRET.encode())))
+        definitions.append((task, define(task, Keys(SECRET, prefix=PREFIX))))
     fleet.store.do(tasks.apply(definitions))
 
 

@@ -78,7 +78,7 @@ def _apply(settings: Settings, store: Store, config: Config | None, loop: Loop) 
         return
     while not loop.stopping.is_set():
         try:
-            applied = store.run(ops.apply_config(config, settings.secret.encode()))
+            applied = store.run(ops.apply_config(config, settings.keys))
         except StoreUnavailable as error:
             log.warning("store.away", error=str(error))
             loop.stopping.wait(1)

@@ -16,6 +16,7 @@ import msgspec
 from shared.config import nearest, parse_task
 from shared.errors import Conflict, Invalid, NotFound, PreconditionFailed, Problem
 from shared.plans import find_cycle, show_cycle
+from shared.signing import Keys
 from shared.store import tasks
 from shared.store.call import Operation
 from shared.store.tasks import Entry
@@ -38,9 +39,9 @@ class Put(msgspec.Struct, frozen=True):
     verdict: tasks.Verdict
 
 
-def put(name: str, table: Mapping[str, Any], secret: bytes, *, only_if: Condition | None = None) -> Operation[Put]:
+def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condition | None = None) -> Operation[Put]:
     """
-    Make *table*, which has the keys of the task file, the definition of task *name*, signed with *secret*.
+    Make *table*, which has the keys of the task file, the definition of task *name*, signed with *keys*.
 
     Raises Invalid with all that is wrong, at ``body.<key>``; Conflict for a task of the task file; PreconditionFailed
     when *only_if* says no.
@@ -58,7 +59,7 @@ def put(name: str, table: Mapping[str, Any], secret: bytes, *, only_if: Conditio
         wrong = yield from _unknown_names(name, table, known)
         if problems or wrong or task is None:
             raise Invalid([*problems, *wrong])
-        definition = define(task, secret)
+        definition = define(task, keys)
         verdict = yield tasks.define(task, definition, pins(known, {name, *task.depends_on}))
         if verdict not in ("kept", "moved"):
             entry = yield from tasks.entry(name)

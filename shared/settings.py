@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from shared.errors import Misconfigured
+from shared.signing import Keys
 
 REDIS_URL_NAMES: Final = ("RUNFLEET_REDIS_URL", "REDIS_URL", "REDIS_TLS_URL", "VALKEY_URL")
 
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 9477
     token: str = ""
     secret: str = ""
+    secret_old: str = ""
+    unsigned: bool = False
     api_tasks: bool = False
     max_streams: int = 500
     queues: tuple[str, ...] = ("default",)
@@ -46,6 +49,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_grace_s: float = 25.0
     log_format: Literal["auto", "logfmt", "json", "pretty"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def keys(self) -> Keys:
+        """What this process signs with, and what it accepts."""
+        return Keys(self.secret, self.secret_old, self.key_prefix)
 
 
 HELP: Final[dict[str, str]] = {
@@ -61,6 +69,9 @@ HELP: Final[dict[str, str]] = {
     "port": "Port of the API; PORT is read when it is not set.",
     "token": "Bootstrap token with scope admin.",
     "secret": "Signs task definitions; Redis never sees it. The same for all processes, 16 characters or more.",
+    "secret_old": "The secret before RUNFLEET_SECRET, still accepted while secrets are rotated (docs/operate.md).",
+    "unsigned": "Allow a Redis on another machine without RUNFLEET_SECRET (on or off): then whoever can write to it "
+    "can make workers run commands.",
     "api_tasks": "Let tasks be defined through the API (on or off); on requires a secret.",
     "max_streams": "Most event and log streams one API process serves at once.",
     "queues": "Queues a worker serves, by comma.",
@@ -119,8 +130,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if "host" not in values:
         values["host"] = "0.0.0.0" if port else "127.0.0.1"
     settings = msgspec.convert(values, Settings)
-    if settings.secret and len(settings.secret) < 16:
-        problems.append("RUNFLEET_SECRET: must have 16 characters or more; make one with `openssl rand -hex 32`")
+    problems += [
+        f"{variable(name)}: must have 16 characters or more; make one with `openssl rand -hex 32`"
+        for name, secret in (("secret", settings.secret), ("secret_old", settings.secret_old))
+        if 0 < len(secret) < 16
+    ]
+    if settings.secret_old and not settings.secret:
+        problems.append(
+            "RUNFLEET_SECRET_OLD: is the secret before RUNFLEET_SECRET, which is not set; set that one, or remove this"
+        )
     if settings.api_tasks and not settings.secret:
         problems.append(
             "RUNFLEET_API_TASKS='on': requires RUNFLEET_SECRET, so that workers can tell who defined a task"

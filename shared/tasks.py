@@ -8,11 +8,12 @@ integer bytes; the text forms (``10s``, ``1mb``) exist only in the task file (``
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from typing import Final, Literal
 
 import msgspec
+
+from shared.signing import UNSIGNED, Keys, Signer
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9._-]+$"
 NAME_MAX: Final = 100
@@ -20,6 +21,8 @@ KB: Final = 1024
 MB: Final = 1024 * KB
 SECOND_MS: Final = 1000
 DAY_MS: Final = 24 * 3600 * SECOND_MS
+PURPOSE: Final = "definition"
+"""What definitions are signed for (``shared.signing``)."""
 
 Overlap = Literal["queue", "skip", "kill"]
 Backoff = Literal["constant", "linear", "exponential"]
@@ -118,27 +121,32 @@ class Definition(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body, type=Task)
 
 
-def define(task: Task, secret: bytes = b"") -> Definition:
+def define(task: Task, keys: Keys = UNSIGNED) -> Definition:
     """
-    The definition of *task*, signed with *secret* (``RUNFLEET_SECRET``) unless that is empty.
+    The definition of *task*, signed with the secret of *keys* (``RUNFLEET_SECRET``) if there is one.
 
     Equal tasks give equal hashes: names are sorted and defaults left out. Only ``params`` stay in the order declared,
     in which they are passed: ``run = "cp"`` with ``source`` and ``destination`` is another task the other way round.
     """
     ordered = {name: dict(sorted(getattr(task, name).items())) for name in ("labels", "env", "secrets")}
     body = msgspec.json.encode(msgspec.structs.replace(task, **ordered))
-    return Definition(hash=_hash(body), body=body, signature=_sign(body, secret) if secret else "")
+    return Definition(hash=_hash(body), body=body, signature=keys.sign(PURPOSE, task.name, body))
 
 
-def is_trusted(definition: Definition, secret: bytes = b"") -> bool:
+def is_trusted(definition: Definition, keys: Keys, name: str) -> bool:
     """
-    Whether a worker that knows *secret* may execute *definition*.
+    Whether a process with *keys* may execute *definition* as that of task *name*, or sign anything made from it.
 
     Always true of an intact one when no secret is set: then write access to Redis is the right to run commands.
     """
     if definition.hash != _hash(definition.body):
         return False
-    return not secret or hmac.compare_digest(definition.signature, _sign(definition.body, secret))
+    return not keys or bool(signer(definition, keys, name))
+
+
+def signer(definition: Definition, keys: Keys, name: str) -> Signer:
+    """Which secret of *keys* signed *definition* as that of task *name*; "" for neither, and for an unsigned one."""
+    return keys.signer(definition.signature, PURPOSE, name, definition.body)
 
 
 def is_task_name(text: str) -> bool:
@@ -148,7 +156,3 @@ def is_task_name(text: str) -> bool:
 
 def _hash(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:32]
-
-
-def _sign(body: bytes, secret: bytes) -> str:
-    return hmac.new(secret, b"runfleet definition\0" + body, hashlib.sha256).hexdigest()

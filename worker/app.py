@@ -87,7 +87,7 @@ class WorkerProcess:
             tapes=Tapes(self._store),
             draining=self._draining,
             folder=Path(tempfile.mkdtemp(prefix="runfleet-")),
-            secret=settings.secret.encode(),
+            keys=settings.keys,
             emitter=open_emitter(),
         )
 

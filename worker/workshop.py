@@ -9,6 +9,7 @@ from pathlib import Path
 from shared.lineage.emitter import Emitter
 from shared.runs import Record
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.store import tasks
 from shared.store.threads import Store
 from shared.tasks import Task, is_trusted
@@ -48,7 +49,7 @@ class Workshop:
     tapes: Tapes
     draining: Draining
     folder: Path
-    secret: bytes
+    keys: Keys
     emitter: Emitter | None = None
     known: dict[str, Task] = field(default_factory=dict)
     """Tasks by the hash of their definition, whose signature was verified."""
@@ -73,7 +74,7 @@ class Workshop:
         found = self.store.do(tasks.definition(record.definition))
         if found is None:
             raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
-        if not is_trusted(found, self.secret):
+        if not is_trusted(found, self.keys, record.task):
             log.error("definition.untrusted", task=record.task, definition=found.hash)
             raise Unprepared(
                 f"the definition {found.hash} is not signed with this worker's RUNFLEET_SECRET; nothing was executed"

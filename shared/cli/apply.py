@@ -37,7 +37,7 @@ def apply(file: Path | None = None) -> None:
     config = read_config(file or Path(settings.config), os.environ)
     store = open_store(settings)
     try:
-        applied = store.run(ops.apply_config(config, settings.secret.encode()))
+        applied = store.run(ops.apply_config(config, settings.keys))
     finally:
         store.close()
     for change in ("added", "changed", "removed"):

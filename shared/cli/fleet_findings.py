@@ -82,10 +82,10 @@ def definitions(facts: Facts) -> list[Finding]:
     if facts.entries is None:
         cure = "run `runfleet apply` with this release, or use the release that wrote them"
         return [Finding("definitions-unreadable", "error", "tasks", "unreadable", facts.unreadable, cure)]
-    secret = facts.settings.secret.encode()
+    keys = facts.settings.keys
     ours = [entry for entry in facts.entries if not entry.task.external]
     value = count(len(facts.entries), "task")
-    if not secret:
+    if not keys:
         signed = any(entry.definition.signature for entry in ours)
         message = (
             "are signed, but RUNFLEET_SECRET is not set here, so that nothing can be said of them"
@@ -94,7 +94,7 @@ def definitions(facts: Facts) -> list[Finding]:
         )
         cure = SAME_SECRET if signed else f"{SAME_SECRET} (make one with `openssl rand -hex 32`)"
         return [Finding("definitions-unsigned", "warning", "tasks", value, message, cure)]
-    doubtful = [entry.name for entry in ours if not is_trusted(entry.definition, secret)]
+    doubtful = [entry.name for entry in ours if not is_trusted(entry.definition, keys, entry.name)]
     if not doubtful:
         return [Finding("definitions-untrusted", "ok", "tasks", value, "are signed with this RUNFLEET_SECRET")]
     message = f"no worker with this RUNFLEET_SECRET executes {names(doubtful)}: the signature is not of this secret"

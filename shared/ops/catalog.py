@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import NotFound
+from shared.signing import UNSIGNED, Keys
 from shared.store import tasks, version
 from shared.store.call import Operation
 from shared.store.tasks import Applied, Entry
@@ -94,14 +95,14 @@ def declare(catalog: Catalog, task: Task) -> Operation[Entry]:
     return known
 
 
-def apply_config(config: Config, secret: bytes = b"") -> Operation[Applied]:
+def apply_config(config: Config, keys: Keys = UNSIGNED) -> Operation[Applied]:
     """
     Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
 
     Raises Misconfigured when a newer release's data is in the store.
     """
     yield from version.check()
-    definitions = [(task, define(task, secret)) for task in config.tasks.values()]
+    definitions = [(task, define(task, keys)) for task in config.tasks.values()]
     applied: Applied = yield tasks.apply(definitions, limits=config.limits)
     return applied
 

@@ -15,6 +15,7 @@ from api.app import create_app
 from api.dialects.ona import binary, bodies, wire
 from api.dialects.ona.words import CALLS, EVENTS
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.store import tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define, is_trusted
@@ -44,7 +45,7 @@ def test_a_task_comes_back_as_it_was_sent(ona: Client, env: str) -> None:
     assert call(ona, "GetTask", {"id": task["id"]}) == {"task": task}
 
 
-def test_it_is_a_task_of_the_catalog_that_workers_trust(ona: Client, env: str, kept: Store) -> None:
+def test_it_is_a_task_of_the_catalog_that_workers_trust(ona: Client, env: str, kept: Store, settings: Settings) -> None:
     secret = str(uuid.uuid4())
     id_ = make(ona, env, "build", spec={"env": [{"name": "KEY", "valueFrom": {"secretRef": {"id": secret}}}]})["id"]
     name = f"ona.{id_[:8]}.build"
@@ -52,7 +53,7 @@ def test_it_is_a_task_of_the_catalog_that_workers_trust(ona: Client, env: str, k
     assert entry is not None
     assert (entry.source, entry.task.run) == ("api", "true")
     assert entry.task.secrets == {"KEY": "${RUNFLEET_SECRET_%s}" % secret.upper().replace("-", "_")}  # noqa: UP031
-    assert is_trusted(entry.definition, SECRET.encode())
+    assert is_trusted(entry.definition, Keys(SECRET, prefix=settings.key_prefix), entry.name)
     assert ona.get(f"/api/tasks/{name}").json()["source"] == "api"
 
 

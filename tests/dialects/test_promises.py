@@ -17,6 +17,7 @@ from api.dialects.door import Dialect, Route
 from shared.errors import RunfleetError
 from shared.runs import Reason, Status
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.store import runs, tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define
@@ -43,10 +44,10 @@ WORDS: Final[dict[str, tuple[str, str, str]]] = {
 
 
 @pytest.fixture
-def catalog(store: Store) -> Store:
+def catalog(store: Store, settings: Settings) -> Store:
     """The store with a task that our workers execute and one that others do."""
     known = (Task(name="ours", run="true"), Task(name="theirs", external=True))
-    store.do(tasks.apply([(task, define(task, SECRET.encode())) for task in known]))
+    store.do(tasks.apply([(task, define(task, Keys(SECRET, prefix=settings.key_prefix))) for task in known]))
     return store
 
 

@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 from api.app import create_app
 from shared import ops
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.store import tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define, is_trusted
@@ -51,11 +52,11 @@ def test_a_task_is_defined_and_can_be_started(author: Client, catalog: Store) ->
     assert author.get(f"/api/runs/{run}").json()["definition"] == task["definition_hash"]
 
 
-def test_it_is_signed_so_that_workers_trust_it(author: Client, catalog: Store) -> None:
+def test_it_is_signed_so_that_workers_trust_it(author: Client, catalog: Store, settings: Settings) -> None:
     put(author, "backup", run="tar c /srv")
     entry = catalog.run(tasks.entry("backup"))
     assert entry is not None
-    assert is_trusted(entry.definition, SECRET.encode())
+    assert is_trusted(entry.definition, Keys(SECRET, prefix=settings.key_prefix), entry.name)
     assert entry.definition.signature
 
 

@@ -32,6 +32,7 @@ from shared import ops
 from shared.cli.processes import isolated
 from shared.config import read_config
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.store import open_store
 from shared.store.threads import Store
 from tests.system.processes import Identity, command_line, family, identity, is_alive, marked, send
@@ -365,7 +366,7 @@ class Fleet:
         """Make these the tasks of the fleet."""
         path = self.folder / "runfleet.toml"
         path.write_text(tasks)
-        self.store.run(ops.apply_config(read_config(path, self.env), SECRET.encode()))
+        self.store.run(ops.apply_config(read_config(path, self.env), Keys(SECRET)))
 
     def wrote(self, *words: str) -> list[list[str]]:
         """The lines of the history whose first words these are, split."""

@@ -21,6 +21,7 @@ from shared.cli.folder import DataFolder
 from shared.cli.processes import isolated
 from shared.errors import Misconfigured
 from shared.settings import REDIS_URL_NAMES, Settings
+from shared.signing import Keys
 from shared.store import boot, open_store, tasks, version
 from shared.store.fleet import pulse, workers
 from shared.store.tasks import entries
@@ -245,7 +246,7 @@ def test_beside_a_runfleet_up_its_store_secret_and_token_are_used(tmp_path: Path
     try:
         with running(folder.socket().parent, socket=folder.socket().name) as url:
             store = open_store(Settings(redis_url=url))
-            store.do(tasks.apply([(Task(name="a", run="true"), define(Task(name="a", run="true"), secret.encode()))]))
+            store.do(tasks.apply([(Task(name="a", run="true"), define(Task(name="a", run="true"), Keys(secret)))]))
             store.close()
             env = surroundings(url)
             for name in ("RUNFLEET_REDIS_URL", "RUNFLEET_SECRET"):

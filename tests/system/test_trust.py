@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.signing import Keys
 from shared.tasks import Task, define
 from tests.system.conftest import StartFleet
 
@@ -20,7 +21,7 @@ def test_a_forged_definition_is_not_executed(make_fleet: StartFleet, forged: str
     fleet.start("web", "scheduler")
     evil = define(
         Task(name="honest", run="echo evil >> $HISTORY"),
-        b"a secret that somebody made up" if forged.startswith("it is signed") else b"",
+        Keys("a secret that somebody made up" if forged.startswith("it is signed") else ""),
     )
     run = fleet.trigger("honest")
     with fleet.redis.client() as client:

@@ -13,6 +13,7 @@ from shared.cli import fleet_findings, redis_findings
 from shared.cli.doctor import lines
 from shared.cli.findings import Facts, Finding, TaskFile, names
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.store.fleet import Queue, Worker
 from shared.store.server import Server
 from shared.store.tasks import Entry
@@ -64,7 +65,7 @@ def queue(name: str, depth: int, *, paused: bool = False) -> Queue:
 
 
 def entry(task: Task, secret: str = SECRET, *, paused: bool = False) -> Entry:
-    return Entry(task.name, define(task, secret.encode()), task, "file", 0, paused)
+    return Entry(task.name, define(task, Keys(secret)), task, "file", 0, paused)
 
 
 def facts(server: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **changes: Any) -> Facts:

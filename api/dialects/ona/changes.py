@@ -17,6 +17,7 @@ from api.dialects.ona.words import AlreadyExists
 from shared.authoring import TRIES, pins, too_lively
 from shared.errors import Conflict, Invalid, Problem
 from shared.plans import find_cycle, show_cycle
+from shared.signing import Keys
 from shared.store import environments
 from shared.store.call import Operation
 from shared.store.environments import Furnishing, Listed
@@ -25,10 +26,10 @@ from shared.tasks import Task, define, is_task_name
 
 
 class Author(NamedTuple):
-    """Who defines, and the secret that definitions are signed with."""
+    """Who defines, and what definitions are signed with."""
 
     grant: Grant
-    secret: bytes
+    keys: Keys
 
 
 class Row(NamedTuple):
@@ -94,7 +95,7 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
             listed=row.listed,
             before=row.before.listed if row.before else None,
             task=row.task,
-            definition=define(row.task, author.secret),
+            definition=define(row.task, author.keys),
         )
         for row in rows
     ]

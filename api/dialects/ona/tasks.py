@@ -78,4 +78,4 @@ def _author(ask: Question) -> Author:
     """Who defines. Raises Forbidden where nobody may."""
     if not ask.web.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
-    return Author(ask.grant, ask.web.settings.secret.encode())
+    return Author(ask.grant, ask.web.settings.keys)
