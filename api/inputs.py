@@ -25,6 +25,7 @@ TriggerName = Literal["cron", "api", "cloud"]
 EventType = Literal[
     "run.created",
     "run.started",
+    "run.given_back",
     "run.ended",
     "run.stop_requested",
     "run.restored",

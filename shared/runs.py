@@ -68,6 +68,10 @@ MOVES: Final[dict[str, tuple[Move, ...]]] = {
     "beat": (Move(Status.RUNNING, Status.RUNNING),),
     "end": (Move(Status.RUNNING, Status.ENDED, _JUDGED),),
     "stop": (Move(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),),
+    "give_back": (
+        Move(Status.RUNNING, Status.PENDING),
+        Move(Status.RUNNING, Status.ENDED, frozenset({Reason.STOPPED})),
+    ),
     "ask_stop": (Move(Status.RUNNING, Status.RUNNING),),
     "interrupt": (Move(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
     "rescue": (Move(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
@@ -79,7 +83,9 @@ MOVES: Final[dict[str, tuple[Move, ...]]] = {
 }
 """
 Every way a run changes status. ``refuse`` of a pending run is a delayed trigger that met its overlap rule when it came
-due; ``rescue`` ends as ``stopped`` a run whose stop had been asked for before its worker was lost.
+due; ``give_back`` is made of a run of which no process was started, because its worker leaves or cannot execute it: it
+waits for another, or ends when it had been asked to stop; ``rescue`` ends as ``stopped`` a run whose stop had been asked
+for before its worker was lost.
 """
 
 

@@ -12,6 +12,7 @@ from shared.store.call import Call, Key
 TYPES: Final[dict[str, str]] = {
     "run.created": "Runs of an execution were made, or a retry; `data` is how many.",
     "run.started": "A worker claimed a run; `data` names it.",
+    "run.given_back": "A worker that could not start a run, or was told to leave, gave it back: it is pending again.",
     "run.ended": "A run ended; `data` is its end reason.",
     "run.stop_requested": "A running run was asked to stop.",
     "run.restored": "A running run was written back into a store that had been wiped.",

@@ -83,6 +83,18 @@ class Ended(msgspec.Struct, frozen=True):
     ready: Mapping[str, int]
 
 
+class GivenBack(msgspec.Struct, frozen=True):
+    """
+    What became of a run that was given back. ``verdict`` "refused": somebody else has decided, ``state`` says what.
+
+    "stopped": it had been asked to stop, and has ended. ``ready``: queues that got something to do, and how many runs.
+    """
+
+    verdict: Literal["given_back", "stopped", "refused"]
+    state: str
+    ready: Mapping[str, int]
+
+
 class Reported(msgspec.Struct, frozen=True):
     """
     What became of a report, and the run as it is now (None when it is gone).
@@ -134,6 +146,23 @@ def end(
         _encode(wanted) if wanted else b"",
     )
     return Call(script("end"), args, _ended)
+
+
+def give_back(
+    run_id: UUID, token: int, message: str, *, delay_us: int = 0, crashes: int = 0, now: int | str = NOW
+) -> Call[GivenBack]:
+    """
+    Give back a run that this worker holds the token of and of which it started nothing; *message* says why it waits.
+
+    It is the next to be claimed from its queue, or waits for *delay_us* first. *crashes* (0 or 1) counts towards those
+    in a row after which a run is ended.
+    """
+    args = (now, run_id.bytes, token, MOVES["give_back"][0].source or "", delay_us, message, crashes)
+
+    def read(reply: Any) -> GivenBack:
+        return GivenBack(reply[0].decode(), reply[1].decode(), read_ready(reply[2:]))
+
+    return Call(script("give_back"), args, read)
 
 
 def rescue(run_id: UUID, message: str, retry: Retry | None, now: int | str = NOW) -> Call[Ended]:

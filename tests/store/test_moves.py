@@ -183,6 +183,11 @@ def _rescue(scene: Scene) -> Attempt:
     return Attempt(ended.verdict == "ended", ended.state)
 
 
+def _give_back(scene: Scene) -> Attempt:
+    given = scene.desk.do(runs.give_back(scene.id, scene.token, "its worker left"))
+    return Attempt(given.verdict != "refused", given.state)
+
+
 ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
     "create": _create,
     "refuse": _refuse,
@@ -191,6 +196,7 @@ ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
     "stop": _stop,
     "ask_stop": _stop,
     "interrupt": _interrupt,
+    "give_back": _give_back,
     "rescue": _rescue,
 } | {f"end as {reason}": _end(reason) for reason in sorted(MOVES["end"][0].reasons)}
 
@@ -200,6 +206,7 @@ RULES: dict[str, set[str]] = {
     "beat": {"running", "running, lease over"},
     "end": {"running", "running, lease over"},
     "interrupt": {"running", "running, lease over"},
+    "give_back": {"running", "running, lease over"},
     "rescue": {"running, lease over"},
 }
 """Beyond the table: in which states of a status a move's rule holds. A move that is not named has no rule."""

@@ -23,6 +23,7 @@ routes = Calls()
 
 _OPERATIONS: Final = {
     "run.started": "UPDATE_STATUS",
+    "run.given_back": "UPDATE_STATUS",
     "run.ended": "UPDATE_STATUS",
     "run.stop_requested": "UPDATE_STATUS",
     "execution.ended": "UPDATE_STATUS",

@@ -149,7 +149,7 @@ async def _tell(socket: Socket, grant: Grant, wanted: _Filter) -> None:
 
 
 def _is_about_a_run(kind: str) -> bool:
-    return kind in ("run.created", "run.started", "run.ended", "run.stop_requested")
+    return kind in ("run.created", "run.started", "run.given_back", "run.ended", "run.stop_requested")
 
 
 def _is_wanted(view: ledger.View, wanted: _EventFilter) -> bool:

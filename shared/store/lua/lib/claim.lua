@@ -27,6 +27,7 @@ local function claim(wanted)
       if r and r[F.status] == 'pending' then
         unindex(id, r)
         r[F.status], r[F.start_us], r[F.worker] = 'running', NOW, worker
+        r[F.message] = ''   -- why it waited, if it was given back
         r[F.token] = redis.call('INCR', P .. ':counter') * 4096 + NOW % 4096
         index(id, r)
         save(id, r)

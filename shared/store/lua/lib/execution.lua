@@ -58,8 +58,9 @@ local function later(id, due_us)
 end
 
 -- The score of a waiting run: priority band (9 first), then arrival. 10 * 2^48 fits a double exactly.
-local function enqueue(id, r)
-  local arrival = redis.call('INCR', P .. ':counter')
+-- One that was given back goes first in its band; of several, whose score is the same, the oldest id.
+local function enqueue(id, r, first)
+  local arrival = first and 0 or redis.call('INCR', P .. ':counter')
   redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
   redis.call('SADD', P .. ':queues', r[F.queue])
   ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1

@@ -1,0 +1,31 @@
+-- Gives back a claimed run of which nothing was started: it is pending again, the first of its band in its queue, or due later.
+-- ARGV: 1 now  2 run id  3 token  4 source status  5 delay_us (0: at once)  6 message: why it waits
+--       7 crashes to count (0 | 1)
+-- Answers {'given_back' | 'stopped' | 'refused', status or reason, ready queue, runs…}.
+-- 'stopped': that was asked meanwhile. A repeated call is refused: its token is not the run's any more.
+-- flags: allow-oom
+-- uses: clock records events execution plan ending
+local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local r = load(id)
+if not r then return {'refused', 'gone'} end
+if r[F.status] ~= source or r[F.token] ~= token then return {'refused', state_of(r)} end
+local verdict = 'given_back'
+if r[F.wish] ~= '' then
+  verdict = 'stopped'
+  finish(id, r, 'stopped', -1, r[F.message])
+  leave(id, r)
+else
+  unindex(id, r)
+  redis.call('ZREM', P .. ':leases', id)
+  r[F.status], r[F.start_us], r[F.worker], r[F.token] = 'pending', 0, '', 0
+  r[F.message], r[F.crashes] = ARGV[6], r[F.crashes] + tonumber(ARGV[7])
+  if tonumber(ARGV[5]) > 0 then r[F.due_us] = NOW + tonumber(ARGV[5]) end
+  index(id, r)
+  save(id, r)
+  bump(id, r)
+  event('run.given_back', r[F.task], id, execution_of(id, r))
+  if r[F.due_us] > NOW then later(id, r[F.due_us]) else enqueue(id, r, true) end
+end
+local answer = {verdict, state_of(r)}
+tell_ready(answer)
+return answer
