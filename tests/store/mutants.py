@@ -1,26 +1,17 @@
-"""
-Seeded faults: small textual changes of the scripts, each of which some test must notice.
-
-A test is only as good as the faults it kills. ``planted`` puts one fault in place for as long as its ``with`` lasts.
-The text it replaces must be there exactly once, so that no fault plants nothing after a script was changed.
-"""
+"""Seeded faults of the scripts, each of which some test must notice (``planting.py``)."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pytest
-
-from shared.store import scripts
 from tests.store import (
     test_authored,
+    test_bells,
     test_claim,
     test_create,
+    test_driven,
     test_end,
     test_kept_for_plans,
     test_lineage,
@@ -36,16 +27,8 @@ from tests.store import (
     test_schedules_in_store,
     test_stop,
 )
-
-
-class Mutant(NamedTuple):
-    """``old`` is replaced by ``new`` in ``lua/<file>.lua``; ``killer`` notices it, or (None) the state machine does."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    killer: Callable[..., Any] | None = None
+from tests.store.mutants_of_executions import MUTANTS_OF_EXECUTIONS
+from tests.store.planting import Mutant
 
 
 def _move(state: str, what: str) -> Callable[..., Any]:
@@ -461,27 +444,68 @@ MUTANTS = [
     Mutant(
         "a paused schedule owes the past", "pause", "redis.call('HSET', P .. ':ticks', task, text(NOW))", "return 1"
     ),
+    Mutant(
+        "the lease of a run that is gone stays",
+        "rescue",
+        "  redis.call('ZREM', P .. ':leases', id)\n",
+        "",
+        test_rescue.test_the_lease_of_a_run_that_is_gone_goes_too,
+    ),
+    Mutant(
+        "a retry shows the memory and CPU of the attempt before",
+        "lib/ending",
+        "  n[F.peak_memory], n[F.cpu_ms] = 0, 0\n",
+        "",
+        test_retries.test_a_retry_has_nothing_of_what_became_of_the_attempt_before,
+    ),
+    Mutant(
+        "a run that others execute ends before it starts",
+        "report",
+        "  if r[F.start_us] > at then at = r[F.start_us] end\n",
+        "",
+        test_report.test_an_end_is_never_before_its_start,
+    ),
+    Mutant(
+        "a run that others drive ends before it starts",
+        "drive",
+        "step[4], math.max(at_us, r[F.start_us]))",
+        "step[4], at_us)",
+        test_driven.test_an_end_that_was_decided_before_the_start_is_at_the_start,
+    ),
+    Mutant(
+        "keep_for is counted from creation",
+        "forget",
+        "r[F.end_us] > NOW - tonumber(ARGV[4])",
+        "r[F.created_us] > NOW - tonumber(ARGV[4])",
+        test_retention.test_the_age_of_a_run_is_counted_from_its_end,
+    ),
+    Mutant(
+        "the end of a run wakes nobody who follows its log",
+        "lib/ending",
+        "  redis.call('PUBLISH', P .. ':bell:log:' .. id, '')\n",
+        "",
+        test_bells.test_who_follows_a_log_is_woken_by_the_end,
+    ),
+    Mutant(
+        "the scheduler sleeps on when an earlier run comes",
+        "lib/execution",
+        "if not first[1] or due_us < tonumber(first[2]) then",
+        "if not first[1] then",
+        test_bells.test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others,
+    ),
+    Mutant(
+        "the scheduler is woken for every delayed run",
+        "lib/execution",
+        "if not first[1] or due_us < tonumber(first[2]) then",
+        "if true then",
+        test_bells.test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others,
+    ),
+    Mutant(
+        "a wiped store gives tokens again",
+        "restore",
+        "or 0) < arrival then",
+        "or 0) < 0 then",
+        test_restore.test_no_token_is_given_twice_after_a_wipe,
+    ),
+    *MUTANTS_OF_EXECUTIONS,
 ]
-
-
-@contextmanager
-def planted(mutant: Mutant, folder: Path) -> Iterator[None]:
-    """The scripts with this fault in them; *folder* is empty and may be written to."""
-    copy = folder / "lua"
-    shutil.copytree(scripts.FOLDER, copy)
-    path = copy / f"{mutant.file}.lua"
-    text = path.read_text("utf-8")
-    assert text.count(mutant.old) == 1, f"{mutant.name}: the text to replace is there {text.count(mutant.old)} times"
-    path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scripts, "FOLDER", copy)
-        _forget_loaded()
-        try:
-            yield
-        finally:
-            _forget_loaded()
-
-
-def _forget_loaded() -> None:
-    scripts.script.cache_clear()
-    scripts._library.cache_clear()

@@ -11,6 +11,7 @@ import redis
 from shared import ops
 from shared.settings import Settings
 from shared.store import events, logs, open_async_store
+from shared.store.call import Call, Key
 from shared.store.loop import AsyncStore
 from tests.store.desk import Desk
 
@@ -106,6 +107,36 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk
         assert not store._bells
 
     _in_a_loop(settings, scene)
+
+
+def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, desk: Desk) -> None:
+    desk.task()
+    held = desk.started()
+
+    async def scene(store: AsyncStore) -> None:
+        with store.hear_log(held.id) as ear:
+            await ear.wait()
+            await asyncio.to_thread(desk.append, held, 0, "line")
+            await ear.wait()  # what follows is heard for sure
+            waiting = asyncio.create_task(ear.wait(60))
+            await asyncio.to_thread(desk.end, held)
+            _, still = await asyncio.wait([waiting], timeout=5)
+            assert not still, "nothing rang"
+
+    _in_a_loop(settings, scene)
+
+
+def test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others(desk: Desk) -> None:
+    desk.task()
+
+    def is_woken() -> bool:
+        return desk.do(Call("LPOP", (Key("wake:scheduler"),), lambda token: token is not None))
+
+    woken = []
+    for delay_ms in (5000, 9000, 1000):
+        desk.trigger(delay_ms=delay_ms)
+        woken.append(is_woken())
+    assert woken == [True, False, True]
 
 
 def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, valkey_url: str) -> None:

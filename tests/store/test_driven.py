@@ -164,6 +164,35 @@ def test_a_lease_of_slots_is_renewed_given_back_or_lapses(desk: Desk) -> None:
     check_store(desk)
 
 
+def test_an_end_that_was_decided_before_the_start_is_at_the_start(desk: Desk) -> None:
+    run = made(desk)
+    desk.pass_s(10)
+    drive(desk, run.id, "start")
+    drive(desk, run.id, "success", at_us=desk.now - 5 * SECOND)
+    assert desk.get(run.id).duration_ms == 0
+
+
+def test_a_lease_of_several_slots_frees_them_all(desk: Desk) -> None:
+    desk.do(limits.put("db", 2, b"{}"))
+    for _ in range(2):
+        lease = new_id(desk.now)
+        assert desk.do(limits.take(lease, ["db"], 2, 60 * SECOND, b"{}")).verdict == "taken"
+        assert desk.do(limits.give(lease)).verdict == "given"
+
+
+def test_a_lease_of_slots_overtakes_no_execution_that_waits(desk: Desk) -> None:
+    desk.task("busy", limits={"narrow": 1, "wide": 2})
+    desk.task("both", limits={"narrow": 1, "wide": 2})
+    desk.task("busy", limits={"narrow": 1})
+    held = desk.started("busy")
+    waits = desk.trigger("both")
+    lease = new_id(desk.now)
+    assert desk.do(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "full"
+    desk.end(held)
+    assert desk.claimed().id == waits.id
+    assert desk.do(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "taken"
+
+
 def test_whoever_waits_for_a_lease_that_lapses_goes_on(desk: Desk) -> None:
     desk.task("ours")
     desk.do(limits.put("tag:t", 1, b"{}"))

@@ -55,6 +55,40 @@ def test_an_execution_shows_its_plan_and_how_far_it_is(desk: Desk) -> None:
     assert seen[-1].over_us >= seen[-1].start_us >= seen[-1].created_us
 
 
+def test_the_version_grows_with_a_wish_to_stop_one_run(desk: Desk) -> None:
+    diamond(desk)
+    first = desk.trigger("deploy")
+    claim_all(desk)
+    before = _version(desk, first.execution_id)
+    desk.do(runs.stop(first.id, "stop", "stopped"))
+    assert _version(desk, first.execution_id) > before
+
+
+def test_the_version_grows_with_a_wish_to_stop_the_whole_though_its_run_was_asked_before(desk: Desk) -> None:
+    diamond(desk)
+    first = desk.trigger("deploy")
+    claim_all(desk)
+    desk.do(runs.stop(first.id, "stop", "stopped"))
+    before = _version(desk, first.execution_id)
+    desk.run(ops.stop_execution(first.execution_id))
+    assert _version(desk, first.execution_id) > before
+
+
+def test_the_version_counts_the_end_of_a_group_and_the_group_that_begins(desk: Desk) -> None:
+    diamond(desk)
+    first = desk.trigger("deploy")
+    held = claim_all(desk)["install"]
+    before = _version(desk, first.execution_id)
+    desk.end(held)
+    assert _version(desk, first.execution_id) == before + 2
+
+
+def _version(desk: Desk, execution: UUID) -> int:
+    found = desk.do(executions.version(execution))
+    assert found is not None
+    return found
+
+
 def test_executions_without_a_plan_are_seen_the_same_way(desk: Desk) -> None:
     entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
     run = desk.trigger("a")

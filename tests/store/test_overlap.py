@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from shared import ops
-from shared.runs import Reason, Run
+from shared.runs import NOTHING_RAN, Reason, Run
 from shared.settings import Settings
 from shared.store import open_store, tasks
 from shared.store.runs import Claimed
@@ -173,6 +173,41 @@ def test_a_delayed_trigger_meets_its_rule_when_it_is_due(desk: Desk) -> None:
     check_store(desk)
     assert desk.get(run.id).message == f"skipped: a#{held.record.number} was still running"
     assert desk.state(run.id) == Reason.SKIPPED
+
+
+def test_a_delayed_trigger_that_is_refused_ran_nothing(desk: Desk) -> None:
+    desk.task("a", max_concurrent=1, on_overlap="skip")
+    delayed = desk.trigger(delay_ms=1000)
+    desk.started()
+    desk.pass_s(1)
+    desk.run(ops.release())
+    refused = desk.record(delayed.id)
+    assert (refused.reason, refused.exit_code, refused.end_us) == (Reason.SKIPPED, NOTHING_RAN, desk.now)
+
+
+def test_skip_names_the_oldest_of_several_that_run(desk: Desk) -> None:
+    desk.task("a", max_concurrent=2, on_overlap="skip")
+    desk.started()
+    desk.started()
+    assert desk.trigger().message == "skipped: a#1 was still running"
+
+
+def test_skip_waits_when_only_a_shared_limit_is_full(desk: Desk) -> None:
+    desk.task("b", limits={"db": 1})
+    desk.task("a", max_concurrent=2, on_overlap="skip", limits={"db": 1})
+    other = desk.started("b")
+    run = desk.trigger("a")
+    assert (run.status, desk.claim()) == ("pending", None)
+    desk.end(other)
+    assert desk.claimed().id == run.id
+
+
+def test_kill_knows_no_bound_of_those_that_wait(desk: Desk) -> None:
+    desk.task("a", max_concurrent=1, max_queued=1, on_overlap="kill")
+    desk.started()
+    desk.trigger()
+    newest = desk.trigger()
+    assert newest.status == "pending"
 
 
 def test_a_delayed_trigger_does_not_count_before_it_is_due(desk: Desk) -> None:

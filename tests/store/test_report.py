@@ -48,6 +48,14 @@ def test_times_are_those_reported_as_far_as_they_can_be_true(desk: Desk) -> None
     check_store(desk)
 
 
+def test_an_end_is_never_before_its_start(desk: Desk) -> None:
+    run = external(desk)
+    desk.pass_s(10)
+    report(desk, run, "running", at_us=START + 8 * SECOND)
+    report(desk, run, "ended", reason=Reason.SUCCESS, at_us=START + 5 * SECOND)
+    assert desk.get(run.id).duration_ms == 0
+
+
 def test_the_earliest_start_counts(desk: Desk) -> None:
     run = external(desk)
     desk.pass_s(10)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from shared import ops
+from shared.ids import new_id
 from shared.runs import FATE_UNKNOWN, Reason
 from shared.store import fleet, runs
+from shared.store.call import Call, Key, as_is
 from tests.store.checking import check_store
 from tests.store.desk import LEASE, SECOND, Desk
 
@@ -120,6 +122,14 @@ def test_a_run_whose_definition_is_gone_ends_without_a_retry(desk: Desk) -> None
     _seconds_until_expired(desk)
     assert desk.rescue(held.id, None).state == Reason.CRASHED
     assert desk.claim() is None
+
+
+def test_the_lease_of_a_run_that_is_gone_goes_too(desk: Desk) -> None:
+    gone = new_id(desk.now)
+    desk.do(Call("ZADD", (Key("leases"), desk.now, gone.bytes), as_is))  # as after a store that lost its last writes
+    assert [run_id for run_id, _ in desk.do(fleet.pulse("s")).expired] == [gone]
+    assert desk.do(runs.rescue(gone, "crashed", None)).state == "gone"
+    assert desk.do(fleet.pulse("s")).expired == []
 
 
 def _seconds_until_expired(desk: Desk) -> int:

@@ -72,6 +72,17 @@ def test_replicas_that_are_written_back_are_one_execution_at_one_gate(desk: Desk
     assert desk.claimed()
 
 
+def test_no_token_is_given_twice_after_a_wipe(desk: Desk) -> None:
+    desk.task()
+    for _ in range(3):
+        desk.end(desk.started())
+    held = desk.started()
+    wipe(desk)
+    assert restore(desk, held) == "restored"
+    desk.apply()
+    assert desk.started().record.token > held.record.token
+
+
 def test_what_the_store_knows_better_is_left_alone(desk: Desk) -> None:
     desk.task()
     held = desk.started()

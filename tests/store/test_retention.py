@@ -34,6 +34,17 @@ def test_what_is_old_goes_even_when_there_is_little(desk: Desk) -> None:
     assert _numbers(desk) == [3]
 
 
+def test_the_age_of_a_run_is_counted_from_its_end(desk: Desk) -> None:
+    entry = desk.task("a", keep_for_ms=DAY // 1000)
+    held = desk.started()
+    desk.now += 2 * DAY
+    desk.end(held)
+    desk.now += DAY - SECOND
+    assert _forget(desk, entry) == 0
+    desk.now += SECOND
+    assert _forget(desk, entry) == 1
+
+
 def test_live_runs_are_never_forgotten(desk: Desk) -> None:
     entry = desk.task("a", keep_runs=1, keep_for_ms=1000)
     held = desk.started()

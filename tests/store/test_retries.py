@@ -8,6 +8,8 @@ import pytest
 from shared import ops
 from shared.runs import Reason
 from shared.store import runs
+from shared.store.runs import Facts
+from shared.tasks import Param
 from tests.store.checking import check_store, snapshot
 from tests.store.desk import SECOND, Desk
 
@@ -27,6 +29,20 @@ def test_a_retry_exists_from_the_instant_its_run_ended(desk: Desk) -> None:
     assert (retry.log_lines, retry.log_bytes) == (0, 0)
     stored = desk.record(retry.id)
     assert (stored.due_us, stored.created_us, stored.token, stored.worker) == (desk.now + 3 * SECOND, desk.now, 0, "")
+
+
+def test_a_retry_has_nothing_of_what_became_of_the_attempt_before(desk: Desk) -> None:
+    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,), params={"x": Param(default="1")})
+    made = desk.record(desk.trigger(tags=("t",), external_execution_id="e").id)
+    held = desk.claimed()
+    desk.append(held, 0, "one", "two", "three", first_kept=1)
+    desk.pass_s(2)
+    facts = Facts('{"rows":3}', log_bytes=10, log_lines=3, log_truncated=1, log_first=1, peak_memory=4096, cpu_ms=12)
+    desk.end(held, Reason.FAILED, 7, retry=desk.owed(held, entry, Reason.FAILED), facts=facts, message="exited with 7")
+    own = {"number": 2, "attempt": 1, "retry_of": str(held.id), "execution": str(held.id)}
+    times = {"created_us": desk.now, "due_us": desk.now}
+    expected = msgspec.structs.asdict(made) | own | times
+    assert msgspec.structs.asdict(desk.record(desk.run(runs.find("a#2")).id)) == expected
 
 
 def test_attempts_have_no_gaps_and_end_with_the_budget(desk: Desk) -> None:

@@ -1,0 +1,72 @@
+"""Seeded faults of how executions are held back, let go on and counted; see ``planting.py``."""
+
+from __future__ import annotations
+
+from tests.store import test_driven, test_executions, test_overlap
+from tests.store.planting import Mutant
+
+MUTANTS_OF_EXECUTIONS = [
+    Mutant(
+        "a delayed trigger that is refused has exit code 0",
+        "release",
+        "'skipped', -1, verdict",
+        "'skipped', 0, verdict",
+        test_overlap.test_a_delayed_trigger_that_is_refused_ran_nothing,
+    ),
+    Mutant(
+        "skip names the newest that runs",
+        "lib/overlap",
+        "':live', 0, 0)[1]",
+        "':live', -1, -1)[1]",
+        test_overlap.test_skip_names_the_oldest_of_several_that_run,
+    ),
+    Mutant(
+        "skip refuses at a full shared limit",
+        "lib/overlap",
+        "if gate[1] == 'task:' .. task then own",
+        "if true then own",
+        test_overlap.test_skip_waits_when_only_a_shared_limit_is_full,
+    ),
+    Mutant(
+        "max_queued bounds those that kill lets wait",
+        "lib/overlap",
+        "policy == 'queue' and own[4]",
+        "own[4]",
+        test_overlap.test_kill_knows_no_bound_of_those_that_wait,
+    ),
+    Mutant(
+        "the version of an execution stands still at a wish to stop a run",
+        "lib/stopping",
+        "    bump(id, r)\n",
+        "",
+        test_executions.test_the_version_grows_with_a_wish_to_stop_one_run,
+    ),
+    Mutant(
+        "the version of an execution stands still at a wish to stop it",
+        "lib/stopping",
+        "    redis.call('HINCRBY', plan, 'version', 1)\n",
+        "",
+        test_executions.test_the_version_grows_with_a_wish_to_stop_the_whole_though_its_run_was_asked_before,
+    ),
+    Mutant(
+        "the version of an execution does not count a new group",
+        "lib/plan",
+        "  redis.call('HINCRBY', at, 'version', 1)\n",
+        "",
+        test_executions.test_the_version_counts_the_end_of_a_group_and_the_group_that_begins,
+    ),
+    Mutant(
+        "a lease of slots overtakes executions that wait",
+        "lib/slots",
+        " and redis.call('EXISTS', P .. ':gate:' .. gate[1] .. ':wait') == 0",
+        "",
+        test_driven.test_a_lease_of_slots_overtakes_no_execution_that_waits,
+    ),
+    Mutant(
+        "a lease of several slots frees one",
+        "lib/slots",
+        "for i = 1, tonumber(slots) do redis.call('ZREM'",
+        "for i = 1, 1 do redis.call('ZREM'",
+        test_driven.test_a_lease_of_several_slots_frees_them_all,
+    ),
+]
