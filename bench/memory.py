@@ -51,8 +51,11 @@ def weigh(bench: Bench) -> dict[str, float]:
             "worker: process": resident_mb(process),
             "worker: keeper": resident_mb(keeper),
         }
-        shares = sum(proportional_mb(pid) for pid in (launcher.pid, process, keeper))
-        return {**found, "worker": sum(parts.values()), **parts, "worker, shared pages counted once": shares}
+        found |= {"worker": sum(parts.values()), **parts}
+        with contextlib.suppress(PermissionError):  # our processes show it to root only
+            shares = sum(proportional_mb(pid) for pid in (launcher.pid, process, keeper))
+            found["worker, shared pages counted once"] = shares
+        return found
 
 
 def resident_mb(pid: int) -> float:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from shared.dumpable import become_undumpable
+
+if __name__ == "__main__":
+    become_undumpable()  # before the imports that take their time: until then its environment can be read
+
 import os
 import secrets
 import socket

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from worker.family import become_undumpable
 from worker.lifeline import follow_launcher
 
 
 def main() -> int:
     """Run the launcher, or one worker process; the exit code."""
+    become_undumpable()
     follow_launcher()  # before anything is imported that takes its time
     from shared.errors import Misconfigured
     from shared.settings import read_settings

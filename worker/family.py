@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -19,9 +20,18 @@ def kill_group(pid: int, number: int) -> None:
 
 def become_subreaper() -> None:
     """Adopt the orphans of our descendants (Linux; elsewhere, or without ctypes, they go to init as always)."""
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def become_undumpable() -> None:
+    """Be unreadable by other processes of this user; the same as in ``shared/dumpable.py``, for any Python."""
+    _control(_PR_SET_DUMPABLE, 0)
+
+
+def _control(option: int, value: int) -> None:
     try:
         import ctypes
 
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
     except (ImportError, OSError, AttributeError, TypeError):
         pass

@@ -30,9 +30,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from worker import loop, starting
+    from worker import family, loop, starting
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import family
     import loop
     import starting
 
@@ -40,6 +41,7 @@ else:
 
 
 if __name__ == "__main__":
+    family.become_undumpable()  # the secrets of all runs pass through its memory
     worker = socket.socket(fileno=0)
     serving = loop.Loop(worker, starting.start_command)
     worker.sendall(b"+")  # now no signal ends it any more

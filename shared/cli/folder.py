@@ -25,13 +25,15 @@ SOCKET_PATH_MAX: Final = 100
 
 
 class DataFolder:
-    """One data folder, made if it is not there (readable by its owner only)."""
+    """One data folder, made if it is not there. Whether or not, it is its owner's only from now on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.lock_fd = -1
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.path.stat().st_mode & 0o077:
+                self.path.chmod(0o700)  # made by an earlier release, or by hand: the secret and all data are in it
             (self.path / ".gitignore").write_text("*\n")
         except OSError as error:
             raise Misconfigured(

@@ -18,6 +18,9 @@ from typing import Final, NoReturn
 USER_PYTHONPATH: Final = "RUNFLEET_USER_PYTHONPATH"
 """The variable that carries the user's ``PYTHONPATH`` ("" when there was none) past our own interpreters."""
 
+LEAN: Final = frozenset(["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"])
+"""Variables that any program may need to run at all."""
+
 
 def api() -> NoReturn:
     """Run the API and the dashboard (as `python -m api` does)."""
@@ -48,6 +51,11 @@ def isolated(environ: Mapping[str, str]) -> dict[str, str]:
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         env["PYTHONPATH"] = root  # a checkout: `-P` would not find us through the working directory
     return env
+
+
+def lean(environ: Mapping[str, str]) -> dict[str, str]:
+    """*environ* for a program that is to know none of our settings and no secret: the guardian, the store."""
+    return {name: value for name, value in environ.items() if name in LEAN or name.startswith("LC_")}
 
 
 def _become(package: str) -> NoReturn:

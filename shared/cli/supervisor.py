@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Final
 
+from shared.cli.processes import lean
+
 ANNOUNCE: Final = 'echo "+ $0 $$" >&0; exec "$@" </dev/null'
 """Shell: tell the guardian (standard input is the way to it) our order and process id, then become the program."""
 
@@ -268,6 +270,7 @@ class Supervisor:
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")), str(self._grace_s)],
             stdin=subprocess.PIPE,
+            env=lean(os.environ),
             bufsize=0,
             start_new_session=True,
             pass_fds=(self._lock_fd,) if self._lock_fd >= 0 else (),

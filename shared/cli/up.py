@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from shared.cli import embedded
 from shared.cli.folder import DataFolder
-from shared.cli.processes import command, isolated
+from shared.cli.processes import command, isolated, lean
 from shared.cli.supervisor import Child, Supervisor, how_it_ended
 from shared.errors import Misconfigured
 from shared.settings import Settings, read_settings
@@ -120,7 +120,7 @@ def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) 
         embedded.ask(path, "SHUTDOWN")
         fleet.until(lambda: not embedded.ask(path, "PING"), timeout_s=STORE_START_S)
     server = embedded.find_server()
-    store = Child("store", embedded.arguments(server, folder.path, path), env, order=1, spared=True)
+    store = Child("store", embedded.arguments(server, folder.path, path), lean(env), order=1, spared=True)
     fleet.start(store)
     is_up = fleet.until(lambda: store.failures > 2 or embedded.ask(path, "PING") == "+PONG", timeout_s=STORE_START_S)
     if not fleet.wishes and (not is_up or store.failures > 2):

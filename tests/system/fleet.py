@@ -209,6 +209,8 @@ class Fleet:
         self.history = folder / "history"
         self.history.touch()
         self.processes: list[Process] = []
+        self.through: tuple[str, ...] = ()
+        """Words that go before the command of a process."""
         self._seen: set[Identity] = set()
         self._url = ""
         (folder / "valkey").mkdir()
@@ -262,7 +264,7 @@ class Fleet:
 
     def launch(self, name: str, **env: str) -> Process:
         """Start a process of the Procfile and wait for nothing."""
-        self.processes.append(Process(name, procfile()[name], self.env | env, self.folder))
+        self.processes.append(Process(name, [*self.through, *procfile()[name]], self.env | env, self.folder))
         return self.processes[-1]
 
     def start_all(self, *, workers: int = 1) -> Fleet:

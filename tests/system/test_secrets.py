@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from tests.system.conftest import StartFleet
 from tests.system.fleet import SECRET, TOKEN
+from tests.system.processes import command_line
+from tests.system.reading import ORDINARY, readable
+from tests.waiting import wait_until
 
 PLANTED = "pl4nted-s3cret-0f-the-env1ronment"
 FILED = "s3cret-from-a-f1le"
@@ -70,3 +74,18 @@ def test_a_run_sees_none_of_runfleets_own_secrets(make_fleet: StartFleet) -> Non
     # Not the one who started it either: the keeper was given no environment to speak of.
     keeper = Path(f"/proc/{fleet.of('worker').keeper()}/environ").read_bytes()
     assert SECRET.encode() not in keeper
+
+
+def test_no_task_can_read_one_of_our_processes(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS)
+    fleet.through = ORDINARY
+    worker = fleet.start_all().of("worker")
+    ours = {process.name: process.pid for process in fleet.processes}
+    ours |= {"worker process": worker.worker_process(), "keeper": worker.keeper()}
+    assert {name: readable(pid) for name, pid in ours.items() if readable(pid)} == {}
+    with subprocess.Popen([*ORDINARY, "sleep", "60"]) as other:
+        try:
+            wait_until(lambda: command_line(other.pid) == "sleep 60", "it sleeps")
+            assert readable(other.pid) == {"environ", "maps", "memory", "descriptors"}  # any other process
+        finally:
+            other.kill()

@@ -19,6 +19,8 @@ import pytest
 
 from shared.cli.folder import DataFolder
 from shared.cli.processes import isolated
+from tests.system.processes import command_line, family
+from tests.system.reading import ORDINARY, memory_of, readable
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
@@ -45,7 +47,7 @@ def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = S
 class Up:
     """One ``runfleet up`` in *folder*, with its port chosen by the system."""
 
-    def __init__(self, folder: Path, *, port: int = 0, **settings: str) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, through: tuple[str, ...] = (), **settings: str) -> None:
         self.folder = folder
         self.output = folder / f"out-{time.monotonic_ns()}"
         env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
@@ -53,7 +55,7 @@ class Up:
         env |= {"RUNFLEET_SHUTDOWN_GRACE": "2", **settings}
         with self.output.open("w") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "shared", "up", "--port", str(port)],
+                [*through, sys.executable, "-P", "-m", "shared", "up", "--port", str(port)],
                 cwd=folder,
                 env=env,
                 stdout=out,
@@ -118,8 +120,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
     (tmp_path / "runfleet.toml").write_text(TASKS)
     started: list[Up] = []
 
-    def start_up(**settings: str) -> Up:
-        started.append(Up(tmp_path, port=0, **settings))
+    def start_up(*, through: tuple[str, ...] = (), **settings: str) -> Up:
+        started.append(Up(tmp_path, port=0, through=through, **settings))
         return started[-1].wait()
 
     yield start_up
@@ -155,6 +157,23 @@ def test_tasks_may_be_defined_without_making_a_secret_first(start: Callable[...,
     up = start(RUNFLEET_API_TASKS="on")
     up.call("PUT", "/api/tasks/made", {"run": "echo made=here >> $RUNFLEET_OUTPUT"})
     assert up.run("made")["outputs"] == {"made": "here"}
+
+
+def test_no_task_can_read_up_and_its_store_and_guardian_know_no_secret(
+    start: Callable[..., Up], tmp_path: Path
+) -> None:
+    (tmp_path / ".runfleet").mkdir(mode=0o755)  # as an earlier release made it
+    given = {"RUNFLEET_SECRET": "a secret of sixteen letters", "DATABASE_PASSWORD": "of no concern to them"}
+    up = start(through=ORDINARY, **given)
+    assert (tmp_path / ".runfleet").stat().st_mode & 0o777 == 0o700
+    open_ones = {pid: command_line(pid) for pid in family([up.process.pid]) if readable(pid)}
+    assert len(open_ones) == 2, open_ones
+    assert any("guardian.py" in words for words in open_ones.values())
+    assert any("valkey-server" in words for words in open_ones.values())
+    for pid in open_ones:
+        kept = memory_of(pid)  # Valkey writes its title over its environment, and has a copy
+        assert b"PATH=" in kept
+        assert not any(word.encode() in kept for pair in given.items() for word in pair)
 
 
 def test_runs_get_the_users_python_path_that_our_processes_do_without(start: Callable[[], Up], tmp_path: Path) -> None:

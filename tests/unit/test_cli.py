@@ -31,6 +31,12 @@ def test_answering_a_person_loads_no_server_library(words: list[str]) -> None:
     assert answered.stderr.endswith("[]\n")
 
 
+def test_the_script_hides_its_environment_before_it_imports_anything_slow() -> None:
+    code = "import sys, shared.__main__; print('cyclopts' in sys.modules)"
+    answered = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert answered.stdout == "False\n"
+
+
 def test_every_command_can_be_imported_and_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         assert main([name, "--help"]) == 0
