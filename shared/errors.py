@@ -18,6 +18,7 @@ Everything that can go wrong and has a name.
     ├── StoreUnavailable              503     Redis is away, loading, read-only or out of memory
     │   └── StoreFull                 507     Redis has no memory for new runs
     ├── Unserviceable                 503     this process is draining or at a limit
+    ├── Unreadable                    503     something in Redis is not as this release writes it
     └── Misconfigured                 –       the process cannot start; the message says what to set
 
 The docstring of a class is what it means; its message names the thing, its state and what was wanted.
@@ -160,6 +161,17 @@ class StoreFull(StoreUnavailable):
 
 class Unserviceable(RunfleetError):
     """This process cannot take it now (draining, or at a limit); another one or a later try can."""
+
+    status = 503
+    title = "Service Unavailable"
+
+
+class Unreadable(RunfleetError):
+    """
+    Something in Redis is not as this release writes it: a newer release or a foreign hand wrote it.
+
+    It concerns that one thing; whoever goes through many passes it over, says so, and goes on.
+    """
 
     status = 503
     title = "Service Unavailable"

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.clock import to_datetime
+from shared.errors import Unreadable
 
 
 class Status(StrEnum):
@@ -196,7 +197,14 @@ _decode_json = msgspec.json.decode
 
 
 def to_run(run_id: UUID, record: Record) -> Run:
-    """The public face of a stored record."""
+    """The public face of a stored record. Raises Unreadable when it holds a word that this release does not know."""
+    try:
+        return _to_run(run_id, record)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise Unreadable(f"run {run_id} in Redis cannot be read by this release: {error}") from None
+
+
+def _to_run(run_id: UUID, record: Record) -> Run:
     started, ended = record.start_us, record.end_us
     over = record.status == Status.ENDED
     return Run(

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from shared.errors import Unreadable
 from shared.signing import UNSIGNED, Keys, Signer
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9._-]+$"
@@ -117,8 +118,14 @@ class Definition(msgspec.Struct, frozen=True):
     signature: str
 
     def task(self) -> Task:
-        """The task. Raises msgspec.ValidationError when the body is not one (a newer or foreign writer)."""
-        return msgspec.json.decode(self.body, type=Task)
+        """The task. Raises Unreadable when the body is not one (a newer release or a foreign hand wrote it)."""
+        try:
+            return _task(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unreadable(f"definition {self.hash} in Redis cannot be read by this release: {error}") from None
+
+
+_task = msgspec.json.Decoder(Task).decode
 
 
 def define(task: Task, keys: Keys = UNSIGNED) -> Definition:

@@ -98,8 +98,6 @@ def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
 
 def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Facts:
     """Read all that the checks judge, changing nothing. Raises StoreUnavailable."""
-    import msgspec
-
     from shared.cli.findings import Facts
     from shared.store import fleet, server, tasks, tokens, version
 
@@ -113,11 +111,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     redis_us = store.do(fleet.clock())
     after_us = time.time_ns() // 1000
     leadership = store.run(fleet.schedulers(redis_us))
-    entries, unreadable = None, ""
-    try:
-        entries = store.run(tasks.entries())
-    except msgspec.ValidationError as error:
-        unreadable = f"a definition in the store is not one that this release knows: {error}"
+    catalog = store.run(tasks.catalog())
     return Facts(
         settings=settings,
         round_trip_ms=statistics.median(took_ms),
@@ -128,10 +122,10 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         standbys=leadership.standbys,
         workers=store.run(fleet.workers()),
         queues=store.run(fleet.queues()),
-        entries=entries,
-        unreadable=unreadable,
+        entries=catalog.entries,
+        unreadable=catalog.unreadable,
         has_tokens=store.do(tokens.any_exist()),
-        task_file=None if entries is None else compare(Path(settings.config), entries, environ),
+        task_file=compare(Path(settings.config), catalog.entries, environ),
     )
 
 

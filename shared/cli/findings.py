@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -44,8 +44,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     All that the checks judge.
 
     ``clock_ahead_us``: how far Redis's clock is ahead of this machine's. ``layout`` is None in a store that nobody
-    used. ``entries`` is None when ``unreadable`` says why the tasks cannot be read. ``task_file`` is None when there is
-    none.
+    used. ``unreadable`` are tasks that this release cannot read, and why. ``task_file`` is None when there is none.
     """
 
     settings: Settings
@@ -57,8 +56,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     standbys: Sequence[str]
     workers: Sequence[Worker]
     queues: Sequence[Queue]
-    entries: Sequence[Entry] | None
-    unreadable: str = ""
+    entries: Sequence[Entry]
+    unreadable: Mapping[str, str] = {}
     has_tokens: bool
     task_file: TaskFile | None = None
 

@@ -52,7 +52,7 @@ def queues(facts: Facts) -> list[Finding]:
     """Queues whose runs nobody will take."""
     served = {queue for worker in facts.workers if worker.alive and not worker.draining for queue in worker.queues}
     users: dict[str, list[str]] = {}
-    for entry in facts.entries or ():
+    for entry in facts.entries:
         if not entry.task.external:
             users.setdefault(entry.task.queue, []).append(entry.name)
     depths = {queue.name: queue.depth for queue in facts.queues}
@@ -79,9 +79,20 @@ def queues(facts: Facts) -> list[Finding]:
 
 def definitions(facts: Facts) -> list[Finding]:
     """Whether workers will execute what is defined."""
-    if facts.entries is None:
-        cure = "run `runfleet apply` with this release, or use the release that wrote them"
-        return [Finding("definitions-unreadable", "error", "tasks", "unreadable", facts.unreadable, cure)]
+    return _unreadable(facts) + _signatures(facts)
+
+
+def _unreadable(facts: Facts) -> list[Finding]:
+    if not facts.unreadable:
+        return []
+    first, why = next(iter(facts.unreadable.items()))
+    message = f"cannot be read, so they neither fire nor start: {names(list(facts.unreadable))} ({first}: {why})"
+    cure = "run `runfleet apply` with this release, or use the release that wrote them"
+    value = f"{len(facts.unreadable)} unreadable"
+    return [Finding("definitions-unreadable", "error", "tasks", value, message, cure)]
+
+
+def _signatures(facts: Facts) -> list[Finding]:
     keys = facts.settings.keys
     ours = [entry for entry in facts.entries if not entry.task.external]
     value = count(len(facts.entries), "task")
@@ -105,7 +116,7 @@ def definitions(facts: Facts) -> list[Finding]:
 
 def schedules(facts: Facts) -> list[Finding]:
     """Schedules that rest."""
-    resting = [entry.name for entry in facts.entries or () if entry.paused and entry.task.cron]
+    resting = [entry.name for entry in facts.entries if entry.paused and entry.task.cron]
     if not resting:
         return []
     value = f"{len(resting)} paused"

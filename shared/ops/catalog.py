@@ -46,14 +46,14 @@ class Catalog:
         """
         All tasks that *entry*'s depends on, directly or not, by name; two round trips for each level not in memory.
 
-        Raises NotFound for one that does not exist.
+        Raises NotFound for one that does not exist, and Unreadable.
         """
         found: dict[str, Entry] = {}
         names: Sequence[str] = entry.task.depends_on
         while names:
             unknown = [name for name in names if fresh or name not in self.entries]
             if unknown:
-                read = yield from tasks.some(unknown)
+                read = yield from tasks.some(unknown, strict=True)
                 for name in unknown:
                     self.entries.pop(name, None)
                 self.entries |= read

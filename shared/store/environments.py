@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from shared.store.call import Call, Key
+from shared.store.decoding import reading
 from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.store.tasks import schedule_key
@@ -59,7 +60,7 @@ class Furnishing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_listed = msgspec.msgpack.Decoder(Listed).decode
+_listed = reading(msgspec.msgpack.Decoder(Listed).decode, "a task of an environment")
 
 
 def furnish(items: Sequence[Furnishing], pins: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:

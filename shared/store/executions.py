@@ -14,6 +14,7 @@ from shared.clock import from_datetime
 from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of, phase_after
 from shared.runs import Record, Run, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.decoding import json_reading, reading
 from shared.store.runs import decode_record, stored_time
 from shared.store.scripts import script
 
@@ -26,9 +27,13 @@ LOST: Final = (
 """Why an execution has not succeeded of which nothing is known but what workers wrote back."""
 
 _STEP: Final = 100
-_planned = msgspec.msgpack.Decoder(
-    tuple[Record, int, tuple[int, ...], int, tuple[int, ...], tuple[tuple[int, str], ...]]
-).decode
+_planned = reading(
+    msgspec.msgpack.Decoder(
+        tuple[Record, int, tuple[int, ...], int, tuple[int, ...], tuple[tuple[int, str], ...]]
+    ).decode,
+    "a step of a plan",
+)
+_outputs = json_reading(dict[str, Any], "what a run put out")
 _SUMMARY: Final = ("task", "created", "groups", "version", "start", "over", "desired", "reason", "failed", "steps")
 
 
@@ -122,9 +127,7 @@ def inputs(execution_id: UUID, step: int) -> Call[list[tuple[str, dict[str, Any]
     """What the steps that this one depends on hand on: (task, outputs), a pair for each replica that has any."""
 
     def read(reply: Any) -> list[tuple[str, dict[str, Any]]]:
-        return [
-            (task.decode(), msgspec.json.decode(outputs)) for task, outputs in zip(reply[::2], reply[1::2], strict=True)
-        ]
+        return [(task.decode(), _outputs(outputs)) for task, outputs in zip(reply[::2], reply[1::2], strict=True)]
 
     return Call(script("inputs"), (execution_id.bytes, step), read)
 

@@ -11,9 +11,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.clock import to_datetime
-from shared.errors import NotFound
+from shared.errors import NotFound, Unreadable
+from shared.runs import Record
 from shared.settings import LEASE_MS
 from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
+from shared.store.decoding import json_reading
 from shared.store.runs import NOW, decode_record
 from shared.store.scripts import script
 from shared.store.server import server
@@ -43,6 +45,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     started_us: int
     broker: str = ""
+
+
+_about = json_reading(About, "what a worker says of itself")
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +220,10 @@ def workers() -> Operation[list[Worker]]:
     for name, score, (about_json, drain) in zip(names, beats[1::2], details, strict=True):
         if about_json is None:
             continue
-        about = msgspec.json.decode(about_json, type=About)
+        try:
+            about = _about(about_json)
+        except Unreadable:
+            continue  # a worker of another release: it is not this one's to judge
         age_us = max(0, now_us - int(float(score)))
         found.append(
             Worker(
@@ -332,7 +340,7 @@ def _leased() -> Operation[list[tuple[UUID, Any]]]:
     if not ids:
         return []
     values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
-    return [(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
+    return [(UUID(bytes=one), record) for one, value in zip(ids, values, strict=True) for record in _readable(value)]
 
 
 def _oldest(queue: str) -> Operation[int | None]:
@@ -345,8 +353,16 @@ def _oldest(queue: str) -> Operation[int | None]:
     if not keys:
         return None
     values = yield Call("MGET", keys, as_is)
-    records = [decode_record(value) for value in values if value]
+    records = [record for value in values for record in _readable(value)]
     return min((max(record.created_us, record.due_us) for record in records), default=None)
+
+
+def _readable(value: bytes | None) -> list[Record]:
+    """The record, or nothing when there is none or it is one that this release cannot read."""
+    try:
+        return [decode_record(value)] if value else []
+    except Unreadable:
+        return []
 
 
 def _none() -> Operation[int | None]:

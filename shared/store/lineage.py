@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from shared.errors import Unreadable
 from shared.runs import Record
 from shared.store.call import Call, Key, Operation
 from shared.store.namespaces import JobChange
@@ -68,7 +69,7 @@ class EventPage(msgspec.Struct, frozen=True):
 
 
 class Untold(msgspec.Struct, frozen=True):
-    """Runs as they are now. ``missed``: some of the stream had been trimmed before it was looked at."""
+    """Runs as they are now. ``missed``: some had been trimmed before it was looked at, or cannot be read."""
 
     runs: list[tuple[UUID, Record]]
     has_more: bool
@@ -123,9 +124,13 @@ def untold(entries: int, now: int | str = NOW) -> Call[Untold]:
     """
 
     def read(reply: Any) -> Untold:
-        pairs = zip(reply[2::2], reply[3::2], strict=True)
-        runs = [(UUID(bytes=run), decode_record(value)) for run, value in pairs]
-        return Untold(runs, has_more=bool(reply[0]), missed=bool(reply[1]))
+        runs, missed = [], bool(reply[1])
+        for run, value in zip(reply[2::2], reply[3::2], strict=True):
+            try:
+                runs.append((UUID(bytes=run), decode_record(value)))
+            except Unreadable:
+                missed = True
+        return Untold(runs, has_more=bool(reply[0]), missed=missed)
 
     return Call(script("untold"), (now, entries), read)
 

@@ -16,6 +16,7 @@ import msgspec
 
 from shared.runs import Reason, Record, Run, Status, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.decoding import json_reading
 from shared.store.runs import decode_record
 from shared.store.scripts import script
 
@@ -23,6 +24,7 @@ SORT_FIELDS: Final = ("task_name", "status", "start_at", "exit_code", "duration"
 SCAN_LIMIT: Final = 100_000
 _STEP: Final = 1000
 _REASONS: Final = tuple(Reason)
+_decode_tags = json_reading(list[str], "the tags of a run")
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,7 +265,7 @@ def _duration_ms(r: Record) -> int:
 
 
 def _tags(r: Record) -> list[str]:
-    return msgspec.json.decode(r.tags, type=list[str]) if r.tags else []
+    return _decode_tags(r.tags) if r.tags else []
 
 
 def _text(run_id: UUID, r: Record) -> str:

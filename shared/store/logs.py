@@ -19,6 +19,7 @@ from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.runs import MOVES, Record, Status
 from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.decoding import reading
 from shared.store.loglines import StoredLine
 from shared.store.runs import NOW, record
 from shared.store.scripts import script
@@ -30,7 +31,7 @@ BLOCK_LINES: Final = 2000
 BLOCK_BYTES: Final = 512 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
-_lines = msgspec.msgpack.Decoder(list[StoredLine]).decode
+_lines = reading(msgspec.msgpack.Decoder(list[StoredLine]).decode, "a part of a log")
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
 from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.decoding import reading
 from shared.store.scripts import script
 from shared.tasks import is_task_name
 
@@ -21,7 +22,7 @@ NOW: Final = ""
 """Stored time of a call: "" asks Redis; a test may hand in microseconds."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_record = msgspec.msgpack.Decoder(Record).decode
+_record = reading(msgspec.msgpack.Decoder(Record).decode, "a run's record")
 _REASONS = tuple(Reason)
 
 

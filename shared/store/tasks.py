@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.errors import NotFound
+from shared.errors import NotFound, Unreadable
 from shared.runs import Reason, Run
 from shared.store.call import Call, Key, Operation, as_is
+from shared.store.decoding import reading
 from shared.store.listing import Filter, page
 from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.tasks import Definition, Task
 
-_entry = msgspec.msgpack.Decoder(list[str]).decode
+_entry = reading(msgspec.msgpack.Decoder(list[str]).decode, "an entry of the catalog")
 _REASONS = tuple(Reason)
+_LOOKS: Final = 5
+"""How often an entry whose definition is gone is read again before it counts as one that cannot be read."""
 
 Verdict = Literal["added", "changed", "unchanged", "removed", "gone", "kept", "moved", "live"]
 """
@@ -32,6 +36,21 @@ class Entry(msgspec.Struct, frozen=True):
     task: Task
     source: str
     applied_us: int
+    paused: bool
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """All tasks, by name, and those that this release cannot read: name → why."""
+
+    entries: list[Entry]
+    unreadable: dict[str, str]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A task in the catalog without its definition: the hash of that, whether it has a schedule, whether that rests."""
+
+    hash: str
+    scheduled: bool
     paused: bool
 
 
@@ -117,38 +136,17 @@ def definition(hash_: str) -> Call[Definition | None]:
 
 
 def entry(name: str) -> Operation[Entry | None]:
-    """A task as it is defined now, or None."""
-    value = yield Call("HGET", (Key("tasks"), name), as_is)
-    if value is None:
-        return None
-    hash_, source, applied, *_ = _entry(value)
-    found = yield definition(hash_)
-    if found is None:
-        return None
-    paused = yield Call("SISMEMBER", (Key("paused"), name), bool)
-    return Entry(name, found, found.task(), source, int(applied), paused)
+    """A task as it is defined now, or None. Raises Unreadable."""
+    return (yield from some([name], strict=True)).get(name)
 
 
-def some(names: Iterable[str]) -> Operation[dict[str, Entry]]:
-    """Those of the tasks that there are, by name."""
+def some(names: Iterable[str], *, strict: bool = False) -> Operation[dict[str, Entry]]:
+    """Those of the tasks that there are, by name. One that cannot be read is left out, or raises (``strict``)."""
     wanted = list(names)
-    if not wanted:
-        return {}
-    packed, paused = yield [
-        Call("HMGET", (Key("tasks"), *wanted), as_is),
-        Call("SMISMEMBER", (Key("paused"), *wanted), as_is),
-    ]
-    rows = [
-        (name, _entry(value), bool(rests))
-        for name, value, rests in zip(wanted, packed, paused, strict=True)
-        if value is not None
-    ]
-    definitions = yield [definition(row[0]) for _, row, _ in rows]
-    return {
-        name: Entry(name, one, one.task(), row[1], int(row[2]), rests)
-        for (name, row, rests), one in zip(rows, definitions, strict=True)
-        if one is not None
-    }
+    found = yield from _catalog((yield from _rows(wanted)) if wanted else {})
+    if strict and found.unreadable:
+        raise Unreadable("; ".join(f"task {name}: {why}" for name, why in found.unreadable.items()))
+    return {one.name: one for one in found.entries}
 
 
 def names() -> Call[list[str]]:
@@ -171,16 +169,76 @@ def limits() -> Call[dict[str, int]]:
 
 
 def entries() -> Operation[list[Entry]]:
-    """All tasks, by name."""
-    packed = yield Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
-    paused = yield Call("SMEMBERS", (Key("paused"),), set)
-    rows = [(name, _entry(value)) for name, value in sorted(packed.items())]
-    definitions = yield [definition(row[0]) for _, row in rows]
-    return [
-        Entry(name.decode(), one, one.task(), row[1], int(row[2]), name in paused)
-        for (name, row), one in zip(rows, definitions, strict=True)
-        if one is not None
+    """All tasks, by name; one that cannot be read is left out (``catalog`` says which)."""
+    return (yield from catalog()).entries
+
+
+def catalog() -> Operation[Catalog]:
+    """All tasks."""
+    packed, paused = yield [
+        Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
+        Call("SMEMBERS", (Key("paused"),), set),
     ]
+    rows = {name.decode(errors="replace"): (value, name in paused) for name, value in packed.items()}
+    return (yield from _catalog(rows))
+
+
+def rows() -> Operation[dict[str, Row]]:
+    """All tasks without their definitions, by name: a few bytes each. One that cannot be read is left out."""
+    packed, paused = yield [
+        Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
+        Call("SMEMBERS", (Key("paused"),), set),
+    ]
+    found = {}
+    for name, value in packed.items():
+        with suppress(Unreadable, IndexError):
+            row = _entry(value)
+            found[name.decode(errors="replace")] = Row(row[0], row[3] != "", name in paused)
+    return found
+
+
+def _rows(names: Sequence[str]) -> Operation[dict[str, tuple[bytes, bool]]]:
+    """Packed entry, and whether the schedule rests, of those of the tasks that there are."""
+    packed, paused = yield [
+        Call("HMGET", (Key("tasks"), *names), as_is),
+        Call("SMISMEMBER", (Key("paused"), *names), as_is),
+    ]
+    triples = zip(names, packed, paused, strict=True)
+    return {name: (value, bool(rests)) for name, value, rests in triples if value is not None}
+
+
+def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Operation[Catalog]:
+    """
+    The tasks of these packed entries.
+
+    A definition goes with the last that refers to it: one that is gone was replaced since its entry was read, which is
+    read again then.
+    """
+    found: dict[str, Entry] = {}
+    unreadable: dict[str, str] = {}
+    for _ in range(_LOOKS):
+        known: list[tuple[str, list[str], bool]] = []
+        for name, (value, paused) in rows.items():
+            try:
+                known.append((name, _entry(value), paused))
+            except Unreadable as error:
+                unreadable[name] = str(error)
+        bodies = yield [definition(row[0]) for _, row, _ in known]
+        gone = []
+        for (name, row, paused), body in zip(known, bodies, strict=True):
+            if body is None:
+                gone.append(name)
+                continue
+            try:
+                found[name] = Entry(name, body, body.task(), row[1], int(row[2]), paused)
+            except (Unreadable, ValueError, IndexError) as error:
+                unreadable[name] = str(error)
+        if not gone:
+            break
+        rows = yield from _rows(gone)
+    else:
+        unreadable |= dict.fromkeys(gone, "its definition is not in Redis")
+    return Catalog([found[name] for name in sorted(found)], dict(sorted(unreadable.items())))
 
 
 def catalog_version() -> Call[int]:

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Conflict
 from shared.store.call import Call, Key, Operation
+from shared.store.decoding import json_reading
 from shared.store.fleet import clock
 from shared.store.scripts import script
 
@@ -29,6 +30,9 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks: str = ""
     created_at: datetime
     expires_at: datetime | UnsetType = UNSET
+
+
+_token = json_reading(Token, "a token")
 
 
 def create(
@@ -70,7 +74,7 @@ def listing() -> Call[list[Token]]:
     """All tokens, expired ones included, oldest first."""
 
     def read(reply: Any) -> list[Token]:
-        return sorted((msgspec.json.decode(value, type=Token) for value in reply), key=lambda token: token.created_at)
+        return sorted((_token(value) for value in reply), key=lambda token: token.created_at)
 
     return Call("HVALS", (Key("tokens"),), read)
 
@@ -79,7 +83,7 @@ def revoke(token_id: str) -> Operation[bool]:
     """Take a token away; whether there was one."""
     pairs = yield Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
     for digest, value in pairs:
-        if msgspec.json.decode(value, type=Token).id == token_id:
+        if _token(value).id == token_id:
             gone: int = yield Call("HDEL", (Key("tokens"), digest), int)
             return bool(gone)
     return False
@@ -91,7 +95,7 @@ def lookup(text: str, now_us: int) -> Call[Token | None]:
     def read(reply: Any) -> Token | None:
         if reply is None:
             return None
-        token = msgspec.json.decode(reply, type=Token)
+        token = _token(reply)
         if token.expires_at is not UNSET and from_datetime(token.expires_at) <= now_us:
             return None
         return token

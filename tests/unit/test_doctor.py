@@ -178,7 +178,7 @@ def test_of_settings(changes: dict[str, Any], expected: dict[str, str]) -> None:
         ({"queues": [queue("default", 0), queue("old", 0)]}, {}),
         ({"queues": [queue("default", 0), queue("old", 1)]}, {"queue-unserved": "error"}),
         ({"queues": [queue("default", 9, paused=True)]}, {"queue-paused": "info"}),
-        ({"entries": None, "unreadable": "no", "task_file": None}, {"definitions-unreadable": "error"}),
+        ({"unreadable": {"b": "its body is odd"}}, {"definitions-unreadable": "error"}),
         ({"entries": [entry(Task(name="a", run="true"), "")]}, {"definitions-untrusted": "error"}),
         ({"entries": [entry(Task(name="a", external=True, queue="nobody"), "")]}, {}),
         ({"entries": [entry(Task(name="a", run="true", cron=("@daily",)), paused=True)]}, {"schedule-paused": "info"}),

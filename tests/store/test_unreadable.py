@@ -1,0 +1,112 @@
+"""What a newer release or a foreign hand wrote: an error with a name, which concerns that one thing only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from shared import ops
+from shared.errors import Unreadable
+from shared.runs import FIELDS, Record
+from shared.store import listing, runs, tasks
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from tests.store.desk import Desk
+
+T = TypeVar("T")
+
+
+def spoil(desk: Desk, name: str) -> None:
+    """Give a task's definition a word that only a newer release knows."""
+    entry = desk.entry(name)
+    body = entry.definition.body.replace(b'"name":', b'"on_overlap":"of a newer release","name":', 1)
+    desk.do(Call("HSET", (Key("def:" + entry.definition.hash), "body", body), bool))
+
+
+def interrupted(desk: Desk, operation: Operation[T], before: Callable[[int], None]) -> T:
+    """The result of *operation* when *before* is called with its number before each of its calls."""
+    number = 0
+    try:
+        call = next(operation)
+        while True:
+            before(number)
+            number += 1
+            call = operation.send(desk.all(call) if isinstance(call, list) else desk.do(call))
+    except StopIteration as end:
+        found: T = end.value
+        return found
+
+
+def test_one_definition_that_cannot_be_read_leaves_the_others(desk: Desk) -> None:
+    desk.task("bad")
+    desk.task("good")
+    spoil(desk, "bad")
+    found = desk.run(tasks.catalog())
+    assert [one.name for one in found.entries] == ["good"]
+    assert list(found.unreadable) == ["bad"]
+    assert "of a newer release" in found.unreadable["bad"]
+    assert [one.name for one in desk.run(tasks.entries())] == ["good"]
+    assert list(desk.run(tasks.some(["bad", "good"]))) == ["good"]
+    desk.remove("bad")
+
+
+def test_a_task_that_cannot_be_read_is_not_taken_for_one_that_is_not_there(desk: Desk) -> None:
+    desk.task("bad")
+    needs = desk.task("needs", depends_on=("bad",))
+    spoil(desk, "bad")
+    with pytest.raises(Unreadable, match="bad"):
+        desk.run(tasks.entry("bad"))
+    with pytest.raises(Unreadable, match="bad"):
+        desk.run(ops.Catalog().needed(needs))
+    desk.remove("bad")
+
+
+@pytest.mark.parametrize("field", ["status", "reason", "params", "retry_of", "number"])
+def test_a_record_with_a_word_that_is_not_known_has_an_error_with_a_name(desk: Desk, field: str) -> None:
+    desk.task()
+    run = desk.trigger()
+    key = RawKey(b"run:" + run.id.bytes)
+    whole: bytes = desk.do(Call("GET", (key,), as_is))
+    values: list[Any] = [getattr(runs.decode_record(whole), name) for name in FIELDS]
+    values[FIELDS.index(field)] = "{of a newer release"
+    desk.do(Call("SET", (key, packed(values)), bool))
+    looks: list[Call[Any]] = [runs.get(run.id), runs.many([run.id])]
+    for look in looks:
+        with pytest.raises(Unreadable, match="cannot be read by this release"):
+            desk.do(look)
+    with pytest.raises(Unreadable):
+        desk.run(listing.page(listing.Filter()))
+    desk.do(Call("SET", (key, whole), bool))
+
+
+def packed(values: list[Any]) -> bytes:
+    assert len(values) == len(Record.__struct_fields__)
+    return msgspec.msgpack.encode(values)
+
+
+@pytest.mark.parametrize("reader", ["entries", "some", "entry"])
+def test_a_definition_replaced_between_two_looks_is_read_again(desk: Desk, reader: str) -> None:
+    desk.task("a", run="one")
+
+    def apply(number: int) -> None:
+        if number == 1:
+            desk.task("a", run="two")
+
+    read: dict[str, Callable[[], Operation[Any]]] = {
+        "entries": tasks.entries,
+        "some": lambda: tasks.some(["a"]),
+        "entry": lambda: tasks.entry("a"),
+    }
+    found = interrupted(desk, read[reader](), apply)
+    entry = {"entries": lambda: found[0], "some": lambda: found["a"], "entry": lambda: found}[reader]()
+    assert entry.task.run == "two"
+
+
+def test_a_definition_that_is_not_there_at_all_is_named(desk: Desk) -> None:
+    hash_ = desk.task("a").definition.hash
+    fields: list[bytes] = desk.do(Call("HGETALL", (Key("def:" + hash_),), list))
+    desk.do(Call("DEL", (Key("def:" + hash_),), bool))
+    assert desk.run(tasks.catalog()).unreadable == {"a": "its definition is not in Redis"}
+    desk.do(Call("HSET", (Key("def:" + hash_), *fields), bool))
