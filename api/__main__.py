@@ -7,10 +7,18 @@ signal: now.
 
 from __future__ import annotations
 
-from shared.dumpable import become_undumpable
+import sys
+from pathlib import Path
 
 if __name__ == "__main__":
+    # Ours are found before a package of the user's that has the same name, in the working directory or on PYTHONPATH.
+    sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
+    from shared.dumpable import become_undumpable
+    from shared.isolation import isolate
+
     become_undumpable()  # before the imports that take their time: until then its environment can be read
+    isolate()
+    del sys.path[0]
 
 import gc
 import ipaddress
@@ -18,7 +26,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from types import FrameType

@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 from bench.client import Client
 from bench.valkey import PREFIX, Valkey, free_port
 from shared import ops
-from shared.cli.processes import command, isolated
 from shared.config import read_config
+from shared.isolation import command, isolated
 from shared.signing import Keys
 from shared.store import open_store
 from shared.store.call import Operation

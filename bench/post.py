@@ -19,7 +19,7 @@ from bench.context import Bench
 from bench.figures import Figure, median
 from bench.fleet import cpu_s, wait_until
 from bench.valkey import free_port
-from shared.cli.processes import command, isolated
+from shared.isolation import command, isolated
 
 TASKS: Final = (
     '[defaults]\nkeep_runs = 1000000\n[tasks.noop]\nrun = ["true"]\n[tasks.many]\nrun = ["true"]\nreplicas = 1000\n'

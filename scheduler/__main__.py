@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from shared.dumpable import become_undumpable
+import sys
+from pathlib import Path
 
 if __name__ == "__main__":
+    # Ours are found before a package of the user's that has the same name, in the working directory or on PYTHONPATH.
+    sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
+    from shared.dumpable import become_undumpable
+    from shared.isolation import isolate
+
     become_undumpable()  # before the imports that take their time: until then its environment can be read
+    isolate()
+    del sys.path[0]
 
 import os
 import secrets
 import socket
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import ConfigInvalid, Misconfigured, StoreUnavailable

@@ -85,8 +85,8 @@ MOVES: Final[dict[str, tuple[Move, ...]]] = {
 """
 Every way a run changes status. ``refuse`` of a pending run is a delayed trigger that met its overlap rule when it came
 due; ``give_back`` is made of a run of which no process was started, because its worker leaves or cannot execute it: it
-waits for another, or ends when it had been asked to stop; ``rescue`` ends as ``stopped`` a run whose stop had been asked
-for before its worker was lost.
+waits for another, or ends when it had been asked to stop; ``rescue`` ends as ``stopped`` a run whose stop had been
+asked for before its worker was lost.
 """
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from worker.family import become_undumpable
 from worker.lifeline import follow_launcher
 
+if __name__ == "__main__":
+    become_undumpable()
+    follow_launcher()  # before anything is imported that takes its time
+    # Ours are found before a package of the user's that has the same name, in the working directory or on PYTHONPATH.
+    sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
+    from shared.isolation import isolate
+
+    isolate()
+    del sys.path[0]
+
 
 def main() -> int:
     """Run the launcher, or one worker process; the exit code."""
-    become_undumpable()
-    follow_launcher()  # before anything is imported that takes its time
     from shared.errors import Misconfigured
     from shared.settings import read_settings
     from shared.telemetry import configure, configure_later

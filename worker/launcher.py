@@ -18,6 +18,7 @@ import time
 from types import FrameType
 from typing import Final
 
+from shared.isolation import isolated
 from shared.settings import Settings
 from shared.signals import be_deaf
 from shared.telemetry import get_logger
@@ -79,7 +80,7 @@ class Launcher:
         while self._lacks_one() and time.monotonic() >= self._start_at_s:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "worker", "--process"],
-                env=os.environ | {LAUNCHER_FD: str(self._life_out)},
+                env=isolated(os.environ) | {LAUNCHER_FD: str(self._life_out)},
                 pass_fds=(self._life_out,),
                 start_new_session=False,
             )

@@ -12,7 +12,7 @@ import subprocess
 from contextlib import ExitStack
 from typing import Any
 
-from shared.cli.processes import command, isolated
+from shared.isolation import command, isolated
 
 
 def rate(name: str, *words: str, processes: int = 1) -> float:

@@ -16,9 +16,10 @@ from cyclopts import Parameter
 
 from shared.cli import embedded
 from shared.cli.folder import DataFolder
-from shared.cli.processes import command, isolated, lean
+from shared.cli.processes import lean
 from shared.cli.supervisor import Child, Supervisor, how_it_ended
 from shared.errors import Misconfigured
+from shared.isolation import command, isolated
 from shared.settings import Settings, read_settings
 
 STORE_START_S: Final = 120.0

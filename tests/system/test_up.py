@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -18,12 +18,13 @@ from urllib.request import Request, urlopen
 import pytest
 
 from shared.cli.folder import DataFolder
-from shared.cli.processes import isolated
+from shared.isolation import isolated
 from tests.system.processes import command_line, family
 from tests.system.reading import ORDINARY, memory_of, readable
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
+COMMAND = (sys.executable, "-P", "-m", "shared")
 TASKS = """
 [tasks.hello]
 run = "echo hello; echo greeting=hi >> $RUNFLEET_OUTPUT"
@@ -47,7 +48,7 @@ def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = S
 class Up:
     """One ``runfleet up`` in *folder*, with its port chosen by the system."""
 
-    def __init__(self, folder: Path, *, port: int = 0, through: tuple[str, ...] = (), **settings: str) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, command: Sequence[str] = COMMAND, **settings: str) -> None:
         self.folder = folder
         self.output = folder / f"out-{time.monotonic_ns()}"
         env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
@@ -55,7 +56,7 @@ class Up:
         env |= {"RUNFLEET_SHUTDOWN_GRACE": "2", **settings}
         with self.output.open("w") as out:
             self.process = subprocess.Popen(
-                [*through, sys.executable, "-P", "-m", "shared", "up", "--port", str(port)],
+                [*command, "up", "--port", str(port)],
                 cwd=folder,
                 env=env,
                 stdout=out,
@@ -121,7 +122,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
     started: list[Up] = []
 
     def start_up(*, through: tuple[str, ...] = (), **settings: str) -> Up:
-        started.append(Up(tmp_path, port=0, through=through, **settings))
+        started.append(Up(tmp_path, port=0, command=(*through, *COMMAND), **settings))
         return started[-1].wait()
 
     yield start_up

@@ -14,7 +14,7 @@ from shared import errors
 from shared.cli import COMMANDS, EXIT_CODES, main
 from shared.cli.embedded import arguments, find_server, url
 from shared.cli.folder import SOCKET_PATH_MAX, DataFolder
-from shared.cli.processes import USER_PYTHONPATH, isolated
+from shared.isolation import USER_PYTHONPATH, isolated
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +111,8 @@ def test_a_users_own_api_package_does_not_shadow_ours(tmp_path: Path) -> None:
 
 
 def test_an_installed_runfleet_needs_no_python_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(ROOT))
+    libraries = sysconfig.get_path("platlib")
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(ROOT) if name == "purelib" else libraries)
     assert "PYTHONPATH" not in isolated({})
 
 

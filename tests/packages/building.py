@@ -1,0 +1,113 @@
+"""Builds the distributions from what is in the checkout, and installs them where nothing else of ours is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = ("api", "scheduler", "shared", "worker")
+NEEDED: Final = (*PACKAGES, "pyproject.toml", "README.md", "LICENSE")
+
+
+def tracked() -> list[Path]:
+    """The files that are ours, as git says; everything but the compiled ones where there is no git."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        paths = [Path(name) for name in listed.split("\0") if name]
+        return [path for path in paths if (ROOT / path).is_file()]
+    return [
+        path.relative_to(ROOT)
+        for name in NEEDED
+        for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+
+
+def copy_to(folder: Path) -> None:
+    """A copy of what the distributions are made of, so that building leaves nothing in the checkout."""
+    for path in tracked():
+        if path.parts[0] in NEEDED:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, folder / path)
+
+
+def built(folder: Path) -> tuple[Path, Path]:
+    """The wheel and the sdist in *folder*, which test processes may share: the first one that asks builds them."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        out = folder / "dist"
+        if not out.exists():
+            copy_to(folder / "source")
+            _build("sdist", folder / "source", folder / "making")
+            _build("wheel", folder / "source", folder / "making")
+            (folder / "making").rename(out)
+    [wheel], [sdist] = out.glob("*.whl"), out.glob("*.tar.gz")
+    return wheel, sdist
+
+
+def wheel_of(sdist: Path, folder: Path) -> Path:
+    """The wheel that an installer would build from the sdist."""
+    shutil.unpack_archive(sdist, folder / "unpacked", filter="data")
+    [source] = (folder / "unpacked").iterdir()
+    _build("wheel", source, folder / "wheel")
+    [wheel] = (folder / "wheel").glob("*.whl")
+    return wheel
+
+
+def environment(folder: Path, *, without: tuple[str, ...] = ()) -> Path:
+    """A virtual environment with what ``requirements.txt`` names and nothing else, not even pip; its interpreter."""
+    venv.create(folder, symlinks=True, with_pip=False)
+    python = folder / "bin" / "python"
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip())
+    here = Path(sysconfig.get_path("purelib"))
+    for name in re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE):
+        if name in without:
+            continue
+        try:
+            files = distribution(name).files or []
+        except ModuleNotFoundError:  # for another platform
+            continue
+        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+            if (here / top).exists() and not (site / top).exists():
+                (site / top).symlink_to(here / top)
+    return python
+
+
+def install(wheel: Path, python: Path, *words: str) -> None:
+    """Install the wheel, without what it depends on."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        *words,
+        str(wheel),
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    subprocess.run(command, env=env | {"PIP_CONFIG_FILE": os.devnull}, check=True, capture_output=True, timeout=120)
+
+
+def _build(kind: str, source: Path, out: Path) -> None:
+    """What every installer does to build, in the source's folder: ask its build backend."""
+    code = f"import sys, setuptools.build_meta as backend; backend.build_{kind}(sys.argv[1])"
+    out.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)], cwd=source, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

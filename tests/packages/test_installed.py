@@ -1,0 +1,125 @@
+"""Installed from a wheel or an sdist, outside of the checkout: it starts, and runs a task."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings
+from tests.packages import building
+from tests.system.test_up import Up
+from tests.waiting import wait_until
+
+FOREIGN = ("api", "worker", "scheduler", "shared")
+TASKS = '[tasks.hello]\nrun = "echo greeting=hi >> $RUNFLEET_OUTPUT"\n'
+
+
+@contextmanager
+def running(command: Sequence[Path], folder: Path, python_path: str = "") -> Iterator[Up]:
+    """``runfleet up`` of an installed release."""
+    up = Up(folder, command=[str(word) for word in command], PYTHONPATH=python_path)
+    try:
+        yield up.wait()
+    finally:
+        if up.process.poll() is None:
+            up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(40) == 0, up.said()
+        assert up.processes() == {}
+
+
+def place_of_a_user(folder: Path) -> Path:
+    """A folder with packages of the same names as ours, none of which may be found before ours."""
+    for package in FOREIGN:
+        (folder / package).mkdir(parents=True)
+        (folder / package / "__init__.py").write_text(f"raise SystemExit('the wrong {package}')")
+    return folder
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """The interpreter of an environment with all that we need, but not us."""
+    return building.environment(tmp_path / "environment")
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_it_runs_a_task(kind: str, python: Path, wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    building.install(wheel if kind == "wheel" else building.wheel_of(sdist, tmp_path / "made"), python)
+    place = place_of_a_user(tmp_path / "place")
+    (place / "runfleet.toml").write_text(TASKS)
+    with running([python.parent / "runfleet"], place, python_path=str(place)) as up:
+        assert up.run("hello")["outputs"] == {"greeting": "hi"}
+
+
+def test_it_starts_without_a_task_file_and_takes_one_later(python: Path, wheel: Path, tmp_path: Path) -> None:
+    building.install(wheel, python)
+    place = tmp_path / "place"
+    place.mkdir()
+    with running([python.parent / "runfleet"], place) as up:
+        assert "There are no tasks yet." in up.said()
+        (place / "runfleet.toml").write_text(TASKS)
+        subprocess.run([python.parent / "runfleet", "apply"], cwd=place, check=True, capture_output=True, timeout=60)
+        assert up.run("hello")["outputs"] == {"greeting": "hi"}
+
+
+@pytest.mark.parametrize("package", ["api", "worker", "scheduler"])
+def test_a_process_starts_where_the_user_has_packages_of_the_same_names(
+    package: str, python: Path, wheel: Path, tmp_path: Path
+) -> None:
+    building.install(wheel, python)
+    place = place_of_a_user(tmp_path / "place")
+    (place / package / "__init__.py").unlink()
+    (place / package).rmdir()  # `python -m` itself would find that one
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
+    env |= {"PYTHONPATH": str(place), "RUNFLEET_WORKER_THREADS": "many"}
+    for command in ([str(python), "-m", package], [str(python.parent / "runfleet"), package]):
+        said = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert (said.returncode, "RUNFLEET_WORKER_THREADS='many'" in said.stderr) == (2, True), said.stderr
+        assert "Traceback" not in said.stderr
+
+
+def test_it_runs_a_task_from_a_target_folder_on_the_python_path(python: Path, wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    building.install(wheel, python, "--target", str(target))
+    place = place_of_a_user(tmp_path / "place")
+    (place / "runfleet.toml").write_text(TASKS)
+    command = [python, target / "bin" / "runfleet"]
+    with running(command, place, python_path=f"{place}:{target}") as up:
+        assert up.run("hello")["outputs"] == {"greeting": "hi"}
+
+
+@pytest.mark.parametrize("way", ["plain", "with a python path"])
+def test_every_line_of_the_procfile_starts_in_a_checkout_that_is_not_installed(
+    way: str, python: Path, settings: Settings, tmp_path: Path
+) -> None:
+    place = tmp_path / "app"
+    building.copy_to(place)
+    (place / "runfleet.toml").write_text(TASKS)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNFLEET_", "PYTHON"))}
+    env |= {"PATH": f"{python.parent}:{env['PATH']}", "RUNFLEET_SECRET": "a secret of the tests, long enough"}
+    env |= {"RUNFLEET_REDIS_URL": settings.redis_url, "RUNFLEET_KEY_PREFIX": settings.key_prefix, "RUNFLEET_PORT": "0"}
+    if way != "plain":
+        env["PYTHONPATH"] = str(place_of_a_user(tmp_path / "theirs"))
+    lines = dict(line.split(": ", 1) for line in (building.ROOT / "Procfile").read_text("utf-8").splitlines())
+    release = subprocess.run(
+        shlex.split(lines.pop("release")), cwd=place, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (release.returncode, "added hello" in release.stdout) == (0, True), release.stderr
+    events = {"web": "api.started", "scheduler": "scheduler.leading", "worker": "worker.started"}
+    assert lines.keys() == events.keys()
+    for name, line in lines.items():
+        log = tmp_path / f"{name}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(shlex.split(line), cwd=place, env=env, stdout=out, stderr=out)
+        try:
+            wait_until(lambda log=log, name=name: events[name] in log.read_text(), f"{name} says {events[name]}", 30)  # type: ignore[misc]
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0, log.read_text()
+        assert "restarted" not in log.read_text()
