@@ -2,6 +2,7 @@
 #
 #   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
 #   make test     run the tests, then a minute of load and faults     ARGS="tests/unit -k cron" runs some
+#   make quick    what fails first, within two minutes: `make check`, then what needs no fleet and no long histories
 #   make faults   run those of the fault matrix: what is killed, cut off and wiped, one by one and all at once
 #   make check    format, lint, types, import contracts
 #   make format   put the code into shape
@@ -21,9 +22,15 @@ CLIENTS := $(patsubst $(VENDORS)/%.txt,.clients/%/ready,$(wildcard $(VENDORS)/*.
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
-WITHOUT_FAULTS := --ignore=tests/system/faults --ignore=tests/soak/test_soak.py
+# Of the fault matrix the tests that take little of a processor come with every `make test`.
+FAULTS := tests/system/faults
+FEW_FAULTS := $(addprefix $(FAULTS)/,test_frozen.py test_restarts.py test_refusals.py)
+WITHOUT_FAULTS := $(addprefix --ignore=,$(filter-out $(FEW_FAULTS),$(wildcard $(FAULTS)/test_*.py)) tests/soak/test_soak.py)
 
-.PHONY: install up clients test faults check format docs lock bench soak clean
+QUICK := tests/promises tests/unit tests/store tests/scheduler tests/worker
+WITHOUT_HISTORIES := --ignore=tests/store/test_machine.py --ignore=tests/store/test_mutants.py
+
+.PHONY: install up clients test quick faults check format docs lock bench soak clean
 
 install: $(READY)
 
@@ -68,8 +75,11 @@ test: $(READY) $(CLIENTS)
 	@$(BIN)/pytest -n auto --maxprocesses 4 $(or $(ARGS),$(WITHOUT_FAULTS))
 	@$(if $(ARGS),,exec $(BIN)/pytest tests/soak/test_soak.py)
 
+quick: check
+	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(QUICK) $(WITHOUT_HISTORIES) $(ARGS)
+
 faults: $(READY)
-	@exec $(BIN)/pytest -n auto --maxprocesses 4 tests/system/faults tests/soak $(ARGS)
+	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(FAULTS) tests/soak $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .

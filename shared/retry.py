@@ -22,8 +22,8 @@ def delay_ms(attempt: int, task: Task, dice: Dice) -> int:
     How long to wait before retry number *attempt* (from 1), in milliseconds.
 
     A list of delays gives each retry its own, the last repeating; a single delay stays, grows by itself or doubles,
-    up to ``retry_max_delay_ms``. Then up to ``retry_jitter`` of the delay is added, so that a thousand runs that failed
-    together don't come back together.
+    up to ``retry_max_delay_ms``. Then up to ``retry_jitter`` of the delay is added, also beyond that bound, so that a
+    thousand runs that failed together don't come back together once they all wait the longest.
     """
     delays = task.retry_delay_ms
     if len(delays) > 1:

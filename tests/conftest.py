@@ -21,6 +21,16 @@ from shared.store import open_store
 from shared.store.threads import Store
 from tests.waiting import wait_until
 
+LIMIT_S = 300
+"""How long a test may take, unless it says otherwise (``@pytest.mark.timeout(900)``); none but a hanging one does."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test that hangs fails, says where, and leaves nothing behind."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
+
 
 class Measured(Protocol):
     """See ``measured``."""

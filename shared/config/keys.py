@@ -183,7 +183,9 @@ TASK_KEYS: Final[dict[str, Key]] = {
         "retry_delay_ms",
     ),
     "retry_backoff": Key(one_of("constant", "linear", "exponential"), "How a single retry_delay grows."),
-    "retry_max_delay": Key(duration("0s", "365d"), "Longest wait before a retry.", "retry_max_delay_ms"),
+    "retry_max_delay": Key(
+        duration("0s", "365d"), "Longest wait before a retry, its jitter not counted.", "retry_max_delay_ms"
+    ),
     "retry_jitter": Key(share(), "Uniform extra of up to that share of the delay."),
     "retry_on": Key(list_of(_RULE, most=100), "End reasons that are retried, or exit:<code or a-b>."),
     "success_codes": Key(list_of(whole(0, 255), least=1, most=256), "Exit codes that count as success."),

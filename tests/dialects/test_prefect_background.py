@@ -21,8 +21,6 @@ from tests.waiting import wait_until
 
 __all__ = ["make_fleet"]
 
-pytestmark = pytest.mark.slow
-
 TASKS = """
 [tasks.greet]
 run = 'echo "hello $RUNFLEET_PARAM_WHO"; test "$RUNFLEET_PARAM_TIMES" = 2'

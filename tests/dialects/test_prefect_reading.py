@@ -198,7 +198,6 @@ def test_a_history_may_end_with_the_last_of_all_years(client: Client) -> None:
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.slow
 def test_prefects_own_command_line_reads_and_cancels(open_api: Served, vendor: Vendor) -> None:
     with httpx.Client(base_url=open_api.url) as http:
         run = new_flow_run(http, new_flow(http, "sums"), name="a-sum", state={"type": "RUNNING"})

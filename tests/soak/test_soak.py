@@ -16,16 +16,15 @@ from tests.soak.release import is_used, older_commit, unpacked
 SEED = 45
 SECONDS = 60
 MIXED_SECONDS = 30
+pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.mark.slow
 def test_no_invariant_breaks_under_load_and_random_faults(tmp_path: Path) -> None:
     """F45: 10 000 queued, SIGKILL workers every 2 s, random seeds (here: as many as two cores take in a minute)."""
     run_soak(tmp_path, SEED, SECONDS)
     expect_all_held(tmp_path)
 
 
-@pytest.mark.slow
 def test_no_invariant_breaks_while_two_releases_run_side_by_side(tmp_path: Path) -> None:
     """F46: rolling upgrade: N and N-1 workers, API, scheduler mixed under F45 (every other process is an older one)."""
     commit = older_commit()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.store.machine import budget, machine
@@ -18,7 +17,6 @@ from tests.store.machine import budget, machine
 HISTORIES = int(os.environ.get("RUNFLEET_TEST_HISTORIES", "200"))
 
 
-@pytest.mark.slow
 def test_random_histories_agree_with_the_model(valkey_url: str) -> None:
     """F18: any call may be made again, in any state."""
     run_state_machine_as_test(machine(valkey_url), settings=budget(HISTORIES))

@@ -215,10 +215,15 @@ class Fleet:
         self._url = ""
         (folder / "valkey").mkdir()
         self.redis = Server(folder / "valkey", self.mark.partition("=")[2], redis_options)
+        self.temporary = self.redis.socket.with_name(
+            "tmp"
+        )  # of a killed worker something stays: it goes with the fleet
+        self.temporary.mkdir()
         self.env = {
             **isolated(_without_settings(os.environ)),
             "FLEET_MARK": self.mark.partition("=")[2],
             "HISTORY": str(self.history),
+            "TMPDIR": str(self.temporary),
             "RUNFLEET_REDIS_URL": self.redis.url,
             "RUNFLEET_TOKEN": TOKEN,
             "RUNFLEET_SECRET": SECRET,

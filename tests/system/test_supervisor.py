@@ -13,6 +13,8 @@ from typing import IO
 
 import pytest
 
+from tests.waiting import wait_until
+
 # A supervisor of two programs that write their process ids (and that they were asked to end) into the folder.
 FLEET = """
 import sys
@@ -42,13 +44,6 @@ with open(f"{folder}/ended", "a") as file:
 """
 OBEDIENT = OBEDIENT.replace("import os, signal, sys\n", "import os, signal, sys\nsignal.pthread_sigmask(0, [15])\n")
 STUBBORN = OBEDIENT.replace("number =", "number = name == 'work' and [signal.sigwait([15]) for _ in range(99)] or")
-
-
-def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain until {description}"
-        time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:

@@ -21,6 +21,7 @@ from shared.cli.folder import DataFolder
 from shared.isolation import isolated
 from tests.system.processes import command_line, family
 from tests.system.reading import ORDINARY, memory_of, readable
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
@@ -36,13 +37,6 @@ graceful_stop = "1s"
 [tasks.path]
 run = "echo path=$PYTHONPATH >> $RUNFLEET_OUTPUT"
 """
-
-
-def wait_until(is_so: Callable[[], bool], description: str, timeout_s: float = START_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain until {description}"
-        time.sleep(0.05)
 
 
 class Up:
@@ -71,7 +65,7 @@ class Up:
         return "Runfleet is running." in self.said()
 
     def wait(self) -> Up:
-        wait_until(self.is_up, "it is up")
+        wait_until(self.is_up, "it is up", START_S)
         return self
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -134,8 +128,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
             except subprocess.TimeoutExpired:
                 up.process.kill()
                 up.process.wait()
-    for up in started:
-        wait_until(lambda up=up: not up.processes(), "nothing is left", 60)  # type: ignore[misc]
+    wait_until(lambda: not any(up.processes() for up in started), "nothing is left", 60)
 
 
 def test_a_task_runs_and_one_ctrl_c_ends_everything(start: Callable[[], Up]) -> None:
@@ -219,7 +212,7 @@ def test_up_can_end_with_who_started_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", code, *words], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, start_new_session=True
     ) as parent:
-        wait_until(lambda: bool(folder.holder().get("url")), "it is up")
+        wait_until(lambda: bool(folder.holder().get("url")), "it is up", START_S)
         parent.kill()
     wait_until(lambda: not folder.is_in_use(), "it has ended with all it started", 30)
 
@@ -228,7 +221,7 @@ def test_a_process_that_dies_is_started_again(start: Callable[[], Up]) -> None:
     up = start()
     api = next(pid for pid, words in up.processes().items() if "-m api" in words)
     os.kill(api, signal.SIGKILL)
-    wait_until(lambda: up.said().count("event=api.started") == 2, "the API was started again")
+    wait_until(lambda: up.said().count("event=api.started") == 2, "the API was started again", START_S)
     assert "api was killed by SIGKILL; starting it again" in up.said()
 
 
@@ -237,7 +230,7 @@ def test_a_store_that_dies_is_started_again_with_its_data(start: Callable[[], Up
     before = up.run("hello")
     store = next(pid for pid, words in up.processes().items() if "valkey-server" in words)
     os.kill(store, signal.SIGKILL)
-    wait_until(lambda: "store was killed by SIGKILL; starting it again" in up.said(), "its death was noticed")
+    wait_until(lambda: "store was killed by SIGKILL; starting it again" in up.said(), "its death was noticed", START_S)
 
     def is_back() -> bool:
         try:

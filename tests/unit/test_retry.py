@@ -54,12 +54,29 @@ policies = st.builds(
 )
 
 
+@given(policies, st.integers(1, 101))
+def test_a_delay_stays_between_its_bounds(policy: Task, attempt: int) -> None:
+    assert 0 <= delay_ms(attempt, policy, lambda: 0.0) <= policy.retry_max_delay_ms
+
+
+@pytest.mark.parametrize(
+    ("jitter", "roll", "delays"),
+    [
+        (0.0, 0.9, [1000, 2000, 3000, 3000]),
+        (0.5, 0.0, [1000, 2000, 3000, 3000]),
+        (0.5, 0.5, [1250, 2500, 3750, 3750]),
+        (1.0, 0.999, [1999, 3998, 5997, 5997]),
+    ],
+)
+def test_jitter_comes_on_top_of_the_delay_that_is_waited(jitter: float, roll: float, delays: list[int]) -> None:
+    policy = task(1000, backoff="exponential", most=3000, jitter=jitter)
+    assert [delay_ms(attempt, policy, lambda: roll) for attempt in (1, 2, 3, 4)] == delays
+
+
 @given(policies, st.integers(1, 101), st.floats(0, 1, exclude_max=True))
-def test_a_delay_stays_between_its_bounds(policy: Task, attempt: int, roll: float) -> None:
+def test_jitter_is_at_most_its_share(policy: Task, attempt: int, roll: float) -> None:
     plain = delay_ms(attempt, policy, lambda: 0.0)
-    assert 0 <= plain <= policy.retry_max_delay_ms
-    jittered = delay_ms(attempt, policy, lambda: roll)
-    assert plain <= jittered <= plain + plain * policy.retry_jitter
+    assert plain <= delay_ms(attempt, policy, lambda: roll) <= plain + plain * policy.retry_jitter
 
 
 @given(policies.filter(lambda policy: len(policy.retry_delay_ms) == 1), st.integers(1, 100))

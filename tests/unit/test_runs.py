@@ -41,10 +41,10 @@ def test_every_reason_can_be_reached_and_skipped_only_by_who_never_ran() -> None
             assert row.source is not Status.RUNNING or Reason.SKIPPED not in row.reasons
 
 
-def test_no_move_goes_back() -> None:
+def test_no_move_goes_back_but_that_of_a_run_which_was_not_started() -> None:
     order = [None, Status.PENDING, Status.RUNNING, Status.ENDED]
-    for rows in MOVES.values():
-        for row in rows:
+    for move, rows in MOVES.items():
+        for row in [row for row in rows if move != "give_back"]:
             assert order.index(row.target) >= order.index(row.source)
             assert row.target is not Status.PENDING or row.source is None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.system.processes import is_alive
@@ -68,7 +66,6 @@ def test_a_command_that_wants_too_much_memory_fails_and_is_told_why(fleet: Fleet
     assert fleet.of("worker").worker_process() == worker
 
 
-@pytest.mark.slow
 def test_megabytes_without_a_newline_are_cut_into_lines(fleet: Fleet) -> None:
     """F41: every byte that there is, but for the two that end lines."""
     run = fleet.trigger("endless")

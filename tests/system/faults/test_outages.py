@@ -52,7 +52,7 @@ def is_fine(fleet: Fleet) -> Callable[[], bool]:
     return lambda: fleet.http.get("/ready").status_code == 200
 
 
-@pytest.mark.parametrize("away_s", [4.0, 14.0, pytest.param(60.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("away_s", [4.0, 14.0, 60.0])
 def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) -> None:
     """F15, F20: for less than the time-out, for longer than the lease, and with a worker that starts meanwhile."""
     fleet = make_fleet(TASKS)

@@ -90,7 +90,6 @@ def test_a_worker_killed_while_it_drains_crashes_its_runs(make_fleet: StartFleet
     measured("F7", "crash on record", time.monotonic() - killed_s, CRASH_SEEN_S)
 
 
-@pytest.mark.slow
 def test_a_worker_leaves_within_what_each_platform_gives_it(make_fleet: StartFleet, measured: Measured) -> None:
     """F6: Fly gives 5 s, Compose 10 s, Heroku 30 s; the grace is set a little below."""
     fleet = make_fleet(TASKS, threads=1)
