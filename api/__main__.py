@@ -40,7 +40,7 @@ from api.sockets import MESSAGE_BYTES, PING_S, SocketConnection
 from api.web import Web
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
-from shared.store import boot, open_store
+from shared.store import boot, open_store, tokens
 from shared.telemetry import configure, get_logger
 
 GRACE_S: Final = 20
@@ -117,6 +117,7 @@ def main() -> int:
         require_safe_address(settings)
         configure(settings)
         require_safe_store(settings)
+        settings = with_token(settings)
         allow_connections()
         app = create_app(settings)
     except Misconfigured as error:
@@ -151,6 +152,11 @@ def require_safe_address(settings: Settings) -> None:
     """Raises Misconfigured when others could reach an API that asks for no token, or for one that is easily guessed."""
     if is_loopback(settings.host):
         return
+    if settings.open:
+        raise Misconfigured(
+            f"RUNFLEET_OPEN=on is for this machine only, and RUNFLEET_HOST={settings.host} is for others too: "
+            "set RUNFLEET_HOST=127.0.0.1, or RUNFLEET_OPEN=off and RUNFLEET_TOKEN"
+        )
     if not settings.token:
         raise Misconfigured(
             f"listening on {settings.host} needs a token: set RUNFLEET_TOKEN (make one with `openssl rand -hex 32`), "
@@ -158,6 +164,34 @@ def require_safe_address(settings: Settings) -> None:
         )
     if len(settings.token) < MIN_TOKEN:
         raise Misconfigured(f"RUNFLEET_TOKEN must have {MIN_TOKEN} characters or more on {settings.host}")
+
+
+def with_token(settings: Settings) -> Settings:
+    """
+    *settings* with a token, unless none is needed (``RUNFLEET_OPEN=on``): one that was not given is kept in the data
+    folder of this directory, readable by its owner only, where ``runfleet up`` keeps it too.
+
+    Raises Misconfigured when it cannot be kept there.
+    """
+    if settings.open:
+        _log.warning("api.open", host=settings.host)
+        return settings
+    if settings.token:
+        return settings
+    from shared.cli.apply import DATA
+    from shared.cli.folder import DataFolder
+
+    try:
+        folder = DataFolder(DATA)
+        token = folder.token()
+    except (Misconfigured, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Misconfigured(
+            f"there is no token, and none can be kept in {DATA / 'token'} ({reason}): set RUNFLEET_TOKEN "
+            "(make one with `openssl rand -hex 32`), or RUNFLEET_OPEN=on to ask nobody on this machine for one"
+        ) from None
+    _log.info("api.token", file=str(folder.path / "token"))
+    return msgspec.structs.replace(settings, token=token)
 
 
 def require_safe_store(settings: Settings) -> None:
@@ -168,6 +202,8 @@ def require_safe_store(settings: Settings) -> None:
     store = open_store(msgspec.structs.replace(settings, redis_timeout_s=min(1.0, settings.redis_timeout_s)))
     try:
         policy = store.run(boot.check())
+        if settings.secret_old:
+            store.run(tokens.sign_again(settings.keys))
     except StoreUnavailable as error:
         _log.warning("store.away", error=str(error))
     else:

@@ -2,9 +2,10 @@
 Who is asking, and what they may do.
 
 A token comes as ``Authorization: Bearer rf_…``, or as the password of Basic authentication. ``RUNFLEET_TOKEN`` is one
-with scope ``admin``; the others are kept in the store as hashes. Scopes contain each other: ``read`` ⊂ ``run`` ⊂
-``admin``. Without any token the API is open, but then only to this machine: the process listens on loopback only, and
-requests that a foreign web page could have made are refused here.
+with scope ``admin``; the others are kept in the store as hashes, in signed rows. Scopes contain each other: ``read`` ⊂
+``run`` ⊂ ``admin``. A token may be for some tasks only: then ``Grant.authorise`` is what every route asks, with all
+tasks that the request touches. With ``RUNFLEET_OPEN=on`` no token is needed, but then only on this machine: the process
+listens on loopback only, and requests that a foreign web page could have made are refused here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hmac
 import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, TypeVar
@@ -23,10 +24,11 @@ from typing import Final, TypeVar
 from litestar.types import Scope as Connection
 
 from api.bodies import Scope
-from shared.errors import Forbidden, TooManyRequests, Unauthorized
+from shared.errors import Forbidden, NotFound, TooManyRequests, Unauthorized
 from shared.settings import Settings
 from shared.store import tokens
 from shared.store.loop import AsyncStore
+from shared.store.tokens import Quota
 
 REMEMBER_S: Final = 2.0
 """How long a token read from the store is trusted, and so how long a revoked one may live on in other processes."""
@@ -42,25 +44,43 @@ _RANK: Final[dict[str, int]] = {"read": 0, "run": 1, "admin": 2}
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request may do: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people."""
+    """
+    What a request may do: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people.
+
+    *quota* bounds what it may start; None: nothing does. *token_id* is "" for what is no token of the store.
+    """
 
     who: str
     scope: Scope
     tasks: str = ""
+    quota: Quota | None = None
+    token_id: str = ""
 
-    def covers(self, task_name: str) -> bool:
-        """Whether the task is one that this grant is for."""
-        return not self.tasks or fnmatchcase(task_name, self.tasks)
+    def covers(self, *names: str) -> bool:
+        """Whether this grant is for every one of these tasks."""
+        return not self.tasks or all(fnmatchcase(name, self.tasks) for name in names)
 
     def require(self, scope: Scope) -> None:
         """Raises Forbidden, naming the missing scope."""
         if _RANK[self.scope] < _RANK[scope]:
             raise Forbidden(f"this needs a token with scope {scope}; {self.who} has scope {self.scope}")
 
+    def authorise(self, tasks: Iterable[str], *, absent: str = "") -> None:
+        """
+        Raises unless this grant is for every one of *tasks*: all that a request touches, plans and dependencies too.
+
+        NotFound with the text *absent* (that of a thing which does not exist) for a thing that this grant may not see;
+        without that text Forbidden, which names the pattern and none of the tasks beyond it.
+        """
+        if self.covers(*tasks):
+            return
+        if absent:
+            raise NotFound(absent)
+        raise Forbidden(f"this touches tasks that do not fit {self.tasks}, and {self.who} is for no others")
+
     def require_task(self, task_name: str) -> None:
         """Raises Forbidden, naming the pattern that the task does not fit."""
-        if not self.covers(task_name):
-            raise Forbidden(f"{self.who} is for tasks that fit {self.tasks!r}; {task_name} does not")
+        self.authorise((task_name,))
 
 
 K = TypeVar("K")
@@ -88,7 +108,8 @@ class Gate:
         self._known: OrderedDict[bytes, tuple[float, Grant | None]] = OrderedDict()
         self._welcome: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._open: tuple[float, bool] = (-1.0, False)
+        self._is_open = settings.open
+        self._keys = settings.keys
 
     async def grant(self, scope: Connection) -> Grant:
         """
@@ -99,7 +120,7 @@ class Gate:
         """
         sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         if not sent:
-            if not await self._is_open():
+            if not self._is_open:
                 raise Unauthorized("send a token: Authorization: Bearer rf_…")
             _refuse_foreign_page(scope)
             return OPEN
@@ -113,7 +134,7 @@ class Gate:
         if found is not None:
             _remember(self._welcome, (client, digest), None)
             return found
-        if await self._is_open():
+        if self._is_open:
             _refuse_foreign_page(scope)
             return OPEN
         self._welcome.pop((client, digest), None)
@@ -123,27 +144,17 @@ class Gate:
     def forget(self) -> None:
         """Read tokens from the store again: one was made or revoked here."""
         self._known.clear()
-        self._open = (-1.0, False)
 
     async def _find(self, digest: bytes, text: str) -> Grant | None:
         now = self._now()
         until, grant = self._known.get(digest, (-1.0, None))
         if now < until:
             return grant
-        token = await self._store.do(tokens.lookup(text, time.time_ns() // 1000))
-        grant = None if token is None else Grant(f"token {token.name!r}", token.scope, token.tasks)
+        token = await self._store.do(tokens.lookup(text, time.time_ns() // 1000, self._keys))
+        grant = None if token is None else _grant_of(token)
         if grant is not None:
             _remember(self._known, digest, (now + REMEMBER_S, grant))
         return grant
-
-    async def _is_open(self) -> bool:
-        if self._bootstrap:
-            return False
-        until, is_open = self._open
-        if self._now() >= until:
-            is_open = not await self._store.do(tokens.any_exist())
-            self._open = (self._now() + REMEMBER_S, is_open)
-        return is_open
 
     def _refuse_guesser(self, client: str, digest: bytes) -> None:
         # Behind a proxy all clients may seem to be one: a token that was good from there stays so, or one forgotten
@@ -161,6 +172,11 @@ class Gate:
         if now - since >= FAILURE_WINDOW_S:
             since, count = now, 0
         _remember(self._failures, client, (since, count + 1))
+
+
+def _grant_of(token: tokens.Token) -> Grant:
+    quota = token.quota if token.scope == "run" else None
+    return Grant(f"token {token.name!r}", token.scope, token.tasks, quota, token.id)
 
 
 def client_of(scope: Connection) -> str:
@@ -189,10 +205,14 @@ def _refuse_foreign_page(scope: Connection) -> None:
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"localhost").decode("latin-1")
     if not is_private_name(host):
-        raise Forbidden(f"without a token this API answers on local names only, not as {host}; set RUNFLEET_TOKEN")
+        raise Forbidden(
+            f"an API that asks for no token answers on local names only, not as {host}; set RUNFLEET_OPEN=off"
+        )
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and origin.partition("://")[2] != host:
-        raise Forbidden(f"without a token this API takes no requests from pages of {origin}; set RUNFLEET_TOKEN")
+        raise Forbidden(
+            f"an API that asks for no token takes no requests from pages of {origin}; set RUNFLEET_OPEN=off"
+        )
 
 
 def sent_token(header: bytes) -> bytes:

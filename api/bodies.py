@@ -292,8 +292,19 @@ class StartedResponseBody(_Response, kw_only=True):
     tasks: list[StartedTask]
 
 
+class QuotaModel(msgspec.Struct, kw_only=True):
+    """How much a token may start: see the request that makes one."""
+
+    triggers_per_s: int
+    pending_runs: int
+    pending_bytes: int
+
+
 class TokenModel(_Response, kw_only=True):
-    """A token. ``token`` is the secret itself, in the answer to its creation and never again."""
+    """
+    A token. ``token`` is the secret itself, in the answer to its creation and never again. ``valid``: its row is signed
+    with this fleet's secret; one that is not is refused. ``quota`` is that of a token with scope run.
+    """
 
     id: str
     name: str
@@ -301,6 +312,8 @@ class TokenModel(_Response, kw_only=True):
     tasks: str = ""
     created_at: datetime
     expires_at: datetime | UnsetType = UNSET
+    valid: bool
+    quota: QuotaModel | UnsetType = UNSET
     token: str | UnsetType = UNSET
 
 

@@ -86,6 +86,20 @@ class ReportRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ) = UNSET
 
 
+class QuotaRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """How much a token with scope run may start; what is left out is as it is by default."""
+
+    triggers_per_s: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Executions it starts in a second, in each API process")
+    ] = 200
+    pending_runs: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="Runs of one task that wait; with as many it starts no more")
+    ] = 100_000
+    pending_bytes: Annotated[
+        int, Meta(ge=1, le=2**40, description="Bytes of parameters in the last minute, in each API process")
+    ] = 64 * 1024 * 1024
+
+
 class TokenRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """What a new token may do."""
 
@@ -101,4 +115,8 @@ class TokenRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     ] = ""
     expires_in_s: (
         Annotated[int, Meta(ge=60, le=315_360_000, description="Seconds until it ends; absent: never")] | UnsetType
+    ) = UNSET
+    quota: (
+        Annotated[QuotaRequest, Meta(description="Only with scope run: how much it may start; more is answered 429")]
+        | UnsetType
     ) = UNSET

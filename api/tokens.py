@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 from msgspec import UNSET
 
-from api.auth import OPEN
-from api.bodies import TokenModel, TokensResponseBody
+from api.bodies import QuotaModel, TokenModel, TokensResponseBody
 from api.endpoint import Ask, Routes, invalid
 from api.inputs import TokenPath
 from api.reply import Reply
 from api.request_bodies import TokenRequest
 from shared.clock import SECOND_US
-from shared.errors import Conflict, NotFound
+from shared.errors import NotFound
 from shared.store import tokens
 
 routes = Routes("Tokens")
@@ -21,8 +21,12 @@ routes = Routes("Tokens")
 
 @routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
 async def list_tokens(ask: Ask) -> Reply:
-    """Without their secrets, which nobody can show again."""
-    return ask.answer(TokensResponseBody(tokens=[_model(token) for token in await ask.web.store.do(tokens.listing())]))
+    """
+    Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
+    another `RUNFLEET_SECRET`: it is refused, and can be revoked.
+    """
+    rows = await ask.web.store.do(tokens.listing(ask.web.settings.keys))
+    return ask.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
 
 
 @routes.post(
@@ -35,17 +39,25 @@ async def list_tokens(ask: Ask) -> Reply:
 )
 async def make_token(ask: Ask, body: TokenRequest) -> Reply:
     """
-    The answer shows the token; it is kept as a hash only. Once one exists, every request needs one. A repeat with the
-    same `Idempotency-Key` makes no second token and is answered without `token`, which cannot be shown again.
+    The answer shows the token; only a hash of it is kept. A repeat with the same `Idempotency-Key` makes no second
+    token and is answered without `token`, which cannot be shown again.
     """
     if body.tasks and body.scope == "admin":
         raise invalid("body.tasks", "cannot be given with scope admin, which is for everything", body.tasks)
-    if ask.grant is OPEN and body.scope != "admin":
-        # Once a token exists nobody gets in without one, and this one could not make another.
-        raise Conflict("the first token must have scope admin, or nobody could make or revoke tokens any more")
+    if body.quota is not UNSET and body.scope != "run":
+        raise invalid("body.quota", f"is for tokens with scope run; one with scope {body.scope} has none", body.scope)
     expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US
     token, text = await ask.web.store.run(
-        tokens.create(body.name, body.scope, body.tasks, expires_us, request=ask.request, token_id=ask.mark)
+        tokens.create(
+            body.name,
+            body.scope,
+            body.tasks,
+            expires_us,
+            keys=ask.web.settings.keys,
+            quota=None if body.quota is UNSET else msgspec.convert(msgspec.structs.asdict(body.quota), tokens.Quota),
+            request=ask.request,
+            token_id=ask.mark,
+        )
     )
     ask.web.gate.forget()
     model = _model(token)
@@ -63,7 +75,7 @@ async def revoke_token(ask: Ask, path: TokenPath) -> Reply:
     return Reply(status=204)
 
 
-def _model(token: tokens.Token) -> TokenModel:
+def _model(token: tokens.Token, *, is_valid: bool = True) -> TokenModel:
     return TokenModel(
         id=token.id,
         name=token.name,
@@ -71,4 +83,6 @@ def _model(token: tokens.Token) -> TokenModel:
         tasks=token.tasks,
         created_at=token.created_at,
         expires_at=token.expires_at,
+        valid=is_valid,
+        quota=QuotaModel(**msgspec.structs.asdict(token.quota)) if token.scope == "run" else UNSET,
     )

@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     port: int = 9477
     token: str = ""
+    open: bool = False
     secret: str = ""
     secret_old: str = ""
     unsigned: bool = False
@@ -67,7 +68,8 @@ HELP: Final[dict[str, str]] = {
     "config": "The task file.",
     "host": "Address the API listens on; 127.0.0.1, or 0.0.0.0 when PORT is set.",
     "port": "Port of the API; PORT is read when it is not set.",
-    "token": "Bootstrap token with scope admin.",
+    "token": "Token with scope admin, to begin with. Without it the API makes one on loopback, in .runfleet/token.",
+    "open": "Ask for no token (on or off); on loopback only, for clients that can send none.",
     "secret": "Signs task definitions; Redis never sees it. The same for all processes, 16 characters or more.",
     "secret_old": "The secret before RUNFLEET_SECRET, still accepted while secrets are rotated (docs/operate.md).",
     "unsigned": "Allow a Redis on another machine without RUNFLEET_SECRET (on or off): then whoever can write to it "

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EVENTS: Final[dict[str, str]] = {
     "api.started": "The API answers on `host` and `port`.",
+    "api.open": "RUNFLEET_OPEN=on: everybody who can reach this machine's loopback may do everything.",
+    "api.token": "No RUNFLEET_TOKEN is set: the token is in `file`, which only its owner can read.",
     "api.stopped": "The API ended its streams, finished its requests and is gone.",
     "api.failed": "A request met an error nobody foresaw; `error_id` is in the client's answer.",
     "scheduler.leading": "This scheduler is the one that acts; `fence` counts leaderships.",
@@ -54,6 +56,7 @@ EVENTS: Final[dict[str, str]] = {
     "store.back": "Redis answers again, after `away_s` seconds.",
     "definitions.applied": "The task file reached the store: how many tasks were added, changed, removed, unchanged.",
     "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",
+    "token.untrusted": "A token was refused: its row in Redis is not signed with this fleet's RUNFLEET_SECRET.",
     "definition.untrusted": "A definition's signature is not ours; its run was ended without executing anything.",
 }
 """Every event, and what it tells the person who reads the log."""

@@ -75,8 +75,8 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def settings(valkey_url: str) -> Iterator[Settings]:
-    """Settings whose keys no other test has; what the test leaves behind is flushed."""
-    yield Settings(redis_url=valkey_url, key_prefix=f"{{t{uuid.uuid4().hex[:12]}}}")
+    """Settings whose keys no other test has, of an API without tokens; what the test leaves behind is flushed."""
+    yield Settings(redis_url=valkey_url, key_prefix=f"{{t{uuid.uuid4().hex[:12]}}}", open=True)
     with redis.Redis.from_url(valkey_url) as client:
         client.flushall()
 

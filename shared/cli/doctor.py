@@ -112,6 +112,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     after_us = time.time_ns() // 1000
     leadership = store.run(fleet.schedulers(redis_us))
     catalog = store.run(tasks.catalog())
+    rows = store.do(tokens.listing(settings.keys))
     return Facts(
         settings=settings,
         round_trip_ms=statistics.median(took_ms),
@@ -124,7 +125,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         queues=store.run(fleet.queues()),
         entries=catalog.entries,
         unreadable=catalog.unreadable,
-        has_tokens=store.do(tokens.any_exist()),
+        tokens=rows,
         task_file=compare(Path(settings.config), catalog.entries, environ),
     )
 

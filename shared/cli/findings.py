@@ -11,6 +11,7 @@ from shared.settings import Settings
 from shared.store.fleet import Queue, Worker
 from shared.store.server import Server
 from shared.store.tasks import Entry
+from shared.store.tokens import Listed
 
 Level = Literal["ok", "info", "warning", "error"]
 
@@ -58,7 +59,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     queues: Sequence[Queue]
     entries: Sequence[Entry]
     unreadable: Mapping[str, str] = {}
-    has_tokens: bool
+    tokens: Sequence[Listed] = ()
     task_file: TaskFile | None = None
 
 

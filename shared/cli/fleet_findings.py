@@ -145,15 +145,34 @@ def task_file(facts: Facts) -> list[Finding]:
 
 def access(facts: Facts) -> list[Finding]:
     """Whether the API asks for a token."""
-    if facts.settings.token or facts.has_tokens:
-        return [Finding("token", "ok", "API", "asks for a token", "nobody gets in without")]
+    settings, host = facts.settings, facts.settings.host
     cure = "set RUNFLEET_TOKEN (make one with `openssl rand -hex 32`)"
-    if facts.settings.host in LOOPBACK:
-        message = "everybody on this machine may use it; it serves no other"
-        return [Finding("token", "info", "API", "open", message, cure)]
-    message = f"it refuses to start on {facts.settings.host} without RUNFLEET_TOKEN"
-    return [Finding("token", "error", "API", "no token", message, cure)]
+    if settings.open:
+        cure = f"set RUNFLEET_OPEN=off, and {cure.removeprefix('set ')}"
+        if host in LOOPBACK:
+            message = "everybody on this machine may do everything; it serves no other"
+            return [Finding("token", "info", "API", "open", message, cure)]
+        return [Finding("token", "error", "API", "open", f"it refuses to start on {host} with RUNFLEET_OPEN=on", cure)]
+    if settings.token or host in LOOPBACK:
+        return [Finding("token", "ok", "API", "asks for a token", "nobody gets in without")]
+    return [Finding("token", "error", "API", "no token", f"it refuses to start on {host} without RUNFLEET_TOKEN", cure)]
 
 
-CHECKS: Final[tuple[Check, ...]] = (scheduler, workers, queues, definitions, schedules, task_file, access)
+def token_rows(facts: Facts) -> list[Finding]:
+    """Tokens in the store that are refused, or soon will be."""
+    refused = [row.token.name for row in facts.tokens if not row.is_valid]
+    old = [row.token.name for row in facts.tokens if row.is_old]
+    found = []
+    if refused:
+        message = f"{names(refused)}: not signed with this RUNFLEET_SECRET, so the API refuses them"
+        cure = "make them anew (POST /api/tokens) and revoke these; if nobody here made them, find out who did"
+        found.append(Finding("token-rows", "warning", "tokens", f"{len(refused)} refused", message, cure))
+    if old:
+        message = f"{names(old)}: signed with RUNFLEET_SECRET_OLD"
+        cure = "start an API process with both secrets again: it signs them anew"
+        found.append(Finding("token-rows", "warning", "tokens", f"{len(old)} of the old secret", message, cure))
+    return found
+
+
+CHECKS: Final[tuple[Check, ...]] = (scheduler, workers, queues, definitions, schedules, task_file, access, token_rows)
 """In the order in which they are shown."""

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from shared import ids, params, plans
-from shared.errors import Forbidden, Invalid, Problem
+from shared.errors import Conflict, Forbidden, Invalid, Problem
 from shared.runs import Record, Status, Trigger
 from shared.store.annex import Annex
 from shared.store.creation import Create, Planned
@@ -70,9 +70,11 @@ def creation(
 
     *tick_us* is the tick that it belongs to; *progress* is what need not run again. Parameters are the started
     task's; those it depends on get the ones that they declare. Raises Forbidden (``manual_trigger = false``) and
-    Invalid (parameters), except for a tick.
+    Invalid (parameters), except for a tick; and Conflict when the catalog leads to another task's definition.
     """
     task = entry.task
+    if task.name != entry.name:  # nothing of ours writes that
+        raise Conflict(f"task {entry.name} has the definition of {task.name} in the catalog; apply the task file again")
     by_hand = request.triggered_by != "cron"
     if by_hand and not task.manual_trigger:
         raise Forbidden(f"task {task.name} may not be started by hand (manual_trigger = false)")

@@ -1,4 +1,10 @@
-"""Tokens: who may use the API. Only a hash is stored; the text is shown once, when the token is made."""
+"""
+Tokens: who may use the API. Only a hash is stored; the text is shown once, when the token is made.
+
+A row of ``tokens`` is signed, with a key made from ``RUNFLEET_SECRET``, over the hash and all that it grants: whoever
+can write to Redis but does not know the secret can make no token, widen none, and give none another text. Without a
+secret nothing is signed and nothing verified.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +18,36 @@ from msgspec import UNSET, UnsetType
 
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Conflict
+from shared.signing import UNSIGNED, Keys
 from shared.store.call import Call, Key, Operation
-from shared.store.decoding import json_reading
 from shared.store.fleet import clock
 from shared.store.scripts import script
+from shared.telemetry import get_logger
+
+_log = get_logger("api")
 
 Scope = Literal["read", "run", "admin"]
 PREFIX: Final = "rf_"
+PURPOSE: Final = "token"
+"""What the key that signs rows is for."""
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How much a ``run`` token may start: executions a second in each API process, pending runs of one task, and bytes of
+    parameters in an API process's last minute. More is refused with 429.
+    """
+
+    triggers_per_s: int = 200
+    pending_runs: int = 100_000
+    pending_bytes: int = 64 * 1024 * 1024
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A token without its secret. ``tasks`` is a pattern (``report-*``) of the tasks it may touch, "" for all."""
+    """
+    A token without its secret. ``tasks`` is a pattern (``report-*``) of the tasks it may touch, "" for all; ``quota``
+    is of use with scope ``run`` only.
+    """
 
     id: str
     name: str
@@ -30,9 +55,25 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks: str = ""
     created_at: datetime
     expires_at: datetime | UnsetType = UNSET
+    quota: Quota = Quota()
 
 
-_token = json_reading(Token, "a token")
+class Listed(msgspec.Struct, frozen=True):
+    """
+    A row of ``tokens``: the token, and whether it is taken: its signature is that of a secret which this process knows.
+    ``is_old``: of ``RUNFLEET_SECRET_OLD``.
+    """
+
+    token: Token
+    is_valid: bool
+    is_old: bool = False
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """What is stored: the token as JSON, and the signature over the hash of its text and that JSON ("": unsigned)."""
+
+    token: msgspec.Raw
+    signature: str
 
 
 def create(
@@ -41,6 +82,8 @@ def create(
     tasks: str = "",
     expires_us: int | None = None,
     *,
+    keys: Keys = UNSIGNED,
+    quota: Quota | None = None,
     request: str = "",
     token_id: str = "",
 ) -> Operation[tuple[Token, str]]:
@@ -59,54 +102,105 @@ def create(
         tasks=tasks,
         created_at=to_datetime(now_us),
         expires_at=to_datetime(expires_us) if expires_us is not None else UNSET,
+        quota=quota or Quota(),
     )
-    is_new: bool = yield Call(script("make_token"), (_digest(text), msgspec.json.encode(token), request), bool)
+    digest = _digest(text)
+    is_new: bool = yield Call(script("make_token"), (digest, _signed(digest, token, keys), request), bool)
     if is_new:
         return token, text
-    known: list[Token] = yield listing()
+    known: list[Listed] = yield listing(keys)
     for each in known:
-        if each.id == token_id:
-            return each, ""
+        if each.token.id == token_id and each.is_valid:
+            return each.token, ""
     raise Conflict(f"the token {token_id} that this idempotency key made is revoked; use a new key")
 
 
-def listing() -> Call[list[Token]]:
-    """All tokens, expired ones included, oldest first."""
+def listing(keys: Keys = UNSIGNED) -> Call[list[Listed]]:
+    """All tokens, expired ones and those that are not taken included, oldest first."""
 
-    def read(reply: Any) -> list[Token]:
-        return sorted((_token(value) for value in reply), key=lambda token: token.created_at)
+    def read(reply: Any) -> list[Listed]:
+        rows = [_listed(_text(digest), value, keys) for digest, value in zip(reply[::2], reply[1::2], strict=True)]
+        return sorted(rows, key=lambda row: row.token.created_at)
 
-    return Call("HVALS", (Key("tokens"),), read)
+    return Call("HGETALL", (Key("tokens"),), read)
 
 
 def revoke(token_id: str) -> Operation[bool]:
-    """Take a token away; whether there was one."""
+    """Take a token away, also one that is not taken; whether there was one."""
     pairs = yield Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
-    for digest, value in pairs:
-        if _token(value).id == token_id:
-            gone: int = yield Call("HDEL", (Key("tokens"), digest), int)
-            return bool(gone)
-    return False
+    # A forged row may bear the id of a good one; both go.
+    digests = [digest for digest, value in pairs if _listed(_text(digest), value, UNSIGNED).token.id == token_id]
+    if not digests:
+        return False
+    gone: int = yield Call("HDEL", (Key("tokens"), *digests), int)
+    return bool(gone)
 
 
-def lookup(text: str, now_us: int) -> Call[Token | None]:
-    """The token of this text, or None when it is unknown or was expired at stored time *now_us*."""
+def lookup(text: str, now_us: int, keys: Keys = UNSIGNED) -> Call[Token | None]:
+    """
+    The token of this text, or None when it is unknown, was expired at stored time *now_us*, or its row is not signed
+    with a secret of *keys*.
+    """
+    digest = _digest(text)
 
     def read(reply: Any) -> Token | None:
         if reply is None:
             return None
-        token = _token(reply)
+        found = _listed(digest, reply, keys)
+        token = found.token
+        if not found.is_valid:
+            _log.error("token.untrusted", token=token.id)
+            return None
         if token.expires_at is not UNSET and from_datetime(token.expires_at) <= now_us:
             return None
         return token
 
-    return Call("HGET", (Key("tokens"), _digest(text)), read)
+    return Call("HGET", (Key("tokens"), digest), read)
 
 
-def any_exist() -> Call[bool]:
-    """Whether any token was made."""
-    return Call("EXISTS", (Key("tokens"),), bool)
+def sign_again(keys: Keys) -> Operation[int]:
+    """
+    Sign those tokens with ``RUNFLEET_SECRET`` that are signed with ``RUNFLEET_SECRET_OLD``; how many there were.
+
+    What neither of the two has signed stays as it is.
+    """
+    pairs = yield Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
+    count = 0
+    for raw, value in pairs:
+        digest = _text(raw)
+        found = _listed(digest, value, keys)
+        if found.is_valid and found.is_old:
+            # Only if it is still there as it was read: a token that is revoked meanwhile must not come back.
+            args = (digest, value, _signed(digest, found.token, keys))
+            count += yield Call(script("replace_token"), args, int)
+    return count
+
+
+def _signed(digest: str, token: Token, keys: Keys) -> bytes:
+    body = msgspec.json.encode(token)
+    return msgspec.json.encode(_Row(msgspec.Raw(body), keys.sign(PURPOSE, digest, body)))
+
+
+def _listed(digest: str, value: bytes, keys: Keys) -> Listed:
+    try:
+        row = _row(value)
+        token = _token(row.token)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Listed(Token(id=f"unreadable-{digest[:16]}", name="unreadable", scope="read", created_at=_EPOCH), False)
+    if not keys:
+        return Listed(token, True)
+    signer = keys.signer(row.signature, PURPOSE, digest, bytes(row.token))
+    return Listed(token, bool(signer), signer == "old")
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(field: bytes) -> str:
+    return field.decode(errors="replace")
+
+
+_row = msgspec.json.Decoder(_Row).decode
+_token = msgspec.json.Decoder(Token).decode
+_EPOCH: Final = to_datetime(0)

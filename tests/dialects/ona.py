@@ -37,7 +37,7 @@ def kept(store: Store) -> Iterator[Store]:
 @pytest.fixture
 def ona(settings: Settings, kept: Store) -> Iterator[Client]:
     """A client with scope ``admin`` of an API that lets tasks be defined."""
-    allowed = msgspec.structs.replace(settings, token=TOKEN, secret=SECRET, api_tasks=True)
+    allowed = msgspec.structs.replace(settings, open=False, token=TOKEN, secret=SECRET, api_tasks=True)
     with TestClient(create_app(allowed), base_url=BASE) as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client

@@ -53,7 +53,7 @@ async def fail(ask: Question) -> Reply:
 @pytest.fixture
 def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient[Litestar]]:
     monkeypatch.setattr(api.app, "foreign_routes", lambda: ECHO.declared)
-    app = api.app.create_app(msgspec.structs.replace(settings, token=TOKEN))
+    app = api.app.create_app(msgspec.structs.replace(settings, open=False, token=TOKEN))
     with TestClient(app, base_url="http://runfleet.local:9477") as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client

@@ -156,7 +156,7 @@ def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store
     env = str(uuid.uuid4())
     body = {"environmentId": env, "metadata": {"reference": "a"}, "spec": {"command": "true"}}
     codes = Counter[int]()
-    allowed = msgspec.structs.replace(settings, token=TOKEN, secret=SECRET, api_tasks=True)
+    allowed = msgspec.structs.replace(settings, open=False, token=TOKEN, secret=SECRET, api_tasks=True)
     with serving(allowed) as served:
         with httpx.Client(base_url=served.url + CALLS, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
 

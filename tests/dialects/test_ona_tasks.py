@@ -373,7 +373,7 @@ def test_each_call_needs_its_scope_and_authors_need_the_setting(
             assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
         response = ona.post(CALLS + method, json=body, headers={"Authorization": "Bearer wrong"})
         assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
-    with TestClient(create_app(msgspec.structs.replace(settings, token=TOKEN)), base_url=BASE) as closed:
+    with TestClient(create_app(msgspec.structs.replace(settings, open=False, token=TOKEN)), base_url=BASE) as closed:
         closed.headers["Authorization"] = f"Bearer {TOKEN}"
         for method, body in writing:
             assert "RUNFLEET_API_TASKS" in call(closed, method, body, "permission_denied")["message"]

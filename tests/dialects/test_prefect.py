@@ -157,7 +157,7 @@ def test_a_token_is_needed_and_comes_as_the_client_sends_it(guarded: Client) -> 
 
 
 def test_while_redis_is_away_clients_are_told_to_come_back() -> None:
-    settings = Settings(redis_url="unix:///nowhere/at/all", redis_timeout_s=0.2)
+    settings = Settings(redis_url="unix:///nowhere/at/all", redis_timeout_s=0.2, open=True)
     with TestClient(create_app(settings), base_url=BASE) as client:
         for method, path in (
             ("POST", "/api/task_runs/"),

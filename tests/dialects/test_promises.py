@@ -54,7 +54,7 @@ def catalog(store: Store, settings: Settings) -> Store:
 @pytest.fixture
 def client(settings: Settings, catalog: Store) -> Iterator[Client]:
     """A client of an API that needs a token, and has none."""
-    allowed = msgspec.structs.replace(settings, token=TOKEN, secret=SECRET, api_tasks=True)
+    allowed = msgspec.structs.replace(settings, open=False, token=TOKEN, secret=SECRET, api_tasks=True)
     with TestClient(create_app(allowed), base_url=BASE, raise_server_exceptions=False) as client:
         yield client
     check_store(catalog)

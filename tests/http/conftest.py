@@ -64,7 +64,7 @@ def client(settings: Settings, catalog: Store) -> Iterator[TestClient[Litestar]]
 @pytest.fixture
 def guarded(settings: Settings, catalog: Store) -> Iterator[TestClient[Litestar]]:
     """A client of an API with a bootstrap token, which the client does not send by itself."""
-    with TestClient(create_app(msgspec.structs.replace(settings, token=TOKEN)), base_url=BASE) as client:
+    with TestClient(create_app(msgspec.structs.replace(settings, open=False, token=TOKEN)), base_url=BASE) as client:
         yield client
 
 
@@ -85,7 +85,7 @@ class Served:
 @pytest.fixture
 def served(settings: Settings, catalog: Store) -> Iterator[Served]:
     """The API behind a real server, with ``TOKEN``."""
-    with serving(msgspec.structs.replace(settings, token=TOKEN, max_streams=12)) as served:
+    with serving(msgspec.structs.replace(settings, open=False, token=TOKEN, max_streams=12)) as served:
         yield served
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from api.app import create_app
 from api.auth import MAX_FAILURES, is_private_name
-from tests.http.conftest import TOKEN
+from shared.settings import Settings
+from shared.store.threads import Store
+from tests.http.conftest import BASE, TOKEN
 
 Client = TestClient[Litestar]
 
@@ -25,8 +29,15 @@ def make(client: Client, scope: str, **more: Any) -> dict[str, str]:
     return bearer(response.json()["token"])
 
 
-def test_without_any_token_set_up_the_api_is_open(client: Client) -> None:
+def test_an_api_that_is_open_asks_for_no_token(client: Client) -> None:
     assert client.get("/api/runs").status_code == 200
+
+
+def test_without_any_token_set_up_the_api_is_closed(settings: Settings, catalog: Store) -> None:
+    bare = msgspec.structs.replace(settings, open=False)
+    with TestClient(create_app(bare), base_url=BASE) as closed:
+        assert closed.get("/api/runs").status_code == 401
+        assert closed.post("/api/tokens", json={"name": "n", "scope": "admin"}).status_code == 401
 
 
 def test_without_its_token_the_api_is_closed(guarded: Client) -> None:
@@ -141,10 +152,38 @@ def test_a_token_that_was_good_from_an_address_stays_good_while_another_one_gues
     assert guarded.get("/api/runs", headers=bearer(TOKEN)).status_code == 200
 
 
-def test_the_first_token_of_an_open_api_must_be_able_to_make_others(client: Client) -> None:
-    assert client.post("/api/tokens", json={"name": "n", "scope": "run"}).status_code == 409
-    assert client.post("/api/tokens", json={"name": "n", "scope": "admin"}).status_code == 201
-    assert client.get("/api/runs").status_code == 401
+def test_tokens_can_be_made_on_an_open_api_and_leave_it_open(client: Client) -> None:
+    assert client.post("/api/tokens", json={"name": "n", "scope": "run"}).status_code == 201
+    assert client.get("/api/runs").status_code == 200
+
+
+def test_a_wrong_token_on_an_open_api_opens_nothing_to_a_foreign_page(client: Client) -> None:
+    wrong = bearer("wrong")
+    assert client.get("/api/runs", headers=wrong).status_code == 200
+    assert client.get("/api/runs", headers=wrong | {"Origin": "https://evil.example"}).status_code == 403
+    assert client.get("/api/runs", headers=wrong | {"Host": "evil.example"}).status_code == 403
+
+
+def test_a_token_has_the_quota_that_it_was_given(guarded: Client) -> None:
+    admin = bearer(TOKEN)
+    given = {"triggers_per_s": 5, "pending_runs": 10, "pending_bytes": 1000}
+    body = {"name": "n", "scope": "run", "quota": given}
+    assert guarded.post("/api/tokens", json=body, headers=admin).json()["quota"] == given
+    part = {"name": "m", "scope": "run", "quota": {"pending_runs": 7}}
+    made = guarded.post("/api/tokens", json=part, headers=admin).json()["quota"]
+    assert made == {"triggers_per_s": 200, "pending_runs": 7, "pending_bytes": 64 * 1024 * 1024}
+    listed = guarded.get("/api/tokens", headers=admin).json()["tokens"]
+    assert [token["quota"] for token in listed] == [given, made]
+
+
+@pytest.mark.parametrize("scope", ["read", "admin"])
+def test_only_a_token_that_starts_things_has_a_quota(guarded: Client, scope: str) -> None:
+    body = {"name": "n", "scope": scope, "quota": {"pending_runs": 7}}
+    refused = guarded.post("/api/tokens", json=body, headers=bearer(TOKEN))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["location"] == "body.quota"
+    made = guarded.post("/api/tokens", json={"name": "n", "scope": scope}, headers=bearer(TOKEN)).json()
+    assert "quota" not in made
 
 
 @pytest.mark.parametrize("host", ["evil.example", "rebound.attacker.com:9477"])

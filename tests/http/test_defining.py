@@ -26,7 +26,7 @@ SECRET = "a secret that only processes know"
 @pytest.fixture
 def author(settings: Settings, catalog: Store) -> Iterator[Client]:
     """A client with scope ``admin`` of an API that lets tasks be defined."""
-    allowed = msgspec.structs.replace(settings, token=TOKEN, secret=SECRET, api_tasks=True)
+    allowed = msgspec.structs.replace(settings, open=False, token=TOKEN, secret=SECRET, api_tasks=True)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with TestClient(create_app(allowed), base_url=BASE) as client:
         client.headers.update(headers)
@@ -180,7 +180,7 @@ def test_a_task_that_others_need_is_not_deleted(author: Client) -> None:
 
 
 def test_the_api_must_be_allowed_to(settings: Settings, catalog: Store) -> None:
-    with TestClient(create_app(msgspec.structs.replace(settings, token=TOKEN)), base_url=BASE) as client:
+    with TestClient(create_app(msgspec.structs.replace(settings, open=False, token=TOKEN)), base_url=BASE) as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         for response in (client.put("/api/tasks/x", json={"run": "true"}), client.delete("/api/tasks/example")):
             assert response.status_code == 403

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from api.__main__ import GRACE_S
 from shared.settings import Settings
 from tests.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 PLAIN = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -29,16 +31,18 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "RUNFLEET_REDIS_URL": settings.redis_url,
         "RUNFLEET_KEY_PREFIX": settings.key_prefix,
         "RUNFLEET_PORT": "0",
+        "RUNFLEET_OPEN": "on",
         **more,
     }
 
 
 @contextmanager
-def started(settings: Settings, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(settings: Settings, cwd: Path = ROOT, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process and its URL."""
     process = subprocess.Popen(
         [sys.executable, "-m", "api"],
-        env=environment(settings, **more),
+        env=environment(settings, **more) | {"PYTHONPATH": str(ROOT)},
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -62,8 +66,10 @@ def started(settings: Settings, **more: str) -> Iterator[tuple[subprocess.Popen[
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"RUNFLEET_HOST": "0.0.0.0"}, "set RUNFLEET_TOKEN"),
-        ({"RUNFLEET_HOST": "0.0.0.0", "RUNFLEET_TOKEN": "short"}, "16 characters"),
+        ({"RUNFLEET_HOST": "0.0.0.0", "RUNFLEET_OPEN": "off"}, "set RUNFLEET_TOKEN"),
+        ({"RUNFLEET_HOST": "0.0.0.0", "RUNFLEET_OPEN": "off", "RUNFLEET_TOKEN": "short"}, "16 characters"),
+        ({"RUNFLEET_HOST": "0.0.0.0", "RUNFLEET_TOKEN": "a" * 32}, "RUNFLEET_OPEN=on is for this machine only"),
+        ({"RUNFLEET_OPEN": "perhaps"}, "write on or off"),
         ({"RUNFLEET_REDIS_URL": "mysql://x"}, "no Redis URL"),
     ],
 )
@@ -78,6 +84,36 @@ def test_it_refuses_to_start_and_says_what_to_set(settings: Settings, more: dict
     )
     assert ended.returncode == 2
     assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_token_it_makes_one_that_only_its_owner_can_read(settings: Settings, tmp_path: Path) -> None:
+    kept = tmp_path / ".runfleet" / "token"
+    for _ in range(2):  # the second time it is the same
+        with started(settings, cwd=tmp_path, RUNFLEET_OPEN="") as (process, url):
+            assert httpx.get(f"{url}/api/runs").status_code == 401
+            token = kept.read_text().strip()
+            assert httpx.get(f"{url}/api/tokens", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout is not None
+            assert token not in process.stdout.read()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_where_no_token_can_be_kept_it_says_what_to_set(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / ".runfleet").write_text("in the way")
+    ended = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=environment(settings, RUNFLEET_OPEN="") | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "set RUNFLEET_TOKEN" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

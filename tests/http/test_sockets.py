@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from api.sockets import MESSAGE_BYTES
 from shared.settings import Settings
-from shared.store import driven
+from shared.store import driven, open_store, tokens
 from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served, serving
 from tests.system.fleet import Server
@@ -89,10 +89,13 @@ def test_a_base_address_may_end_in_a_slash(served: Served, path: str) -> None:
 def test_who_comes_while_redis_is_away_is_let_in_when_it_is_back(tmp_path: Path, path: str) -> None:
     (tmp_path / "valkey").mkdir()
     with closing(Server(tmp_path / "valkey", "")) as redis:
-        with serving(Settings(redis_url=redis.url, redis_timeout_s=0.2)) as served:
+        settings = Settings(redis_url=redis.url, redis_timeout_s=0.2)
+        with closing(open_store(settings)) as store:
+            _, token = store.run(tokens.create("engine", "run"))
+        with serving(settings) as served:
             redis.freeze()
             with opened(served, path, "") as socket:
-                socket.send(json.dumps({"type": "auth", "token": None}))
+                socket.send(json.dumps({"type": "auth", "token": token}))
                 with pytest.raises(TimeoutError):
                     socket.recv(1)
                 redis.thaw()

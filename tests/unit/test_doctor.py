@@ -17,6 +17,7 @@ from shared.signing import Keys
 from shared.store.fleet import Queue, Worker
 from shared.store.server import Server
 from shared.store.tasks import Entry
+from shared.store.tokens import Listed, Token
 from shared.store.version import SCHEMA
 from shared.tasks import Task, define
 
@@ -82,7 +83,6 @@ def facts(server: dict[str, Any] | None = None, settings: dict[str, Any] | None 
         workers=[worker()],
         queues=[queue("default", 3)],
         entries=[entry(Task(name="report", run="true", cron=("@daily",)))],
-        has_tokens=False,
         task_file=TaskFile("runfleet.toml"),
     )
     return msgspec.structs.replace(well, **changes)
@@ -154,7 +154,8 @@ def test_what_the_server_does_not_tell_is_no_trouble() -> None:
         ({"redis_tls_verify": False}, {"tls-verify": "warning"}),
         ({"secret": ""}, {"definitions-unsigned": "warning"}),
         ({"secret": "another secret, as long"}, {"definitions-untrusted": "error"}),
-        ({"token": ""}, {"token": "info"}),
+        ({"token": "", "open": True}, {"token": "info"}),
+        ({"token": ""}, {}),
         ({"token": "", "host": "0.0.0.0"}, {"token": "error"}),
     ],
 )
@@ -211,8 +212,18 @@ def test_signed_tasks_are_not_called_unsigned_where_only_the_secret_is_missing()
     assert found.message.startswith("are signed")
 
 
-def test_a_token_in_the_store_closes_the_api() -> None:
-    assert troubles(facts(settings={"token": ""}, has_tokens=True)) == {}
+def test_an_api_on_loopback_needs_no_token_of_ours_and_one_for_others_does() -> None:
+    assert troubles(facts(settings={"token": "", "host": "127.0.0.1"})) == {}
+    assert "token" in troubles(facts(settings={"token": "", "host": "0.0.0.0"}))
+    assert "token" in troubles(facts(settings={"open": True, "host": "0.0.0.0"}))
+
+
+def test_tokens_that_are_refused_or_of_the_old_secret_are_named() -> None:
+    token = Token(id="1", name="nightly", scope="run", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    rows = [Listed(token, is_valid=False), Listed(msgspec.structs.replace(token, name="ci"), True, is_old=True)]
+    refused, old = [one for one in all_findings(facts(tokens=rows)) if one.code == "token-rows"]
+    assert (refused.value, refused.message.partition(":")[0]) == ("1 refused", "nightly")
+    assert (old.value, old.message.partition(":")[0]) == ("1 of the old secret", "ci")
 
 
 def test_no_password_is_shown() -> None:

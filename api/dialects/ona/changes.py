@@ -22,7 +22,7 @@ from shared.store import environments
 from shared.store.call import Operation
 from shared.store.environments import Furnishing, Listed
 from shared.store.tasks import Entry
-from shared.tasks import Task, define, is_task_name
+from shared.tasks import Task, define, is_task_name, is_trusted
 
 
 class Author(NamedTuple):
@@ -88,7 +88,18 @@ def check(known: Mapping[str, Entry], new: Mapping[str, Task], author: Author, w
 
 
 def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -> Change:
-    """The change that makes the tasks as *rows* have them; *known* are those that it was checked against."""
+    """
+    The change that makes the tasks as *rows* have them; *known* are those that it was checked against.
+
+    Raises Conflict for a task that is in the store with a definition which nobody with our secret has signed: what is
+    made from it would be signed with it.
+    """
+    for row in rows:
+        if row.before is not None and not is_trusted(row.before.entry.definition, author.keys, row.before.entry.name):
+            raise Conflict(
+                f"the definition of task {row.before.reference} ({row.id}) in the store is not signed with this "
+                "server's RUNFLEET_SECRET; nothing was changed. Delete the task and make it anew"
+            )
     items = [
         Furnishing(
             id=row.id,
