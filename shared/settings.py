@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -45,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_tasks: bool = False
     max_streams: int = 500
     queues: tuple[str, ...] = ("default",)
+    inherit_env: tuple[str, ...] = ("*",)
     worker_processes: int = 1
     worker_threads: int = 8
     shutdown_grace_s: float = 25.0
@@ -77,6 +79,8 @@ HELP: Final[dict[str, str]] = {
     "api_tasks": "Let tasks be defined through the API (on or off); on requires a secret.",
     "max_streams": "Most event and log streams one API process serves at once.",
     "queues": "Queues a worker serves, by comma.",
+    "inherit_env": "Variables of the worker's environment that its runs get, by comma; `*` at the end of a name stands "
+    "for the rest. Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and what other tasks make secrets of.",
     "worker_processes": "Worker processes that one `worker` starts.",
     "worker_threads": "Runs at once in each worker process.",
     "shutdown_grace_s": "Seconds a draining worker lets its runs go on; RUNFLEET_SHUTDOWN_GRACE is read too.",
@@ -150,6 +154,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def is_ours(name: str) -> bool:
+    """Whether a variable of the environment is for our own processes: no run inherits it."""
+    return name.startswith(("RUNFLEET_", "OPENLINEAGE_")) or name in REDIS_URL_NAMES
+
+
 def _parse(field: str, kind: object, text: str) -> object:
     if kind is bool:
         if text.lower() in _TRUE + _FALSE:
@@ -173,6 +182,17 @@ def _parse(field: str, kind: object, text: str) -> object:
         if bad or not names:
             raise ValueError(f"queue names are letters, digits and . _ -, by comma; {bad or 'none given'}")
         return names
+    if field == "inherit_env":
+        wanted = tuple(part.strip() for part in text.split(",") if part.strip())
+        bad = [name for name in wanted if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*", name)]
+        if bad or not wanted:
+            raise ValueError(f"write names of variables by comma, like PATH,LANG,LC_*; {bad or 'none given'}")
+        ours = next(filter(is_ours, wanted), "")
+        if ours:
+            raise ValueError(
+                f'{ours} is never inherited; a task that needs it asks for it: secrets = {{ NAME = "${{{ours}}}" }}'
+            )
+        return wanted
     if field.startswith("log_"):
         choices = {
             "log_format": ("auto", "logfmt", "json", "pretty"),

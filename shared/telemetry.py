@@ -44,6 +44,7 @@ EVENTS: Final[dict[str, str]] = {
     "worker.broken": "A worker process lost a thread it cannot be without; it ends, and its launcher starts another.",
     "worker.abandoned": "A worker's grace was over and runs had no end on record; the scheduler rescues them.",
     "worker.beat_failed": "The store refused a heartbeat for a reason that is not an outage.",
+    "worker.secrets_unknown": "The store refused to say what tasks make secrets of; those known stay secret.",
     "worker.repeat_failed": "The store refused ends that were said again for a reason that is not an outage.",
     "lineage.dropped": "So many OpenLineage `events` were not sent, and `why`; runs are not affected.",
     "lineage.missed": "Ends of runs without a worker came faster than they were looked at; lineage lacks some.",

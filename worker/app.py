@@ -28,7 +28,9 @@ from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker.callables import Templates
 from worker.commands import Keeper
+from worker.environment import Inherited
 from worker.leases import Leases
+from worker.private import Private
 from worker.recent import RecentEnds
 from worker.slots import Slot
 from worker.tapes import Tapes
@@ -75,6 +77,7 @@ class WorkerProcess:
             started_us=time.time_ns() // 1000,
             broker=self._broker.broker_id,
         )
+        environ = dict(os.environ)  # it doesn't change; `os.environ` decodes every name at every look
         recent = RecentEnds(self._store)
         leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
         self._shop = Workshop(
@@ -85,6 +88,8 @@ class WorkerProcess:
             leases=leases,
             recent=recent,
             tapes=Tapes(self._store),
+            private=Private(self._store, environ),
+            inherited=Inherited(environ, settings.inherit_env),
             draining=self._draining,
             folder=Path(tempfile.mkdtemp(prefix="runfleet-")),
             keys=settings.keys,

@@ -7,15 +7,14 @@ What a terminal would have overwritten is left out, colours stay, other control 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
+
+from worker.masking import NOTHING, Mask
 
 LINE_MAX: Final = 64 * 1024
 """Bytes of text in one line; a longer one goes on in the next, and says so."""
 
-REDACTED: Final = b"[redacted]"
-
-_SECRET_LINE_MIN = 4
 _COLOUR_MAX = 32
 _COLOUR = rb"\x1b\[[0-9;:]*m"
 _ODD = re.compile(_COLOUR.decode() + "|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -24,22 +23,20 @@ _NOT_ODD = bytes(byte for byte in range(256) if byte not in {*range(9), *range(0
 
 
 class Cleaner:
-    """*secrets* are masked wherever they appear within a line; of one with several lines each that is not too short."""
+    """Makes readable text of what a run prints; what *mask* finds within a line is not shown."""
 
-    def __init__(self, secrets: Sequence[str] = ()) -> None:
-        self._secrets = _secret_parts(secrets)
-        self._mask = re.compile(b"|".join(map(re.escape, self._secrets))) if self._secrets else None
-        self.hold = LINE_MAX + max(map(len, self._secrets), default=0) + _COLOUR_MAX
+    def __init__(self, mask: Mask = NOTHING) -> None:
+        self._mask = mask
+        self.hold = LINE_MAX + max(map(len, mask.parts), default=0) + _COLOUR_MAX
         """Bytes of an unfinished line after which there is a ``place_to_cut`` it."""
 
     def has_secret(self, raw: bytes) -> bool:
         """Whether there is something to mask, which may make *raw* shorter."""
-        return any(secret in raw for secret in self._secrets)
+        return self._mask.finds(raw)
 
     def clean(self, raw: bytes) -> str:
         """Whole lines as they are stored, without the end of the last one."""
-        if self._mask is not None and self.has_secret(raw):
-            raw = self._mask.sub(REDACTED, raw)
+        raw = self._mask.raw(raw)
         if b"\r" in raw:
             raw = _last_states(raw)
         text = raw.decode("utf-8", "replace")
@@ -50,12 +47,11 @@ class Cleaner:
     def place_to_cut(self, data: bytes) -> int:
         """Where to cut a long line: not within a secret, a character or a colour. *data* is longer by a secret."""
         cut = LINE_MAX
-        if self._mask is not None:
-            for match in self._mask.finditer(data):
-                if match.start() >= cut:
-                    break
-                if match.end() > cut:
-                    return match.end()
+        for match in self._mask.matches(data):
+            if match.start() >= cut:
+                break
+            if match.end() > cut:
+                return match.end()
         colour = data.rfind(b"\x1b", cut - _COLOUR_MAX, cut)
         if colour >= 0 and b"m" not in data[colour:cut]:
             return colour
@@ -80,19 +76,6 @@ def in_pieces(text: str) -> Iterator[str]:
         yield piece
         text = text[len(piece) :]
     yield text
-
-
-def _secret_parts(secrets: Sequence[str]) -> list[bytes]:
-    """What to look for, the longest first: a secret of several lines never appears as a whole in one line."""
-    parts: set[str] = set()
-    for secret in secrets:
-        lines = [line.strip() for line in secret.splitlines()]
-        if len(lines) > 1 or lines != [secret]:
-            parts.update(line for line in lines if len(line) >= _SECRET_LINE_MIN)
-        else:
-            parts.add(secret)
-    encoded = [part.encode("utf-8", "surrogateescape") for part in parts if part]
-    return sorted(encoded, key=len, reverse=True)
 
 
 def _last_states(raw: bytes) -> bytes:

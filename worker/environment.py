@@ -1,14 +1,15 @@
 """
 What a run's process is started with: arguments, environment, secrets.
 
-The environment is the user's, not ours: the worker's own without ``RUNFLEET_*``, then ``env_file``, ``env``,
-``secrets_file``, ``secrets``, the parameters, and last the run's own facts, which nothing may hide.
+The environment is the user's, not ours: the worker's own as far as ``RUNFLEET_INHERIT_ENV`` allows, without our
+settings and what other tasks make secrets of; then ``env_file``, ``env``, ``secrets_file``, ``secrets``, the
+parameters, and last the run's own facts, which nothing may hide.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -17,30 +18,55 @@ import msgspec
 
 from shared import params
 from shared.clock import rfc3339
-from shared.config import substitute
+from shared.config import references, substitute
 from shared.errors import RunfleetError
 from shared.runs import Record
+from shared.settings import is_ours
 from shared.tasks import Task
 
 MOST_HANDED_ON: Final = 64 * 1024
 """Characters of the longest output that is handed on; Linux takes no variable of more than 128 KiB."""
+
+NEVER_GIVEN: Final = frozenset(["RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD"])
+"""Variables that no secret of a task may be made of."""
+
+# Programs can't do without these. A secret may be made of them (``${HOME}/.key``); they are none themselves.
+NEEDED: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "PATH HOME USER LOGNAME SHELL LANG LANGUAGE TERM TZ PWD OLDPWD SHLVL HOSTNAME TMPDIR TMP TEMP "
+        "PYTHONPATH PYTHONHOME VIRTUAL_ENV LD_LIBRARY_PATH DYLD_LIBRARY_PATH",
+    )
+)
+"""Variables of the environment that are never secret, even if a task makes a secret of them."""
 
 
 class Unprepared(RunfleetError):
     """A run cannot be started as it is defined; the message says what is missing on this worker."""
 
 
-def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+class Inherited:
     """
-    The environment of the worker as its children see it: without our settings, with the user's own ``PYTHONPATH``.
+    What runs get of the worker's environment *environ*.
+
+    *allowed* are names of variables, ``*`` at the end of one stands for the rest (``RUNFLEET_INHERIT_ENV``).
     """
-    env = {name: value for name, value in environ.items() if not name.startswith("RUNFLEET_")}
-    users = environ.get("RUNFLEET_USER_PYTHONPATH")  # set by whoever kept it from our own processes; "" for none
-    if users is not None:
-        env.pop("PYTHONPATH", None)
-        if users:
-            env["PYTHONPATH"] = users
-    return env
+
+    def __init__(self, environ: Mapping[str, str], allowed: Sequence[str] = ("*",)) -> None:
+        self.environ: Final = environ
+        """All of it, for the ``${NAME}`` of secrets."""
+        given = {name: value for name, value in environ.items() if not is_ours(name)}
+        users = environ.get("RUNFLEET_USER_PYTHONPATH")  # set by whoever kept it from our own processes; "" for none
+        if users is not None:
+            given.pop("PYTHONPATH", None)
+            if users:
+                given["PYTHONPATH"] = users
+        starts = tuple(name[:-1] for name in allowed if name.endswith("*"))
+        self._given = {name: value for name, value in given.items() if name in allowed or name.startswith(starts)}
+
+    def without(self, variables: Set[str]) -> dict[str, str]:
+        """A copy of it, without *variables*."""
+        return {name: value for name, value in self._given.items() if name not in variables}
 
 
 def compose(
@@ -49,19 +75,22 @@ def compose(
     record: Record,
     values: Mapping[str, Any],
     output_file: str,
-    environ: Mapping[str, str],
+    inherited: Inherited,
+    withheld: Set[str] = frozenset(),
     inputs: Sequence[tuple[str, Mapping[str, Any]]] = (),
-) -> tuple[dict[str, str], list[str]]:
+) -> tuple[dict[str, str], frozenset[str]]:
     """
-    The whole environment of a run, and the secret values in it, to be masked in its log.
+    The whole environment of a run, and the secret values in it, which are not to be shown.
 
-    *inputs* are the outputs of the steps that it depends on, by task. Raises Unprepared for a file that cannot be read
-    and for a secret whose variable is not set on this worker.
+    *withheld* are variables that a run inherits only if its own task makes a secret of them, *inputs* the outputs of
+    the steps that it depends on, by task. Raises Unprepared for a file that cannot be read and for a secret whose
+    variable is not set on this worker.
     """
-    env = inherited(environ)
+    own = sources(task)
+    env = inherited.without(withheld - own)
     env.update(_read_file(task.env_file, task))
     env.update(task.env)
-    hidden = {**_read_file(task.secrets_file, task), **_resolve(task, environ)}
+    hidden = {**_read_file(task.secrets_file, task), **_resolve(task, inherited.environ)}
     env.update(hidden)
     env.update(params.environment(task, values))
     env.update(handed_on(inputs))
@@ -80,7 +109,12 @@ def compose(
             "TRACEPARENT": f"00-{execution.hex}-{run_id.hex[16:]}-01",
         }
     )
-    return env, list(hidden.values())
+    return env, frozenset([*hidden.values(), *(inherited.environ.get(name, "") for name in own - NEEDED)])
+
+
+def sources(task: Task) -> frozenset[str]:
+    """The variables of the worker's environment that the task makes secrets of."""
+    return frozenset(name for value in task.secrets.values() for name in references(value))
 
 
 def handed_on(inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
@@ -118,6 +152,11 @@ def _as_name(text: str) -> str:
 def _resolve(task: Task, environ: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in task.secrets.items():
+        if not NEVER_GIVEN.isdisjoint(references(value)):
+            raise Unprepared(
+                f"secret {name} of task {task.name} asks for a secret of Runfleet's own "
+                f"({', '.join(sorted(NEVER_GIVEN))}), which no run is given: it could make every worker run anything"
+            )
         try:
             found[name] = substitute(value, environ)
         except ValueError as error:

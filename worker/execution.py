@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,7 @@ from worker.watching import Watch
 from worker.workshop import Workshop
 
 log = get_logger("worker")
+T = TypeVar("T")
 
 BROKEN_S: Final = 0.1
 """How long to wait for the keeper's death when something looks like it."""
@@ -63,6 +64,7 @@ class Execution:
         self._poke = poke
         self._wishes: deque[Wish] = deque()
         self._output_file = f"{shop.folder}/{claimed.id}.out"
+        self._mask = shop.private.mask()
         self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore, asked_s)
 
     def tell(self, wish: Wish) -> None:
@@ -119,7 +121,7 @@ class Execution:
                 return None
             else:
                 verdict = judge(task, exit_, watch.cause, watch.last_words)
-            return self._end(task, verdict, exit_, tape, wanted)
+            return self._end(task, verdict._replace(message=self._mask.text(verdict.message)), exit_, tape, wanted)
         finally:
             self._shop.leases.let_go(self.run_id)
             if tape is not None:
@@ -140,8 +142,17 @@ class Execution:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.decode_params(self.record)
         env, secrets = environment.compose(
-            task, self.run_id, self.record, values, self._output_file, self._shop.environ, self._inputs()
+            task,
+            self.run_id,
+            self.record,
+            values,
+            self._output_file,
+            self._shop.inherited,
+            self._withheld(),
+            self._inputs(),
         )
+        self._shop.private.know(environment.sources(task), secrets)
+        self._mask = self._shop.private.mask(secrets)
         cwd = str(Path(task.working_dir).absolute()) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
@@ -162,7 +173,7 @@ class Execution:
             child = self._shop.keeper.spawn(Launch(argv=environment.arguments(task, values), **limits))
         else:
             raise Unprepared(f"task {task.name} is external: nobody here executes it")
-        tape = self._shop.tapes.add(self.run_id, self.record, self._claimed_s, task, secrets)
+        tape = self._shop.tapes.add(self.run_id, self.record, self._claimed_s, task, self._mask)
         return child, tape
 
     def _be_sure(self) -> None:
@@ -175,19 +186,29 @@ class Execution:
                 raise Lost
             time.sleep(0.05)
 
+    def _withheld(self) -> frozenset[str]:
+        """The variables that other tasks make secrets of; waits while Redis never said. Raises Lost."""
+        self._patiently(self._shop.private.refresh)
+        return self._shop.private.variables
+
     def _inputs(self) -> list[tuple[str, dict[str, Any]]]:
         """What the steps that this one depends on hand on; waits while Redis is away. Raises Lost."""
+        if not self.record.needs:
+            return []
         execution = UUID(self.record.execution) if self.record.execution else self.run_id
+        return self._patiently(lambda: self._shop.store.do(executions.inputs(execution, self.record.step)))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What *ask* gives, asked again while Redis is away: nothing runs yet that could be lost. Raises Lost."""
         wait_s = 0.1
-        while self.record.needs:
+        while True:
             try:
-                return self._shop.store.do(executions.inputs(execution, self.record.step))
+                return ask()
             except StoreUnavailable:
                 if "lost" in self._wishes or self._shop.draining.begun:
                     raise Lost from None
-                time.sleep(wait_s)  # nothing runs yet that could be lost
+                time.sleep(wait_s)
                 wait_s = min(wait_s * 2, 2.0)
-        return []
 
     def _end(
         self, task: Task | None, verdict: Verdict, exit_: Exit | None, tape: Tape | None, wanted: Wanted | None
@@ -270,7 +291,7 @@ class Execution:
         return self._shop.keeper.is_gone(patience_s)
 
     def _facts(self, exit_: Exit | None, tape: Tape | None) -> Facts:
-        outputs = collect(self._output_file, exit_, tape)
+        outputs = collect(self._output_file, exit_, self._mask, tape.system if tape is not None else _say_nothing)
         if tape is not None:
             tape.finish()
         return Facts(
@@ -288,3 +309,7 @@ class Execution:
             self._shop.store.do(bells.ring(ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
+
+
+def _say_nothing(_: str) -> None:
+    """There is no log to say it in: nothing was started."""

@@ -9,11 +9,11 @@ between two calls of ``take`` only the part that is kept becomes lines.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from shared.store.loglines import StoredLine as Line
 from worker.cleaning import LINE_MAX, Cleaner, in_pieces, size_of
+from worker.masking import NOTHING, Mask
 
 TAKE_MAX: Final = 256 * 1024
 STDOUT, STDERR, SYSTEM = 0, 1, 2
@@ -36,18 +36,17 @@ class Capture:
     The output of one run.
 
     ``log_max_size`` counts UTF-8 bytes of text and one more for each line. ``drop_old`` keeps the newest that fit,
-    ``drop_new`` and ``kill`` the oldest; ``kill`` also sets ``overflowed``. *secrets* are masked wherever they appear
-    within a line; of one that has several lines each line of some length is.
+    ``drop_new`` and ``kill`` the oldest; ``kill`` also sets ``overflowed``. What *mask* finds in a line is not shown.
 
     The counts are as of the last ``take`` or ``finish``; only ``pending_bytes`` and ``overflowed`` are of now.
     """
 
     def __init__(
-        self, log_max_size: int, on_full: Literal["drop_old", "drop_new", "kill"], secrets: Sequence[str] = ()
+        self, log_max_size: int, on_full: Literal["drop_old", "drop_new", "kill"], mask: Mask = NOTHING
     ) -> None:
         self._limit = log_max_size
         self._on_full = on_full
-        self._cleaner = Cleaner(secrets)
+        self._cleaner = Cleaner(mask)
         self._partial = [b"", b""]
         self._open = [False, False]
         self._pending: deque[Line] = deque()
@@ -67,10 +66,8 @@ class Capture:
         """Their size, as ``log_max_size`` counts it."""
         self._pending_bytes = 0
         self.dropped_lines = 0
-        """Lines not kept because of the limit or of ``drop_pending``."""
+        """Lines not kept because of the limit."""
         self.dropped_bytes = 0
-        self.unstored_lines = 0
-        """The part of ``dropped_lines`` that ``drop_pending`` gave up."""
         self.truncated = False
         """Whether anything was dropped."""
         self.overflowed = False
@@ -117,18 +114,15 @@ class Capture:
                 self._add([self._cleaner.clean(data)], which, at_us)
             if self._open[which]:
                 self._drop(1, 0)
-        limited = self.dropped_lines - self.unstored_lines
-        if limited:
+        if self.dropped_lines:
             where = (
                 "before the first line shown" if self._on_full == "drop_old" else "after the last line before this one"
             )
             self.system(
-                f"log_max_size = {self._limit} bytes was reached: {limited} lines "
+                f"log_max_size = {self._limit} bytes was reached: {self.dropped_lines} lines "
                 f"({self.dropped_bytes} bytes) are missing, {where}",
                 at_us,
             )
-        if self.unstored_lines:
-            self.system(f"{self.unstored_lines} lines are missing, because the store was away for too long", at_us)
 
     def take(self, max_bytes: int = TAKE_MAX) -> list[Line]:
         """The next lines to store, oldest first, up to *max_bytes* (but at least one, if there is any)."""
@@ -141,31 +135,6 @@ class Capture:
             size += sizes.popleft()
         self._pending_bytes -= size
         return taken
-
-    def drop_pending(self, max_bytes: int) -> int:
-        """
-        Give up the oldest pending lines until *max_bytes* are left, because they cannot be stored; how many.
-
-        Their numbers are not given to others.
-        """
-        self._work()
-        lost = 0
-        kept = list(self._kept_sizes)
-        while self._pending and self._pending_bytes > max_bytes:
-            line, size = self._pending.popleft(), self._pending_sizes.popleft()
-            self._pending_bytes -= size
-            self.bytes -= size
-            self.lines -= 1
-            self.dropped_bytes += size
-            if kept:
-                kept[line.n - self.first_kept] = 0
-            lost += 1
-        if lost:
-            self._kept_sizes = deque(kept)
-            self.dropped_lines += lost
-            self.unstored_lines += lost
-            self.truncated = True
-        return lost
 
     def _receive(self, raw: bytes, which: int, at_us: int) -> None:
         """Whole lines, the last one without its end."""
@@ -265,12 +234,11 @@ class Capture:
                 pending.popleft()
                 self._pending_bytes -= self._pending_sizes.popleft()
             self.first_kept += 1
-            if size:  # else it was given up by drop_pending, and counted there
-                self.bytes -= size
-                self.lines -= 1
-                self.dropped_lines += 1
-                self.dropped_bytes += size
-                self.truncated = True
+            self.bytes -= size
+            self.lines -= 1
+            self.dropped_lines += 1
+            self.dropped_bytes += size
+            self.truncated = True
 
     def _drop(self, lines: int, size: int) -> None:
         self.produced += lines

@@ -24,6 +24,7 @@ from shared.store.loglines import StoredLine
 from shared.store.threads import Store
 from shared.tasks import Task
 from shared.telemetry import get_logger
+from worker.masking import Mask
 from worker.output import Capture
 
 log = get_logger("worker")
@@ -44,12 +45,13 @@ class Tape:
     """
 
     def __init__(
-        self, tapes: Tapes, run_id: UUID, record: Record, claimed_s: float, capture: Capture, secrets: Sequence[str]
+        self, tapes: Tapes, run_id: UUID, record: Record, claimed_s: float, capture: Capture, mask: Mask
     ) -> None:
         self._tapes, self._run_id, self._token = tapes, run_id, record.token
         self._start_us, self._claimed_s = record.start_us, claimed_s
         self._capture = capture
-        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        self.mask = mask
+        """What is not to be shown of anything that the run says."""
         self._lock = threading.Lock()
         self.sending = threading.Lock()
         self._unsent: list[StoredLine] = []
@@ -100,18 +102,6 @@ class Tape:
             self._capture.finish(now_us)
             if self.unstored:
                 self._capture.system(f"{self.unstored} lines are missing: Redis had no memory for them", now_us)
-
-    def mask(self, value: Any) -> Any:
-        """The value with secrets masked, whatever its depth."""
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, "[redacted]")
-            return value
-        if isinstance(value, list):
-            return [self.mask(one) for one in value]
-        if isinstance(value, dict):
-            return {key: self.mask(one) for key, one in value.items()}
-        return value
 
     def _now_us(self) -> int:
         """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
@@ -180,10 +170,10 @@ class Tapes:
         self._wake.set()
         self._thread.join(3)
 
-    def add(self, run_id: UUID, record: Record, claimed_s: float, task: Task, secrets: list[str]) -> Tape:
+    def add(self, run_id: UUID, record: Record, claimed_s: float, task: Task, mask: Mask) -> Tape:
         """A tape for a run that starts; it was claimed at measured time *claimed_s*."""
-        capture = Capture(task.log_max_size, task.log_on_full, secrets)
-        tape = Tape(self, run_id, record, claimed_s, capture, secrets)
+        capture = Capture(task.log_max_size, task.log_on_full, mask)
+        tape = Tape(self, run_id, record, claimed_s, capture, mask)
         with self._lock:
             self._tapes.add(tape)
         return tape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.callables import Templates
 from worker.commands import Keeper
-from worker.environment import Unprepared
+from worker.environment import Inherited, Unprepared
 from worker.leases import Leases
+from worker.private import Private
 from worker.recent import RecentEnds
 from worker.tapes import Tapes
 
@@ -47,14 +47,14 @@ class Workshop:
     leases: Leases
     recent: RecentEnds
     tapes: Tapes
+    private: Private
+    inherited: Inherited
     draining: Draining
     folder: Path
     keys: Keys
     emitter: Emitter | None = None
     known: dict[str, Task] = field(default_factory=dict)
     """Tasks by the hash of their definition, whose signature was verified."""
-    environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-    """This process's environment, which doesn't change; ``os.environ`` decodes every name at every look."""
 
     def task(self, record: Record) -> Task:
         """

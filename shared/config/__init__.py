@@ -10,7 +10,7 @@ from shared.config.params import misfit
 from shared.config.places import nearest
 from shared.config.reading import Config, Notify, parse_task, read_config
 from shared.config.schema import schema, task_schema
-from shared.config.substitution import substitute
+from shared.config.substitution import references, substitute
 
 __all__ = [
     "Config",
@@ -23,6 +23,7 @@ __all__ = [
     "parse_size",
     "parse_task",
     "read_config",
+    "references",
     "schema",
     "substitute",
     "task_schema",

@@ -40,6 +40,11 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
     return _DOLLAR.sub(value, text)
 
 
+def references(text: str) -> list[str]:
+    """The names of the variables in *text* that ``substitute`` would replace."""
+    return [match[1] for match in _DOLLAR.finditer(text) if match[1]]
+
+
 def substitute_tree(value: object, environ: Mapping[str, str], place: Place) -> object:
     """
     *value*, the content of a task file, with every string substituted but those of ``VERBATIM`` and ``LATER`` keys.

@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 import shared.store
+from shared.config import references
 from shared.runs import FIELDS, Reason, Record
 from shared.store.call import Call, as_is
 from shared.store.runs import decode_record
@@ -306,6 +307,14 @@ class _Check:
             refs[msgspec.msgpack.decode(entry)[0].encode()] += 1
         found = {hash_: int(value.content.get(b"refs", b"0")) for hash_, value in self.under(b"def:").items()}
         self.same("refs of definitions", found, dict(refs))
+        secret: dict[bytes, bytes] = {}
+        for name, entry in self.get("tasks").items():
+            body = self.get(f"def:{msgspec.msgpack.decode(entry)[0]}").get(b"body", b"{}")
+            texts = msgspec.json.decode(body).get("secrets", {}).values()
+            variables = sorted(one for text in texts for one in references(text))
+            if variables:
+                secret[name] = " ".join(variables).encode()
+        self.same("variables of secrets", self.get("secret-variables") or {}, secret)
 
     def logs(self) -> None:
         compact = self.get("compact")

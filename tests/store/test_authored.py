@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.store import environments, tasks
+from shared.store import environments, secret_variables, tasks
 from shared.store.environments import Furnishing, Listed
 from shared.store.tasks import Verdict
 from shared.tasks import Task, define
@@ -48,6 +48,20 @@ def test_a_task_is_defined_on_what_was_seen_only(desk: Desk) -> None:
     assert put(desk, "b", depends_on=("a",)) == "added"
     assert put(desk, "b", {"b": "another"}, run="false") == "moved"
     assert put(desk, "b", {"b": "another"}, depends_on=("a",)) == "unchanged"  # it came before, and its answer was lost
+
+
+def test_the_variables_of_secrets_are_those_of_the_tasks_there_are(desk: Desk) -> None:
+    put(desk, "a", secrets={"X": "${OLD} and $${NONE}", "Y": "plain"})
+    version = desk.do(secret_variables.version())
+    put(desk, "a", secrets={"X": "${NEW}/${NEW_TOO}"})
+    put(desk, "b", env={"X": "in no secrets"})
+    assert desk.do(secret_variables.names()) == {"NEW", "NEW_TOO"}
+    assert desk.do(secret_variables.version()) > version
+    assert desk.do(tasks.undefine("a", desk.do(tasks.authored())))[0] == "removed"
+    assert desk.do(secret_variables.names()) == set()
+    desk.task("of_the_file", secrets={"X": "${FILED}"})
+    desk.do(tasks.apply([]))
+    assert desk.do(secret_variables.names()) == set()
 
 
 def test_what_the_file_has_stays_the_file_s(desk: Desk) -> None:

@@ -39,6 +39,24 @@ secrets = { PASSWORD = "${NOWHERE_SET}" }
 run = "env; cat /proc/$PPID/environ | tr '\\\\0' '\\\\n'"
 """
 
+OTHERS = """
+[tasks.victim]
+run = "true"
+secrets = { PASSWORD = "${PLANTED}" }
+
+[tasks.thief]
+run = '''
+env
+echo "guessed $RUNFLEET_PARAM_GUESS, and in JSON \\"$RUNFLEET_PARAM_GUESS\\""
+echo "$RUNFLEET_PARAM_GUESS=1" >> $RUNFLEET_OUTPUT
+'''
+params.guess = {}
+
+[tasks.named]
+run = ["pl4nted-s3cret-0f-the-env1ronment"]
+params.guess = {}
+"""
+
 
 def test_a_secret_is_masked_everywhere_and_never_reaches_redis(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, PLANTED=PLANTED)
@@ -63,6 +81,21 @@ def test_a_secret_is_masked_everywhere_and_never_reaches_redis(make_fleet: Start
     assert b"leak" in written
     for place in (shown, kept, written, said):
         assert not any(secret in place for secret in secrets)
+
+
+def test_what_one_task_makes_a_secret_of_reaches_no_other_task(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(
+        OTHERS, PLANTED=PLANTED, REDIS_URL=f"redis://me:{FILED}@nowhere", OTHER="is inherited"
+    ).start_all()
+    thief = fleet.perform("thief", params={"guess": PLANTED})
+    assert thief["end_reason"] == "success"
+    log = fleet.log(thief)
+    assert 'guessed [redacted], and in JSON "[redacted]"' in log  # it came another way, and is not shown either
+    assert "OTHER=is inherited" in log
+    assert not [line for line in log if line.startswith(("PLANTED=", "REDIS_URL="))]
+    assert thief["outputs"] == {"[redacted]": "1"}
+    assert FILED not in "\n".join(log)
+    assert "cannot start '[redacted]'" in fleet.perform("named", params={"guess": PLANTED})["message"]
 
 
 def test_a_run_sees_none_of_runfleets_own_secrets(make_fleet: StartFleet) -> None:

@@ -41,6 +41,17 @@ def test_queues_are_listed_by_comma() -> None:
     assert read_settings({"RUNFLEET_QUEUES": "default, mail,gpu.big"}).queues == ("default", "mail", "gpu.big")
 
 
+def test_variables_to_inherit_are_listed_by_comma() -> None:
+    assert read_settings({}).inherit_env == ("*",)
+    assert read_settings({"RUNFLEET_INHERIT_ENV": "PATH, LC_*"}).inherit_env == ("PATH", "LC_*")
+    for bad in ("PATH LANG", "A=b", ",", "*_KEY"):
+        with pytest.raises(Misconfigured, match="by comma, like PATH"):
+            read_settings({"RUNFLEET_INHERIT_ENV": bad})
+    for ours in ("REDIS_URL", "OPENLINEAGE_API_KEY", "RUNFLEET_SECRET", "RUNFLEET_*"):
+        with pytest.raises(Misconfigured, match="is never inherited"):
+            read_settings({"RUNFLEET_INHERIT_ENV": f"PATH,{ours}"})
+
+
 def test_all_that_is_wrong_is_said_at_once_with_name_and_value() -> None:
     environ = {
         "RUNFLEET_PORT": "70000",

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from shared.runs import FIELDS, Record
+from shared.settings import REDIS_URL_NAMES
 from shared.tasks import Param, Task
 from worker import environment
-from worker.environment import Unprepared
+from worker.environment import Inherited, Unprepared
 
 RUN = UUID("01a201bd-d1e0-759c-9d5a-95512308bfbb")
 EXECUTION = UUID("01a201bd-d1e0-759c-9d5a-000000000001")
@@ -24,15 +25,56 @@ def record(**values: Any) -> Record:
     return Record(**{name: values.get(name, "" if name in texts else 0) for name in FIELDS})
 
 
-def compose(task: Task, environ: dict[str, str] | None = None, **values: Any) -> tuple[dict[str, str], list[str]]:
+def compose(task: Task, environ: dict[str, str] | None = None, **values: Any) -> tuple[dict[str, str], frozenset[str]]:
     params = values.pop("params", {})
-    return environment.compose(task, RUN, record(**values), params, "/out", environ or {})
+    return environment.compose(task, RUN, record(**values), params, "/out", Inherited(environ or {}))
 
 
 def test_our_settings_stay_with_us() -> None:
     env, _ = compose(Task(name="t", run="x"), {"RUNFLEET_TOKEN": "x", "RUNFLEET_SECRET": "y", "PATH": "/bin"})
     assert env["PATH"] == "/bin"
     assert not {"RUNFLEET_TOKEN", "RUNFLEET_SECRET"} & env.keys()
+
+
+def test_what_leads_to_redis_and_to_lineage_is_not_inherited() -> None:
+    ours = dict.fromkeys(
+        [*REDIS_URL_NAMES, "OPENLINEAGE_URL", "OPENLINEAGE_API_KEY", "OPENLINEAGE__TRANSPORT__TYPE"], "x"
+    )
+    assert "x" not in compose(Task(name="t", run="x"), {**ours, "DATABASE_URL": "y"})[0].values()
+
+
+def test_only_what_is_allowed_is_inherited() -> None:
+    environ = {"PATH": "/bin", "LC_ALL": "C", "LC_TIME": "C", "LANG": "C", "DATABASE_URL": "y", "REDIS_URL": "x"}
+    task = Task(name="t", run="x", env={"GIVEN": "1"})
+
+    def names(*allowed: str) -> set[str]:
+        env, _ = environment.compose(task, RUN, record(), {}, "/out", Inherited(environ, allowed))
+        return {name for name in env if not name.startswith("RUNFLEET_")} - {"TRACEPARENT", "GIVEN"}
+
+    assert names("*") == environ.keys() - {"REDIS_URL"}
+    assert names("PATH", "LC_*") == {"PATH", "LC_ALL", "LC_TIME"}
+    assert names("LANG") == {"LANG"}
+    assert names("R*") == set()
+
+
+def test_what_another_task_makes_a_secret_of_is_not_inherited() -> None:
+    environ = {"VICTIM": "v1ctim", "MINE": "m1ne", "PATH": "/bin"}
+    withheld = frozenset(["VICTIM", "MINE"])
+    task = Task(name="t", run="x", secrets={"KEY": "<${MINE}>"})
+    env, hidden = environment.compose(task, RUN, record(), {}, "/out", Inherited(environ), withheld)
+    assert {name: env.get(name) for name in (*environ, "KEY")} == {
+        "VICTIM": None,
+        "MINE": "m1ne",
+        "PATH": "/bin",
+        "KEY": "<m1ne>",
+    }
+    assert {"m1ne", "<m1ne>"} <= hidden
+
+
+def test_no_secret_is_made_of_the_one_that_signs() -> None:
+    for name in ("RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD"):
+        with pytest.raises(Unprepared, match=r"secret X of task t .*no run is given"):
+            compose(Task(name="t", run="x", secrets={"X": f"a ${{{name}}}"}), {name: "the secret that signs"})
 
 
 def test_the_users_own_python_path_comes_back() -> None:
@@ -80,7 +122,7 @@ def test_later_sources_win_and_files_are_read_on_the_worker(tmp_path: Path) -> N
         "D": "k3y!",
         "E": "1",
     }
-    assert sorted(hidden) == ["k3y!", "secret file"]
+    assert sorted(hidden) == ["k3y", "k3y!", "secret file"]
 
 
 def test_what_is_missing_on_this_worker_is_named(tmp_path: Path) -> None:
@@ -129,7 +171,7 @@ def test_outputs_of_earlier_steps_are_handed_on_as_variables() -> None:
         ("shard", {"rows": "1"}),
         ("shard", {"rows": "2", "long": "x" * 70_000, "has nul": "a\0b"}),
     ]
-    env, _ = environment.compose(Task(name="t", run="x"), RUN, record(), {}, "/out", {}, inputs)
+    env, _ = environment.compose(Task(name="t", run="x"), RUN, record(), {}, "/out", Inherited({}), inputs=inputs)
     handed_on = {name: value for name, value in env.items() if name.startswith("RUNFLEET_OUTPUT_")}
     assert handed_on == {
         "RUNFLEET_OUTPUT_BUILD_IMAGE_TAG": "v1",

@@ -11,6 +11,20 @@ local function let_go(hash)
   if redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', -1) <= 0 then redis.call('DEL', P .. ':def:' .. hash) end
 end
 
+-- Writes down the variables that the task's secrets are made of; no body: the task goes.
+local function note_secrets(name, body)
+  local found = {}
+  local is_json, task = pcall(cjson.decode, body)
+  for _, value in pairs(is_json and type(task) == 'table' and task.secrets or {}) do
+    for variable in string.gmatch((string.gsub(value, '%$%${', '')), '%${([%a_][%w_]*)}') do found[#found + 1] = variable end
+  end
+  table.sort(found)
+  local now, key = table.concat(found, ' '), P .. ':secret-variables'
+  if now == (redis.call('HGET', key, name) or '') then return end
+  if now == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, now) end
+  redis.call('INCR', key .. ':version')
+end
+
 -- Answers 'added', 'changed', 'unchanged' or 'kept' (the task file's, which only the file changes).
 local function put_task(source, name, hash, body, signature, schedule)
   local before, verdict = entry_of(name), 'unchanged'
@@ -25,6 +39,7 @@ local function put_task(source, name, hash, body, signature, schedule)
     verdict = before and 'changed' or 'added'
     event('task.changed', name, '', '', hash)
   end
+  if verdict ~= 'unchanged' or string.find(body, '"secrets":', 1, true) then note_secrets(name, body) end
   if schedule == '' then
     redis.call('HDEL', P .. ':ticks', name)
   elseif not before or before[4] ~= schedule then
@@ -40,6 +55,7 @@ local function drop_task(name, entry)
   redis.call('SADD', P .. ':dirty', name)
   let_go(entry[1])
   unlist_task(name)
+  note_secrets(name, '')
   if entry[4] ~= '' then schedules = schedules + 1 end
   event('task.removed', name, '', '')
 end

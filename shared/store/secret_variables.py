@@ -1,0 +1,19 @@
+"""Variables of the workers' environment that tasks of the catalog make secrets of: no other task's runs get them."""
+
+from __future__ import annotations
+
+from shared.store.call import Call, Key
+
+
+def version() -> Call[int]:
+    """A number that grows whenever ``names`` changes; 0 when there never were any."""
+    return Call("GET", (Key("secret-variables:version"),), lambda reply: int(reply or 0))
+
+
+def names() -> Call[frozenset[str]]:
+    """The names of these variables, of all tasks of the catalog."""
+
+    def read(reply: list[bytes]) -> frozenset[str]:
+        return frozenset(name for value in reply for name in value.decode("utf-8", "replace").split())
+
+    return Call("HVALS", (Key("secret-variables"),), read)
