@@ -48,6 +48,7 @@ class Loop:
         name: str,
         *,
         on_wiped: Callable[[], None] = lambda: None,
+        on_leading: Callable[[], None] = lambda: None,
         emitter: Emitter | None = None,
     ) -> None:
         self.name = name
@@ -55,6 +56,7 @@ class Loop:
         self._leader = ""
         self._instance = ""
         self._on_wiped = on_wiped
+        self._on_leading = on_leading
         self._emitter = emitter
         self._store = store
         self._timetable = Timetable()
@@ -177,6 +179,7 @@ class Loop:
         if self.leads:
             self._timetable.version = chores.STALE  # what was read before may have been acted upon by another
             log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
+            self._on_leading()
         else:
             log.info("scheduler.standby", scheduler=self.name, leader=pulse.leader)
 

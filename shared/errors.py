@@ -12,7 +12,8 @@ Everything that can go wrong and has a name.
     ├── NotFound                      404
     ├── Conflict                      409     the thing is in a state that does not allow it
     │   ├── Refused                   409     a move that the table or the lease does not allow
-    │   └── DefinitionChanged         409     the task was redefined between reading and acting
+    │   ├── DefinitionChanged         409     the task was redefined between reading and acting
+    │   └── NotApplied                409     a task file that was left alone; the message says why
     ├── PreconditionFailed            412     it has changed since the one who asks has seen it
     ├── TooManyRequests               429
     ├── StoreUnavailable              503     Redis is away, loading, read-only or out of memory
@@ -129,6 +130,10 @@ class Refused(Conflict):
 
 class DefinitionChanged(Conflict):
     """The task was redefined or removed meanwhile; read it again."""
+
+
+class NotApplied(Conflict):
+    """A task file that could be applied and was not: it would do what somebody has to ask for by name."""
 
 
 class PreconditionFailed(RunfleetError):

@@ -6,11 +6,16 @@ import signal
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Final
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def heed(leave: Callable[[], None]) -> None:
+def heed(leave: Callable[[], None], *, read_again: Callable[[], None] | None = None) -> None:
     """
     Have *leave* called for each SIGTERM and SIGINT, in a thread of its own. For the main thread to call.
+
+    SIGHUP calls *read_again*; without that it means to leave too.
 
     A handler runs in the main thread between any two of its steps, also while that holds the lock of the very event it
     waits for: setting the event there would wait for that lock for ever. The queue's ``put`` takes none.
@@ -19,11 +24,13 @@ def heed(leave: Callable[[], None]) -> None:
 
     def listen() -> None:
         while True:
-            asked.get()
-            leave()
+            if asked.get() == signal.SIGHUP and read_again is not None:
+                read_again()
+            else:
+                leave()
 
     threading.Thread(target=listen, name="signals", daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, lambda number, frame: asked.put(number))
 
 
@@ -33,5 +40,5 @@ def be_deaf() -> None:
 
     Some platforms send their signal several times; an interpreter that shuts down would die of one.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

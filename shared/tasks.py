@@ -146,9 +146,14 @@ def is_trusted(definition: Definition, keys: Keys, name: str) -> bool:
 
     Always true of an intact one when no secret is set: then write access to Redis is the right to run commands.
     """
-    if definition.hash != _hash(definition.body):
+    if not is_intact(definition):
         return False
     return not keys or bool(signer(definition, keys, name))
+
+
+def is_intact(definition: Definition) -> bool:
+    """Whether the body is the one that the hash names."""
+    return definition.hash == _hash(definition.body)
 
 
 def signer(definition: Definition, keys: Keys, name: str) -> Signer:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from cyclopts import Parameter
 
 from shared.cli import embedded
 from shared.cli.check import check
@@ -15,9 +19,10 @@ from shared.errors import Misconfigured
 from shared.settings import read_settings
 
 DATA: Final = Path(".runfleet")
+Switch = Annotated[bool, Parameter(negative=())]
 
 
-def apply(file: Path | None = None) -> None:
+def apply(file: Path | None = None, *, allow_removals: Switch = False, allow_unsigned: Switch = False) -> None:
     """
     Make the tasks in the store those of the task file: all of it, or nothing when it is wrong.
 
@@ -27,6 +32,10 @@ def apply(file: Path | None = None) -> None:
     ----------
     file
         The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+    allow_removals
+        Also when more than half of the tasks in the store are not in the file.
+    allow_unsigned
+        Also when signatures of another secret are replaced, or taken away.
     """
     from shared import ops
     from shared.store import open_store
@@ -37,16 +46,23 @@ def apply(file: Path | None = None) -> None:
     config = read_config(file or Path(settings.config), os.environ)
     store = open_store(settings)
     try:
-        applied = store.run(ops.apply_config(config, settings.keys))
+        change = store.run(
+            ops.apply_config(
+                config, settings.keys, by=by(), allow_removals=allow_removals, allow_unsigned=allow_unsigned
+            )
+        )
     finally:
         store.close()
-    for change in ("added", "changed", "removed"):
-        for name in getattr(applied, change):
-            sys.stdout.write(f"{change} {name}\n")
-    sys.stderr.write(f"{len(applied.unchanged)} unchanged\n")
+    for verb in ("added", "changed", "removed"):
+        for name in getattr(change, verb):
+            sys.stdout.write(f"{verb} {name}\n")
+    signatures = len(change.signatures)
+    sys.stderr.write(
+        f"{len(change.unchanged)} unchanged, {signatures} signature{'' if signatures == 1 else 's'} replaced\n"
+    )
 
 
-def release(file: Path | None = None) -> None:
+def release(file: Path | None = None, *, allow_removals: Switch = False, allow_unsigned: Switch = False) -> None:
     """
     Check the task file, then apply it: for the release phase of a deployment.
 
@@ -54,9 +70,21 @@ def release(file: Path | None = None) -> None:
     ----------
     file
         The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+    allow_removals
+        Also when more than half of the tasks in the store are not in the file.
+    allow_unsigned
+        Also when signatures of another secret are replaced, or taken away.
     """
     check(file)
-    apply(file)
+    apply(file, allow_removals=allow_removals, allow_unsigned=allow_unsigned)
+
+
+def by() -> str:
+    """Who applies, for those who ask later: user and machine, as far as they are known."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return socket.gethostname()
 
 
 def borrowed(data: Path) -> dict[str, str]:

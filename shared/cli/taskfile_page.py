@@ -15,7 +15,8 @@ INTRODUCTION: Final = """\
 # The task file
 
 `runfleet.toml` says which tasks there are. `runfleet check` reads it and names every mistake with its line;
-`runfleet apply` hands it to the fleet in one step. Nothing watches the file. The words are explained in
+`runfleet apply` hands it to the fleet in one step ([what it does only when asked](operate.md#apply-the-task-file)).
+Nothing watches the file; SIGHUP makes a scheduler read it again. The words are explained in
 [concepts](concepts.md).
 
 ```toml

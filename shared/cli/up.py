@@ -89,7 +89,7 @@ def up(
         if not settings.redis_url:
             env["RUNFLEET_REDIS_URL"] = _start_store(fleet, folder, env)
         if tasks.is_file() and not fleet.wishes:
-            _apply(fleet, env)
+            _apply(fleet, env, is_alone=not settings.redis_url)
         _start_processes(fleet, folder, env, example)
         fleet.until(lambda: with_parent and os.getppid() != parent, every_s=1.0 if with_parent else 60.0)
         fleet.say("Ending: runs may finish first. Once more ends everything now.")
@@ -131,9 +131,14 @@ def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) 
     return embedded.url(path)
 
 
-def _apply(fleet: Supervisor, env: Mapping[str, str]) -> None:
-    """Apply the task file in a process of its own, whose words are passed on."""
-    apply = Child("apply", command("shared", "apply"), env, lives=False)
+def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool) -> None:
+    """
+    Apply the task file in a process of its own, whose words are passed on.
+
+    *is_alone*: nobody else uses the store, so that the file that a person started this with may remove most tasks.
+    """
+    allowed = ("--allow-removals",) if is_alone else ()
+    apply = Child("apply", command("shared", "apply", *allowed), env, lives=False)
     fleet.start(apply)
     fleet.until(lambda: not apply.is_running)
     if apply.code:

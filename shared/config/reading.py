@@ -44,13 +44,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the operator wrote: tasks by name with ``[defaults]`` merged in, slots of each limit, channels by name.
 
-    ``files`` are those read, in order: the first is the one asked for, the others were included.
+    ``files`` are those read, in order: the first is the one asked for, the others were included. ``modified_us`` is
+    when the newest of them was changed, in microseconds since the epoch.
     """
 
     tasks: dict[str, Task]
     limits: dict[str, int]
     notify: dict[str, Notify]
     files: tuple[Path, ...]
+    modified_us: int = 0
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> Config:
@@ -97,6 +99,7 @@ class _Document:
         self._environ = environ
         self._files: list[Path] = []
         self._seen: set[str] = set()
+        self._modified_us = 0
         self._is_whole = True  # False: a file could not be read, so that a missing name proves nothing
         self._lines: dict[str, dict[tuple[str | int, ...], int]] = {}
         self._tables: dict[tuple[str, str], tuple[object, Place]] = {}
@@ -144,7 +147,9 @@ class _Document:
                 limits[name] = values["max"]
         self._check_names(tasks)
         self._check_cycles(tasks)
-        return Config(tasks=tasks, limits=limits, notify=notify, files=tuple(self._files))
+        return Config(
+            tasks=tasks, limits=limits, notify=notify, files=tuple(self._files), modified_us=self._modified_us
+        )
 
     def problems(self) -> list[ConfigProblem]:
         """What was found, each once, by file in the order of reading and by line."""
@@ -167,6 +172,7 @@ class _Document:
                 raise ValueError("it is a device or a pipe, name a file")  # which might never end
             with path.open("rb") as file:
                 data = file.read(SIZE_MAX + 1)
+                self._modified_us = max(self._modified_us, os.fstat(file.fileno()).st_mtime_ns // 1000)
             if len(data) > SIZE_MAX:
                 raise ValueError(f"it is longer than {format_size(SIZE_MAX)}")
         except (OSError, ValueError) as error:

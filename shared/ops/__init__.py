@@ -5,7 +5,8 @@ Each is an operation of the store: it decides with the pure modules, makes a mov
 for what became ready. The same operation is run by a request, a chore or a test. Start reading with ``starting``.
 """
 
-from shared.ops.catalog import Catalog, apply_config, declare, pause, resume
+from shared.ops.applying import apply_config
+from shared.ops.catalog import Catalog, declare, pause, resume
 from shared.ops.keeping import FORGET_BATCH, forget, next_attempt, release, rescue
 from shared.ops.making import Request, creation, gates
 from shared.ops.reporting import accepted, report

@@ -1,20 +1,16 @@
-"""Which tasks there are: looked up, declared, applied, paused."""
+"""Which tasks there are: looked up, declared, paused."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shared.errors import NotFound
-from shared.signing import UNSIGNED, Keys
-from shared.store import tasks, version
+from shared.store import tasks
 from shared.store.call import Operation
-from shared.store.tasks import Applied, Entry
+from shared.store.tasks import Entry
 from shared.tasks import Task, define
-
-if TYPE_CHECKING:
-    from shared.config import Config
 
 MOST_DEFINITIONS: Final = 10_000
 """Definitions of runs that one process remembers."""
@@ -93,18 +89,6 @@ def declare(catalog: Catalog, task: Task) -> Operation[Entry]:
         yield tasks.apply([(task, wanted)], source="api", remove=False)
         known = yield from catalog.get(task.name, fresh=True)
     return known
-
-
-def apply_config(config: Config, keys: Keys = UNSIGNED) -> Operation[Applied]:
-    """
-    Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
-
-    Raises Misconfigured when a newer release's data is in the store.
-    """
-    yield from version.check()
-    definitions = [(task, define(task, keys)) for task in config.tasks.values()]
-    applied: Applied = yield tasks.apply(definitions, limits=config.limits)
-    return applied
 
 
 def pause(name: str) -> Operation[Entry]:

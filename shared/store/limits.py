@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
@@ -14,7 +15,10 @@ from shared.store.scripts import script
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """At most ``max`` slots (None: it is switched off). ``about`` is what an API keeps of it, b"" of a file's."""
+    """
+    At most ``max`` slots (None: it is switched off). ``about`` is what an API keeps of it, b"" while it is the task
+    file's: then the file's number holds, and the API's comes back when the file names the limit no more.
+    """
 
     name: str
     max: int | None
@@ -38,18 +42,21 @@ class Taken(msgspec.Struct, frozen=True):
 
 def all_limits() -> Operation[list[Limit]]:
     """Every limit, by name."""
-    most, about = yield [Call("HGETALL", (Key("limits"),), _pairs), Call("HGETALL", (Key("limits:api"),), _pairs)]
+    most, about, files = yield [Call("HGETALL", (Key(key),), _pairs) for key in ("limits", "limits:api", "limits:file")]
     return [
-        Limit(name, int(most[name]) if name in most else None, about.get(name, b"")) for name in sorted({*most, *about})
+        Limit(name, int(most[name]) if name in most else None, b"" if name in files else about.get(name, b""))
+        for name in sorted({*most, *about})
     ]
 
 
 def one_limit(name: str) -> Operation[Limit | None]:
     """The limit called so, or None."""
-    most, about = yield [Call("HGET", (Key(key), name), as_is) for key in ("limits", "limits:api")]
+    most, about, files = yield [
+        Call("HGET", (Key(key), name), as_is) for key in ("limits", "limits:api", "limits:file")
+    ]
     if most is None and about is None:
         return None
-    return Limit(name, None if most is None else int(most), about or b"")
+    return Limit(name, None if most is None else int(most), b"" if files is not None else about or b"")
 
 
 def holders(name: str) -> Operation[Holders]:
@@ -77,18 +84,23 @@ def _leases(slots: Sequence[bytes]) -> Operation[list[tuple[UUID, bytes]]]:
 
 
 def put(name: str, most: int | None, about: bytes, now: int | str = NOW) -> Call[bool]:
-    """Make the limit, or change it; with None for *most* it is kept, and lets everybody through."""
-    return Call(script("put_limit"), (now, name, "off" if most is None else most, about), bool)
+    """
+    Make the limit, or change it; with None for *most* it is kept, and lets everybody through.
+
+    False when it is the task file's.
+    """
+    return Call(script("put_limit"), (now, name, "off" if most is None else most, about, secrets.token_hex(8)), bool)
 
 
 def remove(name: str, now: int | str = NOW) -> Call[bool]:
-    """Delete a limit that an API made; False when there is none."""
-    return Call(script("put_limit"), (now, name, "", ""), bool)
+    """Delete a limit that an API made; False when there is none, or it is the task file's."""
+    return Call(script("put_limit"), (now, name, "", "", secrets.token_hex(8)), bool)
 
 
 def reset(name: str, held_by: Sequence[UUID] = (), now: int | str = NOW) -> Call[bool]:
     """Take the slots of a limit that an API made from whom they are with; then *held_by* hold one each."""
-    return Call(script("put_limit"), (now, name, "reset", "", *(run.bytes for run in held_by)), bool)
+    runs = (run.bytes for run in held_by)
+    return Call(script("put_limit"), (now, name, "reset", "", secrets.token_hex(8), *runs), bool)
 
 
 def take(

@@ -86,9 +86,13 @@ def apply(
     limits: dict[str, int] | None = None,
     now: int | str = NOW,
 ) -> Call[Applied]:
-    """Make *definitions* the tasks of *source*, in one step; ``remove`` takes away those of it that are not named."""
+    """
+    Make *definitions* the tasks of *source*, in one step; ``remove`` takes away those of it that are not named.
+
+    Nothing is asked, and it counts as no file (``applying.apply`` is for those).
+    """
     args: list[str | int | bytes] = [now, source, "1" if remove else "0"]
-    args.append(msgspec.msgpack.encode(limits) if limits is not None else b"")
+    args += [msgspec.msgpack.encode(limits) if limits is not None else b"", "", "", "0"]
     for task, definition in definitions:
         args += [task.name, definition.hash, definition.body, definition.signature, schedule_key(task)]
 

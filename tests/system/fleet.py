@@ -86,6 +86,15 @@ class Process:
 
         return wait_until(first, f"{self.name} reports {event}", timeout_s)
 
+    def wait_for_any(self, *events: str, timeout_s: float = START_S) -> str:
+        """The first line in which it reports one of *events*."""
+
+        def first() -> str:
+            assert self.popen.poll() is None, f"{self.name} ended with {self.popen.returncode}:\n{self.said()}"
+            return next((line for event in events for line in self.events(event)), "")
+
+        return wait_until(first, f"{self.name} reports {' or '.join(events)}", timeout_s)
+
     def signal_group(self, number: signal.Signals) -> None:
         """Signal it and its process group, as platforms do that stop a container."""
         with contextlib.suppress(ProcessLookupError):
@@ -263,7 +272,7 @@ class Fleet:
             elif process.name == "worker":
                 process.wait_for("worker.started")
             elif process.name == "scheduler":
-                process.wait_for("scheduler.")  # leading or standby
+                process.wait_for_any("scheduler.standby", "definitions.applied", "definitions.left_alone")
         self.look()
         return started
 
@@ -373,7 +382,7 @@ class Fleet:
         """Make these the tasks of the fleet."""
         path = self.folder / "runfleet.toml"
         path.write_text(tasks)
-        self.store.run(ops.apply_config(read_config(path, self.env), Keys(SECRET)))
+        self.store.run(ops.apply_config(read_config(path, self.env), Keys(SECRET), allow_removals=True))
 
     def wrote(self, *words: str) -> list[list[str]]:
         """The lines of the history whose first words these are, split."""

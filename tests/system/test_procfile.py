@@ -15,4 +15,4 @@ def test_every_line_starts_what_it_says_and_release_applies_the_tasks_first(make
     fleet.start("web", "worker")
     assert fleet.log(fleet.perform("hello")) == ["hello"]  # without a scheduler, too
     fleet.start("scheduler")
-    assert fleet.of("scheduler").wait_for("definitions.applied").endswith("unchanged=1")
+    assert "added=0 changed=0 removed=0 unchanged=1" in fleet.of("scheduler").wait_for("definitions.applied")

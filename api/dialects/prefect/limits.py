@@ -134,7 +134,8 @@ def put(name: str, most: int, active: bool) -> Operation[tuple[Limit, bool]]:
         raise Conflict(f"limit {name} is the task file's; change it there")
     before = _about(found.about) if found is not None else About(ids.new_id(now_us), now_us, now_us, most)
     about = _encode(msgspec.structs.replace(before, updated_us=now_us, max=most, active=active))
-    yield limits.put(name, most if active else None, about)
+    if not (yield limits.put(name, most if active else None, about)):
+        raise Conflict(f"limit {name} is the task file's; change it there")
     return Limit(name, most if active else None, about), found is None
 
 

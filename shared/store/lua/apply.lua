@@ -1,15 +1,21 @@
 -- Makes the tasks of a file the catalog, in one step. Tasks made through the API stay; a file's task replaces one of theirs,
 -- and theirs never one of the file's: that is kept.
 -- ARGV: 1 now  2 source ('file' | 'api')  3 '1' to remove the source's tasks that are not named
---       4 limits (msgpack {name: max}) or '' to leave them  5… per task: name, hash, body, signature, schedule ('' for none)
--- Answers {added…}, {changed…}, {removed…}, {unchanged…}, {kept…}.
--- uses: clock records events execution environments catalog
+--       4 limits (msgpack {name: max}) or '' to leave them  5 number that the file applied last must have, '' for any
+--       6 what is applied (lib/applied.lua, msgpack) or ''  7 '1' when a signature may be replaced by none
+--       8… per task: name, hash, body, signature, schedule ('' for none)
+-- Answers {added…}, {changed…}, {removed…}, {unchanged…}, {kept…}; {'moved'} when another file was applied meanwhile,
+-- {'repeated'} when this was done before, and its answer lost.
+-- uses: clock records events execution environments catalog limits applied
 local source, named, removed = ARGV[2], {}, {}
+local about = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
+if about and is_applied(about) then return {'repeated'} end
+if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= applied_number() then return {'moved'} end
 local did = {added = {}, changed = {}, unchanged = {}, kept = {}}
-for i = 5, #ARGV, 5 do
+for i = 8, #ARGV, 5 do
   local name = ARGV[i]
   named[name] = true
-  local list = did[put_task(source, name, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])]
+  local list = did[put_task(source, name, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[7] == '1')]
   list[#list + 1] = name
 end
 if ARGV[3] == '1' then
@@ -23,18 +29,15 @@ if ARGV[3] == '1' then
   end
 end
 if ARGV[4] ~= '' then
-  local touched = {}
-  for _, name in ipairs(redis.call('HKEYS', P .. ':limits')) do
-    if redis.call('HEXISTS', P .. ':limits:api', name) == 0 then
-      redis.call('HDEL', P .. ':limits', name)
-      touched[name] = true
-    end
-  end
-  for name, max in pairs(cmsgpack.unpack(ARGV[4])) do
-    redis.call('HSET', P .. ':limits', name, max)
+  local touched, wanted = {}, cmsgpack.unpack(ARGV[4])
+  for _, name in ipairs(redis.call('HKEYS', P .. ':limits:file')) do touched[name] = true end
+  redis.call('DEL', P .. ':limits:file')
+  for name, max in pairs(wanted) do
+    redis.call('HSET', P .. ':limits:file', name, max)
     touched[name] = true
   end
-  for name in pairs(touched) do admit('limit:' .. name) end   -- there may be more room now
+  for name in pairs(touched) do settle_limit(name) end
 end
+if about then note_applied(about) end
 tell_scheduler()
 return {did.added, did.changed, removed, did.unchanged, did.kept}

@@ -25,10 +25,12 @@ local function note_secrets(name, body)
   redis.call('INCR', key .. ':version')
 end
 
--- Answers 'added', 'changed', 'unchanged' or 'kept' (the task file's, which only the file changes).
-local function put_task(source, name, hash, body, signature, schedule)
+-- Answers 'added', 'changed', 'unchanged' or 'kept' (the task file's, which only the file changes). The signature of a
+-- definition that stays is not replaced by none, unless that is wanted.
+local function put_task(source, name, hash, body, signature, schedule, may_unsign)
   local before, verdict = entry_of(name), 'unchanged'
   if before and before[2] == 'file' and source ~= 'file' then return 'kept' end
+  if signature == '' and not may_unsign then signature = redis.call('HGET', P .. ':def:' .. hash, 'signature') or '' end
   redis.call('HSET', P .. ':def:' .. hash, 'body', body, 'signature', signature)
   if not before or before[1] ~= hash or before[2] ~= source then
     if schedule ~= '' or (before and before[4] ~= '') then schedules = schedules + 1 end

@@ -1,0 +1,156 @@
+"""
+The task file of a scheduler: read at its start and at SIGHUP, applied while it leads, written back after a wipe.
+
+All of it is done in a thread of its own, so that leading never waits for a file, however many tasks that has. Applying
+by itself a scheduler is careful (``ops.applying``): no older file, no removal of more than half of the tasks, no
+signature of another secret replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from shared import ops
+from shared.config import Config, read_config
+from shared.errors import ConfigInvalid, Misconfigured, NotApplied, RunfleetError, StoreFull, StoreUnavailable
+from shared.settings import Settings
+from shared.store import applying
+from shared.store.applying import Snapshot
+from shared.store.threads import Store
+from shared.telemetry import get_logger
+
+log = get_logger("scheduler")
+
+LOOK_S: Final = 5.0
+"""How often it is looked which file was applied last, so that it can be written back after a wipe."""
+
+AGAIN_S: Final = 1.0
+"""Time between two tries while Redis does not take it."""
+
+
+class TaskFile:
+    """
+    One scheduler's task file.
+
+    *leads* says whether this scheduler leads; *name* is what it is called as the one who applied.
+    """
+
+    def __init__(self, settings: Settings, store: Store, name: str, leads: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._path = Path(settings.config)
+        self._store = store
+        self._name = name
+        self._leads = leads
+        self._config: Config | None = None
+        self._is_waiting = False
+        self._seen: Snapshot | None = None
+        self._failure = ""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Read the file, and see to it from now on."""
+        self.read()
+        threading.Thread(target=self._keep, name="task file", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._ended.set()
+        self._wake.set()
+
+    def read_again(self) -> None:
+        """Read the file again, and apply it if this scheduler leads; otherwise should it ever lead."""
+        self.read()
+        if not self._leads():
+            log.info("definitions.standby", path=str(self._path))
+        self._wake.set()
+
+    def look(self) -> None:
+        """Look now: something may have happened to the store, or this scheduler leads."""
+        self._wake.set()
+
+    def read(self) -> None:
+        """Read the file; what was read before stays what it is when this is wrong, or there is none."""
+        config = None
+        if not self._path.exists():
+            log.info("definitions.absent", path=str(self._path))
+        else:
+            try:
+                config = read_config(self._path, os.environ)
+            except ConfigInvalid as error:
+                # A bad edit must not stop the schedules of all tasks: the release phase is where it is refused.
+                log.error("definitions.refused", path=str(self._path), problems=str(error))
+        if config is not None:
+            with self._lock:
+                self._config, self._is_waiting = config, True
+
+    def _keep(self) -> None:
+        while not self._ended.is_set():
+            wait_s = LOOK_S
+            try:
+                self.see_to()
+                self._failure = ""
+            except StoreFull as error:
+                wait_s = AGAIN_S
+                self._fail(str(error))
+            except StoreUnavailable:
+                wait_s = AGAIN_S  # the scheduler's loop says so
+            except RunfleetError as error:
+                self._fail(str(error))
+            except Exception as error:  # whatever it is, the next file may do
+                self._fail(repr(error))
+            self._wake.wait(wait_s)
+            self._wake.clear()
+
+    def see_to(self) -> None:
+        """One look: write back what was wiped and apply what waits, if it leads; remember what is applied."""
+        last, paused = self._store.run(applying.look())
+        if last is None and self._seen is not None and self._leads():
+            self._write_back(self._seen)
+            return
+        with self._lock:
+            config = self._config if self._is_waiting else None
+        if config is not None and self._leads():
+            self._apply(config)
+            last, paused = self._store.run(applying.look())
+        if last is None:
+            return
+        if self._seen is None or self._seen.generation != last:
+            self._seen = self._store.run(applying.snapshot())
+        elif self._seen.paused != paused:
+            self._seen = msgspec.structs.replace(self._seen, paused=paused)
+
+    def _apply(self, config: Config) -> None:
+        try:
+            change = self._store.run(ops.apply_config(config, self._settings.keys, by=self._name, only_newer=True))
+        except (NotApplied, Misconfigured) as error:
+            log.error("definitions.left_alone", path=str(self._path), why=str(error))
+        else:
+            log.info(
+                "definitions.applied",
+                number=change.number,
+                added=len(change.added),
+                changed=len(change.changed),
+                removed=len(change.removed),
+                unchanged=len(change.unchanged),
+                signatures=len(change.signatures),
+            )
+        with self._lock:
+            self._is_waiting = self._config is not config
+
+    def _write_back(self, seen: Snapshot) -> None:
+        if self._store.do(applying.restore(seen)) == "done" and seen.generation is not None:
+            tasks = sum(row.source == "file" for row in seen.rows)
+            log.warning("definitions.restored", number=seen.generation.number, tasks=tasks)
+
+    def _fail(self, message: str) -> None:
+        if message != self._failure:
+            self._failure = message
+            log.error("definitions.failed", path=str(self._path), error=message)

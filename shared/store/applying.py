@@ -1,0 +1,183 @@
+"""
+The task file in the store: what is there of one, which was applied last, and how another takes its place.
+
+Definitions are read here as they are, without making tasks of them: they may be those of another release.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from shared.store.call import Call, Key, Operation, as_is
+from shared.store.runs import NOW
+from shared.store.scripts import script
+from shared.store.tasks import schedule_key
+from shared.tasks import Definition, Task
+
+_encode = msgspec.msgpack.Encoder().encode
+_entry = msgspec.msgpack.Decoder(list[str]).decode
+BATCH: Final = 1000
+"""Definitions read in one round trip."""
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """
+    The task file that was applied last.
+
+    ``number`` counts up with every file. ``digest`` names what it said, ``by`` who applied it, ``at_us`` when that was
+    (stored time), ``modified_us`` when the newest of its parts was changed, by the clock of whoever wrote it.
+    """
+
+    number: int
+    digest: str
+    by: str
+    at_us: int
+    modified_us: int
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A task in the catalog as it is written down; ``body`` is b"" when its definition is gone."""
+
+    name: str
+    source: str
+    schedule: str
+    hash: str
+    body: bytes
+    signature: str
+
+    @property
+    def definition(self) -> Definition:
+        """Its definition, not looked into."""
+        return Definition(self.hash, self.body, self.signature)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """
+    What the store has of task files: the one applied last (None: none was), all tasks, the file's limits.
+
+    ``files`` are the digests of the files applied so far, and the number of each; ``paused`` are tasks whose schedule
+    rests.
+    """
+
+    generation: Generation | None
+    rows: list[Row]
+    limits: dict[str, int]
+    files: dict[str, int]
+    paused: list[str]
+
+
+def generation() -> Call[Generation | None]:
+    """The task file that was applied last; None when none was."""
+
+    def read(reply: Any) -> Generation | None:
+        if reply[0] is None:
+            return None
+        number, digest, by, at, modified = (part.decode() for part in reply)
+        return Generation(int(number), digest, by, int(at), int(modified))
+
+    return Call("HMGET", (Key("applied"), "number", "digest", "by", "at", "modified"), read)
+
+
+def look() -> Operation[tuple[Generation | None, list[str]]]:
+    """The task file that was applied last (None: none was), and the tasks whose schedule rests. One round trip."""
+    last, paused = yield [generation(), Call("SMEMBERS", (Key("paused"),), _names)]
+    return last, paused
+
+
+def snapshot() -> Operation[Snapshot]:
+    """All of it, in two round trips, and one more for each further ``BATCH`` tasks."""
+    last, packed, limits, files, paused = yield [
+        generation(),
+        Call("HGETALL", (Key("tasks"),), _pairs),
+        Call("HGETALL", (Key("limits:file"),), _pairs),
+        Call("ZRANGE", (Key("applied:files"), 0, -1, "WITHSCORES"), _pairs),
+        Call("SMEMBERS", (Key("paused"),), _names),
+    ]
+    rows: list[Row] = []
+    entries = [(name, _entry(value)) for name, value in sorted(packed.items())]
+    for start in range(0, len(entries), BATCH):
+        part = entries[start : start + BATCH]
+        found = yield [Call("HMGET", (Key("def:" + row[0]), "body", "signature"), as_is) for _, row in part]
+        rows += [
+            Row(name, row[1], row[3], row[0], body or b"", (signature or b"").decode())
+            for (name, row), (body, signature) in zip(part, found, strict=True)
+        ]
+    return Snapshot(
+        last,
+        rows,
+        {name: int(most) for name, most in limits.items()},
+        {digest: int(float(number)) for digest, number in files.items()},
+        paused,
+    )
+
+
+def apply(
+    definitions: Sequence[tuple[Task, Definition]],
+    limits: Mapping[str, int],
+    *,
+    over: int,
+    digest: str,
+    by: str,
+    modified_us: int,
+    may_unsign: bool = False,
+    now: int | str = NOW,
+) -> Call[Literal["done", "moved"]]:
+    """
+    Make a file's *definitions* and *limits* those of the store, in one step, if the file with number *over* (0: none)
+    is still the one that was applied last; otherwise the answer is "moved".
+    """
+    about = {"call": secrets.token_hex(8), "digest": digest, "by": by, "modified": str(modified_us)}
+    args: list[str | int | bytes] = [
+        now,
+        "file",
+        "1",
+        _encode(limits),
+        over,
+        _encode(about),
+        "1" if may_unsign else "0",
+    ]
+    for task, definition in definitions:
+        args += [task.name, definition.hash, definition.body, definition.signature, schedule_key(task)]
+    return Call(script("apply"), tuple(args), _verdict)
+
+
+def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "moved"]]:
+    """
+    Write the file's tasks back into a store that was wiped, just as they were, signatures and paused schedules too.
+
+    "moved": a file was applied meanwhile. Tasks defined through the API are not written back.
+    """
+    last = before.generation
+    if last is None:
+        raise ValueError("no file was applied")
+    about = {
+        "call": secrets.token_hex(8),
+        "digest": last.digest,
+        "by": last.by,
+        "modified": str(last.modified_us),
+        "number": last.number,
+        "at": str(last.at_us),
+        "files": before.files,
+        "paused": before.paused,
+    }
+    args: list[str | int | bytes] = [now, "file", "0", _encode(before.limits), 0, _encode(about), "0"]
+    for row in before.rows:
+        if row.source == "file" and row.body:
+            args += [row.name, row.hash, row.body, row.signature, row.schedule]
+    return Call(script("apply"), tuple(args), _verdict)
+
+
+def _verdict(reply: Any) -> Literal["done", "moved"]:
+    return "moved" if reply[0] == b"moved" else "done"
+
+
+def _names(reply: Any) -> list[str]:
+    return sorted(name.decode(errors="replace") for name in reply)
+
+
+def _pairs(reply: Any) -> dict[str, Any]:
+    return {name.decode(errors="replace"): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
