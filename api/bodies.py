@@ -197,6 +197,7 @@ class WorkerModel(_Response, kw_only=True):
     heartbeat_age_ms: int
     alive: Annotated[bool, Meta(description="It was heard of within a lease")]
     draining: bool
+    unfit: Annotated[str | UnsetType, Meta(description="Why it takes no runs although it is alive")] = UNSET
 
 
 class WorkersResponseBody(_Response, kw_only=True):

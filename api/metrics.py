@@ -44,7 +44,11 @@ def render(
             "workers",
             "Worker processes",
             [
-                ({"state": "live"}, sum(1 for worker in workers if worker.alive and not worker.draining)),
+                ({"state": "live"}, sum(1 for worker in workers if worker.serves)),
+                (
+                    {"state": "unfit"},
+                    sum(1 for worker in workers if worker.alive and worker.unfit and not worker.draining),
+                ),
                 ({"state": "draining"}, sum(1 for worker in workers if worker.alive and worker.draining)),
                 ({"state": "silent"}, sum(1 for worker in workers if not worker.alive)),
             ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from api.bodies import WorkerModel, WorkersResponseBody
 from api.endpoint import Ask, Routes
 from api.inputs import WorkerPath
@@ -44,4 +46,5 @@ def _model(worker: fleet.Worker) -> WorkerModel:
         heartbeat_age_ms=worker.heartbeat_age_ms,
         alive=worker.alive,
         draining=worker.draining,
+        unfit=worker.unfit or UNSET,
     )

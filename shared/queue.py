@@ -24,11 +24,10 @@ import dramatiq
 import dramatiq.worker
 import redis
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer, _scripts
-from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 from dramatiq.worker import _WorkQueueItem
 
-from shared.errors import RunfleetError, StoreFull, StoreUnavailable
+from shared.errors import StoreFull, StoreUnavailable
 from shared.store.bells import ACTOR
 from shared.store.call import Call, Key, as_is
 from shared.store.scripts import verbatim
@@ -51,20 +50,28 @@ class FreeThreads:
     """How many of a process's worker threads have nothing to do; consumers wait for one before they take a bell."""
 
     def __init__(self, total: int) -> None:
-        self._free = total
+        self._free = self._total = total
         self._change = threading.Condition()
         self._closed = False
+        self._resting = False
 
     @property
     def closed(self) -> bool:
         """Whether this process is draining."""
         return self._closed
 
+    @property
+    def taken(self) -> int:
+        """For how many threads a bell was taken that is not answered yet."""
+        return self._total - self._free
+
     def wait(self, timeout_s: float) -> int:
-        """The number of free threads; waits up to *timeout_s* for the first. Always 0 after ``close``."""
+        """
+        The number of free threads; waits up to *timeout_s* for the first. 0 while they rest, and after ``close``.
+        """
         with self._change:
-            self._change.wait_for(lambda: self._free > 0 or self._closed, timeout_s)
-            return 0 if self._closed else self._free
+            self._change.wait_for(lambda: (self._free > 0 and not self._resting) or self._closed, timeout_s)
+            return 0 if self._closed or self._resting else max(0, self._free)
 
     def take(self) -> None:
         """A bell was taken for a thread."""
@@ -73,8 +80,18 @@ class FreeThreads:
 
     def give_back(self) -> None:
         """The thread has answered its bell."""
+        self.forget(1)
+
+    def forget(self, count: int) -> None:
+        """So many bells that were taken will never be answered."""
         with self._change:
-            self._free += 1
+            self._free = min(self._total, self._free + count)
+            self._change.notify_all()
+
+    def rest(self, resting: bool) -> None:
+        """No bell is to be taken for now, because nothing can be executed here; or again."""
+        with self._change:
+            self._resting = resting
             self._change.notify_all()
 
     def close(self) -> None:
@@ -127,34 +144,53 @@ class _BellConsumer(_RedisConsumer):
 
     def __next__(self) -> Any:
         try:
-            if self.message_cache:
-                return self._hand_over()
-            free = self.broker.threads.wait(1.0)
-            if not free:
-                return None
-            if not self._look_first:
-                self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
-                free = self.broker.threads.wait(0)
-            try:
-                bells = self.broker.do_fetch(self.queue_name, free) if free else []
-            except StoreFull:
-                # Dramatiq's script needs memory to hand a bell over; a claim needs none, and what waits was accepted.
-                self.broker.threads.take()
-                return dramatiq.MessageProxy(_local(self.queue_name))
-            self.message_cache = [bell for bell in bells if bell]  # one that was in the list twice is empty
-            self._look_first = len(bells) > 1  # there may be more
-            return self._hand_over() if self.message_cache else None
-        except StoreUnavailable as error:
-            if self.broker.threads.closed:
-                return None  # the connection was taken away under a consumer that waited
+            return self._next()
+        except StoreUnavailable:
+            # Dramatiq would log a critical line a second; that Redis is away was said, and will be said again.
             self._look_first = True
-            raise ConnectionClosed(error) from None
+            if not self.broker.threads.closed:
+                time.sleep(RESTART_S)
+            return None
+        except Exception:
+            # A consumer that raises is closed and made again by Dramatiq; what it had taken is with it.
+            self.logger.exception("The bell of queue %r could not be heard.", self.queue_name)
+            time.sleep(RESTART_S)
+            return None
+
+    def _next(self) -> Any:
+        if self.message_cache:
+            return self._hand_over()
+        free = self.broker.threads.wait(1.0)
+        if not free:
+            return None
+        if not self._look_first:
+            woken = self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
+            free = self.broker.threads.wait(0)
+            if woken and not free:
+                self.broker.store.do(Call("LPUSH", (Key(f"ring:{self.queue_name}"), ""), int))  # for another process
+        try:
+            bells = self.broker.do_fetch(self.queue_name, free) if free else []
+        except StoreFull:
+            # Dramatiq's script needs memory to hand a bell over; a claim needs none, and what waits was accepted.
+            self.broker.threads.take()
+            return dramatiq.MessageProxy(_local(self.queue_name))
+        self.message_cache = [bell for bell in bells if bell]  # one that was in the list twice is empty
+        self._look_first = len(bells) > 1  # there may be more
+        return self._hand_over() if self.message_cache else None
 
     def _hand_over(self) -> Any:
-        message = Message.decode(self.message_cache.pop(0))
-        if message.actor_name != ACTOR:
+        """The first bell that was taken; None when it is none, as anybody may write to the list that it came from."""
+        raw = self.message_cache.pop(0)
+        try:
+            message = Message.decode(raw)
+            odd = message.actor_name != ACTOR or message.args or message.kwargs or "eta" in message.options
+            message.options["redis_message_id"]  # else it cannot be acknowledged
+        except Exception as error:
+            self.logger.warning("Dropped what is no message: %s.", error)
+            return None
+        if odd:
             self.logger.warning("Dropped a message for %r: this queue is only rung.", message.actor_name)
-            self.ack(message)
+            self._drop(message)
             return None
         self.queued_message_ids.add(message.message_id)
         self.broker.threads.take()
@@ -163,13 +199,19 @@ class _BellConsumer(_RedisConsumer):
     def ack(self, message: Any) -> None:
         """
         Drop a bell that was answered. One that cannot be dropped now goes with its worker; it is not worth waiting.
+
+        The one place where its thread counts as free again, because Dramatiq comes here whatever has happened.
         """
+        self.broker.threads.give_back()
+        self._drop(message)
+
+    def _drop(self, message: Any) -> None:
         if not message.options["redis_message_id"]:
             return  # a local one
         try:
             super().ack(message)
-        except RunfleetError:
-            self.logger.debug("A bell of queue %r could not be acknowledged.", self.queue_name)
+        except Exception as error:
+            self.logger.debug("A bell of queue %r could not be acknowledged: %s", self.queue_name, error)
 
     nack = ack
 
@@ -177,18 +219,15 @@ class _BellConsumer(_RedisConsumer):
         """Put bells back that were taken and not answered, so that another process hears them."""
         try:
             super().requeue([message for message in messages if message.options["redis_message_id"]])
-        except RunfleetError:
-            self.logger.debug("Bells of queue %r could not be put back.", self.queue_name)
+        except Exception as error:
+            self.logger.debug("Bells of queue %r could not be put back: %s", self.queue_name, error)
 
 
 def worker(broker: BellBroker, queues: Iterable[str], threads: int, answer: Callable[[], None]) -> dramatiq.Worker:
     """A Dramatiq worker whose *threads* call ``answer`` for every bell of *queues*. Not started yet."""
 
     def look() -> None:
-        try:
-            answer()
-        finally:
-            broker.threads.give_back()
+        answer()
 
     dramatiq.worker.CONSUMER_RESTART_DELAY_SECS = RESTART_S
     names = list(queues)

@@ -34,6 +34,9 @@ EVENTS: Final[dict[str, str]] = {
     "schedule.missed": "Ticks passed while no scheduler ran; `catch_up` says how many of them run now.",
     "run.claimed": "A worker has the run and starts it.",
     "run.ended": "A run's end is on record, with its `reason` and `exit_code`.",
+    "run.given_back": "A claimed run of which nothing was started is pending again, and `why`.",
+    "run.not_given_back": "A claimed run could not be given back; it is rescued when its lease is over.",
+    "run.broken": "A worker met an error nobody foresaw while it had a run; that became the run's end, if it had none.",
     "run.lost": "This worker's right to a run was over; its process is ended and its result not taken.",
     "log.unstored": "So many `lines` of a run's log found no room in Redis, or here while it was away.",
     "run.rescued": "A run whose worker was not heard for a lease was ended as crashed; `retry_on` says what follows.",
@@ -43,6 +46,13 @@ EVENTS: Final[dict[str, str]] = {
     "worker.restarted": "A worker process died and another one took its place.",
     "worker.broken": "A worker process lost a thread it cannot be without; it ends, and its launcher starts another.",
     "worker.abandoned": "A worker's grace was over and runs had no end on record; the scheduler rescues them.",
+    "worker.unfit": "A worker cannot execute anything, and `why`: it claims no runs until that is mended.",
+    "worker.fit": "A worker that could not execute anything can again, and claims runs.",
+    "worker.look_failed": "A worker could not look after itself; it tries again.",
+    "worker.keeper_silent": "The process that starts a worker's runs hangs; it is killed, and the worker replaced.",
+    "worker.miscounted": "More of a worker's threads counted as busy than are; the count was put right.",
+    "worker.slot_failed": "A worker's thread met an error nobody foresaw; it goes on.",
+    "worker.claim_failed": "The store refused a claim for a reason that is not an outage; it is made again.",
     "worker.beat_failed": "The store refused a heartbeat for a reason that is not an outage.",
     "worker.secrets_unknown": "The store refused to say what tasks make secrets of; those known stay secret.",
     "worker.repeat_failed": "The store refused ends that were said again for a reason that is not an outage.",
@@ -62,7 +72,7 @@ EVENTS: Final[dict[str, str]] = {
     "definitions.failed": "The task file cannot be applied at the moment; it is tried again.",
     "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",
     "token.untrusted": "A token was refused: its row in Redis is not signed with this fleet's RUNFLEET_SECRET.",
-    "definition.untrusted": "A definition's signature is not ours; its run was ended without executing anything.",
+    "definition.untrusted": "A definition's signature is not ours; nothing was executed, and its run waits.",
 }
 """Every event, and what it tells the person who reads the log."""
 

@@ -28,20 +28,26 @@ from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker.callables import Templates
 from worker.commands import Keeper
+from worker.draining import Draining
 from worker.environment import Inherited
+from worker.fitness import Fitness
 from worker.leases import Leases
 from worker.private import Private
 from worker.recent import RecentEnds
 from worker.slots import Slot
 from worker.tapes import Tapes
-from worker.workshop import Draining, Workshop
+from worker.workshop import Workshop
 
 log = get_logger("worker")
 
-SAME_REQUEST_S: Final = 1.0
-"""Signals within this time are one request: some platforms send SIGTERM to every process, several times."""
-
+HANGING: Final = "the progress"
 CHECK_S: Final = 0.5
+
+STUCK_S: Final = 90.0
+"""A busy slot that was seen to do nothing for so long, beyond what Redis may take to answer, hangs."""
+
+LOST_S: Final = 10.0
+"""When more threads count as busy than there are for so long, the count is wrong."""
 
 
 def serve(settings: Settings) -> int:
@@ -59,7 +65,6 @@ class WorkerProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._leaving = threading.Event()
-        self._asked_s = 0.0
         self._draining = Draining()
         self._slots: dict[int, Slot] = {}
         self._keeper = Keeper.start()  # before there are threads, and while this process is small
@@ -78,8 +83,18 @@ class WorkerProcess:
             broker=self._broker.broker_id,
         )
         environ = dict(os.environ)  # it doesn't change; `os.environ` decodes every name at every look
+        self._miscounted_since_s: float | None = None
         recent = RecentEnds(self._store)
         leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
+        folder = Path(tempfile.mkdtemp(prefix="runfleet-"))
+        fitness = Fitness(
+            self._keeper,
+            self._store,
+            settings.keys,
+            folder,
+            settings.worker_threads,
+            self._on_fitness,
+        )
         self._shop = Workshop(
             settings=settings,
             store=self._store,
@@ -91,7 +106,8 @@ class WorkerProcess:
             private=Private(self._store, environ),
             inherited=Inherited(environ, settings.inherit_env),
             draining=self._draining,
-            folder=Path(tempfile.mkdtemp(prefix="runfleet-")),
+            fitness=fitness,
+            folder=folder,
             keys=settings.keys,
             emitter=open_emitter(),
         )
@@ -102,13 +118,7 @@ class WorkerProcess:
 
         Requests within a second are one.
         """
-        measured_s = time.monotonic()
-        if not self._draining.begun:
-            self._asked_s = measured_s
-            grace_s = 0.0 if now else self._settings.shutdown_grace_s
-            self._draining.until_s = measured_s + grace_s
-        elif now or measured_s - self._asked_s > SAME_REQUEST_S:
-            self._draining.until_s = min(self._draining.until_s or measured_s, measured_s + 2.0)
+        self._draining.begin(self._settings.shutdown_grace_s, now=now)
         self._leaving.set()
 
     def run(self) -> int:
@@ -125,6 +135,7 @@ class WorkerProcess:
         if self._draining.begun:
             self._take_down()
             return 0
+        self._shop.fitness.start()  # before the first claim
         self._shop.leases.start()
         self._shop.tapes.start()
         self._worker.start()
@@ -136,10 +147,12 @@ class WorkerProcess:
         )
         code = 0
         while not self._leaving.wait(CHECK_S):
+            self._recount()
             missing = self._missing()
             if missing:
                 log.error("worker.broken", worker=self.name, missing=missing)
-                self.drain(now=True)
+                # A slot that hangs holds up nobody: the runs of the others may end by themselves.
+                self.drain(now=not missing.startswith(HANGING))
                 code = 1
         self._leave()
         return code
@@ -169,6 +182,25 @@ class WorkerProcess:
                     log.warning("store.evicts", policy=policy)
                 return
 
+    def _on_fitness(self, why: str) -> None:
+        """This worker can execute nothing any more, or can again."""
+        self._shop.leases.introduce(why)
+        self._threads.rest(bool(why))
+        if not why:
+            self._call_others(self._settings.worker_threads)
+
+    def _recount(self) -> None:
+        """See that the count of free threads is right: each that is lost to it takes one run less at once, for good."""
+        busy = len(self._busy()) + self._worker.work_queue.qsize()
+        if self._threads.taken <= busy:
+            self._miscounted_since_s = None
+        elif self._miscounted_since_s is None:
+            self._miscounted_since_s = time.monotonic()
+        elif time.monotonic() - self._miscounted_since_s > LOST_S:
+            log.error("worker.miscounted", taken=self._threads.taken, busy=busy)
+            self._threads.forget(self._threads.taken - busy)
+            self._miscounted_since_s = None
+
     def _answer(self) -> None:
         """What a thread does when it hears the bell."""
         thread = threading.get_ident()
@@ -192,10 +224,15 @@ class WorkerProcess:
             return "the lease thread"
         if not self._shop.tapes.is_alive():
             return "the log writer"
+        if not self._shop.fitness.is_alive():
+            return "the thread that looks after it"
         if not all(consumer.is_alive() for consumer in self._worker.consumers.values()):
             return "a consumer thread"
         if not all(thread.is_alive() for thread in self._worker.workers):
             return "a worker thread"
+        stuck_s = time.monotonic() - STUCK_S - 2 * self._settings.redis_timeout_s
+        if any(slot.busy and slot.alive_s < stuck_s for slot in self._slots.values()):
+            return f"{HANGING} of a slot"
         return ""
 
     def _leave(self) -> None:
@@ -206,8 +243,7 @@ class WorkerProcess:
         for thread in self._worker.workers:
             thread.stop()
         while self._busy():
-            until_s = self._draining.until_s or 0.0
-            if time.monotonic() > until_s + 2.0:
+            if self._draining.is_over:
                 log.error("worker.abandoned", worker=self.name, runs=len(self._busy()))
                 break
             for slot in self._busy():
@@ -215,6 +251,7 @@ class WorkerProcess:
                 if execution is not None:
                     execution.look()
             time.sleep(0.05)
+        self._shop.fitness.stop()
         self._shop.tapes.stop()
         self._shop.templates.close()
         self._keeper.close()
@@ -229,4 +266,4 @@ class WorkerProcess:
             log.info("worker.stopped", worker=self.name)
 
     def _busy(self) -> list[Slot]:
-        return [slot for slot in self._slots.values() if slot.execution is not None]
+        return [slot for slot in self._slots.values() if slot.busy]

@@ -19,13 +19,13 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
 from worker.channel import Channel, Door
-from worker.commands import Keeper
-from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Exit, Launch, SpawnFailed
+from worker.commands import Command, Keeper
+from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Exit, Launch, SpawnFailed, StartedLate, Unanswered
 
 CHILD_FILE: Final = Path(__file__).with_name("child.py")
 CALLS_MAX: Final = 1000
@@ -63,8 +63,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Interpreter:
     """One warm interpreter. ``busy`` counts the runs it has now, ``served`` all of them."""
 
-    def __init__(self, keeper: Keeper, request: CallRequest, module: str) -> None:
-        """Start it. Raises SpawnFailed with a sentence that names the interpreter or the directory."""
+    def __init__(self, request: CallRequest, module: str) -> None:
         self.isolate = request.isolate
         self.busy = 0
         self.served = 0
@@ -73,64 +72,95 @@ class Interpreter:
         """Whether it is known to have imported its module."""
         self.doomed = False
         """It is not to be used again."""
+        self.pid = 0
+        self.door: Door
+        self._process: Command | None = None
+        self._begun = threading.Event()
+        self._failure: SpawnFailed | None = None
         self._lock = threading.Lock()
         self._closed = False
         name = f"template-{os.getpid()}-{next(_names)}"
-        python = request.python or sys.executable
-        launch = Launch(
-            argv=(python, str(CHILD_FILE), "fork" if request.isolate else "stay", module),
+        self._python = request.python or sys.executable
+        self._launch = Launch(
+            argv=(self._python, str(CHILD_FILE), "fork" if request.isolate else "stay", module),
             env={**_lasting(request.env), "RUNFLEET_RUN_ID": name},
             run_id=name,
             cwd=request.cwd,
             nice=0 if request.isolate else request.nice,
             memory_limit=None if request.isolate else request.memory_limit,
         )
+
+    def start(self, keeper: Keeper) -> None:
+        """
+        Start it, which may take its time: no other lock is to be held. Raises SpawnFailed with a sentence that names
+        the interpreter or the directory.
+        """
+        try:
+            self._start(keeper)
+        except BaseException as error:
+            failed = error if isinstance(error, SpawnFailed) else SpawnFailed(f"cannot start it: {error}")
+            self._failure, self.doomed = failed, True
+            raise
+        finally:
+            self._begun.set()
+
+    def _start(self, keeper: Keeper) -> None:
         ours, theirs = socket.socketpair()
         self.door = Door(ours)
-        self._python = python
         try:
             with theirs:
-                self._process = keeper.spawn(launch, (theirs.fileno(),))
+                process = keeper.spawn(self._launch, (theirs.fileno(),))
         except SpawnFailed:
             self.door.close()
             raise
+        self._process = process
         try:
-            self.pid = self._process.started()
-        except SpawnFailed:
+            self.pid = process.started()
+        except BaseException:
             self.close()
             raise
+
+    def wait_started(self) -> None:
+        """Wait for the thread that starts it. Raises SpawnFailed when that did not succeed."""
+        self._begun.wait()
+        if self._failure is not None:
+            raise SpawnFailed(str(self._failure), self._failure.errno)
 
     def read_exit(self) -> Exit | None:
         """The end of the interpreter itself, None while it lives."""
         with self._lock:
-            return self._process.read_exit()
+            return self._process.read_exit() if self._process is not None and self._begun.is_set() else None
 
     def wait_exit(self, timeout_s: float) -> Exit | None:
         """Its end, for which it waits a little: the keeper tells it right after the sockets broke."""
         deadline = time.monotonic() + timeout_s
         with self._lock:
-            while (ended := self._process.read_exit()) is None and time.monotonic() < deadline:
-                self._process.wait(deadline - time.monotonic())
+            process = self._process
+            if process is None:
+                return None
+            while (ended := process.read_exit()) is None and time.monotonic() < deadline:
+                process.wait(deadline - time.monotonic())
             return ended
 
     def signal(self, number: int) -> None:
         """Signal the interpreter and, being of its group, whatever it started."""
         self.doomed = self.doomed or number in _FATAL
         with self._lock:
-            self._process.signal(number)
+            if self._process is not None:
+                self._process.signal(number)
 
     def last_words(self) -> str:
         """Why it ended before it served anybody, as far as it said."""
         text = b""
         with contextlib.suppress(OSError):
-            text = os.read(self._process.stderr_fd, 65536)
+            text = os.read(self._process.stderr_fd, 65536) if self._process is not None else b""
         lines = text.decode("utf-8", "replace").strip().splitlines()
         return f"the interpreter {self._python!r} ended at its start: {lines[-1] if lines else 'it said nothing'}"
 
     def close(self) -> None:
         """Kill it and all it runs."""
         with self._lock:
-            if not self._closed:
+            if not self._closed and self._process is not None:
                 self._closed = True
                 self.door.close()
                 self._process.close()
@@ -185,9 +215,27 @@ class Call:
             elif not self._channel.wait(deadline - time.monotonic()):
                 if self._first:
                     break  # still on its way up: it can be signalled and read already
-                raise SpawnFailed(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
+                self._withdraw(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
         self._heed()
         return self.pid
+
+    def _withdraw(self, why: str) -> NoReturn:
+        """
+        Have it not started any more, for certain: the interpreter says so or is killed. Raises Unanswered, or
+        StartedLate.
+        """
+        said, end_s = self._channel.said, time.monotonic() + START_TIMEOUT_S / 2
+        self._channel.withdraw()
+        while not self._channel.silent and "pid" not in said and time.monotonic() < end_s:
+            self._channel.wait(end_s - time.monotonic())
+        if not self._channel.silent:
+            self._interpreter.signal(signal.SIGKILL)
+            self._interpreter.wait_exit(START_TIMEOUT_S)
+            self._channel.listen()
+        self._channel.listen()
+        if "pid" in said:
+            raise StartedLate(f"{why}; it was started then, and killed")
+        raise Unanswered(why)
 
     def read_exit(self) -> Exit | None:
         if self._exit is None:
@@ -277,15 +325,21 @@ class Templates:
                 first = interpreter.served == 0
                 interpreter.served += 1
                 interpreter.busy += 1
+            has_started = False
             try:
+                if first:
+                    interpreter.start(self._keeper)
+                else:
+                    interpreter.wait_started()
+                has_started = True
                 return interpreter, interpreter.door.request(body), first
-            except SpawnFailed as error:
+            except BaseException as error:
                 why = error
-                if first and interpreter.wait_exit(2.0) is not None:
+                if first and has_started and interpreter.wait_exit(2.0) is not None:
                     why = SpawnFailed(interpreter.last_words())  # asked before it is given back, and so closed
                 interpreter.doomed = True
                 self.give_back(interpreter)
-                if first:
+                if first or not isinstance(error, SpawnFailed):
                     raise why from None
 
     def give_back(self, interpreter: Interpreter) -> None:
@@ -313,7 +367,7 @@ class Templates:
                     return interpreter
                 interpreter.doomed = True
         self._retire()
-        interpreter = Interpreter(self._keeper, request, module)
+        interpreter = Interpreter(request, module)
         self._known.setdefault(key, []).append(interpreter)
         return interpreter
 

@@ -88,6 +88,11 @@ class Channel:
             result=result.encode() if result is not None and code == 0 else None,
         )
 
+    def withdraw(self) -> None:
+        """Tell the other side not to start it any more; what it answers can still be read."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+
     def hang_up(self) -> None:
         """Tell the other side that nobody waits for this any more; it kills what it started."""
         with contextlib.suppress(OSError):

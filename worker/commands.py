@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,11 @@ from typing import Final
 from shared.errors import Misconfigured
 from worker.channel import Channel, Door
 from worker.family import kill_group
-from worker.process import LOST, START_TIMEOUT_S, Exit, Launch, SpawnFailed, Unanswered
+from worker.process import LOST, START_TIMEOUT_S, Exit, Launch, SpawnFailed, StartedLate, Unanswered
+
+GONE: Final = "the keeper is gone or has no descriptors left (ulimit -n)"
+SILENT_S: Final = 3.0
+"""A keeper that has not answered for so long is not there: what it was to signal is signalled directly."""
 
 KEEPER_FILE: Final = Path(__file__).with_name("keeper.py")
 
@@ -24,9 +29,10 @@ KEEPER_FILE: Final = Path(__file__).with_name("keeper.py")
 class Command:
     """A process that the keeper started: the ``Child`` of a command."""
 
-    def __init__(self, channel: Channel, name: str) -> None:
+    def __init__(self, channel: Channel, name: str, keeper: Keeper) -> None:
         self._channel = channel
         self._name = name
+        self._keeper = keeper
         self._exit: Exit | None = None
         self.pid = 0
         self.control_fd = channel.control_fd
@@ -42,18 +48,22 @@ class Command:
 
     def _started(self, timeout_s: float) -> int:
         said = self._channel.said
-        deadline = time.monotonic() + timeout_s
+        withdraw_at_s = time.monotonic() + timeout_s
+        withdrawn = False
         while not self.pid:
+            if "pid" in said and withdrawn:
+                raise StartedLate(f"{self._name!r} was started after {timeout_s:g} s only, and killed")
             if "pid" in said:
                 self.pid = said["pid"]
-            elif "error" in said:
+            elif "error" in said and not withdrawn:
                 raise SpawnFailed(said["error"], said.get("errno", 0))
-            elif self._channel.silent:
-                raise Unanswered(
-                    f"cannot start {self._name!r}: the keeper is gone or has no descriptors left (ulimit -n)"
-                )
-            elif not self._channel.wait(deadline - time.monotonic()):
-                raise SpawnFailed(f"cannot start {self._name!r}: the keeper did not answer for {timeout_s:g} s")
+            elif "error" in said or self._channel.silent:
+                why = f"the keeper did not answer for {timeout_s:g} s" if withdrawn else GONE
+                raise Unanswered(f"cannot start {self._name!r}: {why}")
+            elif not self._channel.wait(max(withdraw_at_s - time.monotonic(), 0.0) if not withdrawn else 1.0):
+                # It may be about to start it: only its answer, or its end, says that it does not.
+                withdrawn = True
+                self._channel.withdraw()
         return self.pid
 
     def read_exit(self) -> Exit | None:
@@ -62,14 +72,19 @@ class Command:
             self._exit = self._channel.exit()
             if self._exit is None and self._channel.silent:
                 self._exit = LOST
-                with contextlib.suppress(OSError):
-                    if self.pid and os.getsid(self.pid) == self.pid:  # the keeper can't do it any more
-                        kill_group(self.pid, signal.SIGKILL)
+                self._signal_directly(signal.SIGKILL)  # the keeper can't do it any more
         return self._exit
 
     def signal(self, number: int) -> None:
         if self._exit is None:
             self._channel.send_signal(number)
+            if number and self._keeper.silent_s > SILENT_S:  # it reaps nobody either: the number is still its own
+                self._signal_directly(number)
+
+    def _signal_directly(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            if self.pid and os.getsid(self.pid) == self.pid:
+                kill_group(self.pid, number)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -88,6 +103,13 @@ class Keeper:
     def __init__(self, process: subprocess.Popen[bytes], door: Door) -> None:
         self._process = process
         self._door = door
+        self._ping: Channel | None = None
+        self._pinged_s = 0.0
+        self._lock = threading.Lock()
+        self.cwd = _working_directory()
+        """The directory that this process was started in, as it was called then; it may be gone by now."""
+        self.given_up = False
+        """Whether it was killed because it did not answer any more."""
 
     @classmethod
     def start(cls) -> Keeper:
@@ -118,6 +140,29 @@ class Keeper:
         """The process id of the keeper."""
         return self._process.pid
 
+    @property
+    def silent_s(self) -> float:
+        """For how long it has not answered, in seconds; 0 when it owes no answer."""
+        return time.monotonic() - self._pinged_s if self._ping is not None else 0.0
+
+    def ping(self) -> None:
+        """Ask whether it is there, or look whether it has answered; waits for nothing. ``silent_s`` tells."""
+        with self._lock:
+            if self._ping is None:
+                self._pinged_s = time.monotonic()
+                with contextlib.suppress(SpawnFailed):
+                    self._ping = self._door.request({"run_id": "", "ping": True})
+            else:
+                self._ping.listen()
+                if self._ping.said or self._ping.silent:
+                    self._ping.close()
+                    self._ping = None
+
+    def give_up(self) -> None:
+        """Kill it: it does not answer. What it runs is lost, what it was asked to start is not started any more."""
+        self.given_up = True
+        self._process.kill()
+
     def is_alive(self) -> bool:
         """Whether the keeper still runs. Without it nothing can be started: the worker process should end."""
         return self._process.poll() is None
@@ -136,14 +181,25 @@ class Keeper:
         *passed* is at most one descriptor, the process finds it as number 3. Raises SpawnFailed if the keeper is gone.
         """
         body = {field: getattr(launch, field) for field in launch.__struct_fields__}
-        body["cwd"] = launch.cwd or os.getcwd()
-        return Command(self._door.request(body, passed), launch.argv[0] if launch.argv else "")
+        body["cwd"] = launch.cwd or self.cwd
+        return Command(self._door.request(body, passed), launch.argv[0] if launch.argv else "", self)
 
     def close(self) -> None:
         """Kill every process that was started here, and the keeper. Waits up to 5 s for that."""
         self._door.close()
+        with self._lock:
+            if self._ping is not None:
+                self._ping.close()
+                self._ping = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone already
+        return os.environ.get("PWD", "") or "/nonexistent"

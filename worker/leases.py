@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
+import msgspec
+
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import BEAT_MS, LEASE_MS
 from shared.store import fleet
@@ -111,16 +113,29 @@ class Leases:
         except RunfleetError:
             log.warning("store.away", during="leaving")
 
+    def introduce(self, unfit: str) -> None:
+        """Say with the next beat why this worker executes nothing, "" when it does."""
+        self._introduction = self._about = msgspec.structs.replace(self._introduction, unfit=unfit)
+        self._wake.set()
+
     def _beat_on(self) -> None:
+        while not self._stopping:
+            try:
+                with self._store.own_line():  # the leases of all runs depend on it
+                    self._beat_until_stopped()
+            except Exception:  # whatever it is: without this thread every run here would be lost
+                log.exception("worker.beat_failed")
+                self._wake.wait(BEAT_S / 2)
+
+    def _beat_until_stopped(self) -> None:
         next_beat_s = time.monotonic()
-        with self._store.own_line():  # the leases of all runs depend on it
-            while not self._stopping:
-                now_s = time.monotonic()
-                if now_s >= next_beat_s:
-                    next_beat_s = max(next_beat_s + BEAT_S, now_s + BEAT_S / 2)
-                    self._beat()
-                    continue
-                self._wait(next_beat_s - now_s)
+        while not self._stopping:
+            now_s = time.monotonic()
+            if now_s >= next_beat_s:
+                next_beat_s = max(next_beat_s + BEAT_S, now_s + BEAT_S / 2)
+                self._beat()
+                continue
+            self._wait(next_beat_s - now_s)
 
     def _wait(self, seconds: float) -> None:
         """Until the next beat, or until somebody wishes something of a live run."""
@@ -141,7 +156,8 @@ class Leases:
             held = list(self._held.values())
         sent_s = time.monotonic()
         try:
-            beat = self._store.do(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], self._about))
+            about = self._about
+            beat = self._store.do(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], about))
         except StoreUnavailable as error:
             if self._away_since_s is None:
                 self._away_since_s = sent_s
@@ -154,19 +170,29 @@ class Leases:
         if self._away_since_s is not None:
             log.info("store.back", away_s=round(sent_s - self._away_since_s, 1))
             lost_s, self._away_since_s = self._away_since_s, None
-        self._about = None if beat.known else self._introduction
+        if not beat.known:
+            self._about = self._introduction
+        elif self._about is about:
+            self._about = None
         wiped, self._instance = bool(self._instance) and beat.instance != self._instance, beat.instance
         if wiped:
             log.warning("store.wiped", runs=len(held))
         for one, verdict in zip(held, beat.verdicts, strict=True):
-            if verdict == "lost" and wiped and one.restore():
-                continue
-            if verdict != "lost":
-                one.renewed_s = sent_s
-            if verdict:
-                one.tell(verdict)
+            try:
+                self._heed(one, verdict, wiped, sent_s)
+            except Exception:  # one run's trouble is not that of the others
+                log.exception("worker.beat_failed", run_id=str(one.run_id))
         if self._store.losses != self._losses:
             self._losses = self._store.losses
             self._on_loss(lost_s)
         if beat.drain:
             self._on_drain()
+
+    def _heed(self, one: Held, verdict: Wish | Literal[""], wiped: bool, sent_s: float) -> None:
+        """Take in what the store says of one lease."""
+        if verdict == "lost" and wiped and one.restore():
+            return
+        if verdict != "lost":
+            one.renewed_s = sent_s
+        if verdict:
+            one.tell(verdict)

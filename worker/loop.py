@@ -53,6 +53,15 @@ class Run:
         self.silence_s = 0.0
         self.heard_at = 0.0
 
+    def is_withdrawn(self) -> bool:
+        """Whether the worker does not want it any more: it told so, or is gone."""
+        try:
+            return not self.control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
 
 class Loop:
     """Serves one socket until its end of file: accepts requests, starts them, passes signals on, reports ends."""
@@ -179,6 +188,11 @@ class Loop:
                     family.kill_group(run.pid, number)
 
     def _launch(self, run: Run, request: dict[str, Any]) -> None:
+        if run.is_withdrawn() or request.get("ping"):
+            wire.send(run.control, {"pong": True})
+            self._stop_hearing(run)
+            _close(run)
+            return
         run.serves = len(run.fds) > 2
         try:
             run.run_id = request["run_id"]

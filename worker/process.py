@@ -34,6 +34,10 @@ class Unanswered(SpawnFailed):
     """Nobody took the request: the other side is gone, or one of both has no descriptors left."""
 
 
+class StartedLate(RunfleetError):
+    """It was started after it had been withdrawn, and killed at once; what it did meanwhile nobody knows."""
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """
     What to start. ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own.

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from shared.errors import StoreUnavailable
 from shared.store import fleet, runs
 from shared.store.runs import Claimed, Wanted
+from shared.telemetry import get_logger
 from worker.execution import Execution
+from worker.giving_back import give_back
 from worker.poke import Poke
 from worker.workshop import Workshop
+
+log = get_logger("worker")
+
+AGAIN_S: Final = 0.2
+"""How long to wait before a claim is made again that Redis did not answer."""
+
+REFUSED_S: Final = 2.0
+"""And one that Redis, or the reading of its answer, refused: nothing is better a moment later."""
 
 
 class Slot:
@@ -20,42 +31,90 @@ class Slot:
         self._shop, self._worker, self._name = shop, worker, name
         self._queues = list(queues)
         self._turn = 0
+        self._unanswered: Wanted | None = None
+        """A claim that may have been made without anybody having heard: the same turn has to ask again."""
         self._poke = Poke()
         self.execution: Execution | None = None
+        self.busy = False
+        """Whether it has a run, claims one, or may be about to: true before anything is looked at."""
+        self.alive_s = time.monotonic()
+        """Measured time at which it was last seen to do something; all that it waits for is shorter."""
 
     def empty_queues(self, on_more: Callable[[int], None]) -> None:
         """
         Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were.
 
-        Nothing is claimed by a worker that leaves, or that has lost its keeper and is about to.
+        Nothing is claimed by a worker that leaves or cannot execute anything; what such a one got, it gives back.
         """
-        if self._shop.draining.begun or not self._shop.keeper.is_alive():
-            return
-        asked_s = time.monotonic()
-        claimed = self._claim()
-        while claimed is not None:
-            if claimed.waiting:
-                on_more(claimed.waiting)
-            self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s)
-            try:
-                ended = execution.perform(self._wanted())
-            finally:
-                self.execution = None
-            asked_s, claimed = execution.asked_next_s, ended.claimed if ended is not None else None
-            # A run that was lost brought no other with it.
-            if claimed is None and (ended is None or ended.verdict == "refused") and not self._shop.draining.begun:
-                asked_s, claimed = time.monotonic(), self._claim()
+        self.alive_s = time.monotonic()
+        self.busy = True
+        try:
+            self._empty_queues(on_more)
+        finally:
+            self.busy = False
 
-    def _claim(self) -> Claimed | None:
-        wanted = self._wanted()
+    def _empty_queues(self, on_more: Callable[[int], None]) -> None:
+        asked_s, claimed = self._claim()
+        while claimed is not None:
+            if why := self._shop.refusal:
+                give_back(self._shop, claimed.id, claimed.record, why)
+                asked_s, claimed = self._claim()
+                continue
+            if claimed.waiting:
+                try:
+                    on_more(claimed.waiting)
+                except Exception:  # whatever it is, the run is claimed
+                    log.exception("worker.slot_failed", doing="waking other threads")
+            asked_s, claimed = self._execute(claimed, asked_s)
+
+    def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
+        """Execute a run; the one that was claimed with its end or after it, and when that was first asked for."""
+        try:
+            wanted = self._wanted()
+            self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s, self._is_alive)
+        except Exception as error:
+            log.exception("worker.slot_failed", doing="beginning a run", run_id=str(claimed.id))
+            give_back(self._shop, claimed.id, claimed.record, f"its worker could not begin it: {error}", crashes=1)
+            return self._claim()
+        try:
+            ended = execution.perform(wanted)
+        finally:
+            self.execution = None
+            if execution.is_unanswered:
+                self._unanswered = wanted
+        if ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
+            return execution.asked_next_s, ended.claimed
+        return self._claim()  # a run that was lost, or given back, brought no other with it
+
+    def _is_alive(self) -> None:
+        self.alive_s = time.monotonic()
+
+    def _claim(self) -> tuple[float, Claimed | None]:
+        """When it was asked, and a run; None when none waits, or when this worker takes nothing."""
+        asked_s = time.monotonic()
+        wanted = self._unanswered
+        if wanted is None:
+            if self._shop.refusal:
+                return asked_s, None
+            wanted = self._unanswered = self._wanted()
+        said = False
         while True:
+            self._is_alive()
             try:
-                return self._shop.store.do(runs.claim(wanted))
+                claimed = self._shop.store.do(runs.claim(wanted))
             except StoreUnavailable:
                 # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
-                time.sleep(0.2)
-                if self._shop.draining.begun:
-                    return None
+                wait_s = AGAIN_S
+            except Exception:
+                if not said:
+                    log.exception("worker.claim_failed")
+                said, wait_s = True, REFUSED_S
+            else:
+                self._unanswered = None
+                return asked_s, claimed
+            time.sleep(wait_s)
+            if self._shop.draining.is_over:
+                return asked_s, None
 
     def _wanted(self) -> Wanted:
         self._turn += 1

@@ -32,6 +32,8 @@ def start_command(request: dict[str, Any], run: Run) -> int:
     env = {_bytes(key): _bytes(value) for key, value in request["env"].items()}
     argv = [_bytes(word) for word in request["argv"]]
     enter_directory(request["cwd"])
+    if run.is_withdrawn():  # entering may take its time on a disk of the network
+        raise OSError(errno.ECANCELED, "the start was withdrawn")
     umask = request.get("umask")
     before = os.umask(umask) if umask is not None else None
     try:

@@ -11,9 +11,11 @@ import select
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from shared.tasks import Task
+from worker.draining import Draining
 from worker.judging import Cause, stronger
 from worker.ladder import Ladder
 from worker.leases import FRESH_S, STRICT_S, Held, Wish
@@ -21,9 +23,11 @@ from worker.output import Stream
 from worker.poke import Poke
 from worker.process import Child, Exit
 from worker.tapes import Tape
-from worker.workshop import Draining
 
 READ_BYTES: Final = 256 * 1024
+LOOK_S: Final = 5.0
+"""How often it looks around when nothing happens: whoever watches over the threads sees that this one lives."""
+
 DRAIN_PIPES_S: Final = 0.5
 """How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
 
@@ -34,7 +38,16 @@ class Watch:
     """One thread's watch over the process of a run. *wishes* are added to by others, who then ring *poke*."""
 
     def __init__(
-        self, task: Task, child: Child, tape: Tape, *, held: Held, wishes: deque[Wish], poke: Poke, draining: Draining
+        self,
+        task: Task,
+        child: Child,
+        tape: Tape,
+        *,
+        held: Held,
+        wishes: deque[Wish],
+        poke: Poke,
+        draining: Draining,
+        is_alive: Callable[[], None],
     ) -> None:
         self.cause: Cause | None = None
         """Why it was made to end; None when it was not."""
@@ -42,13 +55,13 @@ class Watch:
         """The end of what it wrote to its standard error."""
         self._task, self._child, self._tape = task, child, tape
         self._held, self._wishes, self._poke, self._draining = held, wishes, poke, draining
+        self._is_alive = is_alive
         self._ladder = Ladder(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
         self._deadline_s: float | None = None
 
     def until_end(self) -> Exit:
-        """Read what the process prints until it ended; make it end when it is to. Raises SpawnFailed."""
+        """Read what the process, which has started, prints until it ended; make it end when it is to."""
         task, child = self._task, self._child
-        child.started()
         if task.timeout_ms is not None:
             self._deadline_s = time.monotonic() + task.timeout_ms / 1000
         poller = select.poll()
@@ -57,6 +70,7 @@ class Watch:
             poller.register(fd, select.POLLIN)
         told_s = 0.0
         while True:
+            self._is_alive()
             exit_ = child.read_exit()
             if exit_ is not None:  # before anything else: what it became by itself is its result
                 break
@@ -93,11 +107,10 @@ class Watch:
             self._make_end("timeout", now_s, None)
         if self._tape.overflowed:
             self._make_end("overflow", now_s, None)
-        until_s = self._draining.until_s
-        if until_s is not None:
-            graceful_s = min(task.graceful_stop_ms / 1000, max(0.0, until_s - now_s - 1.0))
-            if now_s >= until_s - task.graceful_stop_ms / 1000 - 1.0:
-                self._make_end("shutdown", now_s, graceful_s)
+        graceful_s = task.graceful_stop_ms / 1000
+        stop_from_s = self._draining.stop_from_s(graceful_s)
+        if stop_from_s is not None and now_s >= stop_from_s:
+            self._make_end("shutdown", now_s, self._draining.graceful_s(graceful_s, now_s))
 
     def _make_end(self, cause: Cause, now_s: float, graceful_s: float | None) -> None:
         if self.cause == cause and graceful_s is None:
@@ -105,18 +118,17 @@ class Watch:
         self.cause = stronger(self.cause, cause)
         self._ladder.begin(now_s, graceful_s)
 
-    def _patience_ms(self, now_s: float) -> float | None:
+    def _patience_ms(self, now_s: float) -> float:
         task = self._task
-        until_s = self._draining.until_s
-        waits = [self._ladder.wait_s(now_s)]
+        stop_from_s = self._draining.stop_from_s(task.graceful_stop_ms / 1000)
+        waits = [self._ladder.wait_s(now_s), LOOK_S]
         if self._deadline_s is not None and self.cause is None:
             waits.append(self._deadline_s - now_s)
-        if until_s is not None and self.cause is None:
-            waits.append(until_s - task.graceful_stop_ms / 1000 - 1.0 - now_s)
+        if stop_from_s is not None and self.cause is None:
+            waits.append(stop_from_s - now_s)
         if task.strict_lease and self.cause != "lost":
             waits.append(min(0.5, self._held.renewed_s + STRICT_S - now_s + 0.01))
-        soonest = min((wait for wait in waits if wait is not None), default=None)
-        return None if soonest is None else max(0.0, soonest) * 1000 + 1
+        return max(0.0, min(wait for wait in waits if wait is not None)) * 1000 + 1
 
     def _read(self, fd: int, stream: Stream) -> bool:
         """Take in what a pipe holds; False at its end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.errors import RunfleetError, Unreadable
 from shared.lineage.emitter import Emitter
 from shared.runs import Record
 from shared.settings import Settings
@@ -15,7 +16,9 @@ from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.callables import Templates
 from worker.commands import Keeper
+from worker.draining import Draining
 from worker.environment import Inherited, Unprepared
+from worker.fitness import Fitness
 from worker.leases import Leases
 from worker.private import Private
 from worker.recent import RecentEnds
@@ -24,16 +27,8 @@ from worker.tapes import Tapes
 log = get_logger("worker")
 
 
-class Draining:
-    """Whether this worker process takes anything new, and until when its runs may go on (measured seconds)."""
-
-    def __init__(self) -> None:
-        self.until_s: float | None = None
-
-    @property
-    def begun(self) -> bool:
-        """True from the first request on."""
-        return self.until_s is not None
+class Unverified(RunfleetError):
+    """This worker may not or cannot read what a run would execute; another one perhaps can."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +45,36 @@ class Workshop:
     private: Private
     inherited: Inherited
     draining: Draining
+    fitness: Fitness
     folder: Path
     keys: Keys
     emitter: Emitter | None = None
-    known: dict[str, Task] = field(default_factory=dict)
-    """Tasks by the hash of their definition, whose signature was verified."""
+    known: dict[tuple[str, str], Task] = field(default_factory=dict)
+    """Tasks by name and hash of their definition, whose signature was verified for that name."""
+
+    @property
+    def refusal(self) -> str:
+        """Why this worker starts nothing: a sentence, "" when it does."""
+        if self.draining.begun:
+            return "its worker was shut down before it started"
+        if unfit := self.fitness.unfit:
+            return f"its worker cannot execute anything: {unfit}"
+        return ""
 
     def task(self, record: Record) -> Task:
         """
         The task that a run was created with.
 
-        Raises Unprepared when its definition is gone or is not signed with this worker's secret.
+        Raises Unprepared when its definition is gone, Unverified when it is not signed with this worker's secret or
+        cannot be read by this release, and StoreUnavailable.
         """
-        task = self.known.get(record.definition)
+        name = record.task, record.definition
+        task = self.known.get(name)
         if task is None:
             task = self._read(record)
             if len(self.known) > 1000:
                 self.known.clear()
-            self.known[record.definition] = task
+            self.known[name] = task
         return task
 
     def _read(self, record: Record) -> Task:
@@ -76,7 +83,12 @@ class Workshop:
             raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
         if not is_trusted(found, self.keys, record.task):
             log.error("definition.untrusted", task=record.task, definition=found.hash)
-            raise Unprepared(
-                f"the definition {found.hash} is not signed with this worker's RUNFLEET_SECRET; nothing was executed"
+            raise Unverified(
+                f"its definition {found.hash} is not signed with the RUNFLEET_SECRET of a worker that took it"
             )
-        return found.task()
+        try:
+            return found.task()
+        except (ValueError, Unreadable) as error:
+            raise Unverified(
+                f"its definition {found.hash} cannot be read by the release of its worker: {error}"
+            ) from None

@@ -30,7 +30,7 @@ def scheduler(facts: Facts) -> list[Finding]:
 
 def workers(facts: Facts) -> list[Finding]:
     """Who could run something, and who went without a word."""
-    serving = [worker for worker in facts.workers if worker.alive and not worker.draining]
+    serving = [worker for worker in facts.workers if worker.serves]
     slots = sum(worker.slots for worker in serving)
     value = f"{len(serving)} with {count(slots, 'slot')}"
     if serving:
@@ -39,6 +39,9 @@ def workers(facts: Facts) -> list[Finding]:
         cure = "start one: runfleet worker (or `worker` of the Procfile)"
         found = [Finding("workers", "warning", "workers", "none", "nothing can run", cure)]
     for worker in facts.workers:
+        if worker.alive and worker.unfit:
+            cure = "mend that, or start another worker; it looks again every few seconds"
+            found.append(Finding("worker-unfit", "error", f"worker {worker.id}", "takes no runs", worker.unfit, cure))
         if worker.alive:
             continue
         silent = f"silent for {worker.heartbeat_age_ms // 1000} s"
@@ -50,7 +53,7 @@ def workers(facts: Facts) -> list[Finding]:
 
 def queues(facts: Facts) -> list[Finding]:
     """Queues whose runs nobody will take."""
-    served = {queue for worker in facts.workers if worker.alive and not worker.draining for queue in worker.queues}
+    served = {queue for worker in facts.workers if worker.serves for queue in worker.queues}
     users: dict[str, list[str]] = {}
     for entry in facts.entries:
         if not entry.task.external:

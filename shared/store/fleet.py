@@ -36,7 +36,10 @@ Verdict = Literal["", "stop", "kill", "lost"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process says of itself. ``broker`` is its Dramatiq broker's id, whose bells go with it."""
+    """
+    What a worker process says of itself. ``broker`` is its Dramatiq broker's id, whose bells go with it; ``unfit`` is
+    why it executes nothing, "" when it does.
+    """
 
     host: str
     pid: int
@@ -45,13 +48,17 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     started_us: int
     broker: str = ""
+    unfit: str = ""
 
 
 _about = json_reading(About, "what a worker says of itself")
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker process. ``alive`` is False when its last heartbeat is older than a lease."""
+    """
+    A worker process. ``alive`` is False when its last heartbeat is older than a lease; ``unfit`` is why it takes no
+    runs although it is alive, "" when it does.
+    """
 
     id: str
     host: str
@@ -64,6 +71,12 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_age_ms: int
     alive: bool
     draining: bool
+    unfit: str = ""
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes runs."""
+        return self.alive and not self.draining and not self.unfit
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,6 +251,7 @@ def workers() -> Operation[list[Worker]]:
                 heartbeat_age_ms=age_us // 1000,
                 alive=age_us < LEASE_US,
                 draining=drain == b"1",
+                unfit=about.unfit,
             )
         )
     return sorted(found, key=lambda worker: worker.id)
@@ -254,7 +268,7 @@ def queues() -> Operation[list[Queue]]:
     for name in sorted(names | paused | {queue for worker in present for queue in worker.queues}):
         depth = yield Call("ZCARD", (Key("queue:" + name),), int)
         oldest = yield from _oldest(name) if depth else _none()
-        serving = [worker for worker in present if worker.alive and name in worker.queues]
+        serving = [worker for worker in present if worker.alive and not worker.unfit and name in worker.queues]
         found.append(
             Queue(
                 name=name,

@@ -245,6 +245,22 @@ def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Operation[Catalog]:
     return Catalog([found[name] for name in sorted(found)], dict(sorted(unreadable.items())))
 
 
+def sample(count: int) -> Operation[list[tuple[str, Definition]]]:
+    """Of at most *count* tasks that workers execute, picked at random, the names and definitions."""
+    call = Call("HRANDFIELD", (Key("tasks"), count, "WITHVALUES"), as_is)
+    reply = yield call
+    rows = []
+    for name, value in zip(reply[::2], reply[1::2], strict=True):
+        with suppress(Unreadable):  # one of a newer release, which says nothing about signatures
+            rows.append((name.decode(), _entry(value)[0]))
+    found: list[Definition | None] = yield [definition(hash_) for _, hash_ in rows]
+    return [
+        (name, one)
+        for (name, _), one in zip(rows, found, strict=True)
+        if one is not None and b'"external":true' not in one.body
+    ]
+
+
 def catalog_version() -> Call[int]:
     """Counts up with every change of a schedule in the catalog."""
     return Call("GET", (Key("catalog"),), lambda reply: int(reply or 0))

@@ -1,0 +1,75 @@
+"""Whether this worker process leaves, and until when its runs may go on."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+SAME_REQUEST_S: Final = 1.0
+"""Signals within this time are one request: some platforms send SIGTERM to every process, several times."""
+
+HURRY_S: Final = 2.0
+"""What is left of the grace at most when it is asked for again."""
+
+LATE_S: Final = 1.5
+"""How long after the end of the grace somebody may still wait for Redis."""
+
+KILLED_S: Final = 1.0
+"""What the end of a killed process may take until it is on record."""
+
+
+class Draining:
+    """
+    Whether this worker process takes anything new, and until when its runs may go on (measured seconds).
+
+    ``begin`` may be called from a signal handler or any thread.
+    """
+
+    def __init__(self) -> None:
+        self.until_s: float | None = None
+        self._asked_s = 0.0
+        self._grace_s = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """True from the first request on."""
+        return self.until_s is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the grace is over, and nobody waits for anything any more."""
+        return self.until_s is not None and time.monotonic() > self.until_s + LATE_S
+
+    def begin(self, grace_s: float, *, now: bool = False) -> None:
+        """
+        Take nothing new, and let runs finish for *grace_s*. Asked again later, or with *now*: stop them now.
+
+        Requests within a second are one.
+        """
+        asked_s = time.monotonic()
+        if self.until_s is None:
+            self._asked_s = asked_s
+            self._grace_s = 0.0 if now else grace_s
+            self.until_s = asked_s + self._grace_s
+        elif now or asked_s - self._asked_s > SAME_REQUEST_S:
+            self._grace_s = 0.0
+            self.until_s = min(self.until_s, asked_s + HURRY_S)
+
+    def stop_from_s(self, graceful_s: float) -> float | None:
+        """
+        When to begin to stop a run whose stop sequence takes *graceful_s*; None while nobody leaves.
+
+        In time to be done when the grace is over, but not in its first half: a run that would end by itself may, and
+        the sequence is squeezed into what is left.
+        """
+        until_s = self.until_s
+        if until_s is None:
+            return None
+        if not self._grace_s:
+            return until_s - HURRY_S
+        return until_s - min(graceful_s + KILLED_S, self._grace_s / 2)
+
+    def graceful_s(self, graceful_s: float, now_s: float) -> float:
+        """How long a run that is stopped at measured time *now_s* has between the signal and SIGKILL."""
+        left_s = (self.until_s or 0.0) - now_s
+        return min(graceful_s, max(0.0, left_s - min(KILLED_S, left_s / 4)))

@@ -1,0 +1,255 @@
+"""
+Whether this worker process can execute anything: a worker that cannot does not claim, and says why.
+
+It looks at its start, after a start that failed in a way that may be the worker's fault, and every second at what can
+be had for nothing. Runs are failed for their own faults only; for the worker's they go to another one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from shared.errors import RunfleetError
+from shared.signing import Keys
+from shared.store import tasks
+from shared.store.threads import Store
+from shared.tasks import Task, is_trusted
+from shared.telemetry import get_logger
+from worker.commands import SILENT_S, Keeper
+from worker.process import Launch, SpawnFailed, Unanswered
+
+log = get_logger("worker")
+
+LOOK_S: Final = 1.0
+AGAIN_S: Final = 5.0
+"""How often a worker that cannot execute looks whether it can again."""
+
+KEEPER_S: Final = 20.0
+"""A keeper that has not answered for so long is killed, and with it this process replaced."""
+
+STUCK_S: Final = 20.0
+"""When the looking itself takes longer than this, something that it looks at hangs: mostly a disk."""
+
+TRY_S: Final = 5.0
+SAMPLE: Final = 20
+"""How many definitions are looked at for whether this worker can verify any."""
+
+BASE_FILES: Final = 64
+FILES_A_RUN: Final = 8
+"""Descriptors that a worker process needs at most, without runs and for each."""
+
+_WORKERS: Final = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EAGAIN,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+    }
+)
+"""Why a start fails for want of something that the machine lacks, not the run."""
+
+
+class Fitness:
+    """
+    What this worker process lacks to execute anything, as far as it was seen. ``unfit`` is read by every slot.
+
+    *on_change* is called with the reason, "" when there is none any more, from the thread that saw it.
+    """
+
+    def __init__(
+        self, keeper: Keeper, store: Store, keys: Keys, folder: Path, slots: int, on_change: Callable[[str], None]
+    ) -> None:
+        self._keeper, self._store, self._keys = keeper, store, keys
+        self._folder, self._slots, self._on_change = folder, slots, on_change
+        self._why = ""
+        self._seen_s = time.monotonic()
+        self._looked_s = float("-inf")
+        self._looking = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="fitness", daemon=True)
+
+    @property
+    def unfit(self) -> str:
+        """Why nothing can be executed here; "" when it can."""
+        if self._thread.is_alive() and time.monotonic() - self._seen_s > STUCK_S:
+            return f"looking after itself has taken {STUCK_S:g} s: a disk that it uses does not answer"
+        return self._why
+
+    def start(self) -> None:
+        """Look for the first time, and from then on."""
+        raise_file_limit(self._slots)
+        self.look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(1)
+
+    def is_alive(self) -> bool:
+        """Whether it still looks."""
+        return self._thread.is_alive()
+
+    def is_at_fault(self, error: SpawnFailed, task: Task) -> bool:
+        """Whether it is rather the worker's fault than the run's that nothing was started."""
+        if isinstance(error, Unanswered):
+            return True
+        if error.errno == errno.ENOMEM and task.memory_limit is not None:
+            return False
+        if error.errno in _WORKERS:
+            return True
+        return not task.working_dir and not os.path.isdir(self._keeper.cwd)
+
+    def look(self) -> str:
+        """Look at everything; why nothing can be executed, "" when it can. Takes a few milliseconds."""
+        with self._looking:
+            self._looked_s = time.monotonic()
+            return self._conclude(self._look())
+
+    def _look_on(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            try:
+                self._keeper.ping()
+                if self._keeper.silent_s > KEEPER_S and not self._keeper.given_up:
+                    log.error("worker.keeper_silent", silent_s=round(self._keeper.silent_s))
+                    self._keeper.give_up()
+                if self._why and time.monotonic() - self._looked_s >= AGAIN_S:
+                    self.look()
+                elif not self._why:
+                    with self._looking:
+                        self._conclude(self._keeper_trouble() or self._directory_trouble() or self._folder_trouble())
+            except Exception:
+                log.exception("worker.look_failed")
+            self._seen_s = time.monotonic()
+
+    def _conclude(self, why: str) -> str:
+        if why != self._why:
+            self._why = why
+            if why:
+                log.error("worker.unfit", why=why)
+            else:
+                log.info("worker.fit")
+            self._on_change(why)
+        return why
+
+    def _look(self) -> str:
+        try:
+            return (
+                self._keeper_trouble()
+                or self._directory_trouble()
+                or self._folder_trouble()
+                or self._descriptor_trouble()
+                or self._spawn_trouble()
+                or self._signature_trouble()
+            )
+        except Exception as error:
+            log.exception("worker.look_failed")
+            return f"looking after itself failed: {type(error).__name__}: {error}"
+
+    def _keeper_trouble(self) -> str:
+        silent_s = self._keeper.silent_s
+        return f"its keeper has not answered for {round(silent_s)} s" if silent_s > SILENT_S else ""
+
+    def _directory_trouble(self) -> str:
+        if os.path.isdir(self._keeper.cwd):
+            return ""
+        return f"the directory that it was started in is gone: {self._keeper.cwd}; start it in one that stays"
+
+    def _folder_trouble(self) -> str:
+        path = self._folder / "can-write"  # what is written now and then no cleaner of old files takes away
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_bytes(b"\0" * 4096)
+            path.unlink()
+        except OSError as error:
+            return f"it cannot write to its folder {self._folder}: {error.strerror}"
+        return ""
+
+    def _descriptor_trouble(self) -> str:
+        opened = []
+        try:
+            opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(FILES_A_RUN)]
+        except OSError as error:
+            return f"it cannot open files: {error.strerror} (ulimit -n)"
+        finally:
+            for fd in opened:
+                os.close(fd)
+        allowed = file_limit()
+        if allowed < files_needed(self._slots):
+            return (
+                f"only {allowed} files may be open here, and {self._slots} runs at once need "
+                f"{files_needed(self._slots)} (ulimit -n)"
+            )
+        return ""
+
+    def _spawn_trouble(self) -> str:
+        launch = Launch(argv=(sys.executable, "-I", "-S", "-c", ""), env={}, run_id="self-check")
+        try:
+            child = self._keeper.spawn(launch)
+            try:
+                child.started(TRY_S)
+                end_s = time.monotonic() + TRY_S
+                while (ended := child.read_exit()) is None and time.monotonic() < end_s:
+                    child.wait(end_s - time.monotonic())
+            finally:
+                child.close()
+        except SpawnFailed as error:
+            return f"it cannot start processes: {error}"
+        if ended is None:
+            return f"{sys.executable} does not end when it is to do nothing"
+        return f"{sys.executable} ends with code {ended.code} when it is to do nothing" if ended.code else ""
+
+    def _signature_trouble(self) -> str:
+        if not self._keys:
+            return ""
+        try:
+            sample = self._store.run(tasks.sample(SAMPLE))
+        except RunfleetError:
+            return self._why if SECRET in self._why else ""  # nobody knows while Redis is away
+        if not sample or any(is_trusted(one, self._keys, name) for name, one in sample):
+            return ""
+        return f"none of {len(sample)} definitions that it looked at is signed with its {SECRET}"
+
+
+SECRET: Final = "RUNFLEET_SECRET"
+
+
+def files_needed(slots: int) -> int:
+    """How many descriptors a worker process with so many slots may have to open."""
+    return BASE_FILES + FILES_A_RUN * slots
+
+
+def file_limit() -> int:
+    """How many descriptors this process may have; a large number where there is no limit."""
+    try:
+        import resource
+    except ImportError:
+        return 1 << 30
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 30
+
+
+def raise_file_limit(slots: int) -> None:
+    """Allow this process the descriptors that it needs, if that is in its power."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < files_needed(slots):
+            most = files_needed(slots) if hard == resource.RLIM_INFINITY else min(hard, files_needed(slots))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (ImportError, OSError, ValueError):
+        pass  # then the look says what is missing
