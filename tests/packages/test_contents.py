@@ -22,7 +22,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 def test_the_wheel_brings_the_command(wheel: Path) -> None:
     scripts = {name: ZipFile(wheel).read(name) for name in ZipFile(wheel).namelist() if ".data/scripts/" in name}
     assert [name.rpartition("/")[2] for name in scripts] == ["runfleet"]
-    assert next(iter(scripts.values())).startswith(b"#!python\n")
+    assert next(iter(scripts.values())).startswith(b"#!/bin/sh\n")
 
 
 def test_the_sdist_holds_every_file_of_the_packages(sdist: Path) -> None:

