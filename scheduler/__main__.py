@@ -19,6 +19,7 @@ import os
 import secrets
 import socket
 
+from shared.clock import SECOND_US
 from shared.errors import Misconfigured
 from shared.settings import read_settings
 from shared.signals import be_deaf, heed
@@ -45,7 +46,14 @@ def main() -> int:
         log.warning("definitions.unsigned")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     emitter = open_emitter()
-    loop = Loop(store, name, on_wiped=lambda: file.look(), on_leading=lambda: file.look(), emitter=emitter)
+    loop = Loop(
+        store,
+        name,
+        on_wiped=lambda: file.look(),
+        on_leading=lambda: file.look(),
+        emitter=emitter,
+        window_us=round(settings.catch_up_window_s * SECOND_US),
+    )
     file = TaskFile(settings, store, name, lambda: loop.leads)
     heed(loop.stop, read_again=file.read_again)
     try:

@@ -1,9 +1,9 @@
 """
-What a round of the scheduler is: one look at everything, then the chores in order.
+What a round of the scheduler is: one look at everything, then the jobs in order.
 
 The look (``pulse``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
-about two commands a second. Between rounds the scheduler waits for its wake-up list, on which whoever delays a run
-or changes the catalog leaves a note.
+about two commands a second. Between rounds the leader waits for its wake-up list, on which whoever delays a run
+or changes the catalog leaves a note. A job that fails holds up no other: it is noted, and tried again after a pause.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from collections.abc import Callable
 from typing import Final
 
 from scheduler import chores
-from scheduler.chores import Definitions, Timetable
+from scheduler.chores import Jobs
+from scheduler.outages import Outages
+from scheduler.timetable import ON_TIME_US, STALE, Timetable
+from scheduler.troubles import SHOWN, Troubles, Turns
 from shared.clock import SECOND_US
-from shared.errors import RunfleetError, StoreUnavailable
+from shared.errors import Misconfigured, StoreFull, StoreUnavailable
 from shared.lineage.emitter import Emitter
 from shared.store import boot, fleet, tasks
 from shared.store.call import Call, Key
+from shared.store.health import Health
 from shared.store.threads import Store
 from shared.tasks import Task
 from shared.telemetry import get_logger
@@ -32,15 +36,31 @@ ROUND_S: Final = 1.0
 BLUNT_S: Final = 0.1
 """Redis notices up to this much too late that a blocking command's time is over; the last bit is waited for here."""
 
-CHORE_S: Final = 0.3
-"""Longest time that one chore of a round may take."""
+JOB_S: Final = 0.3
+"""Longest time that one job of a round may take."""
 
 SWEEP_S: Final = 30.0
 """How often one more task's history is looked at for its age, whether or not anything ended in it."""
 
+JOB_PAUSE_US: Final = 2 * SECOND_US
+"""A job that fails as a whole is left alone for so long at most."""
+
+CHECK_S: Final = 60.0
+"""How often the leader compares its timetable with the catalog, and says how it is."""
+
+FULL_S: Final = 5.0
+"""So long after Redis was full, what frees memory comes before what needs some."""
+
+Job = Callable[[fleet.Pulse], int]
+
 
 class Loop:
-    """One scheduler. ``stop`` may be called from a signal handler or another thread."""
+    """
+    One scheduler. ``stop`` may be called from a signal handler or another thread.
+
+    It calls *on_leading* when it begins to lead and *on_wiped* when the store has forgotten everything; neither may
+    take time.
+    """
 
     def __init__(
         self,
@@ -50,37 +70,47 @@ class Loop:
         on_wiped: Callable[[], None] = lambda: None,
         on_leading: Callable[[], None] = lambda: None,
         emitter: Emitter | None = None,
+        window_us: int = ON_TIME_US,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.leads = False
+        self.stopping = threading.Event()
+        self.troubles = Troubles(clock)
         self._leader = ""
-        self._instance = ""
+        self._store = store
+        self._outages = Outages()
+        self._timetable = Timetable(self.troubles, window_us=window_us, why=self._outages.why)
+        self._jobs = Jobs(store, self.troubles, emitter, clock)
+        self._turns = Turns(clock, JOB_PAUSE_US)
+        self._time = clock
         self._on_wiped = on_wiped
         self._on_leading = on_leading
-        self._emitter = emitter
-        self._store = store
-        self._timetable = Timetable()
-        self._definitions = Definitions()
-        self.stopping = threading.Event()
+        self._instance = ""
+        self._last = ""
+        self._full_until_s = 0.0
         self._next_due_us: int | None = None
-        self._clock_offset_us = 0
-        self._swept_s = time.monotonic()
+        self._clock = _Clock(clock)
+        self._swept_s = clock()
         self._sweep_order: list[str] = []
-        self._backlog: set[str] = set()
+        self._checked_s = 0.0
+        self._repaired = 0
+        self._health = b""
+        self._said = (b"", 0.0)
         self._away_since_s: float | None = None
 
     def stop(self) -> None:
-        """End after the chore under way."""
+        """End after the job under way."""
         self.stopping.set()
 
     def run(self) -> None:
         """Go round until ``stop``; Redis may come and go. Raises Misconfigured when it is there and unfit for use."""
-        known = False
+        is_known = False
         while not self.stopping.is_set():
             try:
-                if not known:
+                if not is_known:
                     policy = self._store.run(boot.check())
-                    known = True
+                    is_known = True
                     if policy:
                         log.warning("store.evicts", policy=policy)
                 self.tick()
@@ -89,62 +119,138 @@ class Loop:
             except StoreUnavailable as error:
                 self._away(error)
                 self.stopping.wait(0.5)
+            except Misconfigured:
+                raise
+            except Exception as error:
+                self.troubles.note("round", "", error)
+                self.stopping.wait(ROUND_S)
         self._resign()
 
     def tick(self) -> int:
         """One round: how much was done. Raises StoreUnavailable."""
-        pulse = self._store.do(fleet.pulse(self.name, chores.RESCUE_BATCH))
-        self._clock_offset_us = pulse.now_us - time.time_ns() // 1000
+        batch = chores.RESCUE_BATCH + self._jobs.waiting()
+        self._clock.before()
+        pulse = self._store.do(fleet.pulse(self.name, batch, self._health))
+        self._health = b""
+        self._note_clock(pulse)
         self._note_leadership(pulse)
         self._note_wipe(pulse)
         if not pulse.token:
             return 0
         done = 0
-        for chore in (self._fire, self._release, self._ring, self._rescue, self._tell, self._forget):
+        for name, job in self._order():
+            if not self._turns.may(name):
+                continue
             try:
-                done += chore(pulse)
-            except StoreUnavailable:
+                done += job(pulse)
+            except StoreUnavailable as error:
+                if not isinstance(error, StoreFull):
+                    self._last = name  # should it be the job's fault, the others come first in the next round
+                    raise
+                self._full_until_s = self._time() + FULL_S
+                self._outages.began("Redis was full", pulse.now_us)
+                self._turns.failed(name)
+                self.troubles.note(name, "", error)
+            except Misconfigured:
                 raise
-            except RunfleetError:
-                log.exception("scheduler.chore_failed", chore=chore.__name__.strip("_"))
+            except Exception as error:
+                self._turns.failed(name)
+                self.troubles.note(name, "", error)
+            else:
+                self._turns.passed(name)
+                self.troubles.clear(name)
+        self._describe(pulse)
         return done
 
+    def _order(self) -> list[tuple[str, Job]]:
+        """The jobs of this round: what is on time first, or what frees memory while Redis is full."""
+        urgent: list[tuple[str, Job]] = [("fire", self._fire), ("release", self._release), ("ring", self._ring)]
+        freeing: list[tuple[str, Job]] = [
+            ("rescue", self._rescue),
+            ("forget", self._forget),
+            ("compact", self._compact),
+        ]
+        rest: list[tuple[str, Job]] = [
+            ("tell", self._tell),
+            ("sweep", self._sweep),
+            ("check", self._check),
+        ]
+        is_full = self._time() < self._full_until_s
+        jobs = [*freeing, *urgent, *rest] if is_full else [*urgent, *freeing, *rest]
+        return sorted(jobs, key=lambda job: job[0] == self._last)
+
     def _fire(self, pulse: fleet.Pulse) -> int:
-        self._timetable.refresh(self._store, pulse.catalog)
-        return self._timetable.fire(self._store, pulse.now_us, self._until_s())
+        self._timetable.refresh(self._store, pulse.catalog, pulse.now_us)
+        fired = self._timetable.fire(self._store, pulse.now_us, self._until_s())
+        if fired:
+            self._outages.ended("Redis was full", pulse.now_us)
+        return fired
 
     def _release(self, pulse: fleet.Pulse) -> int:
         self._next_due_us = pulse.next_due_us
         if pulse.next_due_us is None or pulse.next_due_us > pulse.now_us:
             return 0
-        count, self._next_due_us = chores.release(self._store, self._until_s())
+        count, self._next_due_us = self._jobs.release(self._until_s())
         return count
 
     def _ring(self, pulse: fleet.Pulse) -> int:
-        return chores.ring_again(self._store, pulse)
+        return self._jobs.ring_again(pulse)
 
     def _rescue(self, pulse: fleet.Pulse) -> int:
-        return chores.rescue(self._store, self._definitions, pulse, self._emitter)
-
-    def _tell(self, pulse: fleet.Pulse) -> int:
-        return chores.tell(self._store, self._emitter, self._until_s())
+        return self._jobs.rescue(pulse, self._until_s())
 
     def _forget(self, pulse: fleet.Pulse) -> int:
         if pulse.dirty:
             names: list[str] = self._store.do(tasks.dirty(20))
-            self._backlog.update(names)
-        now_s = time.monotonic()
-        if now_s - self._swept_s >= SWEEP_S:
-            self._swept_s = now_s
-            self._sweep_order = self._sweep_order or self._store.do(tasks.known_tasks())
-            if self._sweep_order:
-                self._backlog.add(self._sweep_order.pop())
-            chores.forget_workers(self._store)
-            chores.forget_events(self._store, self._until_s())
-        done = chores.forget(self._store, self._backlog, self._bounds, self._until_s())
-        if pulse.uncompacted:
-            done += chores.compact(self._store, pulse.now_us)
-        return done
+            self._jobs.backlog |= dict.fromkeys(names)
+        return self._jobs.forget(self._bounds, self._until_s())
+
+    def _compact(self, pulse: fleet.Pulse) -> int:
+        return self._jobs.compact(pulse.now_us, self._until_s()) if pulse.uncompacted else 0
+
+    def _tell(self, pulse: fleet.Pulse) -> int:
+        return self._jobs.tell(self._until_s())
+
+    def _sweep(self, pulse: fleet.Pulse) -> int:
+        """Now and then, what no event leads to: history by its age, silent workers, old lineage."""
+        if self._time() - self._swept_s < SWEEP_S:
+            return 0
+        self._swept_s = self._time()
+        self._sweep_order = self._sweep_order or self._store.do(tasks.known_tasks())
+        if self._sweep_order:
+            self._jobs.backlog.setdefault(self._sweep_order.pop())
+        return self._jobs.forget_workers() + self._jobs.forget_events(self._until_s())
+
+    def _check(self, pulse: fleet.Pulse) -> int:
+        """Once a minute: whether the timetable is what the catalog says. Differences are mended by reading it anew."""
+        if self._time() - self._checked_s < CHECK_S:
+            return 0
+        standing = self._store.run(tasks.standing())
+        different = self._timetable.differences(standing, pulse.now_us)
+        self._checked_s = self._time()
+        if different:
+            self._repaired += len(different)
+            self._timetable.version = STALE
+            log.error("schedule.repaired", tasks=", ".join(different[:SHOWN]), count=len(different))
+        return len(different)
+
+    def _describe(self, pulse: fleet.Pulse) -> None:
+        """What the next pulse leaves in the store for whoever asks how the scheduler is."""
+        overdue = self._timetable.overdue(pulse.now_us)
+        unreadable = sorted(self._timetable.unreadable)
+        health = Health(
+            schedules=len(self._timetable),
+            overdue=len(overdue),
+            overdue_tasks=overdue[:SHOWN],
+            unreadable=len(unreadable),
+            unreadable_tasks=unreadable[:SHOWN],
+            failing=self.troubles.told(),
+            failures=self.troubles.failures,
+            repaired=self._repaired,
+        )
+        packed, (said, said_s) = health.packed(), self._said
+        if packed != said or self._time() - said_s >= CHECK_S:
+            self._health, self._said = packed, (packed, self._time())
 
     def _bounds(self, name: str) -> Task:
         """The task as defined now; a removed one keeps the defaults' history."""
@@ -152,24 +258,35 @@ class Loop:
         return entry.task if entry is not None else Task(name=name)
 
     def _until_s(self) -> float:
-        """When a chore has to leave the rest for the next round, so that the leadership is renewed in time."""
-        return time.monotonic() + CHORE_S
+        """When a job has to leave the rest for the next round, so that the leadership is renewed in time."""
+        return time.monotonic() + JOB_S
 
     def _wait(self) -> None:
         """Wait for a wake-up, the next tick, the next due run, or the end of the round."""
-        now_us = time.time_ns() // 1000 + self._clock_offset_us
-        if self.leads and self._backlog:
+        if not self.leads:
+            self._block("wake:standby", ROUND_S)  # the leader's list is the leader's alone
             return
-        moments = [self._timetable.next_us(), self._next_due_us] if self.leads else []
-        waits = [(moment - now_us) / SECOND_US for moment in moments if moment is not None]
-        seconds = min([ROUND_S, *waits])
+        if self._jobs.is_ready() and self._turns.may("forget"):
+            return
+        now_us = self._clock.now_us()
+        moments = [self._timetable.next_us()] if self._turns.may("fire") else []
+        moments += [self._next_due_us] if self._turns.may("release") else []
+        seconds = min([ROUND_S, *((moment - now_us) / SECOND_US for moment in moments if moment is not None)])
         if seconds <= 0 or self.stopping.is_set():
             return
         if seconds <= BLUNT_S:
             self.stopping.wait(seconds)
             return
-        patience_s = seconds if seconds == ROUND_S else seconds - BLUNT_S
-        self._store.block(Call("BLPOP", (Key("wake:scheduler"), max(patience_s, 0.005)), bool), patience_s)
+        self._block("wake:scheduler", seconds if seconds == ROUND_S else seconds - BLUNT_S)
+
+    def _block(self, key: str, seconds: float) -> None:
+        self._store.block(Call("BLPOP", (Key(key), max(seconds, 0.005)), bool), seconds)
+
+    def _note_clock(self, pulse: fleet.Pulse) -> None:
+        stepped_us = self._clock.after(pulse.now_us)
+        if stepped_us:
+            log.warning("clock.stepped", seconds=round(stepped_us / SECOND_US, 1))
+            self._timetable.version = STALE
 
     def _note_leadership(self, pulse: fleet.Pulse) -> None:
         self.leads = bool(pulse.token)
@@ -177,35 +294,70 @@ class Loop:
             return
         self._leader = pulse.leader
         if self.leads:
-            self._timetable.version = chores.STALE  # what was read before may have been acted upon by another
+            self._timetable.version = STALE  # what was read before may have been acted upon by another
+            self._outages.led_from(pulse.now_us)
             log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
             self._on_leading()
         else:
             log.info("scheduler.standby", scheduler=self.name, leader=pulse.leader)
 
     def _note_wipe(self, pulse: fleet.Pulse) -> None:
-        """A store that has forgotten everything gets its tasks back; what their schedules owed is forgotten with it."""
-        if not pulse.token:
-            return
-        wiped, self._instance = bool(self._instance) and pulse.instance != self._instance, pulse.instance
-        if wiped:
+        """
+        A store that has forgotten everything gets its tasks back; what their schedules owed is forgotten with it.
+
+        Standbys know the store's name too: the one that leads may be lost at that very moment.
+        """
+        if self._instance and pulse.instance != self._instance:
             log.warning("store.wiped")
+            self._timetable.version = STALE
             self._on_wiped()
-            self._timetable.version = chores.STALE
+        self._instance = pulse.instance
 
     def _resign(self) -> None:
         try:
             self._store.do(fleet.resign(self.name))
         except StoreUnavailable:
             log.warning("store.away", during="resigning")
+        except Exception as error:
+            self.troubles.note("resign", "", error)
         log.info("scheduler.stopped", scheduler=self.name)
 
     def _away(self, error: StoreUnavailable) -> None:
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
+            self._outages.began("Redis was away", self._clock.seen_us)
             log.warning("store.away", error=str(error))
 
     def _back(self) -> None:
         if self._away_since_s is not None:
             log.info("store.back", away_s=round(time.monotonic() - self._away_since_s, 1))
+            self._outages.ended("Redis was away", self._clock.seen_us)
             self._away_since_s = None
+
+
+class _Clock:
+    """Stored time as it goes on between two looks, by measured time; and whether it stepped meanwhile."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._time = clock
+        self.seen_us = 0
+        self._asked_s = self._answered_s = self._asking_s = 0.0
+
+    def before(self) -> None:
+        """Stored time is about to be asked for."""
+        self._asking_s = self._time()
+
+    def after(self, seen_us: int) -> int:
+        """It is *seen_us*: how far it went beside measured time since the last look, 0 for less than two seconds."""
+        answered_s = self._time()
+        least_us, most_us = (self._asking_s - self._answered_s) * SECOND_US, (answered_s - self._asked_s) * SECOND_US
+        gone_us = seen_us - self.seen_us
+        is_first = not self.seen_us
+        self.seen_us, self._asked_s, self._answered_s = seen_us, self._asking_s, answered_s
+        if is_first or least_us - 2 * SECOND_US <= gone_us <= most_us + 2 * SECOND_US:
+            return 0
+        return round(gone_us - most_us if gone_us > most_us else gone_us - least_us)
+
+    def now_us(self) -> int:
+        """Stored time now."""
+        return self.seen_us + round((self._time() - self._answered_s) * SECOND_US)

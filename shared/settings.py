@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_processes: int = 1
     worker_threads: int = 8
     shutdown_grace_s: float = 25.0
+    catch_up_window_s: float = 12.0
     log_format: Literal["auto", "logfmt", "json", "pretty"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -84,6 +85,8 @@ HELP: Final[dict[str, str]] = {
     "worker_processes": "Worker processes that one `worker` starts.",
     "worker_threads": "Runs at once in each worker process.",
     "shutdown_grace_s": "Seconds a draining worker lets its runs go on; RUNFLEET_SHUTDOWN_GRACE is read too.",
+    "catch_up_window_s": "Seconds that a tick may be late and still run without counting against `catch_up`; later, it "
+    "was missed. With `catch_up = 0` nothing more than 2 s late runs, whatever the window.",
     "log_format": "auto (pretty on a terminal, else logfmt), logfmt, json or pretty.",
     "log_level": "debug, info, warning or error.",
 }
@@ -96,6 +99,7 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "worker_processes": (1, 256),
     "worker_threads": (1, 1000),
     "shutdown_grace_s": (0.5, 3600),
+    "catch_up_window_s": (1, 3600),
 }
 _TRUE = ("on", "true", "yes", "1")
 _FALSE = ("off", "false", "no", "0")

@@ -144,6 +144,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "a stop of an execution while the worker of a step is dead or frozen",
         "stopped within a lease + 2 s; no later step begins",
     ),
+    "F59": Fault(
+        "the clock of Redis goes an hour back, or ahead and back again",
+        "leader, leases, workers and schedules wait for no time that was; no tick fires twice",
+    ),
     "F64": Fault(
         "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",

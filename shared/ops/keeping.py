@@ -14,22 +14,30 @@ from shared.runs import Reason, Record
 from shared.store import retention, runs
 from shared.store.call import Operation
 from shared.store.retention import Forgotten
-from shared.store.runs import Ended, Retry
+from shared.store.runs import Ended, Released, Retry
 from shared.tasks import OnInterrupt, Task
 
 FORGET_BATCH: Final = 50
 """Runs forgotten in one step: few enough that nobody waits 5 ms for it."""
 
 
-def release(batch: int = 500) -> Operation[tuple[int, int | None]]:
-    """Let delayed runs whose time has come into their queues: how many, and when the next is due (or None)."""
-    count, next_due_us, ready = yield runs.release(batch)
-    yield from ring(ready)
-    return count, next_due_us
+def release(batch: int = 500) -> Operation[Released]:
+    """Let delayed runs whose time has come into their queues."""
+    released: Released = yield runs.release(batch)
+    yield from ring(released.ready)
+    return released
 
 
-def rescue(run_id: UUID, record: Record, task: Task | None) -> Operation[Ended]:
-    """End a run whose worker was lost, with the retry it owes by its own definition (none when that is gone)."""
+def rescue(run_id: UUID, record: Record | None, task: Task | None, why: str = "") -> Operation[Ended]:
+    """
+    End a run whose worker was lost, with the retry it owes by its own definition (none when that is gone).
+
+    Without a *record* it is one that this release cannot read, or that is gone; *why* is added to its message.
+    """
+    if record is None:
+        lost: Ended = yield runs.rescue(run_id, f"crashed: its worker was lost{why}", None)
+        yield from ring(lost.ready)
+        return lost
     message = f"crashed: worker {record.worker} was lost"
     if record.external:
         within = format_duration(task.heartbeat_timeout_ms) if task and task.heartbeat_timeout_ms else "its time"
@@ -37,7 +45,7 @@ def rescue(run_id: UUID, record: Record, task: Task | None) -> Operation[Ended]:
     attempt = next_attempt(run_id, record, task, Reason.CRASHED, -2)
     if attempt is None and record.crashes + 1 >= retry.POISON_CRASHES:
         message += f"; not tried again after {record.crashes + 1} crashes in a row"
-    ended: Ended = yield runs.rescue(run_id, message, attempt)
+    ended: Ended = yield runs.rescue(run_id, message + why, attempt)
     yield from ring(ended.ready)
     return ended
 

@@ -157,11 +157,14 @@ def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
     raise AssertionError("the second try either makes it or raises")
 
 
-def miss(entry: Entry, first_us: int, last_us: int, count: int) -> Operation[bool]:
-    """Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time."""
+def miss(entry: Entry, first_us: int, last_us: int, count: int, why: str) -> Operation[bool]:
+    """
+    Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time; *why* says what
+    was the matter then (``Redis was away``).
+    """
     span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
     ticks = f"{count} {'tick' if count == 1 else 'ticks'} ({span})"
-    what = _skipped(entry, last_us, f"skipped: missed {ticks} while no scheduler was there")
+    what = _skipped(entry, last_us, f"skipped: missed {ticks} while {why}")
     created: Created = yield create(what)
     return created.verdict == "created"
 

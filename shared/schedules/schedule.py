@@ -44,6 +44,17 @@ class Schedule:
             high, span = start, span * 2
         return found[max(0, len(found) - count) :] if count > 0 else []
 
+    def earliest(self, after_us: int, until_us: int, count: int) -> list[int]:
+        """The oldest *count* ticks in ``(after_us, until_us]``, ascending; all of them when there are fewer."""
+        low, high = max(after_us + 1, 0), min(until_us + 1, HORIZON_US)
+        found: list[int] = []
+        span = HOUR_S * SECOND_US
+        while low < high and len(found) < count:
+            end = min(high, low + span)
+            found += self._ticks(low, end)
+            low, span = end, span * 2
+        return found[:count]
+
     def count_between(self, after_us: int, until_us: int) -> int:
         """
         How many ticks lie in ``(after_us, until_us]``; exact, without a cap.

@@ -139,7 +139,8 @@ class Beat(NamedTuple):
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What a scheduler learns in one look. ``token`` 0: another leads (``leader``), and the rest is empty.
+    What a scheduler learns in one look. ``token`` 0: another leads (``leader``), and the rest is empty but for the
+    ``instance`` of the store.
 
     ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over, ``dirty`` the number of
     tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed.
@@ -194,13 +195,15 @@ def gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
     return Call(script("worker_gone"), (now, worker, SILENCE_US), lambda reply: [name.decode() for name in reply])
 
 
-def pulse(scheduler: str, batch: int = 100, now: int | str = NOW) -> Call[Pulse]:
-    """A scheduler's look at everything; takes or keeps the leadership when it can."""
+def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str = NOW) -> Call[Pulse]:
+    """
+    A scheduler's look at everything; takes or keeps the leadership when it can. A leader leaves its *health* with it.
+    """
 
     def read(reply: Any) -> Pulse:
         token, leader = int(reply[0]), (reply[1] or b"").decode()
         if not token:
-            return Pulse(token=0, leader=leader, now_us=int(reply[2]))
+            return Pulse(token=0, leader=leader, now_us=int(reply[2]), instance=reply[3].decode())
         return Pulse(
             token=token,
             leader=leader,
@@ -214,7 +217,7 @@ def pulse(scheduler: str, batch: int = 100, now: int | str = NOW) -> Call[Pulse]
             instance=reply[9].decode(),
         )
 
-    return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch), read)
+    return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)
 
 
 def resign(scheduler: str) -> Call[bool]:
@@ -327,7 +330,8 @@ def schedulers(now_us: int) -> Operation[Leadership]:
     """Who leads at stored time *now_us*, and who would take over."""
     held = yield Call("HMGET", (Key("leader"), "id", "until"), as_is)
     seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [name.decode() for name in reply])
-    leads = bool(held[0] and held[1] and int(held[1]) > now_us)
+    # Further ahead than a pulse sets it, it is of a time before Redis's clock went back.
+    leads = bool(held[0] and held[1] and now_us < int(held[1]) <= now_us + LEADERSHIP_US)
     leader = held[0].decode() if leads else ""
     return Leadership(
         leader=leader,

@@ -126,48 +126,58 @@ def compacting(batch: int, older_than_us: int) -> Call[list[UUID]]:
 
 def compact(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
     """Compress an ended run's log; whether there was anything to do. May be repeated, and done by two at once."""
+    has_done = False
+    while (yield from compact_block(run_id, now)):
+        has_done = True
+    return has_done
+
+
+def compact_block(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
+    """
+    Compress the oldest part of an ended run's log that is still a stream, about one block; False when there is none.
+
+    So much work (some 20 ms) is between two steps: whoever has something more urgent to do can do it then.
+    """
     kept: Record | None = yield record(run_id)
-    blocks: list[tuple[int, bytes]] = []
+    lines: list[StoredLine] = []
+    head = last = ""
     if kept is not None and kept.status == Status.ENDED:
-        pending: list[StoredLine] = []
         size, position = 0, "-"
-        while True:
-            entries = yield Call("XRANGE", (_log(run_id), position, "+", "COUNT", 32), _entries)
+        while len(lines) < BLOCK_LINES and size < BLOCK_BYTES:
+            entries = yield Call("XRANGE", (_log(run_id), position, "+", "COUNT", 8), _entries)
             for entry_id, chunk in entries:
-                position = f"({entry_id}"
-                for line in chunk:
-                    if line.n < kept.log_first:
-                        continue
-                    pending.append(line)
-                    size += len(line.text) + 16
-                    if len(pending) >= BLOCK_LINES or size >= BLOCK_BYTES:
-                        blocks.append((pending[0].n, zlib.compress(_encode(pending), 6)))
-                        pending, size = [], 0
+                head, last, position = head or entry_id, entry_id, f"({entry_id}"
+                fresh = [line for line in chunk if line.n >= kept.log_first]
+                lines += fresh
+                size += sum(len(line.text) + 16 for line in fresh)
+                if len(lines) >= BLOCK_LINES or size >= BLOCK_BYTES:
+                    break
             if not entries:
                 break
-        if pending:
-            blocks.append((pending[0].n, zlib.compress(_encode(pending), 6)))
-    args: list[Any] = [now, run_id.bytes]
-    for first, block in blocks:
-        args += [first, block]
-    done: bool = yield Call(script("compact"), tuple(args), bool)
+    block = (lines[0].n, zlib.compress(_encode(lines), 6)) if lines else ("", b"")
+    done: bool = yield Call(script("compact"), (now, run_id.bytes, head, last, *block), bool)
     return done
 
 
 def _blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredLine]]]:
     """The chunks or blocks that hold lines from *start* on, enough for *limit* lines."""
     live = yield from _live_blocks(run_id, start, limit)
-    if live:
+    if live and live[0] and live[0][0].n <= start:
         return live
+    # What comes before the stream is compacted, or was let go.
     firsts = yield Call("HKEYS", (_archive(run_id),), lambda reply: sorted(int(one) for one in reply))
     after = [first for first in firsts if first > start]
     holding = [first for first in firsts if first <= start][-1:]
     wanted = [*holding, *[first for first in after if first < start + limit]]
-    if not wanted:
-        # The log may have been compacted between the two looks; an empty one is simply empty.
-        return (yield from _live_blocks(run_id, start, limit))
-    values = yield Call("HMGET", (_archive(run_id), *wanted), as_is)
-    return [_lines(zlib.decompress(value)) for value in values if value]
+    archived: list[list[StoredLine]] = []
+    if wanted:
+        values = yield Call("HMGET", (_archive(run_id), *wanted), as_is)
+        archived = [_lines(zlib.decompress(value)) for value in values if value]
+    if not live:
+        # The log may have been compacted between the looks; an empty one is simply empty.
+        return archived or (yield from _live_blocks(run_id, start, limit))
+    seen = archived[-1][-1].n if archived and archived[-1] else -1
+    return archived + [[line for line in block if line.n > seen] for block in live]
 
 
 def _live_blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredLine]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -94,6 +94,19 @@ class GivenBack(msgspec.Struct, frozen=True):
     verdict: Literal["given_back", "stopped", "refused"]
     state: str
     ready: Mapping[str, int]
+
+
+class Released(NamedTuple):
+    """
+    What became of due runs: how many were looked at (``looked_at``), and when the next is due (None: none is).
+
+    ``ready``: queues to ring. ``failed`` are runs that could not be let into their queue: they are put off by a minute.
+    """
+
+    looked_at: int
+    next_due_us: int | None
+    ready: Mapping[str, int]
+    failed: list[UUID]
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -276,13 +289,14 @@ def restore(
     return Call(script("restore"), args, lambda reply: reply.decode())
 
 
-def release(batch: int = 500, now: int | str = NOW) -> Call[tuple[int, int | None, dict[str, int]]]:
-    """Let due runs into their queues: (how many, when the next is due in microseconds or None, queues to ring)."""
-    return Call(
-        script("release"),
-        (now, batch),
-        lambda reply: (reply[0], int(float(reply[1])) if reply[1] else None, read_ready(reply[2:])),
-    )
+def release(batch: int = 500, now: int | str = NOW) -> Call[Released]:
+    """Let due runs into their queues."""
+
+    def read(reply: Any) -> Released:
+        next_due_us = int(float(reply[1])) if reply[1] else None
+        return Released(reply[0], next_due_us, read_ready(reply[3:]), [UUID(bytes=one) for one in reply[2]])
+
+    return Call(script("release"), (now, batch), read)
 
 
 def get(run_id: UUID) -> Call[Run | None]:

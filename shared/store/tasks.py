@@ -19,6 +19,10 @@ from shared.tasks import Definition, Task
 
 _entry = reading(msgspec.msgpack.Decoder(list[str]).decode, "an entry of the catalog")
 _REASONS = tuple(Reason)
+_ALL: Final[tuple[Call[Any], ...]] = (
+    Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
+    Call("SMEMBERS", (Key("paused"),), set),
+)
 _LOOKS: Final = 5
 """How often an entry whose definition is gone is read again before it counts as one that cannot be read."""
 
@@ -52,6 +56,17 @@ class Row(msgspec.Struct, frozen=True):
     hash: str
     scheduled: bool
     paused: bool
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """
+    Where the schedules stand: rows of the catalog and cursors by task, and the version before and after the reading.
+    """
+
+    before: int
+    rows: dict[str, Row]
+    cursors: dict[str, int]
+    after: int
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -179,26 +194,21 @@ def entries() -> Operation[list[Entry]]:
 
 def catalog() -> Operation[Catalog]:
     """All tasks."""
-    packed, paused = yield [
-        Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
-        Call("SMEMBERS", (Key("paused"),), set),
-    ]
+    packed, paused = yield [*_ALL]
     rows = {name.decode(errors="replace"): (value, name in paused) for name, value in packed.items()}
     return (yield from _catalog(rows))
 
 
-def rows() -> Operation[dict[str, Row]]:
-    """All tasks without their definitions, by name: a few bytes each. One that cannot be read is left out."""
-    packed, paused = yield [
-        Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
-        Call("SMEMBERS", (Key("paused"),), set),
-    ]
-    found = {}
+def standing() -> Operation[Standing]:
+    """What a scheduler compares its timetable with; one round trip."""
+    version = catalog_version()
+    before, packed, paused, found, after = yield [version, *_ALL, cursors(), version]
+    rows = {}
     for name, value in packed.items():
         with suppress(Unreadable, IndexError):
             row = _entry(value)
-            found[name.decode(errors="replace")] = Row(row[0], row[3] != "", name in paused)
-    return found
+            rows[name.decode(errors="replace")] = Row(row[0], row[3] != "", name in paused)
+    return Standing(before, rows, found, after)
 
 
 def _rows(names: Sequence[str]) -> Operation[dict[str, tuple[bytes, bool]]]:

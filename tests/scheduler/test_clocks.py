@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scheduler.chores import ON_TIME_US, Timetable
+from scheduler.timetable import ON_TIME_US, Timetable
 from shared.clock import SECOND_US
 from shared.runs import Reason, Run
 from shared.store import tasks

@@ -14,7 +14,7 @@ from tests.soak.scene import Findings, S, Scene, state
 POISON_CRASHES: Final = 3
 KILLED: Final = 128 + 9
 RETRIED: Final = {"failed", "timeout", "crashed", "log_overflow"}
-_MISSED = re.compile(r"skipped: missed \d+ ticks? \((\S+?)(?: to (\S+))?\) while no scheduler was there")
+_MISSED = re.compile(r"skipped: missed \d+ ticks? \((\S+?)(?: to (\S+))?\) while .+")
 
 
 def all_ended(scene: Scene) -> Findings:

@@ -394,8 +394,8 @@ class _Check:
                 self.say(value.expires, f"{key!r} never expires")
             elif key.startswith(b"worker:"):
                 self.say(key[7:] in workers, f"{key!r} is of no worker")
-            elif key == b"hold":
-                self.say(value.expires, "the hold never expires")
+            elif key in (b"hold", b"health"):
+                self.say(value.expires, f"{key!r} never expires")
             elif value.expires:
                 self.wrong.append(f"{key!r} expires though what it belongs to may live")
         self.environments()

@@ -205,7 +205,7 @@ MUTANTS = [
     Mutant("rescue forgets the retry", "rescue", "if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end", ""),
     Mutant("the hold is ignored by pulse", "pulse", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
     Mutant("no gap is ever noted", "lib/contact", "NOW - last > gap_us", "false"),
-    Mutant("a tick fires twice", "create", ">= o.tick_us then", "> o.tick_us + 6e12 then"),
+    Mutant("a tick fires twice", "create", "seen_to >= o.tick_us and", "seen_to > o.tick_us + 6e12 and"),
     Mutant("a tick does not move the cursor", "create", "redis.call('HSET', P .. ':ticks', task, text(o.tick_us))", ""),
     Mutant(
         "a paused schedule fires",

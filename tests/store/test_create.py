@@ -106,11 +106,11 @@ def test_a_delayed_run_waits_until_it_is_due(desk: Desk) -> None:
     run = desk.trigger(delay_ms=2000)
     assert runs.stored_time(run) + 2 * SECOND == START + 2 * SECOND
     assert desk.claim() is None
-    assert desk.run(ops.release()) == (0, START + 2 * SECOND)
+    assert desk.run(ops.release())[:2] == (0, START + 2 * SECOND)
     desk.pass_s(1.999999)
     assert desk.run(ops.release())[0] == 0
     desk.pass_s(0.000001)
-    assert desk.run(ops.release()) == (1, None)
+    assert desk.run(ops.release())[:2] == (1, None)
     assert desk.claimed().id == run.id
 
 
@@ -121,7 +121,7 @@ def test_delayed_replicas_are_released_together_however_small_the_batch(desk: De
     desk.run(ops.release(batch=2))
     check_store(desk)
     assert [desk.claimed().record.number for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert desk.run(ops.release(batch=2)) == (0, None)
+    assert desk.run(ops.release(batch=2))[:2] == (0, None)
 
 
 def test_a_run_due_in_the_past_is_ready(desk: Desk) -> None:

@@ -86,8 +86,8 @@ def test_a_worker_that_is_asked_to_drain_hears_it(desk: Desk) -> None:
 def test_a_queue_shows_who_waits_and_how_long(desk: Desk) -> None:
     desk.task("a", queue="q")
     now = desk.now
-    desk.do(fleet.beat("w", [], ABOUT))
     desk.do(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    desk.do(fleet.beat("w", [], ABOUT))
     desk.now = now - 9 * SECOND
     desk.trigger(priority=1)
     desk.now = now - 5 * SECOND

@@ -11,6 +11,42 @@ from tests.store.checking import check_store
 from tests.store.desk import LEASE, SECOND, Desk
 
 
+def test_a_leader_of_a_time_before_the_clock_went_back_is_followed(desk: Desk) -> None:
+    """F59: the leader is lost at that moment."""
+    desk.do(fleet.pulse("one"))
+    desk.pass_s(-3600)
+    assert desk.run(fleet.schedulers(desk.now)).leader == "", "nobody has been heard of at this time"
+    assert desk.do(fleet.pulse("two")).token == 0, "it may live"
+    desk.pass_s(4)
+    assert desk.do(fleet.pulse("two")).token
+
+
+def test_a_lost_run_is_rescued_although_the_clock_went_back(desk: Desk) -> None:
+    """F59: also once it had been an hour ahead for one look."""
+    entry = desk.task()
+    held = desk.started()
+    desk.do(fleet.pulse("s"))
+    desk.pass_s(3600)
+    desk.beat(held)
+    assert desk.do(fleet.pulse("s")).expired == []
+    desk.pass_s(-3600)
+    desk.do(fleet.pulse("s"))
+    for _ in range(13):
+        desk.pass_s(1)
+        expired = desk.do(fleet.pulse("s")).expired
+    assert [run_id for run_id, _ in expired] == [held.id]
+    assert desk.rescue(held.id, entry).state == "crashed"
+
+
+def test_a_worker_of_a_time_before_the_clock_went_back_is_not_alive_for_ever(desk: Desk) -> None:
+    """F59."""
+    desk.beat()
+    desk.pass_s(-3600)
+    desk.do(fleet.pulse("s"))
+    desk.pass_s(7)
+    assert [worker.alive for worker in desk.run(fleet.workers())] == [False]
+
+
 def test_a_lease_that_is_renewed_is_respected(desk: Desk) -> None:
     desk.task()
     held = desk.started()

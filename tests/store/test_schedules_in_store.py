@@ -50,6 +50,7 @@ def test_two_schedulers_fire_a_tick_once(settings: Settings, desk: Desk) -> None
 
 def test_a_tick_that_was_forgotten_does_not_fire_again(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
+    desk.now = TICK
     desk.run(ops.fire(ops.Catalog(), entry, TICK))
     desk.end(desk.claimed())
     desk.run(ops.delete("a#1"))
@@ -61,9 +62,22 @@ def test_a_tick_before_the_cursor_is_stale(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
     assert desk.do(tasks.cursors()) == {"a": START}
     assert not desk.run(ops.fire(ops.Catalog(), entry, START)), "what was due before it was defined is not owed"
+    desk.now = TICK + MINUTE
     assert desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
     assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
     assert desk.do(tasks.cursors()) == {"a": TICK + MINUTE}
+
+
+def test_a_cursor_of_a_time_before_the_clock_went_back_stops_no_tick(desk: Desk) -> None:
+    entry = desk.task("a", cron=("* * * * *",))
+    desk.now = TICK + 300 * MINUTE
+    assert desk.run(ops.fire(ops.Catalog(), entry, desk.now))
+    desk.now = TICK
+    assert desk.run(ops.fire(ops.Catalog(), entry, TICK))
+    assert desk.do(tasks.cursors()) == {"a": TICK}
+    assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
+    desk.now = TICK + 300 * MINUTE
+    assert not desk.run(ops.fire(ops.Catalog(), entry, desk.now)), "this tick ran before"
 
 
 def test_a_paused_schedule_lets_its_ticks_pass(desk: Desk) -> None:
@@ -87,8 +101,8 @@ def test_a_paused_task_can_be_started_by_hand(desk: Desk) -> None:
 def test_missed_ticks_leave_one_record(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
     last = TICK + 4 * MINUTE
-    assert desk.run(ops.miss(entry, TICK, last, 5))
-    assert not desk.run(ops.miss(entry, TICK, last, 5))
+    assert desk.run(ops.miss(entry, TICK, last, 5, "Redis was away"))
+    assert not desk.run(ops.miss(entry, TICK, last, 5, "Redis was away"))
     run = desk.get(ids.tick_id("a", last, 0))
     assert (run.end_reason, run.exit_code) == (Reason.SKIPPED, -1)
     assert isinstance(run.message, str)

@@ -25,7 +25,9 @@ for _, step in ipairs(not o.known and {} or o.plan or {{r}}) do
   if not entry or cmsgpack.unpack(entry)[1] ~= step[1][F.definition] then return {'changed'} end
 end
 if o.tick_us > 0 then
-  if (tonumber(redis.call('HGET', P .. ':ticks', task)) or 0) >= o.tick_us then return {'stale'} end
+  local seen_to = tonumber(redis.call('HGET', P .. ':ticks', task)) or 0
+  -- Further ahead than 10 s is of a time before the clock went back, and says nothing.
+  if seen_to >= o.tick_us and seen_to <= NOW + 10000000 then return {'stale'} end
   redis.call('HSET', P .. ':ticks', task, text(o.tick_us))
   if redis.call('SISMEMBER', P .. ':paused', task) == 1 then return {'paused'} end
 end

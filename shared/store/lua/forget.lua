@@ -69,12 +69,12 @@ table.sort(oldest, function(a, b) return a[1] < b[1] end)
 local seen_to = #oldest >= batch and text(oldest[batch][1]) or ''
 for i = 1, math.min(batch, #oldest) do
   local id = oldest[i][2]
-  local r = load(id)
-  if not r or (total - before - i < tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4])) then
+  local is_whole, r = pcall(load, id)
+  if is_whole and (not r or (total - before - i < tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]))) then
     seen_to = ''
     break
   end
-  if not is_needed(id, r) then
+  if is_whole and not is_needed(id, r) then   -- what is no record holds up no other
     forget(id, r)
     forgotten = forgotten + 1
   end

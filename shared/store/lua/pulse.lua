@@ -1,7 +1,9 @@
 -- The scheduler's look at everything, once a beat: who leads, and what is there to do.
 -- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us  6 batch of expired leases
+--       7 how the leader is (JSON) or ''
 -- Answers {fencing token or 0, leader, now, when the next run is due or lease of slots lapses, or '', catalog version, {queue, waiting…}, {expired run, record…},
---          number of tasks to tidy, number of logs left to compact, instance of the store}.
+--          number of tasks to tidy, number of logs left to compact, instance of the store};
+--          of one that stands by {0, leader, now, instance}.
 -- A leader keeps its token; a token is never given twice, so one that woke up late can be told from its successor.
 -- flags: allow-oom
 -- uses: clock records contact instance
@@ -10,16 +12,19 @@ local me, leads = ARGV[2], P .. ':leader'
 redis.call('ZADD', P .. ':schedulers', NOW, me)
 redis.call('ZREMRANGEBYSCORE', P .. ':schedulers', '-inf', text(NOW - 15000000))
 local held = redis.call('HMGET', leads, 'id', 'until', 'token')
-local token = 0
+local token, lasts = 0, tonumber(ARGV[3])
 if held[1] == me then
   token = tonumber(held[3])
 elseif not held[1] or tonumber(held[2]) < NOW then
   token = redis.call('INCR', P .. ':counter')
   redis.call('HSET', leads, 'id', me, 'token', token)
   held[1] = me
+elseif tonumber(held[2]) > NOW + lasts then   -- further ahead than it can be: the clock went back
+  redis.call('HSET', leads, 'until', text(NOW + lasts))
 end
-if token == 0 then return {0, held[1], text(NOW)} end
-redis.call('HSET', leads, 'until', text(NOW + tonumber(ARGV[3])))
+if token == 0 then return {0, held[1], text(NOW), instance()} end
+redis.call('HSET', leads, 'until', text(NOW + lasts))
+if ARGV[7] ~= '' then redis.call('SET', P .. ':health', ARGV[7], 'PX', 180000) end
 local waiting = {}
 for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
   local depth = redis.call('ZCARD', P .. ':queue:' .. queue)

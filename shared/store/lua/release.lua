@@ -1,38 +1,45 @@
 -- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
--- rule now, and may be refused. Leases of slots that have lapsed are over.
--- ARGV: 1 now  2 batch    Answers {number released, next due in microseconds or '', ready queue, runs…}.
+-- rule now, and may be refused. Leases of slots that have lapsed are over. A run that is no record holds up no other: it is
+-- put off by a minute.
+-- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue, runs…}.
+-- flags: allow-oom
 -- uses: clock records events execution plan ending stopping overlap slots
-end_lapsed_leases()
-local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2]))
-for _, id in ipairs(due) do
+local function release(id)
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)
-  if r and r[F.status] == 'pending' then
-    local x = execution_of(id, r)
-    local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued', 'task')
-    if e[1] == 'delayed' then
-      for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end
-      local gates = gates_of(x)
-      local verdict = decide(e[4], gates, e[2], tonumber(e[3]))
-      if verdict == 'wait' then
-        wait(x, e[4], gates, e[2])
-      elseif verdict then
-        for _, each in ipairs(runs_of(x)) do
-          local one = load(each)
-          if one and one[F.status] == 'pending' then
-            finish(each, one, 'skipped', -1, verdict)
-            leave(each, one)
-          end
+  if not r or r[F.status] ~= 'pending' then return end
+  local x = execution_of(id, r)
+  local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued', 'task')
+  if e[1] == 'delayed' then
+    for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end
+    local gates = gates_of(x)
+    local verdict = decide(e[4], gates, e[2], tonumber(e[3]))
+    if verdict == 'wait' then
+      wait(x, e[4], gates, e[2])
+    elseif verdict then
+      for _, each in ipairs(runs_of(x)) do
+        local one = load(each)
+        if one and one[F.status] == 'pending' then
+          finish(each, one, 'skipped', -1, verdict)
+          leave(each, one)
         end
-      else
-        start(x)
       end
-    elseif e[1] == 'started' then
-      offer(id, r)
+    else
+      start(x)
     end
+  elseif e[1] == 'started' then
+    offer(id, r)
+  end
+end
+end_lapsed_leases()
+local due, failed = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2])), {}
+for _, id in ipairs(due) do
+  if not pcall(release, id) then
+    redis.call('ZADD', P .. ':due', NOW + 60000000, id)
+    failed[#failed + 1] = id
   end
 end
 local first = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
-local answer = {#due, first[2] or ''}
+local answer = {#due, first[2] or '', failed}
 tell_ready(answer)
 return answer

@@ -5,6 +5,7 @@
 redis.call('ZREM', P .. ':schedulers', ARGV[2])
 if redis.call('HGET', P .. ':leader', 'id') ~= ARGV[2] then return 0 end
 redis.call('HDEL', P .. ':leader', 'id', 'until')
-redis.call('LPUSH', P .. ':wake:scheduler', '')
-redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+redis.call('LPUSH', P .. ':wake:standby', '')
+redis.call('LTRIM', P .. ':wake:standby', 0, 0)
+redis.call('PEXPIRE', P .. ':wake:standby', 5000)
 return 1

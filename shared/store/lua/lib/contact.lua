@@ -1,7 +1,27 @@
 -- Notes that somebody reached Redis. After a gap in everybody's contact (longer than gap_us) nothing is rescued for one
 -- lease, because the workers could not renew theirs either. The hold is stored, so the next leader obeys it too.
+
+-- The clock went back by so much: what was to end by it would do so that much too late. What may have been written since
+-- is no further ahead than a lease.
+local function went_back(by, lease_us)
+  for _, name in ipairs({'leases', 'slot-leases', 'consumers'}) do
+    local ahead = redis.call('ZRANGEBYSCORE', P .. ':' .. name, '(' .. text(NOW + lease_us), '+inf', 'WITHSCORES')
+    for i = 1, #ahead, 2 do
+      redis.call('ZADD', P .. ':' .. name, text(math.max(tonumber(ahead[i + 1]) - by, NOW + lease_us)), ahead[i])
+    end
+  end
+  for _, name in ipairs({'workers', 'schedulers'}) do
+    for _, one in ipairs(redis.call('ZRANGEBYSCORE', P .. ':' .. name, '(' .. text(NOW), '+inf')) do
+      redis.call('ZADD', P .. ':' .. name, text(NOW), one)
+    end
+  end
+  local hold = tonumber(redis.call('GET', P .. ':hold'))
+  if hold and hold > NOW + lease_us then redis.call('SET', P .. ':hold', text(NOW + lease_us), 'PX', 600000) end
+end
+
 local function contact(gap_us, lease_us)
   local last = tonumber(redis.call('GET', P .. ':contact'))
   if last and NOW - last > gap_us then redis.call('SET', P .. ':hold', text(NOW + lease_us), 'PX', 600000) end
+  if last and last - NOW > 1000000 then went_back(last - NOW, lease_us) end
   redis.call('SET', P .. ':contact', text(NOW))
 end

@@ -1,0 +1,41 @@
+"""How the leading scheduler says it is: written with its pulse, read by doctor, metrics and the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from shared.store.call import Call, Key
+from shared.store.decoding import json_reading
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    How the schedules and the scheduler's jobs are, as the leader sees them.
+
+    ``overdue`` schedules owe a tick for half a minute or longer; ``unreadable`` ones never fire here; of both the first
+    names are given. ``failing``: what fails now, by job and what of it, and why. ``failures`` counts by job,
+    ``repaired`` schedules that stood otherwise in the timetable than in the catalog; both since the leader's start.
+    """
+
+    schedules: int = 0
+    overdue: int = 0
+    overdue_tasks: Sequence[str] = ()
+    unreadable: int = 0
+    unreadable_tasks: Sequence[str] = ()
+    failing: Mapping[str, str] = {}
+    failures: Mapping[str, int] = {}
+    repaired: int = 0
+
+    def packed(self) -> bytes:
+        """As it is stored."""
+        return msgspec.json.encode(self)
+
+
+_health = json_reading(Health, "how the scheduler is")
+
+
+def health() -> Call[Health | None]:
+    """What the leader said last; None when none has for three minutes."""
+    return Call("GET", (Key("health"),), lambda reply: _health(reply) if reply else None)
