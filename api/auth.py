@@ -10,6 +10,7 @@ listens on loopback only, and requests that a foreign web page could have made a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,6 +18,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, TypeVar
@@ -24,7 +26,7 @@ from typing import Final, TypeVar
 from litestar.types import Scope as Connection
 
 from api.bodies import Scope
-from shared.errors import Forbidden, NotFound, TooManyRequests, Unauthorized
+from shared.errors import Forbidden, NotFound, StoreUnavailable, TooManyRequests, Unauthorized
 from shared.settings import Settings
 from shared.store import tokens
 from shared.store.loop import AsyncStore
@@ -33,8 +35,14 @@ from shared.store.tokens import Quota
 REMEMBER_S: Final = 2.0
 """How long a token read from the store is trusted, and so how long a revoked one may live on in other processes."""
 
+RECHECK_S: Final = 10.0
+"""How often a stream asks whether its token still is good; with ``REMEMBER_S`` it ends within 15 s of that."""
+
 MAX_FAILURES: Final = 20
-"""Failed tokens of one client address within ``FAILURE_WINDOW_S`` after which no other new one of it is looked at."""
+"""Failed tokens of one client address within ``FAILURE_WINDOW_S``; each further one is answered 429 instead of 401."""
+
+MAX_FAILURES_IN_ALL: Final = 1000
+"""The same of all addresses together."""
 
 FAILURE_WINDOW_S: Final = 60.0
 MAX_REMEMBERED: Final = 10_000
@@ -106,7 +114,6 @@ class Gate:
         self._now = measured_s
         self._bootstrap = _digest(settings.token) if settings.token else b""
         self._known: OrderedDict[bytes, tuple[float, Grant | None]] = OrderedDict()
-        self._welcome: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._is_open = settings.open
         self._keys = settings.keys
@@ -126,20 +133,36 @@ class Gate:
             return OPEN
         token = sent_token(sent)
         client, digest = client_of(scope), _digest(token)
-        self._refuse_guesser(client, digest)
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
             found: Grant | None = _BOOTSTRAP
         else:
             found = await self._find(digest, token.decode("latin-1"))
         if found is not None:
-            _remember(self._welcome, (client, digest), None)
             return found
         if self._is_open:
             _refuse_foreign_page(scope)
             return OPEN
-        self._welcome.pop((client, digest), None)
         self._count_failure(client)
         raise Unauthorized("this token is unknown, revoked or expired")
+
+    async def until_refused(self, scope: Connection) -> Unauthorized:
+        """Wait until a request that was granted would be refused: its token was revoked or expired. Answers why."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            with suppress(StoreUnavailable):
+                if not await self._still_grants(scope):
+                    return Unauthorized("this token was revoked or has expired")
+
+    async def _still_grants(self, scope: Connection) -> bool:
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        if sent:
+            token = sent_token(sent)
+            digest = _digest(token)
+            if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
+                return True
+            if await self._find(digest, token.decode("latin-1")) is not None:
+                return True
+        return self._is_open
 
     def forget(self) -> None:
         """Read tokens from the store again: one was made or revoked here."""
@@ -156,22 +179,21 @@ class Gate:
             _remember(self._known, digest, (now + REMEMBER_S, grant))
         return grant
 
-    def _refuse_guesser(self, client: str, digest: bytes) -> None:
-        # Behind a proxy all clients may seem to be one: a token that was good from there stays so, or one forgotten
-        # script with a revoked token would lock everybody out.
-        if (client, digest) in self._welcome:
-            return
-        since, count = self._failures.get(client, (0.0, 0))
-        remaining = since + FAILURE_WINDOW_S - self._now()
-        if count >= MAX_FAILURES and remaining > 0:
-            raise TooManyFailures(int(remaining) + 1)
-
     def _count_failure(self, client: str) -> None:
+        """
+        Raises TooManyFailures when there were many from this address, or from all together.
+
+        Only after the token was looked up: behind a proxy all clients may seem to be one, and somebody's wrong tokens
+        must not lock out those whose token is good. A token has 256 random bits, so nobody guesses one.
+        """
         now = self._now()
-        since, count = self._failures.get(client, (now, 0))
-        if now - since >= FAILURE_WINDOW_S:
-            since, count = now, 0
-        _remember(self._failures, client, (since, count + 1))
+        for key, most in ((client, MAX_FAILURES), ("*", MAX_FAILURES_IN_ALL)):
+            since, count = self._failures.get(key, (now, 0))
+            if now - since >= FAILURE_WINDOW_S:
+                since, count = now, 0
+            _remember(self._failures, key, (since, count + 1))
+            if count >= most:
+                raise TooManyFailures(int(since + FAILURE_WINDOW_S - now) + 1)
 
 
 def _grant_of(token: tokens.Token) -> Grant:

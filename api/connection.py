@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import HeadTooLarge, TooLarge, TooSlow, problem_reply
+from api.streams import ABORT
 from shared.errors import Malformed, RunfleetError, Unserviceable
 
 HEAD_BYTES: Final = 64 * 1024
@@ -53,10 +54,12 @@ class Connection(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._unread = 0
         self._upgraded = False
+        self._extensions: dict[str, Any] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client came; its first request is awaited from now on."""
         super().connection_made(transport)
+        self._extensions = {ABORT: transport.abort}
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(Unserviceable(f"this process has {MAX_CONNECTIONS} connections already; try again later"))
         else:
@@ -95,6 +98,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The parser found the beginning of a request."""
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
         self._part, self._received = "head", 0
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -49,5 +49,6 @@ async def metrics(ask: Ask) -> Reply:
         await store.run(fleet.workers()),
         counts,
         streams=ask.web.seats.taken,
+        most_streams=ask.web.seats.total,
     )
     return Reply(text.encode(), media=METRICS)

@@ -64,6 +64,7 @@ async def download_log(ask: Ask, path: RunPath, query: RawLogQuery) -> Stream:
         _text(ask.web, run.id, strip=query.ansi == "strip"),
         media=TEXT,
         headers=((b"content-disposition", f'attachment; filename="{name}"'.encode()),),
+        is_whole=True,
     )
 
 

@@ -13,7 +13,13 @@ Sample = tuple[Mapping[str, str], float]
 
 
 def render(
-    facts: Fleet, queues: Iterable[Queue], workers: Iterable[Worker], counts: Mapping[str, Counts], *, streams: int
+    facts: Fleet,
+    queues: Iterable[Queue],
+    workers: Iterable[Worker],
+    counts: Mapping[str, Counts],
+    *,
+    streams: int,
+    most_streams: int,
 ) -> str:
     """The page that Prometheus scrapes. Runs are those still kept, so retention makes their numbers fall: gauges."""
     queues, workers = list(queues), list(workers)
@@ -63,7 +69,8 @@ def render(
         ("redis_memory_bytes", "Memory that Redis uses", [({}, facts.redis.memory_bytes)]),
         ("redis_max_memory_bytes", "Memory that Redis may use; 0 is no limit", [({}, facts.redis.max_memory_bytes)]),
         ("redis_connections", "Clients connected to Redis", [({}, facts.redis.connections)]),
-        ("api_streams", "Streams open in the API process that was scraped", [({}, streams)]),
+        ("api_streams", "Streams, WebSockets and waits open in the API process that was scraped", [({}, streams)]),
+        ("api_streams_max", "How many of them that process serves at once", [({}, most_streams)]),
     ]
     families += [
         (f"fleet_{name}", f"{name.capitalize()} in all", [({}, n)]) for name, n in sorted(facts.counts.items())

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
 from api.bodies import RunsResponseBody
@@ -15,6 +16,7 @@ from api.inputs import AllRunsQuery, KeyHeaders, RunPath, RunsQuery, StopQuery, 
 from api.reading import raise_if_any
 from api.reply import Reply
 from api.request_bodies import ReportRequest, RunRequest
+from api.waiting import Waiting
 from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound, Problem, Refused
@@ -33,8 +35,6 @@ MAX_OUTPUTS: Final = 256 * 1024
 
 NOTHING: Final = Page(runs=[], total=0, next_cursor="", scanned=0, complete=True)
 MAX_OFFSET: Final = 2**53
-WAIT_CHECK_S: Final = 5.0
-"""While waiting for an execution, how often to look even though no event came."""
 
 _STATUSES: Final = {status.value: status for status in Status}
 _encoder = msgspec.json.Encoder()
@@ -44,11 +44,11 @@ _encoder = msgspec.json.Encoder()
     "/api/tasks/{taskName}/run",
     summary="Trigger a new run",
     answers={201: Run},
-    errors=(404, 409, 413, 415, 507),
+    errors=(404, 409, 413, 415, 503, 507),
     body_required=False,
     example={"params": {"day": "2026-11-22"}, "tags": ["backfill"], "priority": 5},
 )
-async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> Reply:
+async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> ASGIApp:
     """
     Starts the task, and before it those it depends on. No body is needed. With several replicas or steps the answer is
     the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
@@ -56,15 +56,17 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
     """
     ask.grant.require_task(path.task_name)
     request = _request(body, headers, ask.raw_body)
-    store = ask.web.store
     if query.wait:
-        async with ask.web.tail.following() as before:
-            triggered = await store.run(ops.trigger(ask.web.catalog, path.task_name, request))
-            run = await _when_over(ask, triggered.run, before, query.wait_timeout, path.task_name)
-    else:
-        triggered = await store.run(ops.trigger(ask.web.catalog, path.task_name, request))
-        run = triggered.run
-    return created(ask, run, repeated=triggered.repeated)
+        with Waiting(ask.web, ask.connection) as waiting:
+            triggered = await ask.web.store.run(ops.trigger(ask.web.catalog, path.task_name, request))
+            run = triggered.run
+
+            async def reply() -> Reply:
+                return created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
+
+            return waiting.for_end(run.execution_id, query.wait_timeout, reply)
+    triggered = await ask.web.store.run(ops.trigger(ask.web.catalog, path.task_name, request))
+    return created(ask, triggered.run, repeated=triggered.repeated)
 
 
 @routes.get(
@@ -232,21 +234,9 @@ def _unfit(body: ReportRequest) -> list[Problem]:
     return problems
 
 
-async def _when_over(ask: Ask, run: Run, before: str, timeout_s: float, name: str) -> Run:
-    """
-    The first run, in its last attempt, when its execution is over or the time is up; that of task *name* when the
-    execution has come to it.
-    """
-    execution_id = run.execution_id
-    store, tail = ask.web.store, ask.web.tail
-    remaining = timeout_s
-    while not await store.do(runs.is_over(execution_id)) and remaining > 0 and not ask.web.closing.is_set():
-        step = min(remaining, WAIT_CHECK_S)
-        await tail.wait_for(
-            lambda event: event.type == "execution.ended" and event.execution_id == execution_id, before, step
-        )
-        remaining -= step
-    made = await store.run(runs.execution_runs(execution_id))
+async def _as_it_is(ask: Ask, run: Run, name: str) -> Run:
+    """The first run, in its last attempt; that of task *name* when the execution has come to it."""
+    made = await ask.web.store.run(runs.execution_runs(run.execution_id))
     for wanted in (name, run.task_name):
         newest = newest_attempts(one for one in made if one.task_name == wanted)
         if newest:

@@ -1,15 +1,17 @@
 """
 WebSockets: who may open one, how many there are, how long a silent one lives, and where each leads.
 
-Each takes a seat like a stream. A client that cannot be served now is let in and told so (1013, try again later),
-because to many clients a refused handshake is the end and a closed connection is a reason to come back.
+Each takes a seat like a stream once its client has signed in, and one of a few others before. A client that cannot be
+served now is let in and told so (1013, try again later), because to many clients a refused handshake is the end and a
+closed connection is a reason to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +20,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from api.auth import Grant, client_of
 from api.connection import STALL_S
+from api.seats import Seat
+from api.streams import end
 from api.web import Web
 from shared.errors import RunfleetError, StoreUnavailable, Unauthorized, Unserviceable
 from shared.telemetry import get_logger
@@ -36,6 +40,9 @@ POLICY: Final = 1008
 FAILED: Final = 1011
 TRY_AGAIN: Final = 1013
 
+GONE: Final = "runfleet.gone"
+"""The extension of ASGI by which our server tells that the client is gone."""
+
 _log = get_logger("api")
 
 
@@ -47,6 +54,16 @@ class SocketConnection(WebSocketsSansIOProtocol):
     """uvicorn's protocol, but a client that reads nothing is cut off: closing would wait until it has read."""
 
     _stalled: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._gone = asyncio.Event()
+
+    async def run_asgi(self) -> None:
+        """As uvicorn's; the application is told at once when the client is gone, whatever still waits to be read."""
+        extensions: Any = self.scope["extensions"]
+        extensions[GONE] = self._gone
+        await super().run_asgi()
 
     async def send(self, message: Any) -> None:
         """As uvicorn's, which takes a refusal for an application that forgot to answer, and logs an error."""
@@ -68,9 +85,14 @@ class SocketConnection(WebSocketsSansIOProtocol):
         """It is gone."""
         self._forget_stall()
         super().connection_lost(exc)
+        self._gone.set()
 
     def keepalive_timeout(self) -> None:
-        """It did not say that it is there."""
+        """It did not say that it is there; unless its answer is among what was not read yet."""
+        if self.read_paused:
+            self.pong_timer = None
+            self.schedule_ping()
+            return
         super().keepalive_timeout()
         self.transport.abort()
 
@@ -81,13 +103,40 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
 
 class Socket:
-    """One open connection. ``receive`` and ``send`` raise Gone when the client is."""
+    """
+    One open connection. ``receive`` and ``send`` raise Gone when the client is, and ``gone`` is set then.
+
+    It takes one of the seats for newcomers, and one of those that streams have when the client has said who it is.
+    """
 
     def __init__(self, web: Web, scope: Any, receive: Receive, send: Send) -> None:
         self.web = web
         self.scope = scope
+        self.gone: asyncio.Event = (scope.get("extensions") or {}).get(GONE) or asyncio.Event()
+        self.is_accepted = False
         self._receive = receive
         self._send = send
+        self._seat: Seat | None = None
+        self._signed_in = asyncio.Event()
+
+    def come_in(self) -> None:
+        """Take a seat for newcomers. Raises Unserviceable when there is none."""
+        self._seat = self.web.newcomers.take(client_of(self.scope))
+
+    def leave(self) -> None:
+        """Give back the seat, of whatever kind."""
+        if self._seat is not None:
+            self._seat.leave()
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether the client has said who it is."""
+        return self._signed_in.is_set()
+
+    async def until_refused(self) -> Unauthorized:
+        """Wait until the token that the client has signed in with is refused. Answers why."""
+        await self._signed_in.wait()
+        return await self.web.gate.until_refused(self.scope)
 
     @property
     def subprotocols(self) -> list[str]:
@@ -100,6 +149,7 @@ class Socket:
         message: Any = await self._receive()
         if message["type"] != "websocket.connect":
             raise Gone
+        self.is_accepted = True
         await self._put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
 
     async def receive(self) -> bytes:
@@ -122,7 +172,7 @@ class Socket:
     async def grant(self, token: str = "") -> Grant:
         """
         What the client may do, by a *token* that it sent as a message (as for Basic authentication if there is a colon
-        in it), or by its request. Raises as ``Gate.grant``.
+        in it), or by its request. Raises as ``Gate.grant``, and Unserviceable when there is no seat for it.
         """
         scope = self.scope
         if token:
@@ -130,7 +180,12 @@ class Socket:
             sent = b"Basic " + base64.b64encode(plain) if b":" in plain else b"Bearer " + plain
             headers = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
             scope = {**scope, "headers": [*headers, (b"authorization", sent)]}
-        return await self.web.gate.grant(scope)
+        grant = await self.web.gate.grant(scope)
+        seat = self.web.seats.take(client_of(scope))
+        self.leave()
+        self.scope, self._seat = scope, seat
+        self._signed_in.set()
+        return grant
 
     async def _put(self, message: Any) -> None:
         try:
@@ -140,7 +195,7 @@ class Socket:
 
 
 _encode = msgspec.json.Encoder().encode
-Handler = Callable[[Socket], Awaitable[None]]
+Handler = Callable[[Socket], Coroutine[Any, Any, None]]
 
 
 class Sockets:
@@ -150,6 +205,7 @@ class Sockets:
         self._app = app
         self._web = web
         self._handlers = handlers
+        self._finishing: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one connection, of whatever kind."""
@@ -164,27 +220,51 @@ class Sockets:
             await self._serve(handler, Socket(self._web, scope, receive, send))
 
     async def _serve(self, handler: Handler, socket: Socket) -> None:
-        client = client_of(socket.scope)
         try:
             try:
-                self._web.seats.take(client)
-            except Unserviceable as error:
-                await socket.accept(socket.subprotocols[0] if socket.subprotocols else None)
-                await socket.close(TRY_AGAIN, str(error))
-                return
-            try:
-                await handler(socket)
+                socket.come_in()
+                await self._attend(handler, socket)
             except (StoreUnavailable, Unserviceable) as error:
+                if not socket.is_accepted:
+                    await socket.accept(socket.subprotocols[0] if socket.subprotocols else None)
                 await socket.close(TRY_AGAIN, str(error))
             except RunfleetError as error:
                 await socket.close(POLICY if error.status in (401, 403) else FAILED, str(error))
             finally:
-                self._web.seats.leave(client)
+                socket.leave()
         except Gone:
             pass
         except Exception:
             _log.exception("api.failed", error_id="", method="WebSocket", path=socket.scope["path"])
-            await socket.close(FAILED, "an unexpected error")
+            with suppress(Gone):
+                await socket.close(FAILED, "an unexpected error")
+
+    async def _attend(self, handler: Handler, socket: Socket) -> None:
+        """
+        Run *handler* until it is done or its token is refused.
+
+        The seat of a client that has left is free at once. What it said before is still written down, while Redis is
+        away too; so many clients may have left like that as there are seats.
+        """
+        handling = asyncio.ensure_future(handler(socket))
+        refused = asyncio.ensure_future(socket.until_refused())
+        gone = asyncio.ensure_future(socket.gone.wait())
+        try:
+            await asyncio.wait({handling, refused, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if refused.done():
+                raise refused.result()
+            if gone.done() and socket.is_signed_in and not handling.done():
+                socket.leave()
+                if len(self._finishing) >= self._web.seats.total:
+                    _log.warning("api.socket_dropped", path=socket.scope["path"])
+                else:
+                    self._finishing.add(handling)
+                    handling.add_done_callback(self._finishing.discard)
+                    await asyncio.wait({handling})
+        finally:
+            await end({handling, refused, gone})
+        if not handling.cancelled():
+            handling.result()
 
 
 async def _refuse(send: Send) -> None:

@@ -9,15 +9,17 @@ caught up, so a slow client costs no memory.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
+from uuid import UUID
 
 from shared.errors import StoreUnavailable
 from shared.store import events
 from shared.store.events import Event
 from shared.store.loop import AsyncStore
+from shared.telemetry import get_logger
 
 RING: Final = 2000
 """Events kept in the process."""
@@ -27,6 +29,8 @@ PAGE: Final = 500
 
 POLL_S: Final = 5.0
 RETRY_S: Final = 0.5
+
+_log = get_logger("api")
 
 
 class Tail:
@@ -40,6 +44,7 @@ class Tail:
         self._arrived = asyncio.Event()
         self._followers = 0
         self._reader: asyncio.Task[None] | None = None
+        self._endings: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
 
     @property
     def is_reading(self) -> bool:
@@ -80,7 +85,8 @@ class Tail:
         if place_of(self._last) <= place_of(event_id):
             arrived = self._arrived
             with suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await arrived.wait()
         after = place_of(event_id)
         newer: list[Event] = []
         for event in reversed(self._ring):
@@ -90,16 +96,18 @@ class Tail:
         newer.reverse()
         return newer
 
-    async def wait_for(self, wanted: Callable[[Event], bool], after_id: str, timeout_s: float) -> bool:
-        """Whether an event that is *wanted* came after *after_id* and within *timeout_s*. Only inside ``following``."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        while (remaining := deadline - loop.time()) > 0:
-            for event in await self.after(after_id, remaining):
-                if wanted(event):
-                    return True
-                after_id = event.id
-        return False
+    @contextmanager
+    def ending(self, execution_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set when the execution is over, while inside; only inside ``following``."""
+        over = asyncio.Event()
+        self._endings[execution_id].add(over)
+        try:
+            yield over
+        finally:
+            waiting = self._endings[execution_id]
+            waiting.discard(over)
+            if not waiting:
+                del self._endings[execution_id]
 
     async def close(self) -> None:
         """Stop reading."""
@@ -116,12 +124,20 @@ class Tail:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception as error:
+                # Whoever follows depends on this one reader: it says what went wrong and goes on.
+                _log.error("api.events_failed", error=str(error), exc_info=error)
+                await asyncio.sleep(RETRY_S)
+                continue
             if not fresh:
                 continue
             for event in fresh:
                 if len(self._ring) == RING:
                     self._floor = self._ring[0].id
                 self._ring.append(event)
+                if event.type == "execution.ended" and event.execution_id is not None:
+                    for over in self._endings.get(event.execution_id, ()):
+                        over.set()
             self._last = fresh[-1].id
             arrived, self._arrived = self._arrived, asyncio.Event()
             arrived.set()

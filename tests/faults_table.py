@@ -152,6 +152,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     ),
+    "F72": Fault(
+        "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",
+        "gone within 2 s, without a traceback; who waited is answered",
+    ),
 }
 
 UNTESTED: Final[dict[str, str]] = {}

@@ -66,20 +66,24 @@ def oldest_id() -> Call[str]:
 
 
 def _read(reply: Any) -> list[Event]:
+    """An entry that another release wrote differently is read as far as it can be: readers must get past it."""
     events = []
     for entry_id, fields in reply:
         text = entry_id.decode()
-        values = dict(zip(fields[::2], fields[1::2], strict=True))
-        run, execution = values[b"run"], values[b"execution"]
+        values = dict(zip(fields[::2], fields[1::2], strict=False))
         events.append(
             Event(
                 id=text,
-                type=values[b"type"].decode(),
+                type=values.get(b"type", b"").decode(errors="replace"),
                 at_us=int(text.partition("-")[0]) * 1000,
-                task=values[b"task"].decode(),
-                run_id=UUID(bytes=run) if run else None,
-                execution_id=UUID(bytes=execution) if execution else None,
-                data=values[b"data"].decode(),
+                task=values.get(b"task", b"").decode(errors="replace"),
+                run_id=_id(values.get(b"run", b"")),
+                execution_id=_id(values.get(b"execution", b"")),
+                data=values.get(b"data", b"").decode(errors="replace"),
             )
         )
     return events
+
+
+def _id(value: bytes) -> UUID | None:
+    return UUID(bytes=value) if len(value) == 16 else None

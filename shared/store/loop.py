@@ -23,11 +23,18 @@ from shared.store.call import Call, Operation
 from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, async_pool, explain
 from shared.store.events import Event, events_after, recent_id
 from shared.store.scripts import Script
+from shared.telemetry import get_logger
 
 T = TypeVar("T")
 
+_log = get_logger("store")
+
 PATIENCE_S = 1.0
 """How long a reader waits for a bell before it looks anyway."""
+
+PING_S = 10.0
+"""How long the connection that bells come by may be silent before it is asked whether it is there, and then until it is
+given up."""
 
 BATCH = 256
 """Most calls that go out in one pipeline."""
@@ -208,29 +215,45 @@ class AsyncStore:
             await self._pool.release(connection)
 
     async def _listen(self) -> None:
-        """Read bells for as long as anybody waits for one; a lost connection is made again."""
+        """Read bells for as long as anybody waits for one; a lost connection is made again, whatever lost it."""
         while True:
-            connection = None
             try:
-                connection = await self._bell_pool.get_connection()
-                self._bell_connection = connection
-                if self._bells:
-                    await connection.send_command("SUBSCRIBE", *self._bells)
-                while True:
-                    reply = await connection.read_response(timeout=float("inf"))
-                    if reply and reply[0] == b"message":
-                        for bell in self._bells.get(reply[1], ()):
-                            bell.set()
+                await self._listen_once()
             except (*AWAY, RedisError):
-                await asyncio.sleep(PATIENCE_S)  # readers look by themselves meanwhile
+                pass  # readers look by themselves meanwhile
+            except Exception as error:
+                _log.error("store.listener_failed", error=str(error), exc_info=error)
+            await asyncio.sleep(PATIENCE_S)
+
+    async def _listen_once(self) -> None:
+        """Read bells until the connection is lost, or silent although it was asked for a sign of life."""
+        connection = await self._bell_pool.get_connection()
+        try:
+            self._bell_connection = connection
+            if self._bells:
+                await connection.send_command("SUBSCRIBE", *self._bells)
+            is_asked = False
+            while True:
+                reply = await connection.read_response(timeout=PING_S, disconnect_on_error=False)
+                if reply is None:
+                    if is_asked:
+                        return  # a half-open connection: nothing would ever come
+                    await connection.send_command("PING")
+                    is_asked = True
+                    continue
+                is_asked = False
+                if reply[0] == b"message":
+                    for bell in self._bells.get(reply[1], ()):
+                        bell.set()
+        finally:
+            self._bell_connection = None
+            try:
+                await connection.disconnect(nowait=True)
             finally:
-                self._bell_connection = None
-                if connection is not None:
-                    await connection.disconnect(nowait=True)
-                    await self._bell_pool.release(connection)
+                await self._bell_pool.release(connection)
 
     def _subscribe(self, verb: str, channel: bytes) -> None:
-        if self._listener is None:
+        if self._listener is None or self._listener.done():
             self._listener = asyncio.get_running_loop().create_task(self._listen())
         connection = self._bell_connection
         if connection is not None:
@@ -255,7 +278,8 @@ class Ear:
         if not self._settled:
             timeout_s, self._settled = min(timeout_s, 0.1), True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._bell.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._bell.wait()
         self._bell.clear()
 
     def __enter__(self) -> Ear:

@@ -112,9 +112,9 @@ def serving(settings: Settings) -> Iterator[Served]:
         wait_until(lambda: server.started, "the API answers")
         served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", web, server)
         yield served
-        if not server.should_exit:
-            served.stop()
     finally:
+        if server.started and not server.should_exit:
+            Served("", web, server).stop()
         thread.join(20)
         listener.close()
 

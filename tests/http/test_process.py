@@ -10,14 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from api.__main__ import GRACE_S
+from shared import ops
 from shared.settings import Settings
+from shared.store import open_store, tasks
+from shared.tasks import Task, define
+from tests.http.conftest import claim
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +134,48 @@ def test_sigterm_ends_streams_at_once_and_the_process_with_0(settings: Settings)
         assert process.wait(10) == 0
         assert process.stdout is not None
         assert "event=api.stopped" in process.stdout.read()
+
+
+def test_sigterm_ends_fifty_live_readers_within_two_seconds_and_without_a_traceback(settings: Settings) -> None:
+    """F72: SIGTERM of the API while readers follow, wait and talk over WebSockets."""
+    sockets = ("/api/events/in", "/api/events/out", "/api/task_runs/subscriptions/scheduled")
+    with started(settings) as (process, url), ExitStack() as stack:
+        port = int(url.rpartition(":")[2])
+        run_id = made_and_running(settings)
+        paths = ("GET /api/events/stream", f"GET /api/runs/{run_id}/log/stream", "POST /api/tasks/t/run?wait=true")
+        readers = []
+        for number in range(45):
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            reader.sendall(f"{paths[number % 3]} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
+            readers.append(reader)
+        for number in range(5):
+            stack.enter_context(connect(url.replace("http", "ws", 1) + sockets[number % 3]))
+
+        def taken() -> bool:
+            return "runfleet_api_streams 50\n" in httpx.get(f"{url}/metrics").text
+
+        wait_until(taken, "all have a seat")
+        told_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert time.monotonic() - told_s < 2.0
+        for reader in readers[2::3]:
+            assert b"HTTP/1.1 201" in reader.recv(65_536), "who waited is answered"
+        assert process.stdout is not None
+        said = process.stdout.read()
+        assert "event=api.stopped" in said
+        assert "Traceback" not in said
+        assert "error" not in said
+
+
+def made_and_running(settings: Settings) -> UUID:
+    """A run that a worker has; the task ``t``, of which there is another one, is executed by nobody."""
+    with closing(open_store(settings)) as store:
+        external = Task(name="t", external=True)
+        busy = Task(name="busy", run="true")
+        store.do(tasks.apply([(task, define(task)) for task in (external, busy)]))
+        store.run(ops.trigger(ops.Catalog(), "busy", ops.Request()))
+        return claim(store).id
 
 
 def test_a_request_under_way_is_finished_after_sigterm(settings: Settings) -> None:

@@ -56,6 +56,22 @@ def deferred(served: Served, key: str) -> str:
     return run_id
 
 
+def told(run_id: str, number: int, kind: str, name: str, second: int) -> str:
+    """What Prefect's engine says of a run that goes on."""
+    return json.dumps(
+        {
+            "id": f"00000000-0000-4000-8000-{number:012}",
+            "occurred": f"2026-01-01T00:00:{second:02}Z",  # its clock is slow
+            "event": f"prefect.task-run.{name}",
+            "resource": {"prefect.resource.id": f"prefect.task-run.{run_id}"},
+            "payload": {
+                "validated_state": {"type": kind, "name": name, "data": {"x": 1}},
+                "task_run": {"task_key": "key", "dynamic_key": "1"},
+            },
+        }
+    )
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_a_token_is_needed(served: Served, path: str) -> None:
     for message in (
@@ -164,10 +180,54 @@ def test_there_are_so_many_seats_and_who_finds_none_is_to_come_back(served: Serv
         for _ in range(10):
             stack.enter_context(opened(served, "/api/events/in"))
         with opened(served, "/api/events/in", "") as socket:
+            socket.send(json.dumps({"type": "auth", "token": TOKEN}))
             assert ending(socket)[0] == 1013
     wait_until(lambda: served.web.seats.taken == 0, "the seats are given back")
     with opened(served, "/api/events/in"):
         pass
+
+
+def test_clients_that_do_not_sign_in_take_no_seat_of_those_who_do(served: Served) -> None:
+    with ExitStack() as stack:
+        for _ in range(served.web.newcomers.total):
+            stack.enter_context(opened(served, "/api/events/in", ""))
+        with opened(served, "/api/events/in", "") as socket:
+            assert ending(socket)[0] == 1013
+        assert served.web.seats.taken == 0
+    wait_until(lambda: served.web.newcomers.taken == 0, "their seats are given back")
+
+
+def test_a_client_that_left_while_redis_is_away_keeps_no_seat_and_what_it_told_counts(tmp_path: Path) -> None:
+    (tmp_path / "valkey").mkdir()
+    with closing(Server(tmp_path / "valkey", "")) as redis:
+        settings = Settings(redis_url=redis.url, redis_timeout_s=0.5, token=TOKEN)
+        with serving(settings) as served:
+            run_id = deferred(served, "key")
+            redis.freeze()
+            with opened(served, "/api/events/in") as socket:
+                for number, (kind, name) in enumerate((("RUNNING", "Running"), ("COMPLETED", "Completed")), 1):
+                    socket.send(told(run_id, number, kind, name, number))
+                wait_until(lambda: served.web.seats.taken == 1, "it has a seat")
+            wait_until(lambda: served.web.seats.taken == 0, "its seat is free", 3)
+            redis.thaw()
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+
+            def state() -> str:
+                answer = httpx.get(f"{served.url}/api/task_runs/{run_id}", headers=headers, timeout=30).json()
+                return str(answer.get("state", {}).get("name"))
+
+            wait_until(lambda: state() == "Completed", "what it told is written down", 20)
+
+
+def test_a_revoked_token_ends_its_websockets(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.RECHECK_S", 0.1)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    made = httpx.post(f"{served.url}/api/tokens", json={"name": "t", "scope": "run"}, headers=headers).json()
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(opened(served, path, made["token"])) for path in PATHS[:2]]
+        sockets[1].send(json.dumps({"type": "filter", "filter": {}}))
+        assert httpx.delete(f"{served.url}/api/tokens/{made['id']}", headers=headers).status_code == 204
+        assert [ending(socket)[0] for socket in sockets] == [1008, 1008]
 
 
 def test_when_the_process_is_told_to_stop_clients_are_told_to_come_back(served: Served) -> None:
@@ -179,23 +239,8 @@ def test_when_the_process_is_told_to_stop_clients_are_told_to_come_back(served: 
 
 def test_what_is_told_is_written_down_once_and_heard_by_who_waits(served: Served) -> None:
     run_id = deferred(served, "key")
-
-    def event(number: int, kind: str, name: str, second: int) -> str:
-        return json.dumps(
-            {
-                "id": f"00000000-0000-4000-8000-{number:012}",
-                "occurred": f"2026-01-01T00:00:{second:02}Z",  # its clock is slow
-                "event": f"prefect.task-run.{name}",
-                "resource": {"prefect.resource.id": f"prefect.task-run.{run_id}"},
-                "payload": {
-                    "validated_state": {"type": kind, "name": name, "data": {"x": 1}},
-                    "task_run": {"task_key": "key", "dynamic_key": "1"},
-                },
-            }
-        )
-
-    running, completed = event(1, "RUNNING", "Running", 1), event(2, "COMPLETED", "Completed", 2)
-    pending = event(3, "PENDING", "Pending", 0)
+    running, completed = told(run_id, 1, "RUNNING", "Running", 1), told(run_id, 2, "COMPLETED", "Completed", 2)
+    pending = told(run_id, 3, "PENDING", "Pending", 0)
     wanted = {"event": {"name": ["prefect.task-run.Completed"]}, "occurred": {"since": "2026-01-01T00:00:00Z"}}
     with opened(served, "/api/events/out") as ears:
         ears.send(json.dumps({"type": "filter", "filter": wanted}))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
 import pytest
 
-from api import streams
+from api import auth, streams
 from shared import ops
 from shared.runs import Reason, Status
 from shared.store import runs
+from shared.store.call import Call
 from shared.store.listing import Filter, page
 from shared.store.runs import Claimed, Facts
 from shared.store.threads import Store
@@ -25,6 +29,10 @@ from tests.http.conftest import TOKEN, Served, claim, write
 from tests.waiting import wait_until
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+WAIT = (
+    f"POST /api/tasks/elsewhere/run?wait=true HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+    f"Authorization: Bearer {TOKEN}\r\n\r\n"
+).encode()
 
 
 @dataclass(frozen=True)
@@ -208,6 +216,118 @@ def test_waiting_for_a_run_answers_as_soon_as_it_is_over(served: Served, catalog
     thread.join(30)
     assert time.monotonic() - ended_at < 2
     assert (answers[0].status_code, answers[0].json()["end_reason"]) == (201, "failed")
+
+
+def test_a_wait_ends_when_its_client_leaves(served: Served, catalog: Store) -> None:
+    port = int(served.url.rpartition(":")[2])
+    with ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client.sendall(WAIT)
+        wait_until(lambda: served.web.seats.taken == 5, "all five wait")
+    wait_until(lambda: served.web.seats.taken == 0, "none waits any more", timeout_s=3)
+    assert not served.web.tail.is_reading
+    assert catalog.run(page(Filter())).total == 5, "what they started goes on"
+
+
+def test_a_wait_for_which_there_is_no_seat_starts_nothing(served: Served, catalog: Store) -> None:
+    port = int(served.url.rpartition(":")[2])
+    with ExitStack() as stack:
+        for _ in range(served.web.seats.per_client):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client.sendall(WAIT)
+        before = served.web.seats.per_client
+        wait_until(lambda: catalog.run(page(Filter())).total == before, "all seats are taken")
+        refused = httpx.post(f"{served.url}/api/tasks/elsewhere/run?wait=true", headers=HEADERS)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert catalog.run(page(Filter())).total == before
+
+
+def test_a_refused_trigger_gives_its_seat_back(served: Served) -> None:
+    for _ in range(served.web.seats.total + 1):
+        assert httpx.post(f"{served.url}/api/tasks/nowhere/run?wait=true", headers=HEADERS).status_code == 404
+    assert served.web.seats.taken == 0
+
+
+def test_a_wait_is_answered_at_once_when_the_process_is_told_to_stop(served: Served) -> None:
+    port = int(served.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(WAIT)
+        wait_until(lambda: served.web.seats.taken == 1, "it waits")
+        asked_s = time.monotonic()
+        served.stop()
+        assert client.recv(65_536).startswith(b"HTTP/1.1 201")
+        assert time.monotonic() - asked_s < 2
+
+
+def test_only_those_who_wait_for_an_execution_look_when_it_is_over(
+    served: Served, catalog: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[UUID] = []
+
+    def is_over(execution_id: UUID) -> Call[bool]:
+        looks.append(execution_id)
+        return real(execution_id)
+
+    real = runs.is_over
+    monkeypatch.setattr(runs, "is_over", is_over)
+    port = int(served.url.rpartition(":")[2])
+    with ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client.sendall(WAIT)
+        wait_until(lambda: len(looks) == 5, "each has looked once")
+        for _ in range(20):
+            run = catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run
+            end(catalog, claim(catalog))
+        last = looks[0]
+        catalog.run(ops.report(ops.Catalog(), last, "ended", reason=Reason.SUCCESS))
+        wait_until(lambda: served.web.seats.taken == 4, "one is answered")
+    assert run.id not in looks
+    assert sorted(looks[5:]) == [last]
+
+
+def test_a_raw_log_that_a_restart_cuts_off_does_not_look_complete(
+    served: Served, catalog: Store, running: Claimed
+) -> None:
+    for first in range(0, 8000, 500):
+        write(catalog, running, first, ["x" * 1000] * 500)
+    end(catalog, running, lines=8000)
+    url = f"{served.url}/api/runs/{running.id}/log/raw"
+    with httpx.stream("GET", url, headers=HEADERS, timeout=10) as response:
+        assert response.status_code == 200
+        pieces = response.iter_raw()
+        next(pieces)
+        served.stop()
+        with pytest.raises(httpx.TransportError):
+            collections.deque(pieces, maxlen=0)
+
+
+def test_a_revoked_token_ends_its_streams(served: Served, catalog: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert auth.RECHECK_S + auth.REMEMBER_S < 15
+    monkeypatch.setattr(auth, "RECHECK_S", 0.1)
+    made = httpx.post(f"{served.url}/api/tokens", json={"name": "t", "scope": "read"}, headers=HEADERS).json()
+    with httpx.stream(
+        "GET", f"{served.url}/api/events/stream", headers={"Authorization": f"Bearer {made['token']}"}, timeout=10
+    ) as response:
+        heard = parsed(response.iter_lines())
+        wait_until(lambda: served.web.seats.taken == 1, "the stream is open")
+        assert httpx.delete(f"{served.url}/api/tokens/{made['id']}", headers=HEADERS).status_code == 204
+        (problem,) = list(heard)
+    assert (problem.name, problem.data["status"]) == ("problem", 401)
+
+
+def test_a_stream_whose_source_swallows_a_cancellation_ends_all_the_same() -> None:
+    async def stubborn() -> None:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    async def scene() -> None:
+        async with asyncio.timeout(10):
+            await streams.first_of(stubborn(), asyncio.sleep(0))
+
+    asyncio.run(scene())
 
 
 def test_an_unknown_run_is_404_before_anything_is_streamed(served: Served) -> None:

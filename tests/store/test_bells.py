@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 import redis
 
 from shared import ops
 from shared.settings import Settings
-from shared.store import events, logs, open_async_store
+from shared.store import events, logs, loop, open_async_store
 from shared.store.call import Call, Key
-from shared.store.loop import AsyncStore
+from shared.store.loop import AsyncStore, Ear
 from tests.store.desk import Desk
+from tests.system.proxy import Proxy
+from tests.waiting import wait_until
 
 
 def test_what_happens_is_told_in_order(desk: Desk) -> None:
@@ -157,6 +162,59 @@ def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, va
     _in_a_loop(settings, scene)
 
 
+def test_a_bell_connection_that_went_silent_is_made_again(
+    settings: Settings, desk: Desk, valkey_url: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "PING_S", 0.2)
+    desk.task()
+    held = desk.started()
+    with Proxy(short_path / "p", Path(valkey_url.removeprefix("unix://"))).serving() as proxy:
+
+        async def scene(store: AsyncStore) -> None:
+            with store.hear_log(held.id) as ear:
+                await ear.wait()
+                before = store._bell_connection
+                assert before is not None
+                proxy.swallow()
+                await asyncio.to_thread(wait_until, lambda: store._bell_connection is not before, "it is given up")
+                proxy.pass_on()
+                await _rings(store, ear, lambda: desk.append(held, 0, "line"))
+
+        _in_a_loop(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5), scene)
+
+
+def test_a_bell_connection_is_made_again_whatever_ended_it(
+    settings: Settings, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
+    desk.task()
+    held = desk.started()
+    real, failures = AsyncStore._listen_once, [ValueError("unforeseen"), RuntimeError("unforeseen as well")]
+
+    async def listen_once(store: AsyncStore) -> None:
+        if failures:
+            raise failures.pop()
+        await real(store)
+
+    monkeypatch.setattr(AsyncStore, "_listen_once", listen_once)
+
+    async def scene(store: AsyncStore) -> None:
+        with store.hear_log(held.id) as ear:
+            await asyncio.to_thread(wait_until, lambda: not failures, "it was tried again")
+            await _rings(store, ear, lambda: desk.append(held, 0, "line"))
+
+    _in_a_loop(settings, scene)
+
+
+async def _rings(store: AsyncStore, ear: Ear, act: Callable[[], object]) -> None:
+    """Fails unless *act* is heard, once there is a connection on which it can be."""
+    await asyncio.to_thread(wait_until, lambda: store._bell_connection is not None, "there is a connection again")
+    await ear.wait(0.5)  # until the channel is subscribed to
+    await asyncio.to_thread(act)
+    async with asyncio.timeout(5):
+        await ear.wait(60)
+
+
 def test_closing_wakes_whoever_waits(settings: Settings, desk: Desk) -> None:
     desk.task()
     held = desk.started()
@@ -167,7 +225,8 @@ def test_closing_wakes_whoever_waits(settings: Settings, desk: Desk) -> None:
             waiting = asyncio.create_task(ear.wait(60))
             await asyncio.sleep(0)
             await store.close()
-            await asyncio.wait_for(waiting, 5)
+            async with asyncio.timeout(5):
+                await waiting
 
     _in_a_loop(settings, scene)
 
@@ -176,7 +235,8 @@ def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, 
     async def main() -> None:
         store = open_async_store(settings)
         try:
-            await asyncio.wait_for(scene(store), 20)
+            async with asyncio.timeout(20):
+                await scene(store)
         finally:
             await store.close()
 

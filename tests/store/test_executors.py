@@ -257,7 +257,8 @@ def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, 
     async def main() -> None:
         store = open_async_store(settings)
         try:
-            await asyncio.wait_for(scene(store), 20)
+            async with asyncio.timeout(20):
+                await scene(store)
         finally:
             await store.close()
 

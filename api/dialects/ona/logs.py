@@ -44,7 +44,7 @@ async def read_log(ask: Question) -> ASGIApp:
     except ValueError:
         raise NotFound(f"there is no task execution {ask.path['execution'][:100]}") from None
     await readable(ask, execution_id)
-    return Stream(ask.web, ask.connection, _text(ask, execution_id), media=TEXT)
+    return Stream(ask.web, ask.connection, _text(ask, execution_id), media=TEXT, is_whole=True)
 
 
 @routes.call(execution_bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)

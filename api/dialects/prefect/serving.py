@@ -104,8 +104,9 @@ class Consumers:
             except Exception:
                 _log.exception("api.failed", error_id="", method="attend", path=QUEUE)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._web.closing.wait(), ATTEND_S)
-                return
+                async with asyncio.timeout(ATTEND_S):
+                    await self._web.closing.wait()
+                    return
 
     async def _look(self) -> None:
         gone = list(self._gone)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -20,7 +19,8 @@ from api.bodies import Scope
 from api.dialects.prefect import events, ledger, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.serving import QUEUE, Consumers, read_as, serve_queue
-from api.sockets import HANDSHAKE_S, Gone, Handler, Socket, read_token
+from api.sockets import HANDSHAKE_S, Handler, Socket, read_token
+from api.streams import first_of
 from api.web import Web
 from shared.errors import RunfleetError, StoreUnavailable, Unserviceable
 
@@ -108,17 +108,10 @@ async def tell_events(socket: Socket) -> None:
     if wanted is None:
         await socket.close(1002, "Expected 'filter' message")
         return
-    listener = asyncio.create_task(_drain(socket))
-    try:
-        teller = asyncio.create_task(_tell(socket, grant, wanted))
-        done, _ = await asyncio.wait({listener, teller}, return_when=asyncio.FIRST_COMPLETED)
-        teller.cancel()
-        with suppress(asyncio.CancelledError, Gone):
-            await teller
-        for one in done:
-            one.result()
-    finally:
-        listener.cancel()
+    telling = asyncio.create_task(_tell(socket, grant, wanted))
+    await first_of(_drain(socket), telling)
+    if not telling.cancelled():
+        telling.result()
 
 
 async def _tell(socket: Socket, grant: Grant, wanted: _Filter) -> None:

@@ -192,11 +192,13 @@ def test_two_hundred_readers_resume_without_gap_or_repeat_when_the_server_is_res
     async def scene() -> list[str]:
         cut = asyncio.Event()
         readers = [asyncio.create_task(follow(port_of(fleet), path, one, cut)) for one in seen]
-        await asyncio.wait_for(cut.wait(), 20)
+        async with asyncio.timeout(20):
+            await cut.wait()
         fleet.of("web").kill()
         await asyncio.to_thread(fleet.start, "web")
         cut.clear()
-        return list(await asyncio.wait_for(asyncio.gather(*readers), 40))
+        async with asyncio.timeout(40):
+            return list(await asyncio.gather(*readers))
 
     assert set(asyncio.run(scene())) == {"done"}
     assert [one for one in seen if one != list(range(1500))] == []
