@@ -287,6 +287,9 @@ class Call:
         self.pid = said.get("pid", self.pid)
         if self._has_fork() or (not self._request.isolate and "exit" in said):
             self._interpreter.ready = True
+        if self._channel.violated:
+            # Whatever it said of a fork may be false. Other calls that this interpreter runs are of the same code.
+            self._interpreter.signal(signal.SIGKILL)
         if "last" in said:
             self._interpreter.doomed = True
 

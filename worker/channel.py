@@ -14,12 +14,39 @@ import select
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
-from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, Exit, Unanswered
-from worker.wire import LENGTH, split_message
+from worker.process import LOST, SIGNALLED, START_TIMEOUT_S, VIOLATED, Exit, Unanswered
+from worker.wire import LENGTH, MESSAGE_MAX, split_message
+
+READ_BYTES: Final = 65536
+MESSAGES_MAX: Final = 16
+"""Messages about one run; there are three or four, of which one may be large."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """
+    What is said of a run, field by field. ``exit`` comes with the end, and ``result`` before it; ``last``: the
+    interpreter serves nobody any more; ``abandoned``: it was killed because this worker was silent.
+    """
+
+    pid: Annotated[int, Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    errno: int | msgspec.UnsetType = msgspec.UNSET
+    importing: bool | msgspec.UnsetType = msgspec.UNSET
+    result: str | msgspec.UnsetType = msgspec.UNSET
+    exit: Annotated[int, Meta(ge=0, le=255)] | msgspec.UnsetType | None = msgspec.UNSET
+    signal: Annotated[int, Meta(ge=1, le=127)] | msgspec.UnsetType | None = msgspec.UNSET
+    peak_memory_bytes: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    cpu_time_ms: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    last: bool | msgspec.UnsetType = msgspec.UNSET
+    abandoned: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+_message = msgspec.json.Decoder(Message).decode
 
 
 class Channel:
@@ -31,30 +58,45 @@ class Channel:
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
         self.said: dict[str, Any] = {}
-        """All messages merged: ``pid``, ``error``, ``errno``, ``importing``, ``result``, ``exit``, ``signal``, …"""
+        """All messages merged, by the fields of ``Message``."""
         self.silent = False
         """Whether the other side closed; ``said`` is final then."""
+        self.violated = False
+        """Whether something came that the other side never says: what it started wrote to the socket itself."""
         self._inbox = b""
+        self._heard = 0
         self._closed = False
 
     def listen(self) -> None:
-        """Read what is there into ``said``."""
+        """Read what is there into ``said``; what is none of our messages ends the conversation."""
         while not (self.silent or self._closed):
             try:
-                data = self._control.recv(65536)
+                data = self._control.recv(READ_BYTES)
             except BlockingIOError:
                 return
             except ConnectionError:
                 data = b""
             self.silent = not data
             self._inbox += data
-            while True:
-                body, self._inbox = split_message(self._inbox)
-                if body is None:
-                    break
-                self.said.update(_decode(body))
-            if "exit" in self.said or len(data) < 65536:
+            try:
+                self._take_in()
+            except ValueError:
+                # A call can reach this socket. One that writes to it might else keep this thread for ever.
+                self.violated = self.silent = True
+                self.hang_up()
+            if "exit" in self.said or len(data) < READ_BYTES:
                 return
+
+    def _take_in(self) -> None:
+        """The whole messages in the inbox. Raises ValueError when there is something else, or too much."""
+        while True:
+            body, self._inbox = split_message(self._inbox, MESSAGE_MAX)
+            if body is None:
+                return
+            self._heard += 1
+            if self._heard > MESSAGES_MAX:
+                raise ValueError(f"more than {MESSAGES_MAX} messages")
+            self.said.update(_decode(body))
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something can be read, then ``listen``. False when nothing came in time."""
@@ -73,6 +115,8 @@ class Channel:
 
     def exit(self) -> Exit | None:
         """The end if it was told; None else."""
+        if self.violated:
+            return VIOLATED
         if "exit" not in self.said:
             return None
         if "abandoned" in self.said:
@@ -177,8 +221,13 @@ def _encode(body: Mapping[str, object]) -> bytes:
         return json.dumps(body).encode()  # knows integers of any size, and names that are no text
 
 
-def _decode(body: bytes) -> Any:
+def _decode(body: bytes) -> dict[str, Any]:
+    """What one message says. Raises ValueError when it is none of ours."""
     try:
-        return msgspec.json.decode(body)
-    except ValueError:
-        return json.loads(body)
+        message = _message(body)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    said = {name: value for name in Message.__struct_fields__ if (value := getattr(message, name)) is not msgspec.UNSET}
+    if "exit" in said and said["exit"] is None and said.get("signal") is None:
+        raise ValueError("an end without exit code and signal")
+    return said

@@ -45,8 +45,11 @@ else:
         del sys.modules[_name]  # the task's own module of that name must be found
 
 SERVER_FD = 3
-RESULT_MAX = 1 << 20
-"""Most bytes of JSON that a returned value may have."""
+RESULT_MAX = 1_000_000
+"""Most bytes of JSON that a returned value may have: within a message, where quotes are escaped, at most twice that."""
+
+DEPTH_MAX = 100
+"""How deep lists and objects of a returned value may be nested."""
 
 
 def main() -> None:
@@ -250,17 +253,36 @@ def _call(module: str, request: dict[str, Any]) -> tuple[int, dict[str, object]]
         return 1, {}
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
+        size = len(text.encode())
+    except RecursionError:
+        size, deep = 0, True
+    except (TypeError, ValueError) as error:
         _complain(f"{module}:{name} returned a {type(value).__name__} that cannot be written as JSON: {error}")
         return 1, {}
-    if len(text) > RESULT_MAX:
-        _complain(
-            f"{module}:{name} returned {len(text)} characters of JSON; {RESULT_MAX} are allowed, store more elsewhere"
-        )
+    else:
+        deep = _is_deep(text)
+    if deep:
+        _complain(f"{module}:{name} returned a {type(value).__name__} that is nested more than {DEPTH_MAX} deep")
+        return 1, {}
+    if size > RESULT_MAX:
+        _complain(f"{module}:{name} returned {size} bytes of JSON; {RESULT_MAX} are allowed, store more elsewhere")
         return 1, {}
     _flush()
     return 0, {"result": text}
+
+
+def _is_deep(text: str) -> bool:
+    """Whether lists and objects in the JSON *text* are nested too deep for those who read it."""
+    if text.count("[") + text.count("{") <= DEPTH_MAX:
+        return False
+    import re
+
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEPTH_MAX:
+            return True
+    return False
 
 
 def _print_traceback(error: BaseException) -> None:

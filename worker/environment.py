@@ -139,9 +139,22 @@ def arguments(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(task.run or ()), *extra)
 
 
-def decode_params(record: Record) -> dict[str, Any]:
-    """The parameters of a run."""
-    values: dict[str, Any] = msgspec.json.decode(record.params) if record.params else {}
+def parameters(task: Task, record: Record) -> dict[str, Any]:
+    """
+    The parameters of a run, accepted anew: no signature covers its record, so they may not be what the trigger gave.
+
+    Raises Unprepared when *task* would not have accepted them.
+    """
+    try:
+        given = msgspec.json.decode(record.params) if record.params else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unprepared(f"the parameters of this run cannot be read: {error}") from None
+    if not isinstance(given, dict):
+        raise Unprepared("the parameters of this run are not names and values")
+    values, problems = params.accept(task, given)
+    if problems:
+        wrong = "; ".join(f"{one.location.removeprefix('body.')} {one.message}" for one in problems[:3])
+        raise Unprepared(f"task {task.name} does not accept the parameters of this run: {wrong}")
     return values
 
 

@@ -194,7 +194,7 @@ class Execution:
 
     def _start(self, task: Task) -> Child:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
-        values = environment.decode_params(self.record)
+        values = environment.parameters(task, self.record)
         env, secrets = environment.compose(
             task,
             self.run_id,

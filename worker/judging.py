@@ -45,6 +45,9 @@ def judge(task: Task, exit_: Exit, cause: Cause | None, last_words: bytes) -> Ve
     """
     if exit_.lost:
         return Verdict(Reason.CRASHED, FATE_UNKNOWN, "crashed: the process that kept it was lost")
+    if exit_.violated:
+        message = "killed: it wrote to the socket between its interpreter and the worker, which is not for tasks"
+        return Verdict(Reason.FAILED, exit_.code, message)
     if cause == "stop":
         return Verdict(Reason.STOPPED, exit_.code, "stopped")  # who wished it left a better sentence in the store
     if cause == "timeout":

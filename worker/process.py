@@ -66,7 +66,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     the largest resident set (on Linux never below the keeper's, some 10 MB: the kernel counts the moment before exec);
     ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the keeper or
     template died first and nobody saw the end, or it ended this one because the worker was silent for ``silence_s``;
-    the other fields mean nothing then.
+    ``violated``: it wrote to its interpreter's socket to this worker, and was killed. The others mean nothing then.
     """
 
     code: int
@@ -75,9 +75,11 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     cpu_time_ms: int = 0
     result: bytes | None = None
     lost: bool = False
+    violated: bool = False
 
 
 LOST: Final = Exit(code=-2, lost=True)
+VIOLATED: Final = Exit(code=SIGNALLED + 9, signal=9, violated=True)
 
 
 class Child(Protocol):

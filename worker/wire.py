@@ -15,6 +15,8 @@ import socket
 import struct
 
 LENGTH = struct.Struct("!I")
+MESSAGE_MAX = 2 << 20
+"""Bytes of the longest message to a worker: a returned value of ``child.RESULT_MAX``, and little more."""
 
 _FDS_MAX = 4
 _SPACE = socket.CMSG_SPACE(_FDS_MAX * array.array("i").itemsize)
@@ -48,14 +50,21 @@ def receive_descriptors(server: socket.socket, flags: int = 0) -> list[int] | No
 
 def send(control: socket.socket, message: dict[str, object]) -> None:
     """One message to the worker; a worker that is gone does not hear it."""
-    body = json.dumps(message).encode()
+    body = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
     with contextlib.suppress(OSError):
         control.sendall(LENGTH.pack(len(body)) + body)
 
 
-def split_message(data: bytes) -> tuple[bytes | None, bytes]:
-    """The first whole message in *data* (None: not there yet) and what follows it."""
+def split_message(data: bytes, most: int | None = None) -> tuple[bytes | None, bytes]:
+    """
+    The first whole message in *data* (None: not there yet) and what follows it.
+
+    Raises ValueError for one of more than *most* bytes.
+    """
     if len(data) < LENGTH.size:
         return None, data
-    end = LENGTH.size + LENGTH.unpack_from(data)[0]
+    size = LENGTH.unpack_from(data)[0]
+    if most is not None and size > most:
+        raise ValueError(f"a message of {size} bytes")
+    end = LENGTH.size + size
     return (data[LENGTH.size : end], data[end:]) if len(data) >= end else (None, data)

@@ -87,8 +87,11 @@ class Workshop:
                 f"its definition {found.hash} is not signed with the RUNFLEET_SECRET of a worker that took it"
             )
         try:
-            return found.task()
+            task = found.task()
         except (ValueError, Unreadable) as error:
             raise Unverified(
                 f"its definition {found.hash} cannot be read by the release of its worker: {error}"
             ) from None
+        if task.name != record.task:  # seen without a secret only: a signature is for a name
+            raise Unverified(f"its definition {found.hash} is that of task {task.name}")
+        return task

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+import msgspec
 import pytest
 
+from shared.runs import FIELDS
 from shared.tasks import Task, define
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json
@@ -48,3 +52,46 @@ def test_a_forged_definition_is_not_executed_and_its_run_says_what_it_waits_for(
     assert worker.events("definition.untrusted")
     assert fleet.run(run["id"])["status"] in ("pending", "running")
     assert fleet.wrote("evil") == []
+
+
+PLANTED = """
+[tasks.honest]
+run = "true"
+params.what = { choices = ["good", "better"] }
+
+[tasks.other]
+run = "echo other $RUNFLEET_PARAM_WHAT >> $HISTORY"
+params.what = { choices = ["good"] }
+"""
+
+
+def planted(fleet: Fleet, field: str, value: str) -> Json:
+    """A run of ``honest`` in whose record somebody wrote *value*."""
+    fleet.perform("other", params={"what": "good"})  # its definition is known, and was verified
+    fleet.post("/api/queues/default/pause")
+    run = fleet.trigger("honest", params={"what": "better"})
+    with fleet.redis.client() as client:
+        key = b"{runfleet}:run:" + UUID(run["id"]).bytes
+        record = msgspec.msgpack.decode(client.get(key) or b"")
+        record[FIELDS.index(field)] = value
+        client.set(key, msgspec.msgpack.encode(record))
+    fleet.post("/api/queues/default/resume")
+    return run
+
+
+def test_parameters_that_the_task_refuses_are_refused_by_the_worker(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(PLANTED).start_all()
+    ended = fleet.ended(planted(fleet, "params", '{"what":"$(reboot)"}'))
+    assert (ended["end_reason"], ended["exit_code"]) == ("failed", -1)
+    assert "task honest does not accept the parameters of this run: params.what must be one of" in ended["message"]
+    assert fleet.wrote() == [["other", "good"]]
+
+
+@pytest.mark.parametrize("secret", ["a secret of sixteen letters", ""])
+def test_a_run_is_not_executed_by_the_definition_of_another_task(make_fleet: StartFleet, secret: str) -> None:
+    fleet = make_fleet(PLANTED, RUNFLEET_SECRET=secret).start_all()
+    with fleet.redis.client() as client:
+        hash_ = msgspec.msgpack.decode(client.hget("{runfleet}:tasks", "other") or b"")[0]
+    run = planted(fleet, "definition", hash_)
+    assert f"its definition {hash_}" in waits_with_a_reason(fleet, run)["message"]
+    assert fleet.wrote() == [["other", "good"]]

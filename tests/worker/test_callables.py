@@ -40,6 +40,25 @@ def interrupt(): os.kill(os.getpid(), signal.SIGINT); time.sleep(100)
 async def later(): return "later"
 def odd(): return object()
 def huge(): return "x" * 2_000_000
+def deep(): return nested(101)
+def deeper(): return nested(100_000)
+def fitting(): return [nested(99), "[{" * 300]
+def nested(depth):
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+def quoted(): return '"' * 499_000
+def forge(what):
+    import socket
+    print(os.getpid(), flush=True)
+    for fd in range(4, 100):  # 3 is where requests come from
+        try:
+            with socket.socket(fileno=os.dup(fd)) as one:
+                while True:
+                    one.sendall(what.encode("latin-1"))
+        except OSError:
+            continue
 def large(): return "x" * 900_000
 def big(): return len(bytearray(600_000_000))
 def spin():
@@ -191,7 +210,9 @@ def test_sys_exit_is_honoured(start: Start, isolate: bool, code: object, exit_co
     ("call", "sentence"),
     [
         ("odd", "jobs:odd returned a object that cannot be written as JSON"),
-        ("huge", "returned 2000002 characters of JSON; 1048576 are allowed"),
+        ("huge", "returned 2000002 bytes of JSON; 1000000 are allowed"),
+        ("deep", "returned a list that is nested more than 100 deep"),
+        ("deeper", "returned a list that is nested more than 100 deep"),
         ("missing", "the module 'jobs' has no function 'missing'"),
         ("add", "missing 1 required positional argument: 'a'"),
         ("no_module_here:f", "No module named 'no_module_here'"),
@@ -201,6 +222,34 @@ def test_what_cannot_be_done_fails_with_a_sentence(start: Start, isolate: bool, 
     ended = run(start, call, isolate=isolate)
     assert (ended.exit.code, ended.exit.lost) == (1, False)
     assert sentence in ended.stderr
+
+
+@BOTH
+def test_what_fits_comes_back_whole(start: Start, isolate: bool) -> None:
+    assert result(run(start, "quoted", isolate=isolate)) == '"' * 499_000
+    assert result(run(start, "fitting", isolate=isolate))[1] == "[{" * 300
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "\xff\xff\xff\xf0" + "x" * 65536,
+        "\0\0\0\x09not JSON.",
+        '\0\0\0\x0b{"pid": 12}',
+        '\0\0\0\x0b{"exit": 9}'[:-1] + "x",
+        '\0\0\0\x0d{"exit": 256}',
+        '\0\0\0\x1d{"exit": null, "signal": null}'[:33],
+        "\0\0\x75\x30" + "[" * 30_000,
+    ],
+    ids=["endless", "no JSON", "for ever", "cut", "no code", "no end", "deep"],
+)
+def test_who_writes_to_the_workers_socket_is_killed(start: Start, isolate: bool, forged: str) -> None:
+    ended = run(start, "forge", {"what": forged}, isolate=isolate)
+    assert (ended.exit.violated, ended.exit.code) == (True, 137)
+    pid = int(ended.stdout.split()[-1])
+    wait_until(lambda: not is_running(pid), "it is dead")
+    assert result(run(start, "add", {"a": 2}, isolate=isolate)) == 2
 
 
 @BOTH

@@ -135,6 +135,28 @@ def test_what_is_missing_on_this_worker_is_named(tmp_path: Path) -> None:
         compose(Task(name="t", run="x", env_file=str(tmp_path / "bad")))
 
 
+def test_parameters_are_accepted_anew() -> None:
+    task = Task(
+        name="t", run="x", params={"day": Param(pattern="[0-9]+"), "kind": Param(choices=("a", "b"), default="a")}
+    )
+
+    def parameters(text: str) -> dict[str, Any]:
+        return environment.parameters(task, record(params=text))
+
+    assert parameters('{"day": "31"}') == {"day": "31", "kind": "a"}
+    assert parameters("") == {"kind": "a"}
+    for bad, why in {
+        '{"day": "31; reboot"}': r"params.day must match \[0-9\]\+, not",
+        '{"kind": "c"}': "params.kind must be one of",
+        '{"other": 1}': "params.other is not a parameter of task t",
+        '["day"]': "are not names and values",
+        "{": "cannot be read",
+        "[" * 100_000: "cannot be read",
+    }.items():
+        with pytest.raises(Unprepared, match=why):
+            parameters(bad)
+
+
 def test_parameters_are_whole_arguments_and_never_part_of_the_shell_text() -> None:
     evil = "; rm -rf / $(id) `id` '\"\n"
     task = Task(

@@ -90,6 +90,10 @@ def test_a_child_has_exactly_its_environment(spawn: Spawn) -> None:
 
 def test_umask_directory_and_niceness_are_set_for_one_run_only(spawn: Spawn, tmp_path: Path) -> None:
     command = "umask; pwd; nice"
+    usual = run(spawn, command).stdout
+    for limits in ({"umask": 0o71}, {"umask": 0o72, "nice": 3}):
+        assert run(spawn, command, cwd="/", **limits).stdout.split()[0] == f"{limits['umask']:04o}"
+        assert run(spawn, command).stdout == usual, "the run before left something behind"
     assert run(spawn, command, umask=0o77, nice=7).stdout.split() == ["0077", str(tmp_path), "7"]
     assert run(spawn, command, umask=0o27).stdout.split() == ["0027", str(tmp_path), "0"]
     assert run(spawn, command, umask=0o22, cwd="/").stdout.split() == ["0022", "/", "0"]
