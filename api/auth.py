@@ -86,10 +86,6 @@ class Grant:
             raise NotFound(absent)
         raise Forbidden(f"this touches tasks that do not fit {self.tasks}, and {self.who} is for no others")
 
-    def require_task(self, task_name: str) -> None:
-        """Raises Forbidden, naming the pattern that the task does not fit."""
-        self.authorise((task_name,))
-
 
 K = TypeVar("K")
 V = TypeVar("V")

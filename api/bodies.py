@@ -223,7 +223,7 @@ class FleetModel(_Response, kw_only=True):
     leader: Annotated[str, Meta(description="The scheduler that acts; absent when none does")] | UnsetType = UNSET
     standbys: list[str]
     scheduler_lag_ms: int | UnsetType = UNSET
-    redis: RedisFacts
+    redis: Annotated[RedisFacts, Meta(description="Absent for a token that is for some tasks only")] | UnsetType = UNSET
     counts: dict[str, int]
 
 

@@ -56,7 +56,8 @@ async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncGenerator[
 def _is_wanted(ask: Ask, query: EventsQuery, event: events.Event) -> bool:
     if query.task and event.task not in query.task:
         return False
-    if event.task and not ask.grant.covers(event.task):
+    # What is about no task is about the fleet, and so is nothing for a token that is for some tasks only.
+    if ask.grant.tasks and not (event.task and ask.grant.covers(event.task)):
         return False
     return not query.types or event.type in query.types
 

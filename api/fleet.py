@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import msgspec
+from msgspec import UNSET
+
 from api.bodies import FleetModel, RedisFacts
 from api.endpoint import Ask, Routes
 from api.reply import Reply
-from shared.store import fleet
+from shared.store import fleet, share
 
 routes = Routes("Fleet")
 
 
 @routes.get("/api/fleet", summary="Read the fleet", answers={200: FleetModel})
 async def read_fleet(ask: Ask) -> Reply:
-    """Who schedules, how late it is, what Redis says of itself, and how much waits and runs."""
-    found = await ask.web.store.run(fleet.facts())
-    redis = found.redis
+    """
+    Who schedules, how late it is, what Redis says of itself, and how much waits and runs. A token for some tasks is
+    shown the counts of these, and nothing of Redis.
+    """
+    found = await ask.web.store.run(share.facts(ask.grant.covers) if ask.grant.tasks else fleet.facts())
     return ask.answer(
         FleetModel(
             leader=found.leader,
             standbys=found.standbys,
             scheduler_lag_ms=found.scheduler_lag_ms,
-            redis=RedisFacts(
-                version=redis.version,
-                memory_bytes=redis.memory_bytes,
-                max_memory_bytes=redis.max_memory_bytes,
-                eviction_policy=redis.eviction_policy,
-                persistence=redis.persistence,
-                connections=redis.connections,
-            ),
+            redis=UNSET if found.redis is None else RedisFacts(**msgspec.structs.asdict(found.redis)),
             counts=found.counts,
         )
     )

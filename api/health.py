@@ -7,7 +7,7 @@ from api.endpoint import Ask, Media, Routes
 from api.metrics import render
 from api.reply import Reply
 from shared.errors import Misconfigured, Unserviceable
-from shared.store import fleet, tasks, version
+from shared.store import fleet, share, tasks, version
 
 routes = Routes("Health")
 
@@ -38,15 +38,19 @@ async def ready(ask: Ask) -> Reply:
     answers={200: Media("text/plain", "Prometheus text format 0.0.4")},
 )
 async def metrics(ask: Ask) -> Reply:
-    """From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all."""
+    """
+    From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all. With a
+    token for some tasks they are of these, and Redis is left out.
+    """
     store = ask.web.store
     names = await store.do(tasks.known_tasks())
     names = [name for name in names if ask.grant.covers(name)]
     counts = await store.do(tasks.counts(names)) if names else {}
+    only = ask.grant.covers if ask.grant.tasks else None
     text = render(
-        await store.run(fleet.facts()),
-        await store.run(fleet.queues()),
-        await store.run(fleet.workers()),
+        await store.run(share.facts(only) if only else fleet.facts()),
+        await store.run(share.queues(only) if only else fleet.queues()),
+        await store.run(share.workers(only) if only else fleet.workers()),
         counts,
         streams=ask.web.seats.taken,
         most_streams=ask.web.seats.total,

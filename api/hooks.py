@@ -28,7 +28,7 @@ async def fire_environment(ask: Ask, path: EnvironmentTriggerPath) -> Reply:
     known = await ask.web.store.run(listing.every(which))
     started = []
     for one in _outermost(known, path.trigger):
-        start = executions.start(ask.web.catalog, one, ask.grant.who, path.trigger, ask.mark)
+        start = executions.start(ask.web.catalog, one, ask.grant, path.trigger, ask.mark)
         try:
             execution = await ask.web.store.run(start)
         except StoreUnavailable:

@@ -27,6 +27,9 @@ def render(
     def by_queue(value: str) -> list[Sample]:
         return [({"queue": queue.name}, getattr(queue, value)) for queue in queues]
 
+    def by_redis(value: str) -> list[Sample]:
+        return [] if facts.redis is None else [({}, getattr(facts.redis, value))]
+
     families: list[tuple[str, str, list[Sample]]] = [
         ("queue_depth", "Runs that are due and wait", by_queue("depth")),
         (
@@ -66,9 +69,9 @@ def render(
             "Time since the leader was last heard of",
             [] if facts.scheduler_lag_ms is UNSET else [({}, facts.scheduler_lag_ms / 1000)],
         ),
-        ("redis_memory_bytes", "Memory that Redis uses", [({}, facts.redis.memory_bytes)]),
-        ("redis_max_memory_bytes", "Memory that Redis may use; 0 is no limit", [({}, facts.redis.max_memory_bytes)]),
-        ("redis_connections", "Clients connected to Redis", [({}, facts.redis.connections)]),
+        ("redis_memory_bytes", "Memory that Redis uses", by_redis("memory_bytes")),
+        ("redis_max_memory_bytes", "Memory that Redis may use; 0 is no limit", by_redis("max_memory_bytes")),
+        ("redis_connections", "Clients connected to Redis", by_redis("connections")),
         ("api_streams", "Streams, WebSockets and waits open in the API process that was scraped", [({}, streams)]),
         ("api_streams_max", "How many of them that process serves at once", [({}, most_streams)]),
     ]

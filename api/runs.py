@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import msgspec
 from litestar.types import ASGIApp
@@ -22,7 +23,7 @@ from shared.clock import from_datetime
 from shared.errors import NotFound, Problem, Refused
 from shared.executions import newest_attempts
 from shared.runs import Reason, Run, Status
-from shared.store import runs, tasks
+from shared.store import executions, runs, tasks
 from shared.store.listing import Filter, Page, page
 
 routes = Routes("Runs")
@@ -54,18 +55,19 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
     the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
     201 as well: its run has ended as `skipped`, and `message` says why.
     """
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     request = _request(body, headers, ask.raw_body)
+    start = ops.trigger(ask.web.catalog, path.task_name, request, permit=ask.grant.authorise)
     if query.wait:
         with Waiting(ask.web, ask.connection) as waiting:
-            triggered = await ask.web.store.run(ops.trigger(ask.web.catalog, path.task_name, request))
+            triggered = await ask.web.store.run(start)
             run = triggered.run
 
             async def reply() -> Reply:
                 return created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
 
             return waiting.for_end(run.execution_id, query.wait_timeout, reply)
-    triggered = await ask.web.store.run(ops.trigger(ask.web.catalog, path.task_name, request))
+    triggered = await ask.web.store.run(start)
     return created(ask, triggered.run, repeated=triggered.repeated)
 
 
@@ -74,7 +76,7 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
 )
 async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
     """The newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     names = _texts(query.task_name)
     if names and path.task_name not in names:
         await _require_task(ask, path.task_name)
@@ -91,7 +93,9 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
     """Runs of all tasks, the newest first unless sorted otherwise."""
     names = _texts(query.task_name)
     if ask.grant.tasks:
-        known = [entry.name for entry in await ask.web.store.run(tasks.entries())]
+        # Also those that are no longer defined, as long as they have runs.
+        defined, ran = await ask.web.store.do(tasks.names()), await ask.web.store.do(tasks.known_tasks())
+        known = dict.fromkeys([*defined, *ran])
         names = tuple(name for name in names or known if ask.grant.covers(name))
         if not names:
             return _runs(ask, NOTHING)
@@ -132,8 +136,12 @@ async def delete_run(ask: Ask, path: RunPath) -> Reply:
 
 @routes.post("/api/runs/{id}/stop", summary="Stop a run", answers={202: Run}, errors=(404, 409))
 async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
-    """A pending run ends at once; a running one is asked to, and ends when its process is gone."""
-    await _require_own(ask, path.id)
+    """
+    A pending run ends at once; a running one is asked to, and ends when its process is gone. What is to follow it in
+    its execution is skipped then, so the token must be for all tasks of that.
+    """
+    if ask.grant.tasks:
+        await _require_whole(ask, await find(ask, path.id))
     try:
         run = await ask.web.store.run(ops.stop(path.id, force=query.force))
     except Refused:
@@ -146,9 +154,11 @@ async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
 @routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
 async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
     """A new execution with the parameters of a run that ended."""
-    await _require_own(ask, path.id)
+    if ask.grant.tasks:
+        await find(ask, path.id)
     key = headers.idempotency_key or ""
-    triggered = await ask.web.store.run(ops.rerun(ask.web.catalog, path.id, idempotency_key=key))
+    again = ops.rerun(ask.web.catalog, path.id, idempotency_key=key, permit=ask.grant.authorise)
+    triggered = await ask.web.store.run(again)
     return created(ask, triggered.run, repeated=triggered.repeated)
 
 
@@ -183,15 +193,29 @@ async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
 
 
 async def find(ask: Ask, ref: str) -> Run:
-    """The run called *ref*. Raises NotFound, or Forbidden when the token is for other tasks."""
+    """The run called *ref*. Raises NotFound, also when the token is for other tasks."""
     run = await ask.web.store.run(runs.find(ref))
-    ask.grant.require_task(run.task_name)
+    ask.grant.authorise((run.task_name,), absent=f"there is no run {run.id if _is_id(ref) else ref[:200]}")
     return run
 
 
-async def _require_own(ask: Ask, ref: str) -> None:
-    if ask.grant.tasks:
-        await find(ask, ref)
+def require_own_task(ask: Ask, name: str) -> None:
+    """Raises NotFound for a task that the token is not for, as if there were none."""
+    ask.grant.authorise((name,), absent=f"there is no task {name}")
+
+
+async def _require_whole(ask: Ask, run: Run) -> None:
+    """Raises Forbidden when the run's execution touches other tasks than the token is for."""
+    touched = await ask.web.store.run(executions.tasks_of([run.execution_id]))
+    ask.grant.authorise(touched.get(run.execution_id, ()))
+
+
+def _is_id(ref: str) -> bool:
+    try:
+        UUID(ref)
+    except ValueError:
+        return False
+    return True
 
 
 async def _require_task(ask: Ask, name: str) -> None:

@@ -23,6 +23,7 @@ from api.bodies import (
 from api.endpoint import Ask, Routes
 from api.inputs import MatchHeaders, StatsQuery, TaskPath, TasksQuery
 from api.reply import Reply
+from api.runs import require_own_task
 from shared import authoring, ops, schedules, stats
 from shared.clock import SECOND_US, from_datetime, to_datetime
 from shared.errors import Forbidden, NotFound
@@ -55,7 +56,7 @@ async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
 @routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
 async def read_task(ask: Ask, path: TaskPath) -> Reply:
     """Its definition, its schedule in words and times, and how it is doing. Secrets are not shown."""
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     return await _answer(ask, await _entry(ask, path.task_name))
 
 
@@ -73,9 +74,6 @@ async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: Tas
     """
     _require_authoring(ask, path)
     table: dict[str, Any] = msgspec.json.decode(ask.raw_body)
-    needed = table.get("depends_on")
-    for name in needed if isinstance(needed, list) else ():
-        ask.grant.require_task(str(name))
     put = await ask.web.store.run(
         authoring.put(path.task_name, table, ask.web.settings.keys, only_if=_condition(headers))
     )
@@ -95,9 +93,13 @@ async def delete_task(ask: Ask, path: TaskPath, headers: MatchHeaders) -> Reply:
 
 @routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
 async def stop_task(ask: Ask, path: TaskPath) -> Reply:
-    """Every live execution of it, those that wait included; also of one that is no longer defined."""
-    ask.grant.require_task(path.task_name)
-    affected = await ask.web.store.run(ops.stop_task(path.task_name))
+    """
+    Every live execution of it, those that wait included; also of one that is no longer defined. A token for some tasks
+    stops those whose other steps are its own too, and leaves the rest alone.
+    """
+    require_own_task(ask, path.task_name)
+    only = (lambda names: ask.grant.covers(*names)) if ask.grant.tasks else None
+    affected = await ask.web.store.run(ops.stop_task(path.task_name, only=only))
     if not affected:
         await _entry(ask, path.task_name)
     return ask.answer(Affected(affected=affected), status=202)
@@ -106,21 +108,21 @@ async def stop_task(ask: Ask, path: TaskPath) -> Reply:
 @routes.post("/api/tasks/{taskName}/pause", summary="Pause a schedule", answers={200: TaskModel}, errors=(404,))
 async def pause_task(ask: Ask, path: TaskPath) -> Reply:
     """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     return await _answer(ask, await ask.web.store.run(ops.pause(path.task_name)))
 
 
 @routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
 async def resume_task(ask: Ask, path: TaskPath) -> Reply:
     """The next tick fires again."""
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     return await _answer(ask, await ask.web.store.run(ops.resume(path.task_name)))
 
 
 @routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
 async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
     """Ends by reason, and how long runs waited and took, since a time and by stretches of it."""
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     await _entry(ask, path.task_name)
     now_us = time.time_ns() // 1000
     since_us = now_us - DAY_US if query.since is UNSET else max(0, min(from_datetime(query.since), now_us - SECOND_US))
@@ -139,7 +141,7 @@ async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
 
 
 def _require_authoring(ask: Ask, path: TaskPath) -> None:
-    ask.grant.require_task(path.task_name)
+    require_own_task(ask, path.task_name)
     if not ask.web.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
 

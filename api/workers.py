@@ -9,15 +9,19 @@ from api.endpoint import Ask, Routes
 from api.inputs import WorkerPath
 from api.reply import Reply
 from shared.errors import NotFound
-from shared.store import fleet
+from shared.store import fleet, share
 
 routes = Routes("Workers")
 
 
 @routes.get("/api/workers", summary="List workers", answers={200: WorkersResponseBody})
 async def list_workers(ask: Ask) -> Reply:
-    """Every worker process that was heard of lately, with what it runs."""
-    workers = await ask.web.store.run(fleet.workers())
+    """
+    Every worker process that was heard of lately, with what it runs. A token for some tasks sees those that serve a
+    queue of these, each with these queues and runs only.
+    """
+    seen = share.workers(ask.grant.covers) if ask.grant.tasks else fleet.workers()
+    workers = await ask.web.store.run(seen)
     return ask.answer(WorkersResponseBody(workers=[_model(worker) for worker in workers]))
 
 

@@ -97,6 +97,11 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
 
     @property
+    def tasks(self) -> frozenset[str]:
+        """Every task it touches: the one that was started, and those of all its steps."""
+        return frozenset({self.task, *(step.task for step in self.steps)})
+
+    @property
     def runs(self) -> list[Run]:
         """All its runs that are kept, step by step."""
         return [run for step in self.steps for run in step.runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 import msgspec
@@ -28,17 +29,31 @@ class Triggered(msgspec.Struct, frozen=True):
     repeated: bool
 
 
-def trigger(catalog: Catalog, name: str, request: Request, progress: Progress = NOTHING_DONE) -> Operation[Triggered]:
+Permit = Callable[[Collection[str]], None]
+"""Raises unless whoever asks may touch all these tasks."""
+
+
+def trigger(
+    catalog: Catalog,
+    name: str,
+    request: Request,
+    progress: Progress = NOTHING_DONE,
+    *,
+    permit: Permit | None = None,
+) -> Operation[Triggered]:
     """
     Start an execution of task *name*, with all it depends on first.
 
-    With *progress* what an earlier execution did is not done again. Raises NotFound, Forbidden
+    With *progress* what an earlier execution did is not done again. *permit* gets all tasks that are started, before
+    anything is written. Raises what that raises, NotFound, Forbidden
     (``manual_trigger = false``) and Invalid (parameters, or an idempotency key used before with another body).
     """
     now_us = time.time_ns() // 1000
     for fresh in (False, True, True):
         entry = yield from catalog.get(name, fresh=fresh)
         needed = yield from catalog.needed(entry, fresh=fresh)
+        if permit is not None:
+            permit([name, *needed])
         what = creation(entry, request, now_us, needed=needed, progress=progress)
         try:
             created: Created = yield create(what)
@@ -51,7 +66,9 @@ def trigger(catalog: Catalog, name: str, request: Request, progress: Progress = 
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 
-def rerun(catalog: Catalog, ref: str, *, idempotency_key: str = "") -> Operation[Triggered]:
+def rerun(
+    catalog: Catalog, ref: str, *, idempotency_key: str = "", permit: Permit | None = None
+) -> Operation[Triggered]:
     """
     Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and
     replicas. The same *idempotency_key* gives the same one again.
@@ -62,11 +79,16 @@ def rerun(catalog: Catalog, ref: str, *, idempotency_key: str = "") -> Operation
     if run.status is not Status.ENDED:
         raise Conflict(f"run {run.id} is {run.status}; wait for its end, or stop it, before running it again")
     request = _request_like(run, idempotency_key, f"again {run.id}")
-    return (yield from trigger(catalog, run.task_name, request))
+    return (yield from trigger(catalog, run.task_name, request, permit=permit))
 
 
 def rerun_execution(
-    catalog: Catalog, execution_id: UUID, *, failed_only: bool = False, idempotency_key: str = ""
+    catalog: Catalog,
+    execution_id: UUID,
+    *,
+    failed_only: bool = False,
+    idempotency_key: str = "",
+    permit: Permit | None = None,
 ) -> Operation[Triggered]:
     """
     Start a new execution like one that is over: same task as defined now, same parameters, tags, labels and replicas.
@@ -89,7 +111,7 @@ def rerun_execution(
         if before.phase is Phase.SUCCEEDED:
             raise Conflict(f"execution {execution_id} succeeded; nothing of it failed. Run it again as a whole")
     request = _request_like(like, idempotency_key, f"again {execution_id} {failed_only}")
-    return (yield from trigger(catalog, before.task, request, progress))
+    return (yield from trigger(catalog, before.task, request, progress, permit=permit))
 
 
 def _request_like(run: Run, idempotency_key: str, digest: str) -> Request:

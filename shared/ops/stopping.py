@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Literal
 from uuid import UUID
 
 from shared.ops.bell import ring
-from shared.runs import Run
-from shared.store import retention, runs
+from shared.runs import Run, Status
+from shared.store import executions, retention, runs
 from shared.store.call import Operation
+from shared.store.listing import Filter, page
 
 
 def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Run]:
@@ -24,9 +26,21 @@ def stop(ref: str, *, force: bool = False, by: str = "a person") -> Operation[Ru
     return stopped
 
 
-def stop_task(name: str, *, force: bool = False, by: str = "a person") -> Operation[int]:
-    """Stop every live run of a task, and executions that have yet to come to it; how many were stopped or asked."""
+def stop_task(
+    name: str, *, force: bool = False, by: str = "a person", only: Callable[[Collection[str]], bool] | None = None
+) -> Operation[int]:
+    """
+    Stop every live run of a task, and executions that have yet to come to it; how many were stopped or asked.
+
+    With *only*, which says whether all these tasks may be touched, executions of other tasks as well are left alone.
+    """
     total = 0
+    if only is not None:
+        live = {*(yield runs.planned(name)), *(yield from _live_executions(name))}
+        for execution, touched in (yield from executions.tasks_of(sorted(live))).items():
+            if only(touched):
+                total += yield from _stop_all("", execution, force, by)
+        return total
     for execution in (yield runs.planned(name)):
         total += yield from _stop_all("", execution, force, by)
     return total + (yield from _stop_all(name, None, force, by))
@@ -41,6 +55,19 @@ def delete(ref: str) -> Operation[None]:
     """Forget an ended run and its log. Raises NotFound, and Conflict when it or what needs it is live."""
     run = yield from runs.find(ref)
     yield retention.delete(run)
+
+
+def _live_executions(name: str) -> Operation[set[UUID]]:
+    """The executions of all live runs of the task."""
+    found: set[UUID] = set()
+    cursor = ""
+    where = Filter(task_name=(name,), status=(Status.PENDING, Status.RUNNING))
+    while True:
+        some = yield from page(where, limit=1000, cursor=cursor)
+        found.update(run.execution_id for run in some.runs)
+        cursor = some.next_cursor
+        if not cursor:
+            return found
 
 
 def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> Operation[int]:

@@ -68,6 +68,40 @@ def some(ids: Sequence[UUID]) -> Operation[list[Execution]]:
     return result
 
 
+def tasks_of(ids: Sequence[UUID]) -> Operation[dict[UUID, frozenset[str]]]:
+    """
+    Every task that each of the executions touches, in two or three round trips; without those that there are not.
+
+    That is the task that was started and those of all steps, also of steps whose turn has not come.
+    """
+    if not ids:
+        return {}
+    heads = yield [Call("HMGET", (RawKey(b"plan:" + one.bytes), "task", "steps"), as_is) for one in ids]
+    planned = {one: (head[0].decode(), int(head[1])) for one, head in zip(ids, heads, strict=True) if head[0]}
+    alone = [one for one in ids if one not in planned]
+    steps = yield [
+        *(
+            Call("HMGET", (RawKey(b"plan:" + one.bytes), *(f"step:{number}" for number in range(count))), as_is)
+            for one, (_, count) in planned.items()
+        ),
+        *(_run_ids(one) for one in alone),
+    ]
+    touched = {
+        one: frozenset({task, *(_planned(step)[0].task for step in found if step)})
+        for (one, (task, _)), found in zip(planned.items(), steps, strict=False)
+    }
+    runs_of = {
+        one: [UUID(bytes=raw) for raw in found] or [one]
+        for one, found in zip(alone, steps[len(planned) :], strict=True)
+    }
+    kept = yield from _records([run for found in runs_of.values() for run in found])
+    for one, found in runs_of.items():
+        records = [kept[run] for run in found if run in kept]
+        if records:
+            touched[one] = frozenset({name for each in records for name in (each.task, each.target) if name})
+    return touched
+
+
 def page(
     *, task: str = "", phases: Sequence[Phase] = (), limit: int = 50, cursor: str = "", after_us: int = 0
 ) -> Operation[Page]:

@@ -115,12 +115,13 @@ class Leadership(msgspec.Struct, frozen=True, kw_only=True):
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse.
+    ``redis`` is None for those who are shown their part of the whole only (``store.share``).
     """
 
     leader: str | UnsetType = UNSET
     standbys: list[str]
     scheduler_lag_ms: int | UnsetType = UNSET
-    redis: RedisFacts
+    redis: RedisFacts | None
     counts: dict[str, int]
 
 
@@ -341,19 +342,20 @@ def schedulers(now_us: int) -> Operation[Leadership]:
 
 
 def _running_records() -> Operation[list[Any]]:
-    pairs = yield from _leased()
+    pairs = yield from leased()
     return [record for _, record in pairs]
 
 
 def _running() -> Operation[dict[str, list[UUID]]]:
-    pairs = yield from _leased()
+    pairs = yield from leased()
     by_worker: dict[str, list[UUID]] = {}
     for run_id, record in pairs:
         by_worker.setdefault(record.worker, []).append(run_id)
     return by_worker
 
 
-def _leased() -> Operation[list[tuple[UUID, Any]]]:
+def leased() -> Operation[list[tuple[UUID, Any]]]:
+    """The runs that run, by id with their record."""
     ids = yield Call("ZRANGE", (Key("leases"), 0, -1), as_is)
     if not ids:
         return []

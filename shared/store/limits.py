@@ -75,6 +75,11 @@ def leases(name: str) -> Operation[dict[UUID, bytes]]:
     return dict((yield from _leases(slots)))
 
 
+def holder(lease: UUID) -> Call[bytes | None]:
+    """The JSON that a lease was taken with; None when it is over."""
+    return Call("HGET", (RawKey(b"slot-lease:" + lease.bytes), "holder"), as_is)
+
+
 def _leases(slots: Sequence[bytes]) -> Operation[list[tuple[UUID, bytes]]]:
     """The lease of each slot that has one."""
     found = [slot[:16] for slot in slots if len(slot) > 16]

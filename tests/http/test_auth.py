@@ -120,7 +120,7 @@ def test_a_token_for_some_tasks_sees_and_starts_only_those(guarded: Client) -> N
         guarded.get("/api/runs/example%231/log", headers=header),
         guarded.post("/api/runs/example%231/stop", headers=header),
     ]
-    assert [response.status_code for response in refused] == [403] * len(refused)
+    assert [response.status_code for response in refused] == [404] * len(refused)
     assert [task["name"] for task in guarded.get("/api/tasks", headers=header).json()["tasks"]] == ["report"]
     assert {each["task_name"] for each in guarded.get("/api/runs", headers=header).json()["runs"]} == {"report"}
     assert guarded.get("/api/runs?task_name=example", headers=header).json()["runs"] == []

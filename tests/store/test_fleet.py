@@ -132,6 +132,7 @@ def test_the_facts_name_the_leader_and_count(desk: Desk) -> None:
     assert isinstance(facts.scheduler_lag_ms, int)
     assert facts.scheduler_lag_ms < 3000
     assert facts.counts == {"pending": 2, "running": 1, "delayed": 1, "tasks": 2}
+    assert facts.redis is not None
     assert facts.redis.eviction_policy == "noeviction"
     assert facts.redis.memory_bytes > 0
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from api.auth import Grant
 from api.dialects.marquez import words
 from shared import ops
-from shared.errors import Malformed, NotFound
+from shared.errors import Forbidden, Malformed, NotFound
 from shared.ops import Catalog
 from shared.store import namespaces, tasks
 from shared.store.call import Operation
@@ -16,6 +18,8 @@ from shared.store.tasks import Entry
 from shared.tasks import Task, is_task_name
 
 MOST_KNOWN: Final = 10_000
+STEP: Final = 1000
+"""Jobs of a namespace that are looked at in one step."""
 
 _known: OrderedDict[str, tuple[str, str]] = OrderedDict()
 """Namespace and name of jobs by their task, which never change: the task's name is made from them."""
@@ -67,6 +71,42 @@ def namespace(name: str) -> Operation[Namespace]:
     if found is None:
         raise NotFound(f"Namespace '{name}' not found.")
     return found
+
+
+def seen(name: str, grant: Grant) -> Operation[bool]:
+    """Whether *grant* is for any task in a namespace that there is, or the namespace has none."""
+    return not grant.tasks or (yield from _any(name, grant.covers, empty=True))
+
+
+def require_seen(name: str, grant: Grant) -> Operation[None]:
+    """Raises NotFound when there is no such namespace, or none that *grant* may see."""
+    yield from require_namespace(name)
+    if not (yield from seen(name, grant)):
+        raise NotFound(f"Namespace '{name}' not found.")
+
+
+def require_namespace_for(name: str, grant: Grant) -> Operation[None]:
+    """Raises Forbidden unless *grant* is for every task in the namespace; there may be none, nor the namespace."""
+    if grant.tasks and (yield from _any(name, lambda task: not grant.covers(task), empty=False)):
+        raise Forbidden(f"namespace '{name}' has jobs that do not fit {grant.tasks}, and {grant.who} is for no others")
+
+
+def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> Operation[bool]:
+    """Whether a task in the namespace fits; *empty* when it has none."""
+    found = False
+    if name == words.HOME:
+        own: list[str] = [task for task in (yield tasks.names()) if not words.is_ours(task)]
+        found = bool(own)
+        if any(map(fits, own)):
+            return True
+    start = 0
+    while True:
+        some, _ = yield from namespaces.job_names(name, start, STEP)
+        if any(map(fits, some)):
+            return True
+        found, start = found or bool(some), start + STEP
+        if len(some) < STEP:
+            return empty and not found
 
 
 def require_namespace(name: str) -> Operation[None]:

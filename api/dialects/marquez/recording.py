@@ -48,17 +48,17 @@ MAX_MESSAGE: Final = 1000
 _encode = msgspec.json.Encoder().encode
 
 
-def begin(catalog: Catalog, place: Place, request: ops.Request) -> Operation[Triggered]:
+def begin(catalog: Catalog, place: Place, request: ops.Request, grant: Grant) -> Operation[Triggered]:
     """Make a run of a job; one of a task of ours is executed by our workers. Raises as ``ops.trigger``."""
     yield from places.declare(catalog, place)
     try:
-        return (yield from ops.trigger(catalog, place.task, request))
+        return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise))
     except NotFound:
         if place.own:
             raise
     catalog.entries.pop(place.task, None)  # it was in the catalog once, and somebody took it out
     yield from places.declare(catalog, place)
-    return (yield from ops.trigger(catalog, place.task, request))
+    return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise))
 
 
 def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Operation[Run]:
@@ -90,7 +90,7 @@ def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operati
     name = words.full_name(event.job.name or "", parent.job if parent else "")
     places.require_names(event.job.namespace or "", name)
     place = yield from places.find(catalog, event.job.namespace or "", name)
-    grant.require_task(place.task)
+    grant.authorise((place.task,))
     change = None if place.own else JobChange(place.task, place.namespace, place.job, _job_fields(event, parent))
     if event.run is None or event.kind == "JobEvent":
         yield lineage.keep(LineageEvent(body, at_us, event.kind, job=change))
@@ -108,13 +108,25 @@ def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operati
         found: Record | None = yield runs.record(run_id)
         is_known = found is not None
         if found is not None:
-            grant.require_task(found.task)
+            grant.authorise((found.task,))
     if parent is not None:
         yield from _see_parent(catalog, parent, at_us, grant)
     if place.own and not is_known:
         yield kept  # of a run that there never was, or not any more: it is not for others to make one of our task
         return
-    yield from _move(catalog, place, request, told, at_us, kept, is_new=kind in ("", "START", "OTHER") and not is_known)
+    yield from _move(
+        catalog, place, request, told, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
+    )
+
+
+def is_for(catalog: Catalog, event: Event, grant: Grant) -> Operation[bool]:
+    """Whether an event is about a job whose task *grant* is for; one without a job is about none."""
+    if event.job is None:
+        return False
+    parent = _parent(event)
+    name = words.full_name(event.job.name or "", parent.job if parent else "")
+    place = yield from places.find(catalog, event.job.namespace or "", name)
+    return grant.covers(place.task)
 
 
 def exists(run_id: UUID, place: Place) -> Malformed:
@@ -137,6 +149,7 @@ def _move(
     told: Told | None,
     at_us: int,
     kept: Call[Kept],
+    grant: Grant,
     *,
     is_new: bool,
 ) -> Operation[None]:
@@ -147,7 +160,7 @@ def _move(
     assert run_id is not None
     entry = yield from places.declare(catalog, place)
     if is_new:
-        yield from begin(catalog, place, request)
+        yield from begin(catalog, place, request, grant)
     if told is None:
         yield kept
         return
@@ -155,7 +168,7 @@ def _move(
     try:
         reported = yield from _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
     except NotFound:
-        yield from begin(catalog, place, request)
+        yield from begin(catalog, place, request, grant)
         reported = yield from _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
     if task is not None and reported.run is not None and reported.run.task_name != place.task:
         yield from _report(catalog, run_id, told, at_us, late_start=True)  # another task's, which may have a lease
@@ -212,16 +225,18 @@ def _why(run_id: UUID, verb: str, state: str) -> str:
 
 
 def _see_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> Operation[None]:
-    """A parent that was not heard of runs since its child did, until it says itself when it began and how it ended."""
+    """
+    A parent that was not heard of runs since its child did, until it says itself when it began and how it ended. One of
+    a task that *grant* is not for is not made.
+    """
     if (yield runs.record(parent.run)) is not None:
         return
     place = yield from places.find(catalog, parent.namespace, parent.job)
-    if place.own:
+    if place.own or not grant.covers(place.task):
         return
-    grant.require_task(place.task)
     yield namespaces.put_namespace(place.namespace)
     yield namespaces.put_job(JobChange(place.task, place.namespace, place.job))
-    yield from begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud", via=words.NAME))
+    yield from begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud", via=words.NAME), grant)
     yield from _report(catalog, parent.run, words.VERBS["start"], at_us, late_start=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from api.auth import Grant
 from api.dialects.door import Question, Routes
 from api.dialects.marquez import answers, bodies, pages, places, recording, words
 from api.dialects.marquez.answers import JobAnswer, RunAnswer
@@ -46,6 +47,7 @@ async def put_namespace(ask: Question) -> Reply:
     owner, description = body.owner_name or "", (body.description or "")[: recording.MAX_TEXT]
     if len(owner) > MAX_OWNER:
         raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
+    await ask.web.store.run(places.require_namespace_for(name, ask.grant))
     found = await ask.web.store.do(namespaces.put_namespace(name, owner, description))
     return Reply(_encode(answers.namespace(found)))
 
@@ -54,6 +56,8 @@ async def put_namespace(ask: Question) -> Reply:
 async def read_namespace(ask: Question) -> Reply:
     """One namespace."""
     found = await ask.web.store.run(places.namespace(ask.path["namespace"]))
+    if not await ask.web.store.run(places.seen(found.name, ask.grant)):
+        raise NotFound(f"Namespace '{found.name}' not found.")
     return Reply(_encode(answers.namespace(found)))
 
 
@@ -69,7 +73,7 @@ async def delete_namespace(ask: Question) -> Reply:
 async def list_namespaces(ask: Question) -> Reply:
     """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
     limit, offset = bodies.paging(ask.query)
-    found = await ask.web.store.run(_namespaces(limit, offset)) if limit else []
+    found = await ask.web.store.run(_page(ask.grant, limit, offset)) if limit else []
     return Reply(_encode({"namespaces": [answers.namespace(one) for one in found]}))
 
 
@@ -115,6 +119,23 @@ async def require_job(ask: Question) -> Place:
     return await ask.web.store.run(_place(ask))
 
 
+def _page(grant: Grant, limit: int, offset: int) -> Operation[list[namespaces.Namespace]]:
+    """Those that *grant* may see: for some tasks only, one after another is looked at until the page is full."""
+    if not grant.tasks:
+        return (yield from _namespaces(limit, offset))
+    found: list[namespaces.Namespace] = []
+    start = 0
+    while len(found) < offset + limit:
+        some = yield from _namespaces(SCAN, start)
+        for one in some:
+            if (yield from places.seen(one.name, grant)):
+                found.append(one)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
+        start += SCAN
+        if len(some) < SCAN:
+            break
+    return found[offset : offset + limit]
+
+
 def _namespaces(limit: int, offset: int) -> Operation[list[namespaces.Namespace]]:
     described = yield namespaces.namespace(words.HOME)
     if described is not None:
@@ -126,9 +147,12 @@ def _namespaces(limit: int, offset: int) -> Operation[list[namespaces.Namespace]
 
 def _place(ask: Question) -> Operation[Place]:
     namespace, name = ask.path["namespace"], ask.path["job"]
-    yield from places.require_namespace(namespace)
     place = yield from places.find(ask.web.catalog, namespace, name)
-    ask.grant.require_task(place.task)
+    if ask.grant.covers(place.task):
+        yield from places.require_namespace(namespace)
+    else:
+        yield from places.require_seen(namespace, ask.grant)
+    ask.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
     if not place.own and not (yield namespaces.known_jobs([place.task]))[0]:
         raise NotFound(f"Job '{name}' not found.")
     return place
@@ -136,10 +160,10 @@ def _place(ask: Question) -> Operation[Place]:
 
 def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
     namespace, name = ask.path["namespace"], ask.path["job"]
-    yield from places.require_namespace(namespace)
     places.require_names(namespace, name)
     place = yield from places.find(ask.web.catalog, namespace, name)
-    ask.grant.require_task(place.task)
+    ask.grant.authorise((place.task,))
+    yield from places.require_namespace(namespace)
     if place.own:
         raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
     if body.run_id is not None:
@@ -202,12 +226,13 @@ def _jobs(
     ask: Question, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
 ) -> Operation[dict[str, Any]]:
     """
-    A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's).
+    A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's);
+    for a token that is for some tasks it counts only what is on the page.
 
     By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
     """
     if namespace is not None:
-        yield from places.require_namespace(namespace)
+        yield from places.require_seen(namespace, ask.grant)
     own: list[str] = []
     if namespace in (None, words.HOME):
         known: list[str] = yield tasks.names()
@@ -227,7 +252,7 @@ def _jobs(
             names = [name for name, state in zip(names, states, strict=True) if state and words.STATES[state] in wanted]
         skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
-    return {"jobs": (yield from _shown(own, found)), "totalCount": total}
+    return {"jobs": (yield from _shown(own, found)), "totalCount": len(found) if ask.grant.tasks else total}
 
 
 def _names(own: Sequence[str], namespace: str | None, offset: int, count: int) -> Operation[list[str]]:

@@ -48,7 +48,7 @@ async def create_run(ask: Question) -> Reply:
         triggered_by="cloud",
         via=words.NAME,
     )
-    made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request))
+    made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request, ask.grant))
     if made.repeated:
         raise recording.exists(made.run.id, place)
     beside = await ask.web.store.do(annex.read(made.run.id))
@@ -120,7 +120,7 @@ async def _find(ask: Question) -> Run:
     run = await ask.web.store.do(runs.get(run_id)) if run_id else None
     if run is None:
         raise NotFound(f"Run '{text[:100]}' not found.")
-    ask.grant.require_task(run.task_name)
+    ask.grant.authorise((run.task_name,), absent=f"Run '{text[:100]}' not found.")
     return run
 
 

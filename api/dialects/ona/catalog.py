@@ -93,11 +93,11 @@ def ids_of(names: Iterable[str]) -> Operation[dict[str, UUID]]:
 
 
 def find(id_: UUID, grant: Grant) -> Operation[Known]:
-    """The task with that id. Raises NotFound, and Forbidden when the token is for other tasks."""
+    """The task with that id. Raises NotFound, also when the token is for other tasks."""
     known = yield from by_ids([id_])
     if id_ not in known:
         raise NotFound(f"there is no task {id_}")
-    grant.require_task(known[id_].entry.name)
+    grant.authorise((known[id_].entry.name,), absent=f"there is no task {id_}")
     return known[id_]
 
 

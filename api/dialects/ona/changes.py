@@ -80,8 +80,7 @@ def require_free(new: Sequence[Listed]) -> Operation[None]:
 def check(known: Mapping[str, Entry], new: Mapping[str, Task], author: Author, where: str) -> None:
     """Raises Invalid for a circle that *new* tasks would close, and Forbidden for tasks that the token is not for."""
     for task in new.values():
-        for name in (task.name, *task.depends_on):
-            author.grant.require_task(name)
+        author.grant.authorise((task.name, *task.depends_on))
     cycle = find_cycle({**new, **{name: entry.task for name, entry in known.items() if name not in new}})
     if cycle:
         raise Invalid([Problem(where, f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one")])

@@ -52,7 +52,7 @@ async def start_task(ask: Question, wanted: StartTaskRequest) -> StartTaskRespon
     known = await store.run(find(UUID(wanted.id), ask.grant))
     made = await store.run(_repeated(known, ask.grant)) if _is_repeat(ask) else None
     if made is None:
-        made = await store.run(start(ask.web.catalog, known, ask.grant.who, MANUAL))
+        made = await store.run(start(ask.web.catalog, known, ask.grant, MANUAL))
     return StartTaskResponse(task_execution=await _told(ask, made))
 
 
@@ -76,7 +76,9 @@ async def list_task_executions(ask: Question, wanted: ListTaskExecutionsRequest)
             ask.grant,
         )
         names = frozenset(await ask.web.store.run(listing.names(which)))
-    found, place = await ask.web.store.run(history.page(names, frozenset(filter_.phases), wish, ask.urls.base))
+    found, place = await ask.web.store.run(
+        history.page(names, frozenset(filter_.phases), wish, ask.urls.base, ask.grant)
+    )
     return ListTaskExecutionsResponse(
         pagination=bodies.PaginationResponse(next_token=pages.token(place)), task_executions=found
     )
@@ -90,35 +92,36 @@ async def stop_task_execution(ask: Question, wanted: StopTaskExecutionRequest) -
     return StopTaskExecutionResponse()
 
 
-def start(catalog: Catalog, known: Known, who: str, trigger: str, key: str = "") -> Operation[UUID]:
+def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str = "") -> Operation[UUID]:
     """
-    Start a task as *who* by *trigger*; the id of the execution. The same *key* gives the same one again.
+    Start a task as whoever has *grant*, by *trigger*; the id of the execution. The same *key* gives the same one again.
 
-    Raises Forbidden for a task that may not be started by hand, and Conflict when something it depends on is missing.
+    Raises Forbidden for a task that may not be started by hand, or that depends on tasks which the grant is not for,
+    and Conflict when something it depends on is missing.
     """
     entry = known.entry
     try:
         needed = yield from catalog.needed(entry)
         ids = yield from ids_of([entry.name, *needed])
-        note = Start(creator=who, trigger=trigger, environment=known.environment, ids=ids)
+        note = Start(creator=grant.who, trigger=trigger, environment=known.environment, ids=ids)
         request = ops.Request(
             triggered_by="cloud",
             annex={telling.START: msgspec.json.encode(note)},
             idempotency_key=key,
             body_digest=trigger if key else "",
         )
-        triggered = yield from ops.trigger(catalog, entry.name, request)
+        triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise)
     except NotFound as error:
         raise Conflict(f"task {known.reference} cannot be started: {error}") from None
     return triggered.run.execution_id
 
 
 async def readable(ask: Question, execution_id: UUID) -> Execution:
-    """The execution. Raises NotFound, and Forbidden when the token is for other tasks."""
+    """The execution. Raises NotFound, also when the token is not for all its tasks."""
     found = await ask.web.store.run(telling.read(execution_id))
     if found is None:
         raise NotFound(f"there is no task execution {execution_id}")
-    ask.grant.require_task(found.task)
+    ask.grant.authorise(found.tasks, absent=f"there is no task execution {execution_id}")
     return found
 
 

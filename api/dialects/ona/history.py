@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from api.auth import Grant
 from api.dialects.ona import execution_bodies
 from api.dialects.ona.execution_bodies import Phase
 from api.dialects.ona.pages import Wish
@@ -55,11 +56,11 @@ class Found(NamedTuple):
 
 
 def page(
-    names: Collection[str] | None, phases: frozenset[Phase], wish: Wish, base: str
+    names: Collection[str] | None, phases: frozenset[Phase], wish: Wish, base: str, grant: Grant
 ) -> Operation[tuple[list[execution_bodies.TaskExecution], str]]:
     """
-    The executions of those tasks (None: of all), as they go over the wire; and where the next page starts ("" when this
-    is the last).
+    The executions of those tasks (None: of all) that *grant* is for, as they go over the wire; and where the next page
+    starts ("" when this is the last).
     """
     wanted = sorted({ours for phase in phases for ours in MAY_BE.get(phase, ())})
     if wish.place and not _PLACE.fullmatch(wish.place):
@@ -72,10 +73,11 @@ def page(
     while len(found) <= wish.size and (steps < PATIENCE or not found):
         count = STEP if wanted else min(STEP, wish.size + 1 - len(found))
         some = yield from step(count, cursor)
-        told = yield from tell(some.executions, base)
+        seen = [one for one in some.executions if grant.covers(*one.tasks)]
+        told = yield from tell(seen, base)
         found += [
             (_cursor((one.created_us, one.id)), shown)
-            for one, shown in zip(some.executions, told, strict=True)
+            for one, shown in zip(seen, told, strict=True)
             if not phases or shown.status.phase in phases
         ]
         cursor, steps = some.cursor, steps + 1

@@ -103,7 +103,7 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
     """
     Write down what an event tells of a task run; any other event tells nothing here.
 
-    Raises Forbidden, and Conflict when the run changes faster than that.
+    Raises NotFound and Forbidden when *grant* is not for its task, and Conflict when the run changes faster than that.
     """
     run_id = _id_of(event.resource, TASK_RUN)
     if run_id is None or not event.event.startswith(TASK_RUN):
@@ -121,7 +121,7 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
                 return
             run_id = made
             continue
-        grant.require_task(view.latest.record.task)
+        grant.authorise((view.latest.record.task,), absent=f"Task run with id {run_id} not found")
         if (yield from _write(catalog, view, state)):
             return
     raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
@@ -275,8 +275,10 @@ def _create(
     Make the run that was told of; the id it has here. None when it can't be: its flow run is not known here.
     """
     known_flow = None
-    if flow_run_id is not None and (yield from taskruns.read(flow_run_id, ledger.FLOW_RUNS)) is not None:
-        known_flow = flow_run_id
+    if flow_run_id is not None:
+        flow_run = yield from taskruns.read(flow_run_id, ledger.FLOW_RUNS)
+        if flow_run is not None and grant.covers(flow_run.latest.record.task):
+            known_flow = flow_run_id
     fields = {name: getattr(run, name) for name in Executed.__struct_fields__}
     wanted = TaskRunCreate(id=run_id, flow_run_id=known_flow, **fields)
     try:

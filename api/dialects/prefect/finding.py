@@ -156,7 +156,7 @@ def find(
         if not batch:
             break
         views = yield from taskruns.read_many(batch, via)
-        flow_runs = yield from _flow_runs_of(views, wanted.page_of, via)
+        flow_runs = yield from _flow_runs_of(views, wanted.page_of, via, grant)
         for view in views:
             if view is None or not grant.covers(view.latest.record.task) or not fits(view, flow_runs):
                 continue
@@ -264,13 +264,17 @@ def _states(wanted: TaskRunFilter | FlowRunFilter | None) -> list[str]:
     return [state for state in everything if state in chosen]
 
 
-def _flow_runs_of(views: Sequence[View | None], page: Page, via: str) -> Operation[dict[UUID, View]]:
-    """The flow runs that *views* belong to, if the filters ask about them."""
+def _flow_runs_of(views: Sequence[View | None], page: Page, via: str, grant: Grant) -> Operation[dict[UUID, View]]:
+    """The flow runs that *views* belong to and *grant* is for, if the filters ask about them."""
     if via == FLOW_RUNS or (page.flow_runs is None and page.flows is None):
         return {}
     wanted = {view.facts.flow_run_id for view in views if view is not None and view.facts.flow_run_id is not None}
     found = yield from taskruns.read_many(sorted(wanted), FLOW_RUNS)
-    return {flow_run.id: flow_run for flow_run in found if flow_run is not None}
+    return {
+        flow_run.id: flow_run
+        for flow_run in found
+        if flow_run is not None and grant.covers(flow_run.latest.record.task)
+    }
 
 
 def _sorted(views: list[View], sort: Sort) -> list[View]:

@@ -94,13 +94,13 @@ async def rename_flow_run(ask: Question) -> Reply:
     return Reply(status=204)
 
 
-@on(routes, "DELETE", "/api/flow_runs/{id}", "run")
+@on(routes, "DELETE", "/api/flow_runs/{id}", "admin")
 async def delete_flow_run(ask: Question) -> Reply:
     """Forget a flow run; its task runs stay."""
     view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
     if view is None:
         raise NotFound("Flow run not found")
-    ask.grant.require_task(view.latest.record.task)
+    ask.grant.authorise((view.latest.record.task,), absent="Flow run not found")
     await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
     return Reply(status=204)
 
@@ -142,9 +142,8 @@ async def read_flow_run_states(ask: Question) -> Reply:
 
 def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operation[Made]:
     flow = yield from flows.flow(catalog, wanted.flow_id)
-    if flow is None:
+    if flow is None or not grant.covers(flow.name):
         raise Conflict(f"there is no flow {wanted.flow_id}")
-    grant.require_task(flow.name)
     at_us = time.time_ns() // 1000
     run_id = wanted.id or ids.new_id(at_us)
     state_id = ids.named_id(run_id, "first state", at_us)
@@ -179,9 +178,10 @@ def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operat
         via=FLOW_RUNS,
         once=once,
     )
-    triggered = yield from ops.trigger(catalog, flow.name, request)
+    triggered = yield from ops.trigger(catalog, flow.name, request, permit=grant.authorise)
     if not triggered.repeated and current.mark == Status.PENDING:
         return Made(run_id, facts, current, True)
+    taskruns.require_free(triggered.run, grant)
     view = yield from taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
     return Made(view.id, view.facts, view.current, not triggered.repeated)
 
@@ -189,7 +189,7 @@ def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operat
 def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
     for _ in range(taskruns.PATIENCE):
         view = yield from taskruns.known(run_id, FLOW_RUNS)
-        grant.require_task(view.latest.record.task)
+        grant.authorise((view.latest.record.task,), absent=f"Flow run with id {run_id} not found")
         at_us = time.time_ns() // 1000
         state = proposed(wanted.state, ids.new_id(at_us), at_us)
         state.details.flow_run_id = run_id

@@ -10,16 +10,18 @@ from uuid import UUID
 
 import msgspec
 
+from api.auth import Grant
 from api.dialects.door import Question, Routes
 from api.dialects.prefect.errors import DIALECT, Locked
 from api.dialects.prefect.ledger import View
-from api.dialects.prefect.limits import about_of
+from api.dialects.prefect.limits import MOST_NAME, Holder, about_of, holder_in, own_limits
 from api.dialects.prefect.orchestration import jittered
 from api.dialects.prefect.routes import on, say
 from api.reply import Reply
 from shared import ids
-from shared.errors import NotFound, RunfleetError
-from shared.store import limits
+from shared.errors import Forbidden, NotFound, RunfleetError
+from shared.runs import Run
+from shared.store import limits, runs
 from shared.store.call import Operation
 from shared.store.limits import Taken
 
@@ -32,7 +34,7 @@ LONGEST_WAIT_S: Final = 30
 """The longest a client is told to wait for slots that it asked for by name."""
 
 
-class Holder(msgspec.Struct):
+class Taker(msgspec.Struct):
     """Who takes slots."""
 
     type: Literal["flow_run", "task_run", "deployment"]
@@ -43,10 +45,12 @@ class Take(msgspec.Struct):
     """``increment`` and ``increment-with-lease``."""
 
     slots: Slots
-    names: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    names: Annotated[
+        list[Annotated[str, msgspec.Meta(max_length=MOST_NAME)]], msgspec.Meta(min_length=1, max_length=1000)
+    ]
     mode: Literal["concurrency", "rate_limit"] = "concurrency"
     lease_duration: LeaseSeconds = 300
-    holder: Holder | None = None
+    holder: Taker | None = None
 
 
 class Give(msgspec.Struct):
@@ -76,18 +80,22 @@ class NotPossible(RunfleetError):
 
 
 _encode = msgspec.json.Encoder().encode
-_holder = msgspec.json.Decoder(Holder | None).decode
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/increment-with-lease", "run")
 async def take_slots(ask: Question) -> Reply:
-    """Take slots for a while: 423 while there are none. A limit that there is not lets everybody through."""
+    """
+    Take slots for a while: 423 while there are none. A limit that there is not lets everybody through.
+
+    A token for some tasks takes slots of limits that these name, and of those by tag, which any run may have.
+    """
     wanted = ask.read(Take)
+    await _require_own(ask, wanted)
     if wanted.mode == "rate_limit":
         raise NotPossible("Only concurrency limits with slot decay can be used for rate limiting; none has it here")
     lease = ids.new_id(_now_us())
     names = list(dict.fromkeys(wanted.names))
-    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(wanted.holder)
+    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_kept(wanted.holder, ask.grant))
     taken = await ask.web.store.do(limits.take(lease, names, wanted.slots, lasts_us, holder))
     _raise_if_refused(taken)
     return say({"lease_id": lease, "limits": await _taken_of(ask, wanted)})
@@ -96,26 +104,29 @@ async def take_slots(ask: Question) -> Reply:
 @on(routes, "POST", "/api/v2/concurrency_limits/decrement-with-lease", "run")
 async def give_slots(ask: Question) -> Reply:
     """Give a lease's slots back; nothing happens when it is over."""
-    await ask.web.store.do(limits.give(ask.read(Give).lease_id))
+    lease = ask.read(Give).lease_id
+    if await _is_own(ask, lease):
+        await ask.web.store.do(limits.give(lease))
     return Reply(status=204)
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/leases/{id}/renew", "run")
 async def renew_lease(ask: Question) -> Reply:
-    """Let a lease last from now: 410 when it is over."""
+    """Let a lease last from now: 410 when it is over, or was taken for other tasks than the token is for."""
     try:
         lease = UUID(ask.path["id"])
     except ValueError:
         raise NotFound("Not Found") from None
     wanted = ask.read(Renew) if ask.body else Renew()
-    if (await ask.web.store.do(limits.renew(lease, round(wanted.lease_duration * 1e6)))).verdict == "gone":
+    lasts_us = round(wanted.lease_duration * 1e6)
+    if not await _is_own(ask, lease) or (await ask.web.store.do(limits.renew(lease, lasts_us))).verdict == "gone":
         raise Gone("Lease not found - it may have expired or been revoked")
     return Reply(status=204)
 
 
 def task_runs(holders: Iterable[bytes]) -> list[Holder]:
     """The task runs among those that hold leases."""
-    held = [_holder(one) for one in holders]
+    held = [holder_in(one) for one in holders]
     return [holder for holder in held if holder is not None and holder.type == "task_run"]
 
 
@@ -134,6 +145,35 @@ def _raise_if_refused(taken: Taken) -> None:
         held_s = (_now_us() - taken.since_us) / 1e6 if taken.since_us else 1.0
         wait_s = jittered(min(max(held_s, 0.5), LONGEST_WAIT_S), 0.3, random.random)
         raise Locked(f"no slot of {taken.limit} is free", wait_s)
+
+
+def _kept(taker: Taker | None, grant: Grant) -> Holder | None:
+    """What is kept with a lease: who takes it, and for which tasks."""
+    if taker is None:
+        return Holder(tasks=grant.tasks) if grant.tasks else None
+    return Holder(taker.type, taker.id, grant.tasks)
+
+
+async def _is_own(ask: Question, lease: UUID) -> bool:
+    """Whether a lease was taken with a token for the same tasks; any is for one that is for all."""
+    if not ask.grant.tasks:
+        return True
+    raw = await ask.web.store.do(limits.holder(lease))
+    holder = None if raw is None else holder_in(raw)
+    return holder is not None and holder.tasks == ask.grant.tasks
+
+
+async def _require_own(ask: Question, wanted: Take) -> None:
+    """Raises Forbidden for limits, there or not, that no task names which the token is for, and for others' runs."""
+    own = await own_limits(ask)
+    if own is None:
+        return
+    others = [name for name in wanted.names if name not in own and not name.startswith("tag:")]
+    if others:
+        raise Forbidden(f"limit {others[0]} is not one that a task names which {ask.grant.who} is for")
+    run: Run | None = (await ask.web.store.do(runs.get(wanted.holder.id))) if wanted.holder is not None else None
+    if run is not None:
+        ask.grant.authorise((run.task_name,))
 
 
 async def _taken_of(ask: Question, wanted: Take) -> list[dict[str, Any]]:

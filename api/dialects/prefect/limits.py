@@ -8,11 +8,12 @@ here too, though only the file changes it. A slot is held by a run, until that e
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
+from api.auth import Grant
 from api.dialects.door import Question, Routes
 from api.dialects.prefect.bodies import Name
 from api.dialects.prefect.errors import DIALECT
@@ -22,13 +23,17 @@ from api.reply import Reply
 from shared import ids
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound
-from shared.store import limits
+from shared.store import limits, runs, tasks
 from shared.store.call import Operation
-from shared.store.limits import Limit
+from shared.store.limits import Holders, Limit
 
 routes = Routes(DIALECT)
 
 Most = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+MOST_NAME: Final = 200
+"""Characters of a limit's name; those of the task file have 100 at most, and one by tag is called ``tag:<tag>``."""
 
 
 class Part(msgspec.Struct):
@@ -41,7 +46,7 @@ class Part(msgspec.Struct):
 class NamedLimit(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /v2/concurrency_limits/``."""
 
-    name: Name
+    name: Annotated[Name, msgspec.Meta(max_length=MOST_NAME)]
     limit: Most
     active: bool = True
     active_slots: int = 0
@@ -61,6 +66,14 @@ class LimitChange(msgspec.Struct, forbid_unknown_fields=True):
     slot_decay_per_second: float | None = None
 
 
+class Holder(msgspec.Struct, omit_defaults=True):
+    """Who takes slots. ``tasks`` is kept with it: the pattern of the token that it came with ("": all tasks)."""
+
+    type: Literal["flow_run", "task_run", "deployment", ""] = ""
+    id: UUID | None = None
+    tasks: str = ""
+
+
 class About(msgspec.Struct):
     """What is kept of a limit beside its name and number. Times are stored time."""
 
@@ -72,10 +85,11 @@ class About(msgspec.Struct):
 
 
 _about = msgspec.json.Decoder(About).decode
+_holder = msgspec.json.Decoder(Holder | None).decode
 _encode = msgspec.json.Encoder().encode
 
 
-@on(routes, "POST", "/api/v2/concurrency_limits", "run")
+@on(routes, "POST", "/api/v2/concurrency_limits", "admin")
 async def create_limit(ask: Question) -> Reply:
     """Make a limit. One whose slots come back by themselves (a rate) is not to be had here."""
     wanted = ask.read(NamedLimit)
@@ -84,24 +98,28 @@ async def create_limit(ask: Question) -> Reply:
     if await ask.web.store.run(limits.one_limit(wanted.name)) is not None:
         raise Conflict(f"there is a limit {wanted.name} already")
     limit, _ = await ask.web.store.run(put(wanted.name, wanted.limit, wanted.active))
-    return say(await ask.web.store.run(shown(limit)), 201)
+    return say(await ask.web.store.run(shown(limit, ask.grant)), 201)
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/filter", "read")
 async def list_limits(ask: Question) -> Reply:
-    """All limits, by name."""
+    """All limits, by name; for a token that is for some tasks those that these name, with their own slots."""
     part = ask.read(Part) if ask.body else Part()
-    found = part_of(await ask.web.store.run(limits.all_limits()), part)
-    return say([await ask.web.store.run(shown(one)) for one in found])
+    own = await own_limits(ask)
+    found = [one for one in await ask.web.store.run(limits.all_limits()) if own is None or one.name in own]
+    return say([await ask.web.store.run(shown(one, ask.grant)) for one in part_of(found, part)])
 
 
 @on(routes, "GET", "/api/v2/concurrency_limits/{id}", "read")
 async def read_limit(ask: Question) -> Reply:
     """A limit, by id or name."""
-    return say(await ask.web.store.run(shown(await ask.web.store.run(known(ask.path["id"])))))
+    limit, own = await ask.web.store.run(known(ask.path["id"])), await own_limits(ask)
+    if own is not None and limit.name not in own:
+        raise NotFound("Concurrency limit not found")
+    return say(await ask.web.store.run(shown(limit, ask.grant)))
 
 
-@on(routes, "PATCH", "/api/v2/concurrency_limits/{id}", "run")
+@on(routes, "PATCH", "/api/v2/concurrency_limits/{id}", "admin")
 async def change_limit(ask: Question) -> Reply:
     """Change a limit that was made through an API."""
     wanted = ask.read(LimitChange)
@@ -118,7 +136,7 @@ async def change_limit(ask: Question) -> Reply:
     return Reply(status=204)
 
 
-@on(routes, "DELETE", "/api/v2/concurrency_limits/{id}", "run")
+@on(routes, "DELETE", "/api/v2/concurrency_limits/{id}", "admin")
 async def delete_limit(ask: Question) -> Reply:
     """Take away a limit that was made through an API."""
     limit = await ask.web.store.run(known(ask.path["id"]))
@@ -166,9 +184,42 @@ def about_of(limit: Limit) -> About:
     return About(ids.named_id(UUID(int=0), f"limit {limit.name}", 0), 0, 0, limit.max or 0)
 
 
-def shown(limit: Limit) -> Operation[dict[str, Any]]:
+async def own_limits(ask: Question) -> set[str] | None:
+    """
+    The limits that the tasks name which the token is for; None when it is for all. What a limit is for is what its
+    tasks are for, so that no other token for some tasks sees it.
+    """
+    if not ask.grant.tasks:
+        return None
+    entries = await ask.web.store.run(tasks.entries())
+    return {name for entry in entries if ask.grant.covers(entry.name) for name in entry.task.limits}
+
+
+def held_by(limit: Limit, grant: Grant) -> Operation[Holders]:
+    """Who holds slots of a limit, as far as they are runs of tasks that *grant* is for."""
+    held = yield from limits.holders(limit.name)
+    if not grant.tasks:
+        return held
+    named = [holder_in(one) for one in held.leases]
+    ids = [*held.runs, *(one.id for one in named if one is not None and one.id is not None)]
+    own = {run.id for run in (yield runs.many(ids)) if grant.covers(run.task_name)} if ids else set[UUID]()
+    leases = [
+        raw
+        for raw, one in zip(held.leases, named, strict=True)
+        if one is not None and (one.id in own or one.tasks == grant.tasks)
+    ]
+    return Holders([one for one in held.runs if one in own], leases)
+
+
+def holder_in(raw: bytes) -> Holder | None:
+    """Who holds a lease, by the JSON that it was taken with."""
+    found: Holder | None = _holder(raw)
+    return found
+
+
+def shown(limit: Limit, grant: Grant) -> Operation[dict[str, Any]]:
     """A limit as clients read it."""
-    about, held = about_of(limit), (yield from limits.holders(limit.name))
+    about, held = about_of(limit), (yield from held_by(limit, grant))
     return {
         "id": about.id,
         "created": to_datetime(about.created_us),

@@ -54,12 +54,11 @@ class Line(msgspec.Struct):
 async def write_logs(ask: Question) -> Reply:
     """
     Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
-    (yet), become the flow run's.
+    (yet), become the flow run's. A run that the token is not for is not known.
     """
     told = _read(ask, list[Line])
-    views = await ask.web.store.run(_views_of(told))
-    for view in views.values():
-        ask.grant.require_task(view.latest.record.task)
+    known = await ask.web.store.run(_views_of(told))
+    views = {run_id: view for run_id, view in known.items() if ask.grant.covers(view.latest.record.task)}
     of_runs: defaultdict[UUID, list[Text]] = defaultdict(list)
     for line in told:
         run_id = next((one for one in (line.task_run_id, line.flow_run_id) if one in views), None)

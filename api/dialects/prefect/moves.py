@@ -90,18 +90,22 @@ def waits_for_consumer(state: State) -> bool:
 _KIND: Final[dict[Reason, str]] = {Reason.CRASHED: "CRASHED", Reason.FAILED: "FAILED", Reason.STOPPED: "CANCELLED"}
 
 
-def cache_key(key: str) -> str:
-    """What the store calls the cached result for *key*."""
-    return hashlib.sha256(b"prefect\0" + key.encode()).hexdigest()
+def cache_key(key: str, tasks: str) -> str:
+    """
+    What the store calls the cached result for *key*. Tokens for the tasks of a pattern have a cache of their own: who
+    knows the keys of other tasks neither gets their results nor gives them any.
+    """
+    return hashlib.sha256(f"prefect\0{tasks}\0".encode() + key.encode()).hexdigest()
 
 
-def to_cache(state: State, now_us: int) -> tuple[str, bytes, int] | None:
+def to_cache(state: State, now_us: int, tasks: str) -> tuple[str, bytes, int] | None:
     """The completed *state* for the cache (key, value, how long to keep it), or None when it has expired already."""
     expires = state.details.cache_expiration
     kept_us = KEPT_US if expires is None else from_datetime(expires) - now_us
     if kept_us <= 0:
         return None
-    return cache_key(state.details.cache_key or ""), msgspec.json.encode(state), min(kept_us, 10 * 365 * KEPT_US // 30)
+    key = cache_key(state.details.cache_key or "", tasks)
+    return key, msgspec.json.encode(state), min(kept_us, 10 * 365 * KEPT_US // 30)
 
 
 def _due_us(state: State, now_us: int) -> int:

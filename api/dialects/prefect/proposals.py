@@ -23,7 +23,7 @@ from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
 from api.dialects.prefect.taskruns import PATIENCE, known, make, read, unwritten
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
-from shared.store import driven
+from shared.store import driven, executions
 from shared.store.call import Operation
 from shared.store.driven import Driven
 
@@ -48,14 +48,14 @@ def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant
     """
     for _ in range(PATIENCE):
         view = yield from known(run_id)
-        grant.require_task(view.latest.record.task)
+        grant.authorise((view.latest.record.task,), absent=f"Task run with id {run_id} not found")
         now_us = time.time_ns() // 1000
         state = proposed(wanted.state, ids.new_id(now_us), now_us)
         state.details.task_run_id, state.details.flow_run_id = view.id, view.facts.flow_run_id
         if view.is_ours:
-            return (yield from _of_ours(view, state))
+            return (yield from _of_ours(view, state, grant))
         flow = yield from _flow_of(view)
-        cached = yield from _cached_for(state)
+        cached = yield from _cached_for(state, grant)
         decision = decide(
             view.current.state,
             state,
@@ -70,14 +70,20 @@ def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant
         )
         if decision.state is None:
             return Answer(view, decision, view.current.state, False)
-        answer = yield from _make(catalog, view, decision, flow, now_us, bool(wanted.force))
+        answer = yield from _make(catalog, view, decision, flow, now_us, bool(wanted.force), grant)
         if answer is not None:
             return answer
     raise Conflict(f"task run {run_id} changes faster than its state can be set; try again")
 
 
 def _make(
-    catalog: ops.Catalog, view: View, decision: Decision, flow: Flow | None, now_us: int, force: bool
+    catalog: ops.Catalog,
+    view: View,
+    decision: Decision,
+    flow: Flow | None,
+    now_us: int,
+    force: bool,
+    grant: Grant,
 ) -> Operation[Answer | None]:
     """The answer once it is made; None when something else happened first."""
     state = decision.state
@@ -88,7 +94,7 @@ def _make(
     if decision.needs_slots:
         plan.limits, plan.holder = [f"tag:{tag}" for tag in view.facts.tags], on_course.head
     if decision.stores:
-        plan.cache = to_cache(state, now_us)
+        plan.cache = to_cache(state, now_us, grant.tasks)
     tracks = flow.run_count if flow is not None and state.type == "RUNNING" and not force else None
     after = ledger.moved(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
     done = yield from make(catalog, view, [*unwritten(view), after], on_course)
@@ -113,7 +119,7 @@ def _refused(done: Driven, now_us: int) -> Decision:
     return Decision(answer="WAIT", delay_s=max(1, round(delay_s)), reason=f"Concurrency limit reached for tags: {tag}")
 
 
-def _of_ours(view: View, state: State) -> Operation[Answer]:
+def _of_ours(view: View, state: State, grant: Grant) -> Operation[Answer]:
     """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
     now = view.current.state
     if state.type not in ("CANCELLING", "CANCELLED"):
@@ -122,6 +128,10 @@ def _of_ours(view: View, state: State) -> Operation[Answer]:
         return Answer(view, Decision(answer="ABORT", reason=reason), now, False)
     if now.type in words.TERMINAL:
         return Answer(view, Decision(answer="ABORT", reason=f"Run is already {now.type}."), now, False)
+    if grant.tasks:  # what is to follow it in its execution is skipped
+        record = view.latest.record
+        execution = UUID(record.execution) if record.execution else view.latest.head
+        grant.authorise((yield from executions.tasks_of([execution])).get(execution, ()))
     yield from ops.stop(str(view.latest.head), by="a client of Prefect")
     after = yield from known(view.id)
     return Answer(after, Decision(answer="ACCEPT"), after.current.state, True)
@@ -136,12 +146,12 @@ def _flow_of(view: View) -> Operation[Flow | None]:
     return Flow(flow_run.id, flow_run.current.state, flow_run.current.run_count)
 
 
-def _cached_for(state: State) -> Operation[State | None]:
+def _cached_for(state: State, grant: Grant) -> Operation[State | None]:
     """The cached state that takes the place of running, under this proposal's id and time."""
     key = state.details.cache_key
     if state.type != "RUNNING" or not key or state.details.refresh_cache:
         return None
-    packed = yield driven.cached(cache_key(key))
+    packed = yield driven.cached(cache_key(key, grant.tasks))
     if packed is None:
         return None
     cached = msgspec.structs.replace(_state(packed), id=state.id, at_us=state.at_us, name="Cached")

@@ -98,13 +98,13 @@ async def rename_task_run(ask: Question) -> Reply:
     return Reply(status=204)
 
 
-@on(routes, "DELETE", "/api/task_runs/{id}", "run")
+@on(routes, "DELETE", "/api/task_runs/{id}", "admin")
 async def delete_task_run(ask: Question) -> Reply:
     """Forget a task run; what it held is free."""
     view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
     if view is None:
         raise NotFound("Task run not found")
-    ask.grant.require_task(view.latest.record.task)
+    ask.grant.authorise((view.latest.record.task,), absent="Task run not found")
     await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
     return Reply(status=204)
 

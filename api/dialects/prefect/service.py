@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from api.dialects.door import Question, Routes
+from api.dialects.prefect import taskruns
 from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
 from api.dialects.prefect.routes import on, say
 from api.reply import Reply
 from shared.errors import Misconfigured, NotFound, Unserviceable
-from shared.store import driven, version
+from shared.store import driven, tasks, version
+from shared.tasks import is_task_name
 
 routes = Routes(DIALECT)
 
@@ -76,8 +78,18 @@ async def csrf_token(ask: Question) -> Reply:
 
 @on(routes, "POST", "/api/task_workers/filter", "read")
 async def task_workers(ask: Question) -> Reply:
-    """Who serves background tasks."""
+    """Who serves background tasks, each with those that the token is for."""
     wanted = ask.read(TaskWorkers) if ask.body else TaskWorkers()
     found = [msgspec.json.decode(about) for about in (await ask.web.store.do(driven.consumers())).values()]
+    if ask.grant.tasks:
+        for one in found:
+            one["task_keys"] = [key for key in one["task_keys"] if ask.grant.covers(await _task_of(ask, key))]
+        found = [one for one in found if one["task_keys"]]
     keys = wanted.task_worker_filter.task_keys if wanted.task_worker_filter else None
     return say([one for one in found if keys is None or set(keys) & set(one["task_keys"])])
+
+
+async def _task_of(ask: Question, key: str) -> str:
+    """What we call the task whose runs are fetched by *key*."""
+    entries = await ask.web.store.run(tasks.some([key])) if is_task_name(key) else {}
+    return key if key in entries and entries[key].task.external else taskruns.task_name(key)

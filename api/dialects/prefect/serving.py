@@ -131,9 +131,7 @@ async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consume
     if not wanted.client_id or len(wanted.client_id) > 500:
         await socket.close(VIOLATION, "Protocol violation: expected 'client_id' in subscribe message")
         return
-    tasks = [await _queue_of(socket.web, key) for key in dict.fromkeys(wanted.keys)]
-    for task in tasks:
-        grant.require_task(task)
+    tasks = [await _queue_of(socket.web, key, grant) for key in dict.fromkeys(wanted.keys)]
     consumers.come(wanted.client_id)
     try:
         await _Queue(socket, wanted.client_id, wanted.keys, tasks).serve()
@@ -221,9 +219,9 @@ class _Queue:
         return await (heard or self._socket.receive())
 
 
-async def _queue_of(web: Web, key: str) -> str:
-    """The task whose runs a consumer asks for by *key*."""
-    entry = await web.store.run(taskruns.task_of(web.catalog, key, False))
+async def _queue_of(web: Web, key: str, grant: Grant) -> str:
+    """The task whose runs a consumer asks for by *key*. Raises Forbidden when *grant* is not for it."""
+    entry = await web.store.run(taskruns.task_of(web.catalog, key, False, grant))
     return entry.name
 
 

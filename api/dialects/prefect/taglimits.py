@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 
+from api.auth import Grant
 from api.dialects.door import Question, Routes
 from api.dialects.prefect import leases
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.limits import Most, Part, about_of, known, part_of, put, remove
+from api.dialects.prefect.limits import (
+    MOST_NAME,
+    Most,
+    Part,
+    about_of,
+    held_by,
+    known,
+    own_limits,
+    part_of,
+    put,
+    remove,
+)
 from api.dialects.prefect.routes import on, say
 from api.reply import Reply
 from shared.clock import to_datetime
@@ -25,7 +37,7 @@ routes = Routes(DIALECT)
 class TagLimit(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /concurrency_limits/``."""
 
-    tag: str
+    tag: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NAME - len("tag:"))]
     concurrency_limit: Most
 
 
@@ -35,44 +47,43 @@ class Reset(msgspec.Struct):
     slot_override: list[UUID] | None = None
 
 
-@on(routes, "POST", "/api/concurrency_limits", "run")
+@on(routes, "POST", "/api/concurrency_limits", "admin")
 async def put_tag_limit(ask: Question) -> Reply:
     """Limit the runs with a tag: 201, or 200 when there was a limit."""
     wanted = ask.read(TagLimit)
     limit, is_new = await ask.web.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
-    return say(await ask.web.store.run(_shown_tag(limit)), 201 if is_new else 200)
+    return say(await ask.web.store.run(_shown_tag(limit, ask.grant)), 201 if is_new else 200)
 
 
 @on(routes, "POST", "/api/concurrency_limits/filter", "read")
 async def list_tag_limits(ask: Question) -> Reply:
-    """All limits by tag."""
-    part = ask.read(Part) if ask.body else Part()
-    found = [one for one in await ask.web.store.run(limits.all_limits()) if one.name.startswith("tag:")]
-    return say([await ask.web.store.run(_shown_tag(one)) for one in part_of(found, part)])
+    """All limits by tag; for a token that is for some tasks those that these name."""
+    part, own = ask.read(Part) if ask.body else Part(), await own_limits(ask)
+    every = await ask.web.store.run(limits.all_limits())
+    found = [one for one in every if one.name.startswith("tag:") and (own is None or one.name in own)]
+    return say([await ask.web.store.run(_shown_tag(one, ask.grant)) for one in part_of(found, part)])
 
 
 @on(routes, "GET", "/api/concurrency_limits/tag/{tag}", "read")
 async def read_tag_limit(ask: Question) -> Reply:
     """The limit of a tag, and the runs that hold a slot."""
-    limit = await ask.web.store.run(known(f"tag:{ask.path['tag']}"))
-    return say(await ask.web.store.run(_shown_tag(limit)))
+    return await _answer(ask, await ask.web.store.run(known(f"tag:{ask.path['tag']}")))
 
 
 @on(routes, "GET", "/api/concurrency_limits/{id}", "read")
 async def read_tag_limit_by_id(ask: Question) -> Reply:
     """As by tag."""
-    limit = await ask.web.store.run(known(ask.path["id"], by_tag=True))
-    return say(await ask.web.store.run(_shown_tag(limit)))
+    return await _answer(ask, await ask.web.store.run(known(ask.path["id"], by_tag=True)))
 
 
-@on(routes, "DELETE", "/api/concurrency_limits/tag/{tag}", "run")
+@on(routes, "DELETE", "/api/concurrency_limits/tag/{tag}", "admin")
 async def delete_tag_limit(ask: Question) -> Reply:
     """Take the limit of a tag away."""
     await ask.web.store.run(remove(f"tag:{ask.path['tag']}"))
     return Reply()
 
 
-@on(routes, "DELETE", "/api/concurrency_limits/{id}", "run")
+@on(routes, "DELETE", "/api/concurrency_limits/{id}", "admin")
 async def delete_tag_limit_by_id(ask: Question) -> Reply:
     """As by tag."""
     limit = await ask.web.store.run(known(ask.path["id"], by_tag=True))
@@ -80,18 +91,25 @@ async def delete_tag_limit_by_id(ask: Question) -> Reply:
     return Reply()
 
 
-@on(routes, "POST", "/api/concurrency_limits/tag/{tag}/reset", "run")
+@on(routes, "POST", "/api/concurrency_limits/tag/{tag}/reset", "admin")
 async def reset_tag_limit(ask: Question) -> Reply:
     """Take the slots of a tag from whoever holds them."""
     wanted = ask.read(Reset) if ask.body else Reset()
     name = f"tag:{ask.path['tag']}"
     if not await ask.web.store.do(limits.reset(name, wanted.slot_override or ())):
         raise NotFound("Concurrency limit not found")
-    return say(await ask.web.store.run(_shown_tag(await ask.web.store.run(known(name)))))
+    return say(await ask.web.store.run(_shown_tag(await ask.web.store.run(known(name)), ask.grant)))
 
 
-def _shown_tag(limit: Limit) -> Operation[dict[str, Any]]:
-    about, held = about_of(limit), (yield from limits.holders(limit.name))
+async def _answer(ask: Question, limit: Limit) -> Reply:
+    own = await own_limits(ask)
+    if own is not None and limit.name not in own:
+        raise NotFound("Concurrency limit not found")
+    return say(await ask.web.store.run(_shown_tag(limit, ask.grant)))
+
+
+def _shown_tag(limit: Limit, grant: Grant) -> Operation[dict[str, Any]]:
+    about, held = about_of(limit), (yield from held_by(limit, grant))
     of_leases = [holder.id for holder in leases.task_runs(held.leases)]
     return {
         "id": about.id,

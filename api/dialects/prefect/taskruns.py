@@ -17,7 +17,7 @@ from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
 from api.dialects.prefect.moves import Course, course, first_mark, waits_for_consumer
 from shared import foreign, ids, ops
 from shared.errors import Conflict, NotFound
-from shared.runs import Record, Status
+from shared.runs import Record, Run, Status
 from shared.store import annex, bells, driven, runs
 from shared.store.annex import Annex
 from shared.store.call import Operation
@@ -90,12 +90,11 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
     flow_run: View | None = None
     if wanted.flow_run_id is not None:
         flow_run = yield from read(wanted.flow_run_id, FLOW_RUNS)
-        if flow_run is None:
+        if flow_run is None or not grant.covers(flow_run.latest.record.task):
             raise Conflict(f"there is no flow run {wanted.flow_run_id}")
     run_id = wanted.id or ids.new_id(now_us)
     state = first or _first_state(wanted, run_id, now_us)
-    entry = yield from task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None)
-    grant.require_task(entry.name)
+    entry = yield from task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None, grant)
     facts = _facts_of(wanted, flow_run, now_us)
     current = ledger.first(state, run_id)
     is_ours = not entry.task.external
@@ -117,9 +116,10 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
         inbox=not is_ours and first is None and waits_for_consumer(state),
         limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
     )
-    triggered = yield from ops.trigger(catalog, entry.name, request)
+    triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise)
     if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
         return Made(run_id, facts, current, True)
+    require_free(triggered.run, grant)
     try:
         view = yield from settled(catalog, triggered.run.id)
     except NotFound:
@@ -130,12 +130,13 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
 
 
 async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None, via: str = TASK_RUNS) -> None:
-    """Give a run another name. Raises NotFound and Forbidden."""
+    """Give a run another name. Raises NotFound, also when *grant* is not for its task."""
     for _ in range(PATIENCE):
         view = await store.run(read(run_id, via))
+        absent = f"{'Task' if via == TASK_RUNS else 'Flow'} run not found"
         if view is None:
-            raise NotFound(f"{'Task' if via == TASK_RUNS else 'Flow'} run not found")
-        grant.require_task(view.latest.record.task)
+            raise NotFound(absent)
+        grant.authorise((view.latest.record.task,), absent=absent)
         if view.is_guest:
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
         before = view.latest.annex[ledger.FACTS]
@@ -238,10 +239,18 @@ def _facts_of(wanted: TaskRunCreate, flow_run: View | None, now_us: int) -> Fact
     return facts
 
 
-def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool) -> Operation[Entry]:
+def require_free(run: Run, grant: Grant) -> None:
+    """Raises Conflict when the run that there is under an id is of a task which *grant* is not for."""
+    if not grant.covers(run.task_name):
+        raise Conflict(f"{run.id} is the id of another run")
+
+
+def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: Grant) -> Operation[Entry]:
     """
     The task that a key means: one of ours, if it is external or our workers are to execute it (*is_for_us*) and may be
-    asked to; otherwise one that only Prefect's clients know.
+    asked to; otherwise one that only Prefect's clients know, and which is made if there is none.
+
+    Raises Forbidden, before anything is written, when *grant* is not for that task.
     """
     if is_task_name(task_key):
         try:
@@ -250,11 +259,14 @@ def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool) -> Operation[E
             pass
         else:
             ours = is_for_us and entry.task.manual_trigger
+            if entry.task.external or ours:
+                grant.authorise((entry.name,))
             if ours and entry.task.depends_on:
                 needed = ", ".join(entry.task.depends_on)
                 raise Conflict(f"task {task_key} depends on {needed}: its plan is more than a task run can show")
             if entry.task.external or ours:
                 return entry
+    grant.authorise((task_name(task_key),))
     return (yield from declared(catalog, task_key))
 
 

@@ -1,0 +1,115 @@
+"""What of the fleet concerns some tasks only: for tokens that are for those, and see nothing of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from shared.store import fleet, tasks
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.fleet import Fleet, Queue, Worker
+from shared.store.runs import decode_record
+
+Covers = Callable[[str], bool]
+"""Whether a task is one of those."""
+
+LOOKED_AT: Final = 1000
+"""Pending runs of one task that are looked for in their queue. Of more, the rest counts as waiting."""
+
+
+class _Waiting(msgspec.Struct):
+    """What of one queue the tasks' runs make up; ``since_us``: since when the oldest has waited, 0 for none."""
+
+    depth: int = 0
+    running: int = 0
+    since_us: int = 0
+
+
+class _Share(msgspec.Struct):
+    """The tasks' part of the whole: by queue, and how many runs wait (also for their time) and run in all."""
+
+    queues: dict[str, _Waiting]
+    defined: int
+    pending: int = 0
+    running: int = 0
+
+
+def queues(covers: Covers) -> Operation[list[Queue]]:
+    """The queues of these tasks, with what their runs make up of each; slots and workers are all those of the queue."""
+    share = yield from _share(covers)
+    now_us: int = yield fleet.clock()
+    found = []
+    for queue in (yield from fleet.queues()):
+        own = share.queues.get(queue.name)
+        if own is not None:
+            waited_ms = max(0, now_us - own.since_us) // 1000 if own.since_us else 0
+            found.append(msgspec.structs.replace(queue, depth=own.depth, running=own.running, latency_ms=waited_ms))
+    return found
+
+
+def workers(covers: Covers) -> Operation[list[Worker]]:
+    """The workers that serve a queue of these tasks, each with those queues, and with these tasks' runs."""
+    own = set((yield from _share(covers)).queues)
+    mine = {run for run, record in (yield from fleet.leased()) if covers(record.task)}
+    return [
+        msgspec.structs.replace(
+            worker,
+            queues=tuple(queue for queue in worker.queues if queue in own),
+            running=[run for run in worker.running if run in mine],
+        )
+        for worker in (yield from fleet.workers())
+        if own.intersection(worker.queues)
+    ]
+
+
+def facts(covers: Covers) -> Operation[Fleet]:
+    """The fleet with the counts of these tasks alone, and without what Redis says of itself."""
+    whole = yield from fleet.facts()
+    share = yield from _share(covers)
+    waiting = sum(own.depth for own in share.queues.values())
+    counts = {
+        "pending": share.pending,
+        "running": share.running,
+        "delayed": max(0, share.pending - waiting),
+        "tasks": share.defined,
+    }
+    return msgspec.structs.replace(whole, redis=None, counts=counts)
+
+
+def _share(covers: Covers) -> Operation[_Share]:
+    names: list[str] = [*(yield tasks.names()), *(yield tasks.known_tasks())]
+    entries = yield from tasks.some(name for name in dict.fromkeys(names) if covers(name))
+    own = sorted({name for name in names if covers(name)})
+    share = _Share({entry.task.queue: _Waiting() for entry in entries.values()}, len(entries))
+    counted = (yield tasks.counts(own)) if own else {}
+    for name, record in ((record.task, record) for _, record in (yield from fleet.leased())):
+        if covers(name):
+            share.queues.setdefault(record.queue, _Waiting()).running += 1
+    share.running = sum(counts.running for counts in counted.values())
+    for name in own:
+        if counted[name].pending:
+            share.pending += counted[name].pending
+            yield from _waiting(share, name, counted[name].pending)
+    return share
+
+
+def _waiting(share: _Share, task: str, pending: int) -> Operation[None]:
+    """Add what waits of one task to its queues."""
+    ids: list[bytes] = yield Call("ZRANGE", (Key(f"ix:t:{task}:pending:created"), 0, LOOKED_AT - 1), as_is)
+    if not ids:
+        return
+    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
+    records = [(one, decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
+    by_queue: dict[str, list[int]] = {}
+    places: Sequence[bytes | None] = yield [
+        Call("ZSCORE", (Key("queue:" + record.queue), one), as_is) for one, record in records
+    ]
+    for (_, record), place in zip(records, places, strict=True):
+        if place is not None:
+            by_queue.setdefault(record.queue, []).append(max(record.created_us, record.due_us))
+    for queue, since in by_queue.items():
+        own = share.queues.setdefault(queue, _Waiting())
+        own.depth += len(since) + max(0, pending - LOOKED_AT)
+        own.since_us = min([*since, *([own.since_us] if own.since_us else [])])
