@@ -1,8 +1,8 @@
 """
 ``python -m api``: serve HTTP until told to stop.
 
-SIGTERM or SIGINT: streams end at once, no new connection is taken, requests that are under way are finished. A second
-signal: now.
+SIGTERM, SIGINT or SIGHUP: streams end at once, no new connection is taken, requests that are under way are finished. A
+second signal: now.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ def main() -> int:
         backlog=2048,
     )
     server = Server(config, app.state.web)
+    signal.signal(signal.SIGHUP, server.handle_exit)  # uvicorn knows the other two
     server.run()
     _log.info("api.stopped")
     return 0 if server.started else 1

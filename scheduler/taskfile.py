@@ -124,6 +124,7 @@ class TaskFile:
             return
         if self._seen is None or self._seen.generation != last:
             self._seen = self._store.run(applying.snapshot())
+            log.info("definitions.seen", number=last.number, by=last.by, tasks=len(self._seen.rows))
         elif self._seen.paused != paused:
             self._seen = msgspec.structs.replace(self._seen, paused=paused)
 

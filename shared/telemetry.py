@@ -75,6 +75,7 @@ EVENTS: Final[dict[str, str]] = {
     "store.back": "Redis answers again, after `away_s` seconds.",
     "definitions.applied": "The task file reached the store: how many tasks were added, changed, removed, unchanged.",
     "definitions.left_alone": "The task file was not applied, and `why`; the tasks in the store stay as they are.",
+    "definitions.seen": "The task file that was applied last, and by whom; it is written back should Redis be wiped.",
     "definitions.restored": "Redis was wiped; the tasks of the file that was applied last were written back.",
     "definitions.standby": "The task file was read again; the leader applies its own, this scheduler should it lead.",
     "definitions.failed": "The task file cannot be applied at the moment; it is tried again.",

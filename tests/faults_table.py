@@ -151,6 +151,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "F64": Fault(
         "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
+    "F61": Fault("`apply` without the secret, with another one, and while secrets are rotated", "no run fails for it"),
+    "F62": Fault(
+        "a scheduler with an older, an empty or an unreadable task file; a release with an empty one",
+        "no task changes, every tick fires, and an error says why",
+    ),
+    "F63": Fault(
+        "Redis is wiped (FLUSHALL) after a newer file was applied elsewhere, also with the leader killed",
+        "the tasks that were applied last come back, signed, within 15 s",
     ),
     "F72": Fault(
         "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",

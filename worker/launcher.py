@@ -20,7 +20,7 @@ from typing import Final
 
 from shared.isolation import isolated
 from shared.settings import Settings
-from shared.signals import be_deaf
+from shared.signals import SIGNALS, be_deaf
 from shared.telemetry import get_logger
 from worker.family import become_subreaper
 from worker.lifeline import LAUNCHER_FD
@@ -65,8 +65,8 @@ class Launcher:
         """Serve; the exit code, 0 after a drain."""
         become_subreaper()
         signal.set_wakeup_fd(self._wake_in)
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         while not self._stopping or self._children:
             if not self._stopping:

@@ -41,7 +41,8 @@ LINE_MAX: Final = 64 * 1024
 class Child:
     """
     One process to keep. ``order``: those with lower numbers are ended first. ``lives``: it is started again.
-    ``spared``: a second Ctrl-C does not kill it (the store: it only writes its file and is gone).
+    ``spared``: a second Ctrl-C does not kill it (the store: it only writes its file and is gone). ``reads_again``: a
+    SIGHUP is passed on to it.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Child:
         order: int = 0,
         lives: bool = True,
         spared: bool = False,
+        reads_again: bool = False,
     ) -> None:
         self.name = name
         self.argv = argv
@@ -60,6 +62,7 @@ class Child:
         self.order = order
         self.lives = lives
         self.spared = spared
+        self.reads_again = reads_again
         self.process: subprocess.Popen[bytes] | None = None
         self.code: int | None = None
         self.started_s = 0.0
@@ -99,6 +102,8 @@ class Supervisor:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._colours = out.isatty()
         self._handlers: dict[int, object] = {}
+        self._hangups = 0
+        self._has_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN  # not under nohup
 
     def __enter__(self) -> Supervisor:
         self._wake, wake = socket.socketpair()
@@ -168,6 +173,11 @@ class Supervisor:
                 self._pass_on(key.data)
             else:
                 self._listen()
+        if self._hangups:
+            self._hangups = 0
+            for child in self.children:
+                if child.reads_again:
+                    child.signal(signal.SIGHUP)
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
                 self._collect(child)
@@ -210,6 +220,9 @@ class Supervisor:
             pass  # a terminal or pipe that is gone must not stop the fleet, nor its draining
 
     def _hear(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP and not (self._has_terminal and not _has_terminal()):
+            self._hangups += 1  # sent by somebody; a terminal that is gone means to end
+            return
         now = time.monotonic()
         if not self.wishes or now - self._wished_s > SAME_WISH_S:
             self.wishes += 1
@@ -283,6 +296,15 @@ class Supervisor:
         if self._guardian is not None and self._guardian.stdin is not None:
             with contextlib.suppress(OSError):  # it is gone; the next step starts another one and tells it everything
                 self._guardian.stdin.write(line.encode())
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a terminal that still is there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def how_it_ended(code: int) -> str:

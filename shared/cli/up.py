@@ -102,7 +102,7 @@ def _start_processes(fleet: Supervisor, folder: DataFolder, env: Mapping[str, st
     """Start ours, wait until the API is ready, and greet."""
     for name in ("scheduler", "api", "worker"):
         if not fleet.wishes:
-            fleet.start(Child(name, command(name), env))
+            fleet.start(Child(name, command(name), env, reads_again=name == "scheduler"))
     host, port = _reachable(env["RUNFLEET_HOST"]), int(env["RUNFLEET_PORT"])
     url = f"http://{host}:{port}"
     is_ready = fleet.until(lambda: _answers(host, port), timeout_s=API_START_S)

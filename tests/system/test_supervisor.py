@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -28,7 +29,8 @@ data = DataFolder(folder / "data")
 data.lock(patience_s=10)
 with Supervisor(grace_s=2, lock_fd=data.lock_fd, out=sys.stdout) as fleet:
     for order, name in enumerate(("work", "store")):
-        fleet.start(Child(name, [sys.executable, "-c", program, str(folder), name], {}, order=order, spared=order == 1))
+        argv = [sys.executable, "-c", program, str(folder), name]
+        fleet.start(Child(name, argv, {}, order=order, spared=order == 1, reads_again=order == 0))
     fleet.until(lambda: False, every_s=60)
     sys.exit(0 if fleet.drain() else 1)
 """
@@ -43,6 +45,9 @@ with open(f"{folder}/ended", "a") as file:
     file.write(name + "\\n")
 """
 OBEDIENT = OBEDIENT.replace("import os, signal, sys\n", "import os, signal, sys\nsignal.pthread_sigmask(0, [15])\n")
+READER = OBEDIENT.replace("sigmask(0, [15])", "sigmask(0, [1, 15])").replace(
+    "number =", "while signal.sigwait([1, 15]) == 1:\n    print(name, 'reads again', flush=True)\nnumber = 0 and"
+)
 STUBBORN = OBEDIENT.replace("number =", "number = name == 'work' and [signal.sigwait([15]) for _ in range(99)] or")
 
 
@@ -168,3 +173,29 @@ def test_a_folder_is_used_once_and_the_second_is_told_by_whom(start: Callable[[s
     )
     assert second.returncode == 1
     assert f"already running here: process {fleet.process.pid}" in second.stderr
+
+
+def test_sighup_is_passed_on_to_who_reads_a_file_again_and_ends_nothing(
+    start: Callable[[str], Fleet], tmp_path: Path
+) -> None:
+    fleet = start(READER)
+    fleet.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "work reads again" in fleet.said(), "the program heard of it")
+    fleet.process.send_signal(signal.SIGTERM)
+    assert fleet.process.wait(15) == 0
+    assert "store reads again" not in fleet.said()
+    assert len(fleet.children()) == 2  # nobody was started twice
+
+
+def test_a_terminal_that_is_closed_ends_all(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", FLEET, str(tmp_path), READER])
+    try:
+        wait_until(lambda: both_are_up(tmp_path), "both programs are up")
+        children = [one for name in ("work", "store") for one in pids(tmp_path, name)]
+    finally:
+        os.close(terminal)  # the kernel sends SIGHUP
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "the supervisor has ended", 15)
+    assert not any(map(is_alive, children))
+    assert (tmp_path / "ended").read_text().split() == ["work", "store"]
