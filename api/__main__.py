@@ -40,6 +40,7 @@ from api.sockets import MESSAGE_BYTES, PING_S, SocketConnection
 from api.web import Web
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
+from shared.startup import begin
 from shared.store import boot, open_store, tokens
 from shared.telemetry import configure, get_logger
 
@@ -116,6 +117,7 @@ def main() -> int:
         settings = read_settings()
         require_safe_address(settings)
         configure(settings)
+        begin(settings, _log)
         require_safe_store(settings)
         settings = with_token(settings)
         allow_connections()

@@ -23,6 +23,7 @@ from shared.clock import SECOND_US
 from shared.errors import Misconfigured
 from shared.settings import read_settings
 from shared.signals import be_deaf, heed
+from shared.startup import begin
 from shared.telemetry import configure, get_logger
 
 log = get_logger("scheduler")
@@ -38,12 +39,11 @@ def main() -> int:
     try:
         settings = read_settings()
         configure(settings)
+        begin(settings, log)
         store = open_store(settings)
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201  # the operator reads this before there is a log
         return 2
-    if not settings.secret:
-        log.warning("definitions.unsigned")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     emitter = open_emitter()
     loop = Loop(

@@ -79,6 +79,7 @@ EVENTS: Final[dict[str, str]] = {
     "definitions.restored": "Redis was wiped; the tasks of the file that was applied last were written back.",
     "definitions.standby": "The task file was read again; the leader applies its own, this scheduler should it lead.",
     "definitions.failed": "The task file cannot be applied at the moment; it is tried again.",
+    "settings.unknown": "A variable that is no setting is much like one; `nearest` is the one that was probably meant.",
     "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",
     "token.untrusted": "A token was refused: its row in Redis is not signed with this fleet's RUNFLEET_SECRET.",
     "definition.untrusted": "A definition's signature is not ours; nothing was executed, and its run waits.",

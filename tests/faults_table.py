@@ -148,9 +148,6 @@ FAULTS: Final[dict[str, Fault]] = {
         "the clock of Redis goes an hour back, or ahead and back again",
         "leader, leases, workers and schedules wait for no time that was; no tick fires twice",
     ),
-    "F64": Fault(
-        "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
-        "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     "F61": Fault("`apply` without the secret, with another one, and while secrets are rotated", "no run fails for it"),
     "F62": Fault(
         "a scheduler with an older, an empty or an unreadable task file; a release with an empty one",
@@ -159,6 +156,10 @@ FAULTS: Final[dict[str, Fault]] = {
     "F63": Fault(
         "Redis is wiped (FLUSHALL) after a newer file was applied elsewhere, also with the leader killed",
         "the tasks that were applied last come back, signed, within 15 s",
+    ),
+    "F64": Fault(
+        "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
+        "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     ),
     "F72": Fault(
         "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",

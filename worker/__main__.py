@@ -23,6 +23,7 @@ def main() -> int:
     """Run the launcher, or one worker process; the exit code."""
     from shared.errors import Misconfigured
     from shared.settings import read_settings
+    from shared.startup import require_secret
     from shared.telemetry import configure, configure_later
 
     try:
@@ -31,6 +32,7 @@ def main() -> int:
             raise Misconfigured(
                 "no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)"
             )
+        require_secret(settings)
         if "--process" in sys.argv[1:]:
             configure(settings)
             from worker.app import serve

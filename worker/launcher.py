@@ -21,6 +21,7 @@ from typing import Final
 from shared.isolation import isolated
 from shared.settings import Settings
 from shared.signals import SIGNALS, be_deaf
+from shared.startup import begin
 from shared.telemetry import get_logger
 from worker.family import become_subreaper
 from worker.lifeline import LAUNCHER_FD
@@ -39,8 +40,7 @@ FORWARD_S: Final = 1.5
 
 def serve(settings: Settings) -> int:
     """Run the launcher; its exit code."""
-    if not settings.secret:
-        log.warning("definitions.unsigned")
+    begin(settings, log)
     code = Launcher(settings).run()
     be_deaf()
     return code

@@ -17,6 +17,7 @@ from shared.cli.folder import DataFolder
 from shared.config import read_config
 from shared.errors import Misconfigured
 from shared.settings import read_settings
+from shared.startup import require_secret
 
 DATA: Final = Path(".runfleet")
 Switch = Annotated[bool, Parameter(negative=())]
@@ -43,6 +44,7 @@ def apply(file: Path | None = None, *, allow_removals: Switch = False, allow_uns
     settings = read_settings(os.environ | borrowed(DATA))
     if not settings.redis_url:
         raise Misconfigured("No Redis to apply to: set REDIS_URL, or start `runfleet up` in this folder.")
+    require_secret(settings)
     config = read_config(file or Path(settings.config), os.environ)
     store = open_store(settings)
     try:

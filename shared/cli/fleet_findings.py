@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from shared.cli.findings import Check, Facts, Finding, count, names
-from shared.tasks import is_trusted
+from shared.startup import is_local
+from shared.tasks import is_trusted, signer
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SAME_SECRET: Final = "give every process the same RUNFLEET_SECRET, then run `runfleet apply` with it"
@@ -107,8 +108,16 @@ def _signatures(facts: Facts) -> list[Finding]:
             else "are unsigned: whoever can write to Redis can make workers run commands"
         )
         cure = SAME_SECRET if signed else f"{SAME_SECRET} (make one with `openssl rand -hex 32`)"
-        return [Finding("definitions-unsigned", "warning", "tasks", value, message, cure)]
+        if facts.settings.unsigned or is_local(facts.settings.redis_url):
+            return [Finding("definitions-unsigned", "warning", "tasks", value, message, cure)]
+        message = "no process starts here: Redis is on another machine, and RUNFLEET_SECRET is not set"
+        return [Finding("definitions-unsigned", "error", "tasks", value, message, cure)]
     doubtful = [entry.name for entry in ours if not is_trusted(entry.definition, keys, entry.name)]
+    old = [entry.name for entry in ours if signer(entry.definition, keys, entry.name) == "old"]
+    if not doubtful and old:
+        message = f"are signed with RUNFLEET_SECRET_OLD, and not executed without it any more: {names(old)}"
+        cure = "run `runfleet apply` with both secrets set, and define tasks of the API anew"
+        return [Finding("definitions-old", "warning", "tasks", f"{len(old)} of {value}", message, cure)]
     if not doubtful:
         return [Finding("definitions-untrusted", "ok", "tasks", value, "are signed with this RUNFLEET_SECRET")]
     message = f"no worker with this RUNFLEET_SECRET executes {names(doubtful)}: the signature is not of this secret"

@@ -152,8 +152,11 @@ def test_what_the_server_does_not_tell_is_no_trouble() -> None:
         ({"redis_url": "redis+sentinel://127.0.0.1:26379,localhost:26380/main"}, {}),
         ({"redis_url": "unix:///run/redis.sock"}, {}),
         ({"redis_tls_verify": False}, {"tls-verify": "warning"}),
-        ({"secret": ""}, {"definitions-unsigned": "warning"}),
+        ({"secret": "", "redis_url": "redis://localhost"}, {"definitions-unsigned": "warning"}),
+        ({"secret": "", "redis_url": "rediss://redis.example"}, {"definitions-unsigned": "error"}),
+        ({"secret": "", "redis_url": "rediss://redis.example", "unsigned": True}, {"definitions-unsigned": "warning"}),
         ({"secret": "another secret, as long"}, {"definitions-untrusted": "error"}),
+        ({"secret": "another secret, as long", "secret_old": SECRET}, {"definitions-old": "warning"}),
         ({"token": "", "open": True}, {"token": "info"}),
         ({"token": ""}, {}),
         ({"token": "", "host": "0.0.0.0"}, {"token": "error"}),
@@ -208,7 +211,11 @@ def test_a_lost_worker_is_named_with_what_it_held() -> None:
 
 
 def test_signed_tasks_are_not_called_unsigned_where_only_the_secret_is_missing() -> None:
-    [found] = [one for one in all_findings(facts(settings={"secret": ""})) if one.code == "definitions-unsigned"]
+    [found] = [
+        one
+        for one in all_findings(facts(settings={"secret": "", "unsigned": True}))
+        if one.code == "definitions-unsigned"
+    ]
     assert found.message.startswith("are signed")
 
 

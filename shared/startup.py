@@ -1,0 +1,102 @@
+"""What every process asks of its settings before it begins, beyond that each is right by itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared.errors import Misconfigured
+from shared.settings import Settings, variable
+from shared.telemetry import Log
+
+ALIKE: Final = 0.8
+"""How alike two names have to be for one to be meant by the other, from 0 to 1."""
+
+
+def begin(settings: Settings, log: Log, environ: Mapping[str, str] | None = None) -> None:
+    """
+    Say what is odd about the settings, before anything else.
+
+    Raises Misconfigured where a Redis on another machine is to be used without a secret.
+    """
+    require_secret(settings)
+    if not settings.secret:
+        log.warning("definitions.unsigned")
+    for name, meant in misspelt(os.environ if environ is None else environ).items():
+        log.warning("settings.unknown", name=name, nearest=meant)
+
+
+def require_secret(settings: Settings) -> None:
+    """Raises Misconfigured when Redis is on another machine, no secret is set, and nobody has allowed that."""
+    url = settings.redis_url
+    if (
+        settings.secret or settings.unsigned or not url.startswith("redis") or is_local(url)
+    ):  # what is no URL is told so
+        return
+    raise Misconfigured(
+        "Redis is on another machine and RUNFLEET_SECRET is not set: whoever can write to it could make workers run "
+        "commands. Give every process the same RUNFLEET_SECRET (make one with `openssl rand -hex 32`), or set "
+        "RUNFLEET_UNSIGNED=on if nobody else can reach that Redis."
+    )
+
+
+def is_local(redis_url: str) -> bool:
+    """Whether that Redis, or each of its Sentinels, is one of this machine: a Unix socket, or a loopback address."""
+    try:
+        parts = urlsplit(redis_url)
+        if parts.scheme == "unix":
+            return True
+        return all(is_loopback(host) for host in parts.netloc.rpartition("@")[2].split(","))
+    except ValueError:
+        return False
+
+
+def is_loopback(host_and_port: str) -> bool:
+    """Whether ``host:port`` (or ``host``, or ``[::1]:port``) can be reached by this machine only; "" is localhost."""
+    host = urlsplit(f"//{host_and_port}").hostname or "localhost"
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
+    """
+    Variables of the environment that begin with ``RUNFLEET_``, are no setting, and are much like one: that one by name.
+
+    Others may be what a task file uses as ``${NAME}``, or what Runfleet gives to runs.
+    """
+    known = [variable(field.name) for field in msgspec.structs.fields(Settings)]
+    found = {}
+    for name in sorted(environ):
+        if name.startswith("RUNFLEET_") and name not in (*known, *_GIVEN):
+            bare = name.removeprefix("RUNFLEET_").upper()
+            near = get_close_matches(bare[:100], [one.removeprefix("RUNFLEET_") for one in known], 1, ALIKE)
+            if near:
+                found[name] = "RUNFLEET_" + near[0]
+    return found
+
+
+_GIVEN: Final = tuple(
+    f"RUNFLEET_{name}"
+    for name in (
+        "TASK",
+        "RUN_ID",
+        "EXECUTION_ID",
+        "REPLICA_INDEX",
+        "REPLICA_COUNT",
+        "RETRY_ATTEMPT",
+        "TRIGGERED_BY",
+        "SCHEDULED_FOR",
+        "OUTPUT",
+        "USER_PYTHONPATH",
+        "LAUNCHER_FD",
+    )
+)
+"""What our processes give to those that they start."""
