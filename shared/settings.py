@@ -61,8 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HELP: Final[dict[str, str]] = {
-    "redis_url": "Redis or Valkey (7 or later): redis://, rediss://, unix://, "
-    "redis+sentinel://host:port,host:port/service. "
+    "redis_url": "Redis or Valkey (7 or later): redis://, rediss:// (TLS), unix://, "
+    "redis+sentinel://host:port,host:port/service, rediss+sentinel://. "
     "REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
     "redis_tls_verify": "Verify the server's certificate (off for Heroku's self-signed chain).",
     "redis_pool": "Connections that the calls of one process share; those that only wait for something come on top.",
@@ -84,7 +84,7 @@ HELP: Final[dict[str, str]] = {
     "for the rest. Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and what other tasks make secrets of.",
     "worker_processes": "Worker processes that one `worker` starts.",
     "worker_threads": "Runs at once in each worker process.",
-    "shutdown_grace_s": "Seconds a draining worker lets its runs go on; RUNFLEET_SHUTDOWN_GRACE is read too.",
+    "shutdown_grace_s": "Seconds a draining worker lets its runs go on.",
     "catch_up_window_s": "Seconds that a tick may be late and still run without counting against `catch_up`; later, it "
     "was missed. With `catch_up = 0` nothing more than 2 s late runs, whatever the window.",
     "log_format": "auto (pretty on a terminal, else logfmt), logfmt, json or pretty.",
@@ -129,8 +129,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             values[field.name] = _parse(field.name, field.type, text)
         except ValueError as error:
             problems.append(f"{name}={text!r}: {error}")
-    if not values.get("redis_url"):
-        values["redis_url"] = next((env[name].strip() for name in REDIS_URL_NAMES if env.get(name, "").strip()), "")
+    named = next((name for name in REDIS_URL_NAMES if env.get(name, "").strip()), "")
+    if named:
+        values["redis_url"] = env[named].strip()
+        problems += _problem_of_url(named, env[named].strip())
     port = env.get("PORT", "").strip()
     if port and "port" not in values:
         if port.isdigit() and int(port) <= 65535:
@@ -161,6 +163,17 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def is_ours(name: str) -> bool:
     """Whether a variable of the environment is for our own processes: no run inherits it."""
     return name.startswith(("RUNFLEET_", "OPENLINEAGE_")) or name in REDIS_URL_NAMES
+
+
+def _problem_of_url(name: str, url: str) -> list[str]:
+    """What is wrong with the Redis URL in variable *name*, without its password."""
+    from shared.redis_url import BadUrl, parse, place
+
+    try:
+        parse(url)
+    except BadUrl as error:
+        return [f"{name}={place(url)!r}: {error}"]
+    return []
 
 
 def _parse(field: str, kind: object, text: str) -> object:

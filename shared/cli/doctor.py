@@ -73,6 +73,7 @@ def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
     """All findings, and the exit code that they have before errors among them count."""
     from shared.cli import EXIT_CODES, fleet_findings, redis_findings
     from shared.cli.findings import Finding
+    from shared.redis_url import place
     from shared.store import open_store
 
     try:
@@ -86,7 +87,7 @@ def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
         facts = gather(store, settings, environ)
     except StoreUnavailable as error:
         found += redis_findings.transport(settings)
-        where = redis_findings.place(settings.redis_url)
+        where = place(settings.redis_url)
         found.append(Finding("redis", "error", "Redis", where, str(error), _way_back(str(error))))
         return found, EXIT_CODES["unreachable"]
     finally:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from shared.cli.findings import Check, Facts, Finding, unread
+from shared.redis_url import parse, place
 from shared.settings import Settings
 from shared.store.boot import EVICTION_CURE
 from shared.store.fleet import Worker
+from shared.store.server import OLDEST_MAJOR
 from shared.store.version import SCHEMA
 
 SLOW_MS: Final = 20.0
 """A round trip that takes longer makes every run start noticeably later."""
 
 CLOCKS_APART_US: Final = 1_000_000
-OLDEST_MAJOR: Final = 7
 NEARLY_FULL: Final = 0.8
 
 SCHEDULER_CONNECTIONS: Final = 2
@@ -36,7 +36,7 @@ def transport(settings: Settings) -> list[Finding]:
     where, scheme = place(settings.redis_url), settings.redis_url.partition(":")[0]
     if scheme == "unix":
         return [Finding("tls", "ok", "way to Redis", where, "a socket of this machine")]
-    if scheme == "rediss" and not settings.redis_tls_verify:
+    if scheme.startswith("rediss") and not settings.redis_tls_verify:
         return [
             Finding(
                 "tls-verify",
@@ -48,7 +48,7 @@ def transport(settings: Settings) -> list[Finding]:
                 "Heroku's self-signed chain it has to stay",
             )
         ]
-    if scheme == "rediss":
+    if scheme.startswith("rediss"):
         return [Finding("tls", "ok", "way to Redis", where, "encrypted, and the certificate is verified")]
     if _is_near(settings.redis_url):
         return [Finding("tls", "ok", "way to Redis", where, "does not leave this machine")]
@@ -59,15 +59,9 @@ def transport(settings: Settings) -> list[Finding]:
             "way to Redis",
             where,
             "password and data travel in clear text",
-            "use the rediss:// URL of your provider, unless the network between is your own",
+            "use the rediss:// URL of your provider (or rediss+sentinel://), unless the network between is your own",
         )
     ]
-
-
-def place(url: str) -> str:
-    """A Redis URL without user, password and options, to be shown."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def reached(facts: Facts) -> list[Finding]:
@@ -295,12 +289,10 @@ def layout(facts: Facts) -> list[Finding]:
 
 
 def _is_near(url: str) -> bool:
-    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
-    return all(_is_loopback(host) for host in hosts)
+    return all(_is_loopback(host) for host, _ in parse(url).hosts)
 
 
-def _is_loopback(host_and_port: str) -> bool:
-    host = urlsplit(f"//{host_and_port}").hostname or "localhost"
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

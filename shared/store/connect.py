@@ -7,15 +7,19 @@ executor needs, at a third of the cost.
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
+    ClusterCrossSlotError,
     ConnectionError,
+    InvalidResponse,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -27,6 +31,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
+from shared.redis_url import TLS_FILES, BadUrl, RedisUrl, parse, place
 from shared.settings import Settings
 
 AWAY = (ConnectionError, ReplyTimeout, OSError, ReadOnlyError)
@@ -66,34 +71,38 @@ def pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any:
     """
     A pool of blocking connections; ``timeout_s`` None never gives up on a reply. Raises Misconfigured for a bad URL.
     """
-    arguments = _arguments(settings, timeout_s, size) | {"retry": Retry(NoBackoff(), 0)}
-    sentinels, service, url = _sentinels(settings.redis_url)
-    try:
-        if sentinels:
-            from redis.sentinel import Sentinel
+    url = _address(settings)
+    arguments = _arguments(url, settings, timeout_s, size) | {"retry": Retry(NoBackoff(), 0)}
+    if url.is_sentinel:
+        from redis.sentinel import Sentinel
 
-            watch: Any = Sentinel(sentinels, sentinel_kwargs={"socket_timeout": 1})  # type: ignore[no-untyped-call]  # redis-py has no types here
-            return watch.master_for(service, **_plain(url, arguments)).connection_pool
-        return redis.BlockingConnectionPool.from_url(_checked(settings.redis_url), timeout=timeout_s or 5, **arguments)
-    except ValueError as error:
-        raise Misconfigured(f"the Redis URL cannot be used: {error}") from None
+        watch: Any = Sentinel(url.hosts, sentinel_kwargs=_to_sentinels(url, settings))  # type: ignore[no-untyped-call]  # redis-py has no types here
+        return watch.master_for(url.service, **arguments).connection_pool
+    kind = (
+        redis.UnixDomainSocketConnection if url.path else redis.SSLConnection if url.is_encrypted else redis.Connection
+    )
+    make: Any = redis.BlockingConnectionPool
+    return make(connection_class=kind, timeout=timeout_s or 5, **arguments)
 
 
 def async_pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any:
     """As ``pool``, for an event loop."""
+    from redis.asyncio import connection
     from redis.asyncio.retry import Retry as AsyncRetry
 
-    arguments = _arguments(settings, timeout_s, size) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    sentinels, service, url = _sentinels(settings.redis_url)
-    try:
-        if sentinels:
-            from redis.asyncio.sentinel import Sentinel
+    url = _address(settings)
+    arguments = _arguments(url, settings, timeout_s, size) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    if url.is_sentinel:
+        from redis.asyncio.sentinel import Sentinel
 
-            watch: Any = Sentinel(sentinels, sentinel_kwargs={"socket_timeout": 1})  # type: ignore[no-untyped-call]  # redis-py has no types here
-            return watch.master_for(service, **_plain(url, arguments)).connection_pool
-        return redis.asyncio.ConnectionPool.from_url(_checked(settings.redis_url), **arguments)
-    except ValueError as error:
-        raise Misconfigured(f"the Redis URL cannot be used: {error}") from None
+        watch: Any = Sentinel(url.hosts, sentinel_kwargs=_to_sentinels(url, settings))  # type: ignore[no-untyped-call]  # redis-py has no types here
+        return watch.master_for(url.service, **arguments).connection_pool
+    kind: Any = connection.Connection
+    if url.path:
+        kind = connection.UnixDomainSocketConnection
+    elif url.is_encrypted:
+        kind = connection.SSLConnection
+    return redis.asyncio.ConnectionPool(connection_class=kind, **arguments)
 
 
 def explain(error: BaseException) -> RunfleetError:
@@ -104,51 +113,89 @@ def explain(error: BaseException) -> RunfleetError:
         return StoreFull("Redis has no memory left for new runs; raise maxmemory or lower keep_runs")
     if isinstance(error, AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
         return StoreUnavailable(f"Redis refuses this user: {text}")
+    permanent = _permanent(error, text)
+    if permanent:
+        return Misconfigured(permanent)
+    if type(error).__name__ == "MasterNotFoundError":  # there are two, in modules that most processes never load
+        return StoreUnavailable(f"Redis cannot be used right now: {_no_primary(text)}")
     if isinstance(error, AWAY) or text.startswith(_PASSING):
         return StoreUnavailable(f"Redis cannot be used right now: {text or type(error).__name__}")
     return RunfleetError(f"Redis refused a command: {text}")
 
 
-def _arguments(settings: Settings, timeout_s: float | None, size: int) -> dict[str, Any]:
+def _permanent(error: BaseException, text: str) -> str:
+    """A sentence for what waiting does not cure; "" for anything else."""
+    if isinstance(error, MovedError):
+        return (
+            f"this is one node of a Redis Cluster, and Runfleet's keys are on another one, {error.host}:{error.port} "
+            f"(slot {error.slot_id}): set RUNFLEET_REDIS_URL to that node, or use a Redis that is no cluster"
+        )
+    if isinstance(error, ClusterCrossSlotError) or text.startswith("CROSSSLOT"):
+        return (
+            "this is a Redis Cluster, which keeps our keys together only for what is in braces: write "
+            "RUNFLEET_KEY_PREFIX={runfleet}, or use a Redis that is no cluster"
+        )
+    if "DB index is out of range" in text:
+        return "the Redis URL names a database that this server does not have: most have 0 to 15, some only 0"
+    if "SELECT is not allowed" in text or text.startswith("SELECT"):
+        return f"this Redis has no database but 0; leave the number out of the Redis URL ({text})"
+    if isinstance(error, InvalidResponse):
+        return "what answers at the address in the Redis URL is no Redis: look at its host and port"
+    return ""
+
+
+def _no_primary(text: str) -> str:
+    """redis-py's message about Sentinels that name no primary, without its Python objects."""
+    service = text.partition("'")[2].partition("'")[0]
+    asked = ", ".join(f"{host}:{port}" for host, port in re.findall(r"host=([^,)]+),port=(\d+)", text))
+    reason = f"not reached: {asked}" if asked else "the Sentinels were reached"
+    return f"no Sentinel names a primary for service {service!r} ({reason}); look at the service's name and the hosts"
+
+
+def _address(settings: Settings) -> RedisUrl:
+    """The URL, taken apart. Raises Misconfigured."""
+    if not settings.redis_url:
+        raise Misconfigured("no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)")
+    try:
+        url = parse(settings.redis_url)
+    except BadUrl as error:
+        raise Misconfigured(f"the Redis URL {place(settings.redis_url)} cannot be used: {error}") from None
+    for name in TLS_FILES:
+        path = url.tls.get(name)
+        if path and not os.access(path, os.R_OK):
+            raise Misconfigured(f"the Redis URL cannot be used: {name}={path} is not there, or cannot be read")
+    return url
+
+
+def _arguments(url: RedisUrl, settings: Settings, timeout_s: float | None, size: int) -> dict[str, Any]:
+    """What redis-py's pools and connections take."""
     arguments: dict[str, Any] = {
         "protocol": 2,
         "max_connections": size,
         "socket_timeout": timeout_s,
-        "socket_connect_timeout": settings.redis_timeout_s,
         "health_check_interval": 0,
-    }
-    if settings.redis_url.startswith("rediss://") and not settings.redis_tls_verify:
-        arguments |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-    if settings.redis_url.startswith("unix://"):
-        arguments.pop("socket_connect_timeout")
-    return arguments
-
-
-def _checked(url: str) -> str:
-    if not url:
-        raise Misconfigured("no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)")
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        scheme = url.partition(":")[0]
-        raise Misconfigured(f"{scheme}:// is no Redis URL; write redis://, rediss://, unix:// or redis+sentinel://")
-    return url
-
-
-def _sentinels(url: str) -> tuple[list[tuple[str, int]], str, Any]:
-    if not url.startswith("redis+sentinel://"):
-        return [], "", None
-    parts = urlsplit(url)
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    path = [part for part in parts.path.split("/") if part]
-    if not path:
-        raise Misconfigured("a Sentinel URL names its service: redis+sentinel://host:26379,host:26379/mymaster/0")
-    pairs = [(host.rpartition(":")[0] or host, int(host.rpartition(":")[2] or 26379)) for host in hosts]
-    return pairs, path[0], parts
-
-
-def _plain(url: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    path = [part for part in url.path.split("/") if part]
-    return arguments | {
         "username": url.username,
         "password": url.password,
-        "db": int(path[1]) if len(path) > 1 else 0,
+        "db": url.db,
+        "client_name": url.client_name,
     }
+    if url.path:
+        return arguments | {"path": url.path}
+    arguments["socket_connect_timeout"] = settings.redis_timeout_s
+    if url.is_sentinel:
+        return arguments | _tls(url, settings) | ({"ssl": True} if url.is_encrypted else {})
+    [(host, port)] = url.hosts
+    return arguments | _tls(url, settings) | {"host": host, "port": port}
+
+
+def _to_sentinels(url: RedisUrl, settings: Settings) -> dict[str, Any]:
+    """How to connect to the Sentinels, who ask for a user and a password of their own."""
+    own = {"socket_timeout": 1, "username": url.sentinel_username, "password": url.sentinel_password}
+    return own | _tls(url, settings) | ({"ssl": True} if url.is_encrypted else {})
+
+
+def _tls(url: RedisUrl, settings: Settings) -> dict[str, Any]:
+    if not url.is_encrypted:
+        return {}
+    unverified = {} if settings.redis_tls_verify else {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    return {**url.tls, **unverified}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -10,6 +10,9 @@ from shared.errors import RunfleetError
 from shared.store.call import Call, Operation, nothing
 
 T = TypeVar("T")
+
+OLDEST_MAJOR: Final = 7
+"""The first Redis that has what our scripts use. A Valkey says which Redis it is compatible with: 7.2 or later."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,12 @@ def eviction_policy() -> Operation[str]:
     """What the server does when memory is short (``noeviction``, ``allkeys-lru``, …); "" when it does not tell."""
     info = yield from _readable(Call("INFO", ("memory",), info_fields))
     return (info or {}).get("maxmemory_policy", "")
+
+
+def release() -> Operation[tuple[str, str]]:
+    """The server's name, and the version of Redis that it is compatible with; "" when it does not tell."""
+    info = (yield from _readable(Call("INFO", ("server",), info_fields))) or {}
+    return "Valkey" if "valkey_version" in info else "Redis", info.get("redis_version", "")
 
 
 def _readable(call: Call[T]) -> Operation[T | None]:
