@@ -87,7 +87,7 @@ class Loop:
         self._on_wiped = on_wiped
         self._on_leading = on_leading
         self._instance = ""
-        self._last = ""
+        self._behind: dict[str, None] = {}
         self._full_until_s = 0.0
         self._next_due_us: int | None = None
         self._clock = _Clock(clock)
@@ -145,7 +145,8 @@ class Loop:
                 done += job(pulse)
             except StoreUnavailable as error:
                 if not isinstance(error, StoreFull):
-                    self._last = name  # should it be the job's fault, the others come first in the next round
+                    self._behind.pop(name, None)
+                    self._behind[name] = None  # should it be the job's fault, the others come first in the next round
                     raise
                 self._full_until_s = self._time() + FULL_S
                 self._outages.began("Redis was full", pulse.now_us)
@@ -157,6 +158,7 @@ class Loop:
                 self._turns.failed(name)
                 self.troubles.note(name, "", error)
             else:
+                self._behind.pop(name, None)
                 self._turns.passed(name)
                 self.troubles.clear(name)
         self._describe(pulse)
@@ -177,7 +179,8 @@ class Loop:
         ]
         is_full = self._time() < self._full_until_s
         jobs = [*freeing, *urgent, *rest] if is_full else [*urgent, *freeing, *rest]
-        return sorted(jobs, key=lambda job: job[0] == self._last)
+        behind = list(self._behind)
+        return sorted(jobs, key=lambda job: behind.index(job[0]) if job[0] in behind else -1)
 
     def _fire(self, pulse: fleet.Pulse) -> int:
         self._timetable.refresh(self._store, pulse.catalog, pulse.now_us)

@@ -144,9 +144,21 @@ FAULTS: Final[dict[str, Fault]] = {
         "a stop of an execution while the worker of a step is dead or frozen",
         "stopped within a lease + 2 s; no later step begins",
     ),
+    "F56": Fault(
+        "a tick cannot be fired: Redis is killed, full, read-only or slow while 300 schedules tick, or it raises",
+        "no schedule stops; every tick has run or is on record, once; what fails is told of",
+    ),
+    "F57": Fault(
+        "definitions, records, schedules and logs that this release cannot read",
+        "they are passed over and told of, all others go on; a lost run of that kind ends without a retry",
+    ),
     "F59": Fault(
         "the clock of Redis goes an hour back, or ahead and back again",
         "leader, leases, workers and schedules wait for no time that was; no tick fires twice",
+    ),
+    "F60": Fault(
+        "Redis is full, with ticks, delayed runs and leases of slots due, runs lost, history and logs to tidy",
+        "what frees memory is done first; the ticks are on record, and why, once there is memory",
     ),
     "F61": Fault("`apply` without the secret, with another one, and while secrets are rotated", "no run fails for it"),
     "F62": Fault(
