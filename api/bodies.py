@@ -76,10 +76,23 @@ class LogLine(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     continued: Annotated[bool, Meta(description="The line goes on in the next one; it was longer than 64 KiB")] = False
 
 
+class UnfinishedLine(msgspec.Struct, kw_only=True, frozen=True):
+    """A line without an end, as far as it is written; it has no number yet."""
+
+    stream: Literal["stdout", "stderr"]
+    text: Annotated[str, Meta(description="Its last 4096 characters")]
+
+
 class LogResponseBody(_Response, kw_only=True):
     """A window of a run's log."""
 
     lines: list[LogLine]
+    unfinished: Annotated[
+        list[UnfinishedLine],
+        Meta(
+            description="What the run has written since, in a window that reaches to the end: a prompt, a progress bar"
+        ),
+    ] = []
     first_available: Annotated[int, Meta(description="Number of the oldest line that is kept")]
     total_lines: Annotated[int, Meta(description="Lines written so far, kept or not")]
     truncated: Annotated[bool, Meta(description="Lines were dropped because the log was full")]

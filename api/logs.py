@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.bodies import LogLine, LogResponseBody
+from api.bodies import LogLine, LogResponseBody, UnfinishedLine
 from api.endpoint import Ask, Media, Routes
 from api.inputs import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
 from api.reply import TEXT, Reply
@@ -40,6 +40,7 @@ async def read_log(ask: Ask, path: RunPath, query: LogQuery) -> Reply:
     return ask.answer(
         LogResponseBody(
             lines=[_wire(line) for line in window.lines],
+            unfinished=[UnfinishedLine(stream=line.stream, text=line.text) for line in window.unfinished or ()],
             first_available=window.first_available,
             total_lines=window.total_lines,
             truncated=window.truncated,
@@ -71,14 +72,15 @@ async def download_log(ask: Ask, path: RunPath, query: RawLogQuery) -> Stream:
 @routes.get(
     "/api/runs/{id}/log/stream",
     summary="Follow a log",
-    answers={200: Media("text/event-stream", "Events `line`, `dropped`, `truncated`, `done`")},
+    answers={200: Media("text/event-stream", "Events `line`, `unfinished`, `dropped`, `truncated`, `done`")},
     errors=(404, 503),
 )
 async def follow_log(ask: Ask, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
     """
-    Server-sent events: `line` for each line (its number is the event's id), `dropped` when wanted lines are no longer
-    kept, `truncated` once when the log became full, `done` with the run when it ended and all was sent. A client that
-    comes back with `Last-Event-ID` gets what follows, without gap or repeat.
+    Server-sent events: `line` for each line (its number is the event's id), `unfinished` for a line that has no end
+    yet, with all of it each time (a `line` of its stream takes its place, and so does no text), `dropped` when wanted
+    lines are no longer kept, `truncated` once when the log became full, `done` with the run when it ended and all was
+    sent. A client that comes back with `Last-Event-ID` gets what follows, without gap or repeat.
     """
     run = await find(ask, path.id)
     start = int(headers.last_event_id) + 1 if isinstance(headers.last_event_id, str) else query.start
@@ -127,6 +129,7 @@ async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
     said_truncated = False
+    shown: dict[str, str] = {}
     with ask.web.store.hear_log(run.id) as ear:
         while True:
             window = await log.window(start)
@@ -142,10 +145,19 @@ async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
                 yield b"".join(sse("line", _wire(line), str(line.n)) for line in window.lines)
                 start = window.lines[-1].n + 1
                 spoke_at = loop.time()
+                for line in window.lines:
+                    shown.pop(line.stream, None)  # a line of a stream takes the place of what it had begun
             elif window.finalized:
                 yield sse("done", await _ended(ask, run.id))
                 return
             else:
+                if window.unfinished is not None:
+                    begun: dict[str, str] = {line.stream: line.text for line in window.unfinished}
+                    for stream in sorted(shown.keys() | begun.keys()):
+                        if shown.get(stream) != begun.get(stream):
+                            yield sse("unfinished", {"stream": stream, "text": begun.get(stream, "")})
+                            spoke_at = loop.time()
+                    shown = begun
                 await ear.wait()
             if loop.time() - spoke_at >= KEEPALIVE_S:
                 yield COMMENT

@@ -19,6 +19,10 @@ _COLOUR_MAX = 32
 _COLOUR = rb"\x1b\[[0-9;:]*m"
 _ODD = re.compile(_COLOUR.decode() + "|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CUT_COLOUR = re.compile("\x1b[^m]*$")
+_WHOLE_COLOUR = re.compile(_COLOUR)
+_FOLLOWING = (0,) * 12 + (1, 1, 2, 3)
+"""How many bytes follow the first one of a character in UTF-8, by the upper half of that."""
+
 _NOT_ODD = bytes(byte for byte in range(256) if byte not in {*range(9), *range(0x0B, 0x20), 0x7F})
 
 
@@ -43,6 +47,28 @@ class Cleaner:
         if b"\xc2" in raw or raw.translate(None, _NOT_ODD):
             text = _ODD.sub(_show, text)
         return text
+
+    def certain(self, data: bytes) -> bytes:
+        """
+        As much of an unfinished line as can be shown whatever follows: its end may begin a secret, a character or a
+        colour.
+        """
+        cut = len(data)
+        for part in self._mask.parts:
+            longest = min(len(part) - 1, len(data))
+            cut = min(cut, len(data) - next((n for n in range(longest, 0, -1) if data.endswith(part[:n])), 0))
+        for match in self._mask.matches(data):
+            if match.start() < cut < match.end():
+                cut = match.start()
+        colour = data.rfind(b"\x1b", max(0, cut - _COLOUR_MAX), cut)
+        if colour >= 0 and not _WHOLE_COLOUR.match(data, colour, cut):
+            cut = colour
+        start = cut
+        while start and cut - start < 3 and data[start - 1] & 0xC0 == 0x80:
+            start -= 1
+        if start and cut - start < _FOLLOWING[data[start - 1] >> 4]:
+            cut = start - 1
+        return data[:cut]
 
     def place_to_cut(self, data: bytes) -> int:
         """Where to cut a long line: not within a secret, a character or a colour. *data* is longer by a secret."""

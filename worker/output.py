@@ -16,6 +16,9 @@ from worker.cleaning import LINE_MAX, Cleaner, in_pieces, size_of
 from worker.masking import NOTHING, Mask
 
 TAKE_MAX: Final = 256 * 1024
+UNFINISHED_MAX: Final = 4096
+"""Characters of a line without an end that are shown, those at its end."""
+
 STDOUT, STDERR, SYSTEM = 0, 1, 2
 
 Stream = Literal["stdout", "stderr"]
@@ -135,6 +138,13 @@ class Capture:
             size += sizes.popleft()
         self._pending_bytes -= size
         return taken
+
+    def unfinished(self, stream: Stream) -> str:
+        """The end of the line that *stream* has begun, as far as it may be shown; "" when it has begun none."""
+        data = self._partial[STDOUT if stream == "stdout" else STDERR]
+        if not data or self._full:
+            return ""
+        return self._cleaner.clean(self._cleaner.certain(data.rstrip(b"\r")))[-UNFINISHED_MAX:]
 
     def _receive(self, raw: bytes, which: int, at_us: int) -> None:
         """Whole lines, the last one without its end."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from shared.errors import RunfleetError, StoreFull
+from shared.errors import RunfleetError, StoreFull, StoreUnavailable
 from shared.runs import Record
 from shared.store import logs
 from shared.store.call import Call
@@ -34,6 +34,20 @@ GATHER_S: Final = 0.03
 
 AWAY_BYTES: Final = 16 * 1024 * 1024
 """What one tape keeps at most while Redis is away; older lines are dropped and counted."""
+
+UNFINISHED_S: Final = 0.25
+"""What was written without a line's end is shown after this long, and anew at most this often."""
+
+AGAIN_S: Final = logs.UNFINISHED_MS / 1000 / 2
+"""What stands unfinished is said again after this long, lest it is forgotten."""
+
+COMPACT_S: Final = 0.05
+"""Logs are compressed for about so long between two looks at what is new: that is never to wait for them."""
+
+MOST_TO_COMPACT: Final = 10_000
+"""Ended runs whose logs this process means to compress; those beyond are left to the scheduler."""
+
+_STREAMS: Final[tuple[Literal["stdout"], Literal["stderr"]]] = ("stdout", "stderr")
 
 CHUNK_LINES: Final = 2000
 CHUNK_BYTES: Final = 256 * 1024
@@ -56,8 +70,35 @@ class Tape:
         self.sending = threading.Lock()
         self._unsent: list[StoredLine] = []
         self._sent: list[list[StoredLine]] = []
+        self._shown: list[logs.Unfinished] = []
+        self._shown_before = 0
+        self._shown_s = 0.0
+        self._changed_s: float | None = None
+        self._showing = False
         self.unstored = 0
         """Lines that there was no memory for, in Redis or here."""
+
+    def show_unfinished(self, now_s: float) -> float | None:
+        """
+        Find out whether lines without an end are to be shown now; else the measured time when they are, None if never.
+
+        They are shown when they have stood for ``UNFINISHED_S``, at most so often, and again before they are forgotten.
+        """
+        with self._lock:
+            lines = [logs.Unfinished(stream, text) for stream in _STREAMS if (text := self._capture.unfinished(stream))]
+            place = self._capture.produced
+        if lines == self._shown and (not lines or place == self._shown_before):
+            self._changed_s = None
+            due_s = self._shown_s + AGAIN_S if lines else None
+        else:
+            self._changed_s = now_s if self._changed_s is None else self._changed_s
+            # A line that was shown and is over by now is taken away by the lines that came; one that stands is not.
+            due_s = now_s if self._shown and lines == self._shown else self._changed_s + UNFINISHED_S
+        if due_s is None or now_s < due_s:
+            return due_s
+        self._shown, self._shown_before, self._shown_s, self._changed_s = lines, place, now_s, None
+        self._showing = True
+        return now_s + AGAIN_S if lines else None
 
     @property
     def overflowed(self) -> bool:
@@ -101,7 +142,7 @@ class Tape:
         with self._lock:
             self._capture.finish(now_us)
             if self.unstored:
-                self._capture.system(f"{self.unstored} lines are missing: Redis had no memory for them", now_us)
+                self._capture.system(f"{self.unstored} lines are missing: Redis was away for too long, or had no memory for them", now_us)
 
     def _now_us(self) -> int:
         """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
@@ -138,10 +179,14 @@ class Tape:
             first_kept, kept_bytes = self._capture.first_kept, self._capture.bytes
         self._unsent = [line for line in self._unsent if line.n >= first_kept]
         self._sent = _chunks(self._unsent)
-        return [
+        calls: list[Call[Any]] = [
             logs.append(self._run_id, self._token, chunk, first_kept=first_kept, kept_bytes=kept_bytes)
             for chunk in self._sent
         ]
+        if self._showing:
+            self._showing = False
+            calls.append(logs.show_unfinished(self._run_id, self._token, self._shown, self._shown_before))
+        return calls
 
 
 class Tapes:
@@ -150,7 +195,7 @@ class Tapes:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tapes: set[Tape] = set()
-        self._to_compact: deque[UUID] = deque()
+        self._to_compact: deque[UUID] = deque(maxlen=MOST_TO_COMPACT)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
@@ -194,22 +239,42 @@ class Tapes:
 
     def _write_on(self) -> None:
         with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+            wait_s: float | None = None
             while not self._stopping:
-                self._wake.wait()
+                if not self._to_compact:
+                    self._wake.wait(wait_s)
+                    time.sleep(GATHER_S)
                 self._wake.clear()
-                time.sleep(GATHER_S)
                 try:
-                    self._send()
-                    while self._to_compact:
-                        self._store.run(logs.compact(self._to_compact.popleft()))
+                    wait_s = self._send()
+                    self._compact(COMPACT_S)
                 except RunfleetError:
                     time.sleep(0.5)
                     self._wake.set()
 
-    def _send(self) -> None:
-        """Store what is new on all tapes, in one round trip. Raises StoreUnavailable; everything is kept then."""
+    def _compact(self, seconds: float) -> None:
+        """Compress logs of ended runs, block by block, for about so long. Raises StoreUnavailable."""
+        end_s = time.monotonic() + seconds
+        while self._to_compact and time.monotonic() < end_s:
+            try:
+                more = self._store.run(logs.compact_block(self._to_compact[0]))
+            except StoreUnavailable:
+                raise
+            except RunfleetError:
+                more = False  # it cannot be read: the scheduler says so
+            if not more:
+                self._to_compact.popleft()
+
+    def _send(self) -> float | None:
+        """
+        Store what is new on all tapes, in one round trip; in how many seconds to do so again if nothing comes.
+
+        Raises StoreUnavailable; everything is kept then.
+        """
         with self._lock:
             tapes = list(self._tapes)
+        now_s = time.monotonic()
+        dues = [due_s for tape in tapes if (due_s := tape.show_unfinished(now_s)) is not None]
         with contextlib.ExitStack() as held:
             parts: list[tuple[Tape, list[Call[Any]]]] = []
             for tape in tapes:
@@ -228,6 +293,7 @@ class Tapes:
                 tape.settle(mine)
             if error is not None:
                 raise error
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
 
 
 def _chunks(lines: list[StoredLine]) -> list[list[StoredLine]]:

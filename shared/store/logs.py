@@ -29,6 +29,7 @@ BLOCK_LINES: Final = 2000
 """Lines in one compressed block, so that a window deep in a log unpacks little."""
 
 BLOCK_BYTES: Final = 512 * 1024
+UNFINISHED_MS: Final = 60_000
 
 _encode = msgspec.msgpack.Encoder().encode
 _lines = reading(msgspec.msgpack.Decoder(list[StoredLine]).decode, "a part of a log")
@@ -44,12 +45,23 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     continued: bool = False
 
 
+class Unfinished(msgspec.Struct, frozen=True, array_like=True):
+    """The end of a line that a running run has begun to write to ``stream``; it has no number yet."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+_unfinished = reading(msgspec.msgpack.Decoder(tuple[int, list[Unfinished]]).decode, "an unfinished line of a log")
+
+
 class Window(msgspec.Struct, frozen=True):
     """
     Lines of a log. ``total_lines`` is one more than the highest number given out, ``first_available`` the lowest kept.
 
     ``truncated``: the limit cut it. ``finalized``: the run has ended and nothing will be added (but to one that others
-    executed, who may have told its end before the last of its lines).
+    executed, who may have told its end before the last of its lines). ``unfinished``: what a running run has written
+    since, by streams; None when that is not known, because lines follow the window or have just come.
     """
 
     lines: list[Line]
@@ -57,6 +69,7 @@ class Window(msgspec.Struct, frozen=True):
     total_lines: int
     truncated: bool
     finalized: bool
+    unfinished: Sequence[Unfinished] | None = None
 
 
 def jot(
@@ -96,6 +109,18 @@ def append(
     return Call(script("append"), args, lambda reply: reply.decode())
 
 
+def show_unfinished(
+    run_id: UUID, token: int, lines: Sequence[Unfinished], next_line: int, now: int | str = NOW
+) -> Call[Literal["stored", "lost"]]:
+    """
+    Let readers see lines without an end, which come before the line with number *next_line*; none takes away what was
+    there. Forgotten after ``UNFINISHED_MS`` unless it is said again.
+    """
+    packed = _encode([next_line, lines]) if lines else b""
+    args = (now, run_id.bytes, token, packed, MOVES["beat"][0].source or "", UNFINISHED_MS)
+    return Call(script("unfinished"), args, lambda reply: reply.decode())
+
+
 def window(run_id: UUID, start: int, limit: int) -> Operation[Window]:
     """
     At most *limit* lines from number *start* on; a negative *start* counts from the end.
@@ -115,7 +140,10 @@ def window(run_id: UUID, start: int, limit: int) -> Operation[Window]:
             lines += [_shown(line) for line in block if start <= line.n < total]
             if len(lines) >= limit:
                 break
-    return Window(lines[:limit], first, max(total, first), bool(kept.log_truncated), ended)
+    begun: Sequence[Unfinished] | None = None
+    if kept.status == Status.RUNNING and (lines[-1].n + 1 if lines else start) >= total and len(lines) <= limit:
+        begun = yield Call("GET", (RawKey(b"unfinished:" + run_id.bytes),), lambda reply: _begun(reply, total))
+    return Window(lines[:limit], first, max(total, first), bool(kept.log_truncated), ended, begun)
 
 
 def compacting(batch: int, older_than_us: int) -> Call[list[UUID]]:
@@ -198,6 +226,12 @@ def _live_blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[St
 
 def _entries(reply: Any) -> list[tuple[str, list[StoredLine]]]:
     return [(entry_id.decode(), _lines(fields[fields.index(b"d") + 1])) for entry_id, fields in reply]
+
+
+def _begun(reply: bytes | None, total: int) -> list[Unfinished] | None:
+    """What is unfinished; None when lines have come since, among which it may be."""
+    next_line, lines = _unfinished(reply) if reply else (total, [])
+    return lines if next_line >= total else None
 
 
 def _shown(line: StoredLine) -> Line:

@@ -388,7 +388,7 @@ class _Check:
             self.say(number <= int(self.get("numbers").get(task.encode(), 0)), f"{task}#{number} is from the future")
         workers = set(self.get("workers"))
         for key, value in self.everything.items():
-            if key.startswith((b"idem:", b"claims:", b"cached:", b"answer:")) or (
+            if key.startswith((b"idem:", b"claims:", b"cached:", b"answer:", b"unfinished:")) or (
                 key.startswith(b"wake:") and key != b"wake:scheduler"
             ):
                 self.say(value.expires, f"{key!r} never expires")

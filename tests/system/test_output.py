@@ -10,6 +10,15 @@ from tests.system.fleet import Fleet, followed
 
 LINE = 101  # bytes of each printed line, its end included
 TASKS = """
+[tasks.bar]
+run = '''
+echo begins
+printf '0%%\\r10%%'
+until [ -e go-on ]; do sleep 0.05; done
+printf '\\r20%%'; sleep 0.6; echo "of another stream" >&2; sleep 0.6
+printf '\\rdone\\n'
+'''
+
 [defaults]
 log_max_size = "64kb"
 
@@ -118,3 +127,31 @@ def test_a_reader_sees_lines_while_they_are_printed(fleet: Fleet) -> None:
                 break
     assert [text for text, _ in seen] == [f"line {n}" for n in range(6)]
     assert seen[-1][1] - seen[0][1] > 0.4  # not all at once, at the end
+
+
+def test_a_prompt_and_a_progress_bar_are_seen_while_they_stand(fleet: Fleet) -> None:
+    run = fleet.trigger("bar")
+    heard: list[tuple[str, str, str]] = []
+    times: dict[str, float] = {}
+    with followed(fleet, f"/api/runs/{run['id']}/log/stream") as events:
+        for event, data in events:
+            if event == "done":
+                break
+            heard.append((event, data["stream"], data["text"]))
+            times[data["text"]] = time.monotonic()
+            if data["text"] == "10%":
+                window = fleet.get(f"/api/runs/{run['id']}/log")
+                assert window["unfinished"] == [{"stream": "stdout", "text": "10%"}]
+                assert [line["text"] for line in window["lines"]] == ["begins"]
+                (fleet.folder / "go-on").touch()
+    assert heard[:4] == [
+        ("line", "stdout", "begins"),
+        ("unfinished", "stdout", "10%"),
+        ("unfinished", "stdout", "20%"),
+        ("line", "stderr", "of another stream"),
+    ]
+    assert heard[-1] == ("line", "stdout", "done")
+    assert ("unfinished", "stdout", "") not in heard, "it was taken away while it stood"
+    assert fleet.log(run) == ["begins", "of another stream", "done"]
+    with fleet.redis.client() as client:
+        assert all(client.pttl(key) > 0 for key in client.keys("*unfinished:*"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared.store.loglines import StoredLine as Line
 from worker.cleaning import LINE_MAX
 from worker.masking import Mask
-from worker.output import Capture
+from worker.output import UNFINISHED_MAX, Capture
 
 BIG = 1 << 30
 
@@ -264,3 +264,33 @@ def test_a_flood_costs_little(on_full: Literal["drop_old", "drop_new"]) -> None:
     capture.finish(0)
     assert time.process_time() - started_s < 2.5, "50 MB took seconds"
     assert 0 < sum(len(line.text) + 1 for line in capture.take(BIG)[:-1]) <= 1 << 20
+
+
+def unfinished(*chunks: bytes, secrets: tuple[str, ...] = ()) -> str:
+    capture = Capture(BIG, "drop_old", Mask(secrets))
+    for chunk in chunks:
+        capture.feed("stdout", chunk, 0)
+    assert capture.unfinished("stderr") == ""
+    return capture.unfinished("stdout")
+
+
+def test_what_has_no_end_yet_is_known() -> None:
+    assert unfinished(b"whole\nDownloading", b"... ") == "Downloading... "
+    assert unfinished(b"10%\r20%", b"\r30%\r") == "30%"
+    assert unfinished(b"whole\n") == unfinished() == ""
+    assert unfinished(b"x" * (UNFINISHED_MAX + 3) + b"end") == "x" * (UNFINISHED_MAX - 3) + "end"
+
+
+def test_the_end_of_what_is_unfinished_is_held_back_until_it_is_clear() -> None:
+    assert unfinished("snö".encode()[:-1]) == unfinished("sn⚡".encode()[:-1]) == "sn"
+    assert unfinished("snö ⚡".encode()) == "snö ⚡"
+    assert unfinished(b"\xff and on") == "\ufffd and on"
+    assert unfinished(b"red \x1b[3") == "red "
+    assert unfinished(b"red \x1b[31m") == "red \x1b[31m"
+
+
+@given(st.text("abcdx", max_size=30), st.lists(st.text("abcdx", min_size=2, max_size=5), min_size=1, max_size=4))
+def test_no_beginning_of_a_secret_is_shown_of_an_unfinished_line(text: str, secrets: list[str]) -> None:
+    shown = unfinished(text.encode(), secrets=tuple(secrets))
+    whole = [printed(f"{text}{after}".encode(), secrets=tuple(secrets))[0] for after in ("!", *secrets)] if text else []
+    assert all(line.startswith(shown) for line in whole)

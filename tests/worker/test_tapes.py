@@ -1,0 +1,117 @@
+"""From captured output to the store: in time whatever else there is to do, and bounded while Redis is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from shared import ops
+from shared.runs import Reason
+from shared.settings import LEASE_MS, Settings
+from shared.store import logs, open_store, runs, tasks
+from shared.store.loglines import StoredLine
+from shared.store.runs import Claimed, Facts, Wanted
+from shared.store.threads import Store
+from shared.tasks import MB, Task, define
+from tests.system.proxy import Proxy
+from tests.waiting import wait_until
+from worker import tapes as module
+from worker.masking import NOTHING
+from worker.tapes import Tape, Tapes
+
+LOUD = Task(name="loud", run="true", log_max_size=64 * MB)
+
+
+@pytest.fixture
+def tapes(store: Store) -> Iterator[Tapes]:
+    made = Tapes(store)
+    made.start()
+    yield made
+    made.stop()
+
+
+def running(store: Store, task: Task = LOUD) -> Claimed:
+    """A running run."""
+    store.do(tasks.apply([(task, define(task))]))
+    store.run(ops.trigger(ops.Catalog(), task.name, ops.Request()))
+    claimed = store.do(runs.claim(Wanted("w", str(time.monotonic_ns()), "1", LEASE_MS * 1000, ["default"])))
+    assert claimed is not None
+    return claimed
+
+
+def tape_of(tapes: Tapes, claimed: Claimed, task: Task = LOUD) -> Tape:
+    return tapes.add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
+
+
+def texts(store: Store, run_id: UUID) -> list[str]:
+    return [line.text for line in store.run(logs.window(run_id, 0, 10_000)).lines]
+
+
+def ended_with_log(store: Store, size: int) -> UUID:
+    """A run that has ended, and whose log of so many bytes is not compressed yet."""
+    claimed = running(store)
+    chunk = [StoredLine(n, 1, 0, f"{n} {'x' * 60_000}", False) for n in range(size // 60_000)]
+    for first in range(0, len(chunk), 16):
+        part = chunk[first : first + 16]
+        store.do(logs.append(claimed.id, claimed.record.token, part, first_kept=0, kept_bytes=size))
+    facts = Facts(log_lines=len(chunk), log_bytes=size)
+    store.do(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, "", facts=facts))
+    return claimed.id
+
+
+def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, tapes: Tapes) -> None:
+    ended = [ended_with_log(store, 12 * MB) for _ in range(4)]
+    live = running(store)
+    tape = tape_of(tapes, live)
+    for one in ended:
+        tapes.compact_soon(one)
+    slowest_s = 0.0
+    for number in range(20):
+        fed_s = time.monotonic()
+        tape.feed("stdout", b"line %d\n" % number)
+        wait_until(lambda number=number: f"line {number}" in texts(store, live.id), "it is there")  # type: ignore[misc]
+        slowest_s = max(slowest_s, time.monotonic() - fed_s)
+    assert store.do(logs.compacting(10, 1 << 60)), "all was compressed already: this shows nothing"
+    assert slowest_s < 0.5  # a reader's 200 ms, on a machine that has other things to do
+    wait_until(lambda: not store.do(logs.compacting(10, 1 << 60)), "all is compressed in the end", 30)
+
+
+def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others(
+    store: Store, settings: Settings, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AWAY_BYTES", 100_000)
+    real = Path(settings.redis_url.removeprefix("unix://"))
+    with Proxy(short_path / "p", real).serving() as proxy:
+        away = open_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5))
+        tapes = Tapes(away)
+        tapes.start()
+        try:
+            live = running(store)
+            tape = tape_of(tapes, live)
+            tape.feed("stdout", b"first\n")
+            wait_until(lambda: texts(store, live.id) == ["first"], "it is there")
+            proxy.lead_to(short_path / "nowhere")
+            for number in range(4000):
+                tape.feed("stdout", b"line %04d %s\n" % (number, b"x" * 90))
+            wait_until(lambda: tape.unstored, "lines are dropped")
+            wait_until(lambda: sum(len(line.text) for line in tape._unsent) <= 100_000, "what is kept is bounded")
+            proxy.lead_to(real)
+            tape.feed("stdout", b"last\n")
+            wait_until(lambda: "last" in texts(store, live.id), "it is back", 20)
+            kept = texts(store, live.id)[1:-1]
+            numbers = [int(text.split()[1]) for text in kept]
+            assert numbers == list(range(numbers[0], 4000))
+            assert tape.unstored == numbers[0]
+            assert tape.truncated
+            tape.finish()
+            calls = tape.final()
+            tape.settle(store.settle(calls))
+            assert texts(store, live.id)[-1] == f"{tape.unstored} lines are missing: Redis was away for too long, or had no memory for them"
+        finally:
+            tapes.stop()
+            away.close()
