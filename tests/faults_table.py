@@ -177,6 +177,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",
         "gone within 2 s, without a traceback; who waited is answered",
     ),
+    "F73": Fault(
+        "the store's answer is lost while a run is handed to a consumer outside that stays connected",
+        "it is handed over again until it is acknowledged",
+    ),
 }
 
 UNTESTED: Final[dict[str, str]] = {}

@@ -8,8 +8,8 @@ What the orchestrator knows beyond the record stands in the annex of the first r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
-from uuid import UUID
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -202,7 +202,27 @@ def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[
     return Call(script("drive"), (*args, *annex.arguments()), read)
 
 
-def deliver(consumer: str, about: bytes, tasks: Sequence[str], now: int | str = NOW) -> Call[Delivery]:
+class Turn(NamedTuple):
+    """
+    One asking for something to do: ``slot`` is the connection over which it is handed over. The same turn gets the same
+    execution, so that one whose answer was lost is not lost; the next one says that this was acknowledged. Both are
+    random, 16 characters.
+    """
+
+    slot: str
+    turn: str
+
+    @classmethod
+    def first(cls) -> Turn:
+        """The first one of a new connection."""
+        return cls(uuid4().hex[:16], uuid4().hex[:16])
+
+    def next(self) -> Turn:
+        """The one after it."""
+        return Turn(self.slot, uuid4().hex[:16])
+
+
+def deliver(consumer: str, about: bytes, tasks: Sequence[str], turn: Turn, now: int | str = NOW) -> Call[Delivery]:
     """Hand *consumer* the execution of *tasks* that is due first; *about* it is JSON for whoever asks who is there."""
 
     def read(reply: Any) -> Delivery:
@@ -210,15 +230,26 @@ def deliver(consumer: str, about: bytes, tasks: Sequence[str], now: int | str = 
             return Delivery(UUID(bytes=reply[0]), None)
         return Delivery(None, int(float(reply[1])) if reply[1] else None)
 
-    return Call(script("deliver"), (now, consumer, CONSUMER_LEASE_US, about, *tasks), read)
+    return Call(script("deliver"), (now, consumer, CONSUMER_LEASE_US, about, *turn, *tasks), read)
 
 
-def attend(present: Sequence[str], gone: Sequence[str], now: int | str = NOW) -> Call[list[tuple[str, list[UUID]]]]:
-    """Say whose connections this process has and has seen ending; hears what is to be taken back from whom."""
-    args = (now, CONSUMER_LEASE_US, CONSUMER_GRACE_US, CONTACT_GAP_US, HOLD_US, len(present), *present, *gone)
+class Lost(NamedTuple):
+    """What is to be taken back: ``gone`` from consumers that have gone, ``unheard`` because nobody acknowledged it."""
 
-    def read(reply: Any) -> list[tuple[str, list[UUID]]]:
-        return [(one[0].decode(), [UUID(bytes=each) for each in one[1:]]) for one in reply]
+    gone: list[tuple[str, list[UUID]]]
+    unheard: list[tuple[str, UUID]]
+
+
+def attend(present: Sequence[str], gone: Sequence[str], slots: Sequence[str] = (), now: int | str = NOW) -> Call[Lost]:
+    """Say whose connections this process has (with *slots*) and has seen ending; hears what is to be taken back."""
+    said = _encode((list(present), list(gone), list(slots)))
+    args = (now, CONSUMER_LEASE_US, CONSUMER_GRACE_US, CONTACT_GAP_US, HOLD_US, said)
+
+    def read(reply: Any) -> Lost:
+        return Lost(
+            [(one[0].decode(), [UUID(bytes=each) for each in one[1:]]) for one in reply[0]],
+            [(consumer.decode(), UUID(bytes=execution)) for consumer, execution in reply[1]],
+        )
 
     return Call(script("attend"), args, read)
 

@@ -357,7 +357,7 @@ DEFERRED = {"deferred": True, "task_parameters_id": str(UUID(int=9))}
 def handed(client: Client, store: Store, run: dict[str, Any], consumer: str) -> None:
     """Let *consumer* have a run and begin with it."""
     task = client.get(f"/api/runs/{run['id']}").json()["task_name"]
-    assert store.do(driven.deliver(consumer, b"{}", [task])).id == UUID(run["id"])
+    assert store.do(driven.deliver(consumer, b"{}", [task], driven.Turn.first())).id == UUID(run["id"])
     assert set_state(client, run, "PENDING", state_details={"deferred": True})["status"] == "ACCEPT"
     assert set_state(client, run, "RUNNING", state_details={"deferred": True})["status"] == "ACCEPT"
 

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from api.sockets import MESSAGE_BYTES
 from shared.settings import Settings
-from shared.store import driven, open_store, tokens
+from shared.store import driven, open_store, runs, tokens
 from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served, serving
 from tests.system.fleet import Server
+from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 
 QUEUE = "/api/task_runs/subscriptions/scheduled"
@@ -44,10 +46,10 @@ def ending(socket: ClientConnection) -> tuple[int, str]:
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
-def deferred(served: Served, key: str) -> str:
+def deferred(served: Served, key: str, number: str = "1") -> str:
     body = {
         "task_key": key,
-        "dynamic_key": "1",
+        "dynamic_key": number,
         "state": {"type": "SCHEDULED", "state_details": {"deferred": True}},
     }
     answer = httpx.post(f"{served.url}/api/task_runs/", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
@@ -154,6 +156,32 @@ def test_a_run_that_is_not_acknowledged_is_given_back_at_once(served: Served) ->
         socket.send(subscribe)
         assert json.loads(socket.recv(5))["id"] == run_id
         socket.send('{"type": "ack"}')
+
+
+def test_a_run_whose_delivery_got_no_answer_is_delivered(
+    settings: Settings, catalog: Store, valkey_url: str, short_path: Path
+) -> None:
+    """F73: the store's answers are lost while a run is handed to a consumer, who stays connected."""
+    with Proxy(short_path / "p", Path(valkey_url.removeprefix("unix://"))).serving() as proxy:
+        lossy = msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5, token=TOKEN)
+        with serving(msgspec.structs.replace(settings, token=TOKEN)) as other, serving(lossy) as served:
+            deferred(other, "key")
+            with opened(served, QUEUE) as socket:
+                socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c-1"}))
+                json.loads(socket.recv(5))
+                socket.send('{"type": "ack"}')
+                (task,) = catalog.do(driven.consumers())
+                proxy.lose_replies()
+                run_id = deferred(other, "key", "2")
+
+                def is_handed() -> bool:
+                    found = catalog.run(runs.find(run_id))
+                    return found.worker == task
+
+                wait_until(is_handed, "it is handed over, and nobody hears of it")
+                proxy.lose_replies(False)
+                assert json.loads(socket.recv(15))["id"] == run_id
+                socket.send('{"type": "ack"}')
 
 
 def test_it_is_seen_who_serves(served: Served, catalog: Store) -> None:

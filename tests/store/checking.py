@@ -366,6 +366,7 @@ class _Check:
             self.say(live, f"{x.hex()} waits for a consumer, or is with one, and is over")
         names = {value.content for value in self.under(b"once:").values()}
         self.say(names <= set(self.runs), "something was made once whose run is gone")
+        self.same("offers", set(self.get("offers")), set(self.get("offered")))
         self.same("consumers", set(self.get("consumers:about")), set(self.get("consumers")))
 
     def rest(self) -> None:

@@ -9,10 +9,13 @@ from shared.ids import new_id
 from shared.runs import Reason, Run
 from shared.store import driven, fleet, limits, logs, retention, runs
 from shared.store.annex import Annex
-from shared.store.driven import Driven, Latest, Plan
+from shared.store.driven import Driven, Latest, Plan, Turn
 from shared.store.runs import Retry
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk
+
+NOTHING = driven.Lost([], [])
+"""Nothing is to be taken back."""
 
 
 def made(desk: Desk, **request: Any) -> Run:
@@ -241,54 +244,114 @@ def test_an_apply_leaves_the_limits_that_an_api_made(desk: Desk) -> None:
 def test_a_run_is_delivered_when_it_is_due_and_not_twice(desk: Desk) -> None:
     now = made(desk, inbox=True)
     later = made(desk, inbox=True, due_us=desk.now + 10 * SECOND)
-    assert desk.do(driven.deliver("c", b"{}", ["ext", "other"])).id == now.id
-    nothing = desk.do(driven.deliver("c", b"{}", ["ext"]))
+    assert desk.do(driven.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
+    nothing = desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first()))
     assert (nothing.id, nothing.wait_us) == (None, 10 * SECOND)
     desk.pass_s(10)
-    assert desk.do(driven.deliver("c", b"{}", ["ext"])).id == later.id
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == later.id
     check_store(desk)
 
 
 def test_what_ended_meanwhile_is_not_delivered(desk: Desk) -> None:
     run = made(desk, inbox=True)
     desk.do(runs.stop(run.id, "stop", "by a person"))
-    assert desk.do(driven.deliver("c", b"{}", ["ext"])).id is None
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first())).id is None
     check_store(desk)
+
+
+def acknowledged(desk: Desk) -> None:
+    """Consumer c gets what is due and says so."""
+    turn = Turn.first()
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id is not None
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
 
 
 def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
     run = made(desk, inbox=True)
-    desk.do(driven.deliver("c", b"{}", ["ext"]))
+    acknowledged(desk)
     for _ in range(3):
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [])) == []
-    assert desk.do(driven.attend([], ["c"])) == []
+        assert desk.do(driven.attend(["c"], [])) == NOTHING
+    assert desk.do(driven.attend([], ["c"])) == NOTHING
     desk.pass_s(2)
-    assert desk.do(driven.attend(["c"], [])) == [], "it came back"
+    assert desk.do(driven.attend(["c"], [])) == NOTHING, "it came back"
     desk.do(driven.attend([], ["c"]))
     desk.pass_s(4)
-    assert desk.do(driven.attend([], [])) == [("c", [run.id])]
+    assert desk.do(driven.attend([], [])) == ([("c", [run.id])], [])
     assert drive(desk, run.id, inbox=True).verdict == "done"
-    assert desk.do(driven.attend([], [])) == []
-    assert desk.do(driven.deliver("d", b"{}", ["ext"])).id == run.id
+    assert desk.do(driven.attend([], [])) == NOTHING
+    assert desk.do(driven.deliver("d", b"{}", ["ext"], Turn.first())).id == run.id
+    check_store(desk)
+
+
+def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
+    first, second = made(desk, inbox=True), made(desk, inbox=True)
+    turn = Turn.first()
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == second.id, "another connection"
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert b"offers" in dump(desk), "the second one is not acknowledged"
+    check_store(desk)
+
+
+def test_a_turn_whose_run_has_ended_brings_the_next_one(desk: Desk) -> None:
+    first, second = made(desk, inbox=True), made(desk, inbox=True)
+    turn = Turn.first()
+    desk.do(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.do(runs.stop(first.id, "stop", "by a person"))
+    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id == second.id
+    check_store(desk)
+
+
+def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: Desk) -> None:
+    run = made(desk, inbox=True)
+    turn = Turn.first()
+    desk.do(driven.deliver("c", b"{}", ["ext"], turn))
+    for _ in range(8):  # its connection is attended
+        desk.pass_s(3)
+        assert desk.do(driven.attend(["c"], [], [turn.slot])) == NOTHING
+    for _ in range(4):  # the process with that connection died, the consumer is with another one
+        desk.pass_s(3)
+        assert desk.do(driven.attend(["c"], [])) == NOTHING
+    desk.pass_s(4)
+    lost = driven.Lost([], [("c", run.id)])
+    assert desk.do(driven.attend(["c"], [])) == lost
+    desk.pass_s(3)
+    assert desk.do(driven.attend(["c"], [])) == lost, "until it was taken back"
+    drive(desk, run.id, inbox=True)
+    desk.pass_s(3)
+    assert desk.do(driven.attend(["c"], [])) == NOTHING
+    assert b"offers" not in dump(desk)
+    check_store(desk)
+
+
+def test_what_was_acknowledged_stays_with_its_consumer(desk: Desk) -> None:
+    made(desk, inbox=True)
+    turn = Turn.first()
+    desk.do(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.do(driven.deliver("c", b"{}", ["ext"], turn.next()))
+    for _ in range(10):
+        desk.pass_s(3)
+        assert desk.do(driven.attend(["c"], [])) == NOTHING
     check_store(desk)
 
 
 def test_after_an_outage_nobody_loses_what_it_has(desk: Desk) -> None:
     made(desk, inbox=True)
-    desk.do(driven.deliver("c", b"{}", ["ext"]))
+    acknowledged(desk)
     desk.do(driven.attend(["c"], []))
     desk.pass_s(60)
-    assert desk.do(driven.attend([], [])) == [], "another process asks first; c could not be heard"
-    assert desk.do(driven.attend(["c"], [])) == []
+    assert desk.do(driven.attend([], [])) == NOTHING, "another process asks first; c could not be heard"
+    assert desk.do(driven.attend(["c"], [])) == NOTHING
     for _ in range(7):
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [])) == []
+        assert desk.do(driven.attend(["c"], [])) == NOTHING
 
 
 def test_a_retry_of_what_a_consumer_has_stays_with_it(desk: Desk) -> None:
     run = made(desk, inbox=True)
-    desk.do(driven.deliver("c", b"{}", ["ext"]))
+    desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first()))
     drive(desk, run.id, "start", consumer="c")
     drive(desk, run.id, "failed+", consumer="c")
     assert seen(desk, run.id).record.worker == "c"
@@ -312,7 +375,7 @@ def test_the_first_run_stays_while_a_later_attempt_lives(desk: Desk) -> None:
 
 
 def test_workers_that_come_and_go_are_forgotten(desk: Desk) -> None:
-    desk.do(driven.deliver("c", b'{"keys":[]}', ["ext"]))
+    desk.do(driven.deliver("c", b'{"keys":[]}', ["ext"], Turn.first()))
     assert desk.do(driven.consumers()) == {"c": b'{"keys":[]}'}
     desk.pass_s(3)
     desk.do(driven.attend([], ["c"]))

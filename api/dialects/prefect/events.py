@@ -127,9 +127,10 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
     raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
 
 
-def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str) -> Operation[None]:
+def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unheard: bool = False) -> Operation[None]:
     """
-    Let a run that *consumer* was handed wait for another one, because it has gone.
+    Let a run that *consumer* was handed wait for another one, because it has gone; with *only_unheard* because it never
+    acknowledged it, and then only while nothing was heard of the run either.
 
     One that had begun is lost and begins anew, unless it lost its consumer several times in a row: then it is crashed.
     """
@@ -145,6 +146,8 @@ def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str) -> Operation[No
             # Nothing was heard of it since it was handed over.
             same = Annex(view.id, {ledger.NOW: view.raw}, (ledger.NOW, view.raw))
             done = yield driven.drive(view.latest, Plan(inbox=True), same)
+        elif only_unheard:
+            return
         else:
             yield from leases.release(view)  # or its next attempt would wait until they lapse
             state, on_course = _lost(view, consumer)

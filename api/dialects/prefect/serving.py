@@ -72,19 +72,22 @@ class Consumers:
         self._store = web.store
         self._present: Counter[str] = Counter()
         self._gone: set[str] = set()
+        self._slots: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._settled_s = 0.0
 
-    def come(self, consumer: str) -> None:
-        """A connection of *consumer* was made."""
+    def come(self, consumer: str, slot: str) -> None:
+        """A connection of *consumer* was made; *slot* is what the store calls it."""
         self._present[consumer] += 1
+        self._slots.add(slot)
         self._gone.discard(consumer)
         if self._task is None or self._task.done():
             self._settled_s = time.monotonic() + SETTLING_S
             self._task = asyncio.create_task(self._attend())
 
-    def leave(self, consumer: str) -> None:
+    def leave(self, consumer: str, slot: str) -> None:
         """A connection ended. If that was this process's doing, its consumer will come back."""
+        self._slots.discard(slot)
         self._present[consumer] -= 1
         if self._present[consumer] <= 0:
             del self._present[consumer]
@@ -110,13 +113,24 @@ class Consumers:
 
     async def _look(self) -> None:
         gone = list(self._gone)
-        lost = await self._store.do(driven.attend(list(self._present), gone))
+        lost = await self._store.do(driven.attend(list(self._present), gone, list(self._slots)))
         self._gone.difference_update(gone)
         if time.monotonic() < self._settled_s:
             return
-        for consumer, executions in lost:
+        for consumer, executions in lost.gone:
             for execution in executions:
-                await self._store.run(events.take_back(self._web.catalog, execution, consumer))
+                await self._take_back(execution, consumer)
+        for consumer, execution in lost.unheard:
+            await self._take_back(execution, consumer, only_unheard=True)
+
+    async def _take_back(self, execution: UUID, consumer: str, *, only_unheard: bool = False) -> None:
+        """One that cannot be taken back holds up none behind it; it is tried again."""
+        try:
+            await self._store.run(events.take_back(self._web.catalog, execution, consumer, only_unheard=only_unheard))
+        except StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("api.failed", error_id="", method="take back", path=str(execution))
 
 
 async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consumers: Consumers) -> None:
@@ -132,11 +146,12 @@ async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consume
         await socket.close(VIOLATION, "Protocol violation: expected 'client_id' in subscribe message")
         return
     tasks = [await _queue_of(socket.web, key, grant) for key in dict.fromkeys(wanted.keys)]
-    consumers.come(wanted.client_id)
+    queue = _Queue(socket, wanted.client_id, wanted.keys, tasks)
+    consumers.come(wanted.client_id, queue.slot)
     try:
-        await _Queue(socket, wanted.client_id, wanted.keys, tasks).serve()
+        await queue.serve()
     finally:
-        consumers.leave(wanted.client_id)
+        consumers.leave(wanted.client_id, queue.slot)
 
 
 class _Queue:
@@ -148,7 +163,13 @@ class _Queue:
         self._consumer = consumer
         self._keys = keys
         self._tasks = tasks
+        self._turn = driven.Turn.first()
         self._heard: asyncio.Task[bytes] | None = None
+
+    @property
+    def slot(self) -> str:
+        """What the store calls this connection."""
+        return self._turn.slot
 
     async def serve(self) -> None:
         """Until the client leaves, or says something that it should not."""
@@ -169,13 +190,16 @@ class _Queue:
         """Hand over what is due; how long there is nothing more, or None when that was the last."""
         about = {"identifier": self._consumer, "task_keys": self._keys, "timestamp": rfc3339(time.time_ns() // 1000)}
         try:
-            found = await self._store.do(driven.deliver(self._consumer, msgspec.json.encode(about), self._tasks))
+            found = await self._store.do(
+                driven.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
+            )
             if found.id is None:
                 return LOOK_S if found.wait_us is None else min(LOOK_S, max(0.01, found.wait_us / 1e6))
             view = await self._store.run(taskruns.read(found.id))
         except StoreUnavailable:
-            return AWAY_S  # what was handed over unheard is taken back when this consumer has gone
+            return AWAY_S  # the same turn brings what this one may have brought
         if view is None:
+            self._turn = self._turn.next()
             return 0
         try:
             await self._socket.send(ledger.shown_task_run(view.id, view.facts, view.current, time.time_ns() // 1000))
@@ -184,6 +208,7 @@ class _Queue:
             await self._return(view.id)
             raise
         if said is not None and said.type == "ack":
+            self._turn = self._turn.next()
             return 0
         await self._return(view.id)
         if said is not None and said.type == "quit":
@@ -193,7 +218,7 @@ class _Queue:
         return None
 
     async def _return(self, run_id: UUID) -> None:
-        with suppress(RunfleetError):  # if not now, then when this consumer has gone
+        with suppress(RunfleetError):  # if not now, then when it is seen that nobody acknowledged it
             await self._store.run(events.take_back(self._socket.web.catalog, run_id, self._consumer))
 
     async def _hears_before(self, waiting: Any) -> bool:

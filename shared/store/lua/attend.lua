@@ -1,26 +1,42 @@
--- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for long:
--- what they were handed is to be taken back.
+-- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for long,
+-- and of what was handed over a connection that is gone and never acknowledged: all that is to be taken back.
 -- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 hold_us (lib/contact.lua)
---       6 number of those present  7… consumers present, then those gone
--- Answers a list of {consumer, execution…}: what is to be taken back, if anything. Nothing is while the hold after an outage
--- lasts, because nobody could say who was there.
+--       6 msgpack {consumers present, consumers gone, slots of connections present}
+-- Answers {{{consumer, execution…}, …}, {{consumer, execution}, …}}: what is to be taken back from consumers that have gone,
+-- and what was never acknowledged. Nothing is while the hold after an outage lasts, because nobody could say who was there.
+-- What is answered comes again after AGAIN, unless it was taken back: what cannot be holds nobody else up until then.
 -- flags: allow-oom
--- uses: clock contact
-local lease, present = tonumber(ARGV[2]), tonumber(ARGV[6])
+-- uses: clock contact records offers
+local AGAIN = 2000000
+local lease, said = tonumber(ARGV[2]), cmsgpack.unpack(ARGV[6])
 contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
-for i = 7, #ARGV do
-  local until_us = i < 7 + present and NOW + lease or NOW + tonumber(ARGV[3])
-  if redis.call('ZSCORE', P .. ':consumers', ARGV[i]) then redis.call('ZADD', P .. ':consumers', until_us, ARGV[i]) end
+for i, until_us in ipairs({NOW + lease, NOW + tonumber(ARGV[3])}) do
+  for _, consumer in ipairs(said[i]) do
+    if redis.call('ZSCORE', P .. ':consumers', consumer) then redis.call('ZADD', P .. ':consumers', until_us, consumer) end
+  end
 end
-local lost = {}
-if (tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW then return lost end
+for _, slot in ipairs(said[3]) do
+  if redis.call('ZSCORE', P .. ':offered', slot) then redis.call('ZADD', P .. ':offered', NOW + lease, slot) end
+end
+local lost, unheard = {}, {}
+if (tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW then return {lost, unheard} end
 for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', P .. ':consumers', '-inf', text(NOW), 'LIMIT', 0, 10)) do
   local handed = redis.call('SRANDMEMBER', P .. ':handed:' .. consumer, 100)
   if #handed == 0 then
     redis.call('ZREM', P .. ':consumers', consumer)
     redis.call('HDEL', P .. ':consumers:about', consumer)
   else
+    redis.call('ZADD', P .. ':consumers', NOW + AGAIN, consumer)
     lost[#lost + 1] = {consumer, unpack(handed)}
   end
 end
-return lost
+for _, slot in ipairs(redis.call('ZRANGEBYSCORE', P .. ':offered', '-inf', text(NOW), 'LIMIT', 0, 100)) do
+  local offer = offer_of(slot)
+  if offer and unheard_run(offer) then
+    redis.call('ZADD', P .. ':offered', NOW + AGAIN, slot)
+    unheard[#unheard + 1] = {offer.consumer, offer.execution}
+  else
+    drop_offer(slot)
+  end
+end
+return {lost, unheard}

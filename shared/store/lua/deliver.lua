@@ -1,14 +1,27 @@
 -- Hands the execution that is due first, of those that wait for a consumer outside, to one.
--- ARGV: 1 now  2 consumer  3 lease_us  4 about the consumer (JSON)  5… tasks that it executes
+-- ARGV: 1 now  2 consumer  3 lease_us  4 about the consumer (JSON)  5 slot (16 characters: one connection of the
+--       consumer)  6 turn (16 characters)  7… tasks that it executes
 -- Answers {execution, its newest run, record}, or {'', in how many microseconds the next is due or ''}.
+-- A slot that asks again for the same turn gets the same execution, as long as that waits for word from the consumer; asking
+-- for another turn says that what the last one brought was acknowledged, or has been given back (lib/offers.lua).
 -- flags: allow-oom
--- uses: clock records
-local consumer = ARGV[2]
-redis.call('ZADD', P .. ':consumers', NOW + tonumber(ARGV[3]), consumer)
+-- uses: clock records offers
+local consumer, slot, turn = ARGV[2], ARGV[5], ARGV[6]
+local lease = tonumber(ARGV[3])
+redis.call('ZADD', P .. ':consumers', NOW + lease, consumer)
 redis.call('HSET', P .. ':consumers:about', consumer, ARGV[4])
+local before = offer_of(slot)
+if before then
+  local head = before.turn == turn and before.consumer == consumer and unheard_run(before)
+  if head then
+    redis.call('ZADD', P .. ':offered', NOW + lease, slot)
+    return {before.execution, head, redis.call('GET', P .. ':run:' .. head)}
+  end
+  drop_offer(slot)
+end
 while true do
   local x, task, due
-  for i = 5, #ARGV do
+  for i = 7, #ARGV do
     local first = redis.call('ZRANGE', P .. ':inbox:' .. ARGV[i], 0, 0, 'WITHSCORES')
     if first[1] and (not due or tonumber(first[2]) < due) then x, task, due = first[1], ARGV[i], tonumber(first[2]) end
   end
@@ -20,6 +33,8 @@ while true do
     r[F.worker] = consumer
     save(head, r)
     redis.call('SADD', P .. ':handed:' .. consumer, x)
+    redis.call('HSET', P .. ':offers', slot, turn .. x .. consumer)
+    redis.call('ZADD', P .. ':offered', NOW + lease, slot)
     return {x, head, redis.call('GET', P .. ':run:' .. head)}
   end
 end

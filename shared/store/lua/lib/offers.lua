@@ -1,0 +1,19 @@
+-- What was handed to a consumer over a connection and not acknowledged yet: hash `offers`, slot (the connection) -> turn (16
+-- characters), execution (16 bytes), consumer; sorted set `offered`, slot by when it is given up.
+local function offer_of(slot)
+  local packed = redis.call('HGET', P .. ':offers', slot)
+  return packed and {turn = string.sub(packed, 1, 16), execution = string.sub(packed, 17, 32), consumer = string.sub(packed, 33)}
+end
+
+local function drop_offer(slot)
+  redis.call('HDEL', P .. ':offers', slot)
+  redis.call('ZREM', P .. ':offered', slot)
+end
+
+-- The newest run of what is offered, if it is with that consumer and has not begun.
+local function unheard_run(offer)
+  if redis.call('SISMEMBER', P .. ':handed:' .. offer.consumer, offer.execution) == 0 then return nil end
+  local head = redis.call('LRANGE', P .. ':exec-runs:' .. offer.execution, -1, -1)[1] or offer.execution
+  local r = load(head)
+  return r and r[F.status] == 'pending' and r[F.worker] == offer.consumer and head or nil
+end
