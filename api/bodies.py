@@ -230,12 +230,28 @@ class RedisFacts(msgspec.Struct, kw_only=True, frozen=True):
     connections: int
 
 
+class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
+    """How the schedules are, as the scheduler that leads said last."""
+
+    overdue: Annotated[int, Meta(description="Schedules that owe a tick for half a minute or longer")]
+    overdue_tasks: Annotated[list[str], Meta(description="Their tasks, the first 20")]
+    unreadable: Annotated[int, Meta(description="Schedules that the scheduler's release or machine cannot read")]
+    unreadable_tasks: Annotated[list[str], Meta(description="Their tasks, the first 20")]
+    failing: Annotated[dict[str, str], Meta(description="What fails in the scheduler now, and why, the newest 20")]
+
+
 class FleetModel(_Response, kw_only=True):
     """The whole fleet at a glance."""
 
     leader: Annotated[str, Meta(description="The scheduler that acts; absent when none does")] | UnsetType = UNSET
     standbys: list[str]
     scheduler_lag_ms: int | UnsetType = UNSET
+    schedules: (
+        Annotated[SchedulesModel, Meta(description="Absent when no scheduler has led for three minutes")] | UnsetType
+    ) = UNSET
+    oldest_waiting_ms: Annotated[
+        int, Meta(description="How long the run waits that waits longest for a worker; 0 when none does")
+    ]
     redis: Annotated[RedisFacts, Meta(description="Absent for a token that is for some tasks only")] | UnsetType = UNSET
     counts: dict[str, int]
 

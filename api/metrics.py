@@ -30,6 +30,11 @@ def render(
     def by_redis(value: str) -> list[Sample]:
         return [] if facts.redis is None else [({}, getattr(facts.redis, value))]
 
+    health = facts.health
+
+    def by_health(value: str) -> list[Sample]:
+        return [({}, getattr(health, value))] if health else []
+
     families: list[tuple[str, str, list[Sample]]] = [
         ("queue_depth", "Runs that are due and wait", by_queue("depth")),
         (
@@ -68,6 +73,28 @@ def render(
             "scheduler_lag_seconds",
             "Time since the leader was last heard of",
             [] if facts.scheduler_lag_ms is UNSET else [({}, facts.scheduler_lag_ms / 1000)],
+        ),
+        (
+            "oldest_waiting_seconds",
+            "How long the run waits that waits longest for a worker; 0 when none does",
+            [({}, facts.oldest_waiting_ms / 1000)],
+        ),
+        ("schedules_overdue", "Schedules that owe a tick for half a minute or longer", by_health("overdue")),
+        ("schedules_unreadable", "Schedules that the leader cannot read", by_health("unreadable")),
+        (
+            "schedules_repaired",
+            "Schedules that the leader's check found otherwise in its timetable than in the catalog, since its start",
+            by_health("repaired"),
+        ),
+        (
+            "scheduler_failures",
+            "What failed in the leader since its start, by job",
+            [({"job": job}, number) for job, number in sorted(health.failures.items())] if health else [],
+        ),
+        (
+            "scheduler_failing",
+            "Things that fail in the leader now and are tried again",
+            [({}, len(health.failing))] if health else [],
         ),
         ("redis_memory_bytes", "Memory that Redis uses", by_redis("memory_bytes")),
         ("redis_max_memory_bytes", "Memory that Redis may use; 0 is no limit", by_redis("max_memory_bytes")),

@@ -13,6 +13,7 @@ from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import DefinitionChanged, StoreFull, StoreUnavailable
 from shared.schedules import Schedule, jitter_us, parse
+from shared.schedules.overdue import OVERDUE_US
 from shared.store import tasks
 from shared.store.tasks import Entry, Standing
 from shared.store.threads import Store
@@ -25,9 +26,6 @@ ON_TIME_US: Final = 12 * SECOND_US
 
 EXACT_US: Final = 2 * SECOND_US
 """With ``catch_up = 0`` a tick this late is not run any more, however wide the window is."""
-
-OVERDUE_US: Final = 30 * SECOND_US
-"""A schedule whose tick is this late, and neither run nor on record, is overdue: no leader that works lets that be."""
 
 AHEAD_US: Final = 10 * SECOND_US
 """No tick so far in the future was seen to: the clock of Redis went back since (``lua/create.lua`` knows it too)."""

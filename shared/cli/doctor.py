@@ -100,7 +100,9 @@ def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
 def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Facts:
     """Read all that the checks judge, changing nothing. Raises StoreUnavailable."""
     from shared.cli.findings import Facts
+    from shared.schedules.overdue import standing
     from shared.store import fleet, server, tasks, tokens, version
+    from shared.store.health import health
 
     store.do(fleet.ping())  # connects, which would count as slowness
     took_ms: list[float] = []
@@ -113,6 +115,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     after_us = time.time_ns() // 1000
     leadership = store.run(fleet.schedulers(redis_us))
     catalog = store.run(tasks.catalog())
+    cursors = store.do(tasks.cursors())
     rows = store.do(tokens.listing(settings.keys))
     return Facts(
         settings=settings,
@@ -126,6 +129,8 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         queues=store.run(fleet.queues()),
         entries=catalog.entries,
         unreadable=catalog.unreadable,
+        standing=standing([one.task for one in catalog.entries if not one.paused], cursors, redis_us),
+        health=store.do(health()),
         tokens=rows,
         task_file=compare(Path(settings.config), catalog.entries, environ),
     )

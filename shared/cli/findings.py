@@ -7,8 +7,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from shared.schedules.overdue import Standing
 from shared.settings import Settings
 from shared.store.fleet import Queue, Worker
+from shared.store.health import Health
 from shared.store.server import Server
 from shared.store.tasks import Entry
 from shared.store.tokens import Listed
@@ -45,7 +47,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     All that the checks judge.
 
     ``clock_ahead_us``: how far Redis's clock is ahead of this machine's. ``layout`` is None in a store that nobody
-    used. ``unreadable`` are tasks that this release cannot read, and why. ``task_file`` is None when there is none.
+    used. ``unreadable`` are tasks that this release cannot read, and why; ``standing`` is how the schedules of the
+    others are, and ``health`` how the leader says it is, None when none does. ``task_file`` is None when there is none.
     """
 
     settings: Settings
@@ -59,6 +62,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     queues: Sequence[Queue]
     entries: Sequence[Entry]
     unreadable: Mapping[str, str] = {}
+    standing: Standing = Standing({}, {})
+    health: Health | None = None
     tokens: Sequence[Listed] = ()
     task_file: TaskFile | None = None
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from shared.cli.findings import Check, Facts, Finding, count, names
+from shared.clock import to_datetime
+from shared.config.durations import format_duration
 from shared.startup import is_local
 from shared.tasks import is_trusted, signer
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+LONG_WAIT_MS: Final = 60_000
+"""A run that waits for so long in a queue that is served says that there are too few slots."""
+
 SAME_SECRET: Final = "give every process the same RUNFLEET_SECRET, then run `runfleet apply` with it"
 
 
@@ -60,6 +65,7 @@ def queues(facts: Facts) -> list[Finding]:
         if not entry.task.external:
             users.setdefault(entry.task.queue, []).append(entry.name)
     depths = {queue.name: queue.depth for queue in facts.queues}
+    latencies = {queue.name: queue.latency_ms for queue in facts.queues}
     paused = {queue.name for queue in facts.queues if queue.paused}
     found = []
     for name in sorted(users.keys() | depths.keys()):
@@ -70,8 +76,12 @@ def queues(facts: Facts) -> list[Finding]:
             cure = f"POST /api/queues/{name}/resume when it shall go on"
             found.append(Finding("queue-paused", "info", subject, f"{depth} waiting", message, cure))
         elif name in served:
-            if name in users:
-                found.append(Finding("queue-unserved", "ok", subject, f"{depth} waiting", "is served"))
+            waited_ms = latencies.get(name, 0)
+            value = f"{depth} waiting" + (f", the oldest for {_rough(waited_ms)}" if depth else "")
+            if waited_ms >= LONG_WAIT_MS:
+                found.append(_slow(facts, name, value))
+            elif name in users:
+                found.append(Finding("queue-unserved", "ok", subject, value, "is served"))
         elif depth:
             message = "no live worker serves it"
             found.append(Finding("queue-unserved", "error", subject, f"{depth} waiting", message, cure))
@@ -79,6 +89,26 @@ def queues(facts: Facts) -> list[Finding]:
             message = f"no live worker serves it; used by {names(users[name])}"
             found.append(Finding("queue-unserved", "warning", subject, "0 waiting", message, cure))
     return found
+
+
+def _slow(facts: Facts, name: str, value: str) -> Finding:
+    """A queue that is served, and in which a run waits for long all the same."""
+    queue = next(one for one in facts.queues if one.name == name)
+    taken = f"{queue.running} of its runs hold the {count(queue.slots, 'slot')} of its workers"
+    message = f"is served, but not fast enough: {taken}"
+    cure = (
+        "start more workers (RUNFLEET_WORKER_THREADS, RUNFLEET_WORKER_PROCESSES), or give tasks that run for long a "
+        "timeout, max_concurrent or a queue of their own"
+    )
+    return Finding("queue-slow", "warning", f"queue {name}", value, message, cure)
+
+
+def _rough(ms: int) -> str:
+    """A duration for people: to the second, or in full minutes from ten of them on."""
+    seconds = ms // 1000
+    if seconds >= 600:
+        seconds -= seconds % 60
+    return format_duration(seconds * 1000) if seconds else "0s"
 
 
 def definitions(facts: Facts) -> list[Finding]:
@@ -127,7 +157,48 @@ def _signatures(facts: Facts) -> list[Finding]:
 
 
 def schedules(facts: Facts) -> list[Finding]:
-    """Schedules that rest."""
+    """Schedules that do not fire: overdue, unreadable, resting ones; and what fails in the scheduler."""
+    return [*_overdue(facts), *_failing(facts), *_resting(facts)]
+
+
+def _overdue(facts: Facts) -> list[Finding]:
+    standing, found = facts.standing, []
+    health = facts.health
+    if standing.overdue:
+        oldest = min(standing.overdue.values())
+        value = f"{len(standing.overdue)} overdue"
+        message = (
+            f"owe a tick since {to_datetime(oldest):%Y-%m-%d %H:%M:%S} UTC or later: {names(list(standing.overdue))}"
+        )
+        cure = (
+            "look for scheduler.job_failed in the log of the scheduler that leads; if Redis is full, give it memory"
+            if facts.leader
+            else "start a scheduler: runfleet scheduler (or `scheduler` of the Procfile)"
+        )
+        found.append(Finding("schedule-overdue", "error", "schedules", value, message, cure))
+    told = dict.fromkeys(health.unreadable_tasks, "the scheduler that leads cannot read it") if health else {}
+    unreadable = {name: why for name, why in {**told, **standing.unreadable}.items() if name not in facts.unreadable}
+    if unreadable:
+        name, why = next(iter(unreadable.items()))
+        message = f"never fire: {names(list(unreadable))} ({name}: {why})"
+        cure = "install the time zones (tzdata) where the scheduler runs, or run there the release that applied them"
+        found.append(
+            Finding("schedule-unreadable", "error", "schedules", f"{len(unreadable)} unreadable", message, cure)
+        )
+    return found
+
+
+def _failing(facts: Facts) -> list[Finding]:
+    failing = facts.health.failing if facts.health and facts.leader else {}
+    if not failing:
+        return []
+    what, why = next(iter(failing.items()))
+    message = f"fail and are tried again: {names(list(failing))} ({what}: {why})"
+    cure = "look for scheduler.job_failed in its log, which has the whole error"
+    return [Finding("scheduler-failing", "warning", "scheduler", f"{len(failing)} failing", message, cure)]
+
+
+def _resting(facts: Facts) -> list[Finding]:
     resting = [entry.name for entry in facts.entries if entry.paused and entry.task.cron]
     if not resting:
         return []

@@ -12,13 +12,15 @@ from msgspec import UNSET, UnsetType
 
 from shared.clock import to_datetime
 from shared.errors import NotFound, Unreadable
-from shared.runs import Record
 from shared.settings import LEASE_MS
+from shared.store import waiting
 from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
 from shared.store.decoding import json_reading
-from shared.store.runs import NOW, decode_record
+from shared.store.health import Health, health
+from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.store.server import server
+from shared.store.waiting import readable
 
 GAP_US: Final = 2_500_000
 """Nobody reached Redis for this long: an outage, not a crash."""
@@ -115,13 +117,17 @@ class Leadership(msgspec.Struct, frozen=True, kw_only=True):
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse.
-    ``redis`` is None for those who are shown their part of the whole only (``store.share``).
+    ``redis`` is None for those who are shown their part of the whole only (``store.share``). ``oldest_waiting_ms`` is
+    for how long the run waits that waits longest for a worker, 0 when none does. ``health`` is what the leader said
+    last of schedules and its jobs, None when none has for three minutes.
     """
 
     leader: str | UnsetType = UNSET
     standbys: list[str]
     scheduler_lag_ms: int | UnsetType = UNSET
     redis: RedisFacts | None
+    oldest_waiting_ms: int = 0
+    health: Health | None = None
     counts: dict[str, int]
 
 
@@ -268,17 +274,18 @@ def queues() -> Operation[list[Queue]]:
     paused = yield Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {name.decode() for name in reply})
     present = yield from workers()
     records = yield from _running_records()
+    known = sorted(names | paused | {queue for worker in present for queue in worker.queues})
+    depths: list[int] = (yield [Call("ZCARD", (Key("queue:" + name),), int) for name in known]) if known else []
+    since = yield from waiting.since([name for name, depth in zip(known, depths, strict=True) if depth])
     found = []
-    for name in sorted(names | paused | {queue for worker in present for queue in worker.queues}):
-        depth = yield Call("ZCARD", (Key("queue:" + name),), int)
-        oldest = yield from _oldest(name) if depth else _none()
+    for name, depth in zip(known, depths, strict=True):
         serving = [worker for worker in present if worker.alive and not worker.unfit and name in worker.queues]
         found.append(
             Queue(
                 name=name,
                 paused=name in paused,
                 depth=depth,
-                latency_ms=max(0, now_us - oldest) // 1000 if oldest else 0,
+                latency_ms=max(0, now_us - since[name]) // 1000 if name in since else 0,
                 running=sum(1 for record in records if record.queue == name),
                 slots=sum(worker.slots for worker in serving),
                 workers=len(serving),
@@ -307,7 +314,7 @@ def facts() -> Operation[Fleet]:
     now_us = yield clock()
     leadership = yield from schedulers(now_us)
     said = yield from server()
-    waiting = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
+    pending = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
     running = yield Call("ZCARD", (Key("ix:all:running:created"),), int)
     delayed = yield Call("ZCARD", (Key("due"),), int)
     tasks = yield Call("HLEN", (Key("tasks"),), int)
@@ -323,7 +330,9 @@ def facts() -> Operation[Fleet]:
             persistence="aof" if said.appends else "none" if said.save == "" else "rdb",
             connections=said.connections or 0,
         ),
-        counts={"pending": waiting, "running": running, "delayed": delayed, "tasks": tasks},
+        oldest_waiting_ms=(yield from waiting.oldest_ms(now_us)),
+        health=(yield health()),
+        counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )
 
 
@@ -360,31 +369,4 @@ def leased() -> Operation[list[tuple[UUID, Any]]]:
     if not ids:
         return []
     values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
-    return [(UUID(bytes=one), record) for one, value in zip(ids, values, strict=True) for record in _readable(value)]
-
-
-def _oldest(queue: str) -> Operation[int | None]:
-    """When the longest waiting run of a queue became due: the first of each priority band is looked at."""
-    key = Key("queue:" + queue)
-    firsts = yield [
-        Call("ZRANGEBYSCORE", (key, band << 48, f"({(band + 1) << 48}", "LIMIT", 0, 1), as_is) for band in range(10)
-    ]
-    keys = tuple(RawKey(b"run:" + ids[0]) for ids in firsts if ids)
-    if not keys:
-        return None
-    values = yield Call("MGET", keys, as_is)
-    records = [record for value in values for record in _readable(value)]
-    return min((max(record.created_us, record.due_us) for record in records), default=None)
-
-
-def _readable(value: bytes | None) -> list[Record]:
-    """The record, or nothing when there is none or it is one that this release cannot read."""
-    try:
-        return [decode_record(value)] if value else []
-    except Unreadable:
-        return []
-
-
-def _none() -> Operation[int | None]:
-    return None
-    yield
+    return [(UUID(bytes=one), record) for one, value in zip(ids, values, strict=True) for record in readable(value)]

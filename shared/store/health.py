@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -27,6 +27,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failing: Mapping[str, str] = {}
     failures: Mapping[str, int] = {}
     repaired: int = 0
+
+    def of(self, covers: Callable[[str], bool]) -> Health:
+        """What of it concerns the tasks that *covers* says: those by name, and nothing of the jobs."""
+        overdue, unreadable = list(filter(covers, self.overdue_tasks)), list(filter(covers, self.unreadable_tasks))
+        return Health(
+            overdue=len(overdue), overdue_tasks=overdue, unreadable=len(unreadable), unreadable_tasks=unreadable
+        )
 
     def packed(self) -> bytes:
         """As it is stored."""

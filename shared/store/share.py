@@ -75,7 +75,15 @@ def facts(covers: Covers) -> Operation[Fleet]:
         "delayed": max(0, share.pending - waiting),
         "tasks": share.defined,
     }
-    return msgspec.structs.replace(whole, redis=None, counts=counts)
+    times = [own.since_us for own in share.queues.values() if own.since_us]
+    now_us: int = yield fleet.clock()
+    return msgspec.structs.replace(
+        whole,
+        redis=None,
+        counts=counts,
+        oldest_waiting_ms=max(0, now_us - min(times)) // 1000 if times else 0,
+        health=whole.health and whole.health.of(covers),
+    )
 
 
 def _share(covers: Covers) -> Operation[_Share]:

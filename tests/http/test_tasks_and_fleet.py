@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
@@ -9,9 +12,11 @@ from litestar.testing import TestClient
 from shared.runs import Reason
 from shared.store import fleet, tasks
 from shared.store.fleet import About
+from shared.store.health import Health
 from shared.store.threads import Store
 from shared.tasks import define
 from tests.http.conftest import TASKS, finish
+from tests.waiting import wait_until
 
 Client = TestClient[Litestar]
 
@@ -123,6 +128,40 @@ def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) ->
     assert (found["leader"], found["standbys"]) == ("s1", [])
     assert found["redis"]["memory_bytes"] > 0
     assert found["counts"]["tasks"] == len(TASKS)
+
+
+def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
+    assert "schedules" not in client.get("/api/fleet").json()
+    told = Health(overdue=2, overdue_tasks=["a", "b"], unreadable=1, unreadable_tasks=["c"], failing={"fire a": "odd"})
+    catalog.do(fleet.pulse("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))
+    assert client.get("/api/fleet").json()["schedules"] == {
+        "overdue": 2,
+        "overdue_tasks": ["a", "b"],
+        "unreadable": 1,
+        "unreadable_tasks": ["c"],
+        "failing": {"fire a": "odd"},
+    }
+    lines = client.get("/metrics").text.splitlines()
+    assert {
+        "runfleet_schedules_overdue 2",
+        "runfleet_schedules_unreadable 1",
+        'runfleet_scheduler_failures{job="fire"} 7',
+        "runfleet_scheduler_failing 1",
+    } <= set(lines)
+
+
+def test_the_age_of_the_oldest_waiting_run_is_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
+    assert client.get("/api/fleet").json()["oldest_waiting_ms"] == 0
+    client.post("/api/tasks/example/run")
+    client.post("/api/tasks/example/run")
+    waited_ms = wait_until(lambda: client.get("/api/fleet").json()["oldest_waiting_ms"], "it waits")
+    page = client.get("/metrics").text
+    found = re.search(r"^runfleet_oldest_waiting_seconds ([\d.]+)$", page, re.MULTILINE)
+    assert found
+    assert float(found[1]) * 1000 >= waited_ms
+    finish(catalog, Reason.SUCCESS, 0)
+    finish(catalog, Reason.SUCCESS, 0)
+    assert client.get("/api/fleet").json()["oldest_waiting_ms"] == 0
 
 
 def test_metrics_are_for_the_whole_fleet(client: Client, catalog: Store, worker: str) -> None:

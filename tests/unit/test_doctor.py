@@ -12,9 +12,11 @@ import pytest
 from shared.cli import fleet_findings, redis_findings
 from shared.cli.doctor import lines
 from shared.cli.findings import Facts, Finding, TaskFile, names
+from shared.schedules.overdue import Standing
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store.fleet import Queue, Worker
+from shared.store.health import Health
 from shared.store.server import Server
 from shared.store.tasks import Entry
 from shared.store.tokens import Listed, Token
@@ -61,8 +63,8 @@ def worker(**changes: Any) -> Worker:
     return msgspec.structs.replace(plain, **changes)
 
 
-def queue(name: str, depth: int, *, paused: bool = False) -> Queue:
-    return Queue(name=name, paused=paused, depth=depth, latency_ms=0, running=0, slots=0, workers=0)
+def queue(name: str, depth: int, *, paused: bool = False, latency_ms: int = 0) -> Queue:
+    return Queue(name=name, paused=paused, depth=depth, latency_ms=latency_ms, running=0, slots=0, workers=0)
 
 
 def entry(task: Task, secret: str = SECRET, *, paused: bool = False) -> Entry:
@@ -182,6 +184,12 @@ def test_of_settings(changes: dict[str, Any], expected: dict[str, str]) -> None:
         ({"queues": [queue("default", 0), queue("old", 0)]}, {}),
         ({"queues": [queue("default", 0), queue("old", 1)]}, {"queue-unserved": "error"}),
         ({"queues": [queue("default", 9, paused=True)]}, {"queue-paused": "info"}),
+        ({"queues": [queue("default", 9, latency_ms=59_000)]}, {}),
+        ({"queues": [queue("default", 9, latency_ms=60_000)]}, {"queue-slow": "warning"}),
+        ({"standing": Standing({"report": 1}, {})}, {"schedule-overdue": "error"}),
+        ({"standing": Standing({}, {"report": "no such zone"})}, {"schedule-unreadable": "error"}),
+        ({"health": Health(unreadable=1, unreadable_tasks=["report"])}, {"schedule-unreadable": "error"}),
+        ({"health": Health(failing={"forget report": "it raised"})}, {"scheduler-failing": "warning"}),
         ({"unreadable": {"b": "its body is odd"}}, {"definitions-unreadable": "error"}),
         ({"entries": [entry(Task(name="a", run="true"), "")]}, {"definitions-untrusted": "error"}),
         ({"entries": [entry(Task(name="a", external=True, queue="nobody"), "")]}, {}),

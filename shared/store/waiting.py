@@ -1,0 +1,53 @@
+"""Since when runs wait for a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.errors import Unreadable
+from shared.runs import Record
+from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.runs import decode_record
+
+BANDS = 10
+"""Priorities; within one the run that came first is first."""
+
+
+def since(queues: Sequence[str]) -> Operation[dict[str, int]]:
+    """
+    When the longest waiting run of each of the queues became due, as stored time; of those in which none waits nothing.
+
+    Two round trips: the first of each priority band is looked at.
+    """
+    if not queues:
+        return {}
+    bands = [(queue, band) for queue in queues for band in range(BANDS)]
+    heads = yield [
+        Call("ZRANGEBYSCORE", (Key("queue:" + queue), band << 48, f"({(band + 1) << 48}", "LIMIT", 0, 1), as_is)
+        for queue, band in bands
+    ]
+    firsts = [(queue, ids[0]) for (queue, _), ids in zip(bands, heads, strict=True) if ids]
+    if not firsts:
+        return {}
+    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for _, one in firsts), as_is)
+    found: dict[str, int] = {}
+    for (queue, _), value in zip(firsts, values, strict=True):
+        for record in readable(value):
+            due_us = max(record.created_us, record.due_us)
+            found[queue] = min(found.get(queue, due_us), due_us)
+    return found
+
+
+def oldest_ms(now_us: int) -> Operation[int]:
+    """For how long, at stored time *now_us*, the run has waited that waits longest of all; 0 when none waits."""
+    names = yield Call("SMEMBERS", (Key("queues"),), lambda reply: sorted(name.decode() for name in reply))
+    times = (yield from since(names)).values()
+    return max(0, now_us - min(times)) // 1000 if times else 0
+
+
+def readable(value: bytes | None) -> list[Record]:
+    """The record, or nothing when there is none or it is one that this release cannot read."""
+    try:
+        return [decode_record(value)] if value else []
+    except Unreadable:
+        return []
