@@ -142,7 +142,8 @@ class Tape:
         with self._lock:
             self._capture.finish(now_us)
             if self.unstored:
-                self._capture.system(f"{self.unstored} lines are missing: Redis was away for too long, or had no memory for them", now_us)
+                why = "Redis was away for too long, or had no memory for them"
+                self._capture.system(f"{self.unstored} lines are missing: {why}", now_us)
 
     def _now_us(self) -> int:
         """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""

@@ -70,15 +70,15 @@ def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, 
     tape = tape_of(tapes, live)
     for one in ended:
         tapes.compact_soon(one)
-    slowest_s = 0.0
-    for number in range(20):
+    slowest_s, number = 0.0, 0
+    while store.do(logs.compacting(10, 1 << 60)):
+        number += 1
         fed_s = time.monotonic()
         tape.feed("stdout", b"line %d\n" % number)
-        wait_until(lambda number=number: f"line {number}" in texts(store, live.id), "it is there")  # type: ignore[misc]
+        wait_until(lambda number=number: f"line {number}" in texts(store, live.id), "it is there", 30)  # type: ignore[misc]
         slowest_s = max(slowest_s, time.monotonic() - fed_s)
-    assert store.do(logs.compacting(10, 1 << 60)), "all was compressed already: this shows nothing"
+    assert number >= 3, "the lines came when all was compressed: this shows nothing"
     assert slowest_s < 0.5  # a reader's 200 ms, on a machine that has other things to do
-    wait_until(lambda: not store.do(logs.compacting(10, 1 << 60)), "all is compressed in the end", 30)
 
 
 def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others(
@@ -111,7 +111,7 @@ def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others
             tape.finish()
             calls = tape.final()
             tape.settle(store.settle(calls))
-            assert texts(store, live.id)[-1] == f"{tape.unstored} lines are missing: Redis was away for too long, or had no memory for them"
+            assert texts(store, live.id)[-1].startswith(f"{tape.unstored} lines are missing: Redis was away")
         finally:
             tapes.stop()
             away.close()
