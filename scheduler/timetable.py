@@ -25,7 +25,7 @@ ON_TIME_US: Final = 12 * SECOND_US
 """A tick this late was not missed: a leader may have been lost and its successor needs a moment."""
 
 EXACT_US: Final = 2 * SECOND_US
-"""With ``catch_up = 0`` a tick this late is not run any more, however wide the window is."""
+"""With ``catch_up = 0`` a tick that is later is not run any more, however wide the window is."""
 
 AHEAD_US: Final = 10 * SECOND_US
 """No tick so far in the future was seen to: the clock of Redis went back since (``lua/create.lua`` knows it too)."""
@@ -220,7 +220,7 @@ class Timetable:
         """
         schedule, jitter_ms = self._schedules[entry.name], entry.task.jitter_ms
         catch_up = entry.task.catch_up
-        missed_us = now_us - (self._window_us if catch_up else min(self._window_us, EXACT_US))
+        missed_us = now_us - (self._window_us if catch_up else min(self._window_us, EXACT_US)) - 1
         surely_us = missed_us - jitter_ms * 1000  # up to here they are missed, however long their jitter was
         missed, newest = 0, deque[tuple[int, int]](maxlen=catch_up + 1)
         if surely_us > after:

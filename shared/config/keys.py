@@ -163,7 +163,11 @@ TASK_KEYS: Final[dict[str, Key]] = {
     "labels": Key(_LABELS, "Names and values to filter by."),
     "cron": Key(one_or_many(text(most=200)), "When it starts: 5 fields, 6 with seconds first, @hourly, @every 30s."),
     "timezone": Key(matching(r"[A-Za-z0-9_+/-]+", _parse_timezone, "an IANA name"), "IANA name of cron's time zone."),
-    "jitter": Key(duration("0s", "1d"), "Most that a tick is delayed, always the same for the same tick.", "jitter_ms"),
+    "jitter": Key(
+        duration("0s", "1d"),
+        "Most that a tick is delayed, always the same for the same tick. At most the schedule's shortest period.",
+        "jitter_ms",
+    ),
     "catch_up": Key(whole(0, 1000), "How many ticks missed in a downtime are run, the newest ones."),
     "manual_trigger": Key(flag(), "false: API and dashboard may not start it."),
     "replicas": Key(whole(1, 10_000), "Runs made per trigger."),

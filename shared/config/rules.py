@@ -101,6 +101,7 @@ def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _P
     timezone = values.get("timezone", defaults["timezone"])
     if values.get("cron"):
         _check_cron(values["cron"], timezone, places.of("cron"))
+        _check_jitter(name, values["cron"], timezone, values.get("jitter", 0), places.of("jitter"))
     for index, needed in enumerate(values.get("depends_on", ())):
         if needed == name:
             places.of("depends_on").under(index).problem(f"{name} → {name}: a task can't depend on itself; remove it")
@@ -119,6 +120,23 @@ def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _P
         if kind == "call" and isinstance(param, Param) and param.pass_as != "env":
             message = f'is "{param.pass_as}", but call gets its parameters as keyword arguments: remove it'
             places.of("params").under(key).under("pass").problem(message)
+
+
+def _check_jitter(name: str, expressions: tuple[str, ...], timezone: str, jitter_ms: int, place: Place) -> None:
+    from shared import schedules
+
+    if not jitter_ms:
+        return
+    try:
+        period_ms = (schedules.parse(expressions, timezone).shortest_period_us() or jitter_ms * 1000) // 1000
+    except schedules.BadSchedule:
+        return  # reported at the expression
+    if jitter_ms > period_ms:
+        period = format_duration(period_ms)
+        place.problem(
+            f"{format_duration(jitter_ms)} is longer than the shortest period of {name} ({period}): "
+            f'a tick would hold back the next; write at most "{period}"'
+        )
 
 
 def _check_cron(expressions: tuple[str, ...], timezone: str, place: Place) -> None:

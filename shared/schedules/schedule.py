@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
+from typing import Final
 
 from shared.clock import SECOND_US
 from shared.schedules import english
 from shared.schedules.reading import BadSchedule, read_rule, require_zone
 from shared.schedules.rules import Cron, Every
 from shared.schedules.units import DAY_S, HORIZON_US, HOUR_S
+
+_SAMPLE_FROM_US: Final = 1_767_225_600 * SECOND_US
+_SAMPLE_UNTIL_US: Final = 1_924_991_999 * SECOND_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class Schedule:
             return self.rules[0].count(self.timezone, low, high)
         chunk = 7 * DAY_S * SECOND_US
         return sum(len(self._ticks(start, min(start + chunk, high))) for start in range(low, high, chunk))
+
+    def shortest_period_us(self) -> int | None:
+        """The shortest time between two of its first thousand ticks from 2026 on; None without two of them by 2031."""
+        ticks = self.earliest(_SAMPLE_FROM_US, _SAMPLE_UNTIL_US, 1000)
+        return min((later - earlier for earlier, later in pairwise(ticks)), default=None)
 
     def words(self) -> str:
         """The schedule in plain English; an expression that has no short description stands for itself."""

@@ -9,6 +9,7 @@ import pytest
 from scheduler.timetable import ON_TIME_US, Timetable
 from shared.clock import SECOND_US
 from shared.runs import Reason, Run
+from shared.schedules import jitter_us
 from shared.store import tasks
 from shared.store.listing import Filter, page
 from shared.store.threads import Store
@@ -27,7 +28,7 @@ def put(store: Store, *made: Task, now_us: int = START_US) -> Timetable:
 
 
 def fire(store: Store, timetable: Timetable, now_us: int) -> int:
-    return timetable.fire(store, now_us, time.monotonic() + 60)
+    return timetable.fire(store, now_us, time.monotonic() + 5)
 
 
 def history(store: Store, name: str) -> list[Run]:
@@ -60,21 +61,84 @@ def test_after_downtime_the_newest_missed_ticks_run_and_one_record_counts_the_re
     store: Store, catch_up: int, run_at: list[int], missed: int
 ) -> None:
     timetable = put(store, Task(name="t", run="true", cron=("* * * * *",), catch_up=catch_up))
-    fire(store, timetable, START_US + 10 * MINUTE_US + ON_TIME_US)
+    fire(store, timetable, START_US + 10 * MINUTE_US + ON_TIME_US + 1)
     runs = history(store, "t")
     skipped = [run for run in runs if run.end_reason is Reason.SKIPPED]
     assert [f"missed {missed} ticks" in (run.message or "") for run in skipped] == [True]
     assert ticks([run for run in runs if run not in skipped]) == run_at
 
 
-def test_jitter_longer_than_the_interval_loses_no_tick(store: Store) -> None:
-    timetable = put(store, Task(name="t", run="true", cron=("* * * * *",), jitter_ms=5 * 60_000))
-    for second in range(0, 20 * 60, 5):
+@pytest.mark.parametrize("jitter_ms", [5 * 60_000, 3 * 3_600_000])
+def test_jitter_longer_than_the_interval_loses_no_tick(store: Store, jitter_ms: int) -> None:
+    timetable = put(store, Task(name="t", run="true", cron=("* * * * *",), jitter_ms=jitter_ms))
+    for second in range(0, 20 * 60 + 2 * jitter_ms // 1000, 5):
         fire(store, timetable, START_US + second * SECOND_US)
     fired = ticks(history(store, "t"))
     assert fired == list(range(1, len(fired) + 1))
     assert len(fired) >= 14
     assert all(run.end_reason is not Reason.SKIPPED for run in history(store, "t"))
+
+
+def test_of_more_ticks_than_fit_into_one_look_none_is_without_run_or_record(store: Store) -> None:
+    """Jitter of 4 hours on a schedule of each 10 seconds, which a release that allows it applied."""
+    timetable = put(store, Task(name="t", run="true", cron=("@every 10s",), jitter_ms=4 * 3_600_000, catch_up=2))
+    now_us = START_US
+    for _ in range(10):
+        now_us += 3_600_000_000
+        while fire(store, timetable, now_us):
+            pass
+    runs = history(store, "t")
+    seen = [(run.scheduled_for.timestamp() - START_US / SECOND_US) // 10 for run in runs if run.scheduled_for]
+    assert sorted(set(seen)) == seen
+    counted = [int(str(run.message).split()[2]) for run in runs if run.end_reason is Reason.SKIPPED]
+    assert len(runs) - len(counted) + sum(counted) == seen[-1]
+    assert seen[-1] >= 6 * 3600 / 10
+
+
+def test_lateness_counts_from_the_tick_and_its_jitter(store: Store) -> None:
+    """Five hours down, with a jitter of an hour: what was due in them was missed, the newest is caught up."""
+    timetable = put(store, Task(name="t", run="true", cron=("0 * * * *",), jitter_ms=3_600_000))
+    hours = [START_US + hour * 60 * MINUTE_US for hour in range(1, 6)]
+    now_us = hours[-1]
+    missed = [hour for hour in hours if hour + jitter_us("t", hour, 3_600_000) < now_us - ON_TIME_US]
+    fire(store, timetable, now_us)
+    skipped, caught_up = history(store, "t")
+    assert f"missed {len(missed) - 1} ticks" in str(skipped.message)
+    assert ticks([caught_up]) == [(missed[-1] - START_US) // MINUTE_US]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "window_s", "late_s", "runs"),
+    [
+        (0, 12, 2, [10]),
+        (0, 12, 2.1, []),
+        (0, 3600, 2.1, []),
+        (0, 1, 1.1, []),
+        (1, 12, 12, [9, 10]),
+        (2, 12, 13, [9, 10]),
+        (1, 90, 70, [9, 10, 11]),
+        (1, 90, 91, [10, 11]),
+        (3, 1, 2, [8, 9, 10]),
+    ],
+)
+def test_a_tick_is_late_within_the_window_and_missed_after_it(
+    store: Store, catch_up: int, window_s: float, late_s: float, runs: list[int]
+) -> None:
+    put(store, Task(name="t", run="true", cron=("* * * * *",), catch_up=catch_up))
+    timetable = Timetable(window_us=round(window_s * SECOND_US))
+    timetable.refresh(store, store.do(tasks.catalog_version()))
+    fire(store, timetable, START_US + 10 * MINUTE_US + round(late_s * SECOND_US))
+    assert ticks([run for run in history(store, "t") if run.end_reason is not Reason.SKIPPED]) == runs
+
+
+def test_a_catch_up_is_done_once_and_takes_a_round_trip_a_run(store: Store) -> None:
+    timetable = put(store, Task(name="t", run="true", cron=("* * * * *",), catch_up=3))
+    now_us = START_US + 1000 * MINUTE_US + ON_TIME_US + 1
+    before = store.round_trips
+    assert fire(store, timetable, now_us) == 3
+    assert store.round_trips - before == 4  # a record of what was missed, three runs
+    assert fire(store, timetable, now_us) == 0
+    assert store.round_trips - before == 4
 
 
 def test_a_paused_schedule_owes_nothing_when_it_goes_on(store: Store) -> None:

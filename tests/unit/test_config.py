@@ -206,6 +206,12 @@ def test_a_bad_line_gets_one_message_with_its_place(tmp_path: Path, line: str, m
           "remove it"]),
         ("[tasks.x]\nexternal = true\ncron = '@daily'",
          ["runfleet.toml:3: tasks.x.cron: nobody here would run an external task: remove it"]),
+        ("[tasks.x]\nrun = 'true'\ncron = ['0 3 * * *', '30 3 * * *']\njitter = '31m'",
+         ["runfleet.toml:4: tasks.x.jitter: 31m is longer than the shortest period of x (30m): "
+          'a tick would hold back the next; write at most "30m"']),
+        ("[defaults]\njitter = '5m'\n[tasks.x]\nrun = 'true'\ncron = '* * * * *'\n[tasks.y]\nrun = 'true'",
+         ["runfleet.toml:2: defaults.jitter: 5m is longer than the shortest period of x (1m): "
+          'a tick would hold back the next; write at most "1m"']),
         ("[tasks.'a b']\nrun = 'true'",
          ['runfleet.toml:1: tasks."a b": must be a task\'s name: 1 to 100 letters, digits and . _ -, not "a b"']),
         ("[tasks.my.task]\nrun = 'true'",

@@ -203,6 +203,8 @@ def test_count_and_latest_agree_with_the_enumeration(
     assert schedule.count_between(after_us, until_us) == len(ticks)
     assert schedule.latest(until_us, after_us, count) == ticks[-count:]
     assert schedule.latest(until_us, after_us, 0) == []
+    assert schedule.earliest(after_us, until_us, count) == ticks[:count]
+    assert schedule.earliest(after_us, until_us, 0) == []
     middle_us = data.draw(st.integers(after_us, until_us))
     parts = schedule.count_between(after_us, middle_us), schedule.count_between(middle_us, until_us)
     assert sum(parts) == len(ticks)
@@ -594,3 +596,18 @@ def test_a_month_of_missed_minutes_of_fifty_schedules_is_counted_quickly() -> No
     assert {schedule.count_between(after_us, until_us) for schedule in schedules} == {43_200}
     assert {len(schedule.latest(until_us, after_us, 100)) for schedule in schedules} == {100}
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("expressions", "period_s"),
+    [
+        (["* * * * *"], 60),
+        (["@every 90s"], 90),
+        (["0 3 * * *", "30 3 * * *"], 1800),
+        (["0 9-17 * * 1-5"], 3600),
+        (["0 0 1 1 *"], 365 * 86_400),
+        (["0 0 29 2 *"], None),
+    ],
+)
+def test_the_shortest_period_is_that_between_any_two_ticks(expressions: list[str], period_s: int | None) -> None:
+    assert parse(expressions, "UTC").shortest_period_us() == (period_s and period_s * SECOND_US)
