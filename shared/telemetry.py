@@ -236,7 +236,10 @@ class _Lines:
         # A log that nobody reads any more must not stop a drain: a closed pipe or terminal is not an error here.
         try:
             with _stdout_lock:
-                sys.stdout.write(line + "\n")
+                try:
+                    sys.stdout.write(line + "\n")
+                except UnicodeEncodeError:  # a terminal or locale that knows ASCII only
+                    sys.stdout.write(line.encode("ascii", "backslashreplace").decode() + "\n")
                 sys.stdout.flush()
         except (OSError, ValueError):
             pass

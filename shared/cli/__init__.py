@@ -7,6 +7,7 @@ person waits for the answer. Data goes to stdout, everything else to stderr. ``E
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -48,6 +49,9 @@ for _name, (_place, _line) in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of ``sys.argv`` by default) and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an arrow or an umlaut must not end a command
     try:
         code = app(
             sys.argv[1:] if arguments is None else list(arguments),

@@ -23,16 +23,20 @@ DATA: Final = Path(".runfleet")
 Switch = Annotated[bool, Parameter(negative=())]
 
 
-def apply(file: Path | None = None, *, allow_removals: Switch = False, allow_unsigned: Switch = False) -> None:
+def apply(
+    file: Path | None = None, *, data: Path = DATA, allow_removals: Switch = False, allow_unsigned: Switch = False
+) -> None:
     """
     Make the tasks in the store those of the task file: all of it, or nothing when it is wrong.
 
-    Without REDIS_URL the store of the `runfleet up` that runs in this folder is used.
+    Without REDIS_URL the store of the `runfleet up` that uses the data folder is used.
 
     Parameters
     ----------
     file
         The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+    data
+        Data folder of a `runfleet up`.
     allow_removals
         Also when more than half of the tasks in the store are not in the file.
     allow_unsigned
@@ -41,9 +45,9 @@ def apply(file: Path | None = None, *, allow_removals: Switch = False, allow_uns
     from shared import ops
     from shared.store import open_store
 
-    settings = read_settings(os.environ | borrowed(DATA))
+    settings = read_settings(os.environ | borrowed(data))
     if not settings.redis_url:
-        raise Misconfigured("No Redis to apply to: set REDIS_URL, or start `runfleet up` in this folder.")
+        raise Misconfigured(f"No Redis to apply to: set REDIS_URL, or start `runfleet up` on {data} (--data).")
     require_secret(settings)
     config = read_config(file or Path(settings.config), os.environ)
     store = open_store(settings)
@@ -90,11 +94,18 @@ def by() -> str:
 
 
 def borrowed(data: Path) -> dict[str, str]:
-    """Store and secret of the ``runfleet up`` that uses data folder *data*; empty if none does or a Redis is set."""
+    """
+    Store and secret of the ``runfleet up`` that uses data folder *data*; empty if none does or a Redis is set.
+
+    Raises Misconfigured when that one uses a Redis that it was given.
+    """
     if read_settings().redis_url or not (data / "lock").exists():
         return {}
     folder = DataFolder(data)
     if not folder.is_in_use():
         return {}
+    redis = folder.holder().get("redis")
+    if redis:
+        raise Misconfigured(f"The `runfleet up` on {data} uses {redis}, not a store of its own: set REDIS_URL to that.")
     secret = os.environ.get("RUNFLEET_SECRET") or folder.secret()
     return {"RUNFLEET_REDIS_URL": embedded.url(folder.socket()), "RUNFLEET_SECRET": secret}

@@ -33,6 +33,7 @@ COLOURS: Final = {"ok": "32", "info": "36", "warning": "33", "error": "31"}
 
 def doctor(
     *,
+    data: Path = Path(".runfleet"),
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -40,10 +41,12 @@ def doctor(
     Look at settings, Redis, workers, queues and tasks; say what is wrong and what to do.
 
     Changes nothing. Exits with 0 when there is no error, 1 when there is one, 2 when the settings are wrong, 6 when
-    Redis cannot be reached. Without REDIS_URL the store of the `runfleet up` that runs in this folder is looked at.
+    Redis cannot be reached. Without REDIS_URL the store of the `runfleet up` that uses the data folder is looked at.
 
     Parameters
     ----------
+    data
+        Data folder of a `runfleet up`.
     as_json
         Print one JSON object.
     strict
@@ -53,7 +56,7 @@ def doctor(
 
     from shared.cli import EXIT_CODES
 
-    found, code = examine(os.environ)
+    found, code = examine(os.environ, data)
     if code == EXIT_CODES["done"] and any(one.level == "error" or (strict and one.level == "warning") for one in found):
         code = EXIT_CODES["failed"]
     tally = {level: sum(one.level == level for one in found) for level in COLOURS}
@@ -69,7 +72,7 @@ def doctor(
     return code
 
 
-def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
+def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]:
     """All findings, and the exit code that they have before errors among them count."""
     from shared.cli import EXIT_CODES, fleet_findings, redis_findings
     from shared.cli.findings import Finding
@@ -77,7 +80,7 @@ def examine(environ: Mapping[str, str]) -> tuple[list[Finding], int]:
     from shared.store import open_store
 
     try:
-        settings = _settings(environ)
+        settings = _settings(environ, data)
         store = open_store(settings)
     except Misconfigured as error:
         cure = "docs/settings.md lists all settings"
@@ -174,20 +177,20 @@ def lines(found: Sequence[Finding], *, width: int = 0, colours: bool = False) ->
             yield " " * indent + sentence
 
 
-def _settings(environ: Mapping[str, str]) -> Settings:
-    """The settings, with the store, secret and token of this folder's ``runfleet up`` when no Redis is set."""
-    from shared.cli.apply import DATA, borrowed
+def _settings(environ: Mapping[str, str], data: Path) -> Settings:
+    """The settings, with the store, secret and token of the ``runfleet up`` on *data* when no Redis is set."""
+    from shared.cli.apply import borrowed
     from shared.cli.folder import DataFolder
     from shared.settings import read_settings
 
     own = dict(environ)
-    lent = borrowed(DATA)
+    lent = borrowed(data)
     if lent:
         own |= lent
-        own.setdefault("RUNFLEET_TOKEN", DataFolder(DATA).token())
+        own.setdefault("RUNFLEET_TOKEN", DataFolder(data).token())
     settings = read_settings(own)
     if not settings.redis_url:
-        raise Misconfigured("No Redis to look at: set REDIS_URL, or start `runfleet up` in this folder.")
+        raise Misconfigured(f"No Redis to look at: set REDIS_URL, or start `runfleet up` on {data} (--data).")
     return settings
 
 
@@ -195,6 +198,10 @@ def _way_back(error: str) -> str:
     """What to do about an error of the connection."""
     if "CERTIFICATE_VERIFY_FAILED" in error:
         return "its certificate is not one this machine trusts: with Heroku's own, set RUNFLEET_REDIS_TLS_VERIFY=off"
+    if "WRONG_VERSION_NUMBER" in error:
+        return "that port speaks no TLS: write redis:// instead of rediss://, or take the port that does"
+    if "Connection reset" in error or "Connection closed" in error:
+        return "if that port speaks TLS, write rediss:// instead of redis://; else see the server's log"
     if "refuses this user" in error:
         return "look at user and password in RUNFLEET_REDIS_URL, and at what the user may do (ACL LIST)"
     if "MISCONF" in error or "LOADING" in error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import socket
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -64,6 +65,31 @@ def ask(socket_path: Path, word: str) -> str:
             return connection.recv(200).decode(errors="replace").split("\r\n")[0]
     except OSError:
         return ""
+
+
+def is_listening(socket_path: Path) -> bool:
+    """Whether a server holds the socket, be it silent, stopped or busy."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1)
+            connection.connect(str(socket_path))
+    except (TimeoutError, BlockingIOError):  # more wait for it already than may
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def who_listens(socket_path: Path) -> str:
+    """The process id of the server on the socket; "unknown" where the system does not tell."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1)
+            connection.connect(str(socket_path))
+            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return str(struct.unpack("3i", told)[0])
+    except (OSError, AttributeError):  # SO_PEERCRED is Linux's
+        return "unknown"
 
 
 def last_words(folder: Path, lines: int = 5) -> str:

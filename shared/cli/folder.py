@@ -14,6 +14,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -62,14 +63,19 @@ class DataFolder:
         self.lock_fd = fd
         self.announce("")
 
-    def announce(self, url: str) -> None:
-        """Write down who holds the folder and where its API is."""
-        text = json.dumps({"pid": os.getpid(), "url": url}).encode()
-        os.pwrite(self.lock_fd, text, 0)
-        os.ftruncate(self.lock_fd, len(text))
+    def announce(self, url: str, redis: str = "") -> None:
+        """
+        Write down who holds the folder, where its API is, and where its Redis is ("" for a store of its own).
+
+        It is for people who ask later: a disk that is full ends nothing.
+        """
+        text = json.dumps({"pid": os.getpid(), "url": url, "redis": redis}).encode()
+        with suppress(OSError):
+            os.pwrite(self.lock_fd, text, 0)
+            os.ftruncate(self.lock_fd, len(text))
 
     def holder(self) -> dict[str, object]:
-        """What the last holder wrote: ``pid`` and ``url``; empty when nobody ever did."""
+        """What the last holder wrote: ``pid``, ``url`` and ``redis``; empty when nobody ever did."""
         try:
             read = json.loads((self.path / "lock").read_text())
         except (OSError, ValueError):
@@ -109,6 +115,14 @@ class DataFolder:
     def token(self) -> str:
         """The bootstrap token of the API, the same over restarts."""
         return self.keep("token", lambda: "rf_" + secrets.token_urlsafe(24))
+
+    def header(self, token: str) -> Path:
+        """A file for `curl -H @file`: the header that carries *token*, for the owner only."""
+        path = self.path / "header"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(f"Authorization: Bearer {token}\n")
+        return path
 
     def socket(self) -> Path:
         """Where the store listens: in the folder, or in a private temporary one if that path is too long."""

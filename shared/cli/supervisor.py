@@ -37,6 +37,12 @@ SAME_WISH_S: Final = 0.5
 
 LINE_MAX: Final = 64 * 1024
 
+LOOK_AGAIN_S: Final = 1.0
+"""When there is no guardian, how soon another one is tried."""
+
+CANNOT_START: Final = 126
+"""The code of a child that lives once and could not be started; shells give the same."""
+
 
 class Child:
     """
@@ -115,7 +121,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._handlers[number] = signal.signal(number, self._hear)
         self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._watch()
+        self._try_to_watch()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,10 +140,20 @@ class Supervisor:
         """Start *child* and keep it from now on."""
         if child not in self.children:
             self.children.append(child)
-        if self._guardian is None or self._guardian.poll() is not None:
+        child.started_s = time.monotonic()
+        child.due_s = None
+        child.code = None
+        try:
+            child.process = self._spawn(child)
+        except OSError as error:  # no process or descriptor to be had now: that of others must not end the fleet
+            self._wait_to_start(child, f"could not be started ({error.strerror or error})", lived_s=0.0)
+
+    def _spawn(self, child: Child) -> subprocess.Popen[bytes]:
+        """Raises OSError, and nothing was started then."""
+        if not self._is_watched():
             self._watch()
         assert self._guardian is not None
-        child.process = subprocess.Popen(
+        process = subprocess.Popen(
             ["/bin/sh", "-c", ANNOUNCE, str(child.order), *child.argv],
             stdin=self._guardian.stdin,
             stdout=subprocess.PIPE,
@@ -145,13 +161,20 @@ class Supervisor:
             env=dict(child.env),
             start_new_session=True,
         )
-        child.started_s = time.monotonic()
-        child.due_s = None
-        child.code = None
-        pipe = child.process.stdout
-        assert pipe is not None
-        os.set_blocking(pipe.fileno(), False)
-        self._selector.register(pipe, selectors.EVENT_READ, child)
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        self._selector.register(process.stdout, selectors.EVENT_READ, child)
+        return process
+
+    def _wait_to_start(self, child: Child, ended: str, *, lived_s: float) -> None:
+        """Say how *child* ended, and have it started again after a pause if it is one that lives."""
+        if not child.lives:
+            child.code = CANNOT_START if child.code is None else child.code
+            self.say(f"{child.name} {ended}")
+            return
+        delay_s = child.delay_s(lived_s)
+        child.due_s = time.monotonic() + delay_s
+        self.say(f"{child.name} {ended}; starting it again in {delay_s:g} s")
 
     def until(self, is_so: Callable[[], bool], *, timeout_s: float | None = None, every_s: float = 0.1) -> bool:
         """Run the loop until *is_so* (asked every *every_s* and after what happens), a wish to end, or *timeout_s*."""
@@ -168,6 +191,8 @@ class Supervisor:
         """One round: wait up to *patience_s* for something to happen, then do what there is to do."""
         now = time.monotonic()
         dues = [child.due_s for child in self.children if child.due_s is not None]
+        if not self._is_watched():
+            dues.append(now + LOOK_AGAIN_S)
         for key, _ in self._selector.select(max(0.0, min([patience_s, *(due - now for due in dues)]))):
             if isinstance(key.data, Child):
                 self._pass_on(key.data)
@@ -181,8 +206,8 @@ class Supervisor:
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
                 self._collect(child)
-        if self._guardian is not None and self._guardian.poll() is not None and not self._is_ending:
-            self._watch()
+        if not self._is_watched() and not self._is_ending:
+            self._try_to_watch()
         for child in self.children:
             if child.due_s is not None and child.due_s <= time.monotonic() and not self._is_ending:
                 self.start(child)
@@ -213,10 +238,14 @@ class Supervisor:
         if prefix and self._colours:
             colour = {"up": 1, "api": 36, "scheduler": 35, "worker": 32}.get(name, 33)
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        said = "".join(f"{prefix}{line}\n" for line in text.split("\n"))
         try:
-            self._out.write("".join(f"{prefix}{line}\n" for line in text.split("\n")))
+            try:
+                self._out.write(said)
+            except UnicodeEncodeError:  # a terminal or locale that knows ASCII only
+                self._out.write(said.encode("ascii", "backslashreplace").decode())
             self._out.flush()
-        except OSError:
+        except (OSError, ValueError):
             pass  # a terminal or pipe that is gone must not stop the fleet, nor its draining
 
     def _hear(self, number: int, _: FrameType | None) -> None:
@@ -272,14 +301,22 @@ class Supervisor:
         child.process = None
         self._tell_guardian(f"- {process.pid}\n")
         if child.lives and not self._is_ending:
-            delay_s = child.delay_s(time.monotonic() - child.started_s)
-            child.due_s = time.monotonic() + delay_s
-            self.say(f"{child.name} {how_it_ended(child.code)}; starting it again in {delay_s:g} s")
+            self._wait_to_start(child, how_it_ended(child.code), lived_s=time.monotonic() - child.started_s)
+
+    def _is_watched(self) -> bool:
+        return self._guardian is not None and self._guardian.poll() is None
+
+    def _try_to_watch(self) -> None:
+        try:
+            self._watch()
+        except OSError as error:
+            self.say(f"no guardian could be started ({error.strerror or error}); trying again in {LOOK_AGAIN_S:g} s")
 
     def _watch(self) -> None:
         """Start a guardian and tell it who lives."""
         if self._guardian is not None and self._guardian.stdin is not None:
             self._guardian.stdin.close()
+        self._guardian = None
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")), str(self._grace_s)],
             stdin=subprocess.PIPE,
@@ -310,11 +347,12 @@ def _has_terminal() -> bool:
 def how_it_ended(code: int) -> str:
     """An exit code of ``Popen`` in words."""
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        known = -code in set(signal.Signals)
+        return f"was killed by {signal.Signals(-code).name}" if known else f"was killed by signal {-code}"
     return f"ended with exit code {code}"
 
 
 def _has_more(pipe: IO[bytes]) -> bool:
-    with selectors.DefaultSelector() as selector:
+    with selectors.PollSelector() as selector:  # takes no descriptor, of which there may be none left
         selector.register(pipe, selectors.EVENT_READ)
         return bool(selector.select(0))

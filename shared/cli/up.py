@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import socket
 import sys
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
+import msgspec
 from cyclopts import Parameter
 
 from shared.cli import embedded
 from shared.cli.folder import DataFolder
+from shared.cli.greeting import greeting, up_command, url_of
 from shared.cli.processes import lean
 from shared.cli.supervisor import Child, Supervisor, how_it_ended
 from shared.errors import Misconfigured
 from shared.isolation import command, isolated
+from shared.redis_url import place
 from shared.settings import Settings, read_settings
 
 STORE_START_S: Final = 120.0
 """A store with a large append-only file loads it first."""
 
+STORE_END_S: Final = 60.0
+"""A store that is asked to end writes its file first."""
+
 API_START_S: Final = 30.0
 EXTRA_GRACE_S: Final = 10.0
 """Beyond the workers' own grace: stopping their runs and writing down how they ended."""
-
-SAMPLE: Final = '[tasks.hello]\nrun = "echo hello"'
 
 
 def up(
@@ -70,6 +74,8 @@ def up(
     has_secret = bool(environ.get("RUNFLEET_SECRET", "").strip())
     settings = read_settings(environ if has_secret else environ | {"RUNFLEET_SECRET": "made in the data folder"})
     tasks = Path(settings.config).absolute()
+    if not environ.get("RUNFLEET_HOST"):
+        settings = msgspec.structs.replace(settings, host="127.0.0.1")  # PORT opens the API of a platform, not this one
     if not tasks.is_file() and environ.get("RUNFLEET_CONFIG"):
         raise Misconfigured(f"There is no task file {settings.config}.")
     example = _first_task(tasks, environ) if tasks.is_file() else ""
@@ -79,7 +85,7 @@ def up(
     env = isolated(environ) | {
         "RUNFLEET_CONFIG": str(tasks),
         "RUNFLEET_HOST": settings.host,
-        "RUNFLEET_PORT": str(_free_port(settings)),
+        "RUNFLEET_PORT": str(_free_port(settings, by_make=with_parent)),
         "RUNFLEET_SECRET": settings.secret if has_secret else folder.secret(),
         "RUNFLEET_TOKEN": settings.token or folder.token(),
     }
@@ -90,7 +96,7 @@ def up(
             env["RUNFLEET_REDIS_URL"] = _start_store(fleet, folder, env)
         if tasks.is_file() and not fleet.wishes:
             _apply(fleet, env, is_alone=not settings.redis_url)
-        _start_processes(fleet, folder, env, example)
+        _start_processes(fleet, folder, env, example, settings.redis_url)
         fleet.until(lambda: with_parent and os.getppid() != parent, every_s=1.0 if with_parent else 60.0)
         fleet.say("Ending: runs may finish first. Once more ends everything now.")
         was_clean = fleet.drain()
@@ -98,28 +104,35 @@ def up(
     return 0 if was_clean else 1
 
 
-def _start_processes(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str], example: str) -> None:
-    """Start ours, wait until the API is ready, and greet."""
+def _start_processes(
+    fleet: Supervisor, folder: DataFolder, env: Mapping[str, str], example: str, redis_url: str
+) -> None:
+    """Start ours, wait until the API is ready, and greet; *redis_url* is "" for a store of our own."""
     for name in ("scheduler", "api", "worker"):
         if not fleet.wishes:
             fleet.start(Child(name, command(name), env, reads_again=name == "scheduler"))
-    host, port = _reachable(env["RUNFLEET_HOST"]), int(env["RUNFLEET_PORT"])
-    url = f"http://{host}:{port}"
-    is_ready = fleet.until(lambda: _answers(host, port), timeout_s=API_START_S)
+    url = url_of(env["RUNFLEET_HOST"], int(env["RUNFLEET_PORT"]))
+    is_ready = fleet.until(lambda: _answers(url), timeout_s=API_START_S)
     if not fleet.wishes:
-        folder.announce(url)
+        folder.announce(url, place(redis_url) if redis_url else "")
         if not is_ready:
             fleet.say(f"{url}/ready does not answer yet; what the processes say above tells why.")
-        fleet.say(_greeting(url, env, folder, example), name="")
+        fleet.say(greeting(url, env, folder, example, for_log=not sys.stdout.isatty()), name="")
 
 
 def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) -> str:
     """Start the embedded store and wait until it answers; its URL."""
     path = folder.socket()
-    if embedded.ask(path, "PING"):
+    if embedded.is_listening(path):
         # A store that lost its supervisor and its guardian: two servers on one append-only file would destroy it.
         embedded.ask(path, "SHUTDOWN")
-        fleet.until(lambda: not embedded.ask(path, "PING"), timeout_s=STORE_START_S)
+        fleet.until(lambda: not embedded.is_listening(path), timeout_s=STORE_END_S)
+        if embedded.is_listening(path) and not fleet.wishes:
+            raise Misconfigured(
+                f"A store still runs on {folder.path} and does not answer: process {embedded.who_listens(path)}. End "
+                "it first (`kill` asks it, `kill -9` if that does not help: what it accepted is in its file), because "
+                "two servers would destroy that file."
+            )
     server = embedded.find_server()
     store = Child("store", embedded.arguments(server, folder.path, path), lean(env), order=1, spared=True)
     fleet.start(store)
@@ -153,7 +166,7 @@ def _first_task(tasks: Path, environ: Mapping[str, str]) -> str:
     return next((task.name for task in config.tasks.values() if task.manual_trigger and not task.external), "")
 
 
-def _free_port(settings: Settings) -> int:
+def _free_port(settings: Settings, *, by_make: bool) -> int:
     """The port to use: the one that is set, or a free one for 0. Raises Misconfigured when it is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -161,10 +174,11 @@ def _free_port(settings: Settings) -> int:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
+            before, after = up_command(by_make=by_make)
             if error.errno == errno.EADDRINUSE:
                 raise Misconfigured(
                     f"Port {settings.port} on {settings.host} is taken by another program. "
-                    f"Choose another one: runfleet up --port {settings.port + 1}, or set RUNFLEET_PORT."
+                    f"Choose another one: {before}--port {_another(settings.port)}{after}, or set RUNFLEET_PORT."
                 ) from None
             raise Misconfigured(
                 f"The API cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
@@ -173,15 +187,14 @@ def _free_port(settings: Settings) -> int:
         return int(probe.getsockname()[1])
 
 
-def _reachable(host: str) -> str:
-    """An address to put into a URL for what listens on *host*."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    return f"[{local}]" if ":" in local and not local.startswith("[") else local
+def _another(port: int) -> int:
+    return port + 1 if port < 65535 else port - 1
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(url: str) -> bool:
     """Whether the API says that it is ready."""
-    connection = HTTPConnection(host.strip("[]"), port, timeout=0.5)
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=0.5)
     try:
         connection.request("GET", "/ready")
         return connection.getresponse().status == 200
@@ -189,36 +202,3 @@ def _answers(host: str, port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _greeting(url: str, env: Mapping[str, str], folder: DataFolder, example: str) -> str:
-    """What a person wants to know once everything runs; lines to be pasted as they are."""
-    token = env["RUNFLEET_TOKEN"]
-    kept = f"   (kept in {folder.path / 'token'})" if token == folder.token() else ""
-    lines = [
-        "",
-        "Runfleet is running.",
-        "",
-        f"  API     {url}   (described at {url}/docs)",
-        f"  Token   {token}{kept}",
-        "",
-    ]
-    if example:
-        start = f'curl -s -X POST -H "$H" {url}/api/tasks/{example}/run'
-        lines += [
-            f"Start {example} and follow what it prints:",
-            "",
-            f'  TOKEN={shlex.quote(token)}; H="Authorization: Bearer $TOKEN"',
-            f"""  RUN=$({start} | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')""",
-            f'  curl -N -H "$H" {url}/api/runs/$RUN/log/stream',
-            "",
-            "List what ran, and why each ended:",
-            "",
-            f'  curl -s -H "$H" "{url}/api/runs?limit=5"',
-            "",
-        ]
-    elif not Path(env["RUNFLEET_CONFIG"]).is_file():
-        lines += [f"There are no tasks yet. Write {env['RUNFLEET_CONFIG']}, for example", ""]
-        lines += [f"  {line}" for line in SAMPLE.split("\n")]
-        lines += ["", "and apply it in another terminal: runfleet apply", ""]
-    return "\n".join([*lines, "Ctrl-C ends everything.", ""])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from tests.system.processes import command_line
 from tests.waiting import wait_until
 
 # A supervisor of two programs that write their process ids (and that they were asked to end) into the folder.
@@ -199,3 +202,58 @@ def test_a_terminal_that_is_closed_ends_all(tmp_path: Path) -> None:
     wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "the supervisor has ended", 15)
     assert not any(map(is_alive, children))
     assert (tmp_path / "ended").read_text().split() == ["work", "store"]
+
+
+@contextmanager
+def no_descriptors_left(pid: int) -> Iterator[None]:
+    """Whatever wants one more descriptor in process *pid* fails, as on a machine that has too many open."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_child_that_cannot_be_started_is_tried_again_and_ends_nobody(
+    start: Callable[[str], Fleet], tmp_path: Path
+) -> None:
+    fleet = start(OBEDIENT)
+    with no_descriptors_left(fleet.process.pid):
+        os.kill(pids(tmp_path, "work")[0], signal.SIGKILL)
+        wait_until(lambda: "work could not be started (Too many open files)" in fleet.said(), "it was tried in vain")
+        assert is_alive(pids(tmp_path, "store")[0])
+    wait_until(lambda: len(pids(tmp_path, "work")) == 2, "work was started again")
+
+
+def test_a_guardian_that_cannot_be_started_is_tried_again(start: Callable[[str], Fleet]) -> None:
+    fleet = start(OBEDIENT)
+    first = guardian(fleet)
+    with no_descriptors_left(fleet.process.pid):
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: "no guardian could be started (Too many open files)" in fleet.said(), "it was tried in vain")
+    wait_until(lambda: guardian(fleet) not in (0, first), "there is another one")
+
+
+def guardian(fleet: Fleet) -> int:
+    """The process id of the supervisor's guardian; 0 when there is none."""
+    own = fleet.process.pid
+    children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+    return next((int(pid) for pid in children if "guardian.py" in command_line(int(pid)) and is_alive(int(pid))), 0)
+
+
+def test_a_child_may_die_by_a_signal_that_has_no_name(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+    fleet = start(OBEDIENT)
+    os.kill(pids(tmp_path, "work")[0], 40)
+    wait_until(lambda: len(pids(tmp_path, "work")) == 2, "work was started again")
+    assert "work was killed by signal 40; starting it again" in fleet.said()
+
+
+def test_a_child_may_print_what_the_terminal_cannot(
+    start: Callable[[str], Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    foreign = 'sys.stdout.buffer.write("caf\\u00e9\\n".encode())\n'
+    fleet = start(OBEDIENT.replace('print(name, "is here"', foreign + 'print(name, "is here"'))
+    wait_until(lambda: "store is here" in fleet.said(), "both have spoken")
+    assert "caf\\xe9" in fleet.said()

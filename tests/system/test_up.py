@@ -17,8 +17,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from shared.cli.embedded import arguments, ask, find_server
 from shared.cli.folder import DataFolder
 from shared.isolation import isolated
+from shared.settings import REDIS_URL_NAMES, Settings
 from tests.system.processes import command_line, family
 from tests.system.reading import ORDINARY, memory_of, readable
 from tests.waiting import wait_until
@@ -42,7 +44,15 @@ run = "echo path=$PYTHONPATH >> $RUNFLEET_OUTPUT"
 class Up:
     """One ``runfleet up`` in *folder*, with its port chosen by the system."""
 
-    def __init__(self, folder: Path, *, port: int = 0, command: Sequence[str] = COMMAND, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        command: Sequence[str] = COMMAND,
+        words: Sequence[str] | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = folder
         self.output = folder / f"out-{time.monotonic_ns()}"
         env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
@@ -50,7 +60,7 @@ class Up:
         env |= {"RUNFLEET_SHUTDOWN_GRACE": "2", **settings}
         with self.output.open("w") as out:
             self.process = subprocess.Popen(
-                [*command, "up", "--port", str(port)],
+                [*command, "up", *(["--port", str(port)] if words is None else words)],
                 cwd=folder,
                 env=env,
                 stdout=out,
@@ -115,8 +125,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
     (tmp_path / "runfleet.toml").write_text(TASKS)
     started: list[Up] = []
 
-    def start_up(*, through: tuple[str, ...] = (), **settings: str) -> Up:
-        started.append(Up(tmp_path, port=0, command=(*through, *COMMAND), **settings))
+    def start_up(*, through: tuple[str, ...] = (), words: Sequence[str] | None = None, **settings: str) -> Up:
+        started.append(Up(tmp_path, port=0, command=(*through, *COMMAND), words=words, **settings))
         return started[-1].wait()
 
     yield start_up
@@ -266,13 +276,95 @@ def test_apply_finds_the_store_of_the_up_in_its_folder(start: Callable[[], Up], 
     assert up.run("later")["end_reason"] == "success"
 
 
+def test_a_port_of_the_platform_does_not_open_it_to_others(start: Callable[..., Up]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    up = start(words=(), PORT=str(port))
+    assert f"API     http://127.0.0.1:{port} " in up.said()
+    assert "event=api.started host=127.0.0.1" in up.said()
+
+
+def test_what_it_says_where_others_may_read_holds_no_token(start: Callable[..., Up]) -> None:
+    up = start()
+    assert DataFolder(up.folder / ".runfleet").token() not in up.said()
+    assert (up.folder / ".runfleet" / "header").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_store_that_is_silent_gets_no_second_one_on_its_file(tmp_path: Path, short_path: Path) -> None:
+    folder = DataFolder(short_path / "data")
+    command = arguments(find_server(), folder.path, folder.socket())
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as silent:
+        try:
+            wait_until(lambda: ask(folder.socket(), "PING") == "+PONG", "it answers")
+            silent.send_signal(signal.SIGSTOP)
+            up = Up(tmp_path, words=("--port", "0", "--data", str(folder.path)))
+            wait_until(folder.is_in_use, "it has the folder", START_S)
+            with pytest.raises(AssertionError, match="in vain"):
+                wait_until(lambda: servers_of(up), "a second server is started", 3)
+            silent.send_signal(signal.SIGCONT)  # then it does what it was asked to: write its file and end
+            up.wait()
+            assert silent.wait(30) == 0
+        finally:
+            silent.kill()
+    assert up.end() == 0
+
+
+def servers_of(up: Up) -> list[int]:
+    """The stores that descend from an ``up``, their shells included."""
+    return [pid for pid in family([up.process.pid]) if "valkey-server" in command_line(pid)]
+
+
+def test_beside_an_up_on_a_redis_of_its_own_choice_others_are_told_of_it(
+    start: Callable[..., Up], settings: Settings, tmp_path: Path
+) -> None:
+    start(REDIS_URL=settings.redis_url, RUNFLEET_KEY_PREFIX=settings.key_prefix)
+    for words in (["apply"], ["doctor"], ["doctor", "--data", ".runfleet"]):
+        said = subprocess.run(
+            [*COMMAND, *words], cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert said.returncode == 2
+        assert f"uses {settings.redis_url}, not a store of its own: set REDIS_URL" in said.stdout + said.stderr
+
+
+def test_doctor_and_apply_find_an_up_on_another_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "runfleet.toml").write_text(TASKS)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    up = Up(tmp_path).wait()
+    try:
+        data = str(tmp_path / ".runfleet")
+        for words, found in (
+            (["apply", str(tmp_path / "runfleet.toml")], "3 unchanged"),
+            (["doctor"], "AOF, every second"),
+        ):
+            said = subprocess.run(
+                [*COMMAND, *words, "--data", data],
+                cwd=elsewhere,
+                env=bare(),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (said.returncode, found in said.stdout + said.stderr) == (0, True), said.stdout + said.stderr
+    finally:
+        assert up.end() == 0
+
+
+def bare() -> dict[str, str]:
+    """The environment of a person who has set nothing of ours."""
+    ours = (*REDIS_URL_NAMES, "PORT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_") and name not in ours}
+    return isolated(kept)
+
+
 def test_a_taken_port_is_named_with_the_cure(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = Up(tmp_path, port=port)
         assert up.process.wait(30) == 2
     assert f"Port {port} on 127.0.0.1 is taken" in up.said()
-    assert f"runfleet up --port {port + 1}" in up.said()
+    assert f"runfleet up --port {port + 1}" in up.said() or f"-m shared up --port {port + 1}" in up.said()
 
 
 def test_a_wrong_task_file_starts_nothing(tmp_path: Path) -> None:
