@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
@@ -59,6 +59,11 @@ class Desk(Store):
         self._tasks[name] = Task(name=name, **settings)
         self.apply()
         return self.entry(name)
+
+    def tasks(self, settings: Mapping[str, Mapping[str, Any]], limits: dict[str, int]) -> None:
+        """Define several tasks at once, beside those there are."""
+        self._tasks |= {name: Task(name=name, **{"run": "true", **one}) for name, one in settings.items()}
+        self.apply(limits)
 
     def remove(self, name: str) -> None:
         del self._tasks[name]

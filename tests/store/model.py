@@ -7,86 +7,32 @@ the call it stands for should answer.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
 
-from shared.store.creation import Create
+from shared.runs import MOVES, Reason
+from shared.store.creation import Create, Planned
 from shared.store.fleet import GAP_US, LEASE_US
 from shared.store.runs import Retry
+from tests.store.model_lives import Lives, ModelExecution, ModelPlan, ModelRun, SlotLease
+
+AHEAD_US = 10_000_000
+"""A cursor further ahead is of a time before the clock went back."""
+
+LOST = "stopped as asked; its worker was lost before it could say so"
 
 
-@dataclass
-class ModelRun:
-    """A run as far as the model cares."""
-
-    id: UUID
-    task: str
-    queue: str
-    priority: int
-    execution: UUID
-    replica: int
-    number: int
-    created: int
-    due: int
-    attempt: int = 0
-    crashes: int = 0
-    retry_of: str = ""
-    tick: int = 0
-    status: str = "pending"
-    reason: str = ""
-    worker: str = ""
-    token: int = 0
-    wish: str = ""
-    lease: int = 0
-    ended: int = 0
-    lines: int = 0
-
-    @property
-    def state(self) -> str:
-        return self.reason or self.status
-
-
-@dataclass
-class ModelExecution:
-    """An execution while it lives."""
-
-    id: UUID
-    task: str
-    gates: list[tuple[str, int]]
-    overlap: str
-    max_queued: int
-    state: str = "delayed"
-    runs: list[UUID] = field(default_factory=list)
-
-
-@dataclass
-class Gate:
-    """Who went through and who waits, in order of arrival."""
-
-    live: list[UUID] = field(default_factory=list)
-    wait: list[UUID] = field(default_factory=list)
-
-
-class Model:
+class Model(Lives):
     """The whole store."""
 
     def __init__(self, limits: dict[str, int]) -> None:
-        self.limits = limits
-        self.runs: dict[UUID, ModelRun] = {}
-        self.executions: dict[UUID, ModelExecution] = {}
-        self.gates: defaultdict[str, Gate] = defaultdict(Gate)
-        self.queues: defaultdict[str, list[tuple[int, int, UUID]]] = defaultdict(list)
+        super().__init__(limits)
         self.paused_queues: set[str] = set()
-        self.due: set[UUID] = set()
-        self.numbers: defaultdict[str, int] = defaultdict(int)
         self.keys: dict[str, tuple[UUID, str]] = {}
         self.ticks: dict[str, int] = {}
         self.paused: set[str] = set()
         self.contact_at: int | None = None
         self.hold = 0
-        self._arrivals = 0
 
     # Making
 
@@ -100,110 +46,45 @@ class Model:
         if first in self.runs:
             return "exists"
         if what.tick_us:
-            if self.ticks.get(task, 0) >= what.tick_us:
+            if what.tick_us <= self.ticks.get(task, 0) <= now + AHEAD_US:
                 return "stale"
             self.ticks[task] = what.tick_us
             if task in self.paused:
                 return "paused"
         due = now + what.delay_us if what.delay_us else what.template.due_us
-        refusal: str = what.refuse
-        verdict = ""
+        verdict = what.refuse
         execution = ModelExecution(first, task, what.gates, what.overlap, what.max_queued)
-        if not refusal and due <= now:
+        if not verdict and due <= now:
             verdict = self.decide(execution)
-            refusal = verdict if verdict.startswith("skipped") else ""
-        ids = what.ids[:1] if refusal else what.ids
-        for replica, run_id in enumerate(ids):
-            self.numbers[task] += 1
-            self.runs[run_id] = ModelRun(
-                id=run_id,
-                task=task,
-                queue=what.template.queue,
-                priority=what.template.priority,
-                execution=first,
-                replica=replica,
-                number=self.numbers[task],
-                created=now,
-                due=due,
-                tick=what.template.tick_us,
-            )
+        is_refused = verdict not in ("", "wait")
+        alone = Planned(what.template, len(what.ids), (), 0)
+        steps = [alone] if is_refused else list(what.plan) or [alone]
+        has_plan = not is_refused and (bool(what.plan) or len(what.ids) > 1)
+        if has_plan:
+            self.plans[first] = ModelPlan(task, now, steps)
+        left = list(what.ids[:1] if is_refused else what.ids)
+        for number, step in enumerate(steps):
+            if step.group == 0:
+                ids, left = left[: step.count], left[step.count :]
+                self.make(execution, ids, step, number if has_plan else -1, now, due)
         if what.idem:
             self.keys[what.idem] = (first, what.digest)
-        if refusal:
+        if is_refused:
             skipped = self.runs[first]
             skipped.status, skipped.reason, skipped.ended = "ended", "skipped", now
+            skipped.exit_code, skipped.message = -1, verdict
             return "created"
-        execution.runs = list(ids)
         self.executions[first] = execution
         if due > now:
-            self.due.update(ids)
+            self.due.update(execution.runs)
         elif verdict == "wait":
             self.wait(execution, now)
         else:
             self.start(execution, now)
         return "created"
 
-    def decide(self, execution: ModelExecution) -> str:
-        gates = [(name, self.gates[name]) for name, _ in execution.gates]
-        full = [name for (name, gate) in gates if len(gate.live) >= self.most(execution, name) or gate.wait]
-        own = f"task:{execution.task}"
-        if not full:
-            return ""
-        if own in full and execution.overlap == "skip":
-            return "skipped"
-        if own in full and execution.overlap == "queue" and len(self.gates[own].wait) >= execution.max_queued:
-            return "skipped"
-        return "wait"
-
-    def most(self, execution: ModelExecution, name: str) -> int:
-        own = dict(execution.gates)[name]
-        return own or self.limits[name.removeprefix("limit:")]
-
-    def wait(self, execution: ModelExecution, now: int) -> None:
-        execution.state = "waiting"
-        for name, _ in execution.gates:
-            self.gates[name].wait.append(execution.id)
-        own = f"task:{execution.task}"
-        if execution.overlap != "kill" or own not in dict(execution.gates):
-            return
-        live, waiting = list(self.gates[own].live), list(self.gates[own].wait)
-        excess = len(live) + len(waiting) - self.most(execution, own)
-        older = waiting[: max(0, min(excess - len(live), len(waiting) - 1))]
-        for each in [*reversed(older), *live[: max(0, excess)]]:
-            self.stop_execution(each, "stop", now)
-
-    def start(self, execution: ModelExecution, now: int) -> None:
-        execution.state = "started"
-        for name, _ in execution.gates:
-            gate = self.gates[name]
-            if execution.id in gate.wait:
-                gate.wait.remove(execution.id)
-            gate.live.append(execution.id)
-        for run_id in execution.runs:
-            if run_id in self.runs and self.runs[run_id].status == "pending":
-                self.offer(self.runs[run_id], now)
-
-    def offer(self, run: ModelRun, now: int) -> None:
-        if run.due > now:
-            self.due.add(run.id)
-        else:
-            self._arrivals += 1
-            self.queues[run.queue].append((9 - run.priority, self._arrivals, run.id))
-            self.queues[run.queue].sort()
-
-    def admit(self, name: str, now: int) -> None:
-        while self.gates[name].wait:
-            execution = self.executions[self.gates[name].wait[0]]
-            for each, _ in execution.gates:
-                gate = self.gates[each]
-                if len(gate.live) >= self.most(execution, each) or gate.wait[0] != execution.id:
-                    return
-            self.start(execution, now)
-            for each, _ in execution.gates:
-                if each != name:
-                    self.admit(each, now)
-
     def release(self, now: int, batch: int) -> int:
+        self.end_lapsed_leases(now)
         ready = sorted((run.due, run.id.bytes) for run in map(self.runs.__getitem__, self.due) if run.due <= now)
         for _, raw in ready[:batch]:
             run = self.runs[UUID(bytes=raw)]
@@ -221,7 +102,7 @@ class Model:
             elif verdict:
                 for each in [self.runs[one] for one in execution.runs if one in self.runs]:
                     if each.status == "pending":
-                        self.finish(each, "skipped", now)
+                        self.finish(each, "skipped", -1, verdict, now)
                         self.leave(each, now)
             else:
                 self.start(execution, now)
@@ -233,9 +114,26 @@ class Model:
         for queue in queues:
             if queue not in self.paused_queues and self.queues[queue]:
                 run = self.runs[self.queues[queue].pop(0)[2]]
-                run.status, run.worker, run.lease = "running", worker, now + LEASE_US
+                run.status, run.worker, run.lease, run.started, run.message = "running", worker, now + LEASE_US, now, ""
+                self.bump(run)
                 return run
         return None
+
+    def give_back(self, run_id: UUID, token: int, message: str, delay_us: int, now: int) -> tuple[str, str]:
+        run = self.runs.get(run_id)
+        if run is None:
+            return "refused", "gone"
+        if run.status != "running" or run.token != token:
+            return "refused", run.state
+        if run.wish:
+            self.finish(run, "stopped", -1, run.message, now)
+            self.leave(run, now)
+            return "stopped", run.state
+        run.status, run.started, run.worker, run.token, run.lease, run.message = "pending", 0, "", 0, 0, message
+        run.due = now + delay_us if delay_us else run.due
+        self.bump(run)
+        self.offer(run, now, first=True)
+        return "given_back", run.state
 
     def beat(self, run_id: UUID, token: int, now: int) -> str:
         run = self.runs.get(run_id)
@@ -253,86 +151,90 @@ class Model:
         run.lines = first + count
         return "stored"
 
-    def end(self, run_id: UUID, token: int, reason: str, retry: Retry | None, now: int) -> tuple[str, str]:
+    def end(
+        self, run_id: UUID, token: int, reason: str, exit_code: int, message: str, retry: Retry | None, now: int
+    ) -> tuple[str, str]:
         run = self.runs.get(run_id)
         if run is None:
             return "refused", "gone"
         if run.status != "running" or run.token != token:
             same = run.token == token and run.reason == reason
             return ("again" if same else "refused"), run.state
-        wished = bool(run.wish)
-        self.finish(run, reason, now)
-        if retry is not None and not wished:
-            self.retry(run, retry, now)
-        self.leave(run, now)
+        self.end_now(run, reason, exit_code, message, retry, now)
         return "ended", reason
 
-    def retry(self, run: ModelRun, retry: Retry, now: int) -> None:
-        self.numbers[run.task] += 1
-        following = ModelRun(
-            id=retry.id,
-            task=run.task,
-            queue=run.queue,
-            priority=run.priority,
-            execution=run.execution,
-            replica=run.replica,
-            number=self.numbers[run.task],
-            created=now,
-            due=now + retry.delay_us,
-            attempt=retry.attempt,
-            crashes=retry.crashes,
-            retry_of=retry.retry_of,
-            tick=run.tick,
-        )
-        self.runs[retry.id] = following
-        self.executions[run.execution].runs.append(retry.id)
-        self.offer(following, now)
+    def end_now(
+        self, run: ModelRun, reason: str, exit_code: int, message: str, retry: Retry | None, now: int, at: int = 0
+    ) -> None:
+        is_wished = bool(run.wish)
+        if reason == "stopped" and is_wished:
+            message = run.message  # that of whoever wished it
+        self.finish(run, reason, exit_code, message, now, at)
+        is_owed = not is_wished and self.retry(run, retry, now)
+        self.leave(run, now, is_owed=is_owed)
 
-    # Ending
+    def report(
+        self,
+        run_id: UUID,
+        target: str,
+        now: int,
+        *,
+        reason: Reason | None = None,
+        exit_code: int = 0,
+        message: str = "",
+        at_us: int = 0,
+        lease_us: int = 0,
+        retry: Retry | None = None,
+        late_start: bool = False,
+        backdated: bool = False,
+    ) -> tuple[str, str]:
+        run = self.runs.get(run_id)
+        if run is None:
+            return "gone", "gone"
+        if not run.external:
+            return "refused", "owned"
+        rows = [row for row in MOVES["report"] if row.target == target]
+        is_allowed = any(row.source == run.status and (target == "running" or reason in row.reasons) for row in rows)
+        was, verdict = run.status, "moved"
+        execution = self.executions.get(run.execution)
+        is_held = execution is not None and execution.state == "waiting"
+        if is_allowed and was == "pending" and target == "running" and (is_held or run.due > now):
+            return "refused", "waiting"
+        at = min(now, max(1 if backdated else run.created, at_us or now))
+        if is_allowed and target == "running":
+            self.due.discard(run.id)
+            run.status, run.started = "running", at
+            self.bump(run)
+        elif is_allowed:
+            self.end_now(run, str(reason), exit_code, message, retry, now, max(at, run.started))
+        elif was == target and reason in (None, run.reason or None):
+            verdict = "same"
+            if was == "running" and at_us:
+                run.started = min(run.started, at)
+        elif was == "ended" and target == "running" and late_start:
+            verdict, at = "same", min(at, run.ended)
+            if not run.started or (backdated and at < run.started):
+                run.started = at
+        else:
+            return "refused", run.state
+        if run.status == "running" and lease_us:
+            run.lease = now + lease_us
+        return verdict, run.state
 
-    def finish(self, run: ModelRun, reason: str, now: int) -> None:
-        self.queues[run.queue] = [entry for entry in self.queues[run.queue] if entry[2] != run.id]
-        self.due.discard(run.id)
-        run.status, run.reason, run.ended = "ended", reason, now
+    # Stopping
 
-    def leave(self, run: ModelRun, now: int) -> None:
-        execution = self.executions[run.execution]
-        if any(self.runs[each].status != "ended" for each in execution.runs if each in self.runs):
-            return
-        del self.executions[execution.id]
-        for name, _ in execution.gates:
-            for line in (self.gates[name].live, self.gates[name].wait):
-                if execution.id in line:
-                    line.remove(execution.id)
-        for name, _ in execution.gates:
-            self.admit(name, now)
-
-    def stop(self, run_id: UUID, wish: str, now: int) -> str:
+    def stop(self, run_id: UUID, wish: str, message: str, now: int) -> str:
         run = self.runs.get(run_id)
         if run is None:
             return "gone"
-        if run.status == "pending":
-            self.finish(run, "stopped", now)
-            self.leave(run, now)
-            return "stopped"
-        if run.status == "ended":
+        if not self.stop_run(run, wish, message, now):
             return "ended"
-        if run.wish != "kill":
-            run.wish = wish
-        return "asked"
+        return "stopped" if run.status == "ended" else "asked"
 
-    def stop_execution(self, execution: UUID, wish: str, now: int) -> None:
-        for run_id in reversed(self.executions[execution].runs):
-            self.stop(run_id, wish, now)
-
-    def stop_task(self, task: str, now: int) -> int:
+    def stop_task(self, task: str, message: str, now: int) -> int:
         mine = sorted((run for run in self.runs.values() if run.task == task), key=lambda run: run.number)
         live = [run for status in ("running", "pending") for run in mine if run.status == status]
-        stopped = 0
-        for run in reversed(live):
-            if run.wish != "stop" and self.stop(run.id, "stop", now) != "ended":
-                stopped += 1
-        return stopped
+        return sum(run.wish != "stop" and self.stop_run(run, "stop", message, now) for run in reversed(live))
 
     def contact(self, now: int) -> None:
         if self.contact_at is not None and now - self.contact_at > GAP_US:
@@ -340,35 +242,103 @@ class Model:
         self.contact_at = now
 
     def expired(self, now: int) -> set[UUID]:
-        over = {run.id for run in self.runs.values() if run.status == "running" and run.lease <= now}
+        over = {run.id for run in self.runs.values() if run.status == "running" and 0 < run.lease <= now}
         return over if self.hold <= now else set()
 
-    def rescue(self, run_id: UUID, retry: Retry | None, now: int) -> tuple[str, str]:
+    def rescue(self, run_id: UUID, message: str, retry: Retry | None, now: int) -> tuple[str, str]:
         run = self.runs.get(run_id)
         if run is None:
             return "refused", "gone"
-        if run.status != "running" or run.lease > now:
+        if run.status != "running" or not run.lease or run.lease > now:
             return "refused", run.state
         if self.hold > now:
             return "refused", "held"
         if run.wish:
-            self.finish(run, "stopped", now)
+            self.finish(run, "stopped", -2, LOST, now)
+            self.leave(run, now)
         else:
-            self.finish(run, "crashed", now)
-            if retry is not None:
-                self.retry(run, retry, now)
-        self.leave(run, now)
+            self.finish(run, "crashed", -2, message, now)
+            self.leave(run, now, is_owed=self.retry(run, retry, now))
         return "ended", run.state
 
-    # Forgetting
+    # Slots that are leased
+
+    def take(self, lease: UUID, limits: Sequence[str], slots: int, lasts_us: int, now: int) -> str:
+        self.end_lapsed_leases(now)
+        if lease in self.slot_leases:
+            return "taken"
+        known = [name for name in limits if name in self.limits]
+        for name in known:
+            if slots > self.limits[name]:
+                return "few"
+            gate = f"limit:{name}"
+            if self.taken(gate) + slots > self.limits[name] or self.gates[gate].wait:
+                return "full"
+        self.slot_leases[lease] = SlotLease(now + lasts_us, slots, [f"limit:{name}" for name in known])
+        return "taken"
+
+    def renew(self, lease: UUID, lasts_us: int, now: int) -> str:
+        self.end_lapsed_leases(now)
+        if lease not in self.slot_leases:
+            return "gone"
+        self.slot_leases[lease].until = now + lasts_us
+        return "renewed"
+
+    def give(self, lease: UUID, now: int) -> str:
+        self.end_lapsed_leases(now)
+        return self.end_lease(lease, now)
+
+    def end_lease(self, lease: UUID, now: int) -> str:
+        gone = self.slot_leases.pop(lease, None)
+        if gone is None:
+            return "gone"
+        for name in gone.gates:
+            self.admit(name, now)
+        return "given"
+
+    def end_lapsed_leases(self, now: int) -> None:
+        lapsed = [(one.until, lease.bytes) for lease, one in self.slot_leases.items() if one.until <= now]
+        for _, raw in sorted(lapsed):
+            self.end_lease(UUID(bytes=raw), now)
+
+    def next_due(self) -> int | None:
+        due = [self.runs[one].due for one in self.due]
+        return min([*due, *(lease.until for lease in self.slot_leases.values())], default=None)
+
+    # Losing and forgetting
+
+    def restore(self, run: ModelRun, gates: list[tuple[str, int]], target: str, now: int) -> None:
+        """A run that its worker still executes is written back, as it was when it was claimed, into an empty store."""
+        run.wish, run.message, run.lines, run.lease = "", "", 0, now + LEASE_US
+        run.step = run.step if run.execution in self.plans else -1
+        self.runs[run.id] = run
+        self.numbers[run.task] = max(self.numbers[run.task], run.number)
+        execution = self.executions.get(run.execution)
+        if execution is None:
+            execution = ModelExecution(run.execution, target, gates, "queue", 0, "started")
+            self.executions[run.execution] = execution
+            for name, _ in gates:
+                self.gates[name].live.append(execution.id)
+        execution.runs.append(run.id)
+
+    def is_needed(self, run: ModelRun) -> bool:
+        """Whether an execution that lives may still have to hand on what this run put out."""
+        plan = self.plans.get(run.execution)
+        return plan is not None and run.execution in self.executions and run.step in plan.needed
+
+    def drop(self, run: ModelRun) -> None:
+        del self.runs[run.id]
+        if not any(one.execution == run.execution for one in self.runs.values()):
+            self.plans.pop(run.execution, None)
 
     def forget(self, task: str, keep: int, keep_us: int, now: int) -> int:
         ended = [run for run in self.runs.values() if run.task == task and run.status == "ended"]
         ended.sort(key=lambda run: run.number)
-        total, forgotten = len(ended), 0
-        for run in ended:
-            if total - forgotten <= keep and run.ended > now - keep_us:
+        forgotten = 0
+        for place, run in enumerate(ended, start=1):
+            if len(ended) - place < keep and run.ended > now - keep_us:
                 break
-            del self.runs[run.id]
-            forgotten += 1
+            if not self.is_needed(run):
+                self.drop(run)
+                forgotten += 1
         return forgotten

@@ -206,7 +206,13 @@ MUTANTS = [
     Mutant("the hold is ignored by pulse", "pulse", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
     Mutant("no gap is ever noted", "lib/contact", "NOW - last > gap_us", "false"),
     Mutant("a tick fires twice", "create", "seen_to >= o.tick_us and", "seen_to > o.tick_us + 6e12 and"),
-    Mutant("a tick does not move the cursor", "create", "redis.call('HSET', P .. ':ticks', task, text(o.tick_us))", ""),
+    Mutant(
+        "a tick does not move the cursor",
+        "create",
+        "redis.call('HSET', P .. ':ticks', task, text(o.tick_us))",
+        "",
+        test_schedules_in_store.test_a_tick_that_was_forgotten_does_not_fire_again,
+    ),
     Mutant(
         "a paused schedule fires",
         "create",
@@ -320,13 +326,20 @@ MUTANTS = [
         test_retention.test_everything_of_a_run_goes_with_it,
     ),
     Mutant("forget leaves the definition's count", "forget", "'refs', -1) <= 0", "'refs', 0) <= 0"),
-    Mutant("forget takes the newest", "forget", "return a[1] < b[1]", "return a[1] > b[1]"),
+    Mutant(
+        "forget takes the newest",
+        "forget",
+        "return a[1] < b[1]",
+        "return a[1] > b[1]",
+        test_retention.test_every_reason_is_forgotten_oldest_first,
+    ),
     Mutant("forget takes live runs", "forget", "if r[F.status] ~= 'ended' then return -1 end", ""),
     Mutant(
         "forget keeps one too few",
         "forget",
         "total - before - i < tonumber(ARGV[3])",
         "total - before - i < tonumber(ARGV[3]) - 1",
+        test_retention.test_the_newest_are_kept,
     ),
     Mutant("a chunk is stored twice", "append", "local there = r[F.log_lines]", "local there = 0"),
     Mutant(

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
 
 from shared.settings import Settings
 from shared.store.call import Call, as_is
 from tests.store.checking import check_store
 from tests.store.desk import Desk
-from tests.store.machine import budget, machine
+from tests.store.machine import play
 from tests.store.mutants import MUTANTS
 from tests.store.planting import Mutant, planted
 
@@ -50,7 +49,7 @@ def _look(mutant: Mutant, valkey_url: str) -> None:
         return
     # Ids are new each time, and with them the order of things: what sixty histories miss once, a longer look finds.
     for histories in (60, 300):
-        run_state_machine_as_test(machine(valkey_url), settings=budget(histories, shrink=False))
+        play(valkey_url, histories, shrink=False)
 
 
 def _try(killer: Callable[..., Any], valkey_url: str) -> None:
