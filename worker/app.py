@@ -32,6 +32,7 @@ from worker.draining import Draining
 from worker.environment import Inherited
 from worker.fitness import Fitness
 from worker.leases import Leases
+from worker.lifeline import say_alive
 from worker.private import Private
 from worker.recent import RecentEnds
 from worker.slots import Slot
@@ -147,6 +148,7 @@ class WorkerProcess:
         )
         code = 0
         while not self._leaving.wait(CHECK_S):
+            say_alive()
             self._recount()
             missing = self._missing()
             if missing:
@@ -168,6 +170,7 @@ class WorkerProcess:
         since_s = time.monotonic()
         said = False
         while not self._leaving.is_set():
+            say_alive()
             try:
                 policy = self._store.run(boot.check())
             except StoreUnavailable as error:
@@ -243,6 +246,7 @@ class WorkerProcess:
         for thread in self._worker.workers:
             thread.stop()
         while self._busy():
+            say_alive()
             if self._draining.is_over:
                 log.error("worker.abandoned", worker=self.name, runs=len(self._busy()))
                 break

@@ -2,8 +2,8 @@
 Starts the worker processes, keeps as many as asked for, and takes them down.
 
 The ``dramatiq`` command does not fit: it dies at once on a second SIGTERM, which some platforms send to every
-process, and one child's death stops all the others. This one is lean (it imports nothing heavy), restarts what dies
-with a back-off, and, being a subreaper, kills what a lost keeper left behind.
+process, and one child's death stops all the others. This one is lean (it imports nothing heavy), restarts what dies or
+hangs with a back-off, and, being a subreaper, kills what a lost keeper left behind.
 """
 
 from __future__ import annotations
@@ -13,29 +13,53 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from shared.isolation import isolated
+from shared.isolation import command, isolated
 from shared.settings import Settings
 from shared.signals import SIGNALS, be_deaf
 from shared.startup import begin
 from shared.telemetry import get_logger
 from worker.family import become_subreaper
-from worker.lifeline import LAUNCHER_FD
+from worker.lifeline import ALIVE_FD, LAUNCHER_FD
+from worker.strangers import Strangers
 
 log = get_logger("worker")
 
 QUICK_S: Final = 5.0
 """A worker process that lived shorter than this is restarted after a pause."""
 
+PAUSE_S: Final = 0.2
+MOST_PAUSE_S: Final = 30.0
+"""The first and the longest pause before a worker process is started again."""
+
 LOOK_S: Final = 0.5
 """How often it looks for what a lost keeper left behind: a worker that waits for Redis may be slow to leave."""
 
 FORWARD_S: Final = 1.5
 """Later signals of the same kind are passed on at most this often."""
+
+HUNG_S: Final = 45.0
+"""A worker process that has not said for so long that it is alive, beyond what Redis may take to answer, is killed."""
+
+ASLEEP_S: Final = 5.0
+"""When this process itself did nothing for so long it was stopped, and maybe the worker processes with it."""
+
+MISCONFIGURED: Final = 2
+"""What a worker process ends with that cannot start until somebody changes something; so does the launcher then."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A worker process: ``alive_fd`` is what it says on that it is alive, last at measured time ``alive_s``."""
+
+    process: subprocess.Popen[bytes]
+    started_s: float
+    alive_fd: int
+    alive_s: float
 
 
 def serve(settings: Settings) -> int:
@@ -51,49 +75,78 @@ class Launcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+        self._hung_s = HUNG_S + 3 * settings.redis_timeout_s
+        self._children: dict[int, Child] = {}
+        self._strangers = Strangers()
         self._pause_s = 0.0
         self._start_at_s = 0.0
         self._stopping = False
+        self._code = 0
         self._signalled_s = 0.0
+        self._looked_s = time.monotonic()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
         self._life_out, self._life_in = os.pipe()  # breaks when this process is gone, however it went
 
     def run(self) -> int:
-        """Serve; the exit code, 0 after a drain."""
+        """Serve; the exit code: 0 after a drain, 2 when no worker process can start as things are."""
         become_subreaper()
         signal.set_wakeup_fd(self._wake_in)
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         while not self._stopping or self._children:
-            if not self._stopping:
-                self._fill_up()
-            self._wait()
-            self._reap()
-            self._kill_strangers()
-        return 0
+            try:
+                if not self._stopping:
+                    self._fill_up()
+                self._wait()
+                self._reap()
+                self._kill_hanging()
+                self._strangers.kill(set(self._children))
+            except Exception:  # whatever it is: the worker processes would end with this one
+                log.exception("worker.launcher_failed")
+                time.sleep(LOOK_S)
+        self._strangers.kill_all()
+        return self._code
 
     def _fill_up(self) -> None:
         while self._lacks_one() and time.monotonic() >= self._start_at_s:
+            try:
+                self._start()
+            except (OSError, MemoryError, subprocess.SubprocessError) as error:
+                self._back_off()
+                log.error("worker.not_started", error=str(error), pause_s=self._pause_s)
+
+    def _start(self) -> None:
+        alive_out, alive_in = os.pipe()
+        try:
+            os.set_blocking(alive_out, False)
+            os.set_blocking(alive_in, False)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker", "--process"],
-                env=isolated(os.environ) | {LAUNCHER_FD: str(self._life_out)},
-                pass_fds=(self._life_out,),
+                command("worker", "--process"),
+                env=isolated(os.environ) | {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in)},
+                pass_fds=(self._life_out, alive_in),
                 start_new_session=False,
             )
-            self._children[process.pid] = (process, time.monotonic())
-            if self._stopping:  # told so while this one was being started: the handler did not know it yet
-                process.send_signal(signal.SIGTERM)
+        except BaseException:
+            os.close(alive_out)
+            raise
+        finally:
+            os.close(alive_in)
+        now_s = time.monotonic()
+        self._children[process.pid] = Child(process, now_s, alive_out, now_s)
+        if self._stopping:  # told so while this one was being started: the handler did not know it yet
+            process.send_signal(signal.SIGTERM)
 
     def _lacks_one(self) -> bool:
         return not self._stopping and len(self._children) < self._settings.worker_processes
 
     def _wait(self) -> None:
         seconds = max(0.0, self._start_at_s - time.monotonic()) if self._lacks_one() else LOOK_S
-        select.select([self._wake_out], [], [], min(seconds, LOOK_S))
+        poller = select.poll()
+        poller.register(self._wake_out, select.POLLIN)
+        poller.poll(min(seconds, LOOK_S) * 1000 + 1)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_out, 4096)
 
@@ -105,49 +158,62 @@ class Launcher:
                 return
             if not pid:
                 return
+            self._strangers.forget(pid)
             ended = self._children.pop(pid, None)
             if ended is None:
                 continue
-            process, started_s = ended
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if self._stopping:
-                continue
-            lived_s = time.monotonic() - started_s
-            self._pause_s = min(max(0.2, self._pause_s * 2), 30.0) if lived_s < QUICK_S else 0.0
-            self._start_at_s = time.monotonic() + self._pause_s
-            log.warning("worker.restarted", pid=pid, exit_code=process.returncode, pause_s=self._pause_s)
+            os.close(ended.alive_fd)
+            ended.process.returncode = os.waitstatus_to_exitcode(status)
+            if not self._stopping:
+                self._replace(ended)
 
-    def _kill_strangers(self) -> None:
-        """
-        Kill what is a child of ours and no worker process: a keeper whose worker is gone, and what that left behind.
-        """
-        end_s = time.monotonic() + 2.0
-        while time.monotonic() < end_s:
-            strangers = _children_of_ours() - set(self._children)
-            if not strangers:
-                return
-            for pid in strangers:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for pid in strangers:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+    def _replace(self, ended: Child) -> None:
+        """See what follows on the end of a worker process that nobody asked for."""
+        pid, code = ended.process.pid, ended.process.returncode
+        now_s = time.monotonic()
+        if code == MISCONFIGURED and not any(now_s - one.started_s >= QUICK_S for one in self._children.values()):
+            # It has said what is wrong. Another one would meet the same; no others are there that could go on.
+            self._code = MISCONFIGURED
+            self._stop()
+            return
+        if code == MISCONFIGURED:
+            self._pause_s = MOST_PAUSE_S
+            self._start_at_s = now_s + self._pause_s
+        elif now_s - ended.started_s < QUICK_S:
+            self._back_off()
+        else:
+            self._pause_s = self._start_at_s = 0.0
+        log.warning("worker.restarted", pid=pid, exit_code=code, pause_s=self._pause_s)
+
+    def _back_off(self) -> None:
+        self._pause_s = min(max(PAUSE_S, self._pause_s * 2), MOST_PAUSE_S)
+        self._start_at_s = time.monotonic() + self._pause_s
+
+    def _kill_hanging(self) -> None:
+        """Kill worker processes that do not say any more that they are alive; others take their place."""
+        now_s = time.monotonic()
+        asleep = now_s - self._looked_s > ASLEEP_S
+        self._looked_s = now_s
+        for pid, child in self._children.items():
+            with contextlib.suppress(BlockingIOError):
+                if os.read(child.alive_fd, 4096):
+                    child.alive_s = now_s
+            if asleep:
+                child.alive_s = now_s
+            if now_s - child.alive_s > self._hung_s:
+                log.error("worker.hanging", pid=pid, silent_s=round(now_s - child.alive_s))
+                child.alive_s = now_s
+                child.process.kill()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
         now_s = time.monotonic()
-        if now_s - self._signalled_s < FORWARD_S:
+        if self._stopping and now_s - self._signalled_s < FORWARD_S:
             return
-        self._signalled_s = now_s
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._signalled_s = time.monotonic()
         for pid in list(self._children):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-
-
-def _children_of_ours() -> set[int]:
-    """Process ids of this process's children; empty where the kernel does not tell."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return {int(pid) for pid in file.read().split()}
-    except OSError:
-        return set()
