@@ -207,8 +207,8 @@ def require_safe_store(settings: Settings) -> None:
         policy = store.run(boot.check())
         if settings.secret_old:
             store.run(tokens.sign_again(settings.keys))
-    except StoreUnavailable as error:
-        _log.warning("store.away", error=str(error))
+    except StoreUnavailable:
+        pass  # the store has said so
     else:
         if policy:
             _log.warning("store.evicts", policy=policy)

@@ -320,20 +320,18 @@ class Loop:
         try:
             self._store.do(fleet.resign(self.name))
         except StoreUnavailable:
-            log.warning("store.away", during="resigning")
+            pass  # the store has said so; the leadership lapses
         except Exception as error:
             self.troubles.note("resign", "", error)
         log.info("scheduler.stopped", scheduler=self.name)
 
-    def _away(self, error: StoreUnavailable) -> None:
+    def _away(self, _: StoreUnavailable) -> None:
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             self._outages.began("Redis was away", self._clock.seen_us)
-            log.warning("store.away", error=str(error))
 
     def _back(self) -> None:
         if self._away_since_s is not None:
-            log.info("store.back", away_s=round(time.monotonic() - self._away_since_s, 1))
             self._outages.ended("Redis was away", self._clock.seen_us)
             self._away_since_s = None
 

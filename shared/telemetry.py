@@ -12,7 +12,11 @@ import logging
 import sys
 import threading
 from collections.abc import MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from shared.outlet import Outlet
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -45,6 +49,7 @@ EVENTS: Final[dict[str, str]] = {
     "run.not_given_back": "A claimed run could not be given back; it is rescued when its lease is over.",
     "run.broken": "A worker met an error nobody foresaw while it had a run; that became the run's end, if it had none.",
     "run.lost": "This worker's right to a run was over; its process is ended and its result not taken.",
+    "log.dropped": "So many `lines` of this process's own log were lost, because nobody read them.",
     "log.unstored": "So many `lines` of a run's log found no room in Redis, or here while it was away.",
     "run.rescued": "A run whose worker was not heard for a lease was ended as crashed; `retry_on` says what follows.",
     "worker.started": "A worker process serves `queues` with `threads`.",
@@ -99,7 +104,6 @@ _QUIET: Final = {
 }
 """Foreign loggers that are chatty at ``info``; at ``log_level = debug`` they say everything."""
 
-_stdout_lock = threading.Lock()
 _configured = threading.Event()
 _later: list[Settings] = []
 
@@ -115,23 +119,44 @@ class Log:
 
     def debug(self, event: str, **values: object) -> None:
         """Something only of use to who looks into this very matter."""
-        self._logger().debug(event, **values)
+        self._say("debug", event, values)
 
     def info(self, event: str, **values: object) -> None:
         """Something that is meant to happen did."""
-        self._logger().info(event, **values)
+        self._say("info", event, values)
 
     def warning(self, event: str, **values: object) -> None:
         """Something was not as it should be and was coped with."""
-        self._logger().warning(event, **values)
+        self._say("warning", event, values)
 
     def error(self, event: str, **values: object) -> None:
         """Something failed that a person should look at."""
-        self._logger().error(event, **values)
+        self._say("error", event, values)
 
     def exception(self, event: str, **values: object) -> None:
         """An error, with the traceback of the exception being handled."""
-        self._logger().error(event, exc_info=True, **values)
+        self._say("error", event, {"exc_info": True, **values})
+
+    def _say(self, level: str, event: str, values: dict[str, object]) -> None:
+        try:
+            getattr(self._logger(), level)(event, **values)
+        except Exception as error:
+            # No descriptor is left to load the library with, or a value cannot be shown: it is said at least.
+            with suppress(Exception):
+                said = {
+                    "at": datetime.now(UTC).isoformat(),
+                    "level": level,
+                    "component": self.component,
+                    "event": event,
+                    **values,
+                    "unsaid": repr(error),
+                }
+                write_line(
+                    " ".join(
+                        f"{key}={value if isinstance(value, str) and ' ' not in value else repr(value)}"
+                        for key, value in said.items()
+                    )
+                )
 
     def _logger(self) -> Any:
         if self._bound is None or not _configured.is_set():
@@ -229,23 +254,40 @@ def _load_without_rich() -> None:
         del sys.modules["rich"]
 
 
+def write_line(line: str) -> None:
+    """
+    Have a line written to sys.stdout, which is looked up each time, so that a redirected one is honoured. Never waits.
+    """
+    try:
+        stream = sys.stdout
+        try:
+            fd = stream.fileno()
+        except (OSError, ValueError):  # no file: a test, or a program that collects what we say
+            stream.write(line + "\n")
+            return
+        if (stream.encoding or "utf-8").lower() not in ("utf-8", "utf8"):  # a terminal or locale that knows ASCII only
+            line = line.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+        _outlet.put(fd, line + "\n")
+    except (OSError, ValueError, LookupError, AttributeError):
+        pass  # it is closed
+
+
+def _say_dropped(lines: int) -> None:
+    log = get_logger("log")
+    log.warning("log.dropped", lines=lines)
+
+
+_outlet = Outlet(_say_dropped)
+
+
 class _Lines:
-    """Where rendered events go. sys.stdout is looked up each time, so that a redirected one is honoured."""
+    """Where rendered events go."""
 
     def __init__(self, *_: object) -> None:
         pass
 
     def msg(self, line: str) -> None:
-        # A log that nobody reads any more must not stop a drain: a closed pipe or terminal is not an error here.
-        try:
-            with _stdout_lock:
-                try:
-                    sys.stdout.write(line + "\n")
-                except UnicodeEncodeError:  # a terminal or locale that knows ASCII only
-                    sys.stdout.write(line.encode("ascii", "backslashreplace").decode() + "\n")
-                sys.stdout.flush()
-        except (OSError, ValueError):
-            pass
+        write_line(line)
 
     debug = info = warning = error = critical = fatal = exception = log = msg
 
@@ -254,10 +296,8 @@ class _Foreign(logging.Handler):
     """Sends records of uvicorn, dramatiq, litestar and everybody else through the same door."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            _Lines().msg(self.format(record))
-        except Exception:
-            self.handleError(record)
+        with suppress(Exception):  # its traceback would go to standard error, which may not be read either
+            write_line(self.format(record))
 
 
 def _name_component(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

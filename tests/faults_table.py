@@ -173,6 +173,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     ),
+    "F67": Fault(
+        "a worker process that cannot be replaced, that can never start, or that hangs; strangers beside the launcher",
+        "the others go on and it is tried again; exit code 2 and no restart; killed and replaced; left alone",
+    ),
     "F72": Fault(
         "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",
         "gone within 2 s, without a traceback; who waited is answered",

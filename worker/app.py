@@ -167,20 +167,13 @@ class WorkerProcess:
 
     def _wait_for_store(self) -> None:
         """Until Redis is there and fit for use. Raises Misconfigured when it is there and is not."""
-        since_s = time.monotonic()
-        said = False
         while not self._leaving.is_set():
             say_alive()
             try:
                 policy = self._store.run(boot.check())
-            except StoreUnavailable as error:
-                if not said:
-                    log.warning("store.away", error=str(error))
-                    said = True
+            except StoreUnavailable:
                 self._leaving.wait(1.0)
             else:
-                if said:
-                    log.info("store.back", away_s=round(time.monotonic() - since_s, 1))
                 if policy:
                     log.warning("store.evicts", policy=policy)
                 return

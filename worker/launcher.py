@@ -39,6 +39,9 @@ MOST_PAUSE_S: Final = 30.0
 LOOK_S: Final = 0.5
 """How often it looks for what a lost keeper left behind: a worker that waits for Redis may be slow to leave."""
 
+NOT_STARTED_S: Final = 5.0
+"""The longest pause when the machine lacks something: that may be there again soon."""
+
 FORWARD_S: Final = 1.5
 """Later signals of the same kind are passed on at most this often."""
 
@@ -115,7 +118,7 @@ class Launcher:
             try:
                 self._start()
             except (OSError, MemoryError, subprocess.SubprocessError) as error:
-                self._back_off()
+                self._back_off(NOT_STARTED_S)
                 log.error("worker.not_started", error=str(error), pause_s=self._pause_s)
 
     def _start(self) -> None:
@@ -185,8 +188,8 @@ class Launcher:
             self._pause_s = self._start_at_s = 0.0
         log.warning("worker.restarted", pid=pid, exit_code=code, pause_s=self._pause_s)
 
-    def _back_off(self) -> None:
-        self._pause_s = min(max(PAUSE_S, self._pause_s * 2), MOST_PAUSE_S)
+    def _back_off(self, most_s: float = MOST_PAUSE_S) -> None:
+        self._pause_s = min(max(PAUSE_S, self._pause_s * 2), most_s)
         self._start_at_s = time.monotonic() + self._pause_s
 
     def _kill_hanging(self) -> None:

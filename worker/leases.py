@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
@@ -108,10 +109,8 @@ class Leases:
         self._stopping = True
         self._wake.set()
         self._thread.join(3)
-        try:
+        with suppress(RunfleetError):  # then it is forgotten after a minute
             self._store.do(fleet.gone(self._worker))
-        except RunfleetError:
-            log.warning("store.away", during="leaving")
 
     def introduce(self, unfit: str) -> None:
         """Say with the next beat why this worker executes nothing, "" when it does."""
@@ -158,17 +157,15 @@ class Leases:
         try:
             about = self._about
             beat = self._store.do(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], about))
-        except StoreUnavailable as error:
+        except StoreUnavailable:
             if self._away_since_s is None:
                 self._away_since_s = sent_s
-                log.warning("store.away", error=str(error))
             return
         except RunfleetError:
             log.exception("worker.beat_failed")
             return
         lost_s = sent_s
         if self._away_since_s is not None:
-            log.info("store.back", away_s=round(sent_s - self._away_since_s, 1))
             lost_s, self._away_since_s = self._away_since_s, None
         if not beat.known:
             self._about = self._introduction
@@ -183,8 +180,8 @@ class Leases:
             except Exception:  # one run's trouble is not that of the others
                 log.exception("worker.beat_failed", run_id=str(one.run_id))
         if self._store.losses != self._losses:
-            self._losses = self._store.losses
             self._on_loss(lost_s)
+            self._losses = self._store.losses
         if beat.drain:
             self._on_drain()
 

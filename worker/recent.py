@@ -65,6 +65,8 @@ class RecentEnds:
             self._bytes += size
             while len(self._ends) > MOST or self._bytes > MOST_BYTES:
                 self._bytes -= self._ends.popleft().size
+            if self._owed_since_s != math.inf:
+                self._begin()  # if it could not before
 
     def repeat(self, lost_s: float) -> None:
         """
@@ -75,9 +77,7 @@ class RecentEnds:
         """
         with self._lock:
             self._owed_since_s = min(self._owed_since_s, lost_s - BEFORE_S)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._say_on, name="recent", daemon=True)
-                self._thread.start()
+            self._begin()
 
     def stop(self) -> None:
         """Let what is being said come to its end, if the store is there; at most a few seconds."""
@@ -87,19 +87,46 @@ class RecentEnds:
         if thread is not None:
             thread.join(3)
 
+    def _begin(self) -> None:
+        """Have a thread say what is owed, unless one does. One that cannot be started is with the next end."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        thread = threading.Thread(target=self._say_on, name="recent", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("worker.repeat_failed", error=str(error))
+        else:
+            self._thread = thread
+
     def _say_on(self) -> None:
-        with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
-            while (owed := self._take()) is not None:
-                since_s, ends = owed
-                try:
-                    self._say(ends)
-                except StoreUnavailable:
-                    if self._stopping.wait(AGAIN_S):
-                        return
-                    with self._lock:
-                        self._owed_since_s = min(self._owed_since_s, since_s)
-                except RunfleetError:
-                    log.exception("worker.repeat_failed")
+        while True:
+            try:
+                with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+                    while (owed := self._take()) is not None:
+                        self._say_what_is_owed(*owed)
+                        if self._stopping.is_set():
+                            return
+                    return
+            except Exception:  # whatever it is: what is owed stays owed
+                log.exception("worker.repeat_failed")
+                if self._stopping.wait(AGAIN_S):
+                    return
+
+    def _say_what_is_owed(self, since_s: float, ends: list[_Said]) -> None:
+        try:
+            self._say(ends)
+        except RunfleetError as error:
+            if not isinstance(error, StoreUnavailable):
+                log.exception("worker.repeat_failed")
+                return
+            with self._lock:
+                self._owed_since_s = min(self._owed_since_s, since_s)
+            self._stopping.wait(AGAIN_S)
+        except BaseException:
+            with self._lock:
+                self._owed_since_s = min(self._owed_since_s, since_s)
+            raise
 
     def _take(self) -> tuple[float, list[_Said]] | None:
         """Since when ends are owed, and those; None when none are, and the thread is to end."""

@@ -42,7 +42,6 @@ class Strangers:
         killed = 0
         for pid in _children(os.getpid()) - set(workers) - self._foreign:
             if self._is_foreign(pid):
-                self._foreign.add(pid)
                 continue
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -52,17 +51,21 @@ class Strangers:
     def kill_all(self) -> None:
         """Kill them until none comes to light any more: what a killed one leaves comes here. At most two seconds."""
         end_s = time.monotonic() + LEAVE_S
-        while self.kill(()) and time.monotonic() < end_s:
+        while True:
             with contextlib.suppress(ChildProcessError):
                 while pid := os.waitpid(-1, os.WNOHANG)[0]:
                     self.forget(pid)
+            if not self.kill(()) or time.monotonic() > end_s:
+                return
             time.sleep(0.01)
 
     def _is_foreign(self, pid: int) -> bool:
         session = _session(pid)
-        if not session or session == self._own_session or session in self._foreign_sessions:
-            return bool(session)  # the keeper and every run lead sessions of their own
-        # The orphans of a whole container say who they are, or are not ours; elsewhere all are our descendants.
+        if session and (session == self._own_session or session in self._foreign_sessions):
+            self._foreign.add(pid)  # the keeper and every run lead sessions of their own
+            return True
+        # The orphans of a whole container say that they are ours, or are not; elsewhere all descend from us. They are
+        # asked each time, because one that is about to become another program says nothing for a moment.
         return self._is_first and not _is_marked(pid)
 
 

@@ -57,6 +57,8 @@ class Workshop:
         """Why this worker starts nothing: a sentence, "" when it does."""
         if self.draining.begun:
             return "its worker was shut down before it started"
+        if not self.keeper.is_alive():
+            return "its worker lost what starts its runs, and is replaced"
         if unfit := self.fitness.unfit:
             return f"its worker cannot execute anything: {unfit}"
         return ""

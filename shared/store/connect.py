@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -18,6 +19,7 @@ from redis.exceptions import (
     AuthenticationError,
     ClusterCrossSlotError,
     ConnectionError,
+    DataError,
     InvalidResponse,
     MovedError,
     NoScriptError,
@@ -58,11 +60,13 @@ _PASSING = (
 __all__ = [
     "AWAY",
     "SILENT",
+    "DataError",
     "NoScriptError",
     "OutOfMemoryError",
     "RedisError",
     "async_pool",
     "explain",
+    "maker",
     "pool",
 ]
 
@@ -103,6 +107,16 @@ def async_pool(settings: Settings, *, timeout_s: float | None, size: int) -> Any
     elif url.is_encrypted:
         kind = connection.SSLConnection
     return redis.asyncio.ConnectionPool(connection_class=kind, **arguments)
+
+
+def maker(pool: Any) -> Callable[[], Any]:
+    """
+    Makes connections to where *pool* leads that are not the pool's: it neither counts nor keeps them.
+
+    A pool would hold each of them for as long as the process lives, and one of the Sentinels' makes no more after so
+    many.
+    """
+    return lambda: pool.connection_class(**pool.connection_kwargs)
 
 
 def explain(error: BaseException) -> RunfleetError:

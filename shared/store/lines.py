@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from shared.store.connect import AWAY, SILENT, RedisError
+from shared.store.connect import AWAY, SILENT, DataError, RedisError
 
 Command = tuple[Any, ...]
 
 BATCH: Final = 64
 """Most threads whose commands go out in one round trip."""
+
+
+FEW: Final = 3
+"""From so many pieces on they are joined before they are sent: each would be a call of the operating system."""
 
 
 class _Ask:
@@ -112,7 +116,11 @@ class Lines:
         if not self._unmade:
             return None
         self._unmade -= 1
-        return self._make()
+        try:
+            return self._make()
+        except BaseException:
+            self._unmade += 1
+            raise
 
     def _alone(self, line: Any, commands: Sequence[Command]) -> list[Any]:
         try:
@@ -171,19 +179,26 @@ class Lines:
     def _carry(self, line: Any, asks: list[_Ask]) -> None:
         """Ask for all of them in one round trip, the first one being the calling thread's own, and wake the others."""
         try:
-            replies = self._exchange(line, [command for ask in asks for command in ask.commands])
+            packed, sent = [], []
             for ask in asks:
+                try:
+                    packed += self._pack(line, ask.commands)
+                    sent.append(ask)
+                except RedisError as error:  # it fails alone
+                    ask.error = error
+            replies = self._send(line, packed, sum(len(ask.commands) for ask in sent))
+            for ask in sent:
                 ask.replies, replies = replies[: len(ask.commands)], replies[len(ask.commands) :]
         except AWAY as error:
             self.losses += 1
             told: BaseException | None = error
-            for ask in asks:
+            for ask in sent:
                 if not isinstance(told, SILENT):  # else nobody is there to answer the next one either
                     told = self._once_more(line, ask)  # each for itself: none fails because of what another asked
                 ask.error = told
-        except RedisError as error:
-            for ask in asks:
-                ask.error = error
+        except Exception as error:
+            for ask in sent:
+                ask.error = error if isinstance(error, RedisError) else ConnectionError(f"reading failed: {error}")
         finally:
             for ask in asks[1:]:
                 ask.ready.release()
@@ -196,12 +211,24 @@ class Lines:
         return None
 
     def _exchange(self, line: Any, commands: Sequence[Command]) -> list[Any]:
+        return self._send(line, self._pack(line, commands), len(commands))
+
+    def _pack(self, line: Any, commands: Sequence[Command]) -> list[bytes]:
+        """The bytes of some commands. Raises DataError for what has none, such as half a character."""
+        try:
+            packed: list[bytes] = line.pack_commands(commands)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"it cannot be sent: {error}") from None
+        return packed
+
+    def _send(self, line: Any, packed: list[bytes], count: int) -> list[Any]:
+        """The *count* replies to commands that are packed already."""
         self.trips += 1
         try:
             line.connect()  # when it isn't: only this asks the Sentinels where to, sending does not
-            line.send_packed_command(line.pack_commands(commands))
+            line.send_packed_command(packed if len(packed) < FEW else [b"".join(packed)])
             replies: list[Any] = []
-            for _ in commands:
+            for _ in range(count):
                 try:
                     replies.append(line.read_response())
                 except AWAY:

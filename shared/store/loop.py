@@ -22,6 +22,7 @@ from shared.settings import Settings
 from shared.store.call import Call, Operation
 from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, async_pool, explain
 from shared.store.events import Event, events_after, recent_id
+from shared.store.outage import outage_of
 from shared.store.scripts import Script
 from shared.telemetry import get_logger
 
@@ -52,6 +53,7 @@ class AsyncStore:
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._bells: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
+        self._outage = outage_of(settings.redis_url)
         self._listener: asyncio.Task[None] | None = None
         self._bell_connection: Any = None
 
@@ -159,47 +161,56 @@ class AsyncStore:
             room = BATCH - len(batch)
             batch += self._waiting[:room]
             del self._waiting[:room]
+        sent, packed = [], []
+        for call, future in batch:
+            try:
+                packed.append(_packed(call.packed(self.prefix)))
+                sent.append((call, future))
+            except Exception as error:  # half a character is in it: it fails alone
+                if not future.done():
+                    future.set_exception(RunfleetError(f"Redis refused a command: it cannot be sent: {error}"))
         try:
-            replies = await self._replies([call for call, _ in batch])
+            replies = await self._replies([call for call, _ in sent], packed) if sent else []
         except Exception as error:
-            replies = [error] * len(batch)
+            replies = [error] * len(sent)
+        else:
+            self._outage.worked()
         self._under_way -= 1
-        for (_, future), reply in zip(batch, replies, strict=True):
-            if future.done():
-                continue
+        for (_, future), reply in zip(sent, replies, strict=True):
             if isinstance(reply, Exception):
-                future.set_exception(reply if isinstance(reply, RunfleetError) else explain(reply))
-            else:
+                explained = reply if isinstance(reply, RunfleetError) else explain(reply)
+                self._outage.failed(explained)
+                if not future.done():
+                    future.set_exception(explained)
+            elif not future.done():
                 future.set_result(reply)
         if self._waiting and self._under_way < self._pipelines:
             self._send()
 
-    async def _replies(self, calls: list[Call[Any]]) -> list[Any]:
-        commands = [call.packed(self.prefix) for call in calls]
+    async def _replies(self, calls: list[Call[Any]], packed: list[bytes]) -> list[Any]:
         try:
-            replies = await self._exchange(commands)
+            replies = await self._exchange(packed)
         except AWAY as error:
             if isinstance(error, SILENT):
                 raise
-            replies = await self._exchange(commands)
+            replies = await self._exchange(packed)
         missing = [
             number
             for number, reply in enumerate(replies)
             if isinstance(reply, NoScriptError) and isinstance(calls[number].what, Script)
         ]
         if missing:
-            again = [calls[number].spelled_out(self.prefix) for number in missing]
+            again = [_packed(calls[number].spelled_out(self.prefix)) for number in missing]
             for number, reply in zip(missing, await self._exchange(again), strict=True):
                 replies[number] = reply
         return replies
 
-    async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def _exchange(self, packed: list[bytes]) -> list[Any]:
         connection = await self._pool.get_connection()
         try:
-            # redis-py packs by hiredis for threads only; its own packing takes five times as long.
-            await connection.send_packed_command([hiredis.pack_command(command) for command in commands])
+            await connection.send_packed_command(packed)
             replies: list[Any] = []
-            for _ in commands:
+            for _ in packed:
                 try:
                     replies.append(await connection.read_response())
                 except AWAY:
@@ -298,6 +309,12 @@ class Ear:
             if not bells[channel]:
                 del bells[channel]
                 self._store._subscribe("UNSUBSCRIBE", channel)
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    # redis-py packs by hiredis for threads only; its own packing takes five times as long.
+    packed: bytes = hiredis.pack_command(command)
+    return packed
 
 
 async def _quietly(connection: Any, verb: str, channel: bytes) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
 from shared.store.call import Call, Operation
-from shared.store.connect import AWAY, NoScriptError, RedisError, explain, pool
+from shared.store.connect import AWAY, NoScriptError, RedisError, explain, maker, pool
 from shared.store.lines import Command, Lines
+from shared.store.outage import outage_of
 from shared.store.scripts import Script
 
 T = TypeVar("T")
@@ -30,7 +31,9 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.prefix = settings.key_prefix.encode()
         self._blocking = pool(settings, timeout_s=settings.redis_timeout_s, size=WAITING)
-        self._lines = Lines(self._blocking.make_connection, settings.redis_pool)
+        self._lines = Lines(maker(self._blocking), settings.redis_pool)
+        self._outage = outage_of(settings.redis_url)
+        self._closed = False
 
     @property
     def round_trips(self) -> int:
@@ -107,16 +110,18 @@ class Store:
         except AWAY as error:
             if connection is not None:
                 connection.disconnect()
-            raise explain(error) from None
+            raise self._failure(error) from None
         except RedisError as error:
-            raise explain(error) from None
+            raise self._failure(error) from None
         finally:
             if own is None and connection is not None:
                 self._blocking.release(connection)
+        self._outage.worked()
         return call.read(reply)
 
     def close(self) -> None:
         """Give the connections back."""
+        self._closed = True
         self._lines.close()
         with suppress(*AWAY):
             self._blocking.disconnect()
@@ -128,16 +133,25 @@ class Store:
                 # Redis was restarted or its scripts were flushed: hand the text over, once.
                 replies[number] = reply = self._exchange([call.spelled_out(self.prefix)])[0]
             if isinstance(reply, Exception):
+                replies[number] = error = self._failure(reply)
                 if fail:
-                    raise explain(reply)
-                replies[number] = explain(reply)
+                    raise error
         return replies
 
     def _exchange(self, commands: list[Command]) -> list[Any]:
         try:
-            return self._lines.ask(commands)
+            replies = self._lines.ask(commands)
         except (*AWAY, RedisError) as error:
-            raise explain(error) from None
+            raise self._failure(error) from None
+        self._outage.worked()
+        return replies
+
+    def _failure(self, error: BaseException) -> RunfleetError:
+        """What an error of redis-py means to a caller; an outage is noted, unless it is of our own making."""
+        explained = explain(error)
+        if not self._closed:
+            self._outage.failed(explained)
+        return explained
 
 
 def is_away(error: BaseException) -> bool:

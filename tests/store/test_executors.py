@@ -108,7 +108,7 @@ def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkey
     trips: list[int] = []
     exchange = AsyncStore._exchange
 
-    async def counted(self: AsyncStore, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def counted(self: AsyncStore, commands: list[bytes]) -> list[Any]:
         trips.append(len(commands))
         return await exchange(self, commands)
 

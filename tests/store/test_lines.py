@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import redis
 
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
-from shared.store import fleet, open_store
+from shared.store import fleet, open_async_store, open_store
 from shared.store.call import Call, Key, as_is
 from shared.store.threads import Store
 from tests.waiting import wait_until
@@ -168,3 +169,70 @@ def test_a_thread_with_a_line_of_its_own_waits_for_nobody(narrow: Store, client:
     wait_until(lambda: connections(client) - before == 1, "it is given back")
     client.lpush(f"{narrow.prefix.decode()}:nothing", "x")
     slow.join(5)
+
+
+HALF: str = "\ud800"
+"""Half a character: it has no bytes in UTF-8."""
+
+
+def test_a_call_that_cannot_be_packed_fails_alone(narrow: Store, client: redis.Redis) -> None:
+    failed: list[int] = []
+
+    def use(number: int) -> None:
+        if number % 8:
+            assert narrow.do(echo(str(number))) == str(number).encode()
+            return
+        with pytest.raises(RunfleetError, match="cannot be sent"):
+            narrow.do(echo(HALF))
+        failed.append(number)
+
+    hold_up(client, 0.3)  # so that they wait for each other and go out together
+    in_threads(32, use)
+    assert len(failed) == 4
+
+
+def test_a_call_of_the_event_loop_that_cannot_be_packed_fails_alone(settings: Settings) -> None:
+    async def ask() -> list[Any]:
+        store = open_async_store(settings)
+        answers = await asyncio.gather(*(store.do(echo(text)) for text in ("a", HALF, "b")), return_exceptions=True)
+        await store.close()
+        return answers
+
+    first, odd, last = asyncio.run(ask())
+    assert (first, last) == (b"a", b"b")
+    assert isinstance(odd, RunfleetError)
+    assert "cannot be sent" in str(odd)
+
+
+def test_lines_of_their_own_are_not_the_pools(settings: Settings, client: redis.Redis) -> None:
+    """A process may lose and make any number of them: the pool of the Sentinels makes no more than 256."""
+    store = open_store(settings)
+    pool = store._blocking
+    before = len(pool._connections)
+    for _ in range(300):
+        with store.own_line():
+            store.do(fleet.ping())
+    assert len(pool._connections) == before
+    assert len(store._lines._made) == 0
+    store.close()
+
+
+def test_a_connection_that_could_not_be_made_leaves_room_for_the_next(settings: Settings) -> None:
+    """Else a process would wait for ever after as many failures as there may be connections."""
+    store = open_store(msgspec.structs.replace(settings, redis_pool=2))
+    make = store._lines._connect
+    failures = 0
+
+    def fail() -> Any:
+        nonlocal failures
+        failures += 1
+        raise redis.exceptions.MaxConnectionsError("Too many connections")
+
+    store._lines._connect = fail
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            store.do(fleet.ping())
+    store._lines._connect = make
+    store.do(fleet.ping())
+    store.close()
+    assert failures == 5

@@ -86,12 +86,10 @@ import sys
 from shared import telemetry
 from shared.settings import Settings
 telemetry.configure_later(Settings(log_format="logfmt"))
-print("structlog" in sys.modules)
+print("structlog" in sys.modules, file=sys.stderr)
 telemetry.get_logger("worker").warning("worker.restarted", pid=1)
-print("structlog" in sys.modules, "rich" in sys.modules)
+print("structlog" in sys.modules, "rich" in sys.modules, file=sys.stderr)
 """
     spoken = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    quiet, event, loaded = spoken.stdout.splitlines()
-    assert quiet == "False"
-    assert "level=warning component=worker event=worker.restarted pid=1" in event
-    assert loaded == "True False"
+    assert spoken.stderr.splitlines() == ["False", "True False"]
+    assert "level=warning component=worker event=worker.restarted pid=1" in spoken.stdout

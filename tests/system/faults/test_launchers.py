@@ -120,7 +120,7 @@ def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_p
 def test_the_first_process_of_a_container_leaves_what_others_started_in_it() -> None:
     """F67: as process 1 it gets every orphan there is, not only those of lost keepers."""
     script = """
-import os, subprocess, sys
+import os, subprocess, sys, time
 from worker.strangers import Strangers
 assert os.getpid() == 1
 strangers = Strangers()
@@ -133,8 +133,15 @@ def orphan(env):
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout
     return int(out)
 ours, other = orphan({"RUNFLEET_RUN_ID": "1"}), orphan({})
-strangers.kill_all()
-print(os.path.exists(f"/proc/{ours}"), os.path.exists(f"/proc/{other}"))
+def lives(pid):
+    with open(f"/proc/{pid}/cmdline") as file:
+        return bool(file.read())
+for _ in range(500):
+    strangers.kill_all()
+    if not os.path.exists(f"/proc/{ours}") or not lives(ours):
+        break
+    time.sleep(0.01)
+print(os.path.exists(f"/proc/{ours}") and lives(ours), lives(other))
 """
     unshare = shutil.which("unshare")
     command = [str(unshare), "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", script]
