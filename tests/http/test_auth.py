@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -11,10 +13,10 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
-from api.auth import MAX_FAILURES, Gate, TooManyFailures, is_private_name
+from api.auth import FAILURE_WINDOW_S, MAX_FAILURES, REMEMBER_S, Gate, Grant, TooManyFailures, is_private_name
 from shared.errors import Unauthorized
 from shared.settings import Settings
-from shared.store import open_async_store
+from shared.store import open_async_store, tokens
 from shared.store.threads import Store
 from tests.http.conftest import BASE, TOKEN
 
@@ -61,33 +63,6 @@ def test_anything_else_is_401(guarded: Client, header: str) -> None:
 @pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json", "/schemas/Run.json"])
 def test_health_and_documentation_need_no_token(guarded: Client, path: str) -> None:
     assert guarded.get(path).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "scope"),
-    [
-        ("GET", "/api/runs", "read"),
-        ("GET", "/metrics", "read"),
-        ("POST", "/api/tasks/example/run", "run"),
-        ("POST", "/api/tasks/report/pause", "run"),
-        ("POST", "/api/runs/example%231/stop", "run"),
-        ("DELETE", "/api/runs/example%231", "admin"),
-        ("POST", "/api/queues/default/pause", "admin"),
-        ("POST", "/api/workers/w1/drain", "admin"),
-        ("GET", "/api/tokens", "admin"),
-    ],
-)
-def test_a_scope_contains_the_smaller_ones_and_the_missing_one_is_named(
-    guarded: Client, method: str, path: str, scope: str
-) -> None:
-    order = ["read", "run", "admin"]
-    for mine in order:
-        response = guarded.request(method, path, headers=make(guarded, mine))
-        if order.index(mine) < order.index(scope):
-            assert response.status_code == 403
-            assert f"scope {scope}" in response.json()["detail"]
-        else:
-            assert response.status_code != 403
 
 
 def test_a_token_is_shown_once_and_then_never(guarded: Client) -> None:
@@ -149,6 +124,75 @@ def test_a_good_token_is_taken_whatever_others_have_sent_from_its_address(guarde
         last = guarded.get("/api/runs", headers=bearer(f"guess{number}"))
     assert last.status_code == 429
     assert guarded.get("/api/runs", headers=good).status_code == 200
+
+
+@contextmanager
+def at_a_time_of_ones_own(settings: Settings) -> Iterator[tuple[Callable[[str], Grant], Callable[[float], None]]]:
+    """``ask(token)`` a gate, and ``wait(seconds)``: its clock is the test's."""
+    now = [1000.0]
+
+    async def grant(token: str) -> Grant:
+        scope: Any = {"client": ("10.0.0.1", 1), "headers": [(b"authorization", b"Bearer " + token.encode())]}
+        return await gate.grant(scope)
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    with asyncio.Runner() as runner:
+        store = open_async_store(settings)
+        gate = Gate(settings, store, lambda: now[0])
+        try:
+            yield lambda token: runner.run(grant(token)), wait
+        finally:
+            runner.run(store.close())
+
+
+@pytest.fixture
+def closed(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, open=False)
+
+
+def test_a_token_that_is_revoked_elsewhere_is_refused_after_two_seconds(closed: Settings, store: Store) -> None:
+    token, text = store.run(tokens.create("t", "read"))
+    with at_a_time_of_ones_own(closed) as (ask, wait):
+        assert ask(text).scope == "read"
+        assert store.run(tokens.revoke(token.id))
+        wait(REMEMBER_S - 0.1)
+        assert ask(text).scope == "read", "it is asked for once in that time, not at every request"
+        wait(0.2)
+        with pytest.raises(Unauthorized):
+            ask(text)
+
+
+def test_a_token_that_was_unknown_is_taken_as_soon_as_there_is_one(closed: Settings, store: Store) -> None:
+    with at_a_time_of_ones_own(closed) as (ask, _):
+        with pytest.raises(Unauthorized):
+            ask("rf_unknown")
+        _, text = store.run(tokens.create("t", "run", "mine-*"))
+        grant = ask(text)
+    assert (grant.scope, grant.tasks, grant.quota) == ("run", "mine-*", tokens.Quota())
+
+
+def test_who_was_locked_out_may_come_back_when_the_minute_is_over(closed: Settings) -> None:
+    with at_a_time_of_ones_own(closed) as (ask, wait):
+        for _ in range(MAX_FAILURES):
+            with pytest.raises(Unauthorized):
+                ask("guess")
+        wait(FAILURE_WINDOW_S - 1)
+        with pytest.raises(TooManyFailures) as told:
+            ask("guess")
+        assert told.value.retry_after_s <= 2
+        wait(2)
+        with pytest.raises(Unauthorized):
+            ask("guess")
+
+
+def test_the_lock_out_is_for_the_address_that_guessed(guarded: Client) -> None:
+    for number in range(MAX_FAILURES + 1):
+        last = guarded.get("/api/runs", headers=bearer(f"guess{number}"))
+    assert last.status_code == 429
+    assert guarded.get("/health").status_code == 200
+    assert guarded.get("/api/runs").status_code == 401, "without a token there is nothing to guess"
 
 
 def test_guessing_from_many_addresses_is_slowed_down_as_well(

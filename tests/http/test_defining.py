@@ -187,14 +187,20 @@ def test_the_api_must_be_allowed_to(settings: Settings, catalog: Store) -> None:
             assert "RUNFLEET_API_TASKS" in response.json()["detail"]
 
 
-def test_only_an_admin_may_and_only_for_tasks_of_the_token(author: Client) -> None:
+def test_only_an_admin_may_whose_token_is_for_all_tasks(author: Client, catalog: Store) -> None:
     def token(**wanted: str) -> dict[str, str]:
         made = author.post("/api/tokens", json={"name": "t", **wanted}).json()
         return {"Authorization": f"Bearer {made['token']}"}
 
-    runner = token(scope="run")
-    put(author, "backup", 403, runner, run="true")
-    assert author.delete("/api/tasks/example", headers=runner).status_code == 403
+    put(author, "mine", run="true")
+    before = catalog.do(tasks.names())
+    for lesser in (token(scope="run"), token(scope="read"), token(scope="run", tasks="*")):
+        put(author, "backup", 403, lesser, run="true")
+        put(author, "mine", 403, lesser, run="false")
+        assert author.delete("/api/tasks/mine", headers=lesser).status_code == 403
+    assert author.post("/api/tokens", json={"name": "t", "scope": "admin", "tasks": "mine"}).status_code == 422
+    assert catalog.do(tasks.names()) == before
+    assert author.get("/api/tasks/mine").json()["definition"]["run"] == "true"
     assert put(author, "x", 401, {"Authorization": "Bearer no"}, run="true")["status"] == 401
 
 
