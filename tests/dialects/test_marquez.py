@@ -309,6 +309,24 @@ def test_jobs_are_listed_by_the_state_of_their_newest_run(client: Client, monkey
     ]
 
 
+def test_no_list_is_longer_than_its_bound_however_much_is_asked_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        send(client, event("START", str(uuid.uuid4()), number, "same"))
+        send(client, event("START", str(uuid.uuid4()), number, f"j{number}"))
+        assert client.put(f"/api/v1/namespaces/n{number}", json={"ownerName": "ada"}).status_code == 200
+    monkeypatch.setattr("api.dialects.marquez.bodies.MAX_PAGE", 3)
+    for path, key in (
+        ("namespaces", "namespaces"),
+        ("jobs", "jobs"),
+        ("namespaces/ns/jobs", "jobs"),
+        ("namespaces/ns/jobs/same/runs", "runs"),
+        ("events/lineage", "events"),
+    ):
+        assert len(client.get(f"/api/v1/{path}", params={"limit": 100}).json()[key]) == 3, path
+
+
 def test_what_was_deleted_comes_back_when_it_is_told_of(client: Client) -> None:
     run_id = new_run(client)
     assert client.delete("/api/v1/namespaces/ns/jobs/j").json()["latestRun"]["id"] == run_id

@@ -58,6 +58,14 @@ def chain(ona: Client, env: str) -> Json:
     return make(ona, env, "second", spec={"command": "two"}, dependsOn=[first["id"]])
 
 
+def test_what_a_step_puts_out_is_cut_where_ona_s_own_bounds_are(ona: Client, env: str, kept: Store) -> None:
+    execution = start(ona, make(ona, env, "task"))
+    long = {"n" * 200: "x", "text": "y" * 5000, "number": 7, "empty": ""}
+    end(kept, outputs=msgspec.json.encode(long).decode())
+    (step,) = look(ona, execution)["status"]["steps"]
+    assert step["output"] == {"n" * 128: "x", "text": "y" * 4096, "number": "7"}
+
+
 def test_a_plan_runs_group_after_group(ona: Client, env: str, chain: Json, kept: Store) -> None:
     execution = start(ona, chain)
     one, two = (group["steps"][0] for group in execution["spec"]["plan"])

@@ -208,6 +208,15 @@ def test_lists_come_newest_first_in_pages(ona: Client, env: str) -> None:
     assert call(ona, "ListTasks", {"filter": {"environmentIds": [str(uuid.uuid4())]}})["tasks"] == []
 
 
+def test_the_size_of_a_page_may_stand_in_the_query(ona: Client, env: str) -> None:
+    made = [make(ona, env, f"t{number}")["metadata"]["reference"] for number in range(5)]
+    mine = {"filter": {"environmentIds": [env]}, "pagination": {"pageSize": 4}}
+    for name in ("pageSize", "page_size"):
+        assert references(call(ona, "ListTasks", mine, query=f"?{name}=2")) == made[:2:-1]
+    for wrong in ("101", "-1", "x", "2.0", ""):
+        call(ona, "ListTasks", mine, "invalid_argument", query=f"?pageSize={wrong}")
+
+
 def test_a_list_of_everything_ends_with_the_file_s_tasks(ona: Client, env: str) -> None:
     make(ona, env, "a")
     make(ona, HOME, "b")

@@ -19,11 +19,12 @@ from api.dialects.prefect import events
 from api.dialects.prefect.errors import DIALECT
 from shared import ops
 from shared.errors import RunfleetError
+from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import driven, runs, tasks
 from shared.store.threads import Store
 from shared.tasks import Task, define
-from tests.http.conftest import BASE, TOKEN, Served, claim, served
+from tests.http.conftest import BASE, TASKS, TOKEN, Served, claim, served
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
 from tests.store.checking import check_store
 from tests.waiting import wait_until
@@ -234,6 +235,18 @@ def test_a_run_that_is_made_in_a_state_is_there(client: Client) -> None:
         }
 
 
+def test_a_state_named_timed_out_is_a_timeout_both_ways(client: Client, store: Store) -> None:
+    theirs = create(client, state={"type": "RUNNING"})
+    set_state(client, theirs, "FAILED", name="TimedOut")
+    assert client.get(f"/api/runs/{theirs['id']}").json()["end_reason"] == "timeout"
+    ours = create(client, task_key="example", state={"type": "SCHEDULED"})
+    claimed = claim(store)
+    store.do(runs.end(claimed.id, claimed.record.token, Reason.TIMEOUT, 143, "took too long"))
+    for run in (theirs, ours):
+        found = read(client, run)
+        assert (found["state_type"], found["state_name"]) == ("FAILED", "TimedOut")
+
+
 def test_an_id_is_one_runs_and_nobody_elses(client: Client) -> None:
     run = create(client, dynamic_key="one")
     answer = client.post("/api/task_runs/", json={"task_key": "theirs", "dynamic_key": "two", "id": run["id"]})
@@ -295,6 +308,16 @@ def test_slots_are_taken_by_name_for_a_while(client: Client) -> None:
     assert client.post("/api/v2/concurrency_limits/increment-with-lease", json=take).status_code == 200
     assert client.delete("/api/v2/concurrency_limits/db").status_code == 204
     assert client.get("/api/v2/concurrency_limits/db").status_code == 404
+
+
+def test_a_limit_of_the_task_file_is_not_changed_here(client: Client, store: Store) -> None:
+    store.do(tasks.apply([(task, define(task)) for task in TASKS], limits={"db": 2}))
+    path = "/api/v2/concurrency_limits/db"
+    for method, body in (("PATCH", {"limit": 9}), ("PATCH", {"active": False}), ("DELETE", None)):
+        answer = client.request(method, path, json=body)
+        assert (answer.status_code, "is the task file's; change it there" in answer.text) == (409, True), answer.text
+    assert client.post("/api/v2/concurrency_limits/", json={"name": "db", "limit": 9}).status_code == 409
+    assert (client.get(path).json()["limit"], client.get(path).json()["active"]) == (2, True)
 
 
 def test_filters_combine(client: Client) -> None:
