@@ -1,0 +1,61 @@
+"""Why a process was made to end; and that one which ended by itself was not, whatever was wished meanwhile."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+
+import pytest
+
+from shared.store.threads import Store
+from shared.tasks import Task
+from tests.worker.test_tapes import running
+from worker.commands import Keeper
+from worker.draining import Draining
+from worker.judging import Cause
+from worker.leases import Held, Wish
+from worker.masking import NOTHING
+from worker.poke import Poke
+from worker.process import Child, Exit, Launch
+from worker.tapes import Tapes
+from worker.watching import Watch
+
+REASONS: tuple[Cause, ...] = ("stop", "lost", "timeout", "shutdown")
+
+
+def watched(store: Store, child: Child, why: Cause) -> tuple[Exit, Cause | None]:
+    """How a process ends, and why it was made to, when *why* is there before anybody looks at it."""
+    task = Task(name="t", run="x", timeout_ms=0 if why == "timeout" else None, graceful_stop_ms=100)
+    wishes: deque[Wish] = deque([why] if why in ("stop", "lost") else [])
+    draining = Draining()
+    if why == "shutdown":
+        draining.begin(0.0, now=True)
+    claimed = running(store, task)
+    held = Held(claimed.id, claimed.record.token, wishes.append, lambda: True, time.monotonic())
+    tape = Tapes(store).add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
+    watch = Watch(task, child, tape, held=held, wishes=wishes, poke=Poke(), draining=draining, is_alive=lambda: None)
+    return watch.until_end(), watch.cause
+
+
+@pytest.mark.parametrize("why", REASONS)
+def test_a_process_that_lives_is_made_to_end(store: Store, keeper: Keeper, why: Cause) -> None:
+    child = keeper.spawn(Launch(argv=("sleep", "600"), env={"PATH": "/usr/bin:/bin"}, run_id="lives"))
+    try:
+        child.started()
+        exit_, cause = watched(store, child, why)
+        assert (cause, exit_.signal is not None) == (why, True)
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize("why", REASONS)
+def test_a_process_that_ended_by_itself_keeps_its_result(store: Store, keeper: Keeper, why: Cause) -> None:
+    child = keeper.spawn(Launch(argv=("sh", "-c", "exit 3"), env={"PATH": "/usr/bin:/bin"}, run_id="ended"))
+    try:
+        child.started()
+        assert select.select([child.control_fd], [], [], 10)[0], "its end was told"
+        exit_, cause = watched(store, child, why)
+        assert (exit_.code, cause) == (3, None)
+    finally:
+        child.close()
