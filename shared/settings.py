@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 500
     queues: tuple[str, ...] = ("default",)
     inherit_env: tuple[str, ...] = ("*",)
+    run_users: tuple[str, ...] = ()
     worker_processes: int = 1
     worker_threads: int = 8
     shutdown_grace_s: float = 25.0
@@ -82,6 +83,8 @@ HELP: Final[dict[str, str]] = {
     "queues": "Queues a worker serves, by comma.",
     "inherit_env": "Variables of the worker's environment that its runs get, by comma; `*` at the end of a name stands "
     "for the rest. Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and what other tasks make secrets of.",
+    "run_users": "Users of the operating system that a task may name as its `user`, by comma. The worker needs the "
+    "right to change users: root, or the capabilities SETUID, SETGID, KILL and CHOWN.",
     "worker_processes": "Worker processes that one `worker` starts.",
     "worker_threads": "Runs at once in each worker process.",
     "shutdown_grace_s": "Seconds a draining worker lets its runs go on.",
@@ -199,6 +202,12 @@ def _parse(field: str, kind: object, text: str) -> object:
         if bad or not names:
             raise ValueError(f"queue names are letters, digits and . _ -, by comma; {bad or 'none given'}")
         return names
+    if field == "run_users":
+        users = tuple(part.strip() for part in text.split(",") if part.strip())
+        bad = [name for name in users if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", name)]
+        if bad or not users:
+            raise ValueError(f"write names of users by comma, like app,reports; {bad or 'none given'}")
+        return users
     if field == "inherit_env":
         wanted = tuple(part.strip() for part in text.split(",") if part.strip())
         bad = [name for name in wanted if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*", name)]

@@ -50,7 +50,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One task's definition. Exactly one of ``run``, ``call`` and ``external`` is given.
 
     ``run``: a string for ``sh -e -c``, or an argument vector. ``max_concurrent``, ``timeout_ms``,
-    ``heartbeat_timeout_ms``, ``umask``, ``memory_limit`` (bytes) and ``cpu_limit_s`` are None for "no limit".
+    ``heartbeat_timeout_ms``, ``umask``, ``memory_limit``, ``address_space_limit``
+    (bytes) and ``cpu_limit_s`` are None for "no limit", ``user`` for the worker's own.
     ``secrets`` maps a variable to its value or to ``${NAME}``, which the *worker* resolves, so that the value never
     reaches the store.
     """
@@ -101,7 +102,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     working_dir: str | None = None
     umask: int | None = None
     nice: int = 0
+    user: str | None = None
     memory_limit: int | None = None
+    address_space_limit: int | None = None
     cpu_limit_s: int | None = None
     params: dict[str, Param] = {}
     notify: tuple[str, ...] = ()

@@ -56,6 +56,8 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     umask: int | None = None
     nice: int = 0
     memory_limit: int | None = None
+    address_space_limit: int | None = None
+    user: tuple[str, int, int, tuple[int, ...]] | None = None
     cpu_limit_s: int | None = None
     silence_s: float | None = None
 
@@ -88,6 +90,8 @@ class Interpreter:
             cwd=request.cwd,
             nice=0 if request.isolate else request.nice,
             memory_limit=None if request.isolate else request.memory_limit,
+            address_space_limit=None if request.isolate else request.address_space_limit,
+            user=request.user,
         )
 
     def start(self, keeper: Keeper) -> None:
@@ -319,6 +323,7 @@ class Templates:
             "umask": request.umask,
             "nice": request.nice,
             "memory_limit": request.memory_limit,
+            "address_space_limit": request.address_space_limit,
             "cpu_limit_s": request.cpu_limit_s,
             "silence_s": request.silence_s,
         }
@@ -396,5 +401,6 @@ def _lasting(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _key(request: CallRequest, module: str) -> object:
-    shared = (request.isolate, request.python, module, request.cwd, frozenset(_lasting(request.env).items()))
-    return shared if request.isolate else (*shared, request.nice, request.memory_limit)
+    env = frozenset(_lasting(request.env).items())
+    shared = (request.isolate, request.python, module, request.cwd, request.user, env)
+    return shared if request.isolate else (*shared, request.nice, request.memory_limit, request.address_space_limit)

@@ -42,6 +42,7 @@ class Message(msgspec.Struct, frozen=True):
     signal: Annotated[int, Meta(ge=1, le=127)] | msgspec.UnsetType | None = msgspec.UNSET
     peak_memory_bytes: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
     cpu_time_ms: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    memory_used: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
     last: bool | msgspec.UnsetType = msgspec.UNSET
     abandoned: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -128,6 +129,7 @@ class Channel:
             code=SIGNALLED + number if number is not None else code,
             signal=number,
             peak_memory_bytes=self.said.get("peak_memory_bytes", 0),
+            memory_used=self.said.get("memory_used", 0),
             cpu_time_ms=self.said.get("cpu_time_ms", 0),
             result=result.encode() if result is not None and code == 0 else None,
         )

@@ -78,16 +78,19 @@ def compose(
     inherited: Inherited,
     withheld: Set[str] = frozenset(),
     inputs: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    of_user: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], frozenset[str]]:
     """
     The whole environment of a run, and the secret values in it, which are not to be shown.
 
     *withheld* are variables that a run inherits only if its own task makes a secret of them, *inputs* the outputs of
-    the steps that it depends on, by task. Raises Unprepared for a file that cannot be read and for a secret whose
-    variable is not set on this worker.
+    the steps that it depends on, by task, *of_user* variables that tell of another operating-system user.
+
+    Raises Unprepared for a file that cannot be read and for a secret whose variable is not set on this worker.
     """
     own = sources(task)
     env = inherited.without(withheld - own)
+    env.update(of_user or {})
     env.update(_read_file(task.env_file, task))
     env.update(task.env)
     hidden = {**_read_file(task.secrets_file, task), **_resolve(task, inherited.environ)}

@@ -26,7 +26,7 @@ from shared.store.call import Call
 from shared.store.runs import Claimed, Ended, Facts, Retry, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
-from worker import environment
+from worker import environment, users
 from worker.callables import CallRequest
 from worker.environment import Unprepared
 from worker.giving_back import delay_s, give_back
@@ -195,6 +195,7 @@ class Execution:
     def _start(self, task: Task) -> Child:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.parameters(task, self.record)
+        user = users.account(task, self._shop.settings.run_users)
         env, secrets = environment.compose(
             task,
             self.run_id,
@@ -204,6 +205,7 @@ class Execution:
             self._shop.inherited,
             self._withheld(),
             self._inputs(),
+            user.variables if user is not None else {},
         )
         self._shop.private.know(environment.sources(task), secrets)
         self._mask = self._shop.private.mask(secrets)
@@ -213,11 +215,15 @@ class Execution:
             "umask": task.umask,
             "nice": task.nice,
             "memory_limit": task.memory_limit,
+            "address_space_limit": task.address_space_limit,
+            "user": user.ids if user is not None else None,
             "cpu_limit_s": task.cpu_limit_s,
             "silence_s": FROZEN_S if task.strict_lease else None,
             "env": env,
             "run_id": str(self.run_id),
         }
+        if user is not None:
+            users.make_output(self._output_file, user)
         self._be_sure()
         child: Child
         if task.call is not None:

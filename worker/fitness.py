@@ -107,7 +107,7 @@ class Fitness:
         """Whether it is rather the worker's fault than the run's that nothing was started."""
         if isinstance(error, Unanswered):
             return True
-        if error.errno == errno.ENOMEM and task.memory_limit is not None:
+        if error.errno == errno.ENOMEM and task.address_space_limit is not None:
             return False
         if error.errno in _WORKERS:
             return True

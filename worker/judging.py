@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from shared.config import format_duration, format_size
 from shared.runs import FATE_UNKNOWN, Reason
-from shared.tasks import Task
+from shared.tasks import MB, Task
 from worker.process import Exit
 
 Cause = Literal["stop", "timeout", "overflow", "shutdown", "lost"]
@@ -71,11 +71,14 @@ def _why(task: Task, exit_: Exit, last_words: bytes) -> str:
         said = f"killed by signal {exit_.signal}"
         if exit_.signal in set(signal.Signals):
             said += f" ({signal.Signals(exit_.signal).name})"
+    if exit_.memory_used and task.memory_limit is not None:
+        used = f"{max(1, round(exit_.memory_used / MB))}mb"
+        return f"killed: its processes had {used} of memory, more than memory_limit = {format_size(task.memory_limit)}"
     spent_ms = (task.cpu_limit_s or 0) * 1000 - 500
     if spent_ms > 0 and exit_.signal in (signal.SIGXCPU, signal.SIGKILL) and exit_.cpu_time_ms >= spent_ms:
         return f"{said}: used more than cpu_limit = {task.cpu_limit_s} s of CPU time"
-    if task.memory_limit is not None and _OUT_OF_MEMORY.search(last_words):
-        return f"{said}: ran out of memory at memory_limit = {format_size(task.memory_limit)}"
+    if task.address_space_limit is not None and _OUT_OF_MEMORY.search(last_words):
+        return f"{said}: ran out of memory at address_space_limit = {format_size(task.address_space_limit)}"
     if exit_.signal == signal.SIGKILL:
         return f"{said}, possibly out of memory"
     return said

@@ -2,9 +2,9 @@
 The keeper: a lean, single-threaded process that starts, watches and buries the processes of one worker process.
 
 It is executed by path (``python -I -S keeper.py``) and imports nothing but the standard library and its neighbours:
-``loop.py`` serves the worker's requests, ``starting.py`` starts what they ask for, ``leftovers.py`` finds what runs
-leave behind. They must run on any Python from 3.9 on, because ``child.py`` builds the warm interpreters on the same
-loop. The worker's side of the conversation is ``commands.py``.
+``loop.py`` serves the worker's requests, ``starting.py`` starts what they ask for, ``memory.py`` tells how much memory
+runs have, ``leftovers.py`` finds what they leave behind. They must run on any Python from 3.9 on, because ``child.py``
+builds the warm interpreters on the same loop. The worker's side of the conversation is ``commands.py``.
 
 Why a process of its own: starting a process from a big, threaded one is slow, and a leftover could not be traced. The
 keeper is the *subreaper* of all it starts, so what a run leaves behind comes back to it, whatever session it fled to.
@@ -43,6 +43,6 @@ else:
 if __name__ == "__main__":
     family.become_undumpable()  # the secrets of all runs pass through its memory
     worker = socket.socket(fileno=0)
-    serving = loop.Loop(worker, starting.start_command)
+    serving = loop.Loop(worker, starting.start_command, executes=True)
     worker.sendall(b"+")  # now no signal ends it any more
     serving.serve()

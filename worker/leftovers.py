@@ -76,6 +76,18 @@ class Leftovers:
             held.add(owner)
         return held
 
+    def by_run(self, running: Mapping[int, Run]) -> dict[int, list[int]]:
+        """Strangers that are certainly of a run that lives, by its pid: those in its session, or with its id."""
+        found: dict[int, list[int]] = {}
+        by_id = {run.run_id: pid for pid, run in running.items()}
+        for pid in self.children(running) - running.keys():
+            with contextlib.suppress(OSError):
+                session = os.getsid(pid)
+                owner = session if session in running else by_id.get(_run_id_of(pid), 0)
+                if owner:
+                    found.setdefault(owner, []).append(pid)
+        return found
+
     def children(self, running: Iterable[int]) -> set[int]:
         """Our children, dead ones not yet reaped included. Without /proc those we started: none is adopted."""
         if self.fd < 0:

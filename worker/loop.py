@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from worker import family, leftovers, starting, wire
+    from worker import family, leftovers, memory, starting, wire
 
     Start = Callable[[dict[str, Any], "Run"], int]
     """Starts what a request asks for; answers its pid. Raises OSError whose ``strerror`` is a sentence for people."""
 else:
     import family
     import leftovers
+    import memory
     import starting
     import wire
+
+MEMORY_LOOK_S = 0.25
+"""How often the memory of runs with a limit is looked at; less often when looking takes long."""
 
 LEFTOVER_WAIT_S = 1.0
 """How long the end of a run waits for its killed leftovers to be gone; one stuck in the kernel must not hold it up."""
@@ -50,6 +54,7 @@ class Run:
         self.serves = False
         self.end: dict[str, object] = {}
         self.report_by = 0.0
+        self.memory_limit = 0
         self.silence_s = 0.0
         self.heard_at = 0.0
 
@@ -64,15 +69,22 @@ class Run:
 
 
 class Loop:
-    """Serves one socket until its end of file: accepts requests, starts them, passes signals on, reports ends."""
+    """
+    Serves one socket until its end of file: accepts requests, starts them, passes signals on, reports ends.
 
-    def __init__(self, server: socket.socket, start: Start) -> None:
+    *executes*: what it starts becomes another program, whose memory is not this process's.
+    """
+
+    def __init__(self, server: socket.socket, start: Start, *, executes: bool = False) -> None:
         self._server = server
         self._start = start
         self._hearing: dict[int, Run] = {}
         self._running: dict[int, Run] = {}
         self._ending: list[Run] = []
         self._strict: set[Run] = set()
+        self._executes = executes
+        self._limited: set[Run] = set()
+        self._look_at = 0.0
         self._leftovers = leftovers.Leftovers()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -104,6 +116,8 @@ class Loop:
                     self._hear(self._hearing[fd])
             if self._strict:
                 self._kill_abandoned()
+            if self._limited and time.monotonic() >= self._look_at:
+                self._kill_hungry()
             self._reap()
 
     def take(self, run: Run, request: dict[str, Any]) -> None:
@@ -128,9 +142,9 @@ class Loop:
     def _patience_ms(self) -> float | None:
         if self._ending:
             return _POLL_LEFTOVERS_MS
-        if not self._strict:
+        if not self._strict and not self._limited:
             return None
-        soonest = min(run.heard_at + run.silence_s for run in self._strict)
+        soonest = min([run.heard_at + run.silence_s for run in self._strict] + [self._look_at] * bool(self._limited))
         return max(0.0, soonest - time.monotonic()) * 1000 + 1
 
     def _kill_abandoned(self) -> None:
@@ -142,6 +156,23 @@ class Loop:
             self._strict.discard(run)
             run.end["abandoned"] = True
             family.kill_group(run.pid, signal.SIGKILL)
+
+    def _kill_hungry(self) -> None:
+        """Kill runs whose processes have more memory than they may, all processes of each."""
+        began = time.monotonic()
+        strangers = self._leftovers.by_run(self._running)
+        for run in list(self._limited):
+            pids = memory.tree([run.pid, *strangers.get(run.pid, ())])
+            used = memory.used(pids, run.memory_limit)
+            if used > run.memory_limit:
+                self._limited.discard(run)
+                run.end["memory_used"] = used
+                family.kill_group(run.pid, signal.SIGKILL)
+                for pid in pids:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+        now = time.monotonic()
+        self._look_at = now + max(MEMORY_LOOK_S, 10 * (now - began))
 
     def _accept(self) -> bool:
         fds = wire.receive_descriptors(self._server, socket.MSG_DONTWAIT)
@@ -197,6 +228,7 @@ class Loop:
         try:
             run.run_id = request["run_id"]
             run.silence_s = request.get("silence_s") or 0.0
+            run.memory_limit = request.get("memory_limit") or 0
             run.pid = self._start(request, run)
         except Exception as error:  # whatever a request is like, the loop outlives it
             sentence = getattr(error, "strerror", None) or f"cannot start it: {error}"
@@ -211,6 +243,8 @@ class Loop:
         if run.silence_s:
             run.heard_at = time.monotonic()
             self._strict.add(run)
+        if run.memory_limit:
+            self._limited.add(run)
         wire.send(run.control, {"pid": run.pid})
 
     def _stop_hearing(self, run: Run) -> None:
@@ -234,7 +268,11 @@ class Loop:
             # Right after the reaping, in the same thread: numbers are given out in a circle, ours cannot be back yet.
             family.kill_group(pid, signal.SIGKILL)
             self._strict.discard(run)
+            self._limited.discard(run)
             run.end.update(_describe_end(status, usage))
+            if self._executes and usage.ru_maxrss <= starting.own_peak():
+                # The kernel counts the moment before exec, in which it was as large as this process.
+                run.end["peak_memory_bytes"] = 0
             run.report_by = time.monotonic() + LEFTOVER_WAIT_S
             self._ending.append(run)
         if died or self._ending:

@@ -42,9 +42,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """
     What to start. ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own.
 
-    ``argv[0]`` is looked up in the ``PATH`` of ``env``. ``memory_limit`` is in bytes of address space, ``cpu_limit_s``
-    in seconds of CPU; None is no limit. ``run_id`` must be ``env["RUNFLEET_RUN_ID"]``: leftovers are known by it.
-    ``silence_s``: the process is killed when ``signal(0)`` was not heard for so long; None is never.
+    ``argv[0]`` is looked up in the ``PATH`` of ``env``. ``memory_limit`` is in bytes of all its processes together,
+    ``address_space_limit`` in bytes of address space and ``cpu_limit_s`` in seconds of CPU, both of each process; None
+    is no limit. ``user`` is name, user id, group id and all groups of another operating-system user. ``run_id`` must be
+    ``env["RUNFLEET_RUN_ID"]``: leftovers are known by it. ``silence_s``: the process is killed when ``signal(0)`` was
+    not heard for so long; None is never.
     """
 
     argv: tuple[str, ...]
@@ -54,6 +56,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     umask: int | None = None
     nice: int = 0
     memory_limit: int | None = None
+    address_space_limit: int | None = None
+    user: tuple[str, int, int, tuple[int, ...]] | None = None
     cpu_limit_s: int | None = None
     silence_s: float | None = None
 
@@ -63,7 +67,9 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     How a process ended.
 
     ``code`` is 0 to 255, or 128 + n when signal n killed it (then ``signal`` is n, else None). ``peak_memory_bytes`` is
-    the largest resident set (on Linux never below the keeper's, some 10 MB: the kernel counts the moment before exec);
+    the largest resident set of one of its processes, 0 when that is not known: of a command that never had more than
+    the keeper (some 10 MB), because the kernel counts the moment before exec. ``memory_used``: it was killed because
+    all its processes together had so many bytes, which is more than ``memory_limit``; 0 if it was not.
     ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the keeper or
     template died first and nobody saw the end, or it ended this one because the worker was silent for ``silence_s``;
     ``violated``: it wrote to its interpreter's socket to this worker, and was killed. The others mean nothing then.
@@ -72,6 +78,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     code: int
     signal: int | None = None
     peak_memory_bytes: int = 0
+    memory_used: int = 0
     cpu_time_ms: int = 0
     result: bytes | None = None
     lost: bool = False

@@ -67,18 +67,18 @@ def enter_directory(path: str) -> None:
 
 def needs_fork(request: dict[str, Any]) -> bool:
     """Whether the request asks for something that only code between fork and exec can set."""
-    return bool(request.get("nice") or request.get("memory_limit") or request.get("cpu_limit_s"))
+    return any(request.get(name) for name in ("nice", "address_space_limit", "cpu_limit_s", "user"))
 
 
 def apply_limits(request: dict[str, Any]) -> None:
     """In the new process: niceness and rlimits of *request*. Raises OSError with a sentence."""
-    nice, memory, cpu_s = request.get("nice"), request.get("memory_limit"), request.get("cpu_limit_s")
+    nice, memory, cpu_s = request.get("nice"), request.get("address_space_limit"), request.get("cpu_limit_s")
     if nice:
         try:
             os.nice(nice)
         except OSError as error:
             raise OSError(error.errno, f"cannot set nice = {nice}: {error.strerror}") from None
-    for name, limit, word in (("RLIMIT_AS", memory, "memory_limit"), ("RLIMIT_CPU", cpu_s, "cpu_limit")):
+    for name, limit, word in (("RLIMIT_AS", memory, "address_space_limit"), ("RLIMIT_CPU", cpu_s, "cpu_limit")):
         if not limit:
             continue
         try:
@@ -86,6 +86,40 @@ def apply_limits(request: dict[str, Any]) -> None:
             resource.setrlimit(getattr(resource, name), (limit, limit + 1 if name == "RLIMIT_CPU" else limit))
         except (OSError, ValueError, AttributeError) as error:
             raise OSError(getattr(error, "errno", 0) or errno.EINVAL, f"cannot set {word} = {limit}: {error}") from None
+
+
+def become(user: tuple[str, int, int, list[int]], fds: list[int]) -> None:
+    """
+    In the new process: be *user* (name, user id, group id, all groups) for good. Raises OSError with a sentence.
+
+    The pipes *fds* become the user's, who could not open ``/dev/stdout`` else.
+    """
+    name, uid, gid, groups = user
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.fchown(fd, uid, gid)
+    try:
+        if os.getuid() == uid == os.geteuid() and os.getgid() == gid:
+            return
+        os.setgroups(groups)
+        if hasattr(os, "setresuid"):
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        else:
+            os.setgid(gid)
+            os.setuid(uid)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot become the user {name!r}: {error.strerror}") from None
+
+
+def own_peak() -> int:
+    """The largest resident set of this process since it is this program, in kilobytes; 0 where that is not told."""
+    with contextlib.suppress(OSError):
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1])
+    return 0
 
 
 def _fork_command(request: dict[str, Any], file: bytes, argv: list[bytes], env: dict[bytes, bytes], run: Run) -> int:
@@ -107,6 +141,8 @@ def _fork_command(request: dict[str, Any], file: bytes, argv: list[bytes], env: 
         for target, fd in enumerate(run.fds, 1):
             os.dup2(fd, target)
         apply_limits(request)
+        if request.get("user"):
+            become(request["user"], [1, 2])
         for resettable in TO_DEFAULT:
             with contextlib.suppress(OSError):
                 signal.signal(resettable, signal.SIG_DFL)

@@ -110,6 +110,12 @@ def _read_cpu(value: object, place: Place) -> object:
     return duration_ms // 1000
 
 
+def _parse_user(value: str) -> str:
+    if not matches(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", value):
+        raise ValueError(f'must be the name of a user of the operating system, like "app", not {show(value)}')
+    return value
+
+
 def _check_variable(variable: str) -> None:
     if not matches(ENV_NAME, variable) or len(variable) > 200:
         raise ValueError("a variable's name is letters, digits and _, and doesn't start with a digit")
@@ -149,6 +155,7 @@ _CPU: Final = Kind(
     _read_cpu, {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 31_536_000}, duration("1s", "365d").schema]}
 )
 _RULE: Final = matching(f"{'|'.join(RETRIED)}|exit:[0-9]{{1,3}}(?:-[0-9]{{1,3}})?", _parse_retry_rule, "a string")
+_USER: Final = matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", _parse_user, "a user's name")
 _SIGNAL: Final = matching("(?:[Ss][Ii][Gg])?[A-Za-z]+[0-9+-]*", _parse_signal, 'a signal name like "SIGTERM"')
 
 TASK_KEYS: Final[dict[str, Key]] = {
@@ -211,7 +218,13 @@ TASK_KEYS: Final[dict[str, Key]] = {
     "working_dir": Key(text(), "Where the command is started."),
     "umask": Key(_UMASK, "Octal file mode creation mask, like 022."),
     "nice": Key(whole(-20, 19), "Scheduling niceness."),
-    "memory_limit": Key(size("1mb", "1048576gb"), "Most memory of a process; no limit if absent."),
+    "user": Key(_USER, "Another operating-system user for its runs, one of RUNFLEET_RUN_USERS of their workers."),
+    "memory_limit": Key(
+        size("1mb", "1048576gb"), "Most memory of all processes of a run together; no limit if absent."
+    ),
+    "address_space_limit": Key(
+        size("1mb", "1048576gb"), "Most address space of each process (RLIMIT_AS); no limit if absent."
+    ),
     "cpu_limit": Key(_CPU, "Most seconds of CPU time of a process; no limit if absent.", "cpu_limit_s"),
     "params": Key(params(), "Declared parameters by name."),
     "notify": Key(list_of(name("a name of [notify.<name>]"), most=100), "Who hears how its runs end."),

@@ -34,7 +34,7 @@ working_dir = "/no/such/folder"
 
 [tasks.hungry]
 run = ["python3", "-c", "x = bytearray(1 << 30)"]
-memory_limit = "256mb"
+address_space_limit = "256mb"
 
 [tasks.busy]
 run = ["python3", "-c", "while True: pass"]
@@ -107,7 +107,7 @@ def extra_env(fleet: Fleet) -> None:
         ("fine", "success", 42, None),
         ("signalled", "failed", 143, "killed by signal 15 (SIGTERM)"),
         ("absent", "failed", -1, "cannot start '/no/such/program': No such file or directory"),
-        ("hungry", "failed", 1, "exited with code 1: ran out of memory at memory_limit = 256mb"),
+        ("hungry", "failed", 1, "exited with code 1: ran out of memory at address_space_limit = 256mb"),
     ],
 )
 def test_an_end_has_a_reason_a_code_and_a_sentence(
@@ -190,4 +190,7 @@ def test_wrong_parameters_start_nothing_and_all_are_named(fleet: Fleet) -> None:
 def test_outputs_are_kept_and_what_is_too_much_is_said(fleet: Fleet) -> None:
     ended = fleet.perform("outputs")
     assert ended["outputs"] == {"rows": "12", "empty": "", "equals": "a=b"}
-    assert fleet.log(ended) == ["output long was left out: at most 64 of 4096 characters"]
+    assert fleet.log(ended) == [
+        "line 3 of $RUNFLEET_OUTPUT left out: write key=value, one to a line",
+        "output long left out: at most 64 of 4096 characters each",
+    ]

@@ -315,6 +315,8 @@ retry_delay = ["1s", "1m"]
 retry_on = ["failed", "exit:64-78"]
 umask = "022"
 memory_limit = "512mb"
+address_space_limit = "2gb"
+user = "app"
 cpu_limit = "1m"
 params = { full = { type = "bool", pass = "flag", default = false }, count = { type = "number", choices = [1, 2] } }
 limits = ["db"]
@@ -341,6 +343,8 @@ throttle = "5m"
         retry_on=("failed", "exit:64-78"),
         umask=0o022,
         memory_limit=512 * 2**20,
+        address_space_limit=2 * 2**30,
+        user="app",
         cpu_limit_s=60,
         params={
             "full": Param(type="bool", pass_as="flag", default=False),

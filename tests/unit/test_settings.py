@@ -52,6 +52,14 @@ def test_variables_to_inherit_are_listed_by_comma() -> None:
             read_settings({"RUNFLEET_INHERIT_ENV": f"PATH,{ours}"})
 
 
+def test_users_of_runs_are_listed_by_comma() -> None:
+    assert read_settings({}).run_users == ()
+    assert read_settings({"RUNFLEET_RUN_USERS": "app, web-data,machine$"}).run_users == ("app", "web-data", "machine$")
+    for bad in ("app web", "1000", "*", ","):
+        with pytest.raises(Misconfigured, match="names of users by comma"):
+            read_settings({"RUNFLEET_RUN_USERS": bad})
+
+
 def test_all_that_is_wrong_is_said_at_once_with_name_and_value() -> None:
     environ = {
         "RUNFLEET_PORT": "70000",

@@ -61,6 +61,9 @@ def forge(what):
             continue
 def large(): return "x" * 900_000
 def big(): return len(bytearray(600_000_000))
+def hold(size):
+    held = os.urandom(size)
+    time.sleep(60)
 def spin():
     while True: pass
 def stdin(): return sys.stdin.read()
@@ -325,7 +328,15 @@ def test_runs_that_wait_for_an_import_that_fails_are_told(start: Start, tmp_path
 
 @BOTH
 def test_a_memory_limit_holds(start: Start, isolate: bool) -> None:
-    ended = run(start, "big", isolate=isolate, memory_limit=400_000_000)
+    ended = run(start, "hold", {"size": 300_000_000}, isolate=isolate, memory_limit=200_000_000)
+    assert ended.exit.memory_used > 200_000_000
+    assert ended.exit.signal == signal.SIGKILL
+    assert result(run(start, "add", {"a": 2}, isolate=isolate, memory_limit=200_000_000)) == 2
+
+
+@BOTH
+def test_an_address_space_limit_holds(start: Start, isolate: bool) -> None:
+    ended = run(start, "big", isolate=isolate, address_space_limit=400_000_000)
     assert ended.exit.code == 1
     assert "MemoryError" in ended.stderr
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from shared.runs import FATE_UNKNOWN, Reason
-from shared.tasks import Task
+from shared.tasks import MB, Task
 from worker.judging import Cause, judge, stronger
 from worker.process import LOST, Exit
 
@@ -70,9 +70,11 @@ def test_a_kill_that_nobody_here_sent_may_be_the_memory() -> None:
 
 
 def test_exceeding_a_limit_is_said_with_the_limit() -> None:
-    task = Task(name="t", run="x", memory_limit=64 * 1024 * 1024, cpu_limit_s=5)
+    task = Task(name="t", run="x", memory_limit=64 * MB, address_space_limit=128 * MB, cpu_limit_s=5)
+    hungry = judge(task, Exit(code=137, signal=9, memory_used=70 * MB), None, b"")
+    assert hungry.message == "killed: its processes had 70mb of memory, more than memory_limit = 64mb"
     memory = judge(task, Exit(code=1), None, b"Traceback:\nMemoryError\n")
-    assert memory.message == "exited with code 1: ran out of memory at memory_limit = 64mb"
+    assert memory.message == "exited with code 1: ran out of memory at address_space_limit = 128mb"
     cpu = judge(task, Exit(code=152, signal=signal.SIGXCPU, cpu_time_ms=5003), None, b"")
     assert cpu.message == "killed by signal 24 (SIGXCPU): used more than cpu_limit = 5 s of CPU time"
     assert judge(task, Exit(code=1), None, b"no such file").message == "exited with code 1"

@@ -20,7 +20,7 @@ from worker.commands import Command, Keeper
 from worker.process import Launch, SpawnFailed
 
 ROOT = Path(__file__).parents[2]
-WORKER_FILES = ("keeper.py", "child.py", "family.py", "leftovers.py", "loop.py", "starting.py", "wire.py")
+WORKER_FILES = ("keeper.py", "child.py", "family.py", "leftovers.py", "loop.py", "memory.py", "starting.py", "wire.py")
 Spawn = Callable[..., Command]
 
 
@@ -69,7 +69,7 @@ def test_a_child_leads_its_own_session_and_group_and_reads_nothing(spawn: Spawn)
 
 
 def test_a_child_gets_no_descriptor_of_ours(spawn: Spawn) -> None:
-    for limits in ({}, {"memory_limit": 1 << 30}):
+    for limits in ({}, {"address_space_limit": 1 << 30}):
         # No pipeline here: its shell may still hold the pipe when `ls` looks.
         assert run(spawn, "ls /proc/$$/fd; true", **limits).stdout.split() == ["0", "1", "2"]
 
@@ -104,10 +104,43 @@ def test_a_big_environment_arrives(spawn: Spawn) -> None:
     assert run(spawn, "echo ${#BIG_0} ${#BIG_4}", env=env).stdout == "100000 100000\n"
 
 
-def test_a_memory_limit_holds(spawn: Spawn) -> None:
-    ended = run(spawn, (sys.executable, "-S", "-c", "bytearray(300_000_000)"), memory_limit=200_000_000)
+def test_an_address_space_limit_holds(spawn: Spawn) -> None:
+    ended = run(spawn, (sys.executable, "-S", "-c", "bytearray(300_000_000)"), address_space_limit=200_000_000)
     assert ended.exit.code == 1
     assert "MemoryError" in ended.stderr
+
+
+HOLD = (
+    f"{sys.executable} -S -c "
+    "'import os, time; held = os.urandom(90_000_000); print(os.getpid(), flush=True); time.sleep(60)'"
+)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(f"{HOLD} & {HOLD} & {HOLD}", id="in a group"),
+        pytest.param(f"setsid {HOLD} & setsid {HOLD} & {HOLD}", id="in other sessions"),
+        pytest.param(f"(setsid {HOLD} & setsid {HOLD} &); {HOLD}", id="orphans"),
+    ],
+)
+def test_a_memory_limit_is_of_all_processes_together(spawn: Spawn, script: str) -> None:
+    ended = run(spawn, script, memory_limit=200_000_000)
+    assert ended.exit.signal == signal.SIGKILL
+    assert 200_000_000 < ended.exit.memory_used < 400_000_000
+    assert not any(is_running(int(pid)) for pid in ended.stdout.split())
+
+
+def test_what_is_only_reserved_or_shared_does_not_count(spawn: Spawn) -> None:
+    reserved = "import mmap, os, time; held = mmap.mmap(-1, 2 << 30); "
+    shared = "data = os.urandom(80_000_000); pids = [os.fork() for _ in range(2)]; time.sleep(1.2)"
+    ended = run(spawn, (sys.executable, "-S", "-c", reserved + shared), memory_limit=200_000_000)
+    assert (ended.exit.code, ended.exit.memory_used, ended.stderr) == (0, 0, "")
+
+
+def test_the_peak_of_a_small_command_is_not_that_of_the_keeper(spawn: Spawn) -> None:
+    assert run(spawn, "true").exit.peak_memory_bytes == 0
+    assert run(spawn, "true", nice=1).exit.peak_memory_bytes == 0
 
 
 def test_a_cpu_limit_ends_with_a_signal_that_says_so(spawn: Spawn) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.system.processes import is_alive
@@ -25,7 +27,10 @@ time.sleep(60)  # all of them are to be there when the run is ended
 ''']
 
 [tasks.hungry]
-run = ["python3", "-c", "held = bytearray(2_000_000_000)"]
+run = '''
+python3 -c "import os, time; held = os.urandom(150_000_000); time.sleep(60)" &
+python3 -c "import os, time; held = os.urandom(150_000_000); time.sleep(60)"
+'''
 memory_limit = "200mb"
 
 [tasks.endless]
@@ -61,7 +66,8 @@ def test_a_command_that_wants_too_much_memory_fails_and_is_told_why(fleet: Fleet
     worker = fleet.of("worker").worker_process()
     run = fleet.perform("hungry")
     assert run["end_reason"] == "failed"
-    assert "ran out of memory at memory_limit = 200mb" in run["message"]
+    assert re.fullmatch(r"killed: its processes had \d+mb of memory, more than memory_limit = 200mb", run["message"])
+    assert not fleet.run_processes(run["id"])
     assert fleet.perform("fine")["end_reason"] == "success"
     assert fleet.of("worker").worker_process() == worker
 

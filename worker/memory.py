@@ -1,0 +1,63 @@
+"""
+How much memory a run has, with all processes that descend from it. Runs on any Python from 3.9 on, of the standard
+library alone.
+
+Where the kernel does not tell (there is no /proc) everything has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def tree(roots: Iterable[int]) -> set[int]:
+    """*roots* and all that descends from them, as far as they still are."""
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid in found:
+            continue
+        found.add(pid)
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                    waiting += [int(word) for word in file.read().split()]
+    return found
+
+
+def used(pids: Iterable[int], more_than: int) -> int:
+    """
+    Bytes of memory that these processes have together, exact only above *more_than*: shared pages count by their share.
+
+    It is asked cheaply first, shared pages in full, and that is mostly the answer: looking at each page takes its time.
+    """
+    rough = {pid: _resident(pid) for pid in pids}
+    total = sum(rough.values())
+    return total if total <= more_than else sum(_proportional(pid, most) for pid, most in rough.items())
+
+
+def _resident(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional(pid: int, resident: int) -> int:
+    """The memory of one process, what it shares by its share, what was swapped out included; else *resident*."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:  # ended meanwhile; or of another user, or it hides itself
+        return resident if os.path.exists(f"/proc/{pid}") else 0
+    sizes = (line.split()[1] for line in lines if line.startswith((b"Pss:", b"SwapPss:")))
+    return sum(int(size) for size in sizes) * 1024
