@@ -68,6 +68,7 @@ def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, 
     ended = [ended_with_log(store, 12 * MB) for _ in range(4)]
     live = running(store)
     tape = tape_of(tapes, live)
+    began_s = time.monotonic()
     for one in ended:
         tapes.compact_soon(one)
     slowest_s, number = 0.0, 0
@@ -78,7 +79,7 @@ def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, 
         wait_until(lambda number=number: f"line {number}" in texts(store, live.id), "it is there", 30)  # type: ignore[misc]
         slowest_s = max(slowest_s, time.monotonic() - fed_s)
     assert number >= 3, "the lines came when all was compressed: this shows nothing"
-    assert slowest_s < 0.5  # a reader's 200 ms, on a machine that has other things to do
+    assert slowest_s < max(0.5, (time.monotonic() - began_s) / 3), "it had to wait for much of the work"
 
 
 def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others(
