@@ -19,13 +19,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, TypeVar
 
 from litestar.types import Scope as Connection
 
 from api.bodies import Scope
+from api.quotas import Meter
 from shared.errors import Forbidden, NotFound, StoreUnavailable, TooManyRequests, Unauthorized
 from shared.settings import Settings
 from shared.store import tokens
@@ -55,7 +56,8 @@ class Grant:
     """
     What a request may do: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people.
 
-    *quota* bounds what it may start; None: nothing does. *token_id* is "" for what is no token of the store.
+    *quota* bounds what it may start; None: nothing does. *token_id* is "" for what is no token of the store. *meter*
+    counts what it has started.
     """
 
     who: str
@@ -63,6 +65,15 @@ class Grant:
     tasks: str = ""
     quota: Quota | None = None
     token_id: str = ""
+    meter: Meter | None = field(default=None, compare=False)
+
+    def charge(self, size: int) -> int:
+        """
+        Count one trigger that leaves *size* bytes of parameters; how many pending runs its task may have then (0: any).
+
+        Raises OverQuota.
+        """
+        return self.meter.charge(size) if self.meter is not None else 0
 
     def covers(self, *names: str) -> bool:
         """Whether this grant is for every one of these tasks."""
@@ -111,6 +122,7 @@ class Gate:
         self._bootstrap = _digest(settings.token) if settings.token else b""
         self._known: OrderedDict[bytes, tuple[float, Grant | None]] = OrderedDict()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._meters: OrderedDict[str, Meter] = OrderedDict()
         self._is_open = settings.open
         self._keys = settings.keys
 
@@ -170,10 +182,20 @@ class Gate:
         if now < until:
             return grant
         token = await self._store.do(tokens.lookup(text, time.time_ns() // 1000, self._keys))
-        grant = None if token is None else _grant_of(token)
+        grant = None if token is None else self._grant_of(token)
         if grant is not None:
             _remember(self._known, digest, (now + REMEMBER_S, grant))
         return grant
+
+    def _grant_of(self, token: tokens.Token) -> Grant:
+        who = f"token {token.name!r}"
+        if token.scope != "run":
+            return Grant(who, token.scope, token.tasks, None, token.id)
+        meter = self._meters.get(token.id)
+        if meter is None or meter.quota != token.quota:
+            meter = Meter(who, token.quota, self._now)
+        _remember(self._meters, token.id, meter)
+        return Grant(who, token.scope, token.tasks, token.quota, token.id, meter)
 
     def _count_failure(self, client: str) -> None:
         """
@@ -190,11 +212,6 @@ class Gate:
             _remember(self._failures, key, (since, count + 1))
             if count >= most:
                 raise TooManyFailures(int(since + FAILURE_WINDOW_S - now) + 1)
-
-
-def _grant_of(token: tokens.Token) -> Grant:
-    quota = token.quota if token.scope == "run" else None
-    return Grant(f"token {token.name!r}", token.scope, token.tasks, quota, token.id)
 
 
 def client_of(scope: Connection) -> str:

@@ -78,6 +78,7 @@ async def rerun_execution(ask: Ask, path: ExecutionPath, query: RerunQuery, head
             failed_only=query.failed_only,
             idempotency_key=headers.idempotency_key or "",
             permit=ask.grant.authorise,
+            charge=ask.grant.charge,
         )
     )
     return created(ask, triggered.run, repeated=triggered.repeated)

@@ -57,7 +57,7 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
     """
     require_own_task(ask, path.task_name)
     request = _request(body, headers, ask.raw_body)
-    start = ops.trigger(ask.web.catalog, path.task_name, request, permit=ask.grant.authorise)
+    start = ops.trigger(ask.web.catalog, path.task_name, request, permit=ask.grant.authorise, charge=ask.grant.charge)
     if query.wait:
         with Waiting(ask.web, ask.connection) as waiting:
             triggered = await ask.web.store.run(start)
@@ -157,7 +157,9 @@ async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
     if ask.grant.tasks:
         await find(ask, path.id)
     key = headers.idempotency_key or ""
-    again = ops.rerun(ask.web.catalog, path.id, idempotency_key=key, permit=ask.grant.authorise)
+    again = ops.rerun(
+        ask.web.catalog, path.id, idempotency_key=key, permit=ask.grant.authorise, charge=ask.grant.charge
+    )
     triggered = await ask.web.store.run(again)
     return created(ask, triggered.run, repeated=triggered.repeated)
 

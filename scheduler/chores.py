@@ -20,7 +20,7 @@ from shared.clock import SECOND_US
 from shared.errors import StoreUnavailable, Unreadable
 from shared.lineage.emitter import Emitter
 from shared.runs import Reason
-from shared.store import bells, fleet, lineage, logs, runs, tasks
+from shared.store import bells, creation, fleet, lineage, logs, runs, tasks
 from shared.store.fleet import Pulse
 from shared.store.threads import Store
 from shared.tasks import Definition, Task
@@ -84,6 +84,19 @@ class Jobs:
             total += released.looked_at
             if released.looked_at < RELEASE_BATCH or time.monotonic() > until_s:
                 return total, released.next_due_us
+
+    def make(self, pulse: Pulse, until_s: float) -> int:
+        """Make the runs that were too many for the step that made their execution's first ones; how many steps."""
+        steps = 0
+        if pulse.making:
+            for execution_id in self.store.do(creation.making(20 + self._turns.waiting("make "), pulse.now_us)):
+                if time.monotonic() > until_s:
+                    break
+                steps += self._one("make", str(execution_id), partial(self._make, execution_id, until_s))
+        return steps
+
+    def _make(self, execution_id: UUID, until_s: float) -> int:
+        return self.store.run(ops.make_all(execution_id, lambda: time.monotonic() < until_s))
 
     def ring_again(self, pulse: Pulse) -> int:
         """Ring for queues in which runs wait, in case a bell was lost; how many queues."""

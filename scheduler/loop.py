@@ -166,7 +166,12 @@ class Loop:
 
     def _order(self) -> list[tuple[str, Job]]:
         """The jobs of this round: what is on time first, or what frees memory while Redis is full."""
-        urgent: list[tuple[str, Job]] = [("fire", self._fire), ("release", self._release), ("ring", self._ring)]
+        urgent: list[tuple[str, Job]] = [
+            ("fire", self._fire),
+            ("release", self._release),
+            ("make", self._make),
+            ("ring", self._ring),
+        ]
         freeing: list[tuple[str, Job]] = [
             ("rescue", self._rescue),
             ("forget", self._forget),
@@ -195,6 +200,9 @@ class Loop:
             return 0
         count, self._next_due_us = self._jobs.release(self._until_s())
         return count
+
+    def _make(self, pulse: fleet.Pulse) -> int:
+        return self._jobs.make(pulse, self._until_s())
 
     def _ring(self, pulse: fleet.Pulse) -> int:
         return self._jobs.ring_again(pulse)

@@ -16,6 +16,7 @@ Everything that can go wrong and has a name.
     │   └── NotApplied                409     a task file that was left alone; the message says why
     ├── PreconditionFailed            412     it has changed since the one who asks has seen it
     ├── TooManyRequests               429
+    │   └── OverQuota                 429     the token has started, or has waiting, as much as it may
     ├── StoreUnavailable              503     Redis is away, loading, read-only or out of memory
     │   └── StoreFull                 507     Redis has no memory for new runs
     ├── Unserviceable                 503     this process is draining or at a limit
@@ -148,6 +149,14 @@ class TooManyRequests(RunfleetError):
 
     status = 429
     title = "Too Many Requests"
+
+
+class OverQuota(TooManyRequests):
+    """The token has started, or has waiting, as much as it may; try again in ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = max(1, retry_after_s)
+        super().__init__(f"{message}; try again in {self.retry_after_s} s")
 
 
 class StoreUnavailable(RunfleetError):

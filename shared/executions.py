@@ -40,6 +40,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     replicas of which one did, and the runs in which that was. ``runs`` are
     this execution's, oldest first: every replica and attempt that is still kept, none before its group's turn.
     ``became`` is how it ended once that is settled, whatever of its runs is kept; None when the runs have to tell.
+    Unless it ``is_made``, more runs of it follow soon.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     done_before: tuple[tuple[int, UUID], ...] = ()
     runs: tuple[Run, ...] = ()
     became: Phase | None = None
+    is_made: bool = True
 
     @property
     def newest(self) -> list[Run]:
@@ -61,7 +63,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         """How far it is."""
         if self.group < 0:
             return Phase.SUCCEEDED
-        return self.became or phase_of(self.runs)
+        phase = self.became or phase_of(self.runs)
+        return Phase.RUNNING if phase in FINAL and not self.is_made else phase
 
     @property
     def message(self) -> str:

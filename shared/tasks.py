@@ -72,6 +72,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     catch_up: int = 1
     manual_trigger: bool = True
     replicas: int = 1
+    max_replicas: int = 10_000
     queue: str = "default"
     priority: int = 0
     depends_on: tuple[str, ...] = ()

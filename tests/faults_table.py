@@ -185,6 +185,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "the store's answer is lost while a run is handed to a consumer outside that stays connected",
         "it is handed over again until it is acknowledged",
     ),
+    "F74": Fault(
+        "SIGKILL of the API while it makes an execution of ten thousand runs",
+        "all of them are made, and no step holds Redis for long",
+    ),
 }
 
 UNTESTED: Final[dict[str, str]] = {}

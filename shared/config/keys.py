@@ -178,6 +178,7 @@ TASK_KEYS: Final[dict[str, Key]] = {
     "catch_up": Key(whole(0, 1000), "How many ticks missed in a downtime are run, the newest ones."),
     "manual_trigger": Key(flag(), "false: API and dashboard may not start it."),
     "replicas": Key(whole(1, 10_000), "Runs made per trigger."),
+    "max_replicas": Key(whole(1, 10_000), "Most replicas that a trigger may ask for; more is refused."),
     "queue": Key(name("a queue's name"), "Which workers it is for."),
     "priority": Key(whole(0, 9), "Within its queue; 9 goes first."),
     "depends_on": Key(list_of(name("a task's name")), "Tasks that have to succeed first."),

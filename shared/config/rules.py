@@ -105,6 +105,9 @@ def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _P
     for index, needed in enumerate(values.get("depends_on", ())):
         if needed == name:
             places.of("depends_on").under(index).problem(f"{name} → {name}: a task can't depend on itself; remove it")
+    most = values.get("max_replicas", defaults["max_replicas"])
+    if values.get("replicas", 1) > most:
+        places.of("replicas").problem(f"is more than max_replicas ({most}): raise that, or lower this")
     longest = values.get("retry_max_delay", defaults["retry_max_delay_ms"])
     delays = values.get("retry_delay", ())
     if any(delay > longest for delay in delays):

@@ -10,7 +10,7 @@ from shared.ops.catalog import Catalog, declare, pause, resume
 from shared.ops.keeping import FORGET_BATCH, forget, next_attempt, release, rescue
 from shared.ops.making import Request, creation, gates
 from shared.ops.reporting import accepted, report
-from shared.ops.starting import Triggered, fire, miss, rerun, rerun_execution, trigger
+from shared.ops.starting import Triggered, fire, make_all, miss, rerun, rerun_execution, trigger
 from shared.ops.stopping import delete, stop, stop_execution, stop_task
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "fire",
     "forget",
     "gates",
+    "make_all",
     "miss",
     "next_attempt",
     "pause",

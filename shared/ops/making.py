@@ -50,6 +50,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[str, ...] = ()
 
 
+MAX_COPIED: Final = 64 * 1024 * 1024
+"""Most bytes of parameters that one trigger may leave in Redis: each run has its own."""
+
 Progress = Mapping[str, Mapping[int, UUID]]
 """What an earlier execution did: by task, the replicas that succeeded, and the runs in which they did."""
 
@@ -92,6 +95,13 @@ def creation(
             # What it was made from is made anew, so that none of it counts.
             has = {} if step.group > 0 else progress.get(step.task, {})
             plan.append(_planned(one, task.name, number, step, has))
+    if by_hand and count > task.max_replicas:
+        message = f"task {task.name} has at most {task.max_replicas} (max_replicas)"
+        problems.append(Problem("body.replicas", message, str(count)))
+    copied = _copied(template, count, plan)
+    if by_hand and copied > MAX_COPIED:
+        message = f"are kept for each run, {copied} bytes in all; {MAX_COPIED} are possible: pass a reference instead"
+        problems.append(Problem("body.params", message))
     if by_hand and problems:
         raise Invalid(problems)
     first = [step for step in plan if step.group == 0] or [Planned(template, count, (), 0)]
@@ -113,6 +123,16 @@ def creation(
         plan=plan,
         annex=Annex(chosen[0], request.annex) if request.annex else None,
     )
+
+
+def copied_bytes(what: Create) -> int:
+    """The bytes of parameters that an execution leaves in Redis, those of each run counted."""
+    return _copied(what.template, len(what.ids), what.plan)
+
+
+def _copied(template: Record, count: int, plan: Sequence[Planned]) -> int:
+    steps = [(step.template, step.count) for step in plan] or [(template, count)]
+    return sum(len(one.params.encode()) * runs for one, runs in steps)
 
 
 def _all_gates(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from uuid import UUID
 
 import msgspec
 
 from shared import ids
 from shared.clock import rfc3339
-from shared.errors import Conflict, DefinitionChanged, NotFound
+from shared.errors import Conflict, DefinitionChanged, NotFound, StoreUnavailable
 from shared.executions import FINAL, Execution, Phase
 from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
-from shared.ops.making import NOTHING_DONE, Progress, Request, creation, template_of
+from shared.ops.making import NOTHING_DONE, Progress, Request, copied_bytes, creation, template_of
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
 from shared.store.call import Operation
-from shared.store.creation import Create, Created, create
+from shared.store.creation import Create, Created, create, is_made_at_once, make_rest
 from shared.store.tasks import Entry
 
 
@@ -32,6 +33,12 @@ class Triggered(msgspec.Struct, frozen=True):
 Permit = Callable[[Collection[str]], None]
 """Raises unless whoever asks may touch all these tasks."""
 
+Charge = Callable[[int], int]
+"""
+Gets the bytes of parameters that a trigger leaves in Redis, and answers how many pending runs its task may have then
+(0: any). Raises OverQuota when whoever asks has started too much.
+"""
+
 
 def trigger(
     catalog: Catalog,
@@ -40,6 +47,7 @@ def trigger(
     progress: Progress = NOTHING_DONE,
     *,
     permit: Permit | None = None,
+    charge: Charge | None = None,
 ) -> Operation[Triggered]:
     """
     Start an execution of task *name*, with all it depends on first.
@@ -48,26 +56,51 @@ def trigger(
     anything is written. Raises what that raises, NotFound, Forbidden
     (``manual_trigger = false``) and Invalid (parameters, or an idempotency key used before with another body).
     """
-    now_us = time.time_ns() // 1000
+    now_us, most_pending = time.time_ns() // 1000, 0
     for fresh in (False, True, True):
         entry = yield from catalog.get(name, fresh=fresh)
         needed = yield from catalog.needed(entry, fresh=fresh)
         if permit is not None:
             permit([name, *needed])
         what = creation(entry, request, now_us, needed=needed, progress=progress)
+        if charge is not None:
+            most_pending, charge = charge(copied_bytes(what)), None
         try:
-            created: Created = yield create(what)
+            created: Created = yield create(msgspec.structs.replace(what, most_pending=most_pending))
         except DefinitionChanged:
             continue
         yield from ring(created.ready)
         assert created.run is not None
+        yield from _make_rest(what, created.run)
         existed = created.verdict == "exists" and (request.run_id is not None or request.once != "")
         return Triggered(created.run, created.verdict == "repeated" or existed)
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 
+def _make_rest(what: Create, run: Run) -> Operation[None]:
+    """Make those runs that were too many for one step. What fails here, or dies, the scheduler goes on with."""
+    if not is_made_at_once(what):
+        with suppress(StoreUnavailable):
+            yield from make_all(run.execution_id)
+
+
+def make_all(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> Operation[int]:
+    """Make the runs of an execution that are left to make, in small steps; how many steps."""
+    left, steps = 1, 0
+    while left and may_go_on():
+        left, ready = yield make_rest(execution_id)
+        yield from ring(ready)
+        steps += 1
+    return steps
+
+
 def rerun(
-    catalog: Catalog, ref: str, *, idempotency_key: str = "", permit: Permit | None = None
+    catalog: Catalog,
+    ref: str,
+    *,
+    idempotency_key: str = "",
+    permit: Permit | None = None,
+    charge: Charge | None = None,
 ) -> Operation[Triggered]:
     """
     Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and
@@ -79,7 +112,7 @@ def rerun(
     if run.status is not Status.ENDED:
         raise Conflict(f"run {run.id} is {run.status}; wait for its end, or stop it, before running it again")
     request = _request_like(run, idempotency_key, f"again {run.id}")
-    return (yield from trigger(catalog, run.task_name, request, permit=permit))
+    return (yield from trigger(catalog, run.task_name, request, permit=permit, charge=charge))
 
 
 def rerun_execution(
@@ -89,6 +122,7 @@ def rerun_execution(
     failed_only: bool = False,
     idempotency_key: str = "",
     permit: Permit | None = None,
+    charge: Charge | None = None,
 ) -> Operation[Triggered]:
     """
     Start a new execution like one that is over: same task as defined now, same parameters, tags, labels and replicas.
@@ -111,7 +145,7 @@ def rerun_execution(
         if before.phase is Phase.SUCCEEDED:
             raise Conflict(f"execution {execution_id} succeeded; nothing of it failed. Run it again as a whole")
     request = _request_like(like, idempotency_key, f"again {execution_id} {failed_only}")
-    return (yield from trigger(catalog, before.task, request, progress, permit=permit))
+    return (yield from trigger(catalog, before.task, request, progress, permit=permit, charge=charge))
 
 
 def _request_like(run: Run, idempotency_key: str, digest: str) -> Request:
@@ -175,6 +209,8 @@ def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
                 raise
             continue  # perhaps it was one of those it depends on
         yield from ring(created.ready)
+        if created.run is not None:
+            yield from _make_rest(what, created.run)
         return created.verdict == "created"
     raise AssertionError("the second try either makes it or raises")
 

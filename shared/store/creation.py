@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
-from shared.errors import Conflict, DefinitionChanged, Invalid, Problem
+from shared.errors import Conflict, DefinitionChanged, Invalid, OverQuota, Problem
 from shared.runs import Record, Run, to_run
 from shared.store import bells
 from shared.store.annex import Annex
-from shared.store.call import Call
+from shared.store.call import Call, Key
 from shared.store.runs import NOW, decode_record, read_ready
 from shared.store.scripts import script
 
@@ -46,6 +46,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
     False makes a run of a definition that is not in the catalog. While there is a run that was made ``once`` under that
     name, it is answered; ``inbox``: a consumer outside fetches it. ``annex`` is written with the first run.
+    ``most_pending`` runs of the task may wait then, 0 for any number.
     """
 
     ids: Sequence[UUID]
@@ -61,6 +62,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = True
     once: str = ""
     inbox: bool = False
+    most_pending: int = 0
     plan: Sequence[Planned] = ()
     annex: Annex | None = None
 
@@ -73,12 +75,47 @@ class Created(msgspec.Struct, frozen=True):
     ready: Mapping[str, int]
 
 
+AT_ONCE: Final = 200
+"""Most runs that one script makes, as ``lua/lib/making.lua`` has it."""
+
+BYTES_AT_ONCE: Final = 1_000_000
+"""Most bytes of records that it makes them of."""
+
+
+def is_made_at_once(what: Create) -> bool:
+    """Whether the script that creates the execution makes all runs of its first group."""
+    steps = [(step.template, step.count) for step in what.plan if step.group == 0] or [(what.template, len(what.ids))]
+    least = BYTES_AT_ONCE // AT_ONCE
+    return sum(count * max(least, len(_encode(template)) + 100) for template, count in steps) <= BYTES_AT_ONCE
+
+
+def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mapping[str, int]]]:
+    """
+    Make more runs of an execution of which not all were made at once, if it has started: how many are left to make
+    now, and what became ready. As often as one likes, until none is left.
+    """
+
+    def read(reply: Any) -> tuple[int, Mapping[str, int]]:
+        return int(reply[0]), read_ready(reply[1:])
+
+    return Call(script("make_rest"), (now, execution_id.bytes), read)
+
+
+def making(limit: int, now_us: int) -> Call[list[UUID]]:
+    """Executions that have started and of which runs are left to make, those first that have waited longest."""
+    return Call(
+        "ZRANGEBYSCORE",
+        (Key("making"), "-inf", now_us, "LIMIT", 0, limit),
+        lambda reply: [UUID(bytes=one) for one in reply],
+    )
+
+
 def create(what: Create, now: int | str = NOW) -> Call[Created]:
     """
     Make the runs of an execution, or one skipped record that says why not; and ring for those that are ready.
 
     Raises DefinitionChanged when the catalog has another definition of the task (or none), and Invalid when the
-    idempotency key was used for another request.
+    idempotency key was used for another request, and OverQuota when more runs than ``most_pending`` would wait.
     """
     options = {
         "gates": what.gates,
@@ -92,6 +129,7 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "known": what.known,
         "once": what.once,
         "inbox": what.inbox,
+        "most_pending": what.most_pending,
         "plan": what.plan or False,
         "bells": [] if what.plan or what.template.external else bells.messages(what.template.queue, len(what.ids)),
         "most_bells": bells.MOST,
@@ -107,6 +145,11 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
             raise Invalid(
                 [Problem("header.Idempotency-Key", "was used for a request with another body; use a new key")],
                 "this idempotency key belongs to another request",
+            )
+        if verdict == "quota":
+            waiting = int(reply[1])
+            raise OverQuota(
+                f"{waiting} runs of task {task} are pending, and with this there may be {what.most_pending}", 10
             )
         if verdict in ("stale", "paused"):
             return Created(verdict, None, {})

@@ -228,6 +228,7 @@ def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UU
                 done_before=tuple((replica, UUID(run)) for replica, run in has),
                 runs=tuple(by_step.get(number, ())),
                 became=phase_after(plan.get(b"ended:%d" % number, b"").decode()) if is_settled else None,
+                is_made=b"rest:%d" % number not in plan,
             )
         )
     first = next((to_run(*pair) for pair in kept if pair[0] == execution_id), None)

@@ -150,7 +150,8 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     ``instance`` of the store.
 
     ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over, ``dirty`` the number of
-    tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed.
+    tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed, ``making`` that of
+    executions of which runs are left to make.
     """
 
     token: int
@@ -163,6 +164,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     dirty: int = 0
     uncompacted: int = 0
     instance: str = ""
+    making: int = 0
 
 
 def ping() -> Call[None]:
@@ -222,6 +224,7 @@ def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str 
             dirty=reply[7],
             uncompacted=reply[8],
             instance=reply[9].decode(),
+            making=reply[10],
         )
 
     return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)

@@ -43,6 +43,7 @@ TASKS = (
     Task(name="shipped", run="true", depends_on=("example",)),
     Task(name="elsewhere", external=True),
     Task(name="flaky", run="false", retry_attempts=2, retry_delay_ms=(0,)),
+    Task(name="narrow", run="true", max_replicas=3),
     Task(name="secretive", run="true", secrets={"KEY": "hunter2hunter2"}),
 )
 

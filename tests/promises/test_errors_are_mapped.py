@@ -38,6 +38,7 @@ def made(kind: type[RunfleetError]) -> RunfleetError:
         "Refused": ("it is ended", "success"),
         "NotAllowed": ("PUT", "/x", ("GET",)),
         "TooManyFailures": (7,),
+        "OverQuota": ("too much", 7),
     }
     arguments: tuple[Any, ...] = (
         ([Problem("query.x", "is wrong")],) if issubclass(kind, Invalid) else ("what is wrong",)

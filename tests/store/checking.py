@@ -219,8 +219,11 @@ class _Check:
 
     def lives(self) -> None:
         live = {x: sum(self.runs[run].status != "ended" for run in runs) for x, runs in self.executions.items()}
+        rest = {x: int(plan[b"rest"]) for x, plan in self.plans.items() if b"rest" in plan}
         found = {x: int(value.content.get(b"live", b"-1")) for x, value in self.under(b"exec:").items()}
-        self.same("live executions", found, {x: count for x, count in live.items() if count})
+        counted = {x: count + rest.get(x, 0) for x, count in live.items()}
+        self.same("live executions", found, {x: count for x, count in counted.items() if count})
+        self.same("executions with runs left to make", set(self.get("making")), set(rest))
         for x, value in self.under(b"exec:").items():
             for run in [] if x in self.plans else self.executions.get(x, []):
                 self.same(f"the task of {x.hex()}", value.content.get(b"task", b"").decode(), _target(self.runs[run]))

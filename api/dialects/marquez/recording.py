@@ -52,13 +52,13 @@ def begin(catalog: Catalog, place: Place, request: ops.Request, grant: Grant) ->
     """Make a run of a job; one of a task of ours is executed by our workers. Raises as ``ops.trigger``."""
     yield from places.declare(catalog, place)
     try:
-        return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise))
+        return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge))
     except NotFound:
         if place.own:
             raise
     catalog.entries.pop(place.task, None)  # it was in the catalog once, and somebody took it out
     yield from places.declare(catalog, place)
-    return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise))
+    return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge))
 
 
 def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Operation[Run]:

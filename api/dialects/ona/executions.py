@@ -110,7 +110,7 @@ def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str =
             idempotency_key=key,
             body_digest=trigger if key else "",
         )
-        triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise)
+        triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
     except NotFound as error:
         raise Conflict(f"task {known.reference} cannot be started: {error}") from None
     return triggered.run.execution_id

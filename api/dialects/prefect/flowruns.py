@@ -178,7 +178,7 @@ def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operat
         via=FLOW_RUNS,
         once=once,
     )
-    triggered = yield from ops.trigger(catalog, flow.name, request, permit=grant.authorise)
+    triggered = yield from ops.trigger(catalog, flow.name, request, permit=grant.authorise, charge=grant.charge)
     if not triggered.repeated and current.mark == Status.PENDING:
         return Made(run_id, facts, current, True)
     taskruns.require_free(triggered.run, grant)

@@ -116,7 +116,7 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
         inbox=not is_ours and first is None and waits_for_consumer(state),
         limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
     )
-    triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise)
+    triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
     if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
         return Made(run_id, facts, current, True)
     require_free(triggered.run, grant)

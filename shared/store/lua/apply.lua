@@ -6,7 +6,7 @@
 --       8… per task: name, hash, body, signature, schedule ('' for none)
 -- Answers {added…}, {changed…}, {removed…}, {unchanged…}, {kept…}; {'moved'} when another file was applied meanwhile,
 -- {'repeated'} when this was done before, and its answer lost.
--- uses: clock records events execution environments catalog limits applied
+-- uses: clock records events making execution environments catalog limits applied
 local source, named, removed = ARGV[2], {}, {}
 local about = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
 if about and is_applied(about) then return {'repeated'} end

@@ -1,12 +1,13 @@
 -- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids of its runs (16 bytes each; the first names the execution)
 --       4 its id as text
---       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox,
+--       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox, most_pending,
 --          plan (steps as in lib/plan.lua, whose first group is made, or false),
 --          bells (message id and message each, for the run's queue), most_bells
 --       6… annex of the first run (lib/annex.lua)
--- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'}.
--- uses: clock records events execution plan ending stopping overlap bell annex inbox
+-- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'},
+-- {'quota', pending runs of the task}.
+-- uses: clock records events making execution plan ending stopping overlap bell annex inbox
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -23,6 +24,10 @@ if existing then return {'exists', x, existing} end
 for _, step in ipairs(not o.known and {} or o.plan or {{r}}) do
   local entry = redis.call('HGET', P .. ':tasks', step[1][F.task])
   if not entry or cmsgpack.unpack(entry)[1] ~= step[1][F.definition] then return {'changed'} end
+end
+if o.most_pending > 0 then
+  local pending = redis.call('ZCARD', P .. ':ix:t:' .. task .. ':pending:created')
+  if pending + n > o.most_pending then return {'quota', pending} end
 end
 if o.tick_us > 0 then
   local seen_to = tonumber(redis.call('HGET', P .. ':ticks', task)) or 0
@@ -50,16 +55,21 @@ else
 end
 if has_plan then
   if not o.plan then r[F.step] = 0 end
+  for _, step in ipairs(steps) do
+    if step[4] == 0 then step[1][F.due_us] = r[F.due_us] end
+  end
   keep_plan(x, task, steps)
 end
 redis.call('ZADD', P .. ':executions:all', NOW, x)
 redis.call('ZADD', P .. ':executions:t:' .. task, NOW, x)
-local taken = 0
-for _, step in ipairs(steps) do
+local taken, room = 0, AT_ONCE
+for number, step in ipairs(steps) do
   local one, from = step[1], taken
   if step[4] == 0 then
-    one[F.due_us], taken = r[F.due_us], taken + step[2]
-    local made = make(x, x_text, one, step[2], step[5], has_plan, function(i)
+    local count = refused and 1 or math.min(step[2], room_for(one, room))
+    taken, room = taken + step[2], room_after(one, count, room)
+    if count < step[2] then leave_rest(x, number - 1, count, step[2] - count) end
+    local made = make(x, x_text, one, 0, count, step[5], has_plan, function(i)
       return string.sub(ids, (from + i) * 16 + 1, (from + i) * 16 + 16)
     end)
     for _, id in ipairs(delayed and not refused and made or {}) do later(id, r[F.due_us]) end

@@ -11,7 +11,7 @@
 -- Answers {'done' | 'conflict' | 'gone' | 'waiting' | 'full' | 'closed', head, record or '', limit or '', since when its
 -- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
 -- flags: allow-oom
--- uses: clock records events execution plan ending annex inbox slots
+-- uses: clock records events making execution plan ending annex inbox slots
 local x, holder, next_run, o, annex = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), annex_from(8)
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)

@@ -5,7 +5,7 @@
 -- Answers {how many, number to go on behind or '' when that was all}; of a single one 1, or 0 when it is gone, -1 when it
 -- is live, -2 when its execution still needs it.
 -- flags: allow-oom
--- uses: clock records events execution plan
+-- uses: clock records events making execution plan
 local task, batch = ARGV[2], tonumber(ARGV[5])
 local at = P .. ':ix:t:' .. task .. ':'
 local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
@@ -37,6 +37,7 @@ local function is_needed(id, r)
     if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then return true end
   end
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return false end
+  if redis.call('HEXISTS', P .. ':plan:' .. x, 'rest') == 1 then return true end   -- others are made after its plan
   return ((r[F.via] or '') ~= '' and x == id)
     or ((r[F.step] or -1) >= 0 and redis.call('HEXISTS', P .. ':plan:' .. x, 'needed:' .. text(r[F.step])) == 1)
 end

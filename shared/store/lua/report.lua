@@ -5,7 +5,7 @@
 -- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', wish, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- flags: allow-oom
--- uses: clock records events execution plan ending annex
+-- uses: clock records events making execution plan ending annex
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
 local annex = annex_from(5)
 local r = load(id)

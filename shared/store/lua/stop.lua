@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 wish ('stop' | 'kill')  4 message
 -- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
 -- flags: allow-oom
--- uses: clock records events execution plan ending stopping
+-- uses: clock records events making execution plan ending stopping
 local id = ARGV[2]
 local r = load(id)
 if not r then return {'gone', ''} end

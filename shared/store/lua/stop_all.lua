@@ -3,7 +3,7 @@
 -- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 wish  5 message  6 what the call before left, at first ''
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
 -- flags: allow-oom
--- uses: clock records events execution plan ending stopping
+-- uses: clock records events making execution plan ending stopping
 local BATCH = 100
 local x, stopped, left = ARGV[3], 0, 0
 local function stop_each(ids)
@@ -13,12 +13,15 @@ local function stop_each(ids)
   end
 end
 if ARGV[2] == '' then
-  wish_stopped(x)
+  wish_stopped(x, ARGV[5])
   local listed = P .. ':exec-runs:' .. x
   local upto = tonumber(ARGV[6]) or redis.call('LLEN', listed)   -- from the newest to the oldest
   left = math.max(0, upto - BATCH)
   stop_each(upto > 0 and redis.call('LRANGE', listed, left, upto - 1) or {x})
 else
+  for _, unmade in ipairs(redis.call('ZRANGE', P .. ':making', 0, BATCH - 1)) do
+    drop_rest(unmade, 'stopped', ARGV[5], ARGV[2])
+  end
   local at = P .. ':ix:t:' .. ARGV[2]
   local running = redis.call('ZRANGE', at .. ':running:created', 0, -1)
   local waiting = redis.call('ZRANGE', at .. ':pending:created', 0, BATCH - 1)

@@ -18,6 +18,34 @@ local function finish(id, r, reason, code, message, at)   -- at: when it ended, 
   event('run.ended', r[F.task], id, execution_of(id, r), reason)
 end
 
+-- Makes no more runs of the execution (of that task, if one is given): one record a step says why. Before the runs that were
+-- made are ended, so that these tell when it is over.
+local function drop_rest(x, reason, why, of_task)
+  local at = P .. ':plan:' .. x
+  local left = tonumber(redis.call('HGET', at, 'rest'))
+  if not left then return end
+  local dropped = 0
+  for _, i in ipairs(cmsgpack.unpack(redis.call('HGET', at, 'group:' .. redis.call('HGET', at, 'at')))) do
+    local from = tonumber(redis.call('HGET', at, 'rest:' .. i))
+    local step = from and cmsgpack.unpack(redis.call('HGET', at, 'step:' .. i))
+    if step and (not of_task or step[1][F.task] == of_task) then
+      local r = step[1]
+      r[F.status], r[F.reason], r[F.exit_code], r[F.end_us] = 'ended', reason, -1, NOW
+      r[F.message] = why .. ' (' .. text(step[2] - from) .. ' runs were not made yet)'
+      local made = make(x, text_of(x), r, from, 1, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+      redis.call('SADD', P .. ':dirty', r[F.task])
+      settle(x, made[1], r)
+      event('run.ended', r[F.task], made[1], x, reason)
+      redis.call('HDEL', at, 'rest:' .. i)
+      dropped = dropped + step[2] - from
+    end
+  end
+  if dropped == 0 then return end
+  if redis.call('HINCRBY', at, 'rest', -dropped) <= 0 then rest_is_over(x) end
+  redis.call('HINCRBY', at, 'version', 1)
+  if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -dropped) <= 0 and not advance(x) then over(x) end
+end
+
 local owed = {}   -- runs whose retry was made: they are not how it ended
 
 local function leave(id, r)

@@ -82,6 +82,7 @@ local function start(x)
     local r = load(id)
     if r and r[F.status] == 'pending' then offer(id, r) end
   end
+  make_rest_soon(x)
 end
 
 -- Whoever waits first at a gate goes through when all its gates have room and it is first at each: nobody overtakes.

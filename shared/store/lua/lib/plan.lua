@@ -2,7 +2,7 @@
 -- long as any of its runs. Fields: task, created, steps, groups, at (the group that runs), version, start, over (times),
 -- desired ('stopped' once that was wished), reason and failed (why a step failed for good, and the sentence that says so);
 -- from 0: step:<i> (msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for
--- all, runs it has already {replica, id as text}}), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
+-- all, runs it has already {replica, id as text}}), rest and rest:<i> (runs that are left to make, lib/making.lua), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
 -- ok:<i>:<replica> (the run that succeeded, if it is needed), ended:<i> (why the step did not succeed). A group of -1 is
 -- never run: its runs are another's.
 local function text_of(id)
@@ -23,16 +23,17 @@ local function id_for(purpose)
     string.char(112 + math.floor(low / 256), low % 256, 128 + string.byte(tail, 1) % 64) .. string.sub(tail, 2)
 end
 
--- Makes n runs of one step from record r; id_at(i) is the id of the i-th, only[i + 1] its replica if not i itself.
-local function make(x, x_text, r, n, only, listed, id_at)
+-- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1] its
+-- replica if not i itself.
+local function make(x, x_text, r, from, n, only, listed, id_at)
   local task, made = r[F.task], {}
   local last = redis.call('HINCRBY', P .. ':numbers', task, n)
   redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', n)
   redis.call('ZADD', P .. ':history', 0, task)
   r[F.created_us] = NOW
-  for i = 0, n - 1 do
+  for i = from, from + n - 1 do
     local id = id_at(i)
-    r[F.replica_index], r[F.number], r[F.execution] = only[i + 1] or i, last - n + 1 + i, id == x and '' or x_text
+    r[F.replica_index], r[F.number], r[F.execution] = only[i + 1] or i, last - n + 1 + i - from, id == x and '' or x_text
     if listed then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
     if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
     save(id, r)
@@ -112,23 +113,27 @@ local function advance(x)
   local p = redis.call('HMGET', at, 'at', 'groups', 'reason', 'failed', 'desired')
   local group, groups = tonumber(p[1]), tonumber(p[2])
   if not group or group + 1 >= groups then return false end
-  local x_text, live = text_of(x), 0
+  local x_text, live, room = text_of(x), 0, AT_ONCE
   local why = p[3] and 'skipped: ' .. p[4] or p[5] and 'skipped: the execution was stopped'
   for g = group + 1, why and groups - 1 or group + 1 do
     for _, i in ipairs(cmsgpack.unpack(redis.call('HGET', at, 'group:' .. g))) do
       local step = cmsgpack.unpack(redis.call('HGET', at, 'step:' .. i))
-      local r, n = step[1], why and 1 or step[2]
+      local r, all = step[1], why and 1 or step[2]
+      local n = math.min(all, why and 1 or room_for(r, room))
       r[F.due_us] = 0
       if why then
         r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, why, NOW
         redis.call('SADD', P .. ':dirty', r[F.task])
         redis.call('HSET', at, 'ended:' .. i, 'skipped')
       end
-      local made = make(x, x_text, r, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
-      event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
+      local made = make(x, x_text, r, 0, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+      if n > 0 then
+        event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
+      end
       if not why then
-        live = live + n
+        live, room = live + all, room_after(r, n, room)
         for _, id in ipairs(made) do offer(id, r) end
+        if n < all then leave_rest(x, i, n, all - n) end
       end
     end
   end
@@ -137,5 +142,6 @@ local function advance(x)
   if why and not p[3] then redis.call('HSET', at, 'reason', 'stopped', 'failed', 'it was stopped') end
   if why then return false end
   redis.call('HSET', P .. ':exec:' .. x, 'live', live)
+  make_rest_soon(x)
   return true
 end

@@ -25,16 +25,17 @@ local function stop_run(id, wish, message)
 end
 
 -- No later group of the execution begins, also when all that runs now ends well.
-local function wish_stopped(x)
+local function wish_stopped(x, why)
   local plan = P .. ':plan:' .. x
   if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('EXISTS', plan) == 1
     and redis.call('HSET', plan, 'desired', 'stopped') == 1 then
     redis.call('HINCRBY', plan, 'version', 1)
   end
+  drop_rest(x, 'stopped', why)
 end
 
 local function stop_execution(x, wish, message)
-  wish_stopped(x)
+  wish_stopped(x, message)
   local ids, stopped = runs_of(x), 0
   for i = #ids, 1, -1 do
     if stop_run(ids[i], wish, message) then stopped = stopped + 1 end

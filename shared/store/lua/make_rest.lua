@@ -1,0 +1,35 @@
+-- Makes more of an execution's runs that were not all made at once (lib/making.lua), if it has started.
+-- ARGV: 1 now  2 execution
+-- Answers {how many are left to make now, ready queue, runs…}.
+-- uses: clock records events making execution plan
+local x = ARGV[2]
+local at = P .. ':plan:' .. x
+local state, answer = redis.call('HGET', P .. ':exec:' .. x, 'state'), {0}
+local left = tonumber(redis.call('HGET', at, 'rest'))
+if not left then
+  redis.call('ZREM', P .. ':making', x)
+elseif state == 'started' then
+  local room, x_text = AT_ONCE, text_of(x)
+  for _, i in ipairs(cmsgpack.unpack(redis.call('HGET', at, 'group:' .. redis.call('HGET', at, 'at')))) do
+    local from = tonumber(redis.call('HGET', at, 'rest:' .. i))
+    if from and room > 0 then
+      local step = cmsgpack.unpack(redis.call('HGET', at, 'step:' .. i))
+      local r, n = step[1], math.min(step[2] - from, room_for(step[1], room))
+      if n > 0 then
+        if step[4] > 0 then r[F.due_us] = 0 end
+        room = room_after(r, n, room)
+        local made = make(x, x_text, r, from, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+        event('run.created', r[F.task], made[1], x, text(n))
+        for _, id in ipairs(made) do offer(id, r) end
+        if from + n < step[2] then redis.call('HSET', at, 'rest:' .. i, from + n) else redis.call('HDEL', at, 'rest:' .. i) end
+        left = left - n
+      end
+    end
+  end
+  redis.call('HSET', at, 'rest', left)
+  redis.call('HINCRBY', at, 'version', 1)
+  if left <= 0 then rest_is_over(x) end
+  answer[1] = left
+end
+tell_ready(answer)
+return answer
