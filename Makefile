@@ -11,6 +11,7 @@
 #   make lock     pin the newest versions of what we depend on, and of what the clients of tests/dialects need
 #   make clients  install those clients, each in an environment of its own; `make test` does it too
 #   make bench    measure
+#   make deploy-check   carry out the Dockerfile's steps and start what deploy/ says, without a container engine (Linux)
 #   make soak     ten minutes of load and faults, then a verdict      SEED=17 SECONDS=60 replays a minute of seed 17
 #   make clean    remove what was set up and built (never the data in .runfleet)
 
@@ -31,7 +32,7 @@ WITHOUT_FAULTS := $(addprefix --ignore=,$(filter-out $(FEW_FAULTS),$(wildcard $(
 QUICK := tests/promises tests/unit tests/store tests/scheduler tests/worker
 WITHOUT_HISTORIES := --ignore=tests/store/test_machine.py --ignore=tests/store/test_mutants.py
 
-.PHONY: install up clients test quick faults check format docs lock bench soak clean
+.PHONY: install up clients test quick faults check format docs lock bench soak deploy-check clean
 
 install: $(READY)
 
@@ -138,6 +139,9 @@ bench: $(READY)
 
 soak: $(READY)
 	@exec $(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(addprefix --seed ,$(SEED)) $(ARGS)
+
+deploy-check: $(READY)
+	@exec $(BIN)/python -m tests.deploy $(ARGS)
 
 clean:
 	rm -rf .venv .clients build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Tries what ``deploy/`` says without a container engine: ``make deploy-check``."""
