@@ -264,9 +264,8 @@ class Loop:
             self._health, self._said = packed, (packed, self._time())
 
     def _bounds(self, name: str) -> Task:
-        """The task as defined now; a removed one keeps the defaults' history."""
-        entry = self._store.run(tasks.entry(name))
-        return entry.task if entry is not None else Task(name=name)
+        """The task as defined now; a removed one keeps the history that it had."""
+        return self._store.run(tasks.bounds(name))
 
     def _until_s(self) -> float:
         """When a job has to leave the rest for the next round, so that the leadership is renewed in time."""

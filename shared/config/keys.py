@@ -210,7 +210,7 @@ TASK_KEYS: Final[dict[str, Key]] = {
     ),
     "log_max_size": Key(size("1kb", "1gb"), "Most captured output of a run."),
     "log_on_full": Key(one_of("drop_old", "drop_new", "kill"), "What happens at log_max_size."),
-    "keep_runs": Key(whole(1, 1_000_000), "Runs kept in the history."),
+    "keep_runs": Key(whole(1, 1_000_000), "Runs of each end reason kept in the history."),
     "keep_for": Key(duration("1s", "36500d"), "How long runs are kept in the history.", "keep_for_ms"),
     "env": Key(_VARIABLES, "Environment variables."),
     "env_file": Key(text(), "A file of environment variables on the worker."),

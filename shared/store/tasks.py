@@ -18,6 +18,7 @@ from shared.store.scripts import script
 from shared.tasks import Definition, Task
 
 _entry = reading(msgspec.msgpack.Decoder(list[str]).decode, "an entry of the catalog")
+_retired = reading(msgspec.msgpack.Decoder(tuple[int, int], strict=False).decode, "the bounds of a removed task")
 _REASONS = tuple(Reason)
 _ALL: Final[tuple[Call[Any], ...]] = (
     Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
@@ -176,6 +177,22 @@ def names() -> Call[list[str]]:
 def since_us() -> Call[int]:
     """When the definition that has been in the catalog longest came, as stored time; 0 without tasks."""
     return Call("HVALS", (Key("tasks"),), lambda reply: min((int(_entry(value)[2]) for value in reply), default=0))
+
+
+def bounds(name: str) -> Operation[Task]:
+    """
+    The task by whose ``keep_runs`` and ``keep_for_ms`` its history is kept: as it is defined now, else one with those
+    that it had when it was removed. Raises Unreadable.
+    """
+    found = yield from entry(name)
+    if found is not None:
+        return found.task
+    kept = yield Call("HGET", (Key("retired"), name), as_is)
+    if kept is None:
+        return Task(name=name)
+    keep_runs, keep_for_ms = _retired(kept)
+    default = Task(name=name)
+    return Task(name=name, keep_runs=keep_runs or default.keep_runs, keep_for_ms=keep_for_ms or default.keep_for_ms)
 
 
 def limits() -> Call[dict[str, int]]:

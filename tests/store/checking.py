@@ -291,7 +291,12 @@ class _Check:
             return min(waiting, key=lambda x: (waiting[x], x), default=b"")
 
         def has_room(name: str, most: int) -> bool:
-            if not most:
+            now = self.get("maxima").get(name.removeprefix("task:").encode())
+            if now is not None:
+                most = int(now)
+            elif most and name.removeprefix("task:").encode() in self.get("tasks"):
+                most = 1 << 60
+            elif not most:
                 most = int(self.get("limits").get(name.removeprefix("limit:").encode(), 1 << 60))
             return len(found.get(f"{name}:live", ())) + len(self.get(f"slots:{name}")) < most
 

@@ -7,6 +7,7 @@ the call it stands for should answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -334,11 +335,14 @@ class Model(Lives):
     def forget(self, task: str, keep: int, keep_us: int, now: int) -> int:
         ended = [run for run in self.runs.values() if run.task == task and run.status == "ended"]
         ended.sort(key=lambda run: run.number)
+        left = Counter(run.reason for run in ended)
+        within: set[str] = set()
         forgotten = 0
-        for place, run in enumerate(ended, start=1):
-            if len(ended) - place < keep and run.ended > now - keep_us:
-                break
-            if not self.is_needed(run):
+        for run in ended:
+            if left[run.reason] <= keep and run.ended > now - keep_us:
+                within.add(run.reason)
+            left[run.reason] -= run.reason not in within
+            if run.reason not in within and not self.is_needed(run):
                 self.drop(run)
                 forgotten += 1
         return forgotten

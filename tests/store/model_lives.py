@@ -179,7 +179,9 @@ class Lives:
             return
         live, waiting = list(self.gates[own].live), list(self.gates[own].wait)
         excess = len(live) + len(waiting) - self.most(execution.gates, own)
-        older = waiting[: max(0, min(excess - len(live), len(waiting) - 1))]
+        live = [x for x in live if self.executions[x].task == execution.task]
+        waiting = [x for x in waiting if self.executions[x].task == execution.task and x != execution.id]
+        older = waiting[: max(0, excess - len(live))]
         for each in [*reversed(older), *live[: max(0, excess)]]:
             self.stop_execution(each, "stop", TOOK_ITS_PLACE.format(execution.task), now)
 

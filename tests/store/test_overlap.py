@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from shared import ops
 from shared.runs import NOTHING_RAN, Reason, Run
 from shared.settings import Settings
 from shared.store import open_store, tasks
+from shared.store.call import Call, Key
 from shared.store.runs import Claimed
 from tests.store.checking import check_store
 from tests.store.desk import Desk
@@ -298,3 +300,84 @@ def _counts(desk: Desk) -> tasks.Counts:
     found = desk.do(tasks.counts(["a"]))["a"]
     assert msgspec.structs.asdict(found)
     return found
+
+
+def test_kill_stops_no_execution_of_another_task_that_depends_on_it(desk: Desk) -> None:
+    desk.task("dep", max_concurrent=1, on_overlap="kill")
+    desk.task("report", depends_on=("dep",))
+    report = desk.trigger("report")
+    held = desk.claimed()
+    mine = desk.trigger("dep")
+    assert not desk.get(held.id).stop_requested
+    newer = desk.trigger("dep")
+    assert desk.get(mine.id).end_reason == "stopped"  # it waited, and a newer one took its place
+    assert desk.get(newer.id).status == "pending"
+    desk.end(held)
+    step = desk.claimed()
+    assert step.record.task == "report"
+    assert desk.get(report.id).end_reason == "success"
+
+
+def test_kill_stops_none_that_waits_for_another_task(desk: Desk) -> None:
+    desk.task("dep", max_concurrent=1, on_overlap="kill")
+    desk.task("report", depends_on=("dep",))
+    first = desk.started("dep")
+    waiting = desk.trigger("report")
+    desk.trigger("dep")
+    assert desk.get(first.id).stop_requested
+    assert desk.get(waiting.id).status == "pending"
+
+
+def test_a_max_that_is_raised_lets_in_those_who_wait(desk: Desk) -> None:
+    desk.task("a", max_concurrent=1)
+    desk.started()
+    for _ in range(3):
+        desk.trigger()
+    assert desk.claim() is None
+    desk.task("a", max_concurrent=3)
+    assert [desk.claimed(), desk.claimed()]
+    assert desk.claim() is None
+
+
+def test_a_max_that_is_taken_away_lets_all_in(desk: Desk) -> None:
+    desk.task("a", max_concurrent=1)
+    desk.started()
+    for _ in range(3):
+        desk.trigger()
+    desk.task("a")
+    assert [desk.claimed(), desk.claimed(), desk.claimed()]
+
+
+def test_a_max_that_is_lowered_holds_for_those_who_wait(desk: Desk) -> None:
+    desk.task("a", max_concurrent=2)
+    held = [desk.started(), desk.started()]
+    desk.trigger()
+    desk.task("a", max_concurrent=1)
+    desk.end(held[0])
+    assert desk.claim() is None
+    desk.end(held[1])
+    assert desk.claim() is not None
+
+
+def test_who_waits_for_a_removed_task_waits_by_its_last_max(desk: Desk) -> None:
+    desk.task("b")
+    desk.task("a", max_concurrent=1)
+    held = desk.started()
+    desk.trigger()
+    desk.trigger()
+    desk.remove("a")
+    desk.end(held)
+    assert desk.claim() is not None
+    assert desk.claim() is None
+
+
+def test_those_who_wait_for_a_shared_limit_are_bounded(desk: Desk) -> None:
+    desk.task("a", limits={"db": 1})
+    desk.started()
+    crowd = {uuid.uuid4().bytes: float(number) for number in range(10_000)}
+    pairs = [part for member, score in crowd.items() for part in (score, member)]
+    desk.do(Call("ZADD", (Key("gate:limit:db:wait"), *pairs), int))
+    refused = desk.trigger()
+    assert refused.end_reason == "skipped"
+    assert refused.message == "skipped: 10000 executions were waiting for the limit db already"
+    desk.do(Call("DEL", (Key("gate:limit:db:wait"),), int))

@@ -66,14 +66,66 @@ def test_a_long_history_goes_in_small_steps(desk: Desk) -> None:
     assert _numbers(desk) == list(range(121, 131))
 
 
-def test_every_reason_is_forgotten_oldest_first(desk: Desk) -> None:
+def test_of_every_reason_the_oldest_are_forgotten_first(desk: Desk) -> None:
     desk.task("a")
     for number in range(12):
         desk.end(desk.started(), list(Reason)[number % 5])
-    assert desk.do(retention.forget("a", 4, DAY, batch=3)).runs == 3
+    assert desk.do(retention.forget("a", 1, DAY, batch=3)).runs == 3
     assert _numbers(desk) == list(range(4, 13))
-    assert desk.do(retention.forget("a", 4, DAY)).runs == 5
-    assert _numbers(desk) == [9, 10, 11, 12]
+    assert desk.do(retention.forget("a", 1, DAY)).runs == 4
+    assert _numbers(desk) == [8, 9, 10, 11, 12]
+
+
+def test_many_ends_of_one_reason_push_out_none_of_another(desk: Desk) -> None:
+    entry = desk.task("a", keep_runs=3)
+    desk.end(desk.started(), Reason.FAILED, 1)
+    _end(desk, 5)
+    desk.end(desk.started(), Reason.CRASHED, -2)
+    for _ in range(5):
+        desk.end(desk.started(), Reason.STOPPED, 143)
+    assert _forget(desk, entry) == 4
+    assert _numbers(desk) == [1, 4, 5, 6, 7, 10, 11, 12]
+
+
+def test_reasons_that_are_within_their_number_hold_up_no_other(desk: Desk) -> None:
+    """In steps of two, with the oldest run of all one that stays."""
+    desk.task("a")
+    desk.end(desk.started(), Reason.FAILED, 1)
+    _end(desk, 9)
+    behind: int | None = 0
+    forgotten = 0
+    while behind is not None:
+        step = desk.do(retention.forget("a", 4, DAY, batch=2, behind=behind))
+        forgotten, behind = forgotten + step.runs, step.behind
+    assert forgotten == 5
+    assert _numbers(desk) == [1, 7, 8, 9, 10]
+
+
+def test_a_task_that_is_removed_keeps_the_bounds_of_its_history(desk: Desk) -> None:
+    """It may be gone by mistake, or for a moment."""
+    desk.task("a", keep_runs=5000, keep_for_ms=400 * DAY // 1000)
+    desk.task("b")
+    _end(desk, 3)
+    desk.remove("a")
+    kept = desk.run(tasks.bounds("a"))
+    assert (kept.keep_runs, kept.keep_for_ms) == (5000, 400 * DAY // 1000)
+    desk.now += 300 * DAY
+    assert desk.run(ops.forget("a", kept)) is None
+    assert _numbers(desk) == [1, 2, 3]
+    desk.task("a", keep_runs=2)
+    assert desk.run(tasks.bounds("a")).keep_runs == 2
+    desk.remove("a")
+    assert desk.run(tasks.bounds("a")).keep_runs == 2
+    desk.now += 101 * DAY
+    desk.run(ops.forget("a", desk.run(tasks.bounds("a"))))
+    assert desk.run(tasks.bounds("a")).keep_runs == 1000  # nothing is left that could need others
+
+
+def test_a_removed_task_without_runs_leaves_nothing(desk: Desk) -> None:
+    desk.task("a", keep_runs=5)
+    desk.task("b")
+    desk.remove("a")
+    assert b"retired" not in dump(desk)
 
 
 def test_everything_of_a_run_goes_with_it(desk: Desk) -> None:

@@ -1,5 +1,5 @@
--- Forgets the oldest ended runs of a task beyond keep_runs or older than keep_us: record, log and every index entry go
--- together, of at most ARGV[5] runs a call so that nobody waits for it.
+-- Forgets the oldest ended runs of a task beyond keep_runs of each end reason or older than keep_us: record, log and every
+-- index entry go together, of at most ARGV[5] runs a call so that nobody waits for it.
 -- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 batch  6 a run id to forget regardless of age, or ''
 --       7 number of the run to go on behind, at first 0
 -- Answers {how many, number to go on behind or '' when that was all}; of a single one 1, or 0 when it is gone, -1 when it
@@ -48,6 +48,7 @@ local function let_go_of_a_removed_task()
   end
   redis.call('ZREM', P .. ':history', task)
   redis.call('HDEL', P .. ':numbers', task)
+  redis.call('HDEL', P .. ':retired', task)
 end
 if ARGV[6] ~= '' then
   local r = load(ARGV[6])
@@ -59,25 +60,38 @@ if ARGV[6] ~= '' then
   let_go_of_a_removed_task()
   return 1
 end
-local total, before, oldest, forgotten = 0, 0, {}, 0
+-- Each reason's runs from the oldest on; `left` is how many there are from there on, and what is kept of them is the newest.
+local rows = {}
 for _, reason in ipairs(reasons) do
   local created = at .. reason .. ':created'
-  total, before = total + redis.call('ZCARD', created), before + redis.call('ZCOUNT', created, '-inf', ARGV[7])
   local heads = redis.call('ZRANGEBYSCORE', created, '(' .. ARGV[7], '+inf', 'WITHSCORES', 'LIMIT', 0, batch)
-  for i = 1, #heads, 2 do oldest[#oldest + 1] = {tonumber(heads[i + 1]), heads[i]} end
+  if #heads > 0 then rows[#rows + 1] = {heads = heads, i = 1, left = redis.call('ZCOUNT', created, '(' .. ARGV[7], '+inf')} end
 end
-table.sort(oldest, function(a, b) return a[1] < b[1] end)
-local seen_to = #oldest >= batch and text(oldest[batch][1]) or ''
-for i = 1, math.min(batch, #oldest) do
-  local id = oldest[i][2]
-  local is_whole, r = pcall(load, id)
-  if is_whole and (not r or (total - before - i < tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]))) then
+local function oldest_row()
+  local found, least
+  for _, row in ipairs(rows) do
+    local number = tonumber(row.heads[row.i + 1])
+    if number and (not least or number < least) then found, least = row, number end
+  end
+  return found, least
+end
+local looked_at, seen_to, forgotten = 0, '', 0
+while looked_at < batch do
+  local row, number = oldest_row()
+  if not row then
     seen_to = ''
     break
   end
-  if is_whole and not is_needed(id, r) then   -- what is no record holds up no other
-    forget(id, r)
-    forgotten = forgotten + 1
+  local id = row.heads[row.i]
+  local is_whole, r = pcall(load, id)
+  if is_whole and r and row.left <= tonumber(ARGV[3]) and r[F.end_us] > NOW - tonumber(ARGV[4]) then
+    row.heads = {}   -- the others of its reason are newer
+  else
+    if is_whole and r and not is_needed(id, r) then   -- what is no record holds up no other
+      forget(id, r)
+      forgotten = forgotten + 1
+    end
+    row.i, row.left, looked_at, seen_to = row.i + 2, row.left - 1, looked_at + 1, text(number)
   end
 end
 let_go_of_a_removed_task()

@@ -2,7 +2,7 @@
 -- was put in since the catalog was looked at.
 -- ARGV: 1 now  2 name  3 what `authored` was then
 -- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs or 0}.
--- uses: clock events environments catalog
+-- uses: clock records events execution environments catalog
 local name = ARGV[2]
 local entry = entry_of(name)
 if not entry then return {'gone'} end

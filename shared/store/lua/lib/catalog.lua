@@ -25,6 +25,23 @@ local function note_secrets(name, body)
   redis.call('INCR', key .. ':version')
 end
 
+-- What of a task's definition scripts go by: most executions at once (`maxima`), which is that of the newest definition also
+-- for those that wait already.
+local function note_max(name, body)
+  local is_json, task = pcall(cjson.decode, body)
+  local max = is_json and type(task) == 'table' and tonumber(task.max_concurrent)
+  if max then redis.call('HSET', P .. ':maxima', name, text(max)) else redis.call('HDEL', P .. ':maxima', name) end
+  admit('task:' .. name)   -- there may be more room now
+end
+
+-- A task that goes leaves the bounds of its history (`retired`: msgpack {keep_runs, keep_for_ms}, 0 for the default), which go
+-- with the last of its runs: it may have gone by mistake.
+local function note_bounds(name, hash)
+  local is_json, task = pcall(cjson.decode, redis.call('HGET', P .. ':def:' .. hash, 'body') or '')
+  if not is_json or type(task) ~= 'table' then return end
+  redis.call('HSET', P .. ':retired', name, cmsgpack.pack({tonumber(task.keep_runs) or 0, tonumber(task.keep_for_ms) or 0}))
+end
+
 -- Answers 'added', 'changed', 'unchanged' or 'kept' (the task file's, which only the file changes). The signature of a
 -- definition that stays is not replaced by none, unless that is wanted.
 local function put_task(source, name, hash, body, signature, schedule, may_unsign)
@@ -40,6 +57,8 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if source == 'file' then unlist_task(name) end
     verdict = before and 'changed' or 'added'
     event('task.changed', name, '', '', hash)
+    note_max(name, body)
+    redis.call('HDEL', P .. ':retired', name)
   end
   if verdict ~= 'unchanged' or string.find(body, '"secrets":', 1, true) then note_secrets(name, body) end
   if schedule == '' then
@@ -55,6 +74,8 @@ local function drop_task(name, entry)
   redis.call('HDEL', P .. ':ticks', name)
   redis.call('SREM', P .. ':paused', name)
   redis.call('SADD', P .. ':dirty', name)
+  if redis.call('ZSCORE', P .. ':history', name) then note_bounds(name, entry[1]) end
+  redis.call('HDEL', P .. ':maxima', name)
   let_go(entry[1])
   unlist_task(name)
   note_secrets(name, '')

@@ -1,5 +1,5 @@
 -- Executions, while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started),
--- gates (msgpack [[name, max], …]), overlap, max_queued. With more than one run, list `exec-runs:<id>` names them all.
+-- gates (msgpack [[name, max then or 0], …]), overlap, max_queued. With more than one run, list `exec-runs:<id>` names them all.
 -- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
 -- sorted sets `gate:<name>:live` and `gate:<name>:wait`, both in order of arrival. At a limit's gate, single runs that others
 -- execute hold slots too, and leases that others took (`slots:<gate>`, see lib/slots.lua).
@@ -40,8 +40,13 @@ local function gates_of(x)
   return packed and packed ~= '' and cmsgpack.unpack(packed) or {}
 end
 
+-- How many a gate lets through. That of a task is as the task is defined now; of one that is not any more, as it was.
 local function gate_max(gate)
-  return tonumber(gate[2] > 0 and gate[2] or redis.call('HGET', P .. ':limits', string.sub(gate[1], 7))) or math.huge
+  if gate[2] == 0 then return tonumber(redis.call('HGET', P .. ':limits', string.sub(gate[1], 7))) or math.huge end
+  local task = string.sub(gate[1], 6)
+  local max = redis.call('HGET', P .. ':maxima', task)
+  if max then return tonumber(max) end
+  return redis.call('HEXISTS', P .. ':tasks', task) == 1 and math.huge or gate[2]
 end
 
 local function taken_at(gate)

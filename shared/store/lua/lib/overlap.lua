@@ -1,5 +1,6 @@
 -- The overlap rule for execution x about to start. Answers nil (goes through), 'wait', or the sentence of a refusal.
 -- Under `kill` the oldest executions too many are asked to stop; x waits until they are gone.
+local MOST_WAITING = 10000   -- for one shared limit, by all tasks that have it
 
 -- Who is in the way, for people: the run that an execution began with may be over, or of another task.
 local function in_the_way(x, task)
@@ -11,16 +12,18 @@ local function in_the_way(x, task)
 end
 
 local function decide(task, gates, policy, max_queued)
-  local full, own = false, nil
+  local full, own, crowded = false, nil, nil
   for _, gate in ipairs(gates) do
     local at = P .. ':gate:' .. gate[1]
     local live, waiting = taken_at(gate), redis.call('ZCARD', at .. ':wait')
     if live >= gate_max(gate) or waiting > 0 then
       full = true
+      if gate[2] == 0 and waiting >= MOST_WAITING then crowded = string.sub(gate[1], 7) end
       if gate[1] == 'task:' .. task then own = {at, gate_max(gate), live, waiting} end
     end
   end
   if not full then return nil end
+  if crowded then return 'skipped: ' .. MOST_WAITING .. ' executions were waiting for the limit ' .. crowded .. ' already' end
   if not own then return 'wait' end
   if policy == 'skip' then
     local oldest = redis.call('ZRANGE', own[1] .. ':live', 0, 0)[1] or redis.call('ZRANGE', own[1] .. ':wait', 0, 0)[1]
@@ -32,23 +35,30 @@ local function decide(task, gates, policy, max_queued)
   return 'wait'
 end
 
+-- Those of the executions that were started for a task itself, not for one that depends on it; without x.
+local function of_task(executions, task, x)
+  local found = {}
+  for _, each in ipairs(executions) do
+    if each ~= x and redis.call('HGET', P .. ':exec:' .. each, 'task') == task then found[#found + 1] = each end
+  end
+  return found
+end
+
 local function wait(x, task, gates, policy)
   local arrival = redis.call('INCR', P .. ':counter')
   for _, gate in ipairs(gates) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':wait', arrival, x) end
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'waiting')
   if policy ~= 'kill' then return end
-  for _, gate in ipairs(gates) do
-    if gate[1] == 'task:' .. task then
-      local at = P .. ':gate:' .. gate[1]
-      local live = redis.call('ZRANGE', at .. ':live', 0, -1)
-      local waiting = redis.call('ZRANGE', at .. ':wait', 0, -1)
-      local excess = #live + #waiting - gate_max(gate)
-      for i = math.min(excess - #live, #waiting - 1), 1, -1 do
-        stop_execution(waiting[i], 'stop', 'stopped: a newer trigger of ' .. task .. ' took its place')
-      end
-      for i = 1, math.min(excess, #live) do
-        stop_execution(live[i], 'stop', 'stopped: a newer trigger of ' .. task .. ' took its place')
-      end
-    end
+  local gate = {'task:' .. task, 0}
+  for _, each in ipairs(gates) do
+    if each[1] == gate[1] then gate = each end
   end
+  if gate[2] == 0 then return end
+  local at, why = P .. ':gate:' .. gate[1], 'stopped: a newer trigger of ' .. task .. ' took its place'
+  local live, waiting = redis.call('ZRANGE', at .. ':live', 0, -1), redis.call('ZRANGE', at .. ':wait', 0, -1)
+  local excess = #live + #waiting - gate_max(gate)
+  live, waiting = of_task(live, task), of_task(waiting, task, x)
+  local stopped = math.min(excess, #live)
+  for i = math.min(excess - stopped, #waiting), 1, -1 do stop_execution(waiting[i], 'stop', why) end
+  for i = 1, stopped do stop_execution(live[i], 'stop', why) end
 end
