@@ -177,6 +177,18 @@ FAULTS: Final[dict[str, Fault]] = {
         "a worker process that cannot be replaced, that can never start, or that hangs; strangers beside the launcher",
         "the others go on and it is tried again; exit code 2 and no restart; killed and replaced; left alone",
     ),
+    "F69": Fault(
+        "a run attacks its worker: the socket of its interpreter, its output file, a value without an end to its depth",
+        "it ends with its own reason; the worker and its other runs are untouched",
+    ),
+    "F70": Fault(
+        "a run prints what is secret: its own, another task's, as JSON, URL or Base64, as a key of its outputs",
+        "it is in no log, output, message or byte of Redis, and what is another task's was not inherited",
+    ),
+    "F71": Fault(
+        "logs of ended runs wait to be compressed while others print",
+        "a live line waits for none of it",
+    ),
     "F72": Fault(
         "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",
         "gone within 2 s, without a traceback; who waited is answered",

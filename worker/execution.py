@@ -7,6 +7,7 @@ Only ``end`` writes; it is repeated until it was accepted or refused, however lo
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -222,6 +223,8 @@ class Execution:
             "env": env,
             "run_id": str(self.run_id),
         }
+        with contextlib.suppress(FileExistsError):
+            self._shop.folder.mkdir(0o700)  # something that clears away old files took it
         if user is not None:
             users.make_output(self._output_file, user)
         self._be_sure()

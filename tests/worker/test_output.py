@@ -140,16 +140,18 @@ def test_each_line_of_a_secret_of_several_is_masked() -> None:
     assert printed(b"in one: lonely\n", secrets=("lonely\n",)) == ["in one: [redacted]"]
 
 
-@pytest.mark.parametrize("by", [777, 65536])
-def test_a_secret_where_a_long_line_is_cut_is_masked(by: int) -> None:
-    secret = "s3cret-and-quite-long"
+@pytest.mark.parametrize("by", [7, 65536])
+@pytest.mark.parametrize("secret", ["s3cret-and-quite-long", "s3cret-" + "longer-than-any-colour-" * 4])
+def test_a_secret_where_a_long_line_is_cut_is_masked(secret: str, by: int) -> None:
     for ahead in range(0, len(secret) + 2, 3):
-        data = b"x" * (LINE_MAX - ahead) + secret.encode() + b"y" * 200_000
+        data = b"x" * (LINE_MAX - ahead) + secret.encode() + b"y" * 100_000
         capture = Capture(BIG, "drop_old", Mask([secret, secret[:6]]))
-        for start in range(0, len(data), by):
-            capture.feed("stdout", data[start : start + by], 0)
+        near = LINE_MAX - 200
+        places = [0, *range(near, near + 600, by), *range(near + 600, len(data), 65536), len(data)]
+        for start, end in itertools.pairwise(places):
+            capture.feed("stdout", data[start:end], 0)
         capture.finish(0)
-        assert "".join(texts(capture)) == "x" * (LINE_MAX - ahead) + "[redacted]" + "y" * 200_000
+        assert "".join(texts(capture)) == "x" * (LINE_MAX - ahead) + "[redacted]" + "y" * 100_000
 
 
 def test_secrets_are_masked_in_system_lines() -> None:
@@ -294,3 +296,12 @@ def test_no_beginning_of_a_secret_is_shown_of_an_unfinished_line(text: str, secr
     shown = unfinished(text.encode(), secrets=tuple(secrets))
     whole = [printed(f"{text}{after}".encode(), secrets=tuple(secrets))[0] for after in ("!", *secrets)] if text else []
     assert all(line.startswith(shown) for line in whole)
+
+
+def test_what_was_waiting_for_its_line_when_the_log_became_full_is_counted() -> None:
+    capture = Capture(10, "drop_new")
+    capture.feed("stdout", b"too long for it\nabc", 0)
+    capture.feed("stdout", b"de\nf", 0)
+    capture.feed("stderr", b"gh\n", 0)
+    capture.finish(0)
+    assert (capture.dropped_lines, capture.dropped_bytes) == (4, 16 + 3 + 4 + 3)
