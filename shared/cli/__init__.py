@@ -14,6 +14,9 @@ from typing import Final
 
 import cyclopts
 
+from shared.settings import Settings
+from shared.telemetry import configure_later
+
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("shared.cli.up:up", "Run everything on this machine."),
     "api": ("shared.cli.processes:api", "Run the API and the dashboard."),
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an arrow or an umlaut must not end a command
+    configure_later(Settings(log_level="error"))  # events are for the log of a process; a command has its own words
     try:
         code = app(
             sys.argv[1:] if arguments is None else list(arguments),

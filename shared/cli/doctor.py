@@ -77,7 +77,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     from shared.cli import EXIT_CODES, fleet_findings, redis_findings
     from shared.cli.findings import Finding
     from shared.redis_url import place
-    from shared.store import open_store
+    from shared.store import open_store, rights
 
     try:
         settings = _settings(environ, data)
@@ -86,9 +86,14 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
         cure = "docs/settings.md lists all settings"
         return [Finding("settings", "error", "settings", "wrong", str(error), cure)], EXIT_CODES["usage"]
     found = [Finding("settings", "ok", "settings", "read", "all values are valid")]
+    refused: Sequence[str] = ()
     try:
+        refused = store.run(rights.refused())
+        found += redis_findings.rights(refused, settings)
         facts = gather(store, settings, environ)
     except StoreUnavailable as error:
+        if refused:  # then this is one of them
+            return found, EXIT_CODES["failed"]
         found += redis_findings.transport(settings)
         where = place(settings.redis_url)
         found.append(Finding("redis", "error", "Redis", where, str(error), _way_back(str(error))))

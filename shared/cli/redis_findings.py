@@ -6,11 +6,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
-from shared.cli.findings import Check, Facts, Finding, unread
+from shared.cli.findings import Check, Facts, Finding, count, unread
 from shared.redis_url import parse, place
 from shared.settings import Settings
 from shared.store.boot import EVICTION_CURE
 from shared.store.fleet import Worker
+from shared.store.rights import ON_CHANNELS, ON_KEYS, all_of
 from shared.store.server import OLDEST_MAJOR
 from shared.store.version import SCHEMA
 
@@ -297,6 +298,35 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def rights(refused: Sequence[str], settings: Settings) -> list[Finding]:
+    """Whether the user of the URL may do what our processes do."""
+    if not refused:
+        return [Finding("rights", "ok", "rights", "sufficient", "this user may do all that our processes do")]
+    prefix = settings.key_prefix
+    wanted = [f"+{name.lower()}" for name in refused]
+    if all_of(ON_KEYS, refused):
+        wanted = [f"~{prefix}*", *(word for word in wanted if word.upper()[1:] not in _names_of(ON_KEYS))]
+    if all_of(ON_CHANNELS, refused):
+        wanted = [f"&{prefix}*", *(word for word in wanted if word.upper()[1:] not in _names_of(ON_CHANNELS))]
+    if "EVAL" in refused:
+        wanted = ["+@scripting", *(word for word in wanted if word not in ("+eval", "+evalsha"))]
+    user = parse(settings.redis_url).username or "default"
+    return [
+        Finding(
+            "rights",
+            "error",
+            "rights",
+            f"{count(len(wanted), 'right')} missing",
+            f"Redis refuses this user {', '.join(wanted[:8])}{' and more' if len(wanted) > 8 else ''}",
+            f"ACL SETUSER {user} {' '.join(wanted[:8])} (docs/deploy.md has all that is needed)",
+        )
+    ]
+
+
+def _names_of(lines: Sequence[str]) -> set[str]:
+    return {line.partition(" ")[0] for line in lines}
 
 
 CHECKS: Final[tuple[Check, ...]] = (
