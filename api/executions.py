@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import UNSET
 
 from api.bodies import Affected, ExecutionModel, ExecutionsResponseBody, StepModel
 from api.endpoint import Ask, Routes, invalid
 from api.inputs import ExecutionPath, ExecutionsQuery, KeyHeaders, RerunQuery, StopQuery
 from api.reply import Reply
-from api.runs import created, moment
+from api.runs import created, moment, shown
 from shared import ops
 from shared.clock import to_datetime
 from shared.errors import NotFound
@@ -53,7 +52,8 @@ async def list_executions(ask: Ask, query: ExecutionsQuery) -> Reply:
 @routes.get("/api/executions/{id}", summary="Read an execution", answers={200: ExecutionModel}, errors=(404,))
 async def read_execution(ask: Ask, path: ExecutionPath) -> Reply:
     """Its plan, how far it is, and all its runs: every step, replica and attempt."""
-    return ask.answer(_model(ask, await _find(ask, path)))
+    execution = await _find(ask, path)
+    return ask.answer(_model(ask, execution, await shown(ask, execution.runs) if execution.steps else None))
 
 
 @routes.post("/api/executions/{id}/stop", summary="Stop an execution", answers={202: Affected}, errors=(404,))
@@ -81,7 +81,7 @@ async def rerun_execution(ask: Ask, path: ExecutionPath, query: RerunQuery, head
             charge=ask.grant.charge,
         )
     )
-    return created(ask, triggered.run, repeated=triggered.repeated)
+    return await created(ask, triggered.run, repeated=triggered.repeated)
 
 
 async def _find(ask: Ask, path: ExecutionPath) -> Execution:
@@ -92,8 +92,8 @@ async def _find(ask: Ask, path: ExecutionPath) -> Execution:
     return found
 
 
-def _model(ask: Ask, execution: Execution) -> ExecutionModel:
-    url, first = ask.urls.run, execution.first
+def _model(ask: Ask, execution: Execution, runs: list[Run] | None = None) -> ExecutionModel:
+    first = execution.first
     groups: list[list[str]] = [[] for _ in range(execution.groups)]
     for step in execution.steps:
         if step.group >= 0:
@@ -114,7 +114,7 @@ def _model(ask: Ask, execution: Execution) -> ExecutionModel:
         message=execution.message or UNSET,
         plan=groups if execution.steps else UNSET,
         steps=[_step(step, execution.steps) for step in execution.steps] if execution.steps else UNSET,
-        runs=[msgspec.structs.replace(run, schema=url) for run in execution.runs] if execution.steps else UNSET,
+        runs=UNSET if runs is None else runs,
     )
 
 

@@ -14,7 +14,7 @@ from api.bodies import LogLine, LogResponseBody, UnfinishedLine
 from api.endpoint import Ask, Media, Routes
 from api.inputs import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
 from api.reply import TEXT, Reply
-from api.runs import find
+from api.runs import find, shown
 from api.streams import COMMENT, KEEPALIVE_S, Stream, sse
 from api.web import Web
 from shared.errors import NotFound
@@ -166,7 +166,8 @@ async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
 
 async def _ended(ask: Ask, run_id: UUID) -> msgspec.Struct | dict[str, str]:
     try:
-        return ask.with_schema(await ask.web.store.run(runs.find(str(run_id))))
+        (run,) = await shown(ask, [await ask.web.store.run(runs.find(str(run_id)))])
+        return run
     except NotFound:
         return {"id": str(run_id)}
 

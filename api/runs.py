@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -64,11 +65,11 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
             run = triggered.run
 
             async def reply() -> Reply:
-                return created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
+                return await created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
 
             return waiting.for_end(run.execution_id, query.wait_timeout, reply)
     triggered = await ask.web.store.run(start)
-    return created(ask, triggered.run, repeated=triggered.repeated)
+    return await created(ask, triggered.run, repeated=triggered.repeated)
 
 
 @routes.get(
@@ -80,12 +81,12 @@ async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
     names = _texts(query.task_name)
     if names and path.task_name not in names:
         await _require_task(ask, path.task_name)
-        return _runs(ask, NOTHING)
+        return await _runs(ask, NOTHING)
     where = Filter(task_name=(path.task_name,), search=query.search, status=_statuses(query.status))
     found = await _page(ask, where, query)
     if not found.total:
         await _require_task(ask, path.task_name)
-    return _runs(ask, found)
+    return await _runs(ask, found)
 
 
 @routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
@@ -98,7 +99,7 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
         known = dict.fromkeys([*defined, *ran])
         names = tuple(name for name in names or known if ask.grant.covers(name))
         if not names:
-            return _runs(ask, NOTHING)
+            return await _runs(ask, NOTHING)
     where = Filter(
         task_name=names,
         status=_statuses(query.status),
@@ -118,13 +119,13 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
         retries_only=query.retries_only,
         search=query.search,
     )
-    return _runs(ask, await _page(ask, where, query, query.cursor))
+    return await _runs(ask, await _page(ask, where, query, query.cursor))
 
 
 @routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
 async def read_run(ask: Ask, path: RunPath) -> Reply:
     """By id, or by task and number: `report#1412` (written `report%231412` in a URL)."""
-    return ask.answer(await find(ask, path.id))
+    return await _answer(ask, await find(ask, path.id))
 
 
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
@@ -148,7 +149,7 @@ async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
         if not ask.seen:
             raise
         run = await find(ask, path.id)  # this very request stopped it, and its answer was lost
-    return ask.answer(run, status=202)
+    return await _answer(ask, run, status=202)
 
 
 @routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
@@ -161,7 +162,7 @@ async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
         ask.web.catalog, path.id, idempotency_key=key, permit=ask.grant.authorise, charge=ask.grant.charge
     )
     triggered = await ask.web.store.run(again)
-    return created(ask, triggered.run, repeated=triggered.repeated)
+    return await created(ask, triggered.run, repeated=triggered.repeated)
 
 
 @routes.post(
@@ -191,7 +192,7 @@ async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
             outputs=body.outputs or None,
         )
     )
-    return ask.answer(ops.accepted(run.id, reported))
+    return await _answer(ask, ops.accepted(run.id, reported))
 
 
 async def find(ask: Ask, ref: str) -> Run:
@@ -289,10 +290,22 @@ async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> 
         raise invalid("query.cursor", str(error), cursor) from None
 
 
-def _runs(ask: Ask, found: Page) -> Reply:
+async def shown(ask: Ask, found: Sequence[Run]) -> list[Run]:
+    """The runs as they are answered: with the URL of their schema, and without the values of secret parameters."""
     url = ask.urls.run
+    if any(run.params for run in found):
+        found = await ask.web.store.run(ops.without_secrets(ask.web.catalog, found))
+    return [msgspec.structs.replace(run, schema=url) for run in found]
+
+
+async def _answer(ask: Ask, run: Run, *, status: int = 200) -> Reply:
+    (one,) = await shown(ask, [run])
+    return ask.answer(one, status=status)
+
+
+async def _runs(ask: Ask, found: Page) -> Reply:
     body = RunsResponseBody(
-        runs=[msgspec.structs.replace(run, schema=url) for run in found.runs],
+        runs=await shown(ask, found.runs),
         total=found.total,
         next_cursor=found.next_cursor,
         scanned=0 if found.complete else found.scanned,
@@ -301,14 +314,14 @@ def _runs(ask: Ask, found: Page) -> Reply:
     return ask.answer(body)
 
 
-def created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
+async def created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
     """The answer 201 for a run that was started, or was by the same request before."""
     url = ask.urls
     headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
     if repeated:
         headers.append((b"idempotent-replayed", b"true"))
-    body = _encoder.encode(msgspec.structs.replace(run, schema=url.run))
-    return Reply(body, status=201, headers=tuple(headers))
+    (one,) = await shown(ask, [run])
+    return Reply(_encoder.encode(one), status=201, headers=tuple(headers))
 
 
 def _texts(value: str) -> tuple[str, ...]:

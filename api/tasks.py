@@ -23,7 +23,7 @@ from api.bodies import (
 from api.endpoint import Ask, Routes
 from api.inputs import MatchHeaders, StatsQuery, TaskPath, TasksQuery
 from api.reply import Reply
-from api.runs import require_own_task
+from api.runs import require_own_task, shown
 from shared import authoring, ops, schedules, stats
 from shared.clock import SECOND_US, from_datetime, to_datetime
 from shared.errors import Forbidden, NotFound
@@ -49,13 +49,16 @@ async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
         and (not query.group or entry.task.group == query.group)
         and (not query.tag or not set(query.tag).isdisjoint(entry.task.tags))
     ]
-    shown = found[query.offset : query.offset + query.limit]
-    return ask.answer(TasksResponseBody(tasks=await _models(ask, shown), total=len(found)))
+    part = found[query.offset : query.offset + query.limit]
+    return ask.answer(TasksResponseBody(tasks=await _models(ask, part), total=len(found)))
 
 
 @routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
 async def read_task(ask: Ask, path: TaskPath) -> Reply:
-    """Its definition, its schedule in words and times, and how it is doing. Secrets are not shown."""
+    """
+    Its definition, its schedule in words and times, and how it is doing. Values of secrets and secret parameters are
+    not shown, and values of `env` not to a token with scope `read`.
+    """
     require_own_task(ask, path.task_name)
     return await _answer(ask, await _entry(ask, path.task_name))
 
@@ -188,10 +191,8 @@ async def _models(ask: Ask, entries: list[tasks.Entry]) -> list[TaskModel]:
     counts = await ask.web.store.do(tasks.counts(names))
     # Asked for together, they go to the store in one pipeline.
     newest = await asyncio.gather(*(ask.web.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names))
-    return [
-        _model(ask, entry, counts.get(entry.name), found.runs[0] if found.runs else None)
-        for entry, found in zip(entries, newest, strict=True)
-    ]
+    last = {run.task_name: run for run in await shown(ask, [run for found in newest for run in found.runs])}
+    return [_model(ask, entry, counts.get(entry.name), last.get(entry.name)) for entry in entries]
 
 
 def _model(ask: Ask, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
@@ -223,19 +224,13 @@ def _model(ask: Ask, entry: tasks.Entry, counts: tasks.Counts | None, last_run: 
         source="api" if entry.source == "api" else "file",
         applied_at=to_datetime(entry.applied_us),
         definition_hash=entry.definition.hash,
-        definition=_without_secrets(entry.definition.body),
+        # Values of `env` are often secrets all the same, so they are for those who may at least start the task.
+        definition=ops.definition_shown(entry.definition.body, env=ask.grant.scope != "read"),
         counts=TaskCounts(
             pending=counts.pending if counts else 0,
             running=counts.running if counts else 0,
             total=counts.total if counts else 0,
             by_reason=counts.by_reason if counts else {},
         ),
-        last_run=UNSET if last_run is None else msgspec.structs.replace(last_run, schema=ask.urls.run),
+        last_run=UNSET if last_run is None else last_run,
     )
-
-
-def _without_secrets(body: bytes) -> dict[str, Any]:
-    shown = msgspec.json.decode(body, type=dict[str, Any])
-    if "secrets" in shown:
-        shown["secrets"] = dict.fromkeys(shown["secrets"], "[redacted]")
-    return shown

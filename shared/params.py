@@ -32,7 +32,9 @@ def accept(task: Task, given: Mapping[str, Any] | None) -> tuple[dict[str, Any],
         if name in values:
             wrong = misfit(declared, values[name])
             if wrong:
-                problems.append(Problem(f"body.params.{name}", wrong, _text(values[name])[:200]))
+                problems.append(
+                    Problem(f"body.params.{name}", wrong, "" if declared.secret else _text(values[name])[:200])
+                )
         elif declared.default is not msgspec.UNSET:
             values[name] = declared.default
         elif declared.required:

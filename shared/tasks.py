@@ -34,7 +34,9 @@ PassAs = Literal["env", "arg", "option", "flag"]
 
 
 class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A declared parameter of a task. ``default`` is absent (UNSET) when there is none."""
+    """
+    A declared parameter of a task. ``default`` is absent (UNSET) when there is none. A ``secret`` one is shown nowhere.
+    """
 
     type: ParamType = "string"
     required: bool = False
@@ -43,6 +45,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pattern: str = ""
     description: str = ""
     pass_as: PassAs = msgspec.field(default="env", name="pass")
+    secret: bool = False
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -36,8 +36,12 @@ def misfit(param: Param, value: object) -> str:
     """
     Why *value* may not be passed as *param*, to follow its name in a sentence; "" when it may.
 
-    A ``pattern`` has to match the whole text. For ``type = "json"`` a value fits when it can be written as JSON.
+    A ``pattern`` has to match the whole text. For ``type = "json"`` a value fits when it can be written as JSON. Of a
+    secret one neither the value nor its choices are named.
     """
+    if param.secret:
+        wrong = misfit(msgspec.structs.replace(param, secret=False), value)
+        return f"is no value that it takes (type {param.type}); it is secret, so nothing more is said" if wrong else ""
     if not _is_a(param.type, value):
         return f"must be {_NOUNS[param.type]}, not {show(value)}"
     if param.choices and _canonical(value) not in map(_canonical, param.choices):
@@ -49,7 +53,7 @@ def misfit(param: Param, value: object) -> str:
 
 def params() -> Kind:
     """The table of a task's parameters."""
-    one = Kind(_read_param, table_schema(PARAM_KEYS, {"type": "string", "pass": "env"}))
+    one = Kind(_read_param, table_schema(PARAM_KEYS, {"type": "string", "pass": "env", "secret": False}))
     return map_of(one, _check_name, PARAM_NAME, most=PARAMS_MAX)
 
 
@@ -156,4 +160,5 @@ PARAM_KEYS: Final[dict[str, Key]] = {
         "How a command gets it: RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.",
         "pass_as",
     ),
+    "secret": Key(flag(), "Its values are shown as [redacted], in answers, logs and outputs; Redis holds them."),
 }

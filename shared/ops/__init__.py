@@ -9,12 +9,14 @@ from shared.ops.applying import apply_config
 from shared.ops.catalog import Catalog, declare, pause, resume
 from shared.ops.keeping import FORGET_BATCH, forget, next_attempt, release, rescue
 from shared.ops.making import Request, creation, gates
+from shared.ops.masking import REDACTED, definition_shown, without_secrets
 from shared.ops.reporting import accepted, report
 from shared.ops.starting import Triggered, fire, make_all, miss, rerun, rerun_execution, trigger
 from shared.ops.stopping import delete, stop, stop_execution, stop_task
 
 __all__ = [
     "FORGET_BATCH",
+    "REDACTED",
     "Catalog",
     "Request",
     "Triggered",
@@ -22,6 +24,7 @@ __all__ = [
     "apply_config",
     "creation",
     "declare",
+    "definition_shown",
     "delete",
     "fire",
     "forget",
@@ -40,4 +43,5 @@ __all__ = [
     "stop_execution",
     "stop_task",
     "trigger",
+    "without_secrets",
 ]

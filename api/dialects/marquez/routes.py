@@ -15,6 +15,7 @@ from api.dialects.marquez.bodies import JobBody, NamespaceBody
 from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.dialects.marquez.places import Place
 from api.reply import Reply
+from shared import ops
 from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
 from shared.store import annex, listing, namespaces, runs, tasks
@@ -186,12 +187,12 @@ def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
         yield namespaces.put_namespace(namespace)
     yield from places.declare(ask.web.catalog, place)
     job = yield namespaces.put_job(JobChange(place.task, namespace, name, fields))
-    return answers.job(job, (yield from _latest([place], facets=True))[0])
+    return answers.job(job, (yield from _latest(ask.web.catalog, [place], facets=True))[0])
 
 
 def _read_job(ask: Question) -> Operation[JobAnswer]:
     place = yield from _place(ask)
-    latest = (yield from _latest([place], facets=True))[0]
+    latest = (yield from _latest(ask.web.catalog, [place], facets=True))[0]
     if place.own:
         entry = yield from ask.web.catalog.get(place.task, fresh=True)
         return answers.task(entry, latest)
@@ -252,7 +253,10 @@ def _jobs(
             names = [name for name, state in zip(names, states, strict=True) if state and words.STATES[state] in wanted]
         skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
-    return {"jobs": (yield from _shown(own, found)), "totalCount": len(found) if ask.grant.tasks else total}
+    return {
+        "jobs": (yield from _shown(ask.web.catalog, own, found)),
+        "totalCount": len(found) if ask.grant.tasks else total,
+    }
 
 
 def _names(own: Sequence[str], namespace: str | None, offset: int, count: int) -> Operation[list[str]]:
@@ -263,7 +267,7 @@ def _names(own: Sequence[str], namespace: str | None, offset: int, count: int) -
     return names
 
 
-def _shown(own: Sequence[str], names: Sequence[str]) -> Operation[list[JobAnswer]]:
+def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> Operation[list[JobAnswer]]:
     entries = yield from tasks.some(set(own).intersection(names))
     rest = [name for name in names if name not in entries]
     jobs = {job.task: job for job in (yield from pages.jobs(rest))}
@@ -274,20 +278,21 @@ def _shown(own: Sequence[str], names: Sequence[str]) -> Operation[list[JobAnswer
         else Place(jobs[name].namespace, jobs[name].name, name, False)
         for name in there
     ]
-    latest = yield from _latest(known, facets=False)
+    latest = yield from _latest(catalog, known, facets=False)
     return [
         answers.task(entries[name], shown) if name in entries else answers.job(jobs[name], shown)
         for name, shown in zip(there, latest, strict=True)
     ]
 
 
-def _latest(known: Sequence[Place], *, facets: bool) -> Operation[list[list[RunAnswer]]]:
+def _latest(catalog: ops.Catalog, known: Sequence[Place], *, facets: bool) -> Operation[list[list[RunAnswer]]]:
     """The newest runs of jobs; their facets may be megabytes, and lists do without."""
     if not known:
         return []
     newest: list[list[Run]] = yield [listing.newest(place.task, LATEST) for place in known]
     shown = []
-    for place, found in zip(known, newest, strict=True):
+    for place, runs_found in zip(known, newest, strict=True):
+        found = yield from ops.without_secrets(catalog, runs_found)
         beside: list[dict[str, bytes]] = [{}] * len(found)
         if facets:
             beside = yield from annex.read_many([run.id for run in found])

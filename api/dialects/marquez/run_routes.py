@@ -53,7 +53,8 @@ async def create_run(ask: Question) -> Reply:
         raise recording.exists(made.run.id, place)
     beside = await ask.web.store.do(annex.read(made.run.id))
     location = f"{ask.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
-    return _run(answers.run(made.run, place, beside), status=201, headers=((b"location", location),))
+    (run,) = await ask.web.store.run(ops.without_secrets(ask.web.catalog, [made.run]))
+    return _run(answers.run(run, place, beside), status=201, headers=((b"location", location),))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="read")
@@ -61,14 +62,14 @@ async def list_runs(ask: Question) -> Reply:
     """Runs of a job, the ones that started last first, those that never did last."""
     limit, offset = bodies.paging(ask.query)
     place = await require_job(ask)
-    answer = await ask.web.store.run(_page(place, limit, offset))
+    answer = await ask.web.store.run(_page(ask, place, limit, offset))
     return Reply(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/jobs/runs/{id}", scope="read")
 async def read_run(ask: Question) -> Reply:
     """One run, whoever made it."""
-    return _run(await ask.web.store.run(_shown(await _find(ask))))
+    return _run(await ask.web.store.run(_shown(ask, await _find(ask))))
 
 
 @routes.on("GET", "/api/v1/jobs/runs/{id}/facets", scope="read")
@@ -111,7 +112,7 @@ async def _report(ask: Question, verb: str) -> Reply:
     at_us = bodies.instant(at, "at", zone=True) if at else 0
     found = await _find(ask)
     run = await ask.web.store.run(recording.report(ask.web.catalog, found.id, verb, at_us))
-    return _run(await ask.web.store.run(_shown(run)))
+    return _run(await ask.web.store.run(_shown(ask, run)))
 
 
 async def _find(ask: Question) -> Run:
@@ -124,17 +125,19 @@ async def _find(ask: Question) -> Run:
     return run
 
 
-def _shown(run: Run) -> Operation[RunAnswer]:
+def _shown(ask: Question, run: Run) -> Operation[RunAnswer]:
+    (run,) = yield from ops.without_secrets(ask.web.catalog, [run])
     place = yield from places.of_task(run.task_name)
     return answers.run(run, place, (yield annex.read(run.id)))
 
 
-def _page(place: Place, limit: int, offset: int) -> Operation[dict[str, object]]:
+def _page(ask: Question, place: Place, limit: int, offset: int) -> Operation[dict[str, object]]:
     found = yield from page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
     beside = yield from pages.annexes([run.id for run in found.runs])
-    shown = [answers.run(run, place, fields) for run, fields in zip(found.runs, beside, strict=True)]
+    runs_shown = yield from ops.without_secrets(ask.web.catalog, found.runs)
+    shown = [answers.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}
 
 

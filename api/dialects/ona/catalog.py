@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from api.auth import Grant
 from api.dialects.ona import bodies
-from api.dialects.ona.translation import spec_of, trigger_of
+from api.dialects.ona.translation import as_seen, spec_of, trigger_of
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import environments, tasks
@@ -101,13 +101,13 @@ def find(id_: UUID, grant: Grant) -> Operation[Known]:
     return known[id_]
 
 
-def shown(known: Sequence[Known]) -> Operation[list[bodies.Task]]:
-    """The tasks as they go over the wire."""
+def shown(known: Sequence[Known], grant: Grant) -> Operation[list[bodies.Task]]:
+    """The tasks as they go over the wire to whoever has *grant*."""
     ids = yield from ids_of(name for one in known for name in one.entry.task.depends_on)
-    return [_shown(one, ids) for one in known]
+    return [_shown(one, ids, grant) for one in known]
 
 
-def _shown(known: Known, ids: Mapping[str, UUID]) -> bodies.Task:
+def _shown(known: Known, ids: Mapping[str, UUID], grant: Grant) -> bodies.Task:
     task, listed = known.entry.task, known.listed
     triggers = listed.triggers if listed else (["manual"] if task.manual_trigger else [])
     return bodies.Task(
@@ -121,7 +121,7 @@ def _shown(known: Known, ids: Mapping[str, UUID]) -> bodies.Task:
             creator=subject(listed.creator) if listed else UNSET,
             triggered_by=[trigger_of(name) for name in triggers],
         ),
-        spec=spec_of(task, listed),
+        spec=as_seen(spec_of(task, listed), grant),
         depends_on=[str(ids[name]) for name in task.depends_on],
     )
 

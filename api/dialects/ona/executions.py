@@ -127,7 +127,7 @@ async def readable(ask: Question, execution_id: UUID) -> Execution:
 
 async def _told(ask: Question, execution_id: UUID) -> TaskExecution:
     found = await readable(ask, execution_id)
-    (told,) = await ask.web.store.run(telling.tell([found], ask.urls.base))
+    (told,) = await ask.web.store.run(telling.tell([found], ask.urls.base, ask.grant))
     return told
 
 

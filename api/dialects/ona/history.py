@@ -74,7 +74,7 @@ def page(
         count = STEP if wanted else min(STEP, wish.size + 1 - len(found))
         some = yield from step(count, cursor)
         seen = [one for one in some.executions if grant.covers(*one.tasks)]
-        told = yield from tell(seen, base)
+        told = yield from tell(seen, base, grant)
         found += [
             (_cursor((one.created_us, one.id)), shown)
             for one, shown in zip(seen, told, strict=True)

@@ -14,10 +14,11 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import UNSET
 
+from api.auth import Grant
 from api.dialects.ona import bodies, execution_bodies
 from api.dialects.ona.catalog import Known, subject
 from api.dialects.ona.execution_bodies import Phase
-from api.dialects.ona.translation import NO_ENGINE_CODE, image_of, spec_of
+from api.dialects.ona.translation import NO_ENGINE_CODE, as_seen, image_of, spec_of
 from shared import executions
 from shared.clock import to_datetime
 from shared.executions import Execution, Step
@@ -69,6 +70,7 @@ class Around(NamedTuple):
     definitions: Mapping[str, Task]
     known: Mapping[str, Known]
     log_url: str
+    grant: Grant
 
 
 def told(execution: Execution, around: Around) -> execution_bodies.TaskExecution:
@@ -104,6 +106,7 @@ def _plan(execution: Execution, around: Around) -> list[execution_bodies.PlanGro
     for number, step in enumerate(execution.steps):
         known = around.known.get(step.task)
         task = around.definitions.get(step.definition)
+        spec = spec_of(task, known.listed if known else None) if task else bodies.TaskSpec()
         # What an earlier execution did already belongs before everything.
         groups.setdefault(max(step.group, 0), []).append(
             execution_bodies.PlanStep(
@@ -112,7 +115,7 @@ def _plan(execution: Execution, around: Around) -> list[execution_bodies.PlanGro
                 label=known.reference if known else step.task,
                 task=execution_bodies.PlannedTask(
                     id=str(around.start.ids[step.task]),
-                    spec=spec_of(task, known.listed if known else None) if task else bodies.TaskSpec(),
+                    spec=as_seen(spec, around.grant),
                 ),
             )
         )

@@ -35,7 +35,7 @@ async def list_tasks(ask: Question, wanted: bodies.ListTasksRequest) -> bodies.L
     found, place = await ask.web.store.run(listing.page(which, pages.wish(ask, wanted.pagination)))
     return bodies.ListTasksResponse(
         pagination=bodies.PaginationResponse(next_token=pages.token(place)),
-        tasks=await ask.web.store.run(shown(found)),
+        tasks=await ask.web.store.run(shown(found, ask.grant)),
     )
 
 
@@ -70,7 +70,7 @@ async def upsert_automations_file(
 
 async def _task(ask: Question, id_: UUID) -> bodies.Task:
     known = await ask.web.store.run(find(id_, ask.grant))
-    (task,) = await ask.web.store.run(shown([known]))
+    (task,) = await ask.web.store.run(shown([known], ask.grant))
     return task
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from api.auth import Grant
 from api.dialects.ona import execution_bodies
 from api.dialects.ona.catalog import DEFAULT, by_names, ids_of
 from api.dialects.ona.phases import Around, Start, told
@@ -52,8 +53,10 @@ def noted(note: bytes) -> Start:
     return _decoder.decode(note)
 
 
-def tell(found: Sequence[Execution], base: str) -> Operation[list[execution_bodies.TaskExecution]]:
-    """The executions as they go over the wire; *base* is the URL under which this server is known."""
+def tell(found: Sequence[Execution], base: str, grant: Grant) -> Operation[list[execution_bodies.TaskExecution]]:
+    """
+    The executions as they go over the wire to whoever has *grant*; *base* is the URL under which this server is known.
+    """
     notes = yield from annex.read_many([one.id for one in found])
     names = {step.task for one in found for step in one.steps} | {one.task for one in found}
     known = yield from by_names(names)
@@ -68,5 +71,5 @@ def tell(found: Sequence[Execution], base: str) -> Operation[list[execution_bodi
         if START in note:
             start = noted(note[START])
             start = msgspec.structs.replace(start, ids={**ids, **start.ids})
-        result.append(told(one, Around(start, definitions, known, f"{base}{LOGS}{one.id}")))
+        result.append(told(one, Around(start, definitions, known, f"{base}{LOGS}{one.id}", grant)))
     return result

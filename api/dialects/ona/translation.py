@@ -15,9 +15,11 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from api.auth import Grant
 from api.dialects.ona import bodies
 from shared.config import parse_task
 from shared.errors import Invalid, Problem
+from shared.ops import REDACTED
 from shared.store.environments import Listed
 from shared.tasks import Task
 
@@ -65,6 +67,14 @@ def spec_of(task: Task, listed: Listed | None) -> bodies.TaskSpec:
         env=[item for name in names if (item := _variable(name, task)) is not None],
         prebuild_requires_success=listed.prebuild_requires_success if listed else False,
     )
+
+
+def as_seen(spec: bodies.TaskSpec, grant: Grant) -> bodies.TaskSpec:
+    """*spec* as it is shown: without the values of its variables to those who may only read."""
+    if grant.scope != "read":
+        return spec
+    env = [item if item.value is UNSET else msgspec.structs.replace(item, value=REDACTED) for item in spec.env]
+    return msgspec.structs.replace(spec, env=env)
 
 
 def image_of(task: Task) -> str:

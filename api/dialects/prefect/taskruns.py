@@ -12,7 +12,7 @@ import msgspec
 
 from api.auth import Grant
 from api.dialects.prefect import ledger, words
-from api.dialects.prefect.bodies import Constant, Details, Policy, State, TaskRunCreate, in_us, proposed
+from api.dialects.prefect.bodies import Constant, Details, Inputs, Policy, State, TaskRunCreate, in_us, proposed
 from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
 from api.dialects.prefect.moves import Course, course, first_mark, waits_for_consumer
 from shared import foreign, ids, ops
@@ -96,6 +96,7 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
     state = first or _first_state(wanted, run_id, now_us)
     entry = yield from task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None, grant)
     facts = _facts_of(wanted, flow_run, now_us)
+    facts.task_inputs = _without_secrets(entry.task, facts.task_inputs)
     current = ledger.first(state, run_id)
     is_ours = not entry.task.external
     if not is_ours:
@@ -198,6 +199,16 @@ def parameters(task: Task, wanted: TaskRunCreate) -> dict[str, Any]:
         if constants and not name.startswith("__"):
             values[name] = _as_declared(constants[-1], task.params[name].type if name in task.params else "string")
     return values
+
+
+def _without_secrets(task: Task, inputs: Inputs) -> Inputs:
+    """Inputs as they are kept for reading back: what is given for a secret parameter is not among them."""
+    return {
+        name: [msgspec.structs.replace(one, type=ops.REDACTED) if isinstance(one, Constant) else one for one in given]
+        if name in task.params and task.params[name].secret
+        else given
+        for name, given in inputs.items()
+    }
 
 
 def _as_declared(text: str, kind: ParamType) -> Any:
