@@ -86,6 +86,7 @@ class Timetable:
         self._held: dict[str, int] = {}
         self._pauses = Pauses()
         self._heap: list[tuple[int, str]] = []
+        self._is_unsure = False
 
     def __len__(self) -> int:
         return len(self._schedules)
@@ -97,6 +98,8 @@ class Timetable:
         A cursor that is in the future of *now_us* is taken for now: the clock of Redis went back.
         """
         if version == self.version:
+            if self._is_unsure:
+                self._read_cursors(store, now_us)
             return len(self._schedules)
         catalog = store.run(tasks.catalog())
         cursors = store.do(tasks.cursors())
@@ -112,17 +115,26 @@ class Timetable:
                 unreadable[name] = str(error)
         for name in unreadable.keys() - self.unreadable.keys():
             log.error("schedule.unreadable", task=name, error=unreadable[name])
-        ahead = [name for name in schedules if now_us is not None and cursors.get(name, 0) > now_us + AHEAD_US]
+        self.unreadable, self._entries, self._schedules = unreadable, entries, schedules
+        self._held = {}
+        self._pauses.keep(schedules.keys())
+        self._begin(cursors, now_us)
+        self.version = version
+        return len(schedules)
+
+    def _read_cursors(self, store: Store, now_us: int | None) -> None:
+        """The cursors again: a call was not answered, and what it did is not known here."""
+        self._begin(store.do(tasks.cursors()), now_us)
+
+    def _begin(self, cursors: dict[str, int], now_us: int | None) -> None:
+        """Look at each schedule at what is due after its cursor."""
+        ahead = [name for name in self._schedules if now_us is not None and cursors.get(name, 0) > now_us + AHEAD_US]
         if ahead and now_us is not None:
             log.warning("schedule.ahead", tasks=len(ahead), first=ahead[0])
             cursors |= dict.fromkeys(ahead, now_us)
-        self.unreadable, self._entries, self._schedules, self._cursors = unreadable, entries, schedules, cursors
-        self._held, self._due, self._heap = {}, {}, []
-        self._pauses.keep(schedules.keys())
-        for name in schedules:
-            heapq.heappush(self._heap, (self._next_look(name), name))
-        self.version = version
-        return len(schedules)
+        self._cursors, self._due, self._is_unsure = cursors, {}, False
+        self._heap = [(self._next_look(name), name) for name in self._schedules]
+        heapq.heapify(self._heap)
 
     def next_us(self) -> int | None:
         """When the next tick is to be fired, jitter included; None when none ever is."""
@@ -150,6 +162,7 @@ class Timetable:
             except StoreFull:
                 raise
             except StoreUnavailable:
+                self._is_unsure = True  # the tick may be seen to, and the answer lost
                 pause_us = self._pauses.failed(name, patient=True)
                 raise
             except DefinitionChanged as error:
@@ -199,7 +212,12 @@ class Timetable:
         fired = 0
         if owed.missed:
             why = self._why(owed.first_us, owed.last_us)
-            if store.run(ops.miss(entry, owed.first_us, owed.last_us, owed.missed, why)):
+            miss = ops.miss(entry, owed.first_us, owed.last_us, owed.missed, why, after_us=began)
+            verdict = store.run(miss)
+            if verdict == "stale":
+                self._is_unsure = True  # some of them were seen to after all: count again
+                return 0, False
+            if verdict == "created":
                 log.warning("schedule.missed", task=name, missed=owed.missed, catch_up=len(owed.ticks), why=why)
             self._cursors[name] = owed.last_us
         for tick, due in owed.ticks:

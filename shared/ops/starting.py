@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -215,16 +216,22 @@ def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
     raise AssertionError("the second try either makes it or raises")
 
 
-def miss(entry: Entry, first_us: int, last_us: int, count: int, why: str) -> Operation[bool]:
+def miss(
+    entry: Entry, first_us: int, last_us: int, count: int, why: str, *, after_us: int = 0
+) -> Operation[Literal["created", "exists", "stale", "paused"]]:
     """
     Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time; *why* says what
     was the matter then (``Redis was away``).
+
+    They were counted after the schedule's cursor *after_us* (0: it is not asked for). If that has moved since, nothing
+    is recorded ("stale"): some of them were seen to.
     """
     span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
     ticks = f"{count} {'tick' if count == 1 else 'ticks'} ({span})"
     what = _skipped(entry, last_us, f"skipped: missed {ticks} while {why}")
-    created: Created = yield create(what)
-    return created.verdict == "created"
+    created: Created = yield create(msgspec.structs.replace(what, after_us=after_us))
+    assert created.verdict != "repeated", "it has no idempotency key"
+    return created.verdict
 
 
 def _skipped(entry: Entry, tick_us: int, why: str) -> Create:

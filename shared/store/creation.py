@@ -43,10 +43,10 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     group, in their order; without one those of the replicas of the task.
 
     ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
-    tick it belongs to, and moves the schedule's cursor; ``refuse`` is the sentence of a skipped record; ``known``
-    False makes a run of a definition that is not in the catalog. While there is a run that was made ``once`` under that
-    name, it is answered; ``inbox``: a consumer outside fetches it. ``annex`` is written with the first run.
-    ``most_pending`` runs of the task may wait then, 0 for any number.
+    tick it belongs to, and moves the schedule's cursor, if that is at ``after_us`` (0: wherever before); ``refuse`` is
+    the sentence of a skipped record; ``known`` False makes a run of a definition that is not in the catalog. While
+    there is a run that was made ``once`` under that name, it is answered; ``inbox``: a consumer outside fetches it.
+    ``annex`` is written with the first run. ``most_pending`` runs of the task may wait then, 0 for any number.
     """
 
     ids: Sequence[UUID]
@@ -56,6 +56,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     max_queued: int = 100
     delay_us: int = 0
     tick_us: int = 0
+    after_us: int = 0
     idem: str = ""
     digest: str = ""
     refuse: str = ""
@@ -123,6 +124,7 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "max_queued": what.max_queued,
         "delay_us": what.delay_us,
         "tick_us": what.tick_us,
+        "after": what.after_us,
         "idem": what.idem,
         "digest": what.digest,
         "refuse": what.refuse,

@@ -101,13 +101,23 @@ def test_a_paused_task_can_be_started_by_hand(desk: Desk) -> None:
 def test_missed_ticks_leave_one_record(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
     last = TICK + 4 * MINUTE
-    assert desk.run(ops.miss(entry, TICK, last, 5, "Redis was away"))
-    assert not desk.run(ops.miss(entry, TICK, last, 5, "Redis was away"))
+    assert desk.run(ops.miss(entry, TICK, last, 5, "Redis was away")) == "created"
+    assert desk.run(ops.miss(entry, TICK, last, 5, "Redis was away")) == "exists"
     run = desk.get(ids.tick_id("a", last, 0))
     assert (run.end_reason, run.exit_code) == (Reason.SKIPPED, -1)
     assert isinstance(run.message, str)
     assert run.message.startswith("skipped: missed 5 ticks (2023-11-14T22:14:20.000000Z to ")
     assert desk.do(tasks.cursors()) == {"a": last}
+
+
+def test_missed_ticks_of_which_one_was_fired_meanwhile_are_not_counted(desk: Desk) -> None:
+    """F56: it was fired by a call whose answer was lost, and which Redis carried out late."""
+    entry = desk.task("a", cron=("* * * * *",))
+    desk.now = last = TICK + 4 * MINUTE
+    assert desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
+    assert desk.run(ops.miss(entry, TICK, last, 5, "Redis was away", after_us=START)) == "stale"
+    left = ops.miss(entry, TICK + 2 * MINUTE, last, 3, "Redis was away", after_us=TICK + MINUTE)
+    assert desk.run(left) == "created"
 
 
 def test_a_tick_of_an_old_definition_is_refused(desk: Desk) -> None:

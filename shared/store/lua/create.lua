@@ -32,7 +32,9 @@ end
 if o.tick_us > 0 then
   local seen_to = tonumber(redis.call('HGET', P .. ':ticks', task)) or 0
   -- Further ahead than 10 s is of a time before the clock went back, and says nothing.
-  if seen_to >= o.tick_us and seen_to <= NOW + 10000000 then return {'stale'} end
+  if seen_to <= NOW + 10000000 then
+    if seen_to >= o.tick_us or (o.after > 0 and seen_to > 0 and seen_to ~= o.after) then return {'stale'} end
+  end
   redis.call('HSET', P .. ':ticks', task, text(o.tick_us))
   if redis.call('SISMEMBER', P .. ':paused', task) == 1 then return {'paused'} end
 end
