@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from litestar import Litestar, Response
 from litestar.types import ControllerRouterHandler
@@ -18,6 +19,9 @@ from api.sockets import Sockets
 from api.web import Web
 from shared.settings import Settings
 from shared.store.loop import AsyncStore
+
+NAMED: Final = ("/api/tasks/", "/api/runs/", "/api/queues/", "/api/workers/")
+"""Below these a name is part of the path, and one with a slash is wrong rather than nowhere."""
 
 
 def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
@@ -53,7 +57,9 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
         openapi_config=None,  # api.openapi describes the endpoints from the same structs that read them
         logging_config=None,  # shared.telemetry is what logs
     )
-    app.asgi_handler = EncodedSlashes(app.asgi_handler, tuple(prefix for each in spoken for prefix in each.prefixes))
+    app.asgi_handler = EncodedSlashes(
+        app.asgi_handler, (*NAMED, *(prefix for each in spoken for prefix in each.prefixes))
+    )
     app.asgi_handler = Sockets(app.asgi_handler, web, prefect.sockets.handlers(web))
     app.state.web = web
     return app

@@ -27,6 +27,7 @@ from api.auth import OPEN, Grant
 from api.bodies import Scope
 from api.errors import AnyRequest, TooLarge, WrongMediaType, problem_reply
 from api.inputs import KeyHeaders
+from api.paths import MARK, as_meant
 from api.reading import as_text, raise_if_any, read_headers, read_json, read_path, read_query
 from api.repeats import answered_once
 from api.reply import Reply
@@ -208,7 +209,7 @@ async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Rece
     problems: list[Problem] = []
     values: dict[str, Any] = {}
     if "path" in inputs:
-        values["path"] = read_path(inputs["path"], scope["path_params"], problems)
+        values["path"] = read_path(inputs["path"], _parts(scope["path_params"]), problems)
     values["query"] = read_query(inputs.get("query", NoQuery), scope["query_string"], problems)
     if "headers" in inputs:
         values["headers"] = read_headers(inputs["headers"], scope["headers"], problems)
@@ -228,6 +229,10 @@ async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Rece
     if endpoint.once and values["headers"].idempotency_key:
         return await answered_once(ask, values["headers"].idempotency_key, lambda: endpoint.handler(ask, *wanted))
     return await endpoint.handler(ask, *wanted)
+
+
+def _parts(found: dict[str, str]) -> dict[str, str]:
+    return {name: as_meant(value) if MARK in value else value for name, value in found.items()}
 
 
 class NoQuery(msgspec.Struct, frozen=True):

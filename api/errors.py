@@ -17,6 +17,7 @@ from litestar.types import Scope
 from msgspec import json
 
 from api.bodies import ErrorModel
+from api.paths import as_sent
 from api.reply import JSON, PROBLEM_JSON, Reply
 from api.urls import urls_of
 from shared.errors import Invalid, Malformed, NotFound, Problem, RunfleetError, Unauthorized
@@ -140,7 +141,7 @@ def as_response(reply: Reply) -> Response[bytes]:
 
 
 def _of_router(error: HTTPException, scope: Scope) -> RunfleetError | HTTPException:
-    path = scope.get("path", "")
+    path = as_sent(scope.get("path", ""))
     if isinstance(error, NotFoundException):
         return NotFound(f"there is nothing at {path}")
     if isinstance(error, MethodNotAllowedException):

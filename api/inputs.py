@@ -143,8 +143,9 @@ class AllRunsQuery(RunsQuery, frozen=True, kw_only=True):
     cursor: Annotated[
         str,
         Meta(
-            pattern="^(o[0-9]{1,14})?$",
-            description="`next_cursor` of the page before; goes on where it stopped, at any depth",
+            pattern="^[A-Za-z0-9_-]{0,500}$",
+            description="`next_cursor` of the page before, with the same filters; goes on after its last run, whatever "
+            "came or went meanwhile",
         ),
     ] = ""
 

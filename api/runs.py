@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Final
 from uuid import UUID
 
@@ -38,7 +39,7 @@ MAX_OUTPUTS: Final = 256 * 1024
 NOTHING: Final = Page(runs=[], total=0, next_cursor="", scanned=0, complete=True)
 MAX_OFFSET: Final = 2**53
 
-_STATUSES: Final = {status.value: status for status in Status}
+_STATES: Final = (*map(str, Status), *map(str, Reason))
 _encoder = msgspec.json.Encoder()
 
 
@@ -82,7 +83,7 @@ async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
     if names and path.task_name not in names:
         await _require_task(ask, path.task_name)
         return await _runs(ask, NOTHING)
-    where = Filter(task_name=(path.task_name,), search=query.search, status=_statuses(query.status))
+    where = Filter(task_name=(path.task_name,), search=query.search, state=_states(query.status))
     found = await _page(ask, where, query)
     if not found.total:
         await _require_task(ask, path.task_name)
@@ -102,7 +103,7 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
             return await _runs(ask, NOTHING)
     where = Filter(
         task_name=names,
-        status=_statuses(query.status),
+        state=_states(query.status),
         end_reason=tuple(Reason(reason) for reason in query.end_reason),
         triggered_by=query.triggered_by,
         queue=query.queue,
@@ -272,9 +273,6 @@ async def _as_it_is(ask: Ask, run: Run, name: str) -> Run:
 
 
 async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
-    if query.status and not where.status:
-        # A status that no run can have: the filter leaves nothing, which is not the same as no filter.
-        return NOTHING
     try:
         return await ask.web.store.run(
             page(
@@ -328,8 +326,19 @@ def _texts(value: str) -> tuple[str, ...]:
     return tuple(part for part in value.split(",") if part)
 
 
-def _statuses(value: str) -> tuple[Status, ...]:
-    return tuple(_STATUSES[part] for part in _texts(value) if part in _STATUSES)
+def _states(value: str) -> tuple[str, ...]:
+    """
+    What ``status`` asks for: statuses and end reasons, of which any will do. An end reason is what most people mean by
+    the status of a run that has ended. Raises Invalid for a word that is neither.
+    """
+    states: list[str] = []
+    for word in _texts(value):
+        if word not in _STATES:
+            near = get_close_matches(word, _STATES, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise invalid("query.status", f"must be one of {', '.join(_STATES)}{hint}", word)
+        states += list(Reason) if word == Status.ENDED else [word]
+    return tuple(states)
 
 
 def moment(value: datetime | UnsetType) -> int | None:

@@ -38,7 +38,7 @@ _WORDS: Final[dict[str, dict[str, str]]] = {
         "external_execution_id": "What the caller's system calls this execution",
         "execution_id": "Shared by everything one trigger made",
         "number": "Counts up per task: people say report#1412",
-        "due_at": "Pending, and not to start before",
+        "due_at": "It was not to start before; kept once it has",
         "scheduled_for": "The tick that made it",
         "definition": "Hash of the definition it runs with",
         "message": "Why it ended, in one sentence",

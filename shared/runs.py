@@ -224,7 +224,7 @@ def _to_run(run_id: UUID, record: Record) -> Run:
         execution_id=UUID(record.execution) if record.execution else run_id,
         replica_count=record.replica_count,
         number=record.number,
-        due_at=_moment(record.due_us) if record.status == Status.PENDING else UNSET,
+        due_at=_moment(record.due_us),
         scheduled_for=_moment(record.tick_us),
         queue=record.queue,
         priority=record.priority,

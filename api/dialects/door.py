@@ -14,11 +14,10 @@ error bodies are another system's. So a dialect says with one ``Dialect`` how it
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Literal, TypeVar
-from urllib.parse import parse_qsl, unquote, unquote_to_bytes
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from litestar import route
@@ -30,6 +29,7 @@ from api.auth import OPEN, Grant
 from api.bodies import Scope
 from api.endpoint import MAX_BODY, read_body
 from api.errors import AnyRequest, TooLarge, WrongMediaType, named
+from api.paths import MARK, as_meant, as_sent, held_together
 from api.reading import MAX_QUERY_FIELDS, raise_if_any, read_json
 from api.reply import Reply
 from api.urls import urls_of
@@ -39,14 +39,6 @@ from shared.errors import Malformed, Problem, RunfleetError
 T = TypeVar("T", bound=msgspec.Struct)
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Refuse = Callable[[RunfleetError, Connection], Reply]
-
-_MARK: Final = "\x1f"
-_SLASH: Final = _MARK + "1"
-_ITSELF: Final = _MARK + "0"
-"""Stand for a slash and for the mark within a part of a path while the path is being routed."""
-
-_HELD: Final = re.compile(r"%([12])[fF]")
-"""Such a slash, or the mark, in a path as it was sent."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +53,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     def answer(self, error: Exception, scope: Connection) -> Reply:
         """The answer for *error*, in the dialect's shape."""
-        if _MARK in scope["path"]:
-            scope = {**scope, "path": scope["path"].replace(_SLASH, "%2F").replace(_ITSELF, "%1F")}  # type: ignore[assignment]
+        if MARK in scope["path"]:
+            scope = {**scope, "path": as_sent(scope["path"])}  # type: ignore[assignment]
         return self.refuse(named(error, scope), scope)
 
 
@@ -169,9 +161,7 @@ def dialect_routes(web: Web, declared: Sequence[Route]) -> list[HTTPRouteHandler
 
 class EncodedSlashes:
     """
-    Lets a name with a slash be one part of a path below *prefixes*.
-
-    ASGI servers decode ``%2F`` before anybody routes, and then it parts what it was to hold together.
+    Lets a name with a slash be one part of a path below *prefixes* (``api.paths``).
     """
 
     def __init__(self, app: ASGIApp, prefixes: tuple[str, ...]) -> None:
@@ -182,8 +172,7 @@ class EncodedSlashes:
         """Route on the path as it was sent."""
         raw: bytes = scope.get("raw_path") or b""
         if b"%" in raw and scope["path"].startswith(self._prefixes):
-            sent = raw.partition(b"?")[0].decode("latin-1")
-            scope["path"] = unquote(_HELD.sub(lambda found: _SLASH if found[1] == "2" else _ITSELF, sent))
+            scope["path"] = held_together(raw.partition(b"?")[0].decode("latin-1"))
         await self._app(scope, receive, send)
 
 
@@ -195,7 +184,7 @@ def _parts(connection: Connection) -> dict[str, str]:
         except UnicodeDecodeError:
             raise Malformed("the path is not in UTF-8; percent-encode the bytes of names in UTF-8") from None
     parts = connection["path_params"].items()
-    return {name: value.replace(_SLASH, "/").replace(_ITSELF, _MARK) for name, value in parts}
+    return {name: as_meant(value) for name, value in parts}
 
 
 def _litestar_route(web: Web, declared: Sequence[Route]) -> HTTPRouteHandler:

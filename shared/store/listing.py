@@ -8,6 +8,8 @@ then says whether it saw everything.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -31,12 +33,13 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """
     Which runs. Several values of a field mean any of them, several fields all of them; empty means not filtered.
 
-    Times are stored time, after is inclusive, before exclusive. ``search`` looks for a text in task name, id, message,
-    worker, tags and external id, whatever the case.
+    ``state`` is a status or an end reason. Times are stored time, after is inclusive, before exclusive. ``search``
+    looks for a text in task name, id, message, worker, tags and external id, whatever the case.
     """
 
     task_name: tuple[str, ...] = ()
     status: tuple[Status, ...] = ()
+    state: tuple[str, ...] = ()
     end_reason: tuple[Reason, ...] = ()
     triggered_by: tuple[str, ...] = ()
     queue: tuple[str, ...] = ()
@@ -69,6 +72,22 @@ class Page(msgspec.Struct, frozen=True):
     complete: bool
 
 
+class _Place(msgspec.Struct, array_like=True, frozen=True):
+    """
+    Where a page ended: after this entry of this sorted set, or after the run with these ``values`` in a sorted list.
+
+    ``query`` tells queries apart. ``matched`` and ``seen`` count what was found and looked at before it.
+    """
+
+    query: bytes
+    matched: int
+    seen: int
+    id: bytes
+    suffix: str = ""
+    score: int = 0
+    values: tuple[str | int, ...] = ()
+
+
 def page(
     where: Filter,
     *,
@@ -79,33 +98,39 @@ def page(
     cursor: str = "",
 ) -> Operation[Page]:
     """
-    One page. ``cursor`` (a page's ``next_cursor``) goes on where that page ended and replaces ``offset``.
+    One page. ``cursor`` (a page's ``next_cursor``) goes on after the last run of that page and replaces ``offset``:
+    whatever came or went meanwhile, no run that kept its place is shown twice or left out.
 
-    Raises ValueError for a cursor that is none.
+    Raises ValueError for a cursor that is none, or is of another query.
     """
-    if cursor:
-        offset = _offset(cursor)
+    query = _name_of(where, sort_field, descending)
+    place = _read_cursor(cursor, query) if cursor else None
+    if place is not None:
+        offset = 0
     candidates = yield from _candidates(where)
     if candidates is not None:
-        return _sorted_page(candidates, where, sort_field, descending, limit, offset)
+        return _sorted_page(candidates, where, sort_field, descending, limit, offset, query, place)
     tasks = list(where.task_name)
     if sort_field == "task_name" and not tasks:
         tasks = yield Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode() for name in reply])
+        if place is not None and place.suffix.startswith("ix:t:"):
+            tasks.append(place.suffix.split(":")[2])  # its last run may have gone, and its name with it
     mixed = len(tasks) > 1 and sort_field in ("created_at", "status", "")  # numbers of different tasks don't compare
     segments = _segments([] if mixed else tasks, _states(where), sort_field, descending)
     if sort_field in ("created_at", "") and (mixed or not tasks):
         segments, where = _created_within(segments, where)
-    if not _looks_at_records(where) and not mixed:
-        total, rows = yield _page(segments, descending, limit, offset)
-        runs = [to_run(one, record) for one, record in rows]
-        return Page(runs, total, _cursor(offset + limit, total), len(runs), True)
-    return (yield from _scan(segments, where, descending, limit, offset))
+    if _looks_at_records(where) or mixed:
+        return (yield from _scan(segments, where, descending, limit, offset, query, place))
+    total, upto, rows = yield _page(segments, descending, limit, offset, place)
+    runs = [to_run(one, record) for one, record in rows]
+    more = _cursor(query, segments, rows[-1]) if rows and upto < total else ""
+    return Page(runs, total, more, len(runs), True)
 
 
 def newest(task: str, limit: int) -> Call[list[Run]]:
     """The runs of a task that were made last, the newest first."""
     segments = _segments([task], _states(Filter()), "created_at", True)
-    return _page(segments, True, limit, 0).then(lambda found: [to_run(one, record) for one, record in found[1]])
+    return _page(segments, True, limit, 0).then(lambda found: [to_run(one, record) for one, record in found[2]])
 
 
 def latest(tasks: Sequence[str]) -> Call[list[str]]:
@@ -113,30 +138,47 @@ def latest(tasks: Sequence[str]) -> Call[list[str]]:
     return Call(script("latest"), tuple(tasks), lambda reply: [state.decode() for state in reply])
 
 
-def _scan(segments: list[list[str]], where: Filter, descending: bool, limit: int, offset: int) -> Operation[Page]:
-    matched, found, seen, everything = 0, list[Run](), 0, False
+def _scan(
+    segments: list[list[str]],
+    where: Filter,
+    descending: bool,
+    limit: int,
+    offset: int,
+    query: bytes,
+    place: _Place | None,
+) -> Operation[Page]:
+    matched, seen = (place.matched, place.seen) if place is not None else (0, 0)
+    first, found, last, everything = matched + offset, list[Run](), "", False
     while seen < SCAN_LIMIT:
-        size, rows = yield _page(segments, descending, _STEP, seen)
-        for run_id, record in rows:
-            if _matches(run_id, record, where):
-                if offset <= matched < offset + limit:
-                    found.append(to_run(run_id, record))
+        size, upto, rows = yield _page(segments, descending, _STEP, 0, place)
+        for row in rows:
+            seen += 1
+            if _matches(row[0], row[1], where):
                 matched += 1
-        seen += len(rows)
-        if seen >= size or not rows:
+                if first < matched <= first + limit:
+                    found.append(to_run(*row))
+                if matched == first + limit:
+                    last = _cursor(query, segments, row, matched, seen)
+        if upto >= size or not rows:
             everything = True
             break
-    return Page(found, matched, _cursor(offset + limit, matched), seen, everything)
+        place = _place(query, segments, rows[-1])
+    return Page(found, matched, last if matched > first + limit else "", seen, everything)
 
 
 def _page(
-    segments: list[list[str]], descending: bool, limit: int, offset: int
-) -> Call[tuple[int, list[tuple[UUID, Record]]]]:
-    args = ("", offset, limit, "1" if descending else "0", msgspec.msgpack.encode(segments))
+    segments: list[list[str]], descending: bool, limit: int, offset: int, place: _Place | None = None
+) -> Call[tuple[int, int, list[tuple[UUID, Record]]]]:
+    """How many there are, how many of them come up to the end of this page, and the page."""
+    after = b"" if place is None else msgspec.msgpack.encode((place.suffix, str(place.score)))
+    if place is not None:
+        # The id as old msgpack's raw bytes, which is what Redis reads.
+        after = b"\x93" + after[1:] + b"\xb0" + place.id
+    args = ("", offset, limit, "1" if descending else "0", msgspec.msgpack.encode(segments), after)
 
-    def read(reply: Any) -> tuple[int, list[tuple[UUID, Record]]]:
-        pairs = zip(reply[1::2], reply[2::2], strict=True)
-        return reply[0], [(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
+    def read(reply: Any) -> tuple[int, int, list[tuple[UUID, Record]]]:
+        pairs = zip(reply[2::2], reply[3::2], strict=True)
+        return reply[0], reply[1], [(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
 
     return Call(script("page"), args, read)
 
@@ -159,31 +201,44 @@ def _candidates(where: Filter) -> Operation[list[tuple[UUID, Record]] | None]:
 
 
 def _sorted_page(
-    candidates: list[tuple[UUID, Record]], where: Filter, sort_field: str, descending: bool, limit: int, offset: int
+    candidates: list[tuple[UUID, Record]],
+    where: Filter,
+    sort_field: str,
+    descending: bool,
+    limit: int,
+    offset: int,
+    query: bytes,
+    place: _Place | None,
 ) -> Page:
-    def key(run: Run) -> Any:
-        if sort_field == "task_name":
-            return (run.task_name, run.created_at)
-        if sort_field == "status":
-            return (run.status, run.created_at)
-        if sort_field == "start_at":
-            return run.start_at.timestamp() if run.start_at else 0.0
-        if sort_field == "exit_code":
-            return run.exit_code
-        if sort_field == "duration":
-            return run.duration_ms or 0
-        return (run.created_at, run.id)
+    def key(row: tuple[UUID, Record]) -> tuple[tuple[str | int, ...], bytes]:
+        run_id, r = row
+        values: dict[str, tuple[str | int, ...]] = {
+            "task_name": (r.task, r.created_us),
+            "status": (r.status, r.created_us),
+            "start_at": (r.start_us,),
+            "exit_code": (r.exit_code,),
+            "duration": (_duration_ms(r),),
+        }
+        return values.get(sort_field, (r.created_us,)), run_id.bytes
 
-    matching = [to_run(run_id, record) for run_id, record in candidates if _matches(run_id, record, where)]
-    matching.sort(key=key, reverse=descending)
+    matching = sorted((row for row in candidates if _matches(row[0], row[1], where)), key=key, reverse=descending)
     total = len(matching)
-    return Page(matching[offset : offset + limit], total, _cursor(offset + limit, total), len(candidates), True)
+    if place is not None:
+        last = (place.values, place.id)
+        offset = sum(key(row) >= last if descending else key(row) <= last for row in matching)
+    rows = matching[offset : offset + limit]
+    more = ""
+    if rows and offset + limit < total:
+        more = _encoded(_Place(query, 0, 0, rows[-1][0].bytes, values=key(rows[-1])[0]))
+    return Page([to_run(*row) for row in rows], total, more, len(candidates), True)
 
 
 def _states(where: Filter) -> list[str]:
     states = [str(Status.PENDING), str(Status.RUNNING), *map(str, _REASONS)]
     if where.status:
         states = [s for s in states if (s if s in ("pending", "running") else "ended") in where.status]
+    if where.state:
+        states = [s for s in states if s in where.state]
     if where.end_reason:
         states = [s for s in states if s in where.end_reason]
     return states
@@ -233,7 +288,7 @@ def _created_within(segments: list[list[str]], where: Filter) -> tuple[list[list
 
 
 def _looks_at_records(where: Filter) -> bool:
-    plain = Filter(task_name=where.task_name, status=where.status, end_reason=where.end_reason)
+    plain = Filter(task_name=where.task_name, status=where.status, state=where.state, end_reason=where.end_reason)
     return where != plain
 
 
@@ -242,6 +297,7 @@ def _matches(run_id: UUID, r: Record, where: Filter) -> bool:
     return (
         (not where.task_name or r.task in where.task_name)
         and (not where.status or r.status in where.status)
+        and (not where.state or (r.reason or r.status) in where.state)
         and (not where.end_reason or r.reason in where.end_reason)
         and (not where.triggered_by or r.triggered_by in where.triggered_by)
         and (not where.queue or r.queue in where.queue)
@@ -273,11 +329,60 @@ def _text(run_id: UUID, r: Record) -> str:
     return "\n".join(parts).casefold()
 
 
-def _cursor(offset: int, total: int) -> str:
-    return f"o{offset}" if offset < total else ""
+def _name_of(where: Filter, sort_field: str, descending: bool) -> bytes:
+    """A short name for a query: a cursor of another one leads nowhere."""
+    text = msgspec.msgpack.encode((where, sort_field or "created_at", descending))
+    return hashlib.sha256(text).digest()[:6]
 
 
-def _offset(cursor: str) -> int:
-    if not (cursor.startswith("o") and cursor.isascii() and cursor[1:].isdigit() and len(cursor) < 16):
+def _place(
+    query: bytes, segments: list[list[str]], row: tuple[UUID, Record], matched: int = 0, seen: int = 0
+) -> _Place:
+    """Where a run stands in the sorted sets that are read."""
+    run_id, r = row
+    state = r.reason if r.status == Status.ENDED else r.status
+    for low, high, *suffixes in segments:
+        for suffix in suffixes:
+            scope, _, order = suffix.rpartition(":")
+            if scope not in (f"ix:all:{state}", f"ix:t:{r.task}:{state}"):
+                continue
+            score = _score(r, order, is_of_task=scope.startswith("ix:t:"))
+            if _bound(low) <= score <= _bound(high):
+                return _Place(query, matched, seen, run_id.bytes, suffix, score)
+    raise AssertionError(f"run {run_id} is in none of the sets that were read")
+
+
+def _score(r: Record, order: str, *, is_of_task: bool) -> int:
+    """The score of a run in a sorted set of that order, as ``lua/lib/records.lua`` writes it."""
+    if order == "created":
+        return r.number if is_of_task else r.created_us
+    if order == "start":
+        return r.start_us
+    if order == "exit":
+        return r.exit_code
+    return r.end_us - r.start_us if r.start_us > 0 else 0
+
+
+def _bound(text: str) -> float:
+    return float(text.removeprefix("("))
+
+
+def _cursor(query: bytes, segments: list[list[str]], row: tuple[UUID, Record], matched: int = 0, seen: int = 0) -> str:
+    return _encoded(_place(query, segments, row, matched, seen))
+
+
+def _encoded(place: _Place) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, query: bytes) -> _Place:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        place = msgspec.msgpack.decode(raw, type=_Place)
+    except (ValueError, msgspec.DecodeError):
+        raise ValueError("is no cursor; take next_cursor of the page before") from None
+    if len(place.id) != 16 or min(place.matched, place.seen) < 0:
         raise ValueError("is no cursor; take next_cursor of the page before")
-    return int(cursor[1:])
+    if place.query != query:
+        raise ValueError("is of another query; keep filters and sorting as they were on the page before")
+    return place

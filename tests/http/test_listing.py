@@ -8,10 +8,11 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from shared import ops
 from shared.runs import Reason
-from shared.store import tasks
+from shared.store import runs, tasks
 from shared.store.threads import Store
-from tests.http.conftest import BASE, finish
+from tests.http.conftest import BASE, claim, finish
 
 Client = TestClient[Litestar]
 URL = "/api/tasks/example/runs"
@@ -62,7 +63,10 @@ def test_limit_and_offset_page_and_the_total_stays(client: Client) -> None:
         ("status=ended", [2, 1]),
         ("status=pending", [3]),
         ("status=ended,pending&sort_direction=asc", [1, 2, 3]),
-        ("status=nonsense", []),
+        ("status=failed", [2]),
+        ("status=failed,pending", [3, 2]),
+        ("status=success,ended", [2, 1]),
+        ("status=timeout", []),
         ("task_name=example", [3, 2, 1]),
         ("task_name=report", []),
         ("search=LATE", [3]),
@@ -87,12 +91,27 @@ def test_a_task_s_list_filters_and_sorts(client: Client, query: str, expected: l
         ("sort_direction=up", "query.sort_direction"),
         ("limit=1&limit=2", "query.limit"),
         ("lmit=1", "query.lmit"),
+        ("status=faild", "query.status"),
+        ("status=pending,nonsense", "query.status"),
     ],
 )
 def test_a_wrong_parameter_is_422_at_its_place(client: Client, query: str, location: str) -> None:
     response = client.get(f"{URL}?{query}")
     assert response.status_code == 422
     assert [problem["location"] for problem in response.json()["errors"]] == [location]
+
+
+def test_a_misspelt_status_is_told_the_words_that_there_are(client: Client) -> None:
+    (problem,) = client.get("/api/runs?status=faild").json()["errors"]
+    assert problem["value"] == "faild"
+    assert problem["message"].startswith("must be one of pending, running, ended, success, failed, ")
+    assert problem["message"].endswith("did you mean failed?")
+
+
+def test_a_name_with_a_slash_is_422_at_its_place(client: Client) -> None:
+    response = client.post("/api/tasks/a%2Fb/run")
+    assert response.status_code == 422
+    assert [(one["location"], one["value"]) for one in response.json()["errors"]] == [("path.taskName", "a/b")]
 
 
 def test_a_task_that_never_was_is_404(client: Client) -> None:
@@ -133,6 +152,64 @@ def test_a_task_that_was_removed_keeps_its_list(client: Client, catalog: Store) 
 def test_the_list_of_all_runs_filters_by_everything(client: Client, query: str, expected: list[int]) -> None:
     client.post("/api/tasks/report/run")
     assert numbers(client.get(f"/api/runs?{query}")) == expected
+
+
+@pytest.fixture
+def varied(client: Client, catalog: Store) -> dict[str, dict[str, Any]]:
+    """Runs of which each differs from the others in all that can be filtered by; by what they are called here."""
+    entry = catalog.run(tasks.entry("flaky"))
+    assert entry is not None
+    client.post("/api/tasks/flaky/run")
+    first = claim(catalog)
+    retry = ops.next_attempt(first.id, first.record, entry.task, Reason.FAILED, 3)
+    catalog.do(runs.end(first.id, first.record.token, Reason.FAILED, 3, "no luck", retry=retry))
+    body = {"external_execution_id": "theirs", "tags": ["blue"]}
+    cloud = client.post("/api/tasks/example/run", json=body).json()
+    waiting = client.post("/api/tasks/report/run", json={"priority": 9}).json()
+    found = client.get("/api/runs?sort_direction=asc").json()["runs"]
+    by_id = {run["id"]: run for run in found}
+    again = next(run for run in found if run["retry_attempt"] == 1)
+    return {"first": by_id[str(first.id)], "retry": again, "cloud": by_id[cloud["id"]], "waiting": by_id[waiting["id"]]}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("worker=w1", {"first"}),
+        ("worker=nobody", set()),
+        ("retries_only=true", {"retry"}),
+        ("triggered_by=cloud", {"cloud"}),
+        ("external_execution_id=theirs", {"cloud"}),
+        ("execution_id={first[execution_id]}", {"first", "retry"}),
+        ("execution_id={first[execution_id]}&status=pending", {"retry"}),
+        ("exit_code=3", {"first"}),
+        ("tag=blue", {"cloud"}),
+        ("search=no+luck", {"first"}),
+        ("created_after={cloud[created_at]}", {"cloud", "waiting"}),
+        ("created_before={cloud[created_at]}", {"first", "retry"}),
+        ("ended_after={first[end_at]}", {"first"}),
+        ("ended_before={first[end_at]}", set()),
+        ("ended_before=2100-01-01T00:00:00Z", {"first"}),
+        ("min_duration_ms=0&end_reason=failed", {"first"}),
+        ("queue=elsewhere", set()),
+        (
+            "task_name=flaky,example&status=failed&end_reason=failed&triggered_by=api&queue=default&worker=w1"
+            "&execution_id={first[execution_id]}&exit_code=3&search=luck&min_duration_ms=0&limit=5&offset=0"
+            "&created_after=2020-01-01T00:00:00Z&created_before=2100-01-01T00:00:00Z"
+            "&ended_after=2020-01-01T00:00:00Z&ended_before=2100-01-01T00:00:00Z"
+            "&sort_field=duration&sort_direction=asc&retries_only=false",
+            {"first"},
+        ),
+    ],
+)
+def test_each_filter_leaves_what_fits_and_nothing_else(
+    client: Client, varied: dict[str, dict[str, Any]], query: str, expected: set[str]
+) -> None:
+    response = client.get(f"/api/runs?{query.format(**varied)}")
+    assert response.status_code == 200, response.text
+    found = [run["id"] for run in response.json()["runs"]]
+    assert sorted(found) == sorted(varied[name]["id"] for name in expected)
+    assert response.json()["total"] == len(expected)
 
 
 @pytest.mark.usefixtures("history")

@@ -111,12 +111,13 @@ def test_what_is_known_is_shown() -> None:
     ("changes", "due", "asked"),
     [
         ({"due_us": 5}, True, False),
-        ({"due_us": 5, "status": "running"}, False, False),
+        ({"due_us": 5, "status": "running"}, True, False),
         ({"status": "running", "wish": "kill"}, False, True),
-        ({"status": "ended", "reason": "stopped", "wish": "stop", "due_us": 5}, False, False),
+        ({"status": "ended", "reason": "stopped", "wish": "stop", "due_us": 5}, True, False),
+        ({"status": "ended", "reason": "success"}, False, False),
     ],
 )
-def test_only_who_waits_is_due_and_only_who_runs_was_asked(changes: dict[str, Any], due: bool, asked: bool) -> None:
+def test_when_it_was_due_is_kept_and_only_who_runs_was_asked(changes: dict[str, Any], due: bool, asked: bool) -> None:
     run = to_run(ID, _record(**changes))
     assert (run.due_at is not UNSET, run.stop_requested is not UNSET) == (due, asked)
 

@@ -3,11 +3,59 @@
 -- logarithm of the offset, not with it. Among equal scores the sets follow one another in the order given.
 -- ARGV: 1 now  2 offset  3 limit  4 '1' for descending  5 segments (msgpack [[from, to, key suffix, …], …]):
 --       only members with from <= score <= to belong to a segment ('-inf', '+inf': all)
--- Answers {total, id, record, id, record, …}.
+--       6 the entry to go on after, instead of an offset (msgpack {key suffix, score, id}), or ''
+-- Answers {total, how many come up to the end of this page, id, record, id, record, …}.
 -- flags: no-writes
 -- uses: clock
 local skip, limit, down, segments = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', cmsgpack.unpack(ARGV[5])
-local total, answer = 0, {0}
+local total, answer = 0, {0, 0}
+local after = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
+local function number(bound)
+  if bound == '-inf' then return -math.huge elseif bound == '+inf' then return math.huge end
+  return tonumber((string.gsub(bound, '^%(', '')))
+end
+local function is_before(a, b)   -- as Redis orders members of the same score: by bytes
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+-- How many members of one set with this score come up to and including `id` in reading order, whether it is there or not.
+local function ties_upto(key, score, id)
+  local first, ties = redis.call('ZCOUNT', key, '-inf', '(' .. score), redis.call('ZCOUNT', key, score, score)
+  local low, high = 0, ties   -- the first of them that is not before `id`
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if is_before(redis.call('ZRANGE', key, first + middle, first + middle)[1], id) then low = middle + 1 else high = middle end
+  end
+  if down then return ties - low end
+  return low + (redis.call('ZSCORE', key, id) == score and 1 or 0)
+end
+-- How many entries come up to and including `after`, so that a page goes on there whatever has come or gone before it.
+local function upto(suffix, score, id)
+  local n = 0
+  for _, segment in ipairs(segments) do
+    local from, to, own = segment[1], segment[2], nil
+    for i = 3, #segment do
+      if segment[i] == suffix and number(from) <= tonumber(score) and tonumber(score) <= number(to) then own = i end
+    end
+    for i = 3, #segment do
+      local key = P .. ':' .. segment[i]
+      if not own then
+        n = n + redis.call('ZCOUNT', key, from, to)
+      else
+        n = n + redis.call('ZCOUNT', key, down and '(' .. score or from, down and to or '(' .. score)
+        if i < own then n = n + redis.call('ZCOUNT', key, score, score) end
+        if i == own then n = n + ties_upto(key, score, id) end
+      end
+    end
+    if own then return n end
+  end
+  return n
+end
+if after then skip = upto(after[1], after[2], after[3]) end
+local began = skip
 local function take(key, from, to, count, offset)
   local command = down and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
   return redis.call(command, key, from, to, 'WITHSCORES', 'LIMIT', offset, count)
@@ -99,5 +147,5 @@ for _, segment in ipairs(segments) do
     skip = 0
   end
 end
-answer[1] = total
+answer[1], answer[2] = total, began + (#answer - 2) / 2
 return answer
