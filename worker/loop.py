@@ -273,6 +273,8 @@ class Loop:
             if self._executes and usage.ru_maxrss <= starting.own_peak():
                 # The kernel counts the moment before exec, in which it was as large as this process.
                 run.end["peak_memory_bytes"] = 0
+            if "memory_used" in run.end:
+                run.end["peak_memory_bytes"] = run.end["memory_used"]
             run.report_by = time.monotonic() + LEFTOVER_WAIT_S
             self._ending.append(run)
         if died or self._ending:

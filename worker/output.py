@@ -139,6 +139,11 @@ class Capture:
         self._pending_bytes -= size
         return taken
 
+    @property
+    def begun(self) -> tuple[bytes, bytes]:
+        """What has no line's end yet, of standard output and error; to see whether it has changed."""
+        return (b"", b"") if self._full else (self._partial[STDOUT], self._partial[STDERR])
+
     def unfinished(self, stream: Stream) -> str:
         """The end of the line that *stream* has begun, as far as it may be shown; "" when it has begun none."""
         data = self._partial[STDOUT if stream == "stdout" else STDERR]

@@ -70,6 +70,7 @@ class Tape:
         self.sending = threading.Lock()
         self._unsent: list[StoredLine] = []
         self._sent: list[list[StoredLine]] = []
+        self._begun = (b"", b"")
         self._shown: list[logs.Unfinished] = []
         self._shown_before = 0
         self._shown_s = 0.0
@@ -85,19 +86,21 @@ class Tape:
         They are shown when they have stood for ``UNFINISHED_S``, at most so often, and again before they are forgotten.
         """
         with self._lock:
+            begun, place = self._capture.begun, self._capture.produced
+            stands = begun == self._begun
+            if stands and (place == self._shown_before or not self._shown):
+                self._changed_s = None
+                due_s = self._shown_s + AGAIN_S if self._shown else None
+            else:
+                self._changed_s = now_s if self._changed_s is None else self._changed_s
+                # What stands while lines of the other stream come has to be said to come after them, at once.
+                due_s = now_s if stands else self._changed_s + UNFINISHED_S
+            if due_s is None or now_s < due_s:
+                return due_s
             lines = [logs.Unfinished(stream, text) for stream in _STREAMS if (text := self._capture.unfinished(stream))]
-            place = self._capture.produced
-        if lines == self._shown and (not lines or place == self._shown_before):
-            self._changed_s = None
-            due_s = self._shown_s + AGAIN_S if lines else None
-        else:
-            self._changed_s = now_s if self._changed_s is None else self._changed_s
-            # A line that was shown and is over by now is taken away by the lines that came; one that stands is not.
-            due_s = now_s if self._shown and lines == self._shown else self._changed_s + UNFINISHED_S
-        if due_s is None or now_s < due_s:
-            return due_s
-        self._shown, self._shown_before, self._shown_s, self._changed_s = lines, place, now_s, None
-        self._showing = True
+        self._showing = bool(lines or self._shown)
+        self._begun, self._changed_s = begun, None
+        self._shown, self._shown_before, self._shown_s = lines, place, now_s
         return now_s + AGAIN_S if lines else None
 
     @property

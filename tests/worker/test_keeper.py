@@ -128,6 +128,7 @@ def test_a_memory_limit_is_of_all_processes_together(spawn: Spawn, script: str) 
     ended = run(spawn, script, memory_limit=200_000_000)
     assert ended.exit.signal == signal.SIGKILL
     assert 200_000_000 < ended.exit.memory_used < 400_000_000
+    assert ended.exit.peak_memory_bytes == ended.exit.memory_used
     assert not any(is_running(int(pid)) for pid in ended.stdout.split())
 
 
