@@ -108,7 +108,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "F40": Fault(
         "a command prints 200 MB, each policy",
         "the log is whole by its policy; the API stays quick",
-        "Where the same requests take more than 0.01 s without the flood, the bound grows as much.",
+        "On a machine that computes slower than an idle one before or after the flood, the bound grows as much.",
     ),
     "F41": Fault(
         "50 MB without a newline, invalid UTF-8, NUL, ANSI, CR", "the log is cut into lines and readable as JSON"

@@ -122,3 +122,14 @@ def test_idle_processes_end_with_zero_and_at_once_however_often_they_are_told(ma
     for process in told:
         five_times(process)
     assert [process.wait(10) for process in told] == [0, 0, 0]
+
+
+def test_a_worker_that_leaves_takes_its_files_along(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS)
+    fleet.start("web", "scheduler")
+    (worker,) = fleet.start("worker")
+    fleet.perform("short")
+    assert list(fleet.temporary.iterdir()), "its folder is there while it serves"
+    worker.popen.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert list(fleet.temporary.iterdir()) == []

@@ -53,6 +53,18 @@ def asked_meanwhile(fleet: Fleet, paths: Sequence[str], pause_s: float = 0.01) -
     assert not seen.wrong, seen.wrong[:3]
 
 
+def slowness(work_s: float = 0.2) -> float:
+    """
+    By how much this machine is slower now than an idle one, at least 1: how long so much computing takes.
+
+    Nothing of ours has a part in it, so that what is slow for our sake is not excused by it.
+    """
+    began_s, until_s = time.monotonic(), time.thread_time() + work_s
+    while time.thread_time() < until_s:
+        pass
+    return max(1.0, (time.monotonic() - began_s) / work_s)
+
+
 def resident_mb(pid: int, *, peak: bool = False) -> float:
     """The memory of a process now, or the most that it ever had."""
     wanted = "VmHWM:" if peak else "VmRSS:"
