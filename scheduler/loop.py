@@ -77,7 +77,7 @@ class Loop:
         self.leads = False
         self.stopping = threading.Event()
         self.troubles = Troubles(clock)
-        self._leader = ""
+        self._leader = ("", 0)
         self._store = store
         self._outages = Outages()
         self._timetable = Timetable(self.troubles, window_us=window_us, why=self._outages.why)
@@ -300,9 +300,10 @@ class Loop:
 
     def _note_leadership(self, pulse: fleet.Pulse) -> None:
         self.leads = bool(pulse.token)
-        if pulse.leader == self._leader:
+        # By its token too: another one may have led and gone while this one slept.
+        if (pulse.leader, pulse.token) == self._leader:
             return
-        self._leader = pulse.leader
+        self._leader = (pulse.leader, pulse.token)
         if self.leads:
             self._timetable.version = STALE  # what was read before may have been acted upon by another
             self._outages.led_from(pulse.now_us)

@@ -196,8 +196,7 @@ class Timetable:
         for name, row in wanted.items():
             if name not in self._schedules:
                 continue
-            cursor = min(standing.cursors.get(name, 0), now_us)
-            here = min(self._cursors.get(name, 0), now_us)
+            cursor, here = (_cut(cursors.get(name, 0), now_us) for cursors in (standing.cursors, self._cursors))
             if row.hash != self._entries[name].definition.hash or name not in looked_at or cursor != here:
                 different.add(name)
         return sorted(different)
@@ -284,3 +283,8 @@ class Timetable:
             return NEVER
         self._due[name] = tick + jitter_us(name, tick, self._entries[name].task.jitter_ms)
         return self._due[name]
+
+
+def _cut(cursor: int, now_us: int) -> int:
+    """A cursor, or now for one that is of a time before the clock went back."""
+    return now_us if cursor > now_us + AHEAD_US else cursor
