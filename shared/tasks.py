@@ -143,7 +143,11 @@ def define(task: Task, keys: Keys = UNSIGNED) -> Definition:
     in which they are passed: ``run = "cp"`` with ``source`` and ``destination`` is another task the other way round.
     """
     ordered = {name: dict(sorted(getattr(task, name).items())) for name in ("labels", "env", "secrets")}
-    body = msgspec.json.encode(msgspec.structs.replace(task, **ordered))
+    # msgspec leaves out what *is* the default, which an equal value from a file is not.
+    plain = {name: default for name, default in _DEFAULTS if getattr(task, name) == default}
+    if task.params:
+        plain["params"] = msgspec.json.decode(msgspec.json.encode(task.params), type=dict[str, Param])
+    body = msgspec.json.encode(msgspec.structs.replace(task, **plain, **ordered))
     return Definition(hash=_hash(body), body=body, signature=keys.sign(PURPOSE, task.name, body))
 
 
@@ -166,6 +170,11 @@ def is_intact(definition: Definition) -> bool:
 def signer(definition: Definition, keys: Keys, name: str) -> Signer:
     """Which secret of *keys* signed *definition* as that of task *name*; "" for neither, and for an unsigned one."""
     return keys.signer(definition.signature, PURPOSE, name, definition.body)
+
+
+_DEFAULTS: Final = tuple(
+    (one.name, one.default) for one in msgspec.structs.fields(Task) if one.default is not msgspec.NODEFAULT
+)
 
 
 def is_task_name(text: str) -> bool:

@@ -28,10 +28,12 @@ def check(file: Path | None = None) -> None:
     """
     settings = read_settings()
     path = file or Path(settings.config)
-    config = read_config(path, os.environ)
+    config = read_config(path, os.environ, with_advice=True)
     now_us = clock.SystemClock().now_us()
     for task in config.tasks.values():
         sys.stdout.write(f"{task.name}: {describe(task, now_us)}\n")
+    for warning in config.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     count = len(config.tasks)
     sys.stderr.write(f"{path} is right: {count} task{'' if count == 1 else 's'}.\n")
 

@@ -53,6 +53,11 @@ def _parse_timezone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
     except (KeyError, ValueError, OSError):
+        if matches("[A-Z]{3,5}", value):  # CEST is near EST, and nothing could be further from what was meant
+            raise ValueError(
+                f"{show(value)} is an abbreviation, which says nothing of summer time: write an IANA name like "
+                '"Europe/Berlin"'
+            ) from None
         near = nearest(value, _timezones())
         meant = f'; did you mean "{near}"?' if near else ': write an IANA name like "Europe/Berlin"'
         raise ValueError(f"{show(value)} is not a known time zone{meant}") from None
@@ -249,6 +254,10 @@ ALSO_CALLED: Final[dict[str, str]] = {
     "after": "depends_on",
     "parameters": "params",
     "kill_after": "graceful_stop",
+    "on_failure": "notify",
+    "on_success": "notify",
+    "alert": "notify",
+    "notifications": "notify",
 }
 """Words that other tools use for the same thing."""
 

@@ -26,6 +26,9 @@ ARGUMENT_MAX: Final = 131_000
 
 TEXT_MAX: Final = 4096
 
+ALIKE: Final = 0.7
+"""How near a key has to be to be suggested: `on_failure` is not `env_file`."""
+
 
 class Kind(NamedTuple):
     """
@@ -79,7 +82,8 @@ def read_table(
         else:
             is_table = isinstance(item, Mapping)
             likely = [name for name in keys if keys[name].kind.schema.get("type") == "object" or not is_table]
-            meant = (also or {}).get(key.lower()) or nearest(key, likely)
+            words = {name: name for name in likely} | {name: of for name, of in (also or {}).items() if of in likely}
+            meant = words.get(nearest(key, words, ALIKE), "")
             known = "" if meant or len(keys) > 10 else f": the keys here are {', '.join(sorted(keys))}"
             hint = f"{known}; a name with dots is quoted" if is_table and not meant else known
             place.under(key).problem(f"unknown key{hint}", meant)

@@ -64,8 +64,10 @@ def show(value: object) -> str:
     return names.get(type(value).__name__, f"a {type(value).__name__}")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of *known* that *word* was probably meant to be, "" when none is near."""
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """
+    The one of *known* that *word* was probably meant to be, "" when none is near; *alike*: how near, from 0 to 1.
+    """
     spelled = {name.lower(): name for name in known}
-    matches = get_close_matches(word.lower()[:100], spelled, 1, 0.6)
+    matches = get_close_matches(word.lower()[:100], spelled, 1, alike)
     return spelled[matches[0]] if matches else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import tomllib
@@ -12,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from shared.config.advice import advise
 from shared.config.durations import format_size
 from shared.config.keys import INCLUDE, LIMIT_KEYS, NOTIFY_KEYS
 from shared.config.kinds import read, read_table
@@ -45,7 +47,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     What the operator wrote: tasks by name with ``[defaults]`` merged in, slots of each limit, channels by name.
 
     ``files`` are those read, in order: the first is the one asked for, the others were included. ``modified_us`` is
-    when the newest of them was changed, in microseconds since the epoch.
+    when the newest of them was changed, in microseconds since the epoch. ``warnings`` is what is right and probably not
+    meant.
     """
 
     tasks: dict[str, Task]
@@ -53,20 +56,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     notify: dict[str, Notify]
     files: tuple[Path, ...]
     modified_us: int = 0
+    warnings: tuple[ConfigProblem, ...] = ()
 
 
-def read_config(path: Path, environ: Mapping[str, str]) -> Config:
+def read_config(path: Path, environ: Mapping[str, str], *, with_advice: bool = False) -> Config:
     """
     The task file at *path* with its includes.
 
     ``${NAME}`` is taken from *environ*, except in ``run``, where it is the shell's, and in ``secrets``, where the
-    worker resolves it, so that a value never reaches the store. Raises ConfigInvalid with every problem of every file.
+    worker resolves it, so that a value never reaches the store. *with_advice*: ``warnings`` is filled. Raises
+    ConfigInvalid with every problem of every file.
     """
-    document = _Document(environ)
+    document = _Document(environ, with_advice=with_advice)
     document.load(path, Place(document.found, str(path)), ())
     config = document.config()
     if document.found:
-        raise ConfigInvalid(document.problems())
+        raise ConfigInvalid(document.problems(document.found))
     return config
 
 
@@ -94,8 +99,10 @@ _TOO_DEEP: Final = f"tables and lists are nested deeper than {DEPTH_MAX}"
 class _Document:
     """All files together. A table that stands in two of them is reported with both places."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, with_advice: bool) -> None:
+        self._with_advice = with_advice
         self.found: list[Finding] = []
+        self.advised: list[Finding] = []
         self._environ = environ
         self._files: list[Path] = []
         self._seen: set[str] = set()
@@ -147,14 +154,22 @@ class _Document:
                 limits[name] = values["max"]
         self._check_names(tasks)
         self._check_cycles(tasks)
+        self._check_required(tasks)
+        if self._with_advice and not self.found:
+            advise(tasks, bool(notify), self._advice_for)
         return Config(
-            tasks=tasks, limits=limits, notify=notify, files=tuple(self._files), modified_us=self._modified_us
+            tasks=tasks,
+            limits=limits,
+            notify=notify,
+            files=tuple(self._files),
+            modified_us=self._modified_us,
+            warnings=tuple(self.problems(self.advised)),
         )
 
-    def problems(self) -> list[ConfigProblem]:
-        """What was found, each once, by file in the order of reading and by line."""
+    def problems(self, found: list[Finding]) -> list[ConfigProblem]:
+        """What was *found*, each once, by file in the order of reading and by line."""
         problems = []
-        for finding in dict.fromkeys(self.found):
+        for finding in dict.fromkeys(found):
             line = line_of(self._lines.get(finding.file, {}), finding.path)
             if not finding.path and (match := _LINE.search(finding.message)):
                 line = int(match[1])
@@ -236,11 +251,23 @@ class _Document:
         for index, pattern in enumerate(patterns):
             place = at.under(index) if isinstance(value, list) else at
             names = sorted(glob.glob(pattern, root_dir=path.parent, recursive=True))
+            if not names and glob.has_magic(pattern):
+                self._report_nothing(pattern, path.parent, place)
             if not names and not glob.has_magic(pattern):
                 names = [pattern]  # to say that it cannot be read
             for name in names:
                 if not (glob.has_magic(pattern) and (path.parent / name).is_dir()):
                     self.load(path.parent / name, place, parents)
+
+    def _report_nothing(self, pattern: str, root: Path, place: Place) -> None:
+        """A pattern that matches nothing: an empty folder may be meant, a folder that is not there is not."""
+        parts = Path(pattern).parts
+        plain = root.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+        if plain.is_dir():
+            place._replace(found=self.advised).problem(f'"{pattern}" matches no file')
+        else:
+            self._is_whole = False
+            place.problem(f'"{pattern}" matches no file: there is no folder {plain}')
 
     def _where(self, place: Place) -> str:
         return f"{place.file}:{line_of(self._lines.get(place.file, {}), place.path)}"
@@ -266,11 +293,45 @@ class _Document:
             for name in cycle[1:]:
                 del rest[name]
 
+    def _check_required(self, tasks: dict[str, Task]) -> None:
+        """A schedule gives no parameters, neither to its own task nor to those that this depends on."""
+        for name, task in tasks.items():
+            if not task.cron or not all(needed in tasks for needed in task.depends_on):
+                continue
+            for needed in sorted(_all_needed(task, tasks)):
+                for param, declared in tasks[needed].params.items():
+                    if declared.required:
+                        message = (
+                            f"{needed}, which it depends on, requires the parameter {param}, and a schedule gives none"
+                        )
+                        self._place_of(name, "cron").problem(f"{message}: give {param} a default, or remove cron")
+
+    def _advice_for(self, name: str, key: str) -> Place:
+        if not name:
+            return next(place for (kind, _), (_, place) in self._tables.items() if kind == key)._replace(
+                found=self.advised
+            )
+        table, place = self._tables["tasks", name]
+        stands = isinstance(table, dict) and key in table
+        return (place.under(key) if stands else place)._replace(found=self.advised)
+
     def _place_of(self, name: str, key: str) -> Place:
         table, place = self._tables["tasks", name]
         if self._defaults and isinstance(table, dict) and key not in table:
             place = self._defaults[1]
         return place.under(key)
+
+
+def _all_needed(task: Task, tasks: Mapping[str, Task]) -> set[str]:
+    """All tasks that *task* depends on, directly or not, as far as there are any."""
+    found: set[str] = set()
+    waiting = [*task.depends_on]
+    while waiting:
+        name = waiting.pop()
+        if name in tasks and name not in found:
+            found.add(name)
+            waiting += tasks[name].depends_on
+    return found
 
 
 _LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")

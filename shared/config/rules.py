@@ -120,6 +120,9 @@ def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _P
         if variable in values.get("env", {}):
             places.of("secrets").under(variable).problem("is given in env too: keep one")
     for key, param in values.get("params", {}).items():
+        if values.get("cron") and isinstance(param, Param) and param.required:
+            message = "is true, but a schedule gives no parameters: give it a default instead, or remove cron"
+            places.of("params").under(key).under("required").problem(message)
         if kind == "call" and isinstance(param, Param) and param.pass_as != "env":
             message = f'is "{param.pass_as}", but call gets its parameters as keyword arguments: remove it'
             places.of("params").under(key).under("pass").problem(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.signing import UNSIGNED, Keys
@@ -64,3 +66,9 @@ def test_a_definition_of_the_old_secret_is_trusted_during_rotation() -> None:
     assert is_trusted(definition, Keys(NEW, OLD), "a")
     assert signer(definition, Keys(NEW, OLD), "a") == "old"
     assert not is_trusted(definition, KEYS, "a")
+
+
+def test_a_default_that_is_written_down_makes_no_other_definition() -> None:
+    retry: Any = "".join(["re", "try"])
+    said = Task(name="a", run="true", on_interrupt=retry, keep_runs=int("1000"), queue="".join(["def", "ault"]))
+    assert define(said) == define(Task(name="a", run="true"))
