@@ -41,6 +41,7 @@ PLAIN := unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_NO_DEPS PYTHONHOME PY
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_INSTALL := $(PIP) install --quiet --no-user
 
+# .python-version is Heroku's: a pyenv that lacks that very version is to offer those that it has (PYENV_VERSION).
 # A checkout that was moved or copied with its .venv: the commands in there name the folder in which they were made.
 ifneq ($(wildcard .venv/bin/activate),)
 ifeq ($(shell grep -F '$(CURDIR)/.venv' .venv/bin/activate),)
@@ -58,6 +59,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	fi; \
 	if [ -n "$(MOVED)" ] || ! { [ -x $(BIN)/python ] && is_new_enough $(BIN)/python && $(PIP) --version >/dev/null 2>&1; }; then \
 		found=; \
+		PYENV_VERSION=$${PYENV_VERSION:-$$(pyenv global 2>/dev/null | paste -sd: -)}; export PYENV_VERSION; \
 		for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python); do \
 			if is_new_enough "$$python"; then found=$$python; break; fi; \
 		done; \

@@ -52,6 +52,7 @@ EVENTS: Final[dict[str, str]] = {
     "log.dropped": "So many `lines` of this process's own log were lost, because nobody read them.",
     "log.unstored": "So many `lines` of a run's log found no room in Redis, or here while it was away.",
     "run.rescued": "A run whose worker was not heard for a lease was ended as crashed; `retry_on` says what follows.",
+    "leftovers.unseen": "Not on Linux: what a run leaves behind in sessions of its own is neither found nor killed.",
     "worker.started": "A worker process serves `queues` with `threads`.",
     "worker.draining": "A worker takes nothing new; its runs have `grace_s` to finish.",
     "worker.stopped": "A worker process is gone; nothing of it is left running.",

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -60,6 +61,23 @@ def serve(settings: Settings) -> int:
     return code
 
 
+def own_folder() -> Path:
+    """
+    A folder of this process, for what runs write down. Raises Misconfigured when there is none to be had, and exits
+    with 1 when the disk is full, because that passes.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="runfleet-"))
+    except OSError as error:
+        places = [place for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp") if place]
+        if any(os.access(place, os.W_OK) for place in places):
+            sys.exit(f"the disk of {places[0]} is full: a worker cannot keep there what runs write ({error.strerror})")
+        raise Misconfigured(
+            f"a worker needs a folder for what runs write, and none of {', '.join(places)} can be written: set TMPDIR "
+            "to one that can (where the file system is read-only, mount a tmpfs on /tmp)"
+        ) from None
+
+
 class WorkerProcess:
     """One worker process. ``drain`` may be called from a signal handler or any thread."""
 
@@ -87,7 +105,7 @@ class WorkerProcess:
         self._miscounted_since_s: float | None = None
         recent = RecentEnds(self._store)
         leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
-        folder = Path(tempfile.mkdtemp(prefix="runfleet-"))
+        folder = own_folder()
         fitness = Fitness(
             self._keeper,
             self._store,

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from types import FrameType
@@ -68,6 +69,8 @@ class Child:
 def serve(settings: Settings) -> int:
     """Run the launcher; its exit code."""
     begin(settings, log)
+    if sys.platform != "linux":
+        log.warning("leftovers.unseen", platform=sys.platform)
     code = Launcher(settings).run()
     be_deaf()
     return code

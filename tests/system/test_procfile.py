@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shared.isolation import isolated
 from tests.system.conftest import StartFleet
 from tests.system.fleet import procfile
 
@@ -16,3 +24,27 @@ def test_every_line_starts_what_it_says_and_release_applies_the_tasks_first(make
     assert fleet.log(fleet.perform("hello")) == ["hello"]  # without a scheduler, too
     fleet.start("scheduler")
     assert "added=0 changed=0 removed=0 unchanged=1" in fleet.of("scheduler").wait_for("definitions.applied")
+
+
+READ_ONLY = """
+for place in /tmp /var/tmp; do
+    mount --bind $place $place && mount -o remount,ro,bind $place || exit 77
+done
+cd /proc
+exec "$@"
+"""
+
+
+def test_a_worker_without_a_folder_to_write_says_so(tmp_path: Path) -> None:
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to hide folders with")
+    kind = ["--mount"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
+    command = ["unshare", *kind, "sh", "-c", READ_ONLY, "sh", *procfile()["worker"]]
+    env = isolated({name: value for name, value in os.environ.items() if name != "TMPDIR"})
+    env |= {"RUNFLEET_REDIS_URL": f"unix://{tmp_path}/nobody", "RUNFLEET_SECRET": "a secret of the tests, long enough"}
+    said = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if said.returncode in (1, 77) and "mount" in said.stderr + said.stdout:
+        pytest.skip(f"nothing may be mounted here: {said.stderr}")
+    assert said.returncode == 2, said.stderr
+    assert "set TMPDIR to one that can" in said.stderr
+    assert "Traceback" not in said.stderr

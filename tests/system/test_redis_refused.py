@@ -82,14 +82,14 @@ def test_a_url_with_a_mistake(name: str, url: str, tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["web", "scheduler", "release"])
+@pytest.mark.parametrize("name", ["web", "scheduler", "worker", "release"])
 def test_a_database_that_the_server_does_not_have(name: str, plain: int, tmp_path: Path) -> None:
     (tmp_path / "runfleet.toml").write_text("")
     said = refused(f"redis://127.0.0.1:{plain}/99", procfile()[name], tmp_path)
     assert "names a database that this server does not have" in said
 
 
-@pytest.mark.parametrize("name", ["web", "scheduler", "release"])
+@pytest.mark.parametrize("name", ["web", "scheduler", "worker", "release"])
 def test_what_is_no_redis(name: str, tmp_path: Path) -> None:
     (tmp_path / "runfleet.toml").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -98,7 +98,7 @@ def test_what_is_no_redis(name: str, tmp_path: Path) -> None:
     assert "is no Redis" in said
 
 
-@pytest.mark.parametrize("name", ["web", "scheduler", "release"])
+@pytest.mark.parametrize("name", ["web", "scheduler", "worker", "release"])
 def test_a_node_of_a_cluster_that_does_not_have_our_keys(name: str, start: Callable[..., int], tmp_path: Path) -> None:
     (tmp_path / "runfleet.toml").write_text("")
     one, other = (start("--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(2))
