@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,6 +107,7 @@ _QUIET: Final = {
 
 _configured = threading.Event()
 _later: list[Settings] = []
+_hushed: list[bool] = []
 
 
 class Log:
@@ -235,6 +236,16 @@ def configure(settings: Settings) -> None:
         foreign.setLevel(max(level, logging.getLevelNamesMapping()[quiet.upper()]) if level > logging.DEBUG else level)
     logging.captureWarnings(True)
     _configured.set()
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Let no event out but errors: for a command, which has words of its own for the person who waits."""
+    _hushed.append(True)
+    try:
+        yield
+    finally:
+        _hushed.pop()
 
 
 def configure_later(settings: Settings) -> None:

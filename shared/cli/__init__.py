@@ -14,8 +14,7 @@ from typing import Final
 
 import cyclopts
 
-from shared.settings import Settings
-from shared.telemetry import configure_later
+from shared.telemetry import hushed
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("shared.cli.up:up", "Run everything on this machine."),
@@ -55,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an arrow or an umlaut must not end a command
-    configure_later(Settings(log_level="error"))  # events are for the log of a process; a command has its own words
     try:
-        code = app(
-            sys.argv[1:] if arguments is None else list(arguments),
-            exit_on_error=False,
-            print_error=True,
-            result_action="return_value",
-        )
+        with hushed():
+            code = app(
+                sys.argv[1:] if arguments is None else list(arguments),
+                exit_on_error=False,
+                print_error=True,
+                result_action="return_value",
+            )
     except cyclopts.CycloptsError:
         return EXIT_CODES["usage"]
     except KeyboardInterrupt:
