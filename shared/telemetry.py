@@ -140,6 +140,8 @@ class Log:
         self._say("error", event, {"exc_info": True, **values})
 
     def _say(self, level: str, event: str, values: dict[str, object]) -> None:
+        if _hushed and level != "error":
+            return
         try:
             getattr(self._logger(), level)(event, **values)
         except Exception as error:
