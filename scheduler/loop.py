@@ -293,10 +293,15 @@ class Loop:
         self._store.block(Call("BLPOP", (Key(key), max(seconds, 0.005)), bool), seconds)
 
     def _note_clock(self, pulse: fleet.Pulse) -> None:
+        before_us = self._clock.seen_us
         stepped_us = self._clock.after(pulse.now_us)
         if stepped_us:
             log.warning("clock.stepped", seconds=round(stepped_us / SECOND_US, 1))
             self._timetable.version = STALE
+        if stepped_us > 0:
+            self._outages.was("Redis's clock jumped ahead", before_us, pulse.now_us)
+        elif self.leads and before_us and not self._away_since_s and pulse.now_us - before_us > fleet.LEADERSHIP_US:
+            self._outages.was("no scheduler was leading", before_us, pulse.now_us)  # this one was frozen
 
     def _note_leadership(self, pulse: fleet.Pulse) -> None:
         self.leads = bool(pulse.token)

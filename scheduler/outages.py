@@ -31,6 +31,10 @@ class Outages:
         if began_us is not None:
             self._over.append((what, began_us, us))
 
+    def was(self, what: str, began_us: int, ended_us: int) -> None:
+        """*what* was so for a time that is over."""
+        self._over.append((what, began_us, ended_us))
+
     def why(self, first_us: int, last_us: int) -> str:
         """What was the matter when the ticks from *first_us* to *last_us* were due, as in ``Redis was away``."""
         known = [what for what, began_us, ended_us in self._over if began_us <= last_us and ended_us >= first_us]

@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import Invalid, Problem, RunfleetError, StoreFull, StoreUnavailable, Unreadable
 from shared.settings import Settings
+from shared.store import tasks
 from shared.store.call import Call
 from shared.store.health import health
 from tests.scheduler.scenes import PAIR, Faulty, OddError, Scene, name_of
@@ -154,3 +155,33 @@ def test_a_schedule_whose_tick_keeps_failing_is_overdue_until_it_fires(scene: Sc
     said = scene.desk.do(health())
     assert said is not None
     assert said.overdue == 0
+
+
+def test_a_job_whose_time_is_over_leaves_the_rest_to_the_next_round(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the leadership is renewed in time, however much there is to do."""
+    with monkeypatch.context() as patch:
+        patch.setattr("scheduler.loop.JOB_S", -1.0)
+        scene.loop.tick()
+        limited = {f"{job} {which}" for job in ("fire", "rescue", "forget", "compact", "tell") for which in PAIR}
+        assert limited <= scene.undone()
+    scene.loop.tick()
+    assert scene.undone() == set()
+
+
+def test_history_is_forgotten_by_its_age_though_nothing_happens_in_its_task(scene: Scene) -> None:
+    assert scene.tick_until_done() == set()
+    desk = scene.desk
+    desk.task("aged", keep_for_ms=3_600_000, queue="aside")
+    desk.trigger("aged")
+    desk.end(desk.claimed("w", "aside"))
+    for _ in range(3):
+        desk.pass_s(1)
+        scene.loop.tick()
+    assert desk.do(tasks.counts(["aged"]))["aged"].total == 1, "it is tidy, and young"
+    desk.pass_s(3_601)
+    for _ in range(30 * 31):  # each half a minute one more task is looked at
+        desk.pass_s(1)
+        scene.loop.tick()
+    assert desk.do(tasks.counts(["aged"]))["aged"].total == 0

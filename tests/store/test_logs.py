@@ -163,6 +163,47 @@ def test_a_long_log_becomes_several_blocks(desk: Desk) -> None:
     assert len(_texts(desk, held, 0, 10_000)) == 5000
 
 
+def test_a_log_is_compacted_a_block_at_a_time_and_reads_the_same_after_each(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "BLOCK_LINES", 10)
+    held = _held(desk)
+    for first in range(0, 60, 4):
+        desk.append(held, first, *(f"line {n}" for n in range(first, first + 4)))
+    desk.end(held)
+    whole = desk.run(logs.window(held.id, 0, 100)).lines
+    assert len(whole) == 60
+    steps = 0
+    while desk.run(logs.compact_block(held.id)):
+        steps += 1
+        for start in range(60):
+            assert desk.run(logs.window(held.id, start, 100)).lines == whole[start:], f"from {start} after {steps}"
+            assert desk.run(logs.window(held.id, start, 3)).lines == whole[start : start + 3]
+        assert desk.run(logs.window(held.id, -7, 100)).lines == whole[-7:]
+        check_store(desk)
+    assert steps == 5
+    assert desk.do(logs.compacting(10, desk.now + SECOND)) == []
+
+
+def test_a_part_that_another_one_compacted_is_left_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "BLOCK_LINES", 2)
+    held = _held(desk)
+    for first in range(0, 8, 2):
+        desk.append(held, first, "a", "b")
+    desk.end(held)
+    whole = desk.run(logs.window(held.id, 0, 100)).lines
+
+    def look(call: Call[Any]) -> None:
+        if isinstance(call.what, Script):
+            desk.run(logs.compact_block(held.id))  # another one was faster
+
+    assert _interrupted(desk, logs.compact_block(held.id), look) is False
+    assert desk.run(logs.window(held.id, 0, 100)).lines == whole
+    desk.run(logs.compact(held.id))
+    assert desk.run(logs.window(held.id, 0, 100)).lines == whole
+    check_store(desk)
+
+
 def test_two_may_compact_at_once(settings: Settings, desk: Desk) -> None:
     helds = []
     for _ in range(5):
