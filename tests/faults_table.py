@@ -173,9 +173,21 @@ FAULTS: Final[dict[str, Fault]] = {
         "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     ),
+    "F65": Fault(
+        "a keeper that hangs, for a while or for good",
+        "nothing is failed or runs twice; what must end ends; runs that were not started are executed later",
+    ),
+    "F66": Fault(
+        "the reply of each script is lost once; an error nobody foresaw in each loop of a worker",
+        "the store is as after one call; runs end with the cause or are given back; no loop ends",
+    ),
     "F67": Fault(
         "a worker process that cannot be replaced, that can never start, or that hangs; strangers beside the launcher",
         "the others go on and it is tried again; exit code 2 and no restart; killed and replaced; left alone",
+    ),
+    "F68": Fault(
+        "nobody reads what a worker logs",
+        "runs go on, a drain ends in time; lines that found no room are counted and said",
     ),
     "F69": Fault(
         "a run attacks its worker: the socket of its interpreter, its output file, a value without an end to its depth",

@@ -12,11 +12,8 @@ import os
 import secrets
 import shutil
 import socket
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Final
 
 from shared import __version__, queue
@@ -27,6 +24,7 @@ from shared.signals import be_deaf, heed
 from shared.store import boot, open_store
 from shared.store.fleet import About
 from shared.telemetry import get_logger
+from worker import folder as temporary
 from worker.callables import Templates
 from worker.commands import Keeper
 from worker.draining import Draining
@@ -61,23 +59,6 @@ def serve(settings: Settings) -> int:
     return code
 
 
-def own_folder() -> Path:
-    """
-    A folder of this process, for what runs write down. Raises Misconfigured when there is none to be had, and exits
-    with 1 when the disk is full, because that passes.
-    """
-    try:
-        return Path(tempfile.mkdtemp(prefix="runfleet-"))
-    except OSError as error:
-        places = [place for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp") if place]
-        if any(os.access(place, os.W_OK) for place in places):
-            sys.exit(f"the disk of {places[0]} is full: a worker cannot keep there what runs write ({error.strerror})")
-        raise Misconfigured(
-            f"a worker needs a folder for what runs write, and none of {', '.join(places)} can be written: set TMPDIR "
-            "to one that can (where the file system is read-only, mount a tmpfs on /tmp)"
-        ) from None
-
-
 class WorkerProcess:
     """One worker process. ``drain`` may be called from a signal handler or any thread."""
 
@@ -86,7 +67,8 @@ class WorkerProcess:
         self._leaving = threading.Event()
         self._draining = Draining()
         self._slots: dict[int, Slot] = {}
-        self._keeper = Keeper.start()  # before there are threads, and while this process is small
+        folder = temporary.make()
+        self._keeper = Keeper.start(folder)  # before there are threads, and while this process is small
         self._store = open_store(settings)
         self._threads = queue.FreeThreads(settings.worker_threads)
         self._broker = queue.BellBroker(self._store, self._threads)
@@ -105,7 +87,6 @@ class WorkerProcess:
         self._miscounted_since_s: float | None = None
         recent = RecentEnds(self._store)
         leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
-        folder = own_folder()
         fitness = Fitness(
             self._keeper,
             self._store,

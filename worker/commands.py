@@ -112,13 +112,17 @@ class Keeper:
         """Whether it was killed because it did not answer any more."""
 
     @classmethod
-    def start(cls) -> Keeper:
-        """Start one; it lives until ``close`` or until this process is gone. Raises Misconfigured if it can't."""
+    def start(cls, folder: Path | None = None) -> Keeper:
+        """
+        Start one; it lives until ``close`` or until this process is gone, and takes *folder* along then.
+
+        Raises Misconfigured if it can't.
+        """
         ours, theirs = socket.socketpair()
         loader = {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", str(KEEPER_FILE)],
+                [sys.executable, "-I", "-S", "-X", "utf8", str(KEEPER_FILE), *([str(folder)] if folder else [])],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 cwd="/",

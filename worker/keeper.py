@@ -24,6 +24,7 @@ with it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -40,9 +41,25 @@ else:
     del sys.path[0]
 
 
+def remove(folder: str) -> None:
+    """Remove the folder of a worker that is gone, with what its runs left in it."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in files + folders:
+            path = os.path.join(place, name)
+            with contextlib.suppress(OSError):
+                if os.path.isdir(path) and not os.path.islink(path):
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
 if __name__ == "__main__":
     family.become_undumpable()  # the secrets of all runs pass through its memory
     worker = socket.socket(fileno=0)
     serving = loop.Loop(worker, starting.start_command, executes=True)
     worker.sendall(b"+")  # now no signal ends it any more
     serving.serve()
+    for place in sys.argv[1:]:
+        remove(place)

@@ -15,8 +15,8 @@ for _, worker in ipairs(gone) do
     redis.call('DEL', taken)
   end
   if broker then redis.call('ZREM', bells .. ':__heartbeats__', broker) end
-  redis.call('ZREM', P .. ':workers', worker)
+  local known = redis.call('ZREM', P .. ':workers', worker)
   redis.call('DEL', P .. ':worker:' .. worker, P .. ':claims:' .. worker, P .. ':wake:' .. worker)
-  event('worker.left', '', '', '', worker)
+  if known == 1 then event('worker.left', '', '', '', worker) end
 end
 return gone

@@ -1,0 +1,90 @@
+"""Every script may be called twice, because its first answer may be lost: the list is the folder of scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.store import fleet, listing, live, logs, once
+from shared.store.call import Call
+from shared.store.scripts import script_names
+from tests.store.checking import snapshot
+from tests.store.desk import Desk
+
+ROOT = Path(__file__).parents[2]
+SCENES = (
+    "applying authored bells claim create driven end executions fleet give_back kept_for_plans lineage listing logs "
+    "overlap plans report rescue restore retention retries schedules_in_store stop tokens version"
+)
+THEIR_OWN_COUNT = (
+    "threads or one_wins or small_steps or oldest_first or long_queue or paused or two_schedulers or in_order "
+    "or more_often"
+)
+"""Tests that count what is done by a number of calls, or make them from several threads at once."""
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The scripts of which a reply was lost in other tests of the store, without a trace in it."""
+    file = tmp_path_factory.mktemp("tried") / "scripts"
+    scenes = [str(ROOT / f"tests/store/test_{name}.py") for name in SCENES.split()]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "tests.store.losing", *scenes]
+    done = subprocess.run(
+        [*command, "-k", f"not ({THEIR_OWN_COUNT})", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env={**os.environ, "TRIED_SCRIPTS": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    return set(file.read_text().splitlines())
+
+
+def unfinished(desk: Desk) -> Call[Any]:
+    held = desk.claimed()
+    return logs.show_unfinished(held.id, held.record.token, [], 0, desk.now)
+
+
+ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
+    "latest": lambda _: listing.latest(["a"]),
+    "note": lambda _: once.note("/path?a:key", "digest", b"answer"),
+    "pause_queue": lambda _: fleet.pause_queue("default", True),
+    "recall": lambda _: once.recall("/path?a:key", "digest", "mark"),
+    "unfinished": unfinished,
+}
+"""Calls of scripts that only the API makes, or whose tests count."""
+
+
+@pytest.mark.parametrize("name", ASKED_HERE)
+def test_a_second_call_changes_nothing(desk: Desk, name: str) -> None:
+    """F66: after the first, whose answer was lost."""
+    desk.task("a")
+    desk.trigger("a")
+    call = ASKED_HERE[name](desk)
+    first = desk.do(call)
+    before = snapshot(desk)
+    again = desk.do(call)
+    assert snapshot(desk) == before
+    if name != "recall":
+        assert again == first
+
+
+def test_live_only_reads(desk: Desk) -> None:
+    desk.task("a")
+    desk.trigger("a")
+    before = snapshot(desk)
+    desk.run(live.places())
+    assert snapshot(desk) == before
+
+
+def test_every_script_leaves_the_same_when_its_reply_was_lost(tried: set[str]) -> None:
+    """F66: each of them, in whatever the other tests of the store do with it."""
+    assert sorted(set(script_names()) - tried - ASKED_HERE.keys() - {"live"}) == []
