@@ -69,5 +69,21 @@ def arguments(task: Task, values: Mapping[str, Any]) -> list[str]:
     return argv
 
 
+def secrets(task: Task, values: Mapping[str, Any]) -> frozenset[str]:
+    """What must not be seen of a run's parameters: each secret one as it is passed, and every text within it."""
+    hidden: set[str] = set()
+    waiting = [value for name, value in values.items() if name in task.params and task.params[name].secret]
+    hidden.update(map(_text, waiting))
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            hidden.add(value)
+        elif isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return frozenset(hidden)
+
+
 def _text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

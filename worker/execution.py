@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared import ops
+from shared import ops, params
 from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.retry import POISON_CRASHES
@@ -209,7 +209,8 @@ class Execution:
             user.variables if user is not None else {},
         )
         self._shop.private.know(environment.sources(task), secrets)
-        self._mask = self._shop.private.mask(secrets)
+        # A secret parameter is the run's alone: what other runs get does not have it, and it is forgotten with the run.
+        self._mask = self._shop.private.mask(secrets | params.secrets(task, values))
         cwd = str(Path(self._shop.keeper.cwd, task.working_dir)) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,

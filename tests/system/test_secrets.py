@@ -31,6 +31,14 @@ printf "%s" "${PASSWORD%%-s3cret*}"; sleep 0.1; printf "%s\\\\n" "${PASSWORD#pl4
 '''
 secrets = { PASSWORD = "${PLANTED}" }
 
+[tasks.told]
+run = '''
+echo "told $RUNFLEET_PARAM_KEY and $RUNFLEET_PARAM_DAY"
+echo "result=$RUNFLEET_PARAM_KEY" >> $RUNFLEET_OUTPUT
+'''
+params.key = { secret = true }
+params.day = {}
+
 [tasks.unset]
 run = "true"
 secrets = { PASSWORD = "${NOWHERE_SET}" }
@@ -82,6 +90,17 @@ def test_a_secret_is_masked_everywhere_and_never_reaches_redis(make_fleet: Start
     assert b"leak" in written
     for place in (shown, kept, written, said):
         assert not any(secret in place for secret in secrets)
+
+
+def test_a_secret_parameter_reaches_its_run_and_no_log_output_or_answer(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, PLANTED=PLANTED).start_all()
+    given = {"key": "a-k3y-for-this-run", "day": "monday"}
+    run = fleet.perform("told", params=given)
+    assert run["params"] == {"key": "[redacted]", "day": "monday"}
+    assert fleet.log(run) == ["told [redacted] and monday"]
+    assert run["outputs"] == {"result": "[redacted]"}
+    again = fleet.ended(fleet.post(f"/api/runs/{run['id']}/rerun"))
+    assert fleet.log(again) == ["told [redacted] and monday"], "it was given the same again"
 
 
 def test_what_one_task_makes_a_secret_of_reaches_no_other_task(make_fleet: StartFleet) -> None:

@@ -134,3 +134,14 @@ def test_a_value_is_one_element_whatever_it_holds(value: Any) -> None:
 @given(values=st.dictionaries(st.text(min_size=1, max_size=8), scalars, max_size=5))
 def test_what_a_callable_is_given_it_gets(values: dict[str, Any]) -> None:
     assert params.accept(_task("m:f"), values) == (values, [])
+
+
+def test_of_secret_parameters_every_text_is_kept_from_being_seen() -> None:
+    task = _task(
+        key=Param(secret=True), doc=Param(type="json", secret=True), pin=Param(type="number", secret=True), day=Param()
+    )
+    values = {"key": "hunter2", "doc": {"a": ["one", {"b": "two"}]}, "pin": 4711, "day": "monday"}
+    hidden = params.secrets(task, values)
+    assert hidden >= {"hunter2", "one", "two", "4711", '{"a":["one",{"b":"two"}]}'}
+    assert "monday" not in hidden
+    assert params.secrets(task, {"day": "monday"}) == frozenset()
