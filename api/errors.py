@@ -20,7 +20,18 @@ from api.bodies import ErrorModel
 from api.paths import as_sent
 from api.reply import JSON, PROBLEM_JSON, Reply
 from api.urls import urls_of
-from shared.errors import Invalid, Malformed, NotFound, Problem, RunfleetError, Unauthorized
+from shared.errors import (
+    Invalid,
+    Malformed,
+    Misconfigured,
+    NotFound,
+    Problem,
+    RunfleetError,
+    StoreFull,
+    StoreUnavailable,
+    Unauthorized,
+    Unserviceable,
+)
 from shared.telemetry import get_logger
 
 MAX_PROBLEMS: Final = 100
@@ -28,6 +39,9 @@ MAX_PROBLEMS: Final = 100
 
 RETRY_AFTER_S: Final = {429: 60, 503: 2, 507: 30}
 """Seconds after which to try again, by status; an error with ``retry_after_s`` of its own wins."""
+
+AWAY: Final = "Redis cannot be used right now; nothing was lost, try again"
+UNFIT: Final = "this process cannot use its Redis as it is; its log and `runfleet doctor` say why"
 
 _log = get_logger("api")
 _encoder = json.Encoder()
@@ -81,9 +95,17 @@ class Unexpected(RunfleetError):
 
 
 def named(error: Exception, scope: Scope) -> RunfleetError:
-    """*error* as one with a name: the router's errors get ours, an unexpected one is logged and becomes Unexpected."""
+    """
+    *error* as one with a name: the router's errors get ours, an unexpected one is logged and becomes Unexpected.
+
+    What is wrong with Redis names its address, and is for the log: anybody can ask while it is away.
+    """
     if isinstance(error, HTTPException):
         error = _of_router(error, scope)
+    if isinstance(error, StoreUnavailable) and not isinstance(error, StoreFull):
+        return StoreUnavailable(AWAY)
+    if isinstance(error, Misconfigured):
+        return Unserviceable(UNFIT)
     if isinstance(error, RunfleetError):
         return error
     unexpected = Unexpected()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.bodies import HealthModel
 from api.endpoint import Ask, Media, Routes
+from api.errors import UNFIT
 from api.metrics import render
 from api.reply import Reply
 from shared.errors import Misconfigured, Unserviceable
@@ -27,8 +28,8 @@ async def ready(ask: Ask) -> Reply:
         raise Unserviceable("this process is stopping")
     try:
         await ask.web.store.run(version.check())
-    except Misconfigured as error:
-        raise Unserviceable(str(error)) from None
+    except Misconfigured:
+        raise Unserviceable(UNFIT) from None
     return ask.answer(HealthModel(status="ok"))
 
 

@@ -20,6 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from api.auth import Grant, client_of
 from api.connection import STALL_S
+from api.errors import named
 from api.seats import Seat
 from api.streams import end
 from api.web import Web
@@ -227,7 +228,7 @@ class Sockets:
             except (StoreUnavailable, Unserviceable) as error:
                 if not socket.is_accepted:
                     await socket.accept(socket.subprotocols[0] if socket.subprotocols else None)
-                await socket.close(TRY_AGAIN, str(error))
+                await socket.close(TRY_AGAIN, str(named(error, socket.scope)))
             except RunfleetError as error:
                 await socket.close(POLICY if error.status in (401, 403) else FAILED, str(error))
             finally:

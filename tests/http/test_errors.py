@@ -128,6 +128,16 @@ def test_without_redis_the_answer_is_503_with_retry_after(settings: Settings) ->
         assert client.get("/health").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/ready", "/api/ready", "/api/runs", "/api/v1/jobs", "/api/task_runs/x"])
+def test_nobody_learns_from_a_refusal_where_redis_is(settings: Settings, path: str) -> None:
+    away = msgspec.structs.replace(settings, redis_url="redis://secret-host.invalid:7777/3", redis_timeout_s=0.5)
+    with TestClient(create_app(away), base_url=BASE) as client:
+        answer = client.get(path, headers={"Authorization": "Bearer rf_unknown"})
+    assert answer.status_code == 503
+    assert "secret-host" not in answer.text
+    assert "7777" not in answer.text
+
+
 def test_every_answer_forbids_sniffing_and_allows_no_other_origin(client: Client) -> None:
     for path in ("/api/runs", "/api/nope", "/health", "/docs"):
         headers = client.get(path, headers={"Origin": BASE}).headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from datetime import datetime
 from typing import Any, Final
@@ -34,7 +35,8 @@ MOST_LINE: Final = 64 * 1024
 """Characters of the longest line; what is longer is parted."""
 
 ERROR_LEVEL: Final = 40
-_VISIBLE: Final = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\x1b"}
+_ODD: Final = re.compile("\x1b\\[[0-9;:]{0,30}m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""A colour, which stays as it is, or another control character: in a terminal it could write over other lines."""
 
 Text = tuple[int, int, str]
 """A line as the store takes it: stored time, stream, text."""
@@ -100,7 +102,16 @@ def _read(ask: Question, kind: Any) -> Any:
 
 def _lines(message: str) -> list[str]:
     return [
-        line[start : start + MOST_LINE].translate(_VISIBLE)
+        _ODD.sub(_shown, line[start : start + MOST_LINE])
         for line in message.splitlines() or [""]
         for start in range(0, len(line) or 1, MOST_LINE)
     ]
+
+
+def _shown(found: re.Match[str]) -> str:
+    """A colour as it is, any other control character as a sign for it."""
+    text = found[0]
+    if len(text) > 1 or text == "\t":
+        return text
+    code = ord(text)
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"\\x{code:02x}"

@@ -8,6 +8,7 @@ from api.dialects.door import Question, Routes
 from api.dialects.prefect import taskruns
 from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
 from api.dialects.prefect.routes import on, say
+from api.errors import UNFIT
 from api.reply import Reply
 from shared.errors import Misconfigured, NotFound, Unserviceable
 from shared.store import driven, tasks, version
@@ -47,8 +48,8 @@ async def ready(ask: Question) -> Reply:
         raise Unserviceable("this process is stopping")
     try:
         await ask.web.store.run(version.check())
-    except Misconfigured as error:
-        raise Unserviceable(str(error)) from None
+    except Misconfigured:
+        raise Unserviceable(UNFIT) from None
     return say({"message": "OK"})
 
 
