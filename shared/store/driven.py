@@ -151,10 +151,10 @@ def listed(via: str, states: Sequence[str], offset: int, limit: int) -> Call[tup
     segment = ["-inf", "+inf", *(f"ix:via:{via}:{state}:created" for state in states)]
 
     def read(reply: Any) -> tuple[int, list[UUID]]:
-        pairs = zip(reply[1::2], reply[2::2], strict=True)
+        pairs = zip(reply[2::2], reply[3::2], strict=True)
         return reply[0], [execution_of(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
 
-    return Call(script("page"), (NOW, offset, limit, "1", _encode([segment])), read)
+    return Call(script("page"), (NOW, offset, limit, "1", _encode([segment]), ""), read)
 
 
 def of_external(external_id: str) -> Operation[list[UUID]]:
