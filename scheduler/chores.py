@@ -70,6 +70,7 @@ class Jobs:
         self.emitter = emitter
         self.backlog: dict[str, None] = {}
         self._definitions = Definitions()
+        self._told_to = ""
         self._turns = Turns(clock)
 
     def release(self, until_s: float) -> tuple[int, int | None]:
@@ -149,12 +150,13 @@ class Jobs:
         """
         told = 0
         while self.emitter is not None and time.monotonic() < until_s:
-            untold = self.store.do(lineage.untold(UNTOLD_BATCH))
+            untold = self.store.do(lineage.untold(UNTOLD_BATCH, self._told_to))
             for run_id, record in untold.runs:
                 try:
                     self.emitter.tell(run_id, record)
                 except Exception as error:
                     self.troubles.note("tell", str(run_id), error)
+            self._told_to = untold.place  # noted in the store with the next look: what is lost now is told again
             told += len(untold.runs)
             if untold.missed:
                 log.warning("lineage.missed")

@@ -27,6 +27,13 @@ class Refused(Exception):
     """The other side understood and won't have the event; it would not have it a second time."""
 
 
+class Busy(Exception):
+    """The other side asks for patience (408, 429): it would take the event later."""
+
+
+LATER: Final = (408, 425, 429)
+
+
 class Posting:
     """For one thread. Made by ``posting_of``."""
 
@@ -39,7 +46,7 @@ class Posting:
 
     def post(self, body: bytes) -> bool:
         """
-        Whether the event, as JSON, was taken; it may have been even if nobody said so. Raises Refused.
+        Whether the event, as JSON, was taken; it may have been even if nobody said so. Raises Refused and Busy.
 
         May raise whatever a provider of tokens does.
         """
@@ -51,6 +58,8 @@ class Posting:
             status = self._connection.post(self._path, self._headers, body)
         except OSError:
             return False
+        if status in LATER:
+            raise Busy(f"{self._url} answered {status}, again and again")
         if 400 <= status < 500:
             raise Refused(f"{self._url} answered {status}")
         return 200 <= status < 300

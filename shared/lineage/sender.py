@@ -6,6 +6,9 @@ post them by plain HTTP, we ourselves in its place, at a fifth of the cost.
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -13,9 +16,12 @@ from openlineage.client import OpenLineageClient
 
 from shared.lineage.events import event
 from shared.lineage.forms import Forms
-from shared.lineage.posting import Posting, posting_of
+from shared.lineage.posting import Busy, Posting, posting_of
 from shared.runs import Record
 from shared.tasks import Task
+
+PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
+"""Between tries of an event for which the other side asks for patience; others wait behind it meanwhile."""
 
 
 class ClientSender:
@@ -36,16 +42,31 @@ class ClientSender:
 class PostingSender:
     """Posts them; the client's transport has those that are not taken at once, and its patience with them."""
 
-    def __init__(self, client: OpenLineageClient, namespace: str, posting: Posting) -> None:
+    def __init__(
+        self,
+        client: OpenLineageClient,
+        namespace: str,
+        posting: Posting,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._pause = pause
         self._transport = client.transport
         self._posting = posting
         self._forms = Forms(client, namespace)
 
     def send(self, run_id: UUID, record: Record, task: Task | None) -> None:
-        """Tell how a run stands. Raises Refused, or whatever the transport does."""
+        """Tell how a run stands. Raises Refused, Busy when it stays so for a while, or whatever the transport does."""
         body = self._forms.fill_in(run_id, record, task)
-        if body is not None and not self._posting.post(body):
+        if body is not None and not self._post(body):
             self._transport.emit(msgspec.json.decode(body))
+
+    def _post(self, body: bytes) -> bool:
+        for pause_s in PAUSES_S:
+            try:
+                return self._posting.post(body)
+            except Busy:
+                self._pause(pause_s)
+        return self._posting.post(body)
 
     def close(self, timeout_s: float) -> None:
         """Wait for what is under way."""

@@ -69,11 +69,15 @@ class EventPage(msgspec.Struct, frozen=True):
 
 
 class Untold(msgspec.Struct, frozen=True):
-    """Runs as they are now. ``missed``: some had been trimmed before it was looked at, or cannot be read."""
+    """
+    Runs as they are now. ``missed``: some had been trimmed before it was looked at, or cannot be read. ``place`` is
+    behind them in the stream.
+    """
 
     runs: list[tuple[UUID, Record]]
     has_more: bool
     missed: bool
+    place: str
 
 
 def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
@@ -116,23 +120,25 @@ def trim(now: int | str = NOW) -> Call[int]:
     return Call(script("trim_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
 
 
-def untold(entries: int, now: int | str = NOW) -> Call[Untold]:
+def untold(entries: int, place: str = "", now: int | str = NOW) -> Call[Untold]:
     """
-    Runs that ended without a worker (skipped, or stopped while they waited) since this was last asked, by anybody.
+    Runs that ended without a worker (skipped, or stopped while they waited) and that nobody has told of.
 
-    Looks at so many *entries* of the stream of events at most. The first time there is nothing to tell.
+    *place* is that of the answer before, all of which was told of; without it that is answered again, so nothing is
+    lost with an answer, or with who asked. Looks at so many *entries* of the stream of events at most. The first time
+    there is nothing to tell.
     """
 
     def read(reply: Any) -> Untold:
         runs, missed = [], bool(reply[1])
-        for run, value in zip(reply[2::2], reply[3::2], strict=True):
+        for run, value in zip(reply[3::2], reply[4::2], strict=True):
             try:
                 runs.append((UUID(bytes=run), decode_record(value)))
             except Unreadable:
                 missed = True
-        return Untold(runs, has_more=bool(reply[0]), missed=missed)
+        return Untold(runs, has_more=bool(reply[0]), missed=missed, place=reply[2].decode())
 
-    return Call(script("untold"), (now, entries), read)
+    return Call(script("untold"), (now, entries, place), read)
 
 
 def _number(reply: Any) -> int:

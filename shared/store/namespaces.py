@@ -83,9 +83,18 @@ def namespace_page(offset: int, limit: int) -> Operation[list[Namespace]]:
 
 
 def drop_namespace(name: str) -> Operation[None]:
-    """Forget a namespace and the jobs in it, in small steps; their tasks and runs stay."""
-    while not (yield Call(script("drop_namespace"), (NOW, name, DROP_BATCH), bool)):
-        pass
+    """
+    Forget a namespace and the jobs in it, in small steps; their tasks and runs stay.
+
+    Jobs that are told of while it is under way stay, and the namespace with them.
+    """
+
+    def read(reply: Any) -> tuple[bool, bytes]:
+        return bool(reply[0]), reply[1]
+
+    is_done, since = False, b""
+    while not is_done:
+        is_done, since = yield Call(script("drop_namespace"), (NOW, name, DROP_BATCH, since), read)
 
 
 def put_job(change: JobChange, now: int | str = NOW) -> Call[Job]:

@@ -427,6 +427,13 @@ MUTANTS = [
         test_lineage.test_only_ends_that_no_worker_made_are_to_be_told_and_each_once,
     ),
     Mutant(
+        "the place of lineage moves before its answer has come",
+        "untold",
+        "  answer[3] = entry[1]\n",
+        "  answer[3] = entry[1]\n  redis.call('SET', P .. ':lineage:told', entry[1])\n",
+        test_lineage.test_what_was_answered_is_answered_again_until_it_is_said_to_be_told,
+    ),
+    Mutant(
         "a late start counts only if there was none",
         "report",
         "or (o.backdated and at < r[F.start_us])",

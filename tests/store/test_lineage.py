@@ -136,7 +136,7 @@ def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) 
     untold = desk.do(lineage.untold(100))
     assert [(run, record.reason) for run, record in untold.runs] == [(skipped.id, "skipped"), (waiting.id, "stopped")]
     assert (untold.has_more, untold.missed) == (False, False)
-    assert desk.do(lineage.untold(100)).runs == []
+    assert desk.do(lineage.untold(100, untold.place)).runs == []
     assert first.id != skipped.id
     check_store(desk)
 
@@ -147,8 +147,67 @@ def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(de
     desk.do(lineage.untold(100))
     for _ in range(3):
         desk.run(ops.stop(str(desk.trigger().id)))
-    assert desk.do(lineage.untold(2)).has_more
+    seen = desk.do(lineage.untold(2))
+    assert seen.has_more
     desk.do(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
-    untold = desk.do(lineage.untold(100))
+    untold = desk.do(lineage.untold(100, seen.place))
     assert untold.missed
-    assert not desk.do(lineage.untold(100)).missed
+    assert not desk.do(lineage.untold(100, untold.place)).missed
+
+
+def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(desk: Desk) -> None:
+    """An answer may be lost, and a scheduler with it."""
+    desk.task("a")
+    desk.do(lineage.untold(100))
+    runs = [desk.trigger() for _ in range(4)]
+    for run in runs:
+        desk.run(ops.stop(str(run.id)))
+    first = desk.do(lineage.untold(100))
+    assert [run for run, _ in first.runs] == [run.id for run in runs]
+    assert desk.do(lineage.untold(100)) == first
+    assert desk.do(lineage.untold(100, first.place)).runs == []
+    assert desk.do(lineage.untold(100)).runs == []
+
+
+def test_a_place_of_a_stream_that_was_wiped_moves_nothing(desk: Desk) -> None:
+    desk.task("a")
+    desk.do(lineage.untold(100))
+    run = desk.trigger()
+    desk.run(ops.stop(str(run.id)))
+    assert [one for one, _ in desk.do(lineage.untold(100, "99999999999999-0")).runs] == [run.id]
+
+
+def test_an_older_place_moves_nothing_back(desk: Desk) -> None:
+    """Two schedulers may both believe to lead."""
+    desk.task("a")
+    old = desk.do(lineage.untold(100))
+    desk.run(ops.stop(str(desk.trigger().id)))
+    new = desk.do(lineage.untold(100))
+    assert desk.do(lineage.untold(100, new.place)).runs == []
+    assert desk.do(lineage.untold(100, old.place)).runs == []
+
+
+def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(desk: Desk) -> None:
+    """More of them than one step takes, which it would come upon again and again."""
+    desk.do(namespaces.put_namespace("b"))
+    pairs = [part for number in range(namespaces.DROP_BATCH + 5) for part in (1, f"gone{number}")]
+    desk.do(Call("ZADD", (Key("jobs:b"), *pairs), as_is))
+    desk.run(namespaces.drop_namespace("b"))
+    assert desk.do(namespaces.namespace("b")) is None
+    check_store(desk)
+
+
+def test_jobs_that_are_told_of_while_their_namespace_is_dropped_stay_with_it(desk: Desk) -> None:
+    """However fast they come: who drops it is done with those that there were."""
+    for number in range(namespaces.DROP_BATCH):
+        desk.do(lineage.keep(event(job=JobChange(f"t{number}", "b", "j"))))
+    desk.now += SECOND
+    steps: Any = namespaces.drop_namespace("b")
+    answer = desk.do(next(steps))
+    desk.now += SECOND
+    desk.do(lineage.keep(event(job=JobChange("new", "b", "j"))))
+    with pytest.raises(StopIteration):
+        steps.send(desk.do(steps.send(answer)))
+    assert desk.do(namespaces.job("new")) is not None
+    assert desk.do(namespaces.namespace("b")) is not None
+    check_store(desk)

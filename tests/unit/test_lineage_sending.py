@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from openlineage.client import OpenLineageClient
 
-from shared.lineage.posting import Refused
+from shared.lineage.posting import Busy, Refused
 from shared.lineage.sender import ClientSender, PostingSender, open_sender
 from shared.runs import Reason, Record, Status
 from shared.tasks import Task
@@ -210,6 +210,27 @@ def test_a_refusal_is_named_and_not_tried_again(backend: Backend, set_up: SetUp)
     with pytest.raises(Refused, match=rf"http://127.0.0.1:{backend.port}/api/v1/lineage answered 401"):
         sender.send(RUN, record(), TASK)
     assert len(backend.heard) == 1
+
+
+@pytest.mark.parametrize("status", [408, 425, 429])
+def test_who_asks_for_patience_gets_the_event_later(backend: Backend, set_up: SetUp, status: int) -> None:
+    sender, paused = set_up(), list[float]()
+    assert isinstance(sender, PostingSender)
+    sender._pause = paused.append
+    backend.answers = [status, status]
+    sender.send(RUN, record(), TASK)
+    assert len(backend.heard) == 3
+    assert paused == [0.5, 1.0]
+
+
+def test_who_stays_busy_is_named_in_the_end(backend: Backend, set_up: SetUp) -> None:
+    sender, paused = set_up(), list[float]()
+    assert isinstance(sender, PostingSender)
+    sender._pause = paused.append
+    backend.answers = [429] * 9
+    with pytest.raises(Busy, match="answered 429, again and again"):
+        sender.send(RUN, record(), TASK)
+    assert (len(backend.heard), sum(paused)) == (5, 7.5)
 
 
 def test_where_nobody_listens_the_client_s_transport_says_so(set_up: SetUp) -> None:

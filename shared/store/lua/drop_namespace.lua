@@ -1,10 +1,18 @@
--- Forgets a namespace and the jobs in it, at most ARGV[3] jobs a call. ARGV: 1 now  2 name  3 batch
--- Answers 1 when all is gone, 0: call again.
+-- Forgets a namespace and the jobs in it that were told of until the first of these calls, at most ARGV[3] jobs a call; one
+-- that has newer jobs stays with these.
+-- ARGV: 1 now  2 name  3 batch  4 the time of the first call, '' in that
+-- Answers {1 when all is gone, 0: call again; the time of the first call}.
 -- flags: allow-oom
 -- uses: clock newest jobs
-local jobs = redis.call('ZRANGE', P .. ':jobs:' .. ARGV[2], 0, tonumber(ARGV[3]) - 1)
-for _, task in ipairs(jobs) do drop_job(task) end
-if #jobs == tonumber(ARGV[3]) then return 0 end
-redis.call('DEL', P .. ':namespace:' .. ARGV[2])
-redis.call('ZREM', P .. ':namespaces', ARGV[2])
-return 1
+local key, since = P .. ':jobs:' .. ARGV[2], ARGV[4] ~= '' and ARGV[4] or text(NOW)
+local jobs = redis.call('ZRANGEBYSCORE', key, '-inf', since, 'LIMIT', 0, tonumber(ARGV[3]))
+for _, task in ipairs(jobs) do
+  if redis.call('HGET', P .. ':job:' .. task, 'namespace') == ARGV[2] then drop_job(task) end
+  redis.call('ZREM', key, task)   -- also an entry whose job is gone, or elsewhere
+end
+if #jobs == tonumber(ARGV[3]) then return {0, since} end
+if redis.call('EXISTS', key) == 0 then
+  redis.call('DEL', P .. ':namespace:' .. ARGV[2])
+  redis.call('ZREM', P .. ':namespaces', ARGV[2])
+end
+return {1, since}

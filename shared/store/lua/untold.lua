@@ -1,28 +1,40 @@
 -- Runs that ended without a worker since somebody last looked: refused or stopped before anybody claimed them. Read from
 -- the stream of events, from the place that was noted the time before (`lineage:told`); the first look starts at its end.
--- ARGV: 1 now  2 entries to look at    Answers {1 when there may be more, 1 when events were missed, run id, record…}.
+-- ARGV: 1 now  2 entries to look at  3 the place that the caller was given last, all up to which it has told; '' for none
+-- Answers {1 when there may be more, 1 when events were missed, the place behind them, run id, record…}. The place is noted
+-- only when it comes back with the next look: an answer that is lost is given again.
 -- flags: allow-oom
 -- uses: clock records
+local function is_later(a, b)   -- of two ids of entries
+  local a_ms, a_n, b_ms, b_n = string.match(a .. ' ' .. b, '^(%d+)-(%d+) (%d+)-(%d+)$')
+  a_ms, b_ms = tonumber(a_ms), tonumber(b_ms)
+  return a_ms > b_ms or (a_ms == b_ms and tonumber(a_n) > tonumber(b_n))
+end
 local most, told = tonumber(ARGV[2]), redis.call('GET', P .. ':lineage:told')
+local newest = redis.call('XREVRANGE', P .. ':events', '+', '-', 'COUNT', 1)[1]
 if not told then
-  local newest = redis.call('XREVRANGE', P .. ':events', '+', '-', 'COUNT', 1)[1]
-  redis.call('SET', P .. ':lineage:told', newest and newest[1] or '0-0')
-  return {0, 0}
+  told = newest and newest[1] or '0-0'
+  redis.call('SET', P .. ':lineage:told', told)
+  return {0, 0, told}
+end
+if ARGV[3] ~= '' and is_later(ARGV[3], told) and newest and not is_later(ARGV[3], newest[1]) then   -- of this stream
+  told = ARGV[3]
+  redis.call('SET', P .. ':lineage:told', told)
 end
 local entries, missed = redis.call('XRANGE', P .. ':events', '(' .. told, '+', 'COUNT', most), 0
 if #entries > 0 and told ~= '0-0' and #redis.call('XRANGE', P .. ':events', told, told) == 0 then missed = 1 end
-local answer = {#entries == most and 1 or 0, missed}
+local answer = {#entries == most and 1 or 0, missed, told}
 for _, entry in ipairs(entries) do
   local e = {}
   for i = 1, #entry[2], 2 do e[entry[2][i]] = entry[2][i + 1] end
   if e.type == 'run.ended' and (e.data == 'skipped' or e.data == 'stopped') then
-    local r = load(e.run)
-    if r and r[F.external] == 0 and r[F.worker] == '' then
+    local is_whole, r = pcall(load, e.run)
+    if not is_whole then answer[2] = 1 end
+    if is_whole and r and r[F.external] == 0 and r[F.worker] == '' then
       answer[#answer + 1] = e.run
       answer[#answer + 1] = cmsgpack.pack(r)
     end
   end
-  told = entry[1]
+  answer[3] = entry[1]
 end
-if #entries > 0 then redis.call('SET', P .. ':lineage:told', told) end
 return answer
