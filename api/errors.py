@@ -6,6 +6,7 @@ The status and title of an error stand in ``shared.errors``; here they become a 
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -42,6 +43,7 @@ RETRY_AFTER_S: Final = {429: 60, 503: 2, 507: 30}
 
 AWAY: Final = "Redis cannot be used right now; nothing was lost, try again"
 UNFIT: Final = "this process cannot use its Redis as it is; its log and `runfleet doctor` say why"
+_REDIS_CODE: Final = re.compile(r"\b(LOADING|READONLY|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY)\b")
 
 _log = get_logger("api")
 _encoder = json.Encoder()
@@ -103,7 +105,7 @@ def named(error: Exception, scope: Scope) -> RunfleetError:
     if isinstance(error, HTTPException):
         error = _of_router(error, scope)
     if isinstance(error, StoreUnavailable) and not isinstance(error, StoreFull):
-        return StoreUnavailable(AWAY)
+        return StoreUnavailable(public_words(error))
     if isinstance(error, Misconfigured):
         return Unserviceable(UNFIT)
     if isinstance(error, RunfleetError):
@@ -112,6 +114,17 @@ def named(error: Exception, scope: Scope) -> RunfleetError:
     method, path = scope.get("method"), scope.get("path")
     _log.error("api.failed", error_id=unexpected.error_id, method=method, path=path, exc_info=error)
     return unexpected
+
+
+def public_words(error: Exception) -> str:
+    """
+    What a client is told of an error. Of a Redis that cannot be used nothing but the code of its refusal, if that is
+    what it was: its address and the like are in the log, and anybody may ask.
+    """
+    if not isinstance(error, StoreUnavailable) or isinstance(error, StoreFull):
+        return str(error)
+    code = _REDIS_CODE.search(str(error))
+    return AWAY.replace(";", f" ({code[0]});") if code else AWAY
 
 
 def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from api.errors import UNFIT
 from api.metrics import render
 from api.reply import Reply
 from shared.errors import Misconfigured, Unserviceable
-from shared.store import fleet, share, tasks, version
+from shared.store import boot, fleet, share, tasks, version
 
 routes = Routes("Health")
 
@@ -23,10 +23,14 @@ async def health(ask: Ask) -> Reply:
 
 @routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
 async def ready(ask: Ask) -> Reply:
-    """Redis answers, its data is what this release knows, and the process is not stopping; otherwise 503 says why."""
+    """
+    Redis answers and takes what is written, its data is what this release knows, and the process is not stopping;
+    otherwise 503 says why.
+    """
     if ask.web.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
+        await ask.web.store.do(boot.may_write())
         await ask.web.store.run(version.check())
     except Misconfigured:
         raise Unserviceable(UNFIT) from None

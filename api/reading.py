@@ -69,21 +69,32 @@ def read_json(kind: type[T], raw: bytes, problems: list[Problem]) -> T | None:
     """
     A JSON text as a *kind*; None when it has problems, which are added to *problems*.
 
-    Raises Malformed when it is not JSON, not UTF-8, or nested deeper than the reader goes.
+    Raises Malformed when it is not JSON or not UTF-8, and Invalid when it is nested deeper than the reader goes.
     """
     try:
         read: T = _decoder(kind).decode(raw)
         return read
     except msgspec.ValidationError:
         pass
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"the body is not JSON: {error}") from None
     # Slow but thorough: hardly any request that is not refused comes here.
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"the body is not JSON: {error}") from None
-    return read_value(kind, value, problems)
+    except RecursionError:
+        raise _too_deep() from None
+    try:
+        return read_value(kind, value, problems)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> Invalid:
+    return Invalid([Problem("body", "lists and objects are too deep within each other to be read; flatten it")])
 
 
 def read_value(kind: type[T], value: object, problems: list[Problem]) -> T | None:

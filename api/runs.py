@@ -24,6 +24,7 @@ from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound, Problem, Refused
 from shared.executions import newest_attempts
+from shared.params import DEPTH_MAX, is_deep
 from shared.runs import Reason, Run, Status
 from shared.store import executions, runs, tasks
 from shared.store.listing import Filter, Page, page
@@ -257,7 +258,9 @@ def _unfit(body: ReportRequest) -> list[Problem]:
         for name, value in told.items()
         if value is not UNSET and body.end_reason is UNSET
     ]
-    if body.outputs and len(_encoder.encode(body.outputs)) > MAX_OUTPUTS:
+    if body.outputs and is_deep(body.outputs):
+        problems.append(Problem("body.outputs", f"is nested deeper than {DEPTH_MAX}; give it as text"))
+    elif body.outputs and len(_encoder.encode(body.outputs)) > MAX_OUTPUTS:
         problems.append(Problem("body.outputs", f"must be at most {MAX_OUTPUTS // 1024} KiB of JSON in all"))
     return problems
 

@@ -24,6 +24,7 @@ from shared.lineage.emitter import Emitter
 from shared.store import boot, fleet, tasks
 from shared.store.call import Call, Key
 from shared.store.health import Health
+from shared.store.server import eviction_policy
 from shared.store.threads import Store
 from shared.tasks import Task
 from shared.telemetry import get_logger
@@ -95,6 +96,7 @@ class Loop:
         self._sweep_order: list[str] = []
         self._checked_s = 0.0
         self._repaired = 0
+        self._policy = ""
         self._health = b""
         self._said = (b"", 0.0)
         self._away_since_s: float | None = None
@@ -110,7 +112,7 @@ class Loop:
             try:
                 if not is_known:
                     policy = self._store.run(boot.check())
-                    is_known = True
+                    is_known, self._policy = True, policy
                     if policy:
                         log.warning("store.evicts", policy=policy)
                 self.tick()
@@ -236,6 +238,7 @@ class Loop:
         """Once a minute: whether the timetable is what the catalog says. Differences are mended by reading it anew."""
         if self._time() - self._checked_s < CHECK_S:
             return 0
+        self._look_at_policy()
         standing = self._store.run(tasks.standing())
         different = self._timetable.differences(standing, pulse.now_us)
         self._checked_s = self._time()
@@ -244,6 +247,20 @@ class Loop:
             self._timetable.version = STALE
             log.error("schedule.repaired", tasks=", ".join(different[:SHOWN]), count=len(different))
         return len(different)
+
+    def _look_at_policy(self) -> None:
+        """The policy may be changed while the fleet runs: then keys go one after the other, and nothing says so."""
+        policy = self._store.run(eviction_policy())
+        if policy != self._policy and policy.startswith(("allkeys-", "volatile-")):
+            log.warning("store.evicts", policy=policy)
+        if policy.startswith("allkeys-"):
+            why = (
+                f"Redis may drop any key when its memory is short (maxmemory-policy is {policy}): {boot.EVICTION_CURE}"
+            )
+            self.troubles.note("redis", "", Misconfigured(why))
+        else:
+            self.troubles.clear("redis")
+        self._policy = policy
 
     def _describe(self, pulse: fleet.Pulse) -> None:
         """What the next pulse leaves in the store for whoever asks how the scheduler is."""

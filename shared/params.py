@@ -15,6 +15,26 @@ MAX_BYTES: Final = 256 * 1024
 """Most bytes of JSON that a trigger's parameters may have."""
 
 
+DEPTH_MAX: Final = 100
+"""How deep lists and objects may be within each other: whoever reads them takes one step of a stack for each."""
+
+
+def is_deep(value: object) -> bool:
+    """Whether lists and objects in *value* are deeper within each other than ``DEPTH_MAX``."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, Mapping):
+                inner += one.values()
+            elif isinstance(one, (list, tuple)):
+                inner += one
+        if not inner:
+            return False
+        level = [one for one in inner if isinstance(one, (Mapping, list, tuple))]
+    return bool(level)
+
+
 def accept(task: Task, given: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[Problem]]:
     """
     The parameters of a run of *task*: those given, and the defaults of those left out; with every problem found.
@@ -22,6 +42,11 @@ def accept(task: Task, given: Mapping[str, Any] | None) -> tuple[dict[str, Any],
     A command takes declared parameters only; a callable takes any, as keyword arguments.
     """
     values, problems = dict(given or {}), list[Problem]()
+    deep = next((name for name, value in values.items() if is_deep(value)), None)
+    if deep is not None:
+        return {}, [
+            Problem(f"body.params.{deep}", f"is nested deeper than {DEPTH_MAX}; pass it as text, or a reference")
+        ]
     if len(msgspec.json.encode(values)) > MAX_BYTES:
         return values, [Problem("body.params", f"is larger than {MAX_BYTES // 1024} KiB; pass a reference instead")]
     for name in values:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
+from shared.config import patterns
 from shared.config.kinds import (
     ARGUMENT_MAX,
     Key,
@@ -46,9 +46,17 @@ def misfit(param: Param, value: object) -> str:
         return f"must be {_NOUNS[param.type]}, not {show(value)}"
     if param.choices and _canonical(value) not in map(_canonical, param.choices):
         return f"must be one of {', '.join(show(choice) for choice in param.choices)}, not {show(value)}"
-    if param.pattern and isinstance(value, str) and not re.fullmatch(param.pattern, value):
-        return f"must match {param.pattern}, not {show(value)}"
+    if param.pattern and isinstance(value, str):
+        return _mismatch(param.pattern, value)
     return ""
+
+
+def _mismatch(pattern: str, value: str) -> str:
+    if len(value) > patterns.TEXT_MAX:
+        return f"must match {pattern}, and may have {patterns.TEXT_MAX} characters; it has {len(value)}"
+    if why := patterns.why_not(pattern):
+        return f"cannot be checked, its pattern {why}"  # it was defined before patterns were looked at
+    return "" if re.fullmatch(pattern, value) else f"must match {pattern}, not {show(value)}"
 
 
 def params() -> Kind:
@@ -95,12 +103,8 @@ def _read_json(value: object, _: Place) -> object:
 
 def _read_pattern(value: object, place: Place) -> object:
     text().read(value, place)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it could be read in another way by a future Python
-            re.compile(str(value))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    if why := patterns.why_not(str(value)):
+        raise ValueError(why)
     return value
 
 

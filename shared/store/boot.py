@@ -6,7 +6,8 @@ from typing import Final
 
 from shared.errors import Misconfigured, RunfleetError, StoreUnavailable
 from shared.store import version
-from shared.store.call import Operation
+from shared.store.call import Call, Operation, nothing
+from shared.store.scripts import script
 from shared.store.server import OLDEST_MAJOR, eviction_policy, release
 
 EVICTION_CURE: Final = (
@@ -39,6 +40,14 @@ def check() -> Operation[str]:
             f"schedules. Set it with {EVICTION_CURE}, or use a Redis of its own for Runfleet."
         )
     return policy if policy.startswith("volatile-") else ""
+
+
+def may_write() -> Call[None]:
+    """
+    Whether Redis takes what is written. Raises StoreUnavailable when it does not: it cannot save (MISCONF), is a
+    replica (READONLY) or has too few of them (NOREPLICAS). Short memory is no reason: what runs can still end.
+    """
+    return Call(script("probe"), (), nothing)
 
 
 def _check_release() -> Operation[None]:

@@ -15,10 +15,12 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from websockets.sync.client import connect
 
 from api.__main__ import GRACE_S
+from api.errors import AWAY
 from shared import ops
 from shared.settings import Settings
 from shared.store import open_store, tasks
@@ -176,6 +178,26 @@ def made_and_running(settings: Settings) -> UUID:
         store.do(tasks.apply([(task, define(task)) for task in (external, busy)]))
         store.run(ops.trigger(ops.Catalog(), "busy", ops.Request()))
         return claim(store).id
+
+
+def test_nobody_learns_the_address_of_redis(settings: Settings) -> None:
+    free = socket.create_server(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+    free.close()
+    away = msgspec.structs.replace(settings, redis_url=f"redis://:hunter2@127.0.0.1:{port}/0")
+    with started(away, RUNFLEET_TOKEN="t" * 32, RUNFLEET_SECRET="s" * 32) as (_, url):
+        answers = [
+            httpx.get(f"{url}/ready"),
+            httpx.get(f"{url}/api/runs", headers={"Authorization": "Bearer wrong"}),
+            httpx.get(
+                f"{url}/api/flow_runs/0190f6a1-7c3e-7a3b-9d2e-3f4a5b6c7d8e", headers={"Authorization": "Bearer x"}
+            ),
+        ]
+    assert {answer.status_code for answer in answers} == {503}
+    for answer in answers:
+        assert str(port) not in answer.text.replace(url, "")
+        assert "hunter2" not in answer.text
+    assert [answer.json()["detail"] for answer in answers[:2]] == [AWAY] * 2
 
 
 def test_a_request_under_way_is_finished_after_sigterm(settings: Settings) -> None:

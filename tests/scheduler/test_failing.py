@@ -23,6 +23,7 @@ PARTS = {
     "GET": {"rescue", "compact"},
     "HMGET": {"fire", "rescue", "forget"},
     "HGET": set[str](),
+    "INFO": set[str](),
     "SMISMEMBER": {"forget"},
     "release": {"release"},
     "ring": {"rescue"},

@@ -130,6 +130,8 @@ def test_a_redis_that_does_not_write_is_away(make_fleet: StartFleet, refusing: R
         assert (answer.status_code, code in answer.json()["detail"]) == (503, True)
         assert int(answer.headers["retry-after"]) >= 1
         assert fleet.get("/health")
+        ready = fleet.http.get("/ready")
+        assert (ready.status_code, code in ready.json()["detail"]) == (503, True), "it is not ready, and says why"
         (fleet.folder / "go").touch()
         wait_until(lambda: not fleet.run_processes(ending["id"]), "it ends while nobody can be told")
         time.sleep(max(0.0, refused_s + LEASE_S + 2 - time.monotonic()))  # how long it refuses
