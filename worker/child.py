@@ -41,7 +41,7 @@ else:
     import wire
 
     del sys.path[0]
-    for _name in ("family", "leftovers", "loop", "memory", "starting", "wire"):
+    for _name in ("family", "guard", "leftovers", "loop", "memory", "starting", "wire"):
         del sys.modules[_name]  # the task's own module of that name must be found
 
 SERVER_FD = 3

@@ -25,6 +25,8 @@ class Leftovers:
 
     def __init__(self) -> None:
         self._suspects: dict[int, set[int]] = {}
+        self.guards: set[int] = set()
+        """Children of this process that watch over runs."""
         self._own_id = os.environ.get("RUNFLEET_RUN_ID", "")
         self.fd = -1
         """What is open here as long as this process lives; -1 where the kernel does not list children."""
@@ -41,7 +43,7 @@ class Leftovers:
 
         *running* are the runs that live, by pid.
         """
-        strangers = self.children(running) - running.keys()
+        strangers = self.children(running) - running.keys() - self.guards
         if not strangers:
             return set()
         held = set()
@@ -80,7 +82,7 @@ class Leftovers:
         """Strangers that are certainly of a run that lives, by its pid: those in its session, or with its id."""
         found: dict[int, list[int]] = {}
         by_id = {run.run_id: pid for pid, run in running.items()}
-        for pid in self.children(running) - running.keys():
+        for pid in self.children(running) - running.keys() - self.guards:
             with contextlib.suppress(OSError):
                 session = os.getsid(pid)
                 owner = session if session in running else by_id.get(_run_id_of(pid), 0)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from worker import family, leftovers, memory, starting, wire
+    from worker import family, guard, leftovers, memory, starting, wire
 
     Start = Callable[[dict[str, Any], "Run"], int]
     """Starts what a request asks for; answers its pid. Raises OSError whose ``strerror`` is a sentence for people."""
 else:
     import family
+    import guard
     import leftovers
     import memory
     import starting
@@ -57,6 +58,7 @@ class Run:
         self.memory_limit = 0
         self.silence_s = 0.0
         self.heard_at = 0.0
+        self.guard: guard.Guard | None = None
 
     def is_withdrawn(self) -> bool:
         """Whether the worker does not want it any more: it told so, or is gone."""
@@ -135,7 +137,9 @@ class Loop:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for fd in self._own_fds:
             os.close(fd)
-        for run in [*self._hearing.values(), *self._ending, *self._running.values()]:
+        for run in {*self._hearing.values(), *self._ending, *self._running.values()}:
+            if run.guard is not None:
+                run.guard.forget()
             if run is not but:
                 _close(run)
 
@@ -213,6 +217,8 @@ class Loop:
 
     def _pass_on(self, run: Run, signals: bytes) -> None:
         run.heard_at = time.monotonic()
+        if run.guard is not None:
+            run.guard.hear()
         if run.pid in self._running:
             for number in signals:
                 if number:
@@ -243,6 +249,9 @@ class Loop:
         if run.silence_s:
             run.heard_at = time.monotonic()
             self._strict.add(run)
+            with contextlib.suppress(OSError):  # no process to be had: then this one watches alone
+                run.guard = guard.Guard(run.pid, run.silence_s)
+                self._leftovers.guards.add(run.guard.pid)
         if run.memory_limit:
             self._limited.add(run)
         wire.send(run.control, {"pid": run.pid})
@@ -262,6 +271,7 @@ class Loop:
                 break
             died = True
             self._leftovers.forget(pid)
+            self._leftovers.guards.discard(pid)
             run = self._running.pop(pid, None)
             if run is None:
                 continue
@@ -269,6 +279,9 @@ class Loop:
             family.kill_group(pid, signal.SIGKILL)
             self._strict.discard(run)
             self._limited.discard(run)
+            if run.guard is not None:
+                run.guard.close()
+                run.guard = None
             run.end.update(_describe_end(status, usage))
             if self._executes and usage.ru_maxrss <= starting.own_peak():
                 # The kernel counts the moment before exec, in which it was as large as this process.

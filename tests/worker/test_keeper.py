@@ -20,7 +20,17 @@ from worker.commands import Command, Keeper
 from worker.process import Launch, SpawnFailed
 
 ROOT = Path(__file__).parents[2]
-WORKER_FILES = ("keeper.py", "child.py", "family.py", "leftovers.py", "loop.py", "memory.py", "starting.py", "wire.py")
+WORKER_FILES = (
+    "keeper.py",
+    "child.py",
+    "family.py",
+    "guard.py",
+    "leftovers.py",
+    "loop.py",
+    "memory.py",
+    "starting.py",
+    "wire.py",
+)
 Spawn = Callable[..., Command]
 
 
@@ -295,6 +305,27 @@ def test_the_keeper_is_lean(keeper: Keeper, spawn: Spawn) -> None:
     status = Path(f"/proc/{keeper.pid}/status").read_text()  # more is shown to root only
     private_kb = sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
     assert 1000 < private_kb < 9000
+
+
+def test_a_guard_ends_with_its_run_and_ends_its_run_with_the_keeper(keeper: Keeper, spawn: Spawn) -> None:
+    def children() -> set[int]:
+        return {int(pid) for pid in Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()}
+
+    assert run(spawn, "true", silence_s=60.0).exit.code == 0
+    wait_until(lambda: not children(), "the guard has gone with its run")
+    one, other = spawn("sleep 100", silence_s=60.0), spawn("sleep 100")
+    pids = [one.started(), other.started()]
+    (guard,) = children() - set(pids)
+    assert run(spawn, "true").exit.code == 0  # the end of another is none of its own
+    assert is_running(guard)
+    one.kill()
+    wait_until(lambda: not is_running(guard), "the guard has gone with its run")
+    strict = spawn("setsid sleep 100 & sleep 100", silence_s=60.0)
+    pid = strict.started()
+    os.kill(keeper.pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid), "the guard ended it")
+    for child in (one, other, strict):
+        child.close()
 
 
 WORKER = """

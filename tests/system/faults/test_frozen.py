@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json, Process
-from tests.system.processes import is_alive, send
+from tests.system.processes import command_line, is_alive, send
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 
@@ -166,3 +166,29 @@ def expect_lost(fleet: Fleet, worker: Process, run: Json) -> None:
     worker.wait_for("run.lost", 15)
     wait_until(lambda: not any(map(is_alive, fleet.run_processes(run["id"]))), "nothing of it is left", 2)
     assert fleet.run(run["id"]) == run
+
+
+@pytest.mark.parametrize("task", ["strict", "strict_call"])
+def test_a_strict_run_does_not_outlive_its_lease_though_all_that_watches_it_is_frozen(
+    make_fleet: StartFleet, task: str
+) -> None:
+    """F9: worker, keeper and interpreter, and not the run itself."""
+    fleet = make_fleet(TASKS)
+    (fleet.folder / "living.py").write_text(MODULE)
+    fleet.start("web", "scheduler")
+    (sleeper,) = fleet.start("worker")
+    run = fleet.trigger(task)
+    fleet.wait_for_word(run["id"], "lives")
+    keeper = sleeper.keeper()
+    started = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    interpreters = [int(pid) for pid in started if "child.py" in command_line(int(pid))]
+    assert len(interpreters) == (task == "strict_call")
+    frozen = [sleeper.worker_process(), keeper, *interpreters]
+    fleet.start("worker")
+    send(frozen, signal.SIGSTOP)
+    first, second = fleet.chain_of(run, 2)
+    assert (first["end_reason"], second["end_reason"]) == ("crashed", "success")
+    assert lived(fleet, first)[1] < lived(fleet, second)[0]
+    send(frozen, signal.SIGCONT)
+    wait_until(lambda: not fleet.run_processes(run["id"]), "nothing is left of it")
+    assert fleet.chain(run) == [first, second]
