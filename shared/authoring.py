@@ -20,7 +20,7 @@ from shared.signing import Keys
 from shared.store import tasks
 from shared.store.call import Operation
 from shared.store.tasks import Entry
-from shared.tasks import Task, define, is_task_name
+from shared.tasks import Task, define, is_intact, is_task_name, signer
 
 TRIES: Final = 5
 """How often a change is begun anew that others came in between."""
@@ -43,8 +43,8 @@ def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condition |
     """
     Make *table*, which has the keys of the task file, the definition of task *name*, signed with *keys*.
 
-    Raises Invalid with all that is wrong, at ``body.<key>``; Conflict for a task of the task file; PreconditionFailed
-    when *only_if* says no.
+    Raises Invalid with all that is wrong, at ``body.<key>``; Conflict for a task of the task file, and for one that is
+    signed with a secret that is not known here; PreconditionFailed when *only_if* says no.
     """
     problems: list[Problem] = []
     task = None
@@ -56,6 +56,7 @@ def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condition |
         known = yield from survey(name, filter(None, _words(table, "depends_on")))
         before = known.get(name)
         _require_own(name, before, only_if)
+        _require_known_signature(name, before, keys)
         wrong = yield from _unknown_names(name, table, known)
         if problems or wrong or task is None:
             raise Invalid([*problems, *wrong])
@@ -124,6 +125,17 @@ def _require_own(name: str, before: Entry | None, only_if: Condition | None) -> 
         raise PreconditionFailed(f"task {name} {now}; read it again, and send its ETag as If-Match")
     if before is not None and before.source != "api":
         raise Conflict(f"task {name} is of the task file; change it there and apply it")
+
+
+def _require_known_signature(name: str, before: Entry | None, keys: Keys) -> None:
+    """A signature that workers accept is not replaced by one that they may not."""
+    if before is None or not before.definition.signature or not is_intact(before.definition):
+        return
+    if not signer(before.definition, keys, name):
+        raise Conflict(
+            f"task {name} is signed with another secret than this server's RUNFLEET_SECRET; nothing was changed. Give "
+            "all processes the same secret, or delete the task and make it anew"
+        )
 
 
 def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> Operation[list[Problem]]:

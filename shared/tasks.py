@@ -167,6 +167,14 @@ def is_intact(definition: Definition) -> bool:
     return definition.hash == _hash(definition.body)
 
 
+def sign(definition: Definition, keys: Keys, name: str) -> str:
+    """
+    The signature of *definition* as that of task *name*. Only for one that ``signer`` knows: who signs what was found
+    in the store signs what somebody may have put there.
+    """
+    return keys.sign(PURPOSE, name, definition.body)
+
+
 def signer(definition: Definition, keys: Keys, name: str) -> Signer:
     """Which secret of *keys* signed *definition* as that of task *name*; "" for neither, and for an unsigned one."""
     return keys.signer(definition.signature, PURPOSE, name, definition.body)

@@ -146,7 +146,7 @@ def _signatures(facts: Facts) -> list[Finding]:
     old = [entry.name for entry in ours if signer(entry.definition, keys, entry.name) == "old"]
     if not doubtful and old:
         message = f"are signed with RUNFLEET_SECRET_OLD, and not executed without it any more: {names(old)}"
-        cure = "run `runfleet apply` with both secrets set, and define tasks of the API anew"
+        cure = "run `runfleet apply` with both secrets set"
         return [Finding("definitions-old", "warning", "tasks", f"{len(old)} of {value}", message, cure)]
     if not doubtful:
         return [Finding("definitions-untrusted", "ok", "tasks", value, "are signed with this RUNFLEET_SECRET")]

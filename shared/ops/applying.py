@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,7 +21,7 @@ from shared.signing import UNSIGNED, Keys
 from shared.store import applying, version
 from shared.store.applying import Generation, Row, Snapshot
 from shared.store.call import Operation
-from shared.tasks import Definition, Task, define, is_intact, signer
+from shared.tasks import Definition, Task, define, is_intact, sign, signer
 
 if TYPE_CHECKING:
     from shared.config import Config
@@ -37,7 +37,8 @@ class Change(msgspec.Struct, frozen=True):
     """
     What applying a file changes, task names sorted.
 
-    ``signatures``: tasks that stay and whose definition gets a signature of another secret, its first one, or none.
+    ``signatures``: tasks that stay and whose definition gets a signature of another secret, its first one, or none;
+    also those of the API that ``RUNFLEET_SECRET_OLD`` has signed.
     ``number`` is that of the file from then on.
     """
 
@@ -80,9 +81,12 @@ def apply_config(
             _require_known_signatures(before, config, keys)
         if not allow_removals:
             _require_few_removals(before, change)
+        made_elsewhere = _signed_with_the_old(before, config, keys)
+        if made_elsewhere:
+            yield applying.sign(list(made_elsewhere.values()))
         is_known = last is not None and last.digest == digest and before.limits == config.limits
         if is_known and not (change.added or change.changed or change.removed or change.signatures):
-            return change
+            return _with(change, made_elsewhere)
         verdict = yield applying.apply(
             wanted,
             config.limits,
@@ -93,7 +97,7 @@ def apply_config(
             may_unsign=allow_unsigned,
         )
         if verdict == "done":
-            return msgspec.structs.replace(change, number=(last.number if last else 0) + 1)
+            return _with(msgspec.structs.replace(change, number=(last.number if last else 0) + 1), made_elsewhere)
     raise NotApplied("Others apply task files at the same time, one after the other; nothing was applied, try again.")
 
 
@@ -116,6 +120,19 @@ def compare(before: Snapshot, wanted: Sequence[tuple[Task, Definition]], keys: K
         signatures=[name for name in stays if _is_signed_anew(known[name], keys)],
         number=before.generation.number if before.generation else 0,
     )
+
+
+def _signed_with_the_old(before: Snapshot, config: Config, keys: Keys) -> dict[str, tuple[Definition, str]]:
+    """Tasks of the API that the secret before has signed: definition, and the signature of the present one."""
+    return {
+        row.name: (row.definition, sign(row.definition, keys, row.name))
+        for row in before.rows
+        if row.source != "file" and row.name not in config.tasks and signer(row.definition, keys, row.name) == "old"
+    }
+
+
+def _with(change: Change, signed: Iterable[str]) -> Change:
+    return msgspec.structs.replace(change, signatures=sorted([*change.signatures, *signed]))
 
 
 def _differs(row: Row, definition: Definition) -> bool:

@@ -171,6 +171,12 @@ def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "mov
     return Call(script("apply"), tuple(args), _verdict)
 
 
+def sign(signatures: Sequence[tuple[Definition, str]], now: int | str = NOW) -> Call[int]:
+    """Give definitions other signatures, if theirs are still those that they have here; how many."""
+    args = [part for one, signature in signatures for part in (one.hash, one.signature, signature)]
+    return Call(script("sign"), (now, *args), int)
+
+
 def _verdict(reply: Any) -> Literal["done", "moved"]:
     return "moved" if reply[0] == b"moved" else "done"
 

@@ -226,3 +226,15 @@ def test_what_is_defined_is_started_by_its_schedule_too(author: Client, catalog:
     assert catalog.run(ops.fire(ops.Catalog(), entry, catalog.do(tasks.cursors())["backup"] + 30_000_000))
     put(author, "backup", 200, run="true")
     assert "backup" not in catalog.do(tasks.cursors())
+
+
+def test_a_signature_of_another_secret_is_not_replaced(author: Client, catalog: Store, settings: Settings) -> None:
+    """This server may be the one with the wrong secret; workers have the other one."""
+    task = Task(name="backup", run="true")
+    theirs = define(task, Keys("the secret of the workers", prefix=settings.key_prefix))
+    catalog.do(tasks.apply([(task, theirs)], source="api", remove=False))
+    said = put(author, "backup", 409, run="false")["detail"]
+    assert "signed with another secret than this server's RUNFLEET_SECRET; nothing was changed" in said
+    entry = catalog.run(tasks.entry("backup"))
+    assert entry is not None
+    assert entry.definition == theirs

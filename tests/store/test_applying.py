@@ -123,6 +123,19 @@ def test_a_rotated_secret_signs_anew_what_the_old_one_signed(store: Store) -> No
     assert store.run(ops.apply_config(file(*FOUR), BOTH)).signatures == []
 
 
+def test_a_rotated_secret_signs_tasks_of_the_api_anew_too_but_none_that_nobody_signed(store: Store) -> None:
+    mine, planted, foreign = (Task(name=name, run="true") for name in ("mine", "planted", "foreign"))
+    made = [(mine, define(mine, OLD)), (planted, define(planted)), (foreign, define(foreign, Keys("a third secret")))]
+    store.do(tasks.apply(made, source="api", remove=False))
+    for number in (1, 1):
+        change = store.run(ops.apply_config(file("a"), BOTH))
+        assert change.number == number
+    assert signers(store, NEW) == {"a": "new", "mine": "new", "planted": "", "foreign": ""}
+    assert change.signatures == []
+    store.do(tasks.apply(made[:1], source="api", remove=False))
+    assert store.run(ops.apply_config(file("a"), BOTH)).signatures == ["mine"]
+
+
 def test_a_first_secret_signs_what_was_unsigned(store: Store) -> None:
     store.run(ops.apply_config(file("a", "b")))
     assert store.run(ops.apply_config(file("a", "b"), NEW)).signatures == ["a", "b"]
