@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,3 +67,24 @@ def test_a_machine_without_a_fit_python_is_told_what_it_needs(tmp_path: Path) ->
     assert done.returncode == 2
     assert "Python 3.11 or later" in done.stderr
     assert "python3-venv" in done.stderr
+
+
+def test_a_checkout_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to mount something with")
+    folder = checkout.make(tmp_path / "app")
+    kind = ["--mount"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
+    script = "mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && exec make install"
+    done = subprocess.run(
+        ["unshare", *kind, "sh", "-c", f"cd {shlex.quote(str(folder))} && {script}"],
+        cwd=folder,
+        env=checkout.surroundings(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode in (1, 77):
+        pytest.skip(f"nothing may be mounted here: {done.stderr}")
+    assert done.returncode == 2
+    assert f"{folder} cannot be written" in done.stderr
