@@ -57,6 +57,7 @@ class Fleet:
             "RUNFLEET_CONFIG": str(self.folder / "none.toml"),
             "RUNFLEET_PORT": str(self.port),
             "RUNFLEET_SECRET": SECRET,
+            "RUNFLEET_OPEN": "on",
             "RUNFLEET_LOG_LEVEL": "warning",
             **environment,
         }
