@@ -87,6 +87,7 @@ class Loop:
         self._executes = executes
         self._limited: set[Run] = set()
         self._look_at = 0.0
+        self._peak_kb, self._peak_until = 0, 0.0
         self._leftovers = leftovers.Leftovers()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -283,7 +284,7 @@ class Loop:
                 run.guard.close()
                 run.guard = None
             run.end.update(_describe_end(status, usage))
-            if self._executes and usage.ru_maxrss <= starting.own_peak():
+            if self._executes and usage.ru_maxrss <= self._own_peak() + 1024:
                 # The kernel counts the moment before exec, in which it was as large as this process.
                 run.end["peak_memory_bytes"] = 0
             if "memory_used" in run.end:
@@ -299,6 +300,13 @@ class Loop:
                     wire.send(run.control, run.end)
                     self._stop_hearing(run)
                     _close(run)
+
+    def _own_peak(self) -> int:
+        """As ``starting.own_peak``, asked at most once a second: many runs may end in one."""
+        now = time.monotonic()
+        if now >= self._peak_until:
+            self._peak_kb, self._peak_until = starting.own_peak(), now + 1.0
+        return self._peak_kb
 
     def _end_everything(self) -> None:
         for pid in self._running:
