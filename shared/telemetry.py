@@ -68,6 +68,7 @@ EVENTS: Final[dict[str, str]] = {
     "worker.keeper_silent": "The process that starts a worker's runs hangs; it is killed, and the worker replaced.",
     "worker.miscounted": "More of a worker's threads counted as busy than are; the count was put right.",
     "worker.slot_failed": "A worker's thread met an error nobody foresaw; it goes on.",
+    "worker.log_failed": "A worker's log writer met an error nobody foresaw; what it had to store is stored later.",
     "worker.claim_failed": "The store refused a claim for a reason that is not an outage; it is made again.",
     "worker.beat_failed": "The store refused a heartbeat for a reason that is not an outage.",
     "worker.secrets_unknown": "The store refused to say what tasks make secrets of; those known stay secret.",

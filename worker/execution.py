@@ -144,6 +144,18 @@ class Execution:
             if self._tape is not None:
                 self._shop.tapes.remove(self._tape)
 
+    def end_anyhow(self, error: Exception) -> Ended | None:
+        """End it as crashed when even its end could not be reported; one that has ended stays as it is."""
+        message = f"crashed: its worker failed: {_name(error)}".encode("utf-8", "replace").decode()
+        call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
+        try:
+            ended = self._patiently(lambda: self._shop.store.do(call))
+        except Exception:
+            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
+            return None
+        self.is_unanswered = True  # nobody knows whether the call that failed had been made
+        return ended if ended.verdict == "refused" else None
+
     def _execute(self) -> Verdict:
         """Prepare, spawn, watch and judge. Raises Lost, NotHere, Unprepared and SpawnFailed; nothing ran then."""
         task = self._task = self._patiently(lambda: self._shop.task(self.record))

@@ -113,7 +113,10 @@ class Launcher:
             except Exception:  # whatever it is: the worker processes would end with this one
                 log.exception("worker.launcher_failed")
                 time.sleep(LOOK_S)
-        self._strangers.kill_all()
+        try:
+            self._strangers.kill_all()
+        except Exception:
+            log.exception("worker.launcher_failed")
         return self._code
 
     def _fill_up(self) -> None:

@@ -33,6 +33,8 @@ class Slot:
         self._turn = 0
         self._unanswered: Wanted | None = None
         """A claim that may have been made without anybody having heard: the same turn has to ask again."""
+        self._has: Claimed | None = None
+        """The run that it was given and that nobody answers for yet."""
         self._poke = Poke()
         self.execution: Execution | None = None
         self.busy = False
@@ -50,6 +52,12 @@ class Slot:
         self.busy = True
         try:
             self._empty_queues(on_more)
+        except Exception as error:
+            log.exception("worker.slot_failed", doing="executing runs")
+            claimed, self._has = self._has, None
+            if claimed is not None:
+                why = f"its worker could not begin it: {error}"
+                give_back(self._shop, claimed.id, claimed.record, why, crashes=1)
         finally:
             self.busy = False
 
@@ -57,6 +65,7 @@ class Slot:
         asked_s, claimed = self._claim()
         while claimed is not None:
             if why := self._shop.refusal:
+                self._has = None
                 give_back(self._shop, claimed.id, claimed.record, why)
                 asked_s, claimed = self._claim()
                 continue
@@ -69,20 +78,20 @@ class Slot:
 
     def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
         """Execute a run; the one that was claimed with its end or after it, and when that was first asked for."""
-        try:
-            wanted = self._wanted()
-            self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s, self._is_alive)
-        except Exception as error:
-            log.exception("worker.slot_failed", doing="beginning a run", run_id=str(claimed.id))
-            give_back(self._shop, claimed.id, claimed.record, f"its worker could not begin it: {error}", crashes=1)
-            return self._claim()
+        wanted = self._wanted()
+        self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s, self._is_alive)
+        self._has = None  # the execution answers for it
         try:
             ended = execution.perform(wanted)
+        except Exception as error:
+            log.exception("worker.slot_failed", doing="executing a run", run_id=str(claimed.id))
+            ended = execution.end_anyhow(error)
         finally:
             self.execution = None
             if execution.is_unanswered:
                 self._unanswered = wanted
         if ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
+            self._has = ended.claimed
             return execution.asked_next_s, ended.claimed
         return self._claim()  # a run that was lost, or given back, brought no other with it
 
@@ -110,7 +119,7 @@ class Slot:
                     log.exception("worker.claim_failed")
                 said, wait_s = True, REFUSED_S
             else:
-                self._unanswered = None
+                self._unanswered, self._has = None, claimed
                 return asked_s, claimed
             time.sleep(wait_s)
             if self._shop.draining.is_over:

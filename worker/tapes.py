@@ -53,6 +53,10 @@ CHUNK_LINES: Final = 2000
 CHUNK_BYTES: Final = 256 * 1024
 
 
+FAILED_S: Final = 0.5
+"""How long the writer waits after something failed."""
+
+
 class Tape:
     """
     The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread.
@@ -242,19 +246,28 @@ class Tapes:
         self._wake.set()
 
     def _write_on(self) -> None:
-        with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
-            wait_s: float | None = None
-            while not self._stopping:
-                if not self._to_compact:
-                    self._wake.wait(wait_s)
-                    time.sleep(GATHER_S)
-                self._wake.clear()
-                try:
-                    wait_s = self._send()
-                    self._compact(COMPACT_S)
-                except RunfleetError:
-                    time.sleep(0.5)
-                    self._wake.set()
+        while not self._stopping:
+            try:
+                with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+                    self._write_until_stopped()
+            except Exception:  # whatever it is: without this thread no run here would have a live log
+                log.exception("worker.log_failed")
+                time.sleep(FAILED_S)
+                self._wake.set()
+
+    def _write_until_stopped(self) -> None:
+        wait_s: float | None = None
+        while not self._stopping:
+            if not self._to_compact:
+                self._wake.wait(wait_s)
+                time.sleep(GATHER_S)
+            self._wake.clear()
+            try:
+                wait_s = self._send()
+                self._compact(COMPACT_S)
+            except RunfleetError:
+                time.sleep(FAILED_S)
+                self._wake.set()
 
     def _compact(self, seconds: float) -> None:
         """Compress logs of ended runs, block by block, for about so long. Raises StoreUnavailable."""
@@ -264,7 +277,7 @@ class Tapes:
                 more = self._store.run(logs.compact_block(self._to_compact[0]))
             except StoreUnavailable:
                 raise
-            except RunfleetError:
+            except Exception:
                 more = False  # it cannot be read: the scheduler says so
             if not more:
                 self._to_compact.popleft()

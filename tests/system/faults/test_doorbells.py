@@ -6,9 +6,11 @@ import random
 import threading
 from collections.abc import Callable
 
+import dramatiq
 import pytest
 import redis
 
+from shared.store.bells import ACTOR
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.waiting import wait_until
@@ -79,3 +81,34 @@ def test_each_run_starts_once_and_never_too_many(
 
 def _ended(fleet: Fleet) -> int:
     return int(fleet.get("/api/runs", status="ended", limit=1)["total"])
+
+
+def odd_message(kind: str) -> bytes:
+    """What a foreign hand may leave in the list that bells come by."""
+    if kind == "no message":
+        return b"{]"
+    message: dramatiq.Message[None] = dramatiq.Message(
+        queue_name="default",
+        actor_name="somebody else's" if kind == "another actor" else ACTOR,
+        args=(1, 2) if kind == "arguments" else (),
+        kwargs={},
+        options={"redis_message_id": f"odd-{kind}"} | ({"eta": 1} if kind == "a time" else {}),
+    )
+    return message.encode()
+
+
+@pytest.mark.parametrize("kind", ["arguments", "another actor", "a time", "no message"])
+def test_odd_messages_cost_no_thread(make_fleet: StartFleet, kind: str) -> None:
+    """F36: as many as there are threads, and more; afterwards all threads still take runs."""
+    fleet = make_fleet(TASKS, threads=2)
+    fleet.start("web", "scheduler", "worker")
+    with fleet.redis.client() as client:
+        for number in range(5):
+            client.hset("{runfleet}:dramatiq:default.msgs", f"odd-{number}", odd_message(kind))
+            client.rpush("{runfleet}:dramatiq:default", f"odd-{number}")
+            client.lpush("{runfleet}:ring:default", "")
+        wait_until(lambda: client.llen("{runfleet}:dramatiq:default") == 0, "they were taken")
+    run = fleet.trigger("free", replicas=20)
+    wait_until(lambda: len(fleet.workers()[0]["running"]) == 2, "both threads have a run")
+    fleet.over(run)
+    assert {one["end_reason"] for one in fleet.chain(run)} == {"success"}

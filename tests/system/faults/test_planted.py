@@ -1,0 +1,117 @@
+"""Errors that nobody foresees, in every part of every loop of a worker: no loop ends, and no run is lost."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system import faulty
+from tests.system.fleet import Fleet, Process
+from tests.waiting import wait_until
+
+TASKS = """
+[tasks.talk]
+run = 'echo "$RUNFLEET_RUN_ID ran" >> $HISTORY; echo one; sleep 0.3; echo two; echo "key=value" >> $RUNFLEET_OUTPUT'
+
+[tasks.call]
+call = "calls:talk"
+
+[tasks.last]
+run = "echo all is well"
+"""
+LOOPS = {
+    "lease thread": """
+        worker.leases:Leases._beat worker.leases:Leases._wait worker.leases:Leases._heed
+        worker.leases:Leases._beat_until_stopped worker.leases:Leases.introduce
+    """,
+    "log writer": """
+        worker.tapes:Tapes._send worker.tapes:Tapes._compact worker.tapes:Tapes._write_until_stopped
+        worker.tapes:Tape.calls worker.tapes:Tape.settle
+    """,
+    "slots": """
+        worker.slots:Slot._empty_queues worker.slots:Slot._claim worker.slots:Slot._execute worker.slots:Slot._wanted
+        worker.app:WorkerProcess._call_others worker.app:WorkerProcess._answer
+    """,
+    "preparing": """
+        worker.workshop:Workshop._read worker.environment:compose
+        worker.execution:Execution._start worker.execution:Execution._be_sure worker.tapes:Tapes.add
+        worker.callables:Templates.lend worker.callables:Interpreter.start worker.channel:Door.request
+    """,
+    "watching": """
+        worker.watching:Watch.until_end worker.watching:Watch._look_around worker.watching:Watch._read
+        worker.watching:Watch._read_rest worker.tapes:Tape.feed worker.execution:judge
+    """,
+    "ending": """
+        worker.execution:collect worker.execution:Execution._facts worker.execution:Execution._retry
+        worker.execution:Execution._report worker.execution:Execution._last_lines worker.execution:Execution._settle
+        worker.execution:Execution._follow_up worker.execution:Execution._ring worker.tapes:Tape.finish
+        worker.recent:RecentEnds.add worker.tapes:Tapes.compact_soon worker.tapes:Tapes.remove
+    """,
+    "consumers": """
+        shared.queue:_BellConsumer._next shared.queue:_BellConsumer._hand_over shared.queue:_BellConsumer.ack
+        shared.queue:_BellConsumer._drop shared.queue:_BellConsumer.requeue
+    """,
+    "self-check": """
+        worker.fitness:Fitness._look worker.fitness:Fitness._conclude worker.fitness:Fitness._folder_trouble
+        worker.commands:Keeper.ping
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """API and scheduler; each test has a worker of its own."""
+    with Fleet(tmp_path_factory.mktemp("planted"), TASKS, threads=3) as made:
+        (made.folder / "calls.py").write_text("def talk():\n    print('one')\n    print('two')\n")
+        made.start("web", "scheduler")
+        yield made
+
+
+def start(fleet: Fleet, *words: str) -> Process:
+    """A worker with errors planted at the points named."""
+    command = [sys.executable, "-P", str(Path(faulty.__file__)), *words]
+    fleet.processes.append(Process("worker", command, fleet.env, fleet.folder))
+    fleet.processes[-1].wait_for("worker.started")
+    return fleet.processes[-1]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_no_loop_ends_of_an_error_and_every_run_has_an_end_with_its_cause(fleet: Fleet, loop: str) -> None:
+    """F66: of a worker process."""
+    worker = start(fleet, "--process", *LOOPS[loop].split())
+    try:
+        runs = [fleet.trigger(task) for task in ("talk", "call") for _ in range(8)]
+        for run in runs:
+            ended = fleet.ended(run, 60)
+            reason, message = ended["end_reason"], ended.get("message", "")
+            assert reason == "success" or (reason == "crashed" and "planted" in message), (ended, worker.said()[-4000:])
+            assert "was lost" not in message
+        for _ in range(6):
+            assert fleet.perform("last")["end_reason"] in ("success", "crashed")
+        assert fleet.perform("last")["end_reason"] == "success"
+        assert worker.popen.poll() is None, worker.said()[-4000:]
+        assert not worker.events("worker.broken"), worker.said()[-4000:]
+        wait_until(lambda: not fleet.runs(status="running"), "nothing is left running")
+    finally:
+        worker.popen.terminate()
+        assert worker.wait(20) == 0, worker.said()[-4000:]
+
+
+def test_a_launcher_outlives_errors_of_its_own(fleet: Fleet) -> None:
+    """F66: its worker processes, too."""
+    points = """
+        worker.launcher:Launcher._fill_up worker.launcher:Launcher._reap worker.launcher:Launcher._wait
+        worker.launcher:Launcher._kill_hanging worker.strangers:Strangers.kill worker.launcher:Launcher._start
+    """
+    worker = start(fleet, *points.split())
+    try:
+        assert fleet.perform("last")["end_reason"] == "success"
+        wait_until(lambda: len(worker.events("worker.launcher_failed")) >= 5, "errors were met")
+        assert fleet.perform("last")["end_reason"] == "success"
+        assert worker.popen.poll() is None
+    finally:
+        worker.popen.terminate()
+        assert worker.wait(20) == 0, worker.said()[-4000:]

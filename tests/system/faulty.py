@@ -1,0 +1,51 @@
+"""
+A launcher or worker process into which errors are planted: ``python faulty.py [--process] <point> …``.
+
+A point is ``module:path.of.function``. Its second, third and seventh call raise an error that nobody foresees.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
+
+CALLS = {2, 3, 7}
+
+
+def plant(point: str) -> None:
+    """Have a function raise."""
+    module, _, path = point.partition(":")
+    owner: Any = import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    planted: Callable[..., Any] = getattr(owner, name)
+    count = itertools.count(1)
+
+    @functools.wraps(planted)
+    def raising(*args: Any, **values: Any) -> Any:
+        if next(count) in CALLS:
+            raise RuntimeError(f"planted in {point}")
+        return planted(*args, **values)
+
+    setattr(owner, name, raising)
+
+
+if __name__ == "__main__":
+    from shared.settings import read_settings
+    from shared.telemetry import configure
+    from worker import app, launcher
+
+    settings = read_settings()
+    configure(settings)
+    for each in sys.argv[1:]:
+        if not each.startswith("--"):
+            plant(each)
+    sys.exit(app.serve(settings) if "--process" in sys.argv else launcher.serve(settings))
