@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -21,9 +21,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     schedules: int = 0
     overdue: int = 0
-    overdue_tasks: Sequence[str] = ()
+    overdue_tasks: list[str] = []
     unreadable: int = 0
-    unreadable_tasks: Sequence[str] = ()
+    unreadable_tasks: list[str] = []
     failing: Mapping[str, str] = {}
     failures: Mapping[str, int] = {}
     repaired: int = 0

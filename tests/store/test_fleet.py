@@ -7,7 +7,8 @@ import pytest
 from shared import ops
 from shared.errors import NotFound
 from shared.settings import Settings
-from shared.store import bells, events, fleet
+from shared.store import bells, events, fleet, health, share
+from shared.store.call import Call, Key
 from shared.store.fleet import About
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk
@@ -171,3 +172,26 @@ def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
 
 def _types(desk: Desk) -> list[str]:
     return [event.type for event in desk.do(events.events_after("0-0", 100))]
+
+
+def test_those_who_see_some_tasks_are_told_of_their_schedules_only(desk: Desk) -> None:
+    whole = health.Health(
+        schedules=9,
+        overdue=2,
+        overdue_tasks=["mine.a", "yours.b"],
+        unreadable=1,
+        unreadable_tasks=["yours.c"],
+        failing={"fire yours.b": "it raised"},
+    )
+    desk.do(fleet.pulse("s", health=whole.packed()))
+    assert desk.run(fleet.facts()).health == whole
+    shared = desk.run(share.facts(lambda name: name.startswith("mine."))).health
+    assert shared == health.Health(overdue=1, overdue_tasks=["mine.a"])
+
+
+def test_what_a_leader_said_is_forgotten_with_it(desk: Desk) -> None:
+    desk.do(fleet.pulse("s", health=health.Health(overdue=1).packed()))
+    left_ms: int = desk.do(Call("PTTL", (Key("health"),), int))
+    assert 170_000 < left_ms <= 180_000
+    desk.do(fleet.pulse("s"))
+    assert desk.do(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
