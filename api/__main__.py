@@ -36,6 +36,7 @@ import uvicorn
 
 from api.app import create_app
 from api.connection import Connection
+from api.proxies import VARIABLE, Proxies, trusted_networks
 from api.sockets import MESSAGE_BYTES, PING_S, SocketConnection
 from api.web import Web
 from shared.errors import Misconfigured, StoreUnavailable
@@ -122,11 +123,13 @@ def main() -> int:
         settings = with_token(settings)
         allow_connections()
         app = create_app(settings)
+        proxies = Proxies(app, trusted_networks(os.environ.get(VARIABLE, "")), settings.trusted_hops)
     except Misconfigured as error:
         print(f"runfleet api: {error}", file=sys.stderr)  # noqa: T201 (the log may be what is misconfigured)
         return 2
     config = uvicorn.Config(
-        app,
+        proxies,
+        proxy_headers=False,  # api.proxies looks at them
         host=settings.host,
         port=settings.port,
         loop="uvloop",

@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unsigned: bool = False
     api_tasks: bool = False
     max_streams: int = 500
+    trusted_hops: int = 1
     queues: tuple[str, ...] = ("default",)
     inherit_env: tuple[str, ...] = ("*",)
     run_users: tuple[str, ...] = ()
@@ -79,7 +80,9 @@ HELP: Final[dict[str, str]] = {
     "unsigned": "Allow a Redis on another machine without RUNFLEET_SECRET (on or off): then whoever can write to it "
     "can make workers run commands.",
     "api_tasks": "Let tasks be defined through the API (on or off); on requires a secret.",
-    "max_streams": "Most event and log streams one API process serves at once.",
+    "max_streams": "Most event and log streams, WebSockets and waits one API process serves at once.",
+    "trusted_hops": "How many proxies of yours stand between clients and the API: of X-Forwarded-For so many entries "
+    "from the right count, and only when the peer is in FORWARDED_ALLOW_IPS (addresses and networks by comma; not *).",
     "queues": "Queues a worker serves, by comma.",
     "inherit_env": "Variables of the worker's environment that its runs get, by comma; `*` at the end of a name stands "
     "for the rest. Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and what other tasks make secrets of.",
@@ -99,6 +102,7 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "redis_timeout_s": (0.5, 60),
     "port": (0, 65535),
     "max_streams": (1, 100_000),
+    "trusted_hops": (1, 10),
     "worker_processes": (1, 256),
     "worker_threads": (1, 1000),
     "shutdown_grace_s": (0.5, 3600),

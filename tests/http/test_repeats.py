@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import redis
 from litestar import Litestar
 from litestar.testing import TestClient
 
@@ -161,11 +162,47 @@ def test_the_same_key_on_another_path_is_another_request(client: Client) -> None
 
 
 def test_a_repeat_is_the_same_through_a_restart(settings: Settings, catalog: Store) -> None:
+    """Shown by what has changed meanwhile: made again, the request would be answered otherwise."""
     answers = []
     for _ in "ab":
         with TestClient(create_app(settings), base_url=BASE) as client:
-            answers.append(client.post("/api/tasks/report/pause", headers=KEY).json())
-    assert answers[0] == answers[1]
+            answers.append(client.post("/api/tasks/report/pause", headers=KEY))
+            assert client.post("/api/tasks/report/resume").status_code == 200
+    assert [answer.json()["paused"] for answer in answers] == [True, True]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert client_sees_paused(settings) is False, "the repeat changed nothing"
+
+
+def client_sees_paused(settings: Settings) -> bool:
+    with TestClient(create_app(settings), base_url=BASE) as client:
+        return bool(client.get("/api/tasks/report").json()["paused"])
+
+
+def test_a_422_is_kept_for_repeats(client: Client) -> None:
+    run = client.post("/api/tasks/elsewhere/run").json()
+    path, wrong = f"/api/runs/{run['id']}/report", {"exit_code": 3}
+    first = client.post(path, json=wrong, headers=KEY)
+    assert first.status_code == 422
+    assert client.post(path, json={"end_reason": "success"}).status_code == 200
+    again = client.post(path, json=wrong, headers=KEY)
+    assert (again.status_code, again.json()) == (422, first.json())
+
+
+def test_a_stop_with_a_key_works_while_redis_is_full(client: Client, valkey_url: str) -> None:
+    run = client.post("/api/tasks/example/run").json()
+    with redis.Redis.from_url(valkey_url) as server:
+        server.config_set("maxmemory", "1mb")
+        try:
+            refused = client.post("/api/tasks/example/run")
+            assert refused.status_code == 507
+            assert refused.headers["retry-after"] == "30"
+            stopped = client.post(f"/api/runs/{run['id']}/stop", headers=KEY)
+            again = client.post(f"/api/runs/{run['id']}/stop", headers=KEY)
+        finally:
+            server.config_set("maxmemory", "0")
+    assert (stopped.status_code, stopped.json()["end_reason"]) == (202, "stopped")
+    assert again.status_code == 409, "nothing could be kept of the first"
 
 
 def test_of_many_identical_requests_one_makes_the_token(guarded: Client) -> None:
@@ -214,7 +251,7 @@ def test_a_token_for_some_tasks_gets_no_answer_meant_for_others(guarded: Client)
     text = guarded.post("/api/tokens", json={"name": "n", "scope": "run", "tasks": "ex*"}, headers=boss).json()["token"]
     assert guarded.post("/api/tasks/report/pause", headers=boss | KEY).status_code == 200
     narrow = {"Authorization": f"Bearer {text}"}
-    assert guarded.post("/api/tasks/report/pause", headers=narrow | KEY).status_code == 403
+    assert guarded.post("/api/tasks/report/pause", headers=narrow | KEY).status_code == 404
 
 
 def test_of_many_identical_stops_all_get_one_answer(served: Served) -> None:

@@ -168,7 +168,7 @@ def test_a_run_whose_delivery_got_no_answer_is_delivered(
             deferred(other, "key")
             with opened(served, QUEUE) as socket:
                 socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c-1"}))
-                json.loads(socket.recv(5))
+                json.loads(socket.recv(15))
                 socket.send('{"type": "ack"}')
                 (task,) = catalog.do(driven.consumers())
                 proxy.lose_replies()
@@ -180,7 +180,7 @@ def test_a_run_whose_delivery_got_no_answer_is_delivered(
 
                 wait_until(is_handed, "it is handed over, and nobody hears of it")
                 proxy.lose_replies(False)
-                assert json.loads(socket.recv(15))["id"] == run_id
+                assert json.loads(socket.recv(30))["id"] == run_id
                 socket.send('{"type": "ack"}')
 
 

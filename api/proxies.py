@@ -1,0 +1,102 @@
+"""
+Who a client is behind proxies.
+
+What a proxy says of its client (``X-Forwarded-For``, ``X-Forwarded-Proto``) counts only when the proxy's own address is
+in ``FORWARDED_ALLOW_IPS``, and of the addresses that a request collected on its way only the last ones, those that
+proxies of ours have added: whatever stands before them the client may have written itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from litestar.types import ASGIApp, Receive, Send
+
+from shared.errors import Misconfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+VARIABLE = "FORWARDED_ALLOW_IPS"
+
+
+def trusted_networks(text: str) -> list[Network]:
+    """
+    The addresses and networks in *text*, by comma; those of this machine without any.
+
+    Raises Misconfigured for what is neither, and for what everybody is in: then each client could choose its address.
+    """
+    found: list[Network] = []
+    for part in (text or "127.0.0.1,::1").replace(" ", "").split(","):
+        network: Network | None = None
+        with suppress(ValueError):
+            network = ipaddress.ip_network(part, strict=False)
+        if part == "*" or (network is not None and network.prefixlen == 0):
+            raise Misconfigured(
+                f"{VARIABLE}={text} lets every client say what its address is; write the addresses or networks of your "
+                "proxies instead, such as 10.0.0.0/8"
+            )
+        if network is None:
+            raise Misconfigured(
+                f"{VARIABLE}={text}: {part!r} is no address or network; write those of your proxies, such as 10.0.0.0/8"
+            )
+        found.append(network)
+    return found
+
+
+class Proxies:
+    """ASGI: puts the client's address and scheme into the scope when a trusted proxy tells them."""
+
+    def __init__(self, app: ASGIApp, networks: Sequence[Network], hops: int) -> None:
+        self._app = app
+        self._networks = networks
+        self._hops = hops
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        client = scope.get("client")
+        if client and scope["type"] in ("http", "websocket") and self._is_trusted(client[0]):
+            self._look(scope, client[0])
+        await self._app(scope, receive, send)
+
+    def _look(self, scope: Any, peer: str) -> None:
+        told: list[str] = []
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                told += [part.strip() for part in value.decode("latin-1").split(",")]
+            elif name == b"x-forwarded-proto":
+                proto = value.decode("latin-1").rpartition(",")[2].strip().lower()
+                if proto in ("http", "https", "ws", "wss"):
+                    is_safe = proto in ("https", "wss")
+                    plain = "ws" if scope["type"] == "websocket" else "http"
+                    scope["scheme"] = plain + "s" if is_safe else plain
+        found = peer
+        for entry in reversed(told[-self._hops :]):
+            address = _address(entry)
+            if not address:
+                break
+            found = address
+            if not self._is_trusted(address):
+                break
+        if found != peer:
+            scope["client"] = (found, 0)
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            one = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(one in network for network in self._networks)
+
+
+def _address(text: str) -> str:
+    """The address in an entry, which may have a port behind it; "" when it is none."""
+    bare = text.partition("]")[0].removeprefix("[") if text.startswith("[") else text
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return ""
