@@ -175,6 +175,7 @@ def test_what_runs_is_counted_and_named_for_the_tasks_alone(world: World) -> Non
 
     before, claimed = {token: running(token) for token in ("mine", "run")}, []
     for owner in (world.mine, world.theirs):
+        world.ask("admin", "POST", f"/api/queues/{owner.queue}/resume")
         owner.run  # noqa: B018 (it is made)
         wanted = Wanted(
             worker=world.mine.worker, slot=owner.name, turn=uuid.uuid4().hex, lease_us=60_000_000, queues=[owner.queue]

@@ -113,6 +113,15 @@ def test_every_named_error_has_one_of_prefects_shapes(kind: type[RunfleetError])
         ("GET", "/api/concurrency_limits/tag/none", b"", 404),
         ("POST", "/api/v2/concurrency_limits/increment-with-lease", b'{"names": [], "slots": 1}', 422),
         ("POST", "/api/v2/concurrency_limits/", b'{"name":"r","limit":1,"slot_decay_per_second":1}', 422),
+        ("POST", "/api/v2/concurrency_limits/", b'{"name": "%s", "limit": 1}' % (b"x" * 201), 422),
+        ("POST", "/api/concurrency_limits/", b'{"tag": "%s", "concurrency_limit": 1}' % (b"x" * 197), 422),
+        ("POST", "/api/concurrency_limits/", b'{"tag": "", "concurrency_limit": 1}', 422),
+        (
+            "POST",
+            "/api/v2/concurrency_limits/increment-with-lease",
+            b'{"names": ["%s"], "slots": 1}' % (b"x" * 201),
+            422,
+        ),
         ("POST", f"/api/v2/concurrency_limits/leases/{UUID(int=5)}/renew", b"{}", 410),
         ("POST", "/api/flow_runs/", b'{"flow_id": "00000000-0000-0000-0000-000000000005"}', 409),
         (
