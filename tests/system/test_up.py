@@ -276,6 +276,27 @@ def test_apply_finds_the_store_of_the_up_in_its_folder(start: Callable[[], Up], 
     assert up.run("later")["end_reason"] == "success"
 
 
+def test_sighup_makes_its_scheduler_read_the_task_file_again_and_ends_nothing(
+    start: Callable[[], Up], tmp_path: Path
+) -> None:
+    up = start()
+    (tmp_path / "runfleet.toml").write_text(TASKS + '[tasks.later]\nrun = "true"\n')
+    up.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "later" in [task["name"] for task in up.call("GET", "/api/tasks")["tasks"]], "it is applied", 20)
+    assert up.run("later")["end_reason"] == "success"
+    assert "starting it again" not in up.said()
+
+
+def test_a_file_that_a_person_starts_it_with_may_replace_all_tasks(start: Callable[[], Up], tmp_path: Path) -> None:
+    """The store is its own; an apply elsewhere would ask for --allow-removals."""
+    up = start()
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(30) == 0
+    (tmp_path / "runfleet.toml").write_text('[tasks.other]\nrun = "true"\n')
+    again = start()
+    assert [task["name"] for task in again.call("GET", "/api/tasks")["tasks"]] == ["other"]
+
+
 def test_a_port_of_the_platform_does_not_open_it_to_others(start: Callable[..., Up]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
