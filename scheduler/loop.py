@@ -190,7 +190,13 @@ class Loop:
         return sorted(jobs, key=lambda job: behind.index(job[0]) if job[0] in behind else -1)
 
     def _fire(self, pulse: fleet.Pulse) -> int:
-        self._timetable.refresh(self._store, pulse.catalog, pulse.now_us)
+        try:
+            self._timetable.refresh(self._store, pulse.catalog, pulse.now_us)
+            self.troubles.clear("refresh")
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # what is known of the catalog fires on: an old definition is refused by the store
+            self.troubles.note("refresh", "", error)
         fired = self._timetable.fire(self._store, pulse.now_us, self._until_s())
         if fired:
             self._outages.ended("Redis was full", pulse.now_us)

@@ -90,6 +90,24 @@ def test_a_timetable_that_differs_from_the_catalog_is_read_anew(desk: Faulty, fi
     assert timetable.differences(standing, desk.now) == []
 
 
+def test_a_catalog_that_cannot_be_read_again_stops_no_schedule_that_is_known(desk: Faulty) -> None:
+    """F56."""
+    desk.task("t", cron=("@every 10s",))
+    loop = scheduler(desk)
+    go(desk, loop, 20)
+    desk.fault = lambda call: OddError("odd") if name_of(call) == "HGETALL" else None
+    desk.task("u", cron=("@every 10s",))
+    before = len(ticks(desk))
+    go(desk, loop, 60)
+    assert len(ticks(desk)) == before + 6
+    assert ticks(desk, "u") == []
+    assert "refresh" in loop.troubles.told()
+    desk.fault = lambda call: None
+    go(desk, loop, 20)
+    assert len(ticks(desk, "u")) > 0
+    assert "refresh" not in loop.troubles.told()
+
+
 def test_a_new_leader_reads_the_timetable_again(desk: Faulty) -> None:
     """Another one led meanwhile, and fired."""
     desk.task("t", cron=("@every 10s",))
