@@ -16,6 +16,7 @@ from typing import Final
 from scheduler import chores
 from scheduler.chores import Jobs
 from scheduler.outages import Outages
+from scheduler.stored_clock import StoredClock
 from scheduler.timetable import ON_TIME_US, STALE, Timetable
 from scheduler.troubles import SHOWN, Troubles, Turns
 from shared.clock import SECOND_US
@@ -91,7 +92,7 @@ class Loop:
         self._behind: dict[str, None] = {}
         self._full_until_s = 0.0
         self._next_due_us: int | None = None
-        self._clock = _Clock(clock)
+        self._clock = StoredClock(clock)
         self._swept_s = clock()
         self._sweep_order: list[str] = []
         self._checked_s = 0.0
@@ -370,31 +371,3 @@ class Loop:
         if self._away_since_s is not None:
             self._outages.ended("Redis was away", self._clock.seen_us)
             self._away_since_s = None
-
-
-class _Clock:
-    """Stored time as it goes on between two looks, by measured time; and whether it stepped meanwhile."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._time = clock
-        self.seen_us = 0
-        self._asked_s = self._answered_s = self._asking_s = 0.0
-
-    def before(self) -> None:
-        """Stored time is about to be asked for."""
-        self._asking_s = self._time()
-
-    def after(self, seen_us: int) -> int:
-        """It is *seen_us*: how far it went beside measured time since the last look, 0 for less than two seconds."""
-        answered_s = self._time()
-        least_us, most_us = (self._asking_s - self._answered_s) * SECOND_US, (answered_s - self._asked_s) * SECOND_US
-        gone_us = seen_us - self.seen_us
-        is_first = not self.seen_us
-        self.seen_us, self._asked_s, self._answered_s = seen_us, self._asking_s, answered_s
-        if is_first or least_us - 2 * SECOND_US <= gone_us <= most_us + 2 * SECOND_US:
-            return 0
-        return round(gone_us - most_us if gone_us > most_us else gone_us - least_us)
-
-    def now_us(self) -> int:
-        """Stored time now."""
-        return self.seen_us + round((self._time() - self._answered_s) * SECOND_US)
