@@ -79,10 +79,11 @@ def test_a_first_hour(fleet: Fleet) -> None:
     assert event == "done"
     assert (ended["status"], ended["end_reason"], ended["exit_code"]) == ("ended", "success", 0)
 
-    # What it wrote to $RUNFLEET_OUTPUT is part of its record, and so are its costs.
+    # What it wrote to $RUNFLEET_OUTPUT is part of its record, and so are its costs; its memory is not, because a shell
+    # has less than can be told apart from that of the process that starts it.
     assert ended["outputs"] == {"rows": "42"}
     assert ended["duration_ms"] >= 300
-    assert ended["peak_memory_bytes"] > 0
+    assert "peak_memory_bytes" not in ended
 
     # Parameters are declared by the task. They arrive as environment variables or whole arguments; nothing is ever
     # spliced into a command, so this is a customer with an odd name and nothing worse. `wait` answers when it is over.
