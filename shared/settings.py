@@ -90,7 +90,7 @@ HELP: Final[dict[str, str]] = {
     "right to change users: root, or the capabilities SETUID, SETGID, KILL and CHOWN.",
     "worker_processes": "Worker processes that one `worker` starts.",
     "worker_threads": "Runs at once in each worker process.",
-    "shutdown_grace_s": "Seconds a draining worker lets its runs go on.",
+    "shutdown_grace_s": "Seconds until a draining worker is done; runs may end by themselves in the first half.",
     "catch_up_window_s": "Seconds that a tick may be late and still run without counting against `catch_up`; later, it "
     "was missed. With `catch_up = 0` nothing more than 2 s late runs, whatever the window.",
     "log_format": "auto (pretty on a terminal, else logfmt), logfmt, json or pretty.",

@@ -72,4 +72,4 @@ class Draining:
     def graceful_s(self, graceful_s: float, now_s: float) -> float:
         """How long a run that is stopped at measured time *now_s* has between the signal and SIGKILL."""
         left_s = (self.until_s or 0.0) - now_s
-        return min(graceful_s, max(0.0, left_s - min(KILLED_S, left_s / 4)))
+        return min(graceful_s, max(0.0, left_s - min(KILLED_S, left_s / 2)))

@@ -108,6 +108,9 @@ class Leases:
         """Say goodbye to the store and end the thread; at most a few seconds."""
         self._stopping = True
         self._wake.set()
+        if self._away_since_s is None:
+            with suppress(RunfleetError):  # it may be waiting for a wish, for a second
+                self._store.do(Call("LPUSH", (Key("wake:" + self._worker), ""), int))
         self._thread.join(3)
         with suppress(RunfleetError):  # then it is forgotten after a minute
             self._store.do(fleet.gone(self._worker))
