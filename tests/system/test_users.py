@@ -13,6 +13,7 @@ import pytest
 from tests.system.conftest import StartFleet
 from tests.system.processes import is_alive
 from tests.system.reading import ORDINARY
+from tests.waiting import wait_until
 
 USER = "nobody"
 IDS = pwd.getpwnam(USER)
@@ -87,8 +88,8 @@ def test_a_run_has_the_user_of_its_task_and_nothing_of_the_workers(make_fleet: S
 def test_a_run_of_another_user_is_stopped_with_all_it_started(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=USER).start_all()
     run = fleet.started(fleet.trigger("stubborn"))
+    wait_until(lambda: len(fleet.run_processes(run["id"])) == 3, "the shell has started both others")
     processes = fleet.run_processes(run["id"])
-    assert len(processes) >= 2
     assert {os.stat(f"/proc/{one.pid}").st_uid for one in processes} == {IDS.pw_uid}
     fleet.post(f"/api/runs/{run['id']}/stop")
     assert fleet.ended(run)["end_reason"] == "stopped"
