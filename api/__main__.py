@@ -20,6 +20,7 @@ if __name__ == "__main__":
     isolate()
     del sys.path[0]
 
+import errno
 import gc
 import ipaddress
 import os
@@ -147,11 +148,32 @@ def main() -> int:
         timeout_keep_alive=75,
         backlog=2048,
     )
+    trouble = address_trouble(settings)
+    if trouble:
+        print(f"runfleet api: {trouble}", file=sys.stderr)  # noqa: T201 (as above)
+        return 1  # not 2: whoever has the port may be a predecessor that is still ending
     server = Server(config, app.state.web)
     signal.signal(signal.SIGHUP, server.handle_exit)  # uvicorn knows the other two
     server.run()
     _log.info("api.stopped")
     return 0 if server.started else 1
+
+
+def address_trouble(settings: Settings) -> str:
+    """Why nobody can listen on that address and port, and what to do about it; "" when somebody can."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"port {settings.port} on {settings.host} is taken by another program; set RUNFLEET_PORT"
+            why = error.strerror or str(error)
+            return (
+                f"nothing can listen on {settings.host} port {settings.port} ({why}); set RUNFLEET_HOST, RUNFLEET_PORT"
+            )
+    return ""
 
 
 def require_safe_address(settings: Settings) -> None:

@@ -23,9 +23,10 @@ def tracked() -> list[Path]:
     """The files that are ours, as git says; everything but the compiled ones where there is no git."""
     if shutil.which("git") and (ROOT / ".git").exists():
         words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout.decode()
-        paths = [Path(name) for name in listed.split("\0") if name]
-        return [path for path in paths if (ROOT / path).is_file()]
+        listed = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
+        if listed.returncode == 0:  # it refuses a checkout that another user owns
+            paths = [Path(name) for name in listed.stdout.decode().split("\0") if name]
+            return [path for path in paths if (ROOT / path).is_file()]
     return [
         path.relative_to(ROOT)
         for name in NEEDED

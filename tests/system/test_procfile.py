@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,24 @@ def test_every_line_starts_what_it_says_and_release_applies_the_tasks_first(make
     assert fleet.log(fleet.perform("hello")) == ["hello"]  # without a scheduler, too
     fleet.start("scheduler")
     assert "added=0 changed=0 removed=0 unchanged=1" in fleet.of("scheduler").wait_for("definitions.applied")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", "on 127.0.0.1 is taken by another program; set RUNFLEET_PORT"),
+        ("nowhere.invalid", "RUNFLEET_HOST"),
+    ],
+)
+def test_an_address_that_the_api_cannot_have_is_named_with_the_cure(host: str, said: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        env = isolated(os.environ) | {"RUNFLEET_HOST": host, "RUNFLEET_PORT": str(taken.getsockname()[1])}
+        env |= {"RUNFLEET_REDIS_URL": f"unix://{tmp_path}/nobody", "RUNFLEET_TOKEN": "rf_system_tests_0123456789"}
+        ended = subprocess.run(
+            procfile()["web"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    assert said in ended.stderr
 
 
 READ_ONLY = """
