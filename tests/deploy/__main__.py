@@ -43,12 +43,12 @@ def main() -> int:
             target = image.path("/app") / path
             target.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (reading.ROOT / path).is_dir() else shutil.copy)(reading.ROOT / path, target)
-        subprocess.run(["mount", "-o", "remount,ro", image.root], check=True)  # read_only, and /tmp is a tmpfs
+        subprocess.run(["mount", "-o", "remount,ro,bind", image.root], check=True)  # read_only, and /tmp is a tmpfs
         names = ("web", "scheduler", "worker")
         fleet = {name: reading.composed(name) for name in names}
         try_fleet(image, place / "compose", fleet, reading.image_environment(), user, reading.composed("release"))
         say("The units of deploy/systemd")
-        subprocess.run(["mount", "-o", "remount,rw", image.root], check=True)
+        subprocess.run(["mount", "-o", "remount,rw,bind", image.root], check=True)
         verify_units(image)
         units = {path.stem.removeprefix("runfleet-"): reading.served(path) for path in reading.UNITS}
         shutil.copytree(image.path("/app"), image.path("/srv/runfleet"))
@@ -159,14 +159,12 @@ class Store:
 
 def verify_units(image: Scratch) -> None:
     """Have systemd itself read the units, where it is installed."""
-    target = image.path("/etc/systemd/system")
+    target = image.path("/srv/units")
     target.mkdir(parents=True, exist_ok=True)
     for path in reading.UNITS:
         shutil.copy(path, target)
     if shutil.which("systemd-analyze"):
-        image.run(
-            f"systemd-analyze verify {' '.join(f'/etc/systemd/system/{path.name}' for path in reading.UNITS)}", "/", {}
-        )
+        image.run(f"systemd-analyze verify {' '.join(f'/srv/units/{path.name}' for path in reading.UNITS)}", "/", {})
     else:
         say("  systemd-analyze is not installed: the units are not verified")
 

@@ -19,9 +19,16 @@ from pathlib import Path
 from typing import Final
 
 PYTHON: Final = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-PATH: Final = f"{os.path.dirname(PYTHON)}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+PATH: Final = "/opt/shim:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 KEPT: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT", "SSL_CERT_FILE", "HTTPS_PROXY")
 """How this machine reaches its package index; a build on another one has its own ways."""
+
+
+SHIM: Final = "/opt/shim"
+"""Where `python` is, as a base image has it; a link would not do: Python looks for its library beside itself."""
+
+OWN: Final = ("opt", "srv", "app", "build", "tmp", "proc", "dev", "sys")
+"""Folders of which nothing of this machine is taken."""
 
 
 class Scratch:
@@ -34,24 +41,46 @@ class Scratch:
 
     def __enter__(self) -> Scratch:
         _mount("-t", "tmpfs", "tmpfs", str(self.folder))
-        for name in ("upper", "work", "root"):
-            (self.folder / name).mkdir()
-        layers = f"lowerdir=/,upperdir={self.folder}/upper,workdir={self.folder}/work"
-        _mount("-t", "overlay", "overlay", "-o", layers + ("" if is_root() else ",userxattr"), str(self.root))
+        if is_root():
+            self._overlay()
+        else:
+            self._assemble()
         for place in ("proc", "dev", "sys"):
             _mount("--rbind", f"/{place}", str(self.root / place))
         _mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", str(self.root / "tmp"))
-        python = self.root / PYTHON[1:]
-        if not (python.parent / "python").exists():
-            (python.parent / "python").symlink_to(python.name)
-        for folder in (self.root / PYTHON[1:]).parents:  # a base image's Python is for every user
-            if folder != self.root and self.root in folder.parents and not folder.stat().st_mode & 0o001:
-                folder.chmod(folder.stat().st_mode | 0o055)
+        python = self.path(f"{SHIM}/python")
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(PYTHON)} "$@"\n')
+        python.chmod(0o755)
+        if is_root():
+            for folder in (self.root / PYTHON[1:]).parents:  # a base image's Python is for every user
+                if folder != self.root and self.root in folder.parents and not folder.stat().st_mode & 0o001:
+                    folder.chmod(folder.stat().st_mode | 0o055)
         return self
 
+    def _overlay(self) -> None:
+        """All of this machine's root folder, with what is written going to a layer of its own."""
+        for name in ("upper", "work", "root"):
+            (self.folder / name).mkdir()
+        layers = f"lowerdir=/,upperdir={self.folder}/upper,workdir={self.folder}/work"
+        _mount("-t", "overlay", "overlay", "-o", layers, str(self.root))
+
+    def _assemble(self) -> None:
+        """Folder by folder, for a user namespace, which may not lay anything over the whole."""
+        self.root.mkdir()
+        _mount("-t", "tmpfs", "tmpfs", str(self.root))
+        for place in sorted(Path("/").iterdir()):
+            target = self.root / place.name
+            if place.is_symlink():
+                target.symlink_to(place.readlink())
+            elif place.is_dir():
+                target.mkdir()
+                if place.name not in OWN:
+                    _mount("--rbind", str(place), str(target))
+
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", "--recursive", "--lazy", self.folder], check=True)
-        shutil.rmtree(self.folder)
+        subprocess.run(["umount", "--lazy", self.folder], check=True)  # and with it all that is mounted below
+        self.folder.rmdir()  # never a whole tree: this machine's own folders were in there
 
     def path(self, inside: str) -> Path:
         """Where *inside*, an absolute path of the root, is for us."""
