@@ -18,6 +18,7 @@ from shared.signing import Keys
 from shared.tasks import Task, define
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
+from tests.system.test_trust import SENTENCE, waits_with_a_reason
 
 TASKS = """
 [tasks.honest]
@@ -137,7 +138,7 @@ def test_an_update_through_ona_signs_nothing_that_was_planted(
     refused = ona(fleet, "UpsertAutomationsFile", environmentId=ENVIRONMENT, automationsFile=file)
     assert "not signed" in refused.json()["message"]
     assert intruder.hgetall(f"{PREFIX}:def:{key}") == before
-    assert fleet.perform(name)["end_reason"] == "failed"
+    assert SENTENCE in waits_with_a_reason(fleet, fleet.trigger(name))["message"]
 
 
 def test_the_definition_of_one_task_is_not_executed_as_another(fleet: Fleet, intruder: redis.Redis) -> None:
