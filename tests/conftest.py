@@ -19,6 +19,7 @@ from shared.cli.embedded import find_server
 from shared.settings import Settings
 from shared.store import open_store
 from shared.store.threads import Store
+from tests.store.checking import check_store
 from tests.waiting import wait_until
 
 LIMIT_S = 300
@@ -74,11 +75,23 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(valkey_url: str) -> Iterator[Settings]:
-    """Settings whose keys no other test has, of an API without tokens; what the test leaves behind is flushed."""
-    yield Settings(redis_url=valkey_url, key_prefix=f"{{t{uuid.uuid4().hex[:12]}}}", open=True)
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
+def settings(valkey_url: str, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """
+    Settings whose keys no other test has, of an API without tokens.
+
+    What the test leaves behind is flushed; but it must be whole, unless the test damages it on purpose (marker
+    ``damaged``): every key has an owner or an end, and all that is written down twice says the same.
+    """
+    made = Settings(redis_url=valkey_url, key_prefix=f"{{t{uuid.uuid4().hex[:12]}}}", open=True)
+    yield made
+    opened = open_store(made)
+    try:
+        if request.node.get_closest_marker("damaged") is None:
+            check_store(opened)
+    finally:
+        opened.close()
+        with redis.Redis.from_url(valkey_url) as client:
+            client.flushall()
 
 
 @pytest.fixture

@@ -18,10 +18,13 @@ from hypothesis import settings as bounded
 from api.app import endpoints
 from api.openapi import describe
 from shared import ops
+from shared.runs import Reason, Status
 from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served
 
 schema = schemathesis.openapi.from_dict(describe(endpoints())).exclude(path_regex="/stream$")
+
+STATES = {"", *Status, *Reason}
 
 
 @pytest.fixture
@@ -42,6 +45,15 @@ def url(served: Served, catalog: Store) -> str:
 def test_does_what_its_description_says(case: Any, url: str) -> None:
     # A parameter whose value is empty or nothing is not sent at all, so it cannot make a request wrong.
     assume(all(value not in ([], {}, None) for value in case.query.values()))
+    # The schema of this parameter is given and says less than is true: a state, or several by comma.
+    assume(STATES.issuperset(str(case.query.get("status", "")).split(",")))
+    # No schema says which cursors were given out, that only tokens of one scope have a quota, or that 7.0 is no whole
+    # number.
+    assume(not re.fullmatch("[A-Za-z0-9_-]{1,500}", str(case.query.get("cursor", ""))))
+    quota = case.body.get("quota") if isinstance(case.body, dict) else None
+    if isinstance(quota, dict):
+        assume(case.body.get("scope") == "run")
+        assume(not any(isinstance(number, float) for number in quota.values()))
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch("[!-~]{1,255}", key):
         case.headers["Idempotency-Key"] = uuid.uuid4().hex  # with a body of its own each, or 422 would be right

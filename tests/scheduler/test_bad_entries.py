@@ -15,6 +15,8 @@ from shared.store.call import Call, Key, RawKey, as_is
 from shared.store.health import health
 from tests.scheduler.scenes import Faulty, Scene
 
+pytestmark = pytest.mark.damaged
+
 
 @pytest.fixture
 def scene(settings: Settings) -> Iterator[Scene]:
