@@ -68,8 +68,12 @@ local taken, room = 0, AT_ONCE
 for number, step in ipairs(steps) do
   local one, from = step[1], taken
   if step[4] == 0 then
-    local count = refused and 1 or math.min(step[2], room_for(one, room))
-    taken, room = taken + step[2], room_after(one, count, room)
+    local count = 1
+    if n > 1 then
+      count = math.min(step[2], room_for(one, room))
+      room = room_after(one, count, room)
+    end
+    taken = taken + step[2]
     if count < step[2] then leave_rest(x, number - 1, count, step[2] - count) end
     local made = make(x, x_text, one, 0, count, step[5], has_plan, function(i)
       return string.sub(ids, (from + i) * 16 + 1, (from + i) * 16 + 16)

@@ -83,11 +83,12 @@ local function start(x)
     redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x)
   end
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'started')
-  for _, id in ipairs(runs_of(x)) do
+  local ids = runs_of(x)
+  for _, id in ipairs(ids) do
     local r = load(id)
     if r and r[F.status] == 'pending' then offer(id, r) end
   end
-  make_rest_soon(x)
+  if #ids > 1 then make_rest_soon(x) end   -- a step that leaves some makes several
 end
 
 -- Whoever waits first at a gate goes through when all its gates have room and it is first at each: nobody overtakes.
