@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.store import fleet, listing, live, logs, once
+from shared.store import boot, fleet, listing, live, logs, once, rights
 from shared.store.call import Call
 from shared.store.scripts import script_names
 from tests.store.checking import snapshot
@@ -57,6 +57,7 @@ ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
     "latest": lambda _: listing.latest(["a"]),
     "note": lambda _: once.note("/path?a:key", "digest", b"answer"),
     "pause_queue": lambda _: fleet.pause_queue("default", True),
+    "probe": lambda _: boot.may_write(),
     "recall": lambda _: once.recall("/path?a:key", "digest", "mark"),
     "unfinished": unfinished,
 }
@@ -77,14 +78,15 @@ def test_a_second_call_changes_nothing(desk: Desk, name: str) -> None:
         assert again == first
 
 
-def test_live_only_reads(desk: Desk) -> None:
+def test_some_only_read(desk: Desk) -> None:
     desk.task("a")
     desk.trigger("a")
     before = snapshot(desk)
     desk.run(live.places())
+    desk.run(rights.refused())
     assert snapshot(desk) == before
 
 
 def test_every_script_leaves_the_same_when_its_reply_was_lost(tried: set[str]) -> None:
     """F66: each of them, in whatever the other tests of the store do with it."""
-    assert sorted(set(script_names()) - tried - ASKED_HERE.keys() - {"live"}) == []
+    assert sorted(set(script_names()) - tried - ASKED_HERE.keys() - {"live", "rights"}) == []
