@@ -20,7 +20,7 @@ from shared import ops
 from shared.config import Config, read_config
 from shared.errors import ConfigInvalid, Misconfigured, NotApplied, RunfleetError, StoreFull, StoreUnavailable
 from shared.settings import Settings
-from shared.store import applying
+from shared.store import applying, version
 from shared.store.applying import Snapshot
 from shared.store.threads import Store
 from shared.telemetry import get_logger
@@ -110,7 +110,12 @@ class TaskFile:
             self._wake.clear()
 
     def see_to(self) -> None:
-        """One look: write back what was wiped and apply what waits, if it leads; remember what is applied."""
+        """
+        One look: write back what was wiped and apply what waits, if it leads; remember what is applied.
+
+        Raises Misconfigured when a newer release's data is there.
+        """
+        self._store.run(version.check())  # a wiped store forgot it, too
         last, paused = self._store.run(applying.look())
         if last is None and self._seen is not None and self._leads():
             self._write_back(self._seen)

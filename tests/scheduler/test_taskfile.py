@@ -12,8 +12,9 @@ import redis
 from scheduler.taskfile import TaskFile
 from shared import ops
 from shared.config import read_config
+from shared.errors import Misconfigured
 from shared.settings import Settings
-from shared.store import applying, tasks
+from shared.store import applying, tasks, version
 from shared.store.threads import Store
 
 ONE = '[tasks.one]\nrun = "true"\n'
@@ -141,6 +142,26 @@ def test_a_wiped_store_gets_what_was_applied_last_not_what_was_read_first(
     wipe(settings)
     made.file.see_to()
     assert made.names() == ["one", "two"]
+
+
+def test_a_wiped_store_gets_its_layout_back(made: Scheduler, settings: Settings) -> None:
+    made.write(ONE, at_s=100)
+    made.start()
+    assert made.store.do(version.found()) == version.SCHEMA
+    wipe(settings)
+    made.file.see_to()
+    assert made.store.do(version.found()) == version.SCHEMA
+
+
+def test_the_tasks_of_a_wiped_store_are_not_written_into_a_newer_layout(made: Scheduler, settings: Settings) -> None:
+    made.write(ONE, at_s=100)
+    made.start()
+    wipe(settings)
+    with redis.Redis.from_url(settings.redis_url) as client:
+        client.set(f"{settings.key_prefix}:version", version.SCHEMA + 1)
+    with pytest.raises(Misconfigured, match="newer release"):
+        made.file.see_to()
+    assert made.names() == []
 
 
 def test_a_pause_survives_a_wipe(made: Scheduler, settings: Settings) -> None:
