@@ -160,8 +160,9 @@ class Fitness:
             return f"looking after itself failed: {type(error).__name__}: {error}"
 
     def _keeper_trouble(self) -> str:
-        silent_s = self._keeper.silent_s
-        return f"its keeper has not answered for {round(silent_s)} s" if silent_s > SILENT_S else ""
+        # Without the growing time, or each look would say it anew.
+        is_silent = self._keeper.silent_s > SILENT_S
+        return f"its keeper has not answered for more than {SILENT_S:.0f} s" if is_silent else ""
 
     def _directory_trouble(self) -> str:
         if os.path.isdir(self._keeper.cwd):

@@ -43,7 +43,9 @@ def workers(facts: Facts) -> list[Finding]:
         found = [Finding("workers", "ok", "workers", value, "are heard of")]
     else:
         cure = "start one: runfleet worker (or `worker` of the Procfile)"
-        found = [Finding("workers", "warning", "workers", "none", "nothing can run", cure)]
+        unfit = sum(worker.alive and bool(worker.unfit) for worker in facts.workers)
+        value = f"{unfit}, taking no runs" if unfit else "none"
+        found = [Finding("workers", "warning", "workers", value, "nothing can run", cure)]
     for worker in facts.workers:
         if worker.alive and worker.unfit:
             cure = "mend that, or start another worker; it looks again every few seconds"
@@ -51,7 +53,9 @@ def workers(facts: Facts) -> list[Finding]:
         if worker.alive:
             continue
         silent = f"silent for {worker.heartbeat_age_ms // 1000} s"
-        held = f"{count(len(worker.running), 'run')} of it will end as crashed" if worker.running else "it had no runs"
+        held = "it holds no run any more: what it had is over or waits for another worker"
+        if worker.running:
+            held = f"{count(len(worker.running), 'run')} of it will end as crashed"
         cure = f"look at process {worker.pid} on {worker.host}: killed, out of memory, or cut off from Redis"
         found.append(Finding("worker-lost", "warning", f"worker {worker.id}", silent, held, cure))
     return found

@@ -11,7 +11,7 @@ from shared.config.places import Place
 from shared.tasks import DAY_MS, Task
 
 PlaceOf = Callable[[str, str], Place]
-"""Where the value of a key of a task stands, by the names of the task and the key."""
+"""Where the value of a key of a task stands, by the names of the task and the key; the whole file without both."""
 
 FROM_US: Final = 1_767_225_600 * SECOND_US
 """Schedules are counted from the beginning of 2026, so that the same file is always told the same."""
@@ -34,6 +34,9 @@ def advise(tasks: Mapping[str, Task], channels: bool, place_of: PlaceOf) -> None
             )
     if channels and not told:
         place_of("", "notify").problem("nobody hears anything yet: messages are not sent by this release")
+    whole = place_of("", "")
+    if not tasks and not whole.found:  # else an include that matches nothing says why
+        whole.problem("there is no task in it; a task begins with a line such as [tasks.report]")
 
 
 def _advise_on_history(task: Task, place: Place) -> None:

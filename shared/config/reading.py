@@ -307,6 +307,8 @@ class _Document:
                         self._place_of(name, "cron").problem(f"{message}: give {param} a default, or remove cron")
 
     def _advice_for(self, name: str, key: str) -> Place:
+        if not name and not key:
+            return Place(self.advised, str(self._files[0]))
         if not name:
             return next(place for (kind, _), (_, place) in self._tables.items() if kind == key)._replace(
                 found=self.advised

@@ -30,6 +30,11 @@ def complaint(folder: Path, text: str) -> str:
     return str(caught.value).replace(f"{folder}/", "")
 
 
+def test_a_file_without_a_task_is_mentioned(tmp_path: Path) -> None:
+    (said,) = advice(tmp_path, '[defaults]\ntimeout = "5m"\n')
+    assert said == "runfleet.toml: there is no task in it; a task begins with a line such as [tasks.report]"
+
+
 # History
 
 

@@ -104,6 +104,18 @@ def test_a_fleet_that_is_well_is_given_no_advice() -> None:
     assert [one for one in all_findings(facts()) if one.cure] == []
 
 
+def test_who_went_and_who_cannot_is_not_said_to_be_nobody() -> None:
+    said = {
+        (finding.code, finding.value): finding.message
+        for finding in all_findings(facts(workers=[worker(unfit="its disk is full"), worker(id="box-9", alive=False)]))
+        if finding.code in {"workers", "worker-lost"}
+    }
+    assert said == {
+        ("workers", "1, taking no runs"): "nothing can run",
+        ("worker-lost", "silent for 0 s"): "it holds no run any more: what it had is over or waits for another worker",
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

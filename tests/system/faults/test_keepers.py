@@ -78,6 +78,8 @@ def test_a_keeper_that_hangs_for_long_is_killed_and_its_worker_replaced(make_fle
     assert set(times_run(fleet).values()) == {1}
     assert not any(map(is_alive, left))
     assert worker.events("worker.restarted")
+    told = [line for line in worker.events("worker.unfit") if "its keeper has not answered" in line]
+    assert len(told) == 1, told
 
 
 @pytest.mark.parametrize("task", ["short"])
