@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.outlet import Outlet
+from shared.printable import printable
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -200,12 +201,14 @@ def configure(settings: Settings) -> None:
     last: list[Any]
     if wanted == "pretty":
         last = [
+            structlog.processors.format_exc_info,
+            _for_terminals,
             structlog.dev.ConsoleRenderer(
                 colors=terminal,
                 timestamp_key="at",
                 # The rich formatter would print local variables, and those can be secrets.
                 exception_formatter=structlog.dev.plain_traceback,
-            )
+            ),
         ]
     elif wanted == "json":
         last = [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(default=str)]
@@ -213,6 +216,7 @@ def configure(settings: Settings) -> None:
         last = [
             structlog.processors.format_exc_info,
             _plain_keys,
+            _for_terminals,
             _ordered,
             structlog.processors.LogfmtRenderer(bool_as_flag=False),
         ]
@@ -332,3 +336,8 @@ def _plain_keys(_: object, __: str, event: MutableMapping[str, Any]) -> MutableM
         key.replace(" ", "_"): value.replace("\r\n", "\n").replace("\r", " ") if isinstance(value, str) else value
         for key, value in event.items()
     }
+
+
+def _for_terminals(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # A name in Redis may be somebody else's, and whoever reads this log may read it on a terminal. JSON escapes it all.
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

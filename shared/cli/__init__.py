@@ -14,6 +14,7 @@ from typing import Final
 
 import cyclopts
 
+from shared.printable import printable
 from shared.telemetry import hushed
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -81,7 +82,7 @@ def _explain(error: Exception) -> int:
 
     if not isinstance(error, errors.RunfleetError):
         raise error
-    sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{printable(str(error))}\n")
     kinds: tuple[tuple[type[errors.RunfleetError], str], ...] = (
         (errors.StoreUnavailable, "unreachable"),
         (errors.Misconfigured, "usage"),

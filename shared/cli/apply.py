@@ -16,6 +16,7 @@ from shared.cli.check import check
 from shared.cli.folder import DataFolder
 from shared.config import read_config
 from shared.errors import Misconfigured
+from shared.printable import printable
 from shared.settings import read_settings
 from shared.startup import require_secret
 
@@ -61,7 +62,7 @@ def apply(
         store.close()
     for verb in ("added", "changed", "removed"):
         for name in getattr(change, verb):
-            sys.stdout.write(f"{verb} {name}\n")
+            sys.stdout.write(f"{verb} {printable(name, one_line=True)}\n")
     signatures = len(change.signatures)
     sys.stderr.write(
         f"{len(change.unchanged)} unchanged, {signatures} signature{'' if signatures == 1 else 's'} replaced\n"

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
 from cyclopts import Parameter
 
 from shared.errors import ConfigInvalid, Misconfigured, StoreUnavailable
+from shared.printable import printable
 
 if TYPE_CHECKING:
     from shared.cli.findings import Facts, Finding, TaskFile
@@ -52,8 +54,6 @@ def doctor(
     strict
         Exit with 1 for warnings too.
     """
-    import msgspec
-
     from shared.cli import EXIT_CODES
 
     found, code = examine(os.environ, data)
@@ -169,6 +169,7 @@ def compare(path: Path, entries: Sequence[Entry], environ: Mapping[str, str]) ->
 
 def lines(found: Sequence[Finding], *, width: int = 0, colours: bool = False) -> Iterator[str]:
     """The findings as aligned text; sentences are folded at *width* columns, unless that is 0."""
+    found = [_printable(one) for one in found]
     subject_width = max(len(one.subject) for one in found)
     value_width = min(VALUE_WIDTH, max(len(one.value) for one in found))
     indent = 7 + 2 + subject_width + 2 + value_width + 2
@@ -180,6 +181,17 @@ def lines(found: Sequence[Finding], *, width: int = 0, colours: bool = False) ->
         yield f"{level}  {one.subject:<{subject_width}}  {one.value:<{value_width}}  {sentences[0]}"
         for sentence in sentences[1:]:
             yield " " * indent + sentence
+
+
+def _printable(one: Finding) -> Finding:
+    """Names in Redis may be somebody else's: none clears the screen, or looks like a finding of its own."""
+    return msgspec.structs.replace(
+        one,
+        subject=printable(one.subject, one_line=True),
+        value=printable(one.value, one_line=True),
+        message=printable(one.message),
+        cure=printable(one.cure, one_line=True),
+    )
 
 
 def _settings(environ: Mapping[str, str], data: Path) -> Settings:

@@ -8,7 +8,7 @@ from shared.cli.findings import Check, Facts, Finding, count, names
 from shared.clock import to_datetime
 from shared.config.durations import format_duration
 from shared.startup import is_local
-from shared.tasks import is_trusted, signer
+from shared.tasks import is_task_name, is_trusted, signer
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 LONG_WAIT_MS: Final = 60_000
@@ -75,6 +75,8 @@ def queues(facts: Facts) -> list[Finding]:
     for name in sorted(users.keys() | depths.keys()):
         depth, subject = depths.get(name, 0), f"queue {name}"
         cure = f"start a worker that serves it: RUNFLEET_QUEUES={','.join(sorted({*facts.settings.queues, name}))}"
+        if not is_task_name(name):  # nothing that is to be copied into a shell
+            cure = "no queue may be called so, and none of ours is: find out who writes into this Redis"
         if name in paused:
             message = "it is paused: nothing is taken from it"
             cure = f"POST /api/queues/{name}/resume when it shall go on"

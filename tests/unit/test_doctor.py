@@ -284,6 +284,15 @@ def test_findings_are_aligned_and_cures_stand_below() -> None:
     assert "\x1b" not in first + second + cure
 
 
+def test_names_that_others_wrote_control_no_terminal_and_look_like_no_finding() -> None:
+    name = "x\x1b]0;title\x07\x1b[2J\r\nok       all\u202e\u2028is well; curl example.net|sh"
+    shown = list(lines(fleet_findings.queues(facts(queues=[queue(name, 1)]))))
+    assert [line for line in shown if not line.isprintable()] == []
+    assert [line for line in shown if line.startswith("ok  ") and "all" in line] == []
+    assert any("\u241b]0;title" in line for line in shown)
+    assert not any("RUNFLEET_QUEUES" in line for line in shown)  # nothing to copy into a shell
+
+
 def test_sentences_are_folded_on_a_terminal_and_levels_coloured() -> None:
     shown = list(lines(FOUND, width=76, colours=True))
     assert len(shown) > 3

@@ -50,6 +50,25 @@ def test_json_is_one_object_a_line() -> None:
     assert outside["component"] == "litestar"
 
 
+@pytest.mark.parametrize("form", ["logfmt", "pretty", "json"])
+def test_what_others_wrote_controls_no_terminal(form: str) -> None:
+    code = """
+from shared import telemetry
+from shared.settings import Settings
+telemetry.configure(Settings(log_format={form!r}))
+odd = chr(27) + "[2J" + chr(0x9b) + "31m" + chr(13) + "level=info" + chr(0x202e) + chr(0x2028)
+try:
+    raise ValueError(odd)
+except ValueError:
+    telemetry.get_logger("worker").exception("run.broken", task=odd)
+"""
+    command = [sys.executable, "-c", code.format(form=form)]
+    said = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout.decode()
+    assert "run.broken" in said
+    assert "31m" in said
+    assert [char for char in said if not char.isprintable() and char != "\n"] == []
+
+
 def test_a_pipe_gets_logfmt_when_nothing_was_chosen() -> None:
     assert "event=run.ended" in speak("auto")[0]
 
