@@ -127,7 +127,7 @@ class Leases:
                     self._beat_until_stopped()
             except Exception:  # whatever it is: without this thread every run here would be lost
                 log.exception("worker.beat_failed")
-                self._wake.wait(BEAT_S / 2)
+                self._pause(BEAT_S / 2)
 
     def _beat_until_stopped(self) -> None:
         next_beat_s = time.monotonic()
@@ -148,10 +148,16 @@ class Leases:
         try:
             woken = self._store.block(Call("BLPOP", (Key("wake:" + self._worker), max(seconds, 0.01)), bool), seconds)
         except RunfleetError:
-            self._wake.wait(min(seconds, 0.2))
+            self._pause(min(seconds, 0.2))
         else:
             if woken:
                 self._beat()
+
+    def _pause(self, seconds: float) -> None:
+        """After something failed: a wake-up from before it failed ends no pause, or it would fail all the time."""
+        self._wake.clear()
+        if not self._stopping:
+            self._wake.wait(seconds)
 
     def _beat(self) -> None:
         with self._lock:

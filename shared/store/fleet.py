@@ -194,7 +194,7 @@ def beat(
         args += [run_id.bytes, token]
 
     def read(reply: Any) -> Beat:
-        return Beat(bool(reply[0]), bool(reply[1]), [verdict.decode() for verdict in reply[3:]], reply[2].decode())
+        return Beat(bool(reply[0]), bool(reply[1]), [verdict.decode() for verdict in reply[3:]], _name(reply[2]))
 
     return Call(script("beat"), tuple(args), read)
 
@@ -210,20 +210,24 @@ def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str 
     """
 
     def read(reply: Any) -> Pulse:
-        token, leader = int(reply[0]), (reply[1] or b"").decode()
+        token, leader = int(reply[0]), _name(reply[1] or b"")
         if not token:
-            return Pulse(token=0, leader=leader, now_us=int(reply[2]), instance=reply[3].decode())
+            return Pulse(token=0, leader=leader, now_us=int(reply[2]), instance=_name(reply[3]))
         return Pulse(
             token=token,
             leader=leader,
             now_us=int(reply[2]),
             next_due_us=int(float(reply[3])) if reply[3] else None,
             catalog=reply[4],
-            waiting={name.decode(): depth for name, depth in zip(reply[5][::2], reply[5][1::2], strict=True)},
-            expired=[(UUID(bytes=one), value) for one, value in zip(reply[6][::2], reply[6][1::2], strict=True)],
+            waiting={_name(name): depth for name, depth in zip(reply[5][::2], reply[5][1::2], strict=True)},
+            expired=[
+                (UUID(bytes=one), value)
+                for one, value in zip(reply[6][::2], reply[6][1::2], strict=True)
+                if len(one) == 16
+            ],
             dirty=reply[7],
             uncompacted=reply[8],
-            instance=reply[9].decode(),
+            instance=_name(reply[9]),
             making=reply[10],
         )
 
@@ -351,6 +355,11 @@ def schedulers(now_us: int) -> Operation[Leadership]:
         standbys=sorted(name for name in seen if name != leader),
         lag_ms=max(0, now_us - (int(held[1]) - LEADERSHIP_US)) // 1000 if leads else 0,
     )
+
+
+def _name(raw: bytes) -> str:
+    """A name that somebody else may have written: the beats and looks that bring it must not fail by it."""
+    return raw.decode(errors="replace")
 
 
 def _running_records() -> Operation[list[Any]]:

@@ -8,7 +8,7 @@ from shared import ops
 from shared.errors import NotFound
 from shared.settings import Settings
 from shared.store import bells, events, fleet, health, share
-from shared.store.call import Call, Key
+from shared.store.call import Call, Key, RawKey
 from shared.store.fleet import About
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk
@@ -195,3 +195,22 @@ def test_what_a_leader_said_is_forgotten_with_it(desk: Desk) -> None:
     assert 170_000 < left_ms <= 180_000
     desk.do(fleet.pulse("s"))
     assert desk.do(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
+
+
+@pytest.mark.damaged
+def test_what_somebody_else_wrote_fails_neither_beat_nor_look(desk: Desk) -> None:
+    entry = desk.task()
+    lost = desk.started()
+    for key in ("queue:\u00e9".encode() + b"\xff", b"queue:default"):
+        desk.do(Call("ZADD", (RawKey(key), 1, b"\xff\xfe"), bool))
+    desk.do(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
+    desk.do(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
+    desk.do(Call("SET", (Key("instance"), b"\xff\xfe"), bool))
+    assert desk.do(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
+    for _ in range(30):  # nobody was away meanwhile
+        desk.pass_s(2)
+        pulse = desk.do(fleet.pulse("s"))
+    assert pulse.token
+    assert [run_id for run_id, _ in pulse.expired] == [lost.id]
+    assert desk.rescue(lost.id, entry).verdict == "ended"
+    assert desk.do(fleet.pulse("s")).instance == desk.do(fleet.beat("w", [], ABOUT)).instance

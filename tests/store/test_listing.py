@@ -16,6 +16,7 @@ from shared.clock import from_datetime
 from shared.errors import NotFound
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import creation, listing, retention, runs, tasks
+from shared.store.call import Call, Key
 from shared.store.listing import Filter
 from tests.store.checking import dump, records
 from tests.store.desk import Desk
@@ -328,6 +329,23 @@ def _live(desk: Desk, history: list[Any]) -> None:
             if fate != "running":
                 desk.now += 2 * delta
                 desk.end(held, Reason(fate), code)
+
+
+@pytest.mark.parametrize("score", [-9.2e18, 9.2e18, 1e308, "-inf", "+inf"])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_a_score_that_somebody_else_wrote_holds_up_nobody(
+    desk: Desk, score: float | str, is_ended: bool, descending: bool
+) -> None:
+    desk.task("a")
+    ended, held = desk.trigger("a"), desk.claimed()
+    desk.do(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, ""))
+    waiting = desk.trigger("a")
+    state, run = ("success", ended) if is_ended else ("pending", waiting)
+    desk.do(Call("ZADD", (Key(f"ix:all:{state}:created"), score, run.id.bytes), bool))
+    for offset in range(3):  # two sets in one segment, so that the score at which the page begins is looked for
+        assert desk.run(listing.page(Filter(), descending=descending, limit=2, offset=offset)).total == 2
+    _forget_everything(desk)
 
 
 def _forget_everything(desk: Desk) -> None:

@@ -101,8 +101,10 @@ local function union(keys, offset, from, to)
     low = math.min(low, tonumber(redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
     high = math.max(high, tonumber(redis.call('ZREVRANGEBYSCORE', key, to, from, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
   end
-  -- the last score (in reading order) with at most `offset` members before it
-  while low < high do
+  -- The last score (in reading order) with at most `offset` members before it. Scores of ours are whole numbers below 2^53,
+  -- of which as many halvings as there are here find any; between others a half may be no number, and it would never end.
+  for _ = 1, 64 do
+    if low >= high then break end
     local middle = down and math.floor((low + high) / 2) or math.ceil((low + high) / 2)
     if before(keys, middle, from, to) <= offset then
       if down then high = middle else low = middle end
