@@ -35,6 +35,7 @@ from typing import Final
 import msgspec
 import uvicorn
 
+from api import connection
 from api.app import create_app
 from api.connection import Connection
 from api.proxies import VARIABLE, Proxies, trusted_networks
@@ -51,6 +52,12 @@ GRACE_S: Final = 20
 
 SAME_REQUEST_S: Final = 1.0
 """Some platforms send their signal several times, to every process."""
+
+OWN_FILES: Final = 64
+"""Descriptors that are left for Redis, our listener, and connections that are being refused."""
+
+FEWEST_CONNECTIONS: Final = 32
+"""With room for fewer it does not start."""
 
 MIN_TOKEN: Final = 16
 """Characters of the shortest RUNFLEET_TOKEN that is taken on an address others can reach."""
@@ -107,10 +114,25 @@ def bound_unsent(fd: int) -> None:
 
 
 def allow_connections() -> None:
-    """Let this process have as many files as it may: each connection is one, and 1024 is a common default."""
+    """
+    Let this process have as many files as it may: each connection is one, and 1024 is a common default.
+
+    When those are few, so are the connections: one too many is refused, and Redis can be asked still. Without this
+    the kernel would let clients wait, and nobody would say why. Raises Misconfigured when they are too few.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY or files >= connection.MAX_CONNECTIONS + OWN_FILES:
+        return
+    if files < OWN_FILES + FEWEST_CONNECTIONS:
+        raise Misconfigured(
+            f"only {files} files may be open here, and the API needs {OWN_FILES + FEWEST_CONNECTIONS}, "
+            "of which each connection is one (ulimit -n)"
+        )
+    connection.MAX_CONNECTIONS = files - OWN_FILES
+    _log.warning("api.few_files", files=files, connections=connection.MAX_CONNECTIONS)
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EVENTS: Final[dict[str, str]] = {
     "api.started": "The API answers on `host` and `port`.",
+    "api.few_files": "Only so many `files` may be open (ulimit -n), so that so many `connections` are served at once.",
     "api.open": "RUNFLEET_OPEN=on: everybody who can reach this machine's loopback may do everything.",
     "api.token": "No RUNFLEET_TOKEN is set: the token is in `file`, which only its owner can read.",
     "api.stopped": "The API ended its streams, finished its requests and is gone.",

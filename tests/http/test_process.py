@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -44,13 +45,20 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     }
 
 
+def limited_to(files: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
 @contextmanager
-def started(settings: Settings, cwd: Path = ROOT, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its URL."""
+def started(
+    settings: Settings, cwd: Path = ROOT, *, files: int = 0, **more: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its URL. *files* is how many it may have open, if not 0."""
     process = subprocess.Popen(
         [sys.executable, "-m", "api"],
         env=environment(settings, **more) | {"PYTHONPATH": str(ROOT)},
         cwd=cwd,
+        preexec_fn=limited_to(files) if files else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -264,3 +272,30 @@ def accepts(url: str) -> bool:
 def test_it_does_not_say_what_serves_it(settings: Settings) -> None:
     with started(settings) as (_, url):
         assert "server" not in httpx.get(f"{url}/health").headers
+
+
+def test_with_few_files_it_serves_few_connections_and_refuses_the_rest(settings: Settings) -> None:
+    with started(settings, files=100) as (process, url), ExitStack() as held:
+        port = int(url.rpartition(":")[2])
+        for _ in range(36):
+            held.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        assert httpx.get(f"{url}/ready", timeout=5).status_code == 503
+        held.close()
+        wait_until(lambda: httpx.get(f"{url}/ready", timeout=5).status_code == 200, "there is room again")
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_with_too_few_files_it_refuses_to_start(settings: Settings) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=environment(settings),
+        preexec_fn=limited_to(40),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 2
+    said = "only 40 files may be open here, and the API needs 96, of which each connection is one (ulimit -n)"
+    assert ended.stderr.splitlines() == [f"runfleet api: {said}"]
