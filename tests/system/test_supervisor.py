@@ -193,6 +193,7 @@ def test_sighup_is_passed_on_to_who_reads_a_file_again_and_ends_nothing(
 def test_a_terminal_that_is_closed_ends_all(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves run under nohup
         os.execv(sys.executable, [sys.executable, "-c", FLEET, str(tmp_path), READER])
     try:
         wait_until(lambda: both_are_up(tmp_path), "both programs are up")
