@@ -41,7 +41,7 @@ class Private:
         self._environ = environ
         self._clock = clock
         self._lock = threading.Lock()
-        self._version = -1
+        self._version: bytes | None = None
         self._asked_s = self._read_s = float("-inf")
         self.variables: frozenset[str] = frozenset()
         """Names of variables that no run inherits unless its task makes a secret of them."""
@@ -54,8 +54,8 @@ class Private:
         """
         Ask the store what tasks make secrets of, unless that was done a moment ago.
 
-        Raises StoreUnavailable only while nothing was ever known: an outage of Redis must not make a run show what is
-        secret, nor keep from starting what may start.
+        Raises StoreUnavailable only while nothing was ever known, also when what is there cannot be read: neither an
+        outage nor somebody else's hand must make a run show what is secret, nor keep from starting what may start.
         """
         now_s = self._clock()
         if now_s - self._asked_s < FRESH_S:
@@ -66,10 +66,12 @@ class Private:
                 self.know(self._store.do(secret_variables.names()))
                 self._version, self._read_s = version, now_s
         except StoreUnavailable:
-            if self._version < 0:
+            if self._version is None:
                 raise
-        except RunfleetError:
+        except RunfleetError as error:
             log.exception("worker.secrets_unknown")
+            if self._version is None:
+                raise StoreUnavailable(f"what tasks make secrets of cannot be read: {error}") from None
         self._asked_s = now_s
 
     def know(self, variables: frozenset[str], values: frozenset[str] = frozenset()) -> None:

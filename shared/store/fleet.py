@@ -201,7 +201,7 @@ def beat(
 
 def gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
     """Forget a worker process that says goodbye, or ("") all that were silent for a minute; their names."""
-    return Call(script("worker_gone"), (now, worker, SILENCE_US), lambda reply: [name.decode() for name in reply])
+    return Call(script("worker_gone"), (now, worker, SILENCE_US), lambda reply: [_name(name) for name in reply])
 
 
 def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str = NOW) -> Call[Pulse]:
@@ -244,7 +244,7 @@ def workers() -> Operation[list[Worker]]:
     now_us = yield clock()
     beats = yield Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
     running = yield from _running()
-    names = [name.decode() for name in beats[::2]]
+    names = [_name(name) for name in beats[::2]]
     details = yield [Call("HMGET", (Key("worker:" + name), "about", "drain"), as_is) for name in names]
     found = []
     for name, score, (about_json, drain) in zip(names, beats[1::2], details, strict=True):
@@ -277,8 +277,8 @@ def workers() -> Operation[list[Worker]]:
 def queues() -> Operation[list[Queue]]:
     """All queues that runs were ever put in or that a worker serves, by name."""
     now_us = yield clock()
-    names = yield Call("SMEMBERS", (Key("queues"),), lambda reply: {name.decode() for name in reply})
-    paused = yield Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {name.decode() for name in reply})
+    names = yield Call("SMEMBERS", (Key("queues"),), lambda reply: {_name(name) for name in reply})
+    paused = yield Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {_name(name) for name in reply})
     present = yield from workers()
     records = yield from _running_records()
     known = sorted(names | paused | {queue for worker in present for queue in worker.queues})
@@ -346,10 +346,10 @@ def facts() -> Operation[Fleet]:
 def schedulers(now_us: int) -> Operation[Leadership]:
     """Who leads at stored time *now_us*, and who would take over."""
     held = yield Call("HMGET", (Key("leader"), "id", "until"), as_is)
-    seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [name.decode() for name in reply])
+    seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [_name(name) for name in reply])
     # Further ahead than a pulse sets it, it is of a time before Redis's clock went back.
     leads = bool(held[0] and held[1] and now_us < int(held[1]) <= now_us + LEADERSHIP_US)
-    leader = held[0].decode() if leads else ""
+    leader = _name(held[0]) if leads else ""
     return Leadership(
         leader=leader,
         standbys=sorted(name for name in seen if name != leader),
@@ -358,7 +358,7 @@ def schedulers(now_us: int) -> Operation[Leadership]:
 
 
 def _name(raw: bytes) -> str:
-    """A name that somebody else may have written: the beats and looks that bring it must not fail by it."""
+    """A name that somebody else may have written: what brings it with others must not fail by it."""
     return raw.decode(errors="replace")
 
 

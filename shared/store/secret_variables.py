@@ -5,9 +5,9 @@ from __future__ import annotations
 from shared.store.call import Call, Key
 
 
-def version() -> Call[int]:
-    """A number that grows whenever ``names`` changes; 0 when there never were any."""
-    return Call("GET", (Key("secret-variables:version"),), lambda reply: int(reply or 0))
+def version() -> Call[bytes]:
+    """Another one whenever ``names`` changed; b"" when there never were any."""
+    return Call("GET", (Key("secret-variables:version"),), lambda reply: reply or b"")
 
 
 def names() -> Call[frozenset[str]]:

@@ -171,7 +171,7 @@ def some(names: Iterable[str], *, strict: bool = False) -> Operation[dict[str, E
 
 def names() -> Call[list[str]]:
     """The names of all tasks in the catalog, sorted."""
-    return Call("HKEYS", (Key("tasks"),), lambda reply: sorted(name.decode() for name in reply))
+    return Call("HKEYS", (Key("tasks"),), lambda reply: sorted(name.decode(errors="replace") for name in reply))
 
 
 def since_us() -> Call[int]:
@@ -304,12 +304,15 @@ def pause(name: str, paused: bool, now: int | str = NOW) -> Call[None]:
 
 
 def cursors() -> Call[dict[str, int]]:
-    """For each task with a schedule, its last tick that was seen to, as stored time."""
-    return Call(
-        "HGETALL",
-        (Key("ticks"),),
-        lambda reply: {n.decode(): int(v) for n, v in zip(reply[::2], reply[1::2], strict=True)},
-    )
+    """
+    For each task with a schedule, its last tick that was seen to, as stored time. One that is no number is left out.
+    """
+
+    def read(reply: Any) -> dict[str, int]:
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return {name.decode(errors="replace"): int(value) for name, value in pairs if value.isdigit()}
+
+    return Call("HGETALL", (Key("ticks"),), read)
 
 
 def counts(names: Sequence[str]) -> Call[dict[str, Counts]]:
@@ -330,7 +333,7 @@ def counts(names: Sequence[str]) -> Call[dict[str, Counts]]:
 
 def known_tasks() -> Call[list[str]]:
     """Names of all tasks that have runs, also of those removed from the catalog, sorted."""
-    return Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode() for name in reply])
+    return Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode(errors="replace") for name in reply])
 
 
 def last_runs(names: Sequence[str]) -> Operation[dict[str, Run]]:
@@ -345,4 +348,4 @@ def last_runs(names: Sequence[str]) -> Operation[dict[str, Run]]:
 
 def dirty(count: int) -> Call[list[str]]:
     """Take up to *count* names of tasks in which runs ended since they were last tidied."""
-    return Call("SPOP", (Key("dirty"), count), lambda reply: [name.decode() for name in reply])
+    return Call("SPOP", (Key("dirty"), count), lambda reply: [name.decode(errors="replace") for name in reply])

@@ -40,7 +40,9 @@ def since(queues: Sequence[str]) -> Operation[dict[str, int]]:
 
 def oldest_ms(now_us: int) -> Operation[int]:
     """For how long, at stored time *now_us*, the run has waited that waits longest of all; 0 when none waits."""
-    names = yield Call("SMEMBERS", (Key("queues"),), lambda reply: sorted(name.decode() for name in reply))
+    names = yield Call(
+        "SMEMBERS", (Key("queues"),), lambda reply: sorted(name.decode(errors="replace") for name in reply)
+    )
     times = (yield from since(names)).values()
     return max(0, now_us - min(times)) // 1000 if times else 0
 

@@ -11,7 +11,7 @@ import pytest
 from shared import ops
 from shared.errors import Unreadable
 from shared.runs import FIELDS, Record
-from shared.store import listing, runs, tasks
+from shared.store import fleet, listing, runs, tasks
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from tests.store.desk import Desk
 
@@ -110,3 +110,23 @@ def test_a_definition_that_is_not_there_at_all_is_named(desk: Desk) -> None:
     desk.do(Call("DEL", (Key("def:" + hash_),), bool))
     assert desk.run(tasks.catalog()).unreadable == {"a": "its definition is not in Redis"}
     desk.do(Call("HSET", (Key("def:" + hash_), *fields), bool))
+
+
+@pytest.mark.damaged
+def test_a_last_tick_or_a_name_that_cannot_be_read_leaves_the_others(desk: Desk) -> None:
+    desk.tasks({"a": {"cron": ("* * * * *",)}, "b": {"cron": ("* * * * *",)}}, {})
+    last = desk.do(tasks.cursors())
+    desk.do(Call("HSET", (Key("ticks"), "a", b"\xff no number"), int))
+    desk.do(Call("HSET", (Key("ticks"), b"\xff", "1"), int))
+    for key in ("queues", "queues:paused", "dirty"):
+        desk.do(Call("SADD", (Key(key), b"\xff"), int))
+    for key in ("workers", "schedulers", "history"):
+        desk.do(Call("ZADD", (Key(key), 1, b"\xff"), int))
+    assert desk.do(tasks.cursors())["b"] == last["b"]
+    assert "a" not in desk.do(tasks.cursors())
+    assert "\ufffd" in desk.do(tasks.known_tasks())
+    assert desk.do(tasks.dirty(10)) == ["\ufffd"]
+    assert [queue.name for queue in desk.run(fleet.queues())] == ["\ufffd"]
+    assert desk.run(fleet.workers()) == []
+    assert desk.run(fleet.facts()).counts["tasks"] == 2
+    assert desk.do(fleet.gone()) == ["\ufffd"]

@@ -71,6 +71,26 @@ def test_what_was_hidden_behind_an_old_version_is_found_after_a_while(store: Sto
     assert private.variables == {"FIRST", "SECOND"}
 
 
+@pytest.mark.damaged
+def test_a_version_that_is_no_number_hides_nothing(store: Store) -> None:
+    put(store, A="${FIRST}")
+    store.do(Call("SET", (Key("secret-variables:version"), b"\xff no number"), as_is))
+    private = Private(store, {})
+    private.refresh()
+    assert private.variables == {"FIRST"}
+
+
+@pytest.mark.damaged
+def test_a_worker_that_cannot_read_what_is_secret_starts_nothing(store: Store) -> None:
+    put(store, A="${FIRST}")
+    store.do(Call("SET", (Key("secret-variables"), "no hash"), as_is))
+    private = Private(store, {})
+    with pytest.raises(StoreUnavailable, match="what tasks make secrets of cannot be read"):
+        private.refresh()
+    store.do(Call("DEL", (Key("secret-variables"),), as_is))
+    private.refresh()  # asked again at once
+
+
 def refreshed(private: Private) -> bool:
     with contextlib.suppress(StoreUnavailable):
         private.refresh()
