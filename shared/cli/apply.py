@@ -98,6 +98,7 @@ def borrowed(data: Path) -> dict[str, str]:
     """
     Store and secret of the ``runfleet up`` that uses data folder *data*; empty if none does or a Redis is set.
 
+    There is no secret among them when its file is gone, or was never made: a new one would be another than the fleet's.
     Raises Misconfigured when that one uses a Redis that it was given.
     """
     if read_settings().redis_url or not (data / "lock").exists():
@@ -108,5 +109,6 @@ def borrowed(data: Path) -> dict[str, str]:
     redis = folder.holder().get("redis")
     if redis:
         raise Misconfigured(f"The `runfleet up` on {data} uses {redis}, not a store of its own: set REDIS_URL to that.")
-    secret = os.environ.get("RUNFLEET_SECRET") or folder.secret()
-    return {"RUNFLEET_REDIS_URL": embedded.url(folder.socket()), "RUNFLEET_SECRET": secret}
+    secret = os.environ.get("RUNFLEET_SECRET") or folder.kept("secret")
+    lent = {"RUNFLEET_REDIS_URL": embedded.url(folder.socket())}
+    return lent | {"RUNFLEET_SECRET": secret} if secret else lent

@@ -204,7 +204,7 @@ def _settings(environ: Mapping[str, str], data: Path) -> Settings:
     lent = borrowed(data)
     if lent:
         own |= lent
-        own.setdefault("RUNFLEET_TOKEN", DataFolder(data).token())
+        own.setdefault("RUNFLEET_TOKEN", DataFolder(data).kept("token"))
     settings = read_settings(own)
     if not settings.redis_url:
         raise Misconfigured(f"No Redis to look at: set REDIS_URL, or start `runfleet up` on {data} (--data).")

@@ -108,6 +108,13 @@ class DataFolder:
             file.write(text + "\n")
         return text
 
+    def kept(self, name: str) -> str:
+        """The text of file *name*; "" when it is not there, or cannot be read. Makes nothing."""
+        try:
+            return (self.path / name).read_text().strip()
+        except (OSError, ValueError):
+            return ""
+
     def secret(self) -> str:
         """The secret that signs definitions, the same over restarts."""
         return self.keep("secret", lambda: secrets.token_hex(32))

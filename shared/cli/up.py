@@ -42,6 +42,7 @@ def up(
     host: str | None = None,
     port: int | None = None,
     data: Path = Path(".runfleet"),
+    allow_unsigned: Annotated[bool, Parameter(negative=())] = False,
     with_parent: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """
@@ -60,6 +61,8 @@ def up(
         Port of the API; RUNFLEET_PORT or 9477 when not given.
     data
         Data folder: the store's files, the secret, the token.
+    allow_unsigned
+        Also when signatures of another secret are replaced: the one in the data folder was lost.
     with_parent
         End as if by Ctrl-C when the process that started this one is gone (`make up` does so).
     """
@@ -95,7 +98,7 @@ def up(
         if not settings.redis_url:
             env["RUNFLEET_REDIS_URL"] = _start_store(fleet, folder, env)
         if tasks.is_file() and not fleet.wishes:
-            _apply(fleet, env, is_alone=not settings.redis_url)
+            _apply(fleet, env, is_alone=not settings.redis_url, allow_unsigned=allow_unsigned)
         _start_processes(fleet, folder, env, example, settings.redis_url)
         fleet.until(lambda: with_parent and os.getppid() != parent, every_s=1.0 if with_parent else 60.0)
         fleet.say("Ending: runs may finish first. Once more ends everything now.")
@@ -144,13 +147,14 @@ def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) 
     return embedded.url(path)
 
 
-def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool) -> None:
+def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool, allow_unsigned: bool) -> None:
     """
     Apply the task file in a process of its own, whose words are passed on.
 
     *is_alone*: nobody else uses the store, so that the file that a person started this with may remove most tasks.
+    *allow_unsigned*: it may replace signatures of another secret.
     """
-    allowed = ("--allow-removals",) if is_alone else ()
+    allowed = (*(["--allow-removals"] if is_alone else []), *(["--allow-unsigned"] if allow_unsigned else []))
     apply = Child("apply", command("shared", "apply", *allowed), env, lives=False)
     fleet.start(apply)
     fleet.until(lambda: not apply.is_running)

@@ -297,6 +297,40 @@ def test_a_file_that_a_person_starts_it_with_may_replace_all_tasks(start: Callab
     assert [task["name"] for task in again.call("GET", "/api/tasks")["tasks"]] == ["other"]
 
 
+def test_a_lost_secret_is_replaced_only_when_asked_to_and_keeps_the_history(
+    start: Callable[..., Up], tmp_path: Path
+) -> None:
+    up = start()
+    before = up.run("hello")
+    assert up.end() == 0
+    (tmp_path / ".runfleet" / "secret").unlink()
+    refused = Up(tmp_path)
+    assert refused.process.wait(30) == 2
+    assert "replace the signatures with --allow-unsigned" in refused.said()
+    again = start(words=["--port", "0", "--allow-unsigned"])
+    assert again.run("hello")["end_reason"] == "success"
+    assert again.call("GET", f"/api/runs/{before['id']}")["end_reason"] == "success"
+
+
+def test_who_looks_beside_an_up_makes_it_no_new_secret_or_token(start: Callable[[], Up], tmp_path: Path) -> None:
+    up = start()
+    kept = [tmp_path / ".runfleet" / name for name in ("secret", "token")]
+    away = [path.rename(path.with_suffix(".away")) for path in kept]
+    said = {}
+    for words in (["doctor"], ["apply"]):
+        ended = subprocess.run(
+            [*COMMAND, *words], cwd=tmp_path, env=bare(), capture_output=True, text=True, check=False
+        )
+        said[words[0]] = ended.stdout + ended.stderr
+    made = [path.name for path in kept if path.exists()]
+    for path, original in zip(away, kept, strict=True):
+        path.rename(original)
+    assert made == []
+    assert "RUNFLEET_SECRET is not set here" in said["doctor"]
+    assert "RUNFLEET_SECRET is not set here" in said["apply"]
+    assert up.run("hello")["end_reason"] == "success"
+
+
 def test_a_port_of_the_platform_does_not_open_it_to_others(start: Callable[..., Up]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
