@@ -34,6 +34,9 @@ CALLS_MAX: Final = 1000
 IDLE_MAX: Final = 16
 IDLE_MAX_S: Final = 600.0
 
+KILL_WAIT_S: Final = 5.0
+"""So long a warm interpreter has to kill one of its runs. One that does not, because that run stopped it, is killed."""
+
 _FATAL: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 _names = itertools.count(1)
 
@@ -178,6 +181,7 @@ class Call:
         self._request = request
         self._exit: Exit | None = None
         self._closed = False
+        self._killed_s = 0.0
         self._interpreter, self._channel, self._first = templates.lend(request)
         self._adopt()
 
@@ -252,6 +256,8 @@ class Call:
                 ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
                 self._interpreter.doomed = True
                 self._exit = ended or LOST
+            elif self._exit is None and self._killed_s and time.monotonic() > self._killed_s + KILL_WAIT_S:
+                self._interpreter.signal(signal.SIGKILL)
         return self._exit
 
     def signal(self, number: int) -> None:
@@ -262,6 +268,9 @@ class Call:
         if self._channel.exit() is not None:
             return
         if self._has_fork():
+            if number == signal.SIGKILL:
+                self._killed_s = self._killed_s or time.monotonic()
+                self._interpreter.signal(signal.SIGCONT)  # the run may have stopped it
             self._channel.send_signal(number)
         elif self._first or not self._request.isolate:
             self._interpreter.signal(number)

@@ -69,6 +69,16 @@ def spin():
 def stdin(): return sys.stdin.read()
 def surroundings(): return [sys.argv, sys.path[0], os.getcwd(), "keeper" in sys.modules, os.umask(0)]
 def thread(): threading.Thread(target=lambda: (time.sleep(0.05), print("from a thread"))).start()
+def freeze(often):
+    template = os.getppid()
+    if often and os.fork() == 0:
+        os.setsid()
+        while True:
+            os.kill(template, signal.SIGSTOP)
+            time.sleep(0.0005)
+    print(os.getpid(), flush=True)
+    os.kill(os.getppid(), signal.SIGSTOP)
+    time.sleep(100)
 def shell(): subprocess.run("echo from the shell; echo $RUNFLEET_RUN_ID", shell=True)
 def daemon():
     print(subprocess.Popen(["sleep", "100"], start_new_session=True).pid)
@@ -253,6 +263,29 @@ def test_who_writes_to_the_workers_socket_is_killed(start: Start, isolate: bool,
     pid = int(ended.stdout.split()[-1])
     wait_until(lambda: not is_running(pid), "it is dead")
     assert result(run(start, "add", {"a": 2}, isolate=isolate)) == 2
+
+
+@pytest.mark.parametrize("often", [False, True])
+def test_a_run_that_stops_its_interpreter_can_be_killed(start: Start, often: bool) -> None:
+    assert run(start, "add", {"a": 1}).exit.code == 0
+    child = start("freeze", {"often": often})
+    child.started()
+    while not (line := read_line(child.stdout_fd)).isdigit():
+        pass
+    wait_until(lambda: state_of(parent_of(int(line))) == "T", "its interpreter is stopped")
+    child.signal(signal.SIGKILL)
+    wait_until(lambda: child.read_exit() is not None, "it has an end", 20.0)
+    wait_until(lambda: not is_running(int(line)), "it is dead")
+    child.close()
+    assert result(run(start, "add", {"a": 2})) == 2
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @BOTH
