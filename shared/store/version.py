@@ -34,4 +34,9 @@ def found() -> Call[int | None]:
 
 
 def _layout(reply: Any) -> int | None:
-    return None if reply is None else int(reply)
+    if reply is None or reply.isdigit():
+        return None if reply is None else int(reply)
+    raise Misconfigured(
+        f"the layout of the data in Redis (key version) is {reply[:50]!r}, which is no number: somebody else wrote it. "
+        f"Write {SCHEMA} there, or use another RUNFLEET_KEY_PREFIX"
+    )

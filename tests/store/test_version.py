@@ -21,3 +21,11 @@ def test_a_newer_releases_store_is_refused_and_left_as_it_is(store: Store) -> No
     with pytest.raises(Misconfigured, match="newer release"):
         store.run(version.check())
     assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA + 1
+
+
+@pytest.mark.damaged
+def test_a_layout_that_is_no_number_is_one_sentence(store: Store) -> None:
+    store.do(Call("SET", (Key("version"), b"\xff\x1b[2J"), bool))
+    with pytest.raises(Misconfigured, match=r"is no number: somebody else wrote it\. Write 1 there") as refused:
+        store.run(version.check())
+    assert str(refused.value).isprintable()
