@@ -13,6 +13,10 @@ if __name__ == "__main__":
 
     become_undumpable()  # before the imports that take their time: until then its environment can be read
     isolate()
+    import signal
+
+    # It would kill a process that is still starting. Nothing is lost: the file is read when SIGHUP is heard again.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     del sys.path[0]
 
 import os

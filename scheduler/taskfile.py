@@ -79,7 +79,11 @@ class TaskFile:
     def read(self) -> None:
         """Read the file; what was read before stays what it is when this is wrong, or there is none."""
         config = None
-        if not self._path.exists():
+        try:
+            is_there = self._path.exists()
+        except OSError:
+            is_there = True  # who reads it says why it cannot be read
+        if not is_there:
             log.info("definitions.absent", path=str(self._path))
         else:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Final, NoReturn
@@ -25,6 +26,7 @@ def worker() -> NoReturn:
 
 def scheduler() -> NoReturn:
     """Run the scheduler: cron ticks, retries, lost workers, retention (as `python -m scheduler` does)."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it hears it, it would be killed by it
     _become("scheduler")
 
 

@@ -62,6 +62,14 @@ def wipe(settings: Settings) -> None:
         client.flushall()
 
 
+def test_a_file_that_cannot_be_looked_at_ends_nothing(made: Scheduler) -> None:
+    """Who reads it again is the thread that hears SIGTERM, too."""
+    made.path = made.path.with_name("x" * 300)
+    made.file = TaskFile(Settings(config=str(made.path)), made.store, "me", lambda: True)
+    made.file.read_again()
+    assert made.start().names() == []
+
+
 def test_a_leader_applies_its_file(made: Scheduler) -> None:
     made.write(ONE, at_s=100)
     assert made.start().names() == ["one"]

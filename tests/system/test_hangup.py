@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,30 @@ def test_a_leading_scheduler_applies_the_file_that_it_reads_again(make_fleet: St
     hang_up(fleet.of("scheduler"))
     wait_until(lambda: names(fleet) == ["one", "two"], "the file was applied")
     assert fleet.of("scheduler").popen.poll() is None
+
+
+def disposition(process: Process) -> str:
+    """What SIGHUP does to it now: "kills", "ignored" or "heard"."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    bits = {
+        line.split(":")[0]: int(line.split()[1], 16) & 1
+        for line in status.splitlines()
+        if line.startswith(("SigIgn", "SigCgt"))
+    }
+    return "ignored" if bits["SigIgn"] else "heard" if bits["SigCgt"] else "kills"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_scheduler_that_is_starting_does_not_die_of_it(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(ONE)
+    scheduler = fleet.launch("scheduler")
+    deadline_s = time.monotonic() + 10
+    while disposition(scheduler) == "kills" and time.monotonic() < deadline_s:
+        time.sleep(0.001)  # the time in which it is ignored is short
+    assert disposition(scheduler) == "ignored"  # its imports are to come
+    hang_up(scheduler)
+    scheduler.wait_for("definitions.applied")
+    assert disposition(scheduler) == "heard"
 
 
 def test_a_standby_only_says_that_it_has_read_it(make_fleet: StartFleet) -> None:
