@@ -152,64 +152,64 @@ FAULTS: Final[dict[str, Fault]] = {
         "definitions, records, schedules and logs that this release cannot read",
         "they are passed over and told of, all others go on; a lost run of that kind ends without a retry",
     ),
-    "F59": Fault(
+    "F58": Fault(
         "the clock of Redis goes an hour back, or ahead and back again",
         "leader, leases, workers and schedules wait for no time that was; no tick fires twice",
     ),
-    "F60": Fault(
+    "F59": Fault(
         "Redis is full, with ticks, delayed runs and leases of slots due, runs lost, history and logs to tidy",
         "what frees memory is done first; the ticks are on record, and why, once there is memory",
     ),
-    "F61": Fault("`apply` without the secret, with another one, and while secrets are rotated", "no run fails for it"),
-    "F62": Fault(
+    "F60": Fault("`apply` without the secret, with another one, and while secrets are rotated", "no run fails for it"),
+    "F61": Fault(
         "a scheduler with an older, an empty or an unreadable task file; a release with an empty one",
         "no task changes, every tick fires, and an error says why",
     ),
-    "F63": Fault(
+    "F62": Fault(
         "Redis is wiped (FLUSHALL) after a newer file was applied elsewhere, also with the leader killed",
         "the tasks that were applied last come back, signed, within 15 s",
     ),
-    "F64": Fault(
+    "F63": Fault(
         "a worker that cannot execute: another secret, too few files, its directory or folder gone, no processes",
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     ),
-    "F65": Fault(
+    "F64": Fault(
         "a keeper that hangs, for a while or for good",
         "nothing is failed or runs twice; what must end ends; runs that were not started are executed later",
     ),
-    "F66": Fault(
+    "F65": Fault(
         "the reply of each script is lost once; an error nobody foresaw in each loop of a worker",
         "the store is as after one call; runs end with the cause or are given back; no loop ends",
     ),
-    "F67": Fault(
+    "F66": Fault(
         "a worker process that cannot be replaced, that can never start, or that hangs; strangers beside the launcher",
         "the others go on and it is tried again; exit code 2 and no restart; killed and replaced; left alone",
     ),
-    "F68": Fault(
+    "F67": Fault(
         "nobody reads what a worker logs",
         "runs go on, a drain ends in time; lines that found no room are counted and said",
     ),
-    "F69": Fault(
+    "F68": Fault(
         "a run attacks its worker: the socket of its interpreter, its output file, a value without an end to its depth",
         "it ends with its own reason; the worker and its other runs are untouched",
     ),
-    "F70": Fault(
+    "F69": Fault(
         "a run prints what is secret: its own, another task's, as JSON, URL or Base64, as a key of its outputs",
         "it is in no log, output, message or byte of Redis, and what is another task's was not inherited",
     ),
-    "F71": Fault(
+    "F70": Fault(
         "logs of ended runs wait to be compressed while others print",
         "a live line waits for none of it",
     ),
-    "F72": Fault(
+    "F71": Fault(
         "SIGTERM of the API while fifty readers follow, wait and talk over WebSockets",
         "gone within 2 s, without a traceback; who waited is answered",
     ),
-    "F73": Fault(
+    "F72": Fault(
         "the store's answer is lost while a run is handed to a consumer outside that stays connected",
         "it is handed over again until it is acknowledged",
     ),
-    "F74": Fault(
+    "F73": Fault(
         "SIGKILL of the API while it makes an execution of ten thousand runs",
         "all of them are made, and no step holds Redis for long",
     ),

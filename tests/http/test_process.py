@@ -147,7 +147,7 @@ def test_sigterm_ends_streams_at_once_and_the_process_with_0(settings: Settings)
 
 
 def test_sigterm_ends_fifty_live_readers_within_two_seconds_and_without_a_traceback(settings: Settings) -> None:
-    """F72: SIGTERM of the API while readers follow, wait and talk over WebSockets."""
+    """F71: SIGTERM of the API while readers follow, wait and talk over WebSockets."""
     sockets = ("/api/events/in", "/api/events/out", "/api/task_runs/subscriptions/scheduled")
     with started(settings) as (process, url), ExitStack() as stack:
         port = int(url.rpartition(":")[2])

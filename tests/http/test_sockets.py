@@ -161,7 +161,7 @@ def test_a_run_that_is_not_acknowledged_is_given_back_at_once(served: Served) ->
 def test_a_run_whose_delivery_got_no_answer_is_delivered(
     settings: Settings, catalog: Store, valkey_url: str, short_path: Path
 ) -> None:
-    """F73: the store's answers are lost while a run is handed to a consumer, who stays connected."""
+    """F72: the store's answers are lost while a run is handed to a consumer, who stays connected."""
     with Proxy(short_path / "p", Path(valkey_url.removeprefix("unix://"))).serving() as proxy:
         lossy = msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5, token=TOKEN)
         with serving(msgspec.structs.replace(settings, token=TOKEN)) as other, serving(lossy) as served:

@@ -40,7 +40,7 @@ def full(settings: Settings) -> Iterator[None]:
 
 
 def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, scene: Scene) -> None:
-    """F60: with due ticks, due runs and lapsed leases of slots there."""
+    """F59: with due ticks, due runs and lapsed leases of slots there."""
     desk = scene.desk
     desk.do(limits.put("db", 2, b"{}"))
     desk.do(limits.take(uuid4(), ["db"], 1, SECOND, b"{}"))
@@ -58,7 +58,7 @@ def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, scene: Sce
 
 
 def test_in_a_full_redis_what_frees_memory_comes_before_what_needs_some(scene: Scene) -> None:
-    """F60."""
+    """F59."""
     errors: dict[str, Exception] = {"create": StoreFull("full"), "SPOP": OddError("not this time")}
     scene.desk.fault = lambda call: errors.get(name_of(call))
     scene.loop.tick()
@@ -73,7 +73,7 @@ def test_in_a_full_redis_what_frees_memory_comes_before_what_needs_some(scene: S
 
 
 def test_ticks_that_were_due_in_a_full_redis_are_on_record_and_say_why(settings: Settings, scene: Scene) -> None:
-    """F60: the newest runs, one record has the others."""
+    """F59: the newest runs, one record has the others."""
     with full(settings):
         for _ in range(6 * 60):
             scene.loop.tick()

@@ -128,7 +128,7 @@ def test_a_new_leader_reads_the_timetable_again(desk: Faulty) -> None:
 
 
 def test_a_clock_that_jumped_ahead_for_one_look_stops_no_schedule(desk: Faulty) -> None:
-    """F59: five hours ahead and back; a schedule of each minute goes on in its minute."""
+    """F58: five hours ahead and back; a schedule of each minute goes on in its minute."""
     desk.task("t", cron=("* * * * *",))
     loop = scheduler(desk)
     go(desk, loop, 120)
@@ -148,7 +148,7 @@ def test_a_clock_that_jumped_ahead_for_one_look_stops_no_schedule(desk: Faulty) 
 
 
 def test_a_clock_that_went_back_fires_nothing_twice(desk: Faulty) -> None:
-    """F59: ten minutes."""
+    """F58: ten minutes."""
     desk.task("t", cron=("* * * * *",))
     offset_s = [0]
     loop = Loop(desk, "one", clock=lambda: desk.now / SECOND - offset_s[0])

@@ -66,7 +66,7 @@ ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
 
 @pytest.mark.parametrize("name", ASKED_HERE)
 def test_a_second_call_changes_nothing(desk: Desk, name: str) -> None:
-    """F66: after the first, whose answer was lost."""
+    """F65: after the first, whose answer was lost."""
     desk.task("a")
     desk.trigger("a")
     call = ASKED_HERE[name](desk)
@@ -88,5 +88,5 @@ def test_some_only_read(desk: Desk) -> None:
 
 
 def test_every_script_leaves_the_same_when_its_reply_was_lost(tried: set[str]) -> None:
-    """F66: each of them, in whatever the other tests of the store do with it."""
+    """F65: each of them, in whatever the other tests of the store do with it."""
     assert sorted(set(script_names()) - tried - ASKED_HERE.keys() - {"live", "rights"}) == []

@@ -12,7 +12,7 @@ from tests.store.desk import LEASE, SECOND, Desk
 
 
 def test_a_leader_of_a_time_before_the_clock_went_back_is_followed(desk: Desk) -> None:
-    """F59: the leader is lost at that moment."""
+    """F58: the leader is lost at that moment."""
     desk.do(fleet.pulse("one"))
     desk.pass_s(-3600)
     assert desk.run(fleet.schedulers(desk.now)).leader == "", "nobody has been heard of at this time"
@@ -22,7 +22,7 @@ def test_a_leader_of_a_time_before_the_clock_went_back_is_followed(desk: Desk) -
 
 
 def test_a_lost_run_is_rescued_although_the_clock_went_back(desk: Desk) -> None:
-    """F59: also once it had been an hour ahead for one look."""
+    """F58: also once it had been an hour ahead for one look."""
     entry = desk.task()
     held = desk.started()
     desk.do(fleet.pulse("s"))
@@ -39,7 +39,7 @@ def test_a_lost_run_is_rescued_although_the_clock_went_back(desk: Desk) -> None:
 
 
 def test_a_worker_of_a_time_before_the_clock_went_back_is_not_alive_for_ever(desk: Desk) -> None:
-    """F59."""
+    """F58."""
     desk.beat()
     desk.pass_s(-3600)
     desk.do(fleet.pulse("s"))

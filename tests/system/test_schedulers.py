@@ -128,7 +128,7 @@ def test_delayed_runs_start_on_time_beside_a_standby(make_fleet: StartFleet) -> 
 
 
 def test_a_scheduler_leads_and_fires_while_its_task_file_cannot_be_applied(make_fleet: StartFleet) -> None:
-    """F60: Redis is full when it starts, with a file that changes something."""
+    """F59: Redis is full when it starts, with a file that changes something."""
     fleet = make_fleet(EVERY_SECOND)
     fleet.apply(EVERY_SECOND)
     (fleet.folder / "runfleet.toml").write_text(EVERY_SECOND + '\n[tasks.new]\nrun = "true"\n')

@@ -67,7 +67,7 @@ params.guess = {}
 
 
 def test_a_secret_is_masked_everywhere_and_never_reaches_redis(make_fleet: StartFleet) -> None:
-    """F70: its own task prints it."""
+    """F69: its own task prints it."""
     fleet = make_fleet(TASKS, PLANTED=PLANTED)
     (fleet.folder / "secret.env").write_text(f"FILED={FILED}\n")
     fleet.start_all()
@@ -104,7 +104,7 @@ def test_a_secret_parameter_reaches_its_run_and_no_log_output_or_answer(make_fle
 
 
 def test_what_one_task_makes_a_secret_of_reaches_no_other_task(make_fleet: StartFleet) -> None:
-    """F70: another task looks for it, and prints it as it came by other ways."""
+    """F69: another task looks for it, and prints it as it came by other ways."""
     fleet = make_fleet(
         OTHERS, PLANTED=PLANTED, REDIS_URL=f"redis://me:{FILED}@nowhere", OTHER="is inherited"
     ).start_all()

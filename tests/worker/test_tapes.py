@@ -65,7 +65,7 @@ def ended_with_log(store: Store, size: int) -> UUID:
 
 
 def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, tapes: Tapes) -> None:
-    """F71: it is done in portions."""
+    """F70: it is done in portions."""
     ended = [ended_with_log(store, 12 * MB) for _ in range(4)]
     live = running(store)
     tape = tape_of(tapes, live)

@@ -71,7 +71,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     "what", ["\xff\xff\xff\xf0" + "x" * 4096, '\0\0\0\x0b{"pid": 12}', "\0\0\0\x09not JSON."], ids=repr
 )
 def test_a_call_that_writes_to_its_workers_socket_fails_and_disturbs_no_other(fleet: Fleet, what: str) -> None:
-    """F69: a length of 4 GB, messages without end, and what is no message."""
+    """F68: a length of 4 GB, messages without end, and what is no message."""
     worker = fleet.of("worker").worker_process()
     other = fleet.started(fleet.trigger("patient"))
     run = fleet.perform("forge", params={"what": what})
@@ -83,7 +83,7 @@ def test_a_call_that_writes_to_its_workers_socket_fails_and_disturbs_no_other(fl
 
 
 def test_a_value_that_is_nested_too_deep_fails_its_run_in_words(fleet: Fleet) -> None:
-    """F69: as deep as Python can write it, and deeper."""
+    """F68: as deep as Python can write it, and deeper."""
     for depth in (101, 900, 100_000):
         run = fleet.perform("nested", params={"depth": depth})
         assert (run["end_reason"], run["exit_code"]) == ("failed", 1)
@@ -94,7 +94,7 @@ def test_a_value_that_is_nested_too_deep_fails_its_run_in_words(fleet: Fleet) ->
     ("task", "said"), [("folder", "is not a plain file any more"), ("link", "it is a symbolic link")]
 )
 def test_what_is_put_in_place_of_the_output_file_is_said_in_the_log(fleet: Fleet, task: str, said: str) -> None:
-    """F69: the run itself did what it was to do."""
+    """F68: the run itself did what it was to do."""
     run = fleet.perform(task)
     assert run["end_reason"] == "success"
     assert "outputs" not in run
@@ -102,14 +102,14 @@ def test_what_is_put_in_place_of_the_output_file_is_said_in_the_log(fleet: Fleet
 
 
 def test_a_worker_whose_temporary_folder_was_removed_makes_it_anew(fleet: Fleet) -> None:
-    """F69: by a run, or by what clears away old files."""
+    """F68: by a run, or by what clears away old files."""
     assert fleet.perform("gone")["end_reason"] == "success"
     run = fleet.perform("outputs")
     assert (run["end_reason"], run.get("outputs")) == ("success", {"rows": "12"})
 
 
 def test_nothing_of_it_stays_with_the_worker(make_fleet: StartFleet) -> None:
-    """F69: descriptors above all."""
+    """F68: descriptors above all."""
     fleet = make_fleet(TASKS, threads=1).start_all()
     (fleet.folder / "jobs.py").write_text(JOBS)
     tasks: dict[str, dict[str, Any]] = {"folder": {}, "link": {}, "forge": {"what": "\0\0\0\x09not JSON."}}

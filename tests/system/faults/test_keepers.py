@@ -39,7 +39,7 @@ def started_slow(fleet: Fleet, task: str) -> Json:
 
 
 def test_runs_of_a_worker_whose_keeper_hangs_wait_and_run_once(make_fleet: StartFleet) -> None:
-    """F65: for ten seconds."""
+    """F64: for ten seconds."""
     fleet = make_fleet(TASKS, threads=4)
     fleet.start("web", "scheduler")
     (worker,) = fleet.start("worker")
@@ -63,7 +63,7 @@ def test_runs_of_a_worker_whose_keeper_hangs_wait_and_run_once(make_fleet: Start
 
 
 def test_a_keeper_that_hangs_for_long_is_killed_and_its_worker_replaced(make_fleet: StartFleet) -> None:
-    """F65: what it had started is lost; what it had not is executed by the next one."""
+    """F64: what it had started is lost; what it had not is executed by the next one."""
     fleet = make_fleet(TASKS, threads=4)
     fleet.start("web", "scheduler")
     (worker,) = fleet.start("worker")
@@ -84,7 +84,7 @@ def test_a_keeper_that_hangs_for_long_is_killed_and_its_worker_replaced(make_fle
 
 @pytest.mark.parametrize("task", ["short"])
 def test_a_frozen_keeper_does_not_stop_a_drain(make_fleet: StartFleet, task: str) -> None:
-    """F65: the worker leaves in time, and what was not started waits for another one."""
+    """F64: the worker leaves in time, and what was not started waits for another one."""
     fleet = make_fleet(TASKS, threads=2, grace_s=3.0)
     fleet.start("web", "scheduler")
     (worker,) = fleet.start("worker")

@@ -22,7 +22,7 @@ MANY = 10_000
 
 
 def test_what_a_killed_api_left_of_ten_thousand_runs_is_made(make_fleet: StartFleet, measured: Measured) -> None:
-    """F74: SIGKILL of the API while it makes an execution of ten thousand runs."""
+    """F73: SIGKILL of the API while it makes an execution of ten thousand runs."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     wait_until(lambda: fleet.get("/api/fleet").get("leader"), "a scheduler leads")
@@ -42,8 +42,8 @@ def test_what_a_killed_api_left_of_ten_thousand_runs_is_made(make_fleet: StartFl
     killed_s = time.monotonic()
     thread.join()
     wait_until(lambda: made() >= MANY, "all of them are made", 60)
-    measured("F74", "all made after", time.monotonic() - killed_s, 60)
+    measured("F73", "all made after", time.monotonic() - killed_s, 60)
     assert made() == MANY
     with redis.Redis(unix_socket_path=str(fleet.redis.socket)) as client:
         slowest = max((int(entry["duration"]) for entry in client.slowlog_get(1000)), default=0)
-    measured("F74", "Redis held at once", slowest / 1e6, 0.1)
+    measured("F73", "Redis held at once", slowest / 1e6, 0.1)

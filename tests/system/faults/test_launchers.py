@@ -33,7 +33,7 @@ def worker_processes(launcher: Process) -> list[int]:
 
 
 def test_a_worker_process_that_cannot_be_replaced_takes_no_other_along(make_fleet: StartFleet) -> None:
-    """F67: there is no descriptor, or no process, left when one of two has died."""
+    """F66: there is no descriptor, or no process, left when one of two has died."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     (launcher,) = fleet.start("worker", RUNFLEET_WORKER_PROCESSES="2")
@@ -65,7 +65,7 @@ def test_a_worker_process_that_cannot_be_replaced_takes_no_other_along(make_flee
 def test_what_cannot_start_until_somebody_changes_something_ends_with_2(
     make_fleet: StartFleet, env: dict[str, str], said: str
 ) -> None:
-    """F67: the platform, or systemd's RestartPreventExitStatus, is told."""
+    """F66: the platform, or systemd's RestartPreventExitStatus, is told."""
     fleet = make_fleet(TASKS)
     launcher = fleet.launch("worker", **env)
     assert launcher.wait(20) == 2
@@ -75,7 +75,7 @@ def test_what_cannot_start_until_somebody_changes_something_ends_with_2(
 
 
 def test_a_redis_that_evicts_ends_all_worker_processes_with_2(make_fleet: StartFleet) -> None:
-    """F67: each would say the same."""
+    """F66: each would say the same."""
     fleet = make_fleet(TASKS, redis_options=("--maxmemory-policy", "allkeys-lru"))
     launcher = fleet.launch("worker", RUNFLEET_WORKER_PROCESSES="3")
     assert launcher.wait(30) == 2
@@ -83,7 +83,7 @@ def test_a_redis_that_evicts_ends_all_worker_processes_with_2(make_fleet: StartF
 
 
 def test_a_worker_process_that_hangs_is_replaced(make_fleet: StartFleet) -> None:
-    """F67: stopped for longer than any Redis takes to answer; its run is tried elsewhere by then."""
+    """F66: stopped for longer than any Redis takes to answer; its run is tried elsewhere by then."""
     fleet = make_fleet(TASKS, RUNFLEET_REDIS_TIMEOUT="0.5")
     fleet.start("web", "scheduler")
     (launcher,) = fleet.start("worker")
@@ -95,7 +95,7 @@ def test_a_worker_process_that_hangs_is_replaced(make_fleet: StartFleet) -> None
 
 
 def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_path: Path) -> None:
-    """F67: a shell starts something and becomes the launcher; a killed keeper's runs are killed all the same."""
+    """F66: a shell starts something and becomes the launcher; a killed keeper's runs are killed all the same."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     words = 'sleep 3333 & echo $! > first; setsid sh -c "echo \\$\\$ > second; exec sleep 3334" &'
@@ -118,7 +118,7 @@ def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_p
 
 
 def test_the_first_process_of_a_container_leaves_what_others_started_in_it() -> None:
-    """F67: as process 1 it gets every orphan there is, not only those of lost keepers."""
+    """F66: as process 1 it gets every orphan there is, not only those of lost keepers."""
     script = """
 import os, subprocess, sys, time
 from worker.strangers import Strangers

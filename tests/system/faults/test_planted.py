@@ -80,7 +80,7 @@ def start(fleet: Fleet, *words: str) -> Process:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_no_loop_ends_of_an_error_and_every_run_has_an_end_with_its_cause(fleet: Fleet, loop: str) -> None:
-    """F66: of a worker process."""
+    """F65: of a worker process."""
     worker = start(fleet, "--process", *LOOPS[loop].split())
     try:
         runs = [fleet.trigger(task) for task in ("talk", "call") for _ in range(8)]
@@ -101,7 +101,7 @@ def test_no_loop_ends_of_an_error_and_every_run_has_an_end_with_its_cause(fleet:
 
 
 def test_a_launcher_outlives_errors_of_its_own(fleet: Fleet) -> None:
-    """F66: its worker processes, too."""
+    """F65: its worker processes, too."""
     points = """
         worker.launcher:Launcher._fill_up worker.launcher:Launcher._reap worker.launcher:Launcher._wait
         worker.launcher:Launcher._kill_hanging worker.strangers:Strangers.kill worker.launcher:Launcher._start

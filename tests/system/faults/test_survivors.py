@@ -34,7 +34,7 @@ def claimed(fleet: Fleet, run: Json) -> None:
 def test_a_redis_that_goes_away_before_a_run_is_started_delays_it(
     make_fleet: StartFleet, short_path: Path, heard: str
 ) -> None:
-    """F66: longer than its lease; neither the answer to its claim nor its definition has come."""
+    """F65: longer than its lease; neither the answer to its claim nor its definition has come."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
@@ -56,7 +56,7 @@ def test_a_redis_that_goes_away_before_a_run_is_started_delays_it(
 def test_a_run_claimed_by_a_worker_that_is_told_to_leave_is_given_back(
     make_fleet: StartFleet, short_path: Path
 ) -> None:
-    """F66: the answer to the claim comes after the signal."""
+    """F65: the answer to the claim comes after the signal."""
     fleet = make_fleet(TASKS, grace_s=5.0)
     fleet.start("web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:

@@ -62,7 +62,7 @@ def it_still_ticks(fleet: Fleet) -> None:
     ids=["without a secret", "with another secret"],
 )
 def test_a_fleet_outlives_an_apply_with_the_wrong_secret(make_fleet: StartFleet, secret: str | None, said: str) -> None:
-    """F61: nothing is applied, exit 5; a worker that is started afterwards executes everything."""
+    """F60: nothing is applied, exit 5; a worker that is started afterwards executes everything."""
     fleet = make_fleet(TICKING).start_all()
     code, text = apply(fleet, TICKING, RUNFLEET_SECRET=secret)
     assert (code, said in text) == (5, True), text
@@ -73,7 +73,7 @@ def test_a_fleet_outlives_an_apply_with_the_wrong_secret(make_fleet: StartFleet,
 
 
 def test_a_secret_is_rotated_without_a_failed_run(make_fleet: StartFleet) -> None:
-    """F61: processes take both, one apply signs anew, then the old one is forgotten."""
+    """F60: processes take both, one apply signs anew, then the old one is forgotten."""
     fleet = make_fleet(TICKING).start_all()
     wait_until(lambda: ticks(fleet) > 0, "it ticks")
     old = fleet.env["RUNFLEET_SECRET"]
@@ -96,7 +96,7 @@ def replace(fleet: Fleet, name: str, **env: str) -> None:
 
 @pytest.mark.parametrize("role", ["leader", "standby"])
 def test_a_scheduler_with_an_older_file_changes_nothing(make_fleet: StartFleet, role: str) -> None:
-    """F62: whether it leads at once or later; it says so as an error."""
+    """F61: whether it leads at once or later; it says so as an error."""
     fleet = make_fleet(TICKING)
     fleet.start("web", "worker", "scheduler")
     assert apply(fleet, MORE)[0] == 0
@@ -116,7 +116,7 @@ def test_a_scheduler_with_an_older_file_changes_nothing(make_fleet: StartFleet, 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "[tasks"], ids=["empty", "a comment", "not TOML"])
 def test_a_scheduler_that_starts_with_nothing_removes_nothing(make_fleet: StartFleet, content: str) -> None:
-    """F62: an empty or unreadable file, however new."""
+    """F61: an empty or unreadable file, however new."""
     fleet = make_fleet(TICKING)
     fleet.start("web", "worker", "scheduler")
     path = fleet.folder / "runfleet.toml"
@@ -132,7 +132,7 @@ def test_a_scheduler_that_starts_with_nothing_removes_nothing(make_fleet: StartF
 
 
 def test_release_needs_the_same_flags(make_fleet: StartFleet) -> None:
-    """F62: the release phase refuses an empty file, and a person who means it says so."""
+    """F61: the release phase refuses an empty file, and a person who means it says so."""
     fleet = make_fleet(TICKING)
     fleet.start("web", "scheduler")
     path = Path(fleet.env["RUNFLEET_CONFIG"])
@@ -147,7 +147,7 @@ def test_release_needs_the_same_flags(make_fleet: StartFleet) -> None:
 
 @pytest.mark.parametrize("who", ["leader", "standby"])
 def test_after_a_wipe_the_tasks_that_were_applied_last_come_back(make_fleet: StartFleet, who: str) -> None:
-    """F63: not those of the file that a scheduler once read; also when the leader dies with it."""
+    """F62: not those of the file that a scheduler once read; also when the leader dies with it."""
     fleet = make_fleet(TICKING).start_all()
     first = fleet.of("scheduler")
     if who == "standby":

@@ -39,7 +39,7 @@ def wait_until_unfit(fleet: Fleet, why: str) -> None:
 
 
 def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: StartFleet) -> None:
-    """F64: it would have failed each run that it claimed."""
+    """F63: it would have failed each run that it claimed."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler", "worker")
     (other,) = fleet.start("worker", RUNFLEET_SECRET="another secret of sixteen or more")
@@ -52,7 +52,7 @@ def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: 
 
 
 def test_runs_wait_for_a_worker_whose_directory_is_gone_and_run_when_it_is_back(make_fleet: StartFleet) -> None:
-    """F64: deploys remove the directory of the release before."""
+    """F63: deploys remove the directory of the release before."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     release = fleet.folder / "release"
@@ -73,7 +73,7 @@ def test_runs_wait_for_a_worker_whose_directory_is_gone_and_run_when_it_is_back(
 
 
 def test_a_worker_that_may_open_too_few_files_takes_no_runs(make_fleet: StartFleet) -> None:
-    """F64: with 8 threads, 48 are enough for it to start and for nothing else."""
+    """F63: with 8 threads, 48 are enough for it to start and for nothing else."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     few = start_in_a_shell(fleet, "ulimit -n 48")
@@ -86,7 +86,7 @@ def test_a_worker_that_may_open_too_few_files_takes_no_runs(make_fleet: StartFle
 
 
 def test_a_worker_that_cannot_write_to_its_folder_takes_no_runs(make_fleet: StartFleet, tmp_path: Path) -> None:
-    """F64: noticed at the first start that fails for it, or at the next look."""
+    """F63: noticed at the first start that fails for it, or at the next look."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     place = tmp_path / "tmp"
@@ -104,7 +104,7 @@ def test_a_worker_that_cannot_write_to_its_folder_takes_no_runs(make_fleet: Star
 
 @pytest.mark.parametrize("task", ["short", "elsewhere"])
 def test_a_start_that_the_machine_refuses_is_not_the_runs_fault(make_fleet: StartFleet, task: str) -> None:
-    """F64: no process may be started while the limit is reached; then the run is executed."""
+    """F63: no process may be started while the limit is reached; then the run is executed."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     (worker,) = fleet.start("worker")
