@@ -356,10 +356,10 @@ class Execution:
                 *appended, ended = self._shop.store.settle([*self._last_lines(), call])
                 if isinstance(ended, RunfleetError):
                     raise ended
-                self.is_unanswered = False
                 self._settle(appended)
                 if ended.state != "gone" or not self.restore():
                     assert isinstance(ended, Ended)
+                    self.is_unanswered = False  # not before: whatever fails above, the caller never sees this answer
                     return ended
             except StoreUnavailable:
                 if "lost" in self._wishes:

@@ -1,7 +1,8 @@
 """
 A launcher or worker process into which errors are planted: ``python faulty.py [--process] <point> …``.
 
-A point is ``module:path.of.function``. Its second, third and seventh call raise an error that nobody foresees.
+A point is ``module:path.of.function``. Its second, third and seventh call raise an error that nobody foresees; of
+``module:path.of.function@2-16`` these calls do.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ CALLS = {2, 3, 7}
 
 def plant(point: str) -> None:
     """Have a function raise."""
-    module, _, path = point.partition(":")
+    where, _, span = point.partition("@")
+    first, _, last = span.partition("-")
+    calls = range(int(first), int(last) + 1) if span else CALLS
+    module, _, path = where.partition(":")
     owner: Any = import_module(module)
     *parents, name = path.split(".")
     for parent in parents:
@@ -31,7 +35,7 @@ def plant(point: str) -> None:
 
     @functools.wraps(planted)
     def raising(*args: Any, **values: Any) -> Any:
-        if next(count) in CALLS:
+        if next(count) in calls:
             raise RuntimeError(f"planted in {point}")
         return planted(*args, **values)
 

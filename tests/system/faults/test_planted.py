@@ -50,6 +50,10 @@ LOOPS = {
         worker.execution:Execution._follow_up worker.execution:Execution._ring worker.tapes:Tape.finish
         worker.recent:RecentEnds.add worker.tapes:Tapes.compact_soon worker.tapes:Tapes.remove
     """,
+    # So often that the lease thread hears meanwhile that the run, whose end was accepted, is no longer this worker's.
+    "ending for seconds": """
+        worker.execution:Execution._settle@2-16
+    """,
     "consumers": """
         shared.queue:_BellConsumer._next shared.queue:_BellConsumer._hand_over shared.queue:_BellConsumer.ack
         shared.queue:_BellConsumer._drop shared.queue:_BellConsumer.requeue
