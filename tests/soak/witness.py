@@ -57,12 +57,12 @@ class Witness:
     def save(self) -> None:
         """All records and logs by the API, and all that the store holds by plain commands."""
         with client_of(self._fleet) as http:
-            cursor, records = "o0", []
-            while cursor:
-                query = {"limit": "500", "sort_field": "created_at", "sort_direction": "asc", "cursor": cursor}
-                page = http.get("/api/runs", params=query).json()
+            query = {"limit": "500", "sort_field": "created_at", "sort_direction": "asc"}
+            page = http.get("/api/runs", params=query).json()
+            records = page["runs"]
+            while "next_cursor" in page:
+                page = http.get("/api/runs", params=query | {"cursor": page["next_cursor"]}).json()
                 records += page["runs"]
-                cursor = page.get("next_cursor", "")
             for record in records:
                 self._stage.answers.add("final", record=record)
                 log = http.get(f"/api/runs/{record['id']}/log", params={"limit": 10000}).json()
