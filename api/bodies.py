@@ -231,7 +231,7 @@ class RedisFacts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
-    """How the schedules are, as the scheduler that leads said last."""
+    """How the schedules are: as the leader said last, or as the store shows while no scheduler leads."""
 
     overdue: Annotated[int, Meta(description="Schedules that owe a tick for half a minute or longer")]
     overdue_tasks: Annotated[list[str], Meta(description="Their tasks, the first 20")]
@@ -246,9 +246,7 @@ class FleetModel(_Response, kw_only=True):
     leader: Annotated[str, Meta(description="The scheduler that acts; absent when none does")] | UnsetType = UNSET
     standbys: list[str]
     scheduler_lag_ms: int | UnsetType = UNSET
-    schedules: (
-        Annotated[SchedulesModel, Meta(description="Absent when no scheduler has led for three minutes")] | UnsetType
-    ) = UNSET
+    schedules: Annotated[SchedulesModel, Meta(description="Absent until the leader has said it")] | UnsetType = UNSET
     oldest_waiting_ms: Annotated[
         int, Meta(description="How long the run waits that waits longest for a worker; 0 when none does")
     ]

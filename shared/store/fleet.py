@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from shared.clock import to_datetime
 from shared.errors import NotFound, Unreadable
 from shared.settings import LEASE_MS
-from shared.store import waiting
+from shared.store import unled, waiting
 from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
 from shared.store.decoding import json_reading
 from shared.store.health import Health, health
@@ -119,7 +119,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse.
     ``redis`` is None for those who are shown their part of the whole only (``store.share``). ``oldest_waiting_ms`` is
     for how long the run waits that waits longest for a worker, 0 when none does. ``health`` is what the leader said
-    last of schedules and its jobs, None when none has for three minutes.
+    last of schedules and its jobs, None until it has; without a leader it is read from the store, of schedules only.
     """
 
     leader: str | UnsetType = UNSET
@@ -338,7 +338,7 @@ def facts() -> Operation[Fleet]:
             connections=said.connections or 0,
         ),
         oldest_waiting_ms=(yield from waiting.oldest_ms(now_us)),
-        health=(yield health()),
+        health=(yield health()) if leadership.leader else (yield from unled.health(now_us)),
         counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )
 

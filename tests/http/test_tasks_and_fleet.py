@@ -9,8 +9,10 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from shared.clock import SECOND_US
 from shared.runs import Reason
 from shared.store import fleet, tasks
+from shared.store.call import Call, Key
 from shared.store.fleet import About
 from shared.store.health import Health
 from shared.store.threads import Store
@@ -131,7 +133,6 @@ def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) ->
 
 
 def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
-    assert "schedules" not in client.get("/api/fleet").json()
     told = Health(overdue=2, overdue_tasks=["a", "b"], unreadable=1, unreadable_tasks=["c"], failing={"fire a": "odd"})
     catalog.do(fleet.pulse("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))
     assert client.get("/api/fleet").json()["schedules"] == {
@@ -148,6 +149,17 @@ def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: 
         'runfleet_scheduler_failures{job="fire"} 7',
         "runfleet_scheduler_failing 1",
     } <= set(lines)
+
+
+def test_schedules_are_overdue_also_while_nobody_leads(client: Client, catalog: Store) -> None:
+    now_us = catalog.do(fleet.clock())
+    catalog.do(fleet.pulse("s1", health=Health(schedules=1).packed()))
+    catalog.do(Call("HSET", (Key("ticks"), "report", now_us - 3 * 3600 * SECOND_US), int))
+    assert client.get("/api/fleet").json()["schedules"]["overdue"] == 0, "as its leader says"
+    catalog.do(Call("DEL", (Key("leader"),), int))
+    schedules = client.get("/api/fleet").json()["schedules"]
+    assert (schedules["overdue"], schedules["overdue_tasks"]) == (1, ["report"])
+    assert "runfleet_schedules_overdue 1" in client.get("/metrics").text.splitlines()
 
 
 def test_the_age_of_the_oldest_waiting_run_is_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
