@@ -200,7 +200,7 @@ def to_run(run_id: UUID, record: Record) -> Run:
     """The public face of a stored record. Raises Unreadable when it holds a word that this release does not know."""
     try:
         return _to_run(run_id, record)
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, OverflowError, msgspec.DecodeError) as error:  # a time beyond the year 9999 overflows
         raise Unreadable(f"run {run_id} in Redis cannot be read by this release: {error}") from None
 
 

@@ -17,6 +17,7 @@ from shared.runs import Reason, Record, Status
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
 from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.readable import readable_rows
 from shared.store.runs import NOW, Retry, decode_record, packed_retry, read_ready, record
 from shared.store.scripts import script
 
@@ -152,7 +153,7 @@ def listed(via: str, states: Sequence[str], offset: int, limit: int) -> Call[tup
 
     def read(reply: Any) -> tuple[int, list[UUID]]:
         pairs = zip(reply[2::2], reply[3::2], strict=True)
-        return reply[0], [execution_of(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
+        return reply[0], [execution_of(*row) for row in readable_rows(pairs)]
 
     return Call(script("page"), (NOW, offset, limit, "1", _encode([segment]), ""), read)
 

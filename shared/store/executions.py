@@ -15,6 +15,7 @@ from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of,
 from shared.runs import Record, Run, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.decoding import json_reading, reading
+from shared.store.readable import as_runs, readable_rows
 from shared.store.runs import decode_record, stored_time
 from shared.store.scripts import script
 
@@ -191,7 +192,8 @@ def _summaries(ids: Sequence[UUID]) -> Operation[list[Execution | None]]:
     listed = (yield [_run_ids(one) for one in alone]) if alone else []
     runs_of = {one: [UUID(bytes=raw) for raw in found] or [one] for one, found in zip(alone, listed, strict=True)}
     firsts = [one for one in ids if one not in runs_of]
-    kept = yield from _records([*firsts, *(run for found in runs_of.values() for run in found)])
+    packed = yield from _packed([*firsts, *(run for found in runs_of.values() for run in found)])
+    kept = {one: record for one, record in readable_rows(packed) if as_runs([(one, record)])}
     result: list[Execution | None] = []
     for one, plan in zip(ids, plans, strict=True):
         if one not in runs_of:
@@ -206,8 +208,12 @@ def _summaries(ids: Sequence[UUID]) -> Operation[list[Execution | None]]:
 
 
 def _records(ids: Sequence[UUID]) -> Operation[dict[UUID, Record]]:
+    return {UUID(bytes=one): decode_record(value) for one, value in (yield from _packed(ids)) if value}
+
+
+def _packed(ids: Sequence[UUID]) -> Operation[list[tuple[bytes, bytes | None]]]:
     values = (yield Call("MGET", tuple(RawKey(b"run:" + one.bytes) for one in ids), as_is)) if ids else []
-    return {one: decode_record(value) for one, value in zip(ids, values, strict=True) if value}
+    return list(zip([one.bytes for one in ids], values, strict=True))
 
 
 def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UUID, Record]]) -> Execution:

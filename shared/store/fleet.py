@@ -17,10 +17,10 @@ from shared.store import unled, waiting
 from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
 from shared.store.decoding import json_reading
 from shared.store.health import Health, health
+from shared.store.readable import readable
 from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.store.server import server
-from shared.store.waiting import readable
 
 GAP_US: Final = 2_500_000
 """Nobody reached Redis for this long: an outage, not a crash."""

@@ -16,10 +16,10 @@ from uuid import UUID
 
 import msgspec
 
-from shared.runs import Reason, Record, Run, Status, to_run
+from shared.runs import Reason, Record, Run, Status
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.decoding import json_reading
-from shared.store.runs import decode_record
+from shared.store.readable import as_runs, readable_rows
 from shared.store.scripts import script
 
 SORT_FIELDS: Final = ("task_name", "status", "start_at", "exit_code", "duration", "created_at", "")
@@ -122,7 +122,7 @@ def page(
     if _looks_at_records(where) or mixed:
         return (yield from _scan(segments, where, descending, limit, offset, query, place))
     total, upto, rows = yield _page(segments, descending, limit, offset, place)
-    runs = [to_run(one, record) for one, record in rows]
+    runs = as_runs(rows)
     more = _cursor(query, segments, rows[-1]) if rows and upto < total else ""
     return Page(runs, total, more, len(runs), True)
 
@@ -130,7 +130,7 @@ def page(
 def newest(task: str, limit: int) -> Call[list[Run]]:
     """The runs of a task that were made last, the newest first."""
     segments = _segments([task], _states(Filter()), "created_at", True)
-    return _page(segments, True, limit, 0).then(lambda found: [to_run(one, record) for one, record in found[2]])
+    return _page(segments, True, limit, 0).then(lambda found: as_runs(found[2]))
 
 
 def latest(tasks: Sequence[str]) -> Call[list[str]]:
@@ -156,7 +156,7 @@ def _scan(
             if _matches(row[0], row[1], where):
                 matched += 1
                 if first < matched <= first + limit:
-                    found.append(to_run(*row))
+                    found += as_runs([row])
                 if matched == first + limit:
                     last = _cursor(query, segments, row, matched, seen)
         if upto >= size or not rows:
@@ -178,7 +178,7 @@ def _page(
 
     def read(reply: Any) -> tuple[int, int, list[tuple[UUID, Record]]]:
         pairs = zip(reply[2::2], reply[3::2], strict=True)
-        return reply[0], reply[1], [(UUID(bytes=one), decode_record(value)) for one, value in pairs if value]
+        return reply[0], reply[1], readable_rows(pairs)
 
     return Call(script("page"), args, read)
 
@@ -197,7 +197,7 @@ def _candidates(where: Filter) -> Operation[list[tuple[UUID, Record]] | None]:
     else:
         return None
     values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
-    return [(UUID(bytes=one), decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
+    return readable_rows(zip(ids, values, strict=True))
 
 
 def _sorted_page(
@@ -230,7 +230,7 @@ def _sorted_page(
     more = ""
     if rows and offset + limit < total:
         more = _encoded(_Place(query, 0, 0, rows[-1][0].bytes, values=key(rows[-1])[0]))
-    return Page([to_run(*row) for row in rows], total, more, len(candidates), True)
+    return Page(as_runs(rows), total, more, len(candidates), True)
 
 
 def _states(where: Filter) -> list[str]:

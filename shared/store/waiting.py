@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.errors import Unreadable
-from shared.runs import Record
 from shared.store.call import Call, Key, Operation, RawKey, as_is
-from shared.store.runs import decode_record
+from shared.store.readable import readable
 
 BANDS = 10
 """Priorities; within one the run that came first is first."""
@@ -45,11 +43,3 @@ def oldest_ms(now_us: int) -> Operation[int]:
     )
     times = (yield from since(names)).values()
     return max(0, now_us - min(times)) // 1000 if times else 0
-
-
-def readable(value: bytes | None) -> list[Record]:
-    """The record, or nothing when there is none or it is one that this release cannot read."""
-    try:
-        return [decode_record(value)] if value else []
-    except Unreadable:
-        return []
