@@ -84,7 +84,12 @@ class TaskFile:
         except OSError:
             is_there = True  # who reads it says why it cannot be read
         if not is_there:
-            log.info("definitions.absent", path=str(self._path))
+            # A folder without a task file is nothing odd; one that was named, or has been there, is missing.
+            is_missing = self._config is not None or self._settings.config != Settings().config
+            if is_missing:
+                log.warning("definitions.absent", path=str(self._path))
+            else:
+                log.info("definitions.absent", path=str(self._path))
         else:
             try:
                 config = read_config(self._path, os.environ)

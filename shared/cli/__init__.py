@@ -19,7 +19,7 @@ from shared.telemetry import hushed
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("shared.cli.up:up", "Run everything on this machine."),
-    "api": ("shared.cli.processes:api", "Run the API and the dashboard."),
+    "api": ("shared.cli.processes:api", "Run the API."),
     "worker": ("shared.cli.processes:worker", "Run a worker: claim runs and execute them."),
     "scheduler": ("shared.cli.processes:scheduler", "Run the scheduler: cron, retries, lost workers, retention."),
     "check": ("shared.cli.check:check", "Validate the task file and show when its tasks will run."),

@@ -15,7 +15,7 @@ LEAN: Final = frozenset(["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PAT
 
 
 def api() -> NoReturn:
-    """Run the API and the dashboard (as `python -m api` does)."""
+    """Run the API (as `python -m api` does)."""
     _become("api")
 
 

@@ -116,6 +116,25 @@ def test_a_newer_file_that_removes_most_tasks_is_left(made: Scheduler, tmp_path:
     assert len(made.start().names()) == 5
 
 
+def test_a_file_that_is_missing_is_a_warning_and_none_at_all_is_not(
+    made: Scheduler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def level_of(file: TaskFile) -> str:
+        capsys.readouterr()
+        file.read()
+        line = next(line for line in capsys.readouterr().out.splitlines() if "definitions.absent" in line)
+        return "warning" if "warning" in line else "info"
+
+    monkeypatch.chdir(tmp_path)
+    by_default = TaskFile(Settings(), made.store, "me", lambda: True)
+    assert level_of(by_default) == "info"
+    assert level_of(made.file) == "warning", "it was named"
+    made.write(ONE, at_s=100)
+    by_default.read()
+    made.path.unlink()
+    assert level_of(by_default) == "warning", "it had been there"
+
+
 def test_the_file_is_read_again_when_asked(made: Scheduler) -> None:
     made.write(ONE, at_s=100)
     made.start()
