@@ -90,6 +90,7 @@ def serve_forks(server: socket.socket, module: str) -> None:
             code = 1
             try:
                 serving.forget(but=run)
+                wire.send(run.control, {"pid": os.getpid()})
                 code = _run_fork(module, request, run)
             finally:
                 os._exit(code)

@@ -255,7 +255,8 @@ class Loop:
                 self._leftovers.guards.add(run.guard.pid)
         if run.memory_limit:
             self._limited.add(run)
-        wire.send(run.control, {"pid": run.pid})
+        if self._executes:  # a fork says it itself, or its value could get into the middle of this message
+            wire.send(run.control, {"pid": run.pid})
 
     def _stop_hearing(self, run: Run) -> None:
         if self._hearing.pop(run.control.fileno(), None) is not None:

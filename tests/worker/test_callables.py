@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -85,6 +86,30 @@ def daemon():
 class Group:
     @staticmethod
     def method(): return "nested"
+"""
+
+SLOW_FORK = """
+import os, signal, time
+
+forked = os.fork
+def fork():
+    pid = forked()
+    if pid:
+        seen = 0
+        while seen < 20:
+            with open(f"/proc/{pid}/stat") as file:
+                seen = seen + 1 if file.read().rpartition(")")[2].split()[0] == "S" else 0
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGSTOP)
+        with open("fork.new", "w") as file:
+            file.write(str(pid))
+        os.rename("fork.new", "fork")
+        while not os.path.exists("there is room"):
+            time.sleep(0.01)
+    return pid
+os.fork = fork
+
+def value(): return "x" * 900_000
 """
 
 Start = Callable[..., Call]
@@ -241,6 +266,23 @@ def test_what_cannot_be_done_fails_with_a_sentence(start: Start, isolate: bool, 
 def test_what_fits_comes_back_whole(start: Start, isolate: bool) -> None:
     assert result(run(start, "quoted", isolate=isolate)) == '"' * 499_000
     assert result(run(start, "fitting", isolate=isolate))[1] == "[{" * 300
+
+
+def test_a_large_value_that_is_there_at_once_does_not_mix_with_what_the_interpreter_says(
+    start: Start, tmp_path: Path
+) -> None:
+    """The fork is stopped in the middle of its value, when the interpreter goes on after forking."""
+    (tmp_path / "slow.py").write_text(SLOW_FORK)
+    call = start("slow:value")
+    channel = call._channel
+    wait_until((tmp_path / "fork").exists, "the fork waits for room")
+    channel.listen()
+    while select.select([channel.control_fd], [], [], 0)[0]:
+        channel.listen()
+    (tmp_path / "there is room").touch()
+    select.select([channel.control_fd], [], [], 0.5)  # what is said now gets into the middle; it is to be nothing
+    os.kill(int((tmp_path / "fork").read_text()), signal.SIGCONT)
+    assert len(result(read_to_end(call))) == 900_000
 
 
 @BOTH
