@@ -36,6 +36,9 @@ PING_S: Final = 20.0
 HANDSHAKE_S: Final = 10.0
 """How long a client may take to say who it is."""
 
+READ_AHEAD: Final = 65536
+"""Bytes that are read before the handler takes them, so that a client's end is seen behind its last messages."""
+
 NORMAL: Final = 1000
 POLICY: Final = 1008
 FAILED: Final = 1011
@@ -59,6 +62,15 @@ class SocketConnection(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._gone = asyncio.Event()
+        self._unread = 0
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's, which reads nothing more, and no end either, until the handler has taken a message."""
+        self._unread = len(data) + (0 if self.queue.empty() else self._unread)
+        super().data_received(data)
+        if self.read_paused and self._unread < READ_AHEAD and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
 
     async def run_asgi(self) -> None:
         """As uvicorn's; the application is told at once when the client is gone, whatever still waits to be read."""
