@@ -149,12 +149,12 @@ class _BellConsumer(_RedisConsumer):
             # Dramatiq would log a critical line a second; that Redis is away was said, and will be said again.
             self._look_first = True
             if not self.broker.threads.closed:
-                time.sleep(RESTART_S)
+                time.sleep(RESTART_S)  # nothing tells when Redis is back
             return None
         except Exception:
             # A consumer that raises is closed and made again by Dramatiq; what it had taken is with it.
             self.logger.exception("The bell of queue %r could not be heard.", self.queue_name)
-            time.sleep(RESTART_S)
+            time.sleep(RESTART_S)  # what raised may raise again at once
             return None
 
     def _next(self) -> Any:

@@ -196,7 +196,7 @@ def wait_until(is_so: Callable[[], bool], why_not: Callable[[], str], patience_s
     deadline_s = time.monotonic() + patience_s
     while not is_so():
         assert time.monotonic() < deadline_s, why_not()
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll: what is waited for tells nobody
 
 
 if __name__ == "__main__":
