@@ -22,7 +22,6 @@ if __name__ == "__main__":
 
 import errno
 import gc
-import ipaddress
 import os
 import resource
 import signal
@@ -41,6 +40,7 @@ from api.connection import Connection
 from api.proxies import VARIABLE, Proxies, trusted_networks
 from api.sockets import MESSAGE_BYTES, PING_S, SocketConnection
 from api.web import Web
+from shared.addresses import is_loopback
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
 from shared.startup import begin
@@ -261,14 +261,6 @@ def require_safe_store(settings: Settings) -> None:
             _log.warning("store.evicts", policy=policy)
     finally:
         store.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach *host*."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

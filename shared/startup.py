@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.addresses import is_local
 from shared.errors import Misconfigured
 from shared.settings import Settings, variable
 from shared.telemetry import Log
@@ -44,26 +43,6 @@ def require_secret(settings: Settings) -> None:
         "commands. Give every process the same RUNFLEET_SECRET (make one with `openssl rand -hex 32`), or set "
         "RUNFLEET_UNSIGNED=on if nobody else can reach that Redis."
     )
-
-
-def is_local(redis_url: str) -> bool:
-    """Whether that Redis, or each of its Sentinels, is one of this machine: a Unix socket, or a loopback address."""
-    try:
-        parts = urlsplit(redis_url)
-        if parts.scheme == "unix":
-            return True
-        return all(is_loopback(host) for host in parts.netloc.rpartition("@")[2].split(","))
-    except ValueError:
-        return False
-
-
-def is_loopback(host_and_port: str) -> bool:
-    """Whether ``host:port`` (or ``host``, or ``[::1]:port``) can be reached by this machine only; "" is localhost."""
-    host = urlsplit(f"//{host_and_port}").hostname or "localhost"
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def misspelt(environ: Mapping[str, str]) -> dict[str, str]:

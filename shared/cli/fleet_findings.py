@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from shared.addresses import is_local, is_loopback
 from shared.cli.findings import Check, Facts, Finding, count, names
 from shared.clock import to_datetime
 from shared.config.durations import format_duration
-from shared.startup import is_local
 from shared.tasks import is_task_name, is_trusted, signer
 
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 LONG_WAIT_MS: Final = 60_000
 """A run that waits for so long in a queue that is served says that there are too few slots."""
 
@@ -238,11 +237,11 @@ def access(facts: Facts) -> list[Finding]:
     cure = "set RUNFLEET_TOKEN (make one with `openssl rand -hex 32`)"
     if settings.open:
         cure = f"set RUNFLEET_OPEN=off, and {cure.removeprefix('set ')}"
-        if host in LOOPBACK:
+        if is_loopback(host):
             message = "everybody on this machine may do everything; it serves no other"
             return [Finding("token", "info", "API", "open", message, cure)]
         return [Finding("token", "error", "API", "open", f"it refuses to start on {host} with RUNFLEET_OPEN=on", cure)]
-    if settings.token or host in LOOPBACK:
+    if settings.token or is_loopback(host):
         return [Finding("token", "ok", "API", "asks for a token", "nobody gets in without")]
     return [Finding("token", "error", "API", "no token", f"it refuses to start on {host} without RUNFLEET_TOKEN", cure)]
 

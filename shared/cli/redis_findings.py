@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
+from shared.addresses import is_local
 from shared.cli.findings import Check, Facts, Finding, count, unread
 from shared.redis_url import parse, place
 from shared.settings import Settings
@@ -51,7 +51,7 @@ def transport(settings: Settings) -> list[Finding]:
         ]
     if scheme.startswith("rediss"):
         return [Finding("tls", "ok", "way to Redis", where, "encrypted, and the certificate is verified")]
-    if _is_near(settings.redis_url):
+    if is_local(settings.redis_url):
         return [Finding("tls", "ok", "way to Redis", where, "does not leave this machine")]
     return [
         Finding(
@@ -287,17 +287,6 @@ def layout(facts: Facts) -> list[Finding]:
             "start the newer release, or use another RUNFLEET_KEY_PREFIX",
         )
     ]
-
-
-def _is_near(url: str) -> bool:
-    return all(_is_loopback(host) for host, _ in parse(url).hosts)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def rights(refused: Sequence[str], settings: Settings) -> list[Finding]:

@@ -174,6 +174,8 @@ def test_what_the_server_does_not_tell_is_no_trouble() -> None:
         ({"token": "", "open": True}, {"token": "info"}),
         ({"token": ""}, {}),
         ({"token": "", "host": "0.0.0.0"}, {"token": "error"}),
+        ({"token": "", "host": "127.0.0.2", "open": True}, {"token": "info"}),
+        ({"token": "", "host": "::ffff:127.0.0.1"}, {}),
     ],
 )
 def test_of_settings(changes: dict[str, Any], expected: dict[str, str]) -> None:

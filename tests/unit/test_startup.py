@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from shared.addresses import is_local
 from shared.errors import Misconfigured
 from shared.settings import Settings
-from shared.startup import begin, is_local, misspelt, require_secret
+from shared.startup import begin, misspelt, require_secret
 from shared.telemetry import Log
 
 
