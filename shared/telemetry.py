@@ -44,7 +44,7 @@ EVENTS: Final[dict[str, str]] = {
     "schedule.repaired": "Schedules stood otherwise in the leader's timetable than in the catalog; it was read anew.",
     "schedule.ahead": "Last ticks were in the future, because Redis's clock went back: they count as of now.",
     "clock.stepped": "Redis's clock went so many `seconds` further than time did (less than 0: back).",
-    "run.unreadable": "A run, or a lost one's definition, cannot be read by this release. Lists leave it out.",
+    "run.unreadable": "A run, or a lost one's definition, cannot be read by this release. It is passed over.",
     "run.claimed": "A worker has the run and starts it.",
     "run.ended": "A run's end is on record, with its `reason` and `exit_code`.",
     "run.given_back": "A claimed run of which nothing was started is pending again, and `why`.",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from shared.errors import StoreUnavailable
+from shared.errors import StoreUnavailable, Unreadable
 from shared.store import fleet, runs
 from shared.store.runs import Claimed, Wanted
 from shared.telemetry import get_logger
@@ -90,7 +90,9 @@ class Slot:
             self.execution = None
             if execution.is_unanswered:
                 self._unanswered = wanted
-        if ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
+        if ended is not None and ended.unreadable:
+            self._pass_over(ended.unreadable)
+        elif ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
             self._has = ended.claimed
             return execution.asked_next_s, ended.claimed
         return self._claim()  # a run that was lost, or given back, brought no other with it
@@ -114,6 +116,13 @@ class Slot:
             except StoreUnavailable:
                 # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
                 wait_s = AGAIN_S
+            except Unreadable as error:
+                self._pass_over(str(error))
+                self._unanswered = None
+                if self._shop.refusal:
+                    return asked_s, None
+                asked_s, wait_s = time.monotonic(), 0.0
+                wanted = self._unanswered = self._wanted()
             except Exception:
                 if not said:
                     log.exception("worker.claim_failed")
@@ -124,6 +133,10 @@ class Slot:
             time.sleep(wait_s)
             if self._shop.draining.is_over:
                 return asked_s, None
+
+    def _pass_over(self, why: str) -> None:
+        """A run that cannot be read is left to the scheduler, which ends it when its lease is over."""
+        log.error("run.unreadable", worker=self._worker, error=why)
 
     def _wanted(self) -> Wanted:
         self._turn += 1

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from shared.clock import from_datetime
-from shared.errors import NotFound, Refused
+from shared.errors import NotFound, Refused, Unreadable
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
@@ -75,13 +75,15 @@ class Ended(msgspec.Struct, frozen=True):
     What became of an end. ``verdict`` "refused": somebody else has decided, and ``state`` says what (``gone``:
     deleted).
 
-    ``ready``: queues that got something to do, and how many runs.
+    ``ready``: queues that got something to do, and how many runs. ``unreadable``: why the run that was claimed with it
+    cannot be read by this release ("" when it can, or none was); ``claimed`` is None then.
     """
 
     verdict: Literal["ended", "again", "refused"]
     state: str
     claimed: Claimed | None
     ready: Mapping[str, int]
+    unreadable: str = ""
 
 
 class GivenBack(msgspec.Struct, frozen=True):
@@ -126,7 +128,12 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 def claim(wanted: Wanted, now: int | str = NOW) -> Call[Claimed | None]:
-    """Take the next run of the wanted queues, in their order; None when none waits."""
+    """
+    Take the next run of the wanted queues, in their order; None when none waits.
+
+    Raises Unreadable, which names the run, when this release cannot read its record. It is claimed all the same: its
+    lease ends, and a scheduler then ends it. The same turn would get it again.
+    """
     return Call(script("claim"), (now, _encode(wanted)), _claimed)
 
 
@@ -371,11 +378,22 @@ def _run(run_id: bytes, value: bytes) -> Run:
 
 
 def _claimed(reply: Any) -> Claimed | None:
-    return Claimed(UUID(bytes=reply[0]), _record(reply[1]), reply[2]) if reply else None
+    if not reply:
+        return None
+    run_id = UUID(bytes=reply[0])
+    try:
+        return Claimed(run_id, _record(reply[1]), reply[2])
+    except Unreadable as error:
+        raise Unreadable(f"run {run_id}: {error}") from None
 
 
 def _ended(reply: Any) -> Ended:
-    return Ended(reply[0].decode(), reply[1].decode(), _claimed(reply[2]), read_ready(reply[3:]))
+    claimed, unreadable = None, ""
+    try:
+        claimed = _claimed(reply[2])
+    except Unreadable as error:  # the end itself was accepted
+        unreadable = str(error)
+    return Ended(reply[0].decode(), reply[1].decode(), claimed, read_ready(reply[3:]), unreadable)
 
 
 def read_ready(reply: list[Any]) -> dict[str, int]:

@@ -62,8 +62,8 @@ MUTANTS = [
     Mutant(
         "claim takes what is not pending",
         "lib/claim",
-        "r[F.status] == 'pending' then",
-        "true then",
+        "or r[F.status] ~= 'pending' then",
+        "then",
         test_claim.test_what_stands_in_a_queue_but_does_not_wait_is_passed_over,
     ),
     Mutant("claim ignores the turn", "lib/claim", "string.sub(before, 17) ~= wanted[3]", "true"),
@@ -75,7 +75,7 @@ MUTANTS = [
         "'EXISTS', P) == 0",
     ),
     Mutant("claim gives no new token", "lib/claim", "redis.call('INCR', P .. ':counter')", "1"),
-    Mutant("claim gives no lease", "lib/claim", "    redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)\n", ""),
+    Mutant("claim gives no lease", "lib/claim", "  redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)\n", ""),
     Mutant("beat does not extend the lease", "beat", "NOW + lease, ARGV[i]", "NOW, ARGV[i]"),
     Mutant(
         "beat ignores the token",

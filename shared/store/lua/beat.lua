@@ -14,7 +14,7 @@ local known = redis.call('HEXISTS', P .. ':worker:' .. worker, 'about')
 if known == 1 then redis.call('ZADD', P .. ':workers', NOW, worker) end
 local answer = {known, tonumber(redis.call('HGET', P .. ':worker:' .. worker, 'drain')) or 0, instance()}
 for i = 8, #ARGV, 2 do
-  local r = load(ARGV[i])
+  local r = load_sound(ARGV[i])
   if r and r[F.status] == ARGV[6] and r[F.token] == tonumber(ARGV[i + 1]) then
     redis.call('ZADD', P .. ':leases', NOW + lease, ARGV[i])
     answer[#answer + 1] = r[F.wish]

@@ -8,7 +8,7 @@
 -- flags: allow-oom
 -- uses: clock records events making execution plan ending claim
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local r = load(id)
+local r = load_sound(id)
 local verdict, state = 'ended', ARGV[5]
 if not r then
   verdict, state = 'refused', 'gone'

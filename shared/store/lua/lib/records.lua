@@ -8,6 +8,12 @@ local function load(id)
   return value and cmsgpack.unpack(value)
 end
 
+-- As `load`, and nil for what is no record at all: of many, one that a foreign hand spoiled must not fail the others.
+local function load_sound(id)
+  local sound, r = pcall(load, id)
+  return sound and type(r) == 'table' and type(r[F.status]) == 'string' and r or nil
+end
+
 local function save(id, r) redis.call('SET', P .. ':run:' .. id, cmsgpack.pack(r)) end
 
 local function state_of(r)
