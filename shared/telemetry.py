@@ -67,6 +67,7 @@ EVENTS: Final[dict[str, str]] = {
     "worker.unfit": "A worker cannot execute anything, and `why`: it claims no runs until that is mended.",
     "worker.fit": "A worker that could not execute anything can again, and claims runs.",
     "worker.look_failed": "A worker could not look after itself; it tries again.",
+    "worker.keeper_stopped": "Something, perhaps a run, stopped (SIGSTOP) the process that starts runs. It goes on.",
     "worker.keeper_silent": "The process that starts a worker's runs hangs; it is killed, and the worker replaced.",
     "worker.miscounted": "More of a worker's threads counted as busy than are; the count was put right.",
     "worker.slot_failed": "A worker's thread met an error nobody foresaw; it goes on.",

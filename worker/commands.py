@@ -34,6 +34,7 @@ class Command:
         self._name = name
         self._keeper = keeper
         self._exit: Exit | None = None
+        self._is_killed = False
         self.pid = 0
         self.control_fd = channel.control_fd
         self.stdout_fd = channel.stdout_fd
@@ -73,10 +74,13 @@ class Command:
             if self._exit is None and self._channel.silent:
                 self._exit = LOST
                 self._signal_directly(signal.SIGKILL)  # the keeper can't do it any more
+            elif self._exit is None and self._is_killed and self._keeper.silent_s > SILENT_S:
+                self._signal_directly(signal.SIGKILL)  # it fell silent before it heard of that
         return self._exit
 
     def signal(self, number: int) -> None:
         if self._exit is None:
+            self._is_killed = self._is_killed or number == signal.SIGKILL
             self._channel.send_signal(number)
             if number and self._keeper.silent_s > SILENT_S:  # it reaps nobody either: the number is still its own
                 self._signal_directly(number)
@@ -161,6 +165,17 @@ class Keeper:
                 if self._ping.said or self._ping.silent:
                     self._ping.close()
                     self._ping = None
+
+    def wake(self) -> bool:
+        """Have it go on if something, such as a run of its user, has stopped it (SIGSTOP); whether that was so."""
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                if file.read().rpartition(b")")[2].split()[0] != b"T":
+                    return False
+            if self.is_alive():
+                self._process.send_signal(signal.SIGCONT)
+                return True
+        return False
 
     def give_up(self) -> None:
         """Kill it: it does not answer. What it runs is lost, what it was asked to start is not started any more."""

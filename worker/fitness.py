@@ -78,6 +78,7 @@ class Fitness:
         self._looked_s = float("-inf")
         self._looking = threading.Lock()
         self._stopping = threading.Event()
+        self._was_stopped = False
         self._thread = threading.Thread(target=self._look_on, name="fitness", daemon=True)
 
     @property
@@ -123,6 +124,10 @@ class Fitness:
         while not self._stopping.wait(LOOK_S):
             try:
                 self._keeper.ping()
+                is_stopped = self._keeper.wake()
+                if is_stopped and not self._was_stopped:
+                    log.warning("worker.keeper_stopped")
+                self._was_stopped = is_stopped
                 if self._keeper.silent_s > KEEPER_S and not self._keeper.given_up:
                     log.error("worker.keeper_silent", silent_s=round(self._keeper.silent_s))
                     self._keeper.give_up()

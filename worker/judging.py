@@ -41,9 +41,10 @@ def judge(task: Task, exit_: Exit, cause: Cause | None, last_words: bytes) -> Ve
     """
     Judge a process that ended as *exit_* after the worker made it end for *cause* (None: it ended by itself).
 
-    ``last_words`` are the last bytes of its standard error, in which a memory error may be named.
+    ``last_words`` are the last bytes of its standard error, in which a memory error may be named. One that was being
+    stopped when its keeper was lost, and was killed then, has ended for that cause; its exit code is not known.
     """
-    if exit_.lost:
+    if exit_.lost and cause not in ("stop", "timeout"):
         return Verdict(Reason.CRASHED, FATE_UNKNOWN, "crashed: the process that kept it was lost")
     if exit_.violated:
         message = "killed: it wrote to the socket between its interpreter and the worker, which is not for tasks"

@@ -60,8 +60,14 @@ def test_of_several_causes_the_one_higher_on_the_ladder_counts() -> None:
 
 
 def test_a_process_whose_keeper_died_has_an_unknown_fate() -> None:
-    verdict = judge(TASK, LOST, "stop", b"")
-    assert (verdict.reason, verdict.exit_code) == (Reason.CRASHED, FATE_UNKNOWN)
+    for cause in (None, "overflow", "shutdown"):
+        verdict = judge(TASK, LOST, cause, b"")
+        assert (verdict.reason, verdict.exit_code, verdict.interrupted) == (Reason.CRASHED, FATE_UNKNOWN, False)
+
+
+def test_a_process_whose_keeper_died_while_it_was_stopped_has_ended_for_that() -> None:
+    assert judge(TASK, LOST, "stop", b"")[:2] == (Reason.STOPPED, FATE_UNKNOWN)
+    assert judge(TASK, LOST, "timeout", b"")[:2] == (Reason.TIMEOUT, FATE_UNKNOWN)
 
 
 def test_a_kill_that_nobody_here_sent_may_be_the_memory() -> None:
