@@ -30,11 +30,14 @@ def new_id(now_us: int) -> uuid.UUID:
     return _compose(stamp, int.from_bytes(os.urandom(8), "big"))
 
 
-def tick_id(task_name: str, tick_us: int, replica_index: int) -> uuid.UUID:
+def tick_id(task_name: str, tick_us: int, replica_index: int, signature: str = "") -> uuid.UUID:
     """
     The id of the first attempt of *replica_index* of the execution that *task_name* owes for the tick at *tick_us*.
+
+    With the *signature* of its definition, which no client sees, nobody can tell it before: some clients choose the ids
+    of runs, and a tick whose id is taken already would pass for one that was fired.
     """
-    digest = hashlib.sha256(f"{task_name}\0{tick_us}\0{replica_index}".encode()).digest()
+    digest = hashlib.sha256(f"{signature}{task_name}\0{tick_us}\0{replica_index}".encode()).digest()
     return _compose(tick_us, int.from_bytes(digest[:8], "big"))
 
 

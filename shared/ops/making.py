@@ -105,7 +105,7 @@ def creation(
     if by_hand and problems:
         raise Invalid(problems)
     first = [step for step in plan if step.group == 0] or [Planned(template, count, (), 0)]
-    chosen = _ids(task.name, first, bool(plan), 0 if by_hand else tick_us, now_us)
+    chosen = _ids(entry, first, bool(plan), 0 if by_hand else tick_us, now_us)
     if request.run_id is not None:
         chosen[0] = request.run_id
     return Create(
@@ -161,11 +161,12 @@ def _planned(template: Record, target: str, number: int, step: plans.Step, has: 
     return Planned(template, len(left), step.needs, step.group, only, sorted(has.items()))
 
 
-def _ids(task: str, first: Sequence[Planned], planned: bool, tick_us: int, now_us: int) -> list[UUID]:
+def _ids(entry: Entry, first: Sequence[Planned], planned: bool, tick_us: int, now_us: int) -> list[UUID]:
     if not tick_us:
         return [ids.new_id(now_us) for step in first for _ in range(step.count)]
+    task, signature = entry.name, entry.definition.signature
     return [
-        ids.tick_id(f"{task}/{step.template.task}" if planned else task, tick_us, index)
+        ids.tick_id(f"{task}/{step.template.task}" if planned else task, tick_us, index, signature)
         for step in first
         for index in range(step.count)
     ]

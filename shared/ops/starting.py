@@ -236,4 +236,5 @@ def miss(
 
 def _skipped(entry: Entry, tick_us: int, why: str) -> Create:
     template = template_of(entry, Request(triggered_by="cron"), {}, tick_us)
-    return Create(ids=[ids.tick_id(entry.name, tick_us, 0)], template=template, tick_us=tick_us, refuse=why)
+    run_id = ids.tick_id(entry.name, tick_us, 0, entry.definition.signature)
+    return Create(ids=[run_id], template=template, tick_us=tick_us, refuse=why)

@@ -53,6 +53,7 @@ def test_every_scheduler_computes_the_same_id_for_a_tick(name: str, tick: int, r
     assert ids.tick_id(name, tick, replica) == ids.tick_id(name, tick, replica)
     assert ids.tick_id(name, tick, replica) != ids.tick_id(name, tick, replica + 1)
     assert ids.tick_id(name, tick, replica) != ids.tick_id(name + "x", tick, replica)
+    assert ids.tick_id(name, tick, replica, "one") != ids.tick_id(name, tick, replica, "another")
 
 
 def test_a_tick_keeps_its_id_between_releases() -> None:

@@ -88,7 +88,7 @@ def require_seen(name: str, grant: Grant) -> Operation[None]:
 def require_namespace_for(name: str, grant: Grant) -> Operation[None]:
     """Raises Forbidden unless *grant* is for every task in the namespace; there may be none, nor the namespace."""
     if grant.tasks and (yield from _any(name, lambda task: not grant.covers(task), empty=False)):
-        raise Forbidden(f"namespace '{name}' has jobs that do not fit {grant.tasks}, and {grant.who} is for no others")
+        raise Forbidden(f"namespace '{name}' is not for {grant.who} to describe")
 
 
 def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> Operation[bool]:
@@ -107,6 +107,19 @@ def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> Operation[bo
         found, start = found or bool(some), start + STEP
         if len(some) < STEP:
             return empty and not found
+
+
+def require_place(place: Place, grant: Grant) -> Operation[bool]:
+    """
+    Whether there is such a job. Raises NotFound when there is no such namespace, or none that *grant* may see: a job
+    that it is for makes it one, and one that is not there does not.
+    """
+    is_there = place.own or bool((yield namespaces.known_jobs([place.task]))[0])
+    if is_there and grant.covers(place.task):
+        yield from require_namespace(place.namespace)
+    else:
+        yield from require_seen(place.namespace, grant)
+    return is_there
 
 
 def require_namespace(name: str) -> Operation[None]:

@@ -149,12 +149,9 @@ def _namespaces(limit: int, offset: int) -> Operation[list[namespaces.Namespace]
 def _place(ask: Question) -> Operation[Place]:
     namespace, name = ask.path["namespace"], ask.path["job"]
     place = yield from places.find(ask.web.catalog, namespace, name)
-    if ask.grant.covers(place.task):
-        yield from places.require_namespace(namespace)
-    else:
-        yield from places.require_seen(namespace, ask.grant)
+    is_there = yield from places.require_place(place, ask.grant)
     ask.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
-    if not place.own and not (yield namespaces.known_jobs([place.task]))[0]:
+    if not is_there:
         raise NotFound(f"Job '{name}' not found.")
     return place
 
@@ -164,7 +161,7 @@ def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
     places.require_names(namespace, name)
     place = yield from places.find(ask.web.catalog, namespace, name)
     ask.grant.authorise((place.task,))
-    yield from places.require_namespace(namespace)
+    yield from places.require_place(place, ask.grant)
     if place.own:
         raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
     if body.run_id is not None:

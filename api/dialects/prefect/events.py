@@ -103,7 +103,9 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
     """
     Write down what an event tells of a task run; any other event tells nothing here.
 
-    Raises NotFound and Forbidden when *grant* is not for its task, and Conflict when the run changes faster than that.
+    A run that *grant* is not for is as one that there is not: what is told would make it, and nothing comes of that,
+    because its id is taken. Raises Forbidden when *grant* is not for the task that the event names then, and Conflict
+    when the run changes faster than that.
     """
     run_id = _id_of(event.resource, TASK_RUN)
     if run_id is None or not event.event.startswith(TASK_RUN):
@@ -115,13 +117,12 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
     state = _state_of(event, told.validated_state, run_id)
     for _ in range(taskruns.PATIENCE):
         view = yield from taskruns.read(run_id, history=True)
-        if view is None:
+        if view is None or not grant.covers(view.latest.record.task):
             made = yield from _create(catalog, grant, run_id, _flow_run_of(event), told.task_run, state)
             if made is None:
                 return
             run_id = made
             continue
-        grant.authorise((view.latest.record.task,), absent=f"Task run with id {run_id} not found")
         if (yield from _write(catalog, view, state)):
             return
     raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")

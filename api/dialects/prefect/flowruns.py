@@ -166,7 +166,8 @@ def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operat
     current = ledger.first(state, run_id)
     current.mark = first_mark(state)
     due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
-    once = taskruns.identity(wanted.flow_id, "flow run", wanted.idempotency_key) if wanted.idempotency_key else ""
+    key = wanted.idempotency_key
+    once = taskruns.identity(FLOW_RUNS, str(wanted.flow_id), key) if key else ""
     request = ops.Request(
         due_us=due_us if due_us > at_us else None,
         tags=tuple(facts.tags),

@@ -146,22 +146,31 @@ async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consume
         await socket.close(VIOLATION, "Protocol violation: expected 'client_id' in subscribe message")
         return
     tasks = [await _queue_of(socket.web, key, grant) for key in dict.fromkeys(wanted.keys)]
-    queue = _Queue(socket, wanted.client_id, wanted.keys, tasks)
-    consumers.come(wanted.client_id, queue.slot)
+    consumer = _name_of(wanted.client_id, grant)
+    queue = _Queue(socket, consumer, {"identifier": wanted.client_id, "task_keys": wanted.keys}, tasks)
+    consumers.come(consumer, queue.slot)
     try:
         await queue.serve()
     finally:
-        consumers.leave(wanted.client_id, queue.slot)
+        consumers.leave(consumer, queue.slot)
+
+
+def _name_of(client_id: str, grant: Grant) -> str:
+    """
+    What a consumer is called here. One whose token is for some tasks is another than those that call themselves the
+    same and are for other tasks, or it could hold on to theirs, and have them taken back.
+    """
+    return f"{client_id} ({grant.tasks})" if grant.tasks else client_id
 
 
 class _Queue:
     """One consumer's connection."""
 
-    def __init__(self, socket: Socket, consumer: str, keys: list[str], tasks: list[str]) -> None:
+    def __init__(self, socket: Socket, consumer: str, about: dict[str, Any], tasks: list[str]) -> None:
         self._socket = socket
         self._store = socket.web.store
         self._consumer = consumer
-        self._keys = keys
+        self._about = about
         self._tasks = tasks
         self._turn = driven.Turn.first()
         self._heard: asyncio.Task[bytes] | None = None
@@ -188,7 +197,7 @@ class _Queue:
 
     async def _deliver(self) -> float | None:
         """Hand over what is due; how long there is nothing more, or None when that was the last."""
-        about = {"identifier": self._consumer, "task_keys": self._keys, "timestamp": rfc3339(time.time_ns() // 1000)}
+        about = self._about | {"timestamp": rfc3339(time.time_ns() // 1000)}
         try:
             found = await self._store.do(
                 driven.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)

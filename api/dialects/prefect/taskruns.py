@@ -113,7 +113,7 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
         run_id=run_id,
         annex=ledger.opening(facts, current),
         via=TASK_RUNS,
-        once=identity(wanted.flow_run_id, wanted.task_key, wanted.dynamic_key),
+        once=identity(TASK_RUNS, str(wanted.flow_run_id or ""), wanted.task_key, wanted.dynamic_key),
         inbox=not is_ours and first is None and waits_for_consumer(state),
         limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
     )
@@ -177,9 +177,9 @@ def unwritten(view: View) -> list[ledger.Current]:
     return states
 
 
-def identity(flow_run_id: UUID | None, task_key: str, dynamic_key: str) -> str:
-    """The name under which a task run is made once."""
-    text = f"{flow_run_id or ''}\0{task_key}\0{dynamic_key}"
+def identity(kind: str, *parts: str) -> str:
+    """The name under which a run of that *kind* is made once; *parts* are what clients name it by."""
+    text = "\0".join((kind, *parts))
     return "prefect:" + hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
