@@ -47,7 +47,10 @@ def read_many(ids: Sequence[UUID]) -> Operation[list[dict[str, bytes]]]:
 
 
 def write(annex: Annex) -> Call[bool]:
-    """Write to an annex; False when the expected value is another, or when there is no such run."""
+    """
+    Write to an annex; False when the expected value is another, or when there is no such run. True when what is to be
+    written is there already: then the same call may have written it.
+    """
     return Call(script("annex"), ("", *annex.arguments()), bool)
 
 

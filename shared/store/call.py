@@ -9,6 +9,7 @@ trips, still without knowing who makes them.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -36,6 +37,14 @@ class RawKey(bytes):
 def as_is(reply: Any) -> Any:
     """The reply, unread."""
     return reply
+
+
+def call_name() -> str:
+    """
+    A name for one call of a script that cannot tell from the state whether it made that call before: one that comes
+    again, because its answer was lost, is answered as it was the first time (``lua/lib/calls.lua``).
+    """
+    return secrets.token_hex(8)
 
 
 def nothing(reply: Any) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, Operation, RawKey, as_is, call_name
 from shared.store.runs import NOW
 from shared.store.scripts import script
 
@@ -94,18 +93,18 @@ def put(name: str, most: int | None, about: bytes, now: int | str = NOW) -> Call
 
     False when it is the task file's.
     """
-    return Call(script("put_limit"), (now, name, "off" if most is None else most, about, secrets.token_hex(8)), bool)
+    return Call(script("put_limit"), (now, name, "off" if most is None else most, about, call_name()), bool)
 
 
 def remove(name: str, now: int | str = NOW) -> Call[bool]:
     """Delete a limit that an API made; False when there is none, or it is the task file's."""
-    return Call(script("put_limit"), (now, name, "", "", secrets.token_hex(8)), bool)
+    return Call(script("put_limit"), (now, name, "", "", call_name()), bool)
 
 
 def reset(name: str, held_by: Sequence[UUID] = (), now: int | str = NOW) -> Call[bool]:
     """Take the slots of a limit that an API made from whom they are with; then *held_by* hold one each."""
     runs = (run.bytes for run in held_by)
-    return Call(script("put_limit"), (now, name, "reset", "", secrets.token_hex(8), *runs), bool)
+    return Call(script("put_limit"), (now, name, "reset", "", call_name(), *runs), bool)
 
 
 def take(
@@ -122,7 +121,7 @@ def renew(lease: UUID, lasts_us: int, now: int | str = NOW) -> Call[Taken]:
 
 def give(lease: UUID, now: int | str = NOW) -> Call[Taken]:
     """Give a lease's slots back."""
-    return Call(script("take_slots"), (now, "give", lease.bytes, 0, 0, ""), _taken)
+    return Call(script("take_slots"), (now, "give", lease.bytes, 0, 0, "", call_name()), _taken)
 
 
 def _taken(reply: Any) -> Taken:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.errors import NotFound
-from shared.store.call import Call, Key, Operation, as_is
+from shared.store.call import Call, Key, Operation, as_is, call_name
 from shared.store.runs import NOW
 from shared.store.scripts import script
 
@@ -141,7 +141,7 @@ def known_jobs(tasks: Sequence[str]) -> Call[list[bool]]:
 
 def drop_job(task: str) -> Call[bool]:
     """Forget a job; its task and its runs stay. Whether there was one."""
-    return Call(script("drop_job"), (NOW, task), bool)
+    return Call(script("drop_job"), (NOW, task, call_name()), bool)
 
 
 def newest(value: bytes) -> bytes:

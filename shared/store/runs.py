@@ -13,7 +13,7 @@ from shared.errors import NotFound, Refused, Unreadable
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, Operation, RawKey, as_is, call_name
 from shared.store.decoding import reading
 from shared.store.scripts import script
 from shared.tasks import is_task_name
@@ -263,7 +263,7 @@ def stop(
             raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
         return verdict, run, read_ready(reply[2:])
 
-    return Call(script("stop"), (now, run_id.bytes, wish, message), read)
+    return Call(script("stop"), (now, run_id.bytes, wish, message, call_name()), read)
 
 
 def stop_all(

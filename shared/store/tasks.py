@@ -10,7 +10,7 @@ import msgspec
 
 from shared.errors import NotFound, Unreadable
 from shared.runs import Reason, Run
-from shared.store.call import Call, Key, Operation, as_is
+from shared.store.call import Call, Key, Operation, as_is, call_name
 from shared.store.decoding import reading
 from shared.store.listing import Filter, page
 from shared.store.runs import NOW
@@ -143,7 +143,7 @@ def undefine(name: str, known: int, now: int | str = NOW) -> Call[tuple[Verdict,
         live, number = (int(part) for part in reply[1:] or (0, 0))
         return reply[0].decode(), live, number
 
-    return Call(script("undefine"), (now, name, known), read)
+    return Call(script("undefine"), (now, name, known, call_name()), read)
 
 
 def definition(hash_: str) -> Call[Definition | None]:

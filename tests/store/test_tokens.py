@@ -11,6 +11,7 @@ from shared.store.call import Call, Key, as_is
 from shared.store.tokens import Quota, Token
 from tests.store.checking import dump
 from tests.store.desk import Desk
+from tests.store.losing import lose_once
 
 KEYS = Keys("a secret that only processes know")
 OLD, NEW = "the secret that was before", "the secret that there is now"
@@ -63,6 +64,17 @@ def test_a_revoked_token_is_gone(desk: Desk) -> None:
     assert desk.do(tokens.lookup(text, desk.now)) is None
     assert desk.do(tokens.lookup(other, desk.now)) == two
     assert listed(desk) == [two]
+
+
+def test_a_token_that_is_revoked_twice_because_an_answer_was_lost_was_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, text = desk.run(tokens.create("one", "read"))
+    lost = lose_once(monkeypatch, b"HDEL")
+    assert desk.run(tokens.revoke(one.id))
+    assert lost == [b"HDEL"]
+    assert desk.do(tokens.lookup(text, desk.now)) is None
+    assert not desk.run(tokens.revoke(one.id))
 
 
 def test_tokens_are_listed_oldest_first(desk: Desk) -> None:

@@ -1,15 +1,16 @@
 -- Wishes a run to stop: a pending one ends at once, a running one is asked (lib/stopping.lua).
--- ARGV: 1 now  2 run id  3 wish ('stop' | 'kill')  4 message
+-- ARGV: 1 now  2 run id  3 wish ('stop' | 'kill')  4 message  5 a name for this very call
 -- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending stopping
+-- uses: clock records events making execution plan ending stopping calls
 local id = ARGV[2]
 local r = load(id)
 if not r then return {'gone', ''} end
-local verdict = 'ended'
+local verdict = answer_before(ARGV[5]) or 'ended'
 if r[F.status] ~= 'ended' then
   stop_run(id, ARGV[3], ARGV[4])
   verdict = load(id)[F.status] == 'ended' and 'stopped' or 'asked'
+  keep_answer(ARGV[5], verdict)
 end
 local answer = {verdict, redis.call('GET', P .. ':run:' .. id)}
 tell_ready(answer)

@@ -1,13 +1,19 @@
 -- Takes slots of limits for a while, renews such a lease, or gives it back.
--- ARGV: 1 now  2 'take' | 'renew' | 'give'  3 lease (16 bytes)  4 it lasts (us)  5 slots  6 holder (JSON)  7… limits
+-- ARGV: 1 now  2 'take' | 'renew' | 'give'  3 lease (16 bytes)  4 it lasts (us)  5 slots  6 holder (JSON)  7… limits, or to give
+--       it back a name for this very call
 -- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'few', limit} (it never has so many),
 -- {'renewed'}, {'given'} or {'gone'}.
 -- flags: allow-oom
--- uses: clock records events making execution slots
+-- uses: clock records events making execution slots calls
 end_lapsed_leases()
 local lease, until_us = ARGV[3], NOW + tonumber(ARGV[4])
 local at = P .. ':slot-lease:' .. lease
-if ARGV[2] == 'give' then return {end_lease(lease) and 'given' or 'gone'} end
+if ARGV[2] == 'give' then
+  if answer_before(ARGV[7]) then return {'given'} end
+  if not end_lease(lease) then return {'gone'} end
+  keep_answer(ARGV[7], 'given')
+  return {'given'}
+end
 if ARGV[2] == 'renew' then
   if redis.call('EXISTS', at) == 0 then return {'gone'} end
   redis.call('ZADD', P .. ':slot-leases', until_us, lease)

@@ -1,9 +1,10 @@
 -- Removes one task of the API from the catalog, if nothing of it lives and none that might depend on it
 -- was put in since the catalog was looked at.
--- ARGV: 1 now  2 name  3 what `authored` was then
+-- ARGV: 1 now  2 name  3 what `authored` was then  4 a name for this very call
 -- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs or 0}.
--- uses: clock records events execution environments catalog
+-- uses: clock records events execution environments catalog calls
 local name = ARGV[2]
+if answer_before(ARGV[4]) then return {'removed'} end
 local entry = entry_of(name)
 if not entry then return {'gone'} end
 if entry[2] ~= 'api' then return {'kept'} end
@@ -17,4 +18,5 @@ end
 if live > 0 then return {'live', live, number} end
 drop_task(name, entry)
 tell_scheduler()
+keep_answer(ARGV[4], 'removed')
 return {'removed'}

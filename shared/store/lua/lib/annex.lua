@@ -9,6 +9,14 @@ local function annex_fits(a)
   return a.field == '' or (redis.call('HGET', P .. ':annex:' .. a.run, a.field) or '') == a.value
 end
 
+-- Whether all that is to be written is there: then it comes again.
+local function annex_is_written(a)
+  for i = a.first, #ARGV, 2 do
+    if (redis.call('HGET', P .. ':annex:' .. a.run, ARGV[i]) or '') ~= ARGV[i + 1] then return false end
+  end
+  return true
+end
+
 local function annex_write(a)
   local at = P .. ':annex:' .. a.run
   for i = a.first, #ARGV, 2 do
