@@ -225,14 +225,38 @@ class Base(RuleBasedStateMachine):
 
 
 def _of_record(r: Record) -> dict[str, Any]:
-    kept = ("task", "status", "reason", "exit_code", "message", "number", "attempt", "wish", "worker", "token")
+    kept = (
+        "task",
+        "status",
+        "reason",
+        "exit_code",
+        "message",
+        "number",
+        "attempt",
+        "crashes",
+        "wish",
+        "worker",
+        "token",
+    )
     times = {"created": r.created_us, "due": r.due_us, "started": r.start_us, "ended": r.end_us}
     rest = {"retry_of": r.retry_of, "lines": r.log_lines, "step": r.step}
     return {name: getattr(r, name) for name in kept} | times | rest
 
 
 def _of_model(run: ModelRun) -> dict[str, Any]:
-    kept = ("task", "status", "reason", "exit_code", "message", "number", "attempt", "wish", "worker", "token")
+    kept = (
+        "task",
+        "status",
+        "reason",
+        "exit_code",
+        "message",
+        "number",
+        "attempt",
+        "crashes",
+        "wish",
+        "worker",
+        "token",
+    )
     rest = ("created", "due", "started", "ended", "retry_of", "lines", "step")
     return {name: getattr(run, name) for name in (*kept, *rest)}
 

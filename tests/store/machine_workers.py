@@ -89,15 +89,28 @@ class Workers(Base):
         self.finish(held, Reason.CRASHED, self.owed(held, Reason.CRASHED, policy), False, "interrupt")
 
     @precondition(lambda self: self.held)
-    @rule(pick=picks, delay_us=st.sampled_from([0, 0, 1_500_000]))
-    def give_back(self, pick: int, delay_us: int) -> None:
-        held = self.held.pop(pick % len(self.held))
+    @rule(pick=picks, delay_us=st.sampled_from([0, 0, 1_500_000]), crashes=st.integers(0, 1), once=st.booleans())
+    def give_back(self, pick: int, delay_us: int, crashes: int, once: bool) -> None:
+        held = self.held[pick % len(self.held)]
+        if once:
+            self.held.remove(held)
         run = self.model.runs.get(held.id)
         if run is not None and run.lines:
             return  # it did something already
-        expected = self.model.give_back(held.id, held.token, "not started", delay_us, self.now)
-        given = self.desk.do(runs.give_back(held.id, held.token, "not started", delay_us=delay_us))
+        expected = self.model.give_back(held.id, held.token, "not started", delay_us, crashes, self.now)
+        call = runs.give_back(held.id, held.token, "not started", delay_us=delay_us, crashes=crashes)
+        given = self.desk.do(call)
         assert (given.verdict, given.state) == expected
+        self.history.append((held.id, call))
+
+    @precondition(lambda self: self.held)
+    @rule(pick=picks, worker=workers)
+    def a_run_is_given_back_claimed_again_and_given_back_by_who_had_it(self, pick: int, worker: str) -> None:
+        pick %= len(self.held)
+        self.give_back(pick, 0, 0, False)
+        self.claim(worker, True, False)
+        self.give_back(pick, 0, 1, False)
+        self.beat(worker)
 
     def owed(self, held: Held, reason: Reason, interrupted: Any = None) -> Retry | None:
         record = self.desk.do(runs.record(held.id))

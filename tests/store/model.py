@@ -120,7 +120,9 @@ class Model(Lives):
                 return run
         return None
 
-    def give_back(self, run_id: UUID, token: int, message: str, delay_us: int, now: int) -> tuple[str, str]:
+    def give_back(
+        self, run_id: UUID, token: int, message: str, delay_us: int, crashes: int, now: int
+    ) -> tuple[str, str]:
         run = self.runs.get(run_id)
         if run is None:
             return "refused", "gone"
@@ -132,6 +134,7 @@ class Model(Lives):
             return "stopped", run.state
         run.status, run.started, run.worker, run.token, run.lease, run.message = "pending", 0, "", 0, 0, message
         run.due = now + delay_us if delay_us else run.due
+        run.crashes += crashes
         self.bump(run)
         self.offer(run, now, first=True)
         return "given_back", run.state

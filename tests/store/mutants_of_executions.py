@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from tests.store import test_driven, test_executions, test_overlap
+from tests.store import test_driven, test_executions, test_give_back, test_overlap
 from tests.store.planting import Mutant
 
 MUTANTS_OF_EXECUTIONS = [
+    Mutant("a run that is given back is still leased", "give_back", "  redis.call('ZREM', P .. ':leases', id)\n", ""),
+    Mutant("a run that is given back waits behind the others", "give_back", "enqueue(id, r, true)", "enqueue(id, r)"),
+    Mutant("whoever had a run once gives it back", "give_back", " or r[F.token] ~= token then", " then"),
+    Mutant("a crash of the machinery is not counted", "give_back", " + tonumber(ARGV[7])", ""),
+    Mutant(
+        "a run that is given back counts as begun",
+        "give_back",
+        "= 'pending', 0, '', 0",
+        "= 'pending', r[F.start_us], '', 0",
+    ),
+    Mutant(
+        "a wish to stop is forgotten when the run is given back",
+        "give_back",
+        "if r[F.wish] ~= '' then",
+        "if false then",
+        test_give_back.test_one_that_had_been_asked_to_stop_has_ended_and_lets_its_execution_end,
+    ),
     Mutant(
         "a delayed trigger that is refused has exit code 0",
         "release",
