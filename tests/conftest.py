@@ -14,6 +14,8 @@ from typing import Protocol
 
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from shared.cli.embedded import find_server
 from shared.settings import Settings
@@ -24,6 +26,11 @@ from tests.waiting import wait_until
 
 LIMIT_S = 300
 """How long a test may take, unless it says otherwise (``@pytest.mark.timeout(900)``); none but a hanging one does."""
+
+
+# How long one example takes says how busy the machine is: a test as a whole has the limit above.
+hypothesis_settings.register_profile("runfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("runfleet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

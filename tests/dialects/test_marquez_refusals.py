@@ -268,7 +268,7 @@ def strange(draw: st.DrawFn) -> Any:
     return told
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=strange())
 def test_no_event_is_too_strange(client: Client, told: Any) -> None:
     answer = client.post("/api/v1/lineage", content=msgspec.json.encode(told))

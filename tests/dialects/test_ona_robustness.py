@@ -76,7 +76,6 @@ def messages(kind: type[Message]) -> st.SearchStrategy[dict[str, Any]]:
 def test_odd_messages_are_answered_and_never_unexpectedly(ona: Client, method: str) -> None:
     @bounded(
         max_examples=40,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
@@ -96,7 +95,6 @@ def test_odd_messages_are_answered_and_never_unexpectedly(ona: Client, method: s
 def test_odd_bytes_are_answered_and_never_unexpectedly(ona: Client, method: str) -> None:
     @bounded(
         max_examples=40,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],

@@ -37,7 +37,6 @@ def url(served: Served, catalog: Store) -> str:
 @schema.parametrize()
 @bounded(
     max_examples=25,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),

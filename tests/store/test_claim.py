@@ -91,9 +91,7 @@ def test_slots_have_turns_of_their_own(desk: Desk) -> None:
     assert one.id != two.id
 
 
-@hypothesis_settings(
-    max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(priorities=st.lists(st.integers(0, 9), max_size=12))
 def test_a_higher_priority_goes_first_and_equals_keep_their_order(desk: Desk, priorities: list[int]) -> None:
     desk.task()

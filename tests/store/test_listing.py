@@ -35,9 +35,7 @@ filters = st.builds(
 )
 
 
-@hypothesis_settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-)
+@hypothesis_settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @given(
     history=st.lists(fates, max_size=25),
     questions=st.lists(

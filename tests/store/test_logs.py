@@ -122,9 +122,7 @@ def test_a_log_with_a_hole_is_read_around_it(desk: Desk) -> None:
     assert _texts(desk, held, 10, 10) == ["fifty-one"]
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     chunks=st.lists(st.lists(st.text(max_size=30), min_size=1, max_size=8), min_size=1, max_size=12),
     start=st.integers(-60, 60),

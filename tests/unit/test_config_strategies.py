@@ -238,7 +238,7 @@ def test_the_strategies_know_every_key() -> None:
 
 
 def test_a_file_that_is_right_is_taken_with_all_that_it_says(tmp_path: Path) -> None:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(right_documents())
     def look(document: Table) -> None:
         config = read_config(write(tmp_path, document), {}, with_advice=True)
@@ -255,7 +255,7 @@ def test_a_file_that_is_right_is_taken_with_all_that_it_says(tmp_path: Path) -> 
 def test_a_file_that_is_spoilt_in_one_place_is_taken_or_refused_with_its_place(tmp_path: Path) -> None:
     tally = Tally()
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(spoilt_documents())
     def look(document: Table) -> None:
         path = write(tmp_path, document)
@@ -270,7 +270,7 @@ def test_a_file_that_is_spoilt_in_one_place_is_taken_or_refused_with_its_place(t
 
 
 @pytest.mark.parametrize("key", TASK_KEYS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=json_like, kind=st.sampled_from([{"run": "true"}, {"call": "m:f"}, {"external": True}, {}]))
 def test_any_value_of_any_key_is_taken_or_refused(key: str, value: object, kind: dict[str, object]) -> None:
     result = or_invalid(lambda: parse_task("x", {**kind, key: value}))
@@ -285,7 +285,7 @@ def test_any_value_of_any_key_is_taken_or_refused(key: str, value: object, kind:
 def test_the_schema_takes_all_that_the_reader_takes() -> None:
     tally, validator = Tally(), jsonschema_rs.validator_for(schema())
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(right_tasks(), st.sampled_from([None, *TASK_KEYS]), json_like)
     def look(table: Table, spoilt: str | None, value: object) -> None:
         if spoilt is not None and spoilt[0] > "m":  # half of them stay right

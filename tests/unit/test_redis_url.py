@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Misconfigured
@@ -78,7 +78,6 @@ def test_a_mistake_is_one_sentence_with_the_cure(url: str, cure: str) -> None:
 
 
 @given(st.text(alphabet="redis+nlux:/@,?=#&%[]a1 ", max_size=40))
-@settings(deadline=None)
 def test_any_text_is_a_url_or_refused_by_name(text: str) -> None:
     try:
         parse("redis://" + text)

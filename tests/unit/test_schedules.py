@@ -143,7 +143,7 @@ expressions = st.one_of(
 
 
 @given(crons(), st.sampled_from(clock_changes()))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_around_clock_changes_it_fires_as_the_plain_reference_does(cron: Cron, change: tuple[str, int]) -> None:
     """F33: any schedule, against a plain reference."""
     timezone, at_us = change
@@ -159,7 +159,7 @@ def test_around_clock_changes_it_fires_as_the_plain_reference_does(cron: Cron, c
 
 
 @given(crons(), st.dates(date(1999, 1, 1), date(2060, 1, 1)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_matching_day_fires_and_no_other(cron: Cron, first: date) -> None:
     schedule = parsed(f"0 0 {' '.join(cron.text.split()[2:])}")
     if schedule is None:
@@ -171,7 +171,7 @@ def test_every_matching_day_fires_and_no_other(cron: Cron, first: date) -> None:
 
 
 @given(st.lists(expressions, min_size=1, max_size=3), st.sampled_from(ZONES), instants)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_next_after_only_goes_forward(texts: list[str], timezone: str, start_us: int) -> None:
     schedule = parsed(texts, timezone)
     if schedule is None:
@@ -188,7 +188,7 @@ def test_next_after_only_goes_forward(texts: list[str], timezone: str, start_us:
 
 
 @given(st.lists(expressions, min_size=1, max_size=3), st.sampled_from(ZONES), instants, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_count_and_latest_agree_with_the_enumeration(
     texts: list[str], timezone: str, after_us: int, data: st.DataObject
 ) -> None:
@@ -211,14 +211,12 @@ def test_count_and_latest_agree_with_the_enumeration(
 
 
 @given(st.lists(expressions, min_size=1, max_size=3), st.sampled_from(ZONES))
-@settings(deadline=None)
 def test_whatever_can_be_parsed_can_be_said(texts: list[str], timezone: str) -> None:
     schedule = parsed(texts, timezone)
     assert schedule is None or schedule.words().strip()
 
 
 @given(st.text(max_size=30) | st.text("*/-,#@0123456789lLhRmonsun ?", max_size=30))
-@settings(deadline=None)
 def test_any_text_is_either_a_schedule_or_refused_by_name(text: str) -> None:
     try:
         assert parse([text], "UTC").next_after(0) is not None
@@ -227,7 +225,6 @@ def test_any_text_is_either_a_schedule_or_refused_by_name(text: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20), instants, st.integers(0, 10_000_000))
-@settings(deadline=None)
 def test_jitter_is_the_same_for_everybody_and_within_bounds(task: str, tick_us: int, jitter_ms: int) -> None:
     assert 0 <= jitter_us(task, tick_us, jitter_ms) <= jitter_ms * 1000
     assert jitter_us(task, tick_us, jitter_ms) == jitter_us(task, tick_us, jitter_ms)
