@@ -87,7 +87,7 @@ HELP: Final[dict[str, str]] = {
     "inherit_env": "Variables of the worker's environment that its runs get, by comma; `*` at the end of a name stands "
     "for the rest. Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and what other tasks make secrets of.",
     "run_users": "Users of the operating system that a task may name as its `user`, by comma. The worker needs the "
-    "right to change users: root, or the capabilities SETUID, SETGID, KILL and CHOWN.",
+    "right to change users (root, or the capabilities SETUID, SETGID, KILL and CHOWN), or it does not start.",
     "worker_processes": "Worker processes that one `worker` starts.",
     "worker_threads": "Runs at once in each worker process.",
     "shutdown_grace_s": "Seconds until a draining worker is done; runs may end by themselves in the first half.",

@@ -33,6 +33,10 @@ def main() -> int:
                 "no Redis is set: write RUNFLEET_REDIS_URL=redis://host:6379/0 (or start `runfleet up`)"
             )
         require_secret(settings)
+        if settings.run_users:
+            from worker import users  # what most launchers do without
+
+            users.check(settings.run_users)
         if "--process" in sys.argv[1:]:
             configure(settings)
             from worker.app import serve

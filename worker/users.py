@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from shared.errors import Misconfigured
 from shared.tasks import Task
 from worker.environment import Unprepared
 
@@ -63,6 +64,26 @@ def account(task: Task, allowed: Sequence[str]) -> Account | None:
         )
     groups = {found.pw_gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)}
     return Account(name, found.pw_uid, found.pw_gid, tuple(sorted(groups)), found.pw_dir, found.pw_shell or "/bin/sh")
+
+
+def check(names: Sequence[str]) -> None:
+    """
+    See that this process can execute runs of the users *names* of RUNFLEET_RUN_USERS.
+
+    Raises Misconfigured, with which and what to do, when one is not there or cannot be become.
+    """
+    for name in names:
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            raise Misconfigured(
+                f"RUNFLEET_RUN_USERS names the user {name}, whom this machine does not have: make it, or take it out"
+            ) from None
+        if found.pw_uid != os.geteuid() and (missing := _missing()):
+            raise Misconfigured(
+                f"RUNFLEET_RUN_USERS names the user {name}, but this worker may not change users: start it as root or "
+                f"with the capabilities {', '.join(missing)}, or take {name} out"
+            )
 
 
 def make_output(path: str, user: Account) -> None:

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from shared.tasks import Task
 from tests.system.conftest import StartFleet
+from tests.system.fleet import Fleet
 from tests.system.processes import is_alive
 from tests.system.reading import ORDINARY
 from tests.waiting import wait_until
+from worker.environment import Unprepared
+from worker.users import account
 
 USER = "nobody"
 IDS = pwd.getpwnam(USER)
@@ -54,10 +58,6 @@ user = "{USER}"
 [tasks.other]
 run = "id -u"
 user = "daemon"
-
-[tasks.absent]
-run = "id -u"
-user = "no-such-user"
 """
 
 
@@ -105,24 +105,44 @@ def test_a_callable_has_the_user_of_its_task(make_fleet: StartFleet) -> None:
     assert run["outputs"] == {"return": IDS.pw_uid}
 
 
-def test_a_user_that_the_worker_does_not_name_or_have_fails_at_once(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=f"{USER},no-such-user").start_all()
-    for task, sentence in {
-        "other": "task other is to run as the user daemon, whom RUNFLEET_RUN_USERS of this worker does not name",
-        "absent": "task absent is to run as the user no-such-user, whom this worker's machine does not have",
-    }.items():
-        run = fleet.perform(task)
-        assert (run["end_reason"], run["exit_code"], run["message"]) == ("failed", -1, sentence)
+def test_a_user_that_the_worker_does_not_name_fails_at_once(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS).start_all()
+    run = fleet.perform("other")
+    sentence = "task other is to run as the user daemon, whom RUNFLEET_RUN_USERS of this worker does not name"
+    assert (run["end_reason"], run["exit_code"], run["message"]) == ("failed", -1, sentence)
 
 
-def test_a_worker_without_the_right_to_change_users_says_what_it_lacks(make_fleet: StartFleet, tmp_path: Path) -> None:
+def test_a_user_that_is_gone_since_the_worker_started_is_named() -> None:
+    task = Task(name="absent", run="id -u", user="no-such-user")
+    with pytest.raises(Unprepared, match="the user no-such-user, whom this worker's machine does not have"):
+        account(task, ("no-such-user",))
+
+
+def refused(fleet: Fleet) -> str:
+    """What a worker says that does not start."""
+    worker = fleet.launch("worker")
+    assert worker.wait(20) == 2
+    assert not worker.events("worker.restarted")
+    return worker.said()
+
+
+def test_a_worker_with_a_user_that_is_not_there_does_not_start(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=f"{pwd.getpwuid(os.geteuid()).pw_name},no-such-user")
+    assert refused(fleet) == (
+        "RUNFLEET_RUN_USERS names the user no-such-user, whom this machine does not have: make it, or take it out\n"
+    )
+
+
+def test_a_worker_without_the_right_to_change_users_does_not_start(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=USER)
-    fleet.start("web", "scheduler")
+    fleet.through = ORDINARY
+    assert refused(fleet) == (
+        f"RUNFLEET_RUN_USERS names the user {USER}, but this worker may not change users: start it as root or "
+        f"with the capabilities CHOWN, KILL, SETGID, SETUID, or take {USER} out\n"
+    )
+
+
+def test_a_worker_needs_no_right_for_its_own_user(make_fleet: StartFleet) -> None:
+    fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=pwd.getpwuid(os.geteuid()).pw_name)
     fleet.through = ORDINARY
     fleet.start("worker")
-    run = fleet.perform("who")
-    assert (run["end_reason"], run["exit_code"]) == ("failed", -1)
-    assert run["message"] == (
-        f"task who is to run as the user {USER}, but this worker may not change users: "
-        "it needs root, or the capabilities CHOWN, KILL, SETGID, SETUID"
-    )
