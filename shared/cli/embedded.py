@@ -8,9 +8,13 @@ import socket
 import struct
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from shared.errors import Misconfigured
+
+APPENDED: Final = "appendonlydir"
+"""The folder in the data folder that holds the append-only file."""
 
 
 def find_server() -> str:
@@ -43,6 +47,7 @@ def arguments(server: str, folder: Path, socket_path: Path) -> list[str]:
         "loglevel": "notice",
         "daemonize": "no",
         "appendonly": "yes",
+        "appenddirname": APPENDED,
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",

@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from shared.cli import embedded
 from shared.errors import Misconfigured
 
 SOCKET_PATH_MAX: Final = 100
@@ -62,6 +63,21 @@ class DataFolder:
             time.sleep(0.1)  # flock has no wait with a deadline
         self.lock_fd = fd
         self.announce("")
+
+    def missing(self) -> str:
+        """
+        What of it is no longer there under its path, with a store of our own in it; "" when all is, or nobody can tell.
+
+        The lock counts as missing, too, when it is another one: somebody has made the folder anew.
+        """
+        try:
+            ours, there = os.fstat(self.lock_fd), os.stat(self.path / "lock")
+            (self.path / embedded.APPENDED).stat()
+        except FileNotFoundError as error:
+            return Path(error.filename).name
+        except OSError:  # a disk that does not answer well: what is on it may come back
+            return ""
+        return "" if os.path.samestat(ours, there) else "lock"
 
     def announce(self, url: str, redis: str = "") -> None:
         """

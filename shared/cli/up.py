@@ -100,11 +100,23 @@ def up(
         if tasks.is_file() and not fleet.wishes:
             _apply(fleet, env, is_alone=not settings.redis_url, allow_unsigned=allow_unsigned)
         _start_processes(fleet, folder, env, example, settings.redis_url)
-        fleet.until(lambda: with_parent and os.getppid() != parent, every_s=1.0 if with_parent else 60.0)
+        missing = ""
+
+        def is_over() -> bool:
+            nonlocal missing
+            missing = "" if settings.redis_url else folder.missing()
+            return bool(missing) or (with_parent and os.getppid() != parent)
+
+        fleet.until(is_over, every_s=1.0)
+        if missing:
+            fleet.say(
+                f"The data folder {folder.path} was removed ({missing} is gone): nothing can be saved any more. This "
+                "fleet ends; start it again to begin with an empty folder, or with the one that you put back."
+            )
         fleet.say("Ending: runs may finish first. Once more ends everything now.")
         was_clean = fleet.drain()
         fleet.say("Everything has ended." if was_clean else "Everything has ended; some of it had to be killed.")
-    return 0 if was_clean else 1
+    return 0 if was_clean and not missing else 1
 
 
 def _start_processes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from shared.cli.embedded import arguments, ask, find_server
 from shared.cli.folder import DataFolder
 from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
-from tests.system.processes import command_line, family
+from tests.system.processes import command_line, family, identity, is_alive
 from tests.system.reading import ORDINARY, memory_of, readable
 from tests.waiting import wait_until
 
@@ -250,6 +251,19 @@ def test_a_store_that_dies_is_started_again_with_its_data(start: Callable[[], Up
 
     wait_until(is_back, "the run is there again", 30)
     assert up.run("hello")["end_reason"] == "success"
+
+
+@pytest.mark.parametrize("place", ["", "appendonlydir"])
+def test_an_up_whose_data_folder_is_removed_says_so_and_ends(start: Callable[[], Up], place: str) -> None:
+    up = start().wait()
+    folder = up.folder / ".runfleet"
+    run = up.call("POST", "/api/tasks/stubborn/run")
+    wait_until(lambda: up.call("GET", f"/api/runs/{run['id']}")["status"] == "running", "it runs", 20)
+    began = [one for one in map(identity, family([up.process.pid])) if one is not None]
+    shutil.rmtree(folder / place)
+    wait_until(lambda: f"The data folder {folder} was removed" in up.said(), "it says so", 5)
+    assert up.process.wait(40) == 1
+    wait_until(lambda: not any(map(is_alive, began)), "nothing of it is left", 5)
 
 
 def test_a_second_up_in_the_same_folder_says_who_is_running(start: Callable[[], Up], tmp_path: Path) -> None:
