@@ -284,3 +284,51 @@ def test_what_is_told_is_written_down_once_and_heard_by_who_waits(served: Served
     with opened(served, "/api/events/out") as ears:
         ears.send(json.dumps({"type": "filter", "filter": wanted}))
         assert json.loads(ears.recv(10))["event"]["id"] == heard["event"]["id"], "who comes late hears it as well"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/api/events/out", {"type": "filter", "filter": {}}),
+        ("/api/events/out", {"type": "filter", "filter": {"occurred": {"since": "2026-01-01T00:00:00Z"}}}),
+        (QUEUE, {"type": "subscribe", "keys": ["key"], "client_id": "c"}),
+    ],
+)
+@pytest.mark.parametrize("is_known", [True, False], ids=["before it froze", "while it is frozen"])
+def test_nothing_goes_on_for_a_listener_that_left_while_redis_is_frozen(
+    tmp_path: Path, path: str, message: dict[str, Any], is_known: bool
+) -> None:
+    (tmp_path / "valkey").mkdir()
+    with closing(Server(tmp_path / "valkey", "")) as redis:
+        settings = Settings(redis_url=redis.url, redis_timeout_s=0.5, token=TOKEN)
+        with serving(settings) as served:
+            deferred(served, "key")
+            under_way = served.server.server_state.tasks
+            with opened(served, path) as socket:
+                if not is_known:
+                    redis.freeze()
+                socket.send(json.dumps(message))
+                if is_known:
+                    socket.recv(10) if path == QUEUE else socket.ping().wait(5)
+                    redis.freeze()
+                wait_until(lambda: under_way, "it is attended to")
+            wait_until(lambda: not under_way, "nobody attends to it any more", 5)
+            redis.thaw()
+
+
+def test_what_a_client_told_before_it_left_holds_up_no_stop_while_redis_is_frozen(tmp_path: Path) -> None:
+    (tmp_path / "valkey").mkdir()
+    with closing(Server(tmp_path / "valkey", "")) as redis:
+        settings = Settings(redis_url=redis.url, redis_timeout_s=0.5, token=TOKEN)
+        with serving(settings) as served:
+            run_id = deferred(served, "key")
+            under_way = served.server.server_state.tasks
+            redis.freeze()
+            with opened(served, "/api/events/in") as socket:
+                socket.send(told(run_id, 1, "RUNNING", "Running", 1))
+                wait_until(lambda: served.web.seats.taken == 1, "it has a seat")
+            wait_until(lambda: served.web.seats.taken == 0, "its seat is free", 3)
+            assert under_way, "what it told still is to be written down"
+            served.stop()
+            wait_until(lambda: not under_way, "it was given up, because the process stops", 5)
+            redis.thaw()
