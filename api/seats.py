@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from shared.errors import Unserviceable
@@ -40,26 +41,56 @@ class Seats:
         self._taken[client] += 1
         return Seat(self, client)
 
-    def _leave(self, client: str) -> None:
-        self._taken[client] -= 1
-        if self._taken[client] <= 0:
-            del self._taken[client]
+    def _leave(self, seat: Seat) -> None:
+        self._taken[seat.client] -= 1
+        if self._taken[seat.client] <= 0:
+            del self._taken[seat.client]
+
+
+class Newcomers(Seats):
+    """
+    Seats for those that have not said who they are, which takes a moment. When all are taken, a newcomer gets the one
+    that was taken first by its own address, or else by the address that has most: so whoever takes many keeps nobody
+    out, and who signs in at once gets in.
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        super().__init__(total, what, "")
+        self._in_order: dict[Seat, None] = {}
+
+    def take(self, client: str) -> Seat:
+        """A seat for *client*, somebody else's if need be."""
+        if self._taken.total() >= self.total or self._taken[client] >= self.per_client:
+            from_client = client if self._taken[client] else self._taken.most_common(1)[0][0]
+            oldest = next(seat for seat in self._in_order if seat.client == from_client)
+            oldest.leave()
+            oldest.is_lost.set()
+        seat = super().take(client)
+        self._in_order[seat] = None
+        return seat
+
+    def _leave(self, seat: Seat) -> None:
+        super()._leave(seat)
+        del self._in_order[seat]
 
 
 class Seat:
-    """One taken seat. Use it in a ``with``, or give it back with ``leave``."""
+    """
+    One taken seat. Use it in a ``with``, or give it back with ``leave``. ``is_lost`` is set when somebody else got it.
+    """
 
-    __slots__ = ("_client", "_seats")
+    __slots__ = ("_seats", "client", "is_lost")
 
     def __init__(self, seats: Seats, client: str) -> None:
         self._seats: Seats | None = seats
-        self._client = client
+        self.client = client
+        self.is_lost = asyncio.Event()
 
     def leave(self) -> None:
         """Give it back; again changes nothing."""
         seats, self._seats = self._seats, None
         if seats is not None:
-            seats._leave(self._client)
+            seats._leave(self)
 
     def __enter__(self) -> Seat:
         return self

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from litestar.types import ASGIApp, Receive, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from api.auth import Grant, client_of
 from api.connection import STALL_S
@@ -71,6 +72,27 @@ class SocketConnection(WebSocketsSansIOProtocol):
         if self.read_paused and self._unread < READ_AHEAD and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
+
+    def handle_cont(self, event: Frame) -> None:
+        """As uvicorn's, which keeps each piece of a message by itself: many small ones took many times their size."""
+        pieces: list[Any] = self.frames
+        if not isinstance(pieces[0], bytearray):
+            pieces[0] = bytearray(pieces[0])
+        pieces[0] += event.data
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    def send_receive_event_to_app(self) -> None:
+        """As uvicorn's, which logs an error with a traceback for a text that is not in UTF-8."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.fail(1007, "a text that is not in UTF-8")
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     async def run_asgi(self) -> None:
         """As uvicorn's; the application is told at once when the client is gone, whatever still waits to be read."""
@@ -132,9 +154,10 @@ class Socket:
         self._seat: Seat | None = None
         self._signed_in = asyncio.Event()
 
-    def come_in(self) -> None:
-        """Take a seat for newcomers. Raises Unserviceable when there is none."""
+    def come_in(self) -> Seat:
+        """Take a seat for newcomers, which another one may get until the client has said who it is."""
         self._seat = self.web.newcomers.take(client_of(self.scope))
+        return self._seat
 
     def leave(self) -> None:
         """Give back the seat, of whatever kind."""
@@ -235,8 +258,7 @@ class Sockets:
     async def _serve(self, handler: Handler, socket: Socket) -> None:
         try:
             try:
-                socket.come_in()
-                await self._attend(handler, socket)
+                await self._attend(handler, socket, socket.come_in())
             except (StoreUnavailable, Unserviceable) as error:
                 if not socket.is_accepted:
                     await socket.accept(socket.subprotocols[0] if socket.subprotocols else None)
@@ -252,9 +274,9 @@ class Sockets:
             with suppress(Gone):
                 await socket.close(FAILED, "an unexpected error")
 
-    async def _attend(self, handler: Handler, socket: Socket) -> None:
+    async def _attend(self, handler: Handler, socket: Socket, seat: Seat) -> None:
         """
-        Run *handler* until it is done or its token is refused.
+        Run *handler* until it is done or its token is refused, or another one got its *seat* for newcomers.
 
         The seat of a client that has left is free at once. What it said before is still written down, while Redis is
         away too; so many clients may have left like that as there are seats.
@@ -262,10 +284,13 @@ class Sockets:
         handling = asyncio.ensure_future(handler(socket))
         refused = asyncio.ensure_future(socket.until_refused())
         gone = asyncio.ensure_future(socket.gone.wait())
+        lost = asyncio.ensure_future(seat.is_lost.wait())
         try:
-            await asyncio.wait({handling, refused, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({handling, refused, gone, lost}, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
                 raise refused.result()
+            if lost.done() and not handling.done():
+                raise Unserviceable("too many clients have not said who they are, and this one was the first of them")
             if gone.done() and socket.is_signed_in and not handling.done():
                 socket.leave()
                 if len(self._finishing) >= self._web.seats.total:
@@ -275,7 +300,7 @@ class Sockets:
                     handling.add_done_callback(self._finishing.discard)
                     await asyncio.wait({handling})
         finally:
-            await end({handling, refused, gone})
+            await end({handling, refused, gone, lost})
         if not handling.cancelled():
             handling.result()
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from api.auth import Gate
-from api.seats import Seats
+from api.seats import Newcomers, Seats
 from api.tail import Tail
 from shared.ops import Catalog
 from shared.settings import Settings
@@ -31,7 +31,7 @@ class Web:
         self.gate = Gate(settings, store)
         self.tail = Tail(store)
         self.seats = Seats(settings.max_streams)
-        self.newcomers = Seats(max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet", "")
+        self.newcomers = Newcomers(max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet")
         self.unfinished_bytes = 0
         self.log_reads = asyncio.Semaphore(LOG_READS)
         self.closing = asyncio.Event()
