@@ -99,6 +99,19 @@ class Jobs:
     def _make(self, execution_id: UUID, until_s: float) -> int:
         return self.store.run(ops.make_all(execution_id, lambda: time.monotonic() < until_s))
 
+    def stop(self, pulse: Pulse, until_s: float) -> int:
+        """Go on with stops of large executions that others began, or left; how many steps."""
+        steps = 0
+        if pulse.stopping:
+            for execution_id in self.store.do(runs.stopping(20 + self._turns.waiting("stop "), pulse.now_us)):
+                if time.monotonic() > until_s:
+                    break
+                steps += self._one("stop", str(execution_id), partial(self._stop, execution_id, until_s))
+        return steps
+
+    def _stop(self, execution_id: UUID, until_s: float) -> int:
+        return self.store.run(ops.stop_rest(execution_id, lambda: time.monotonic() < until_s))
+
     def ring_again(self, pulse: Pulse) -> int:
         """Ring for queues in which runs wait, in case a bell was lost; how many queues."""
         if pulse.waiting:

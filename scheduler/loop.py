@@ -173,6 +173,7 @@ class Loop:
             ("fire", self._fire),
             ("release", self._release),
             ("make", self._make),
+            ("stop", self._stop),
             ("ring", self._ring),
         ]
         freeing: list[tuple[str, Job]] = [
@@ -212,6 +213,9 @@ class Loop:
 
     def _make(self, pulse: fleet.Pulse) -> int:
         return self._jobs.make(pulse, self._until_s())
+
+    def _stop(self, pulse: fleet.Pulse) -> int:
+        return self._jobs.stop(pulse, self._until_s())
 
     def _ring(self, pulse: fleet.Pulse) -> int:
         return self._jobs.ring_again(pulse)

@@ -12,7 +12,7 @@ from shared.ops.making import Request, creation, gates
 from shared.ops.masking import REDACTED, definition_shown, without_secrets
 from shared.ops.reporting import accepted, report
 from shared.ops.starting import Triggered, fire, make_all, miss, rerun, rerun_execution, trigger
-from shared.ops.stopping import delete, stop, stop_execution, stop_task
+from shared.ops.stopping import delete, stop, stop_execution, stop_rest, stop_task
 
 __all__ = [
     "FORGET_BATCH",
@@ -41,6 +41,7 @@ __all__ = [
     "resume",
     "stop",
     "stop_execution",
+    "stop_rest",
     "stop_task",
     "trigger",
     "without_secrets",

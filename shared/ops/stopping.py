@@ -51,6 +51,16 @@ def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "a pers
     return (yield from _stop_all("", execution_id, force, by))
 
 
+def stop_rest(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> Operation[int]:
+    """Go on with the stop of an execution as it was wished; how many steps."""
+    left, steps = 1, 0
+    while left and may_go_on():
+        _, left, ready = yield runs.stop_all("", execution_id, "stop", "", left)
+        yield from ring(ready)
+        steps += 1
+    return steps
+
+
 def delete(ref: str) -> Operation[None]:
     """Forget an ended run and its log. Raises NotFound, and Conflict when it or what needs it is live."""
     run = yield from runs.find(ref)

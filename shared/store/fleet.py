@@ -151,7 +151,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
     ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over, ``dirty`` the number of
     tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed, ``making`` that of
-    executions of which runs are left to make.
+    executions of which runs are left to make, ``stopping`` that of those whose stop nobody goes on with.
     """
 
     token: int
@@ -165,6 +165,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     uncompacted: int = 0
     instance: str = ""
     making: int = 0
+    stopping: int = 0
 
 
 def ping() -> Call[None]:
@@ -229,6 +230,7 @@ def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str 
             uncompacted=reply[8],
             instance=_name(reply[9]),
             making=reply[10],
+            stopping=reply[11],
         )
 
     return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)

@@ -277,10 +277,20 @@ def stop_all(
     """
     Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to ring).
 
-    To be called again with what is *left* until that is 0.
+    To be called again with what is *left* until that is 0. Of an execution the store remembers what was wished, and the
+    leader goes on with it when nobody has for a second.
     """
     args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message, left)
     return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], read_ready(reply[2:])))
+
+
+def stopping(limit: int, now_us: int) -> Call[list[UUID]]:
+    """Executions of which runs are left to stop, and whose stop nobody goes on with."""
+    return Call(
+        "ZRANGEBYSCORE",
+        (Key("stopping"), "-inf", now_us - 1_000_000, "LIMIT", 0, limit),
+        lambda reply: [UUID(bytes=one) for one in reply],
+    )
 
 
 def planned(task: str) -> Call[list[UUID]]:

@@ -224,6 +224,8 @@ class _Check:
         counted = {x: count + rest.get(x, 0) for x, count in live.items()}
         self.same("live executions", found, {x: count for x, count in counted.items() if count})
         self.same("executions with runs left to make", set(self.get("making")), set(rest))
+        stopped = {x for x, value in self.under(b"exec:").items() if b"stop_left" in value.content}
+        self.same("executions that are stopped in steps", set(self.get("stopping")), stopped)
         for x, value in self.under(b"exec:").items():
             for run in [] if x in self.plans else self.executions.get(x, []):
                 self.same(f"the task of {x.hex()}", value.content.get(b"task", b"").decode(), _target(self.runs[run]))

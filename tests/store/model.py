@@ -238,7 +238,9 @@ class Model(Lives):
     def stop_task(self, task: str, message: str, now: int) -> int:
         mine = sorted((run for run in self.runs.values() if run.task == task), key=lambda run: run.number)
         live = [run for status in ("running", "pending") for run in mine if run.status == status]
-        return sum(run.wish != "stop" and self.stop_run(run, "stop", message, now) for run in reversed(live))
+        return sum(
+            run.wish not in ("stop", "kill") and self.stop_run(run, "stop", message, now) for run in reversed(live)
+        )
 
     def contact(self, now: int) -> None:
         if self.contact_at is not None and now - self.contact_at > GAP_US:

@@ -3,7 +3,7 @@
 --       7 how the leader is (JSON) or ''
 -- Answers {fencing token or 0, leader, now, when the next run is due or lease of slots lapses, or '', catalog version, {queue, waiting…}, {expired run, record…},
 --          number of tasks to tidy, number of logs left to compact, instance of the store, number of executions with runs
---          left to make};
+--          left to make, number of those that nobody goes on stopping};
 --          of one that stands by {0, leader, now, instance}.
 -- A leader keeps its token; a token is never given twice, so one that woke up late can be told from its successor.
 -- flags: allow-oom
@@ -46,4 +46,4 @@ local lapse = redis.call('ZRANGE', P .. ':slot-leases', 0, 0, 'WITHSCORES')[2]
 if lapse and (not due or tonumber(lapse) < tonumber(due)) then due = lapse end
 return {token, me, text(NOW), due or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
   redis.call('SCARD', P .. ':dirty'), redis.call('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)), instance(),
-  redis.call('ZCOUNT', P .. ':making', '-inf', text(NOW))}
+  redis.call('ZCOUNT', P .. ':making', '-inf', text(NOW)), redis.call('ZCOUNT', P .. ':stopping', '-inf', text(NOW - 1000000))}

@@ -110,7 +110,9 @@ local function admit(gate_name)
 end
 
 local function over(x)
-  local gates, task = gates_of(x), redis.call('HGET', P .. ':exec:' .. x, 'task')
+  local gates, was = gates_of(x), redis.call('HMGET', P .. ':exec:' .. x, 'task', 'stop_left')
+  local task = was[1]
+  if was[2] then redis.call('ZREM', P .. ':stopping', x) end
   redis.call('DEL', P .. ':exec:' .. x)
   if redis.call('EXISTS', P .. ':plan:' .. x) == 1 then
     redis.call('HSET', P .. ':plan:' .. x, 'over', text(NOW))

@@ -59,6 +59,6 @@ local function wait(x, task, gates, policy)
   local excess = #live + #waiting - gate_max(gate)
   live, waiting = of_task(live, task), of_task(waiting, task, x)
   local stopped = math.min(excess, #live)
-  for i = math.min(excess - stopped, #waiting), 1, -1 do stop_execution(waiting[i], 'stop', why) end
-  for i = 1, stopped do stop_execution(live[i], 'stop', why) end
+  for i = math.min(excess - stopped, #waiting), 1, -1 do stop_execution(waiting[i], 'stop', why, true) end
+  for i = 1, stopped do stop_execution(live[i], 'stop', why, true) end
 end

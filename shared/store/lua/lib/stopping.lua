@@ -34,11 +34,57 @@ local function wish_stopped(x, why)
   drop_rest(x, 'stopped', why)
 end
 
-local function stop_execution(x, wish, message)
-  wish_stopped(x, message)
-  local ids, stopped = runs_of(x), 0
+-- An execution of more runs is stopped in steps of so many, so that nobody waits for it long. What is left is in its hash
+-- (stop_wish, stop_why, stop_left: of how many of its runs from the oldest on, stop_did: how many this pass has stopped), and
+-- in sorted set `stopping`: executions by the time of the last step, 0 when nobody but the leader goes on with it.
+local MOST_STOPPED = 100
+local may_look_at = MOST_STOPPED
+
+-- From the newest on. Answers how many were stopped, or asked what they had not been asked before.
+local function stop_each(ids, wish, message)
+  local stopped = 0
   for i = #ids, 1, -1 do
-    if stop_run(ids[i], wish, message) then stopped = stopped + 1 end
+    local r = load(ids[i])
+    if r and r[F.wish] ~= wish and r[F.wish] ~= 'kill' and stop_run(ids[i], wish, message) then stopped = stopped + 1 end
   end
+  may_look_at = may_look_at - #ids
   return stopped
+end
+
+-- The next step. A pass that stopped any is followed by another: there may be retries that were made meanwhile.
+local function stop_more(x)
+  local at, listed = P .. ':exec:' .. x, P .. ':exec-runs:' .. x
+  local p = redis.call('HMGET', at, 'stop_wish', 'stop_why', 'stop_left', 'stop_did')
+  local left = tonumber(p[3])
+  if not left then return 0 end
+  local from = math.max(0, left - may_look_at)
+  if from == left then return 0 end
+  local stopped = stop_each(redis.call('LRANGE', listed, from, left - 1), p[1], p[2])
+  if redis.call('EXISTS', at) == 0 then return stopped end   -- it is over now
+  local did = tonumber(p[4]) + stopped
+  if from == 0 and did == 0 then
+    redis.call('HDEL', at, 'stop_wish', 'stop_why', 'stop_left', 'stop_did')
+    redis.call('ZREM', P .. ':stopping', x)
+    return stopped
+  end
+  if from == 0 then from, did = redis.call('LLEN', listed), 0 end
+  redis.call('HSET', at, 'stop_left', from, 'stop_did', did)
+  if tonumber(redis.call('ZSCORE', P .. ':stopping', x)) > 0 then redis.call('ZADD', P .. ':stopping', NOW, x) end
+  return stopped
+end
+
+-- Stops an execution, or begins to. Whoever does not go on with it itself leaves the rest to the leader.
+local function stop_execution(x, wish, message, to_leader)
+  local at, count = P .. ':exec:' .. x, redis.call('LLEN', P .. ':exec-runs:' .. x)
+  wish_stopped(x, message)
+  if count == 0 or count <= may_look_at then return stop_each(runs_of(x), wish, message) end
+  if redis.call('EXISTS', at) == 0 then return 0 end
+  if redis.call('HGET', at, 'stop_wish') == 'kill' then wish = 'kill' end
+  redis.call('HSET', at, 'stop_wish', wish, 'stop_why', message, 'stop_left', count, 'stop_did', 0)
+  redis.call('ZADD', P .. ':stopping', to_leader and 0 or NOW, x)
+  if to_leader then
+    redis.call('LPUSH', P .. ':wake:scheduler', '')
+    redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+  end
+  return stop_more(x)
 end
