@@ -31,7 +31,7 @@ EVENTS: Final[dict[str, str]] = {
     "api.failed": "A request met an error nobody foresaw; `error_id` is in the client's answer.",
     "api.socket_dropped": "A client left a WebSocket while Redis was away, as too many did; what it said last is lost.",
     "api.events_failed": "The stream of events could not be read; those who follow it wait, and it is tried again.",
-    "scheduler.leading": "This scheduler is the one that acts; `fence` counts leaderships.",
+    "scheduler.leading": "This scheduler is the one that acts; `fence` is higher than that of each leader before.",
     "scheduler.standby": "Another scheduler leads; this one waits to take over.",
     "scheduler.stopped": "The scheduler handed its leadership over and is gone.",
     "scheduler.job_failed": "One job of the scheduler, or one part of it (`about`), failed; it is tried again, the "

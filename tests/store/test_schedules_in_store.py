@@ -12,6 +12,7 @@ from shared.errors import DefinitionChanged
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import fleet, open_store, tasks
+from shared.store.call import Call, as_is
 from tests.store.checking import snapshot
 from tests.store.desk import SECOND, START, Desk
 
@@ -172,4 +173,23 @@ def test_a_leader_that_resigns_is_followed_at_once(desk: Desk) -> None:
     first = desk.do(fleet.pulse("one")).token
     assert not desk.do(fleet.resign("two"))
     assert desk.do(fleet.resign("one"))
+    assert desk.do(fleet.pulse("two")).token > first
+
+
+def test_a_leader_never_gets_a_token_again_also_when_the_store_was_wiped(desk: Desk) -> None:
+    """Who slept over a wipe and what another led after it knows by its token that it is not where it was."""
+    before = desk.do(fleet.pulse("one")).token
+    desk.do(Call("FLUSHALL", (), as_is))
+    desk.pass_s(5)
+    between = desk.do(fleet.pulse("two")).token
+    desk.do(fleet.resign("two"))
+    desk.do(Call("FLUSHALL", (), as_is))
+    desk.pass_s(5)
+    assert before < between < desk.do(fleet.pulse("one")).token
+
+
+def test_a_token_grows_although_the_clock_goes_back(desk: Desk) -> None:
+    first = desk.do(fleet.pulse("one")).token
+    desk.do(fleet.resign("one"))
+    desk.pass_s(-100)
     assert desk.do(fleet.pulse("two")).token > first

@@ -5,7 +5,7 @@
 --          number of tasks to tidy, number of logs left to compact, instance of the store, number of executions with runs
 --          left to make, number of those that nobody goes on stopping};
 --          of one that stands by {0, leader, now, instance}.
--- A leader keeps its token; a token is never given twice, so one that woke up late can be told from its successor.
+-- A leader keeps its token; a token is never given twice, also when the store was wiped in between, so one that woke up late can be told from its successor.
 -- flags: allow-oom
 -- uses: clock records contact instance
 contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
@@ -17,8 +17,8 @@ local token, lasts = 0, tonumber(ARGV[3])
 if held[1] == me then
   token = tonumber(held[3])
 elseif not held[1] or tonumber(held[2]) < NOW then
-  token = redis.call('INCR', P .. ':counter')
-  redis.call('HSET', leads, 'id', me, 'token', token)
+  token = math.max(NOW, (tonumber(held[3]) or 0) + 1)   -- by the clock: a count begins anew when the store is wiped
+  redis.call('HSET', leads, 'id', me, 'token', text(token))
   held[1] = me
 elseif tonumber(held[2]) > NOW + lasts then   -- further ahead than it can be: the clock went back
   redis.call('HSET', leads, 'until', text(NOW + lasts))
