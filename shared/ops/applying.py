@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.clock import to_datetime
-from shared.errors import NotApplied
+from shared.errors import NotApplied, StoreFull
 from shared.signing import UNSIGNED, Keys
 from shared.store import applying, version
 from shared.store.applying import Generation, Row, Snapshot
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 TRIES: Final = 5
 """How often it is begun anew that another file was applied in between."""
+
+LITTLE_BYTES: Final = 1024 * 1024
+"""
+What a file changes up to this much of, definitions and all, is applied in a full Redis too. That is when one must lower
+``keep_runs`` or take schedules away, and Redis can bear it: what it refuses others for is their number.
+"""
 
 SHOWN: Final = 5
 """Names that a sentence lists."""
@@ -62,7 +68,8 @@ def apply_config(
     """
     Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
 
-    A file that changes nothing writes nothing, so that it can be applied while Redis is full. *by* says who applies it;
+    A file that changes nothing writes nothing, and one that changes little (``LITTLE_BYTES``) is applied while Redis is
+    full; another one raises StoreFull then. *by* says who applies it;
     this machine's name if "". *allow_removals*: more than half of the file's tasks may go. *allow_unsigned*: signatures
     that *keys* do not know may be replaced. *only_newer*: not if it is older than the file that was applied last.
 
@@ -87,18 +94,35 @@ def apply_config(
         is_known = last is not None and last.digest == digest and before.limits == config.limits
         if is_known and not (change.added or change.changed or change.removed or change.signatures):
             return _with(change, made_elsewhere)
-        verdict = yield applying.apply(
-            wanted,
-            config.limits,
-            over=last.number if last else 0,
-            digest=digest,
-            by=by or socket.gethostname(),
-            modified_us=config.modified_us,
-            may_unsign=allow_unsigned,
+        changed_bytes = _changed_bytes(change, wanted) + (
+            0 if before.limits == config.limits else sum(map(len, config.limits))
         )
+        try:
+            verdict = yield applying.apply(
+                wanted,
+                config.limits,
+                over=last.number if last else 0,
+                digest=digest,
+                by=by or socket.gethostname(),
+                modified_us=config.modified_us,
+                may_unsign=allow_unsigned,
+                little=changed_bytes <= LITTLE_BYTES,
+            )
+        except StoreFull:
+            raise StoreFull(
+                f"Redis is full, and the task file changes {changed_bytes / LITTLE_BYTES:.1f} MiB of definitions, more "
+                "than the 1 MiB that is taken then: apply a smaller change first, such as a lower keep_runs in "
+                "the tasks with the longest history, or raise maxmemory"
+            ) from None
         if verdict == "done":
             return _with(msgspec.structs.replace(change, number=(last.number if last else 0) + 1), made_elsewhere)
     raise NotApplied("Others apply task files at the same time, one after the other; nothing was applied, try again.")
+
+
+def _changed_bytes(change: Change, wanted: Sequence[tuple[Task, Definition]]) -> int:
+    """How much of a file's definitions is new."""
+    names = {*change.added, *change.changed}
+    return sum(len(definition.body) + len(task.name) for task, definition in wanted if task.name in names)
 
 
 def digest_of(wanted: Sequence[tuple[Task, Definition]], limits: dict[str, int]) -> str:

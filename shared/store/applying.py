@@ -124,11 +124,12 @@ def apply(
     by: str,
     modified_us: int,
     may_unsign: bool = False,
+    little: bool = False,
     now: int | str = NOW,
 ) -> Call[Literal["done", "moved"]]:
     """
     Make a file's *definitions* and *limits* those of the store, in one step, if the file with number *over* (0: none)
-    is still the one that was applied last; otherwise the answer is "moved".
+    is still the one that was applied last; otherwise the answer is "moved". *little*: it is done in a full Redis too.
     """
     about = {"call": secrets.token_hex(8), "digest": digest, "by": by, "modified": str(modified_us)}
     args: list[str | int | bytes] = [
@@ -142,7 +143,7 @@ def apply(
     ]
     for task, definition in definitions:
         args += [task.name, definition.hash, definition.body, definition.signature, schedule_key(task)]
-    return Call(script("apply"), tuple(args), _verdict)
+    return Call(script("apply_little" if little else "apply"), tuple(args), _verdict)
 
 
 def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "moved"]]:

@@ -39,6 +39,7 @@ STEPS: Final[dict[str, str]] = {
 SAYS_SO: Final[dict[str, str]] = {
     "append": "'again': the chunk is there",
     "apply": "'repeated': what it did is looked up; a call that names no file finds all unchanged",
+    "apply_little": "as apply",
     "claim": "the same run; how many wait behind it is not counted again",
     "create": "'exists', with the run that it made",
     "define": "'unchanged', with the definition that it put there",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import redis
 
 from shared import ops
 from shared.config import Config
-from shared.errors import NotApplied
+from shared.errors import NotApplied, StoreFull
 from shared.ops.applying import Change
 from shared.settings import Settings
 from shared.signing import UNSIGNED, Keys
-from shared.store import applying, limits, tasks, version
+from shared.store import applying, limits, retention, tasks, version
 from shared.store.call import Call, Key, Operation
 from shared.store.threads import Store
 from shared.tasks import Task, define, signer
@@ -237,7 +238,7 @@ def test_two_that_apply_at_once_do_not_pass_each_other(store: Store) -> None:
                 step = steps.send(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # what apply_config answers
-            if isinstance(step, Call) and getattr(step.what, "name", "") == "apply" and not others:
+            if isinstance(step, Call) and getattr(step.what, "name", "") == "apply_little" and not others:
                 others += 1
                 yield from ops.apply_config(file("a"), OLD)
             answer = yield step
@@ -287,6 +288,54 @@ def test_nothing_is_written_back_over_a_file_that_came_since(store: Store) -> No
     before = store.run(applying.snapshot())
     assert store.do(applying.restore(before)) == "moved"
     assert names(store) == ["a"]
+
+
+# A full Redis
+
+
+@contextmanager
+def full(settings: Settings) -> Iterator[None]:
+    """Redis has no memory left."""
+    with redis.Redis.from_url(settings.redis_url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_once(
+    store: Store, settings: Settings
+) -> None:
+    """That is when an operator must change a task file."""
+    store.run(ops.apply_config(file("a", "b", "c", slots={"db": 2})))
+    for _ in range(3):
+        run = store.run(ops.trigger(ops.Catalog(), "a", ops.Request())).run
+        store.run(ops.stop(str(run.id)))
+    store.do(tasks.dirty(10))
+    few = Config(
+        tasks={"a": Task(name="a", run="true", keep_runs=1), "b": Task(name="b", run="true")},
+        limits={"db": 1},
+        notify={},
+        files=(Path("runfleet.toml"),),
+        modified_us=2,
+    )
+    with full(settings):
+        change = store.run(ops.apply_config(few))
+        assert (change.changed, change.removed) == (["a"], ["c"])
+        assert "a" in store.do(tasks.dirty(10))
+        assert store.do(retention.forget("a", 1, 10**12)).runs == 2
+    assert store.do(tasks.limits()) == {"db": 1}
+
+
+def test_what_changes_much_is_refused_in_a_full_redis_with_what_to_do(store: Store, settings: Settings) -> None:
+    store.run(ops.apply_config(file("a")))
+    much = file("a", "b", run="x" * 600_000)
+    before = snapshot(store)
+    with full(settings), pytest.raises(StoreFull, match=r"1\.1 MiB.*smaller change first.*keep_runs.*raise maxmemory"):
+        store.run(ops.apply_config(much))
+    assert snapshot(store) == before
+    assert store.run(ops.apply_config(much)).changed == ["a"]
 
 
 # Limits

@@ -128,10 +128,11 @@ def test_delayed_runs_start_on_time_beside_a_standby(make_fleet: StartFleet) -> 
 
 
 def test_a_scheduler_leads_and_fires_while_its_task_file_cannot_be_applied(make_fleet: StartFleet) -> None:
-    """F59: Redis is full when it starts, with a file that changes something."""
+    """F59: Redis is full when it starts, with a file that changes much."""
     fleet = make_fleet(EVERY_SECOND)
     fleet.apply(EVERY_SECOND)
-    (fleet.folder / "runfleet.toml").write_text(EVERY_SECOND + '\n[tasks.new]\nrun = "true"\n')
+    much = "".join(f'\n[tasks.new{number}]\nrun = "{"x" * 60_000}"\n' for number in range(20))
+    (fleet.folder / "runfleet.toml").write_text(EVERY_SECOND + much)
     with fleet.redis.client() as client:
         client.config_set("maxmemory", 1)
         scheduler = fleet.launch("scheduler")

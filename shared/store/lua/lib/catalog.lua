@@ -56,6 +56,7 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if before then let_go(before[1]) end
     if source == 'file' then unlist_task(name) end
     verdict = before and 'changed' or 'added'
+    if redis.call('ZSCORE', P .. ':history', name) then redis.call('SADD', P .. ':dirty', name) end   -- its bounds may be lower
     event('task.changed', name, '', '', hash)
     note_max(name, body)
     redis.call('HDEL', P .. ':retired', name)

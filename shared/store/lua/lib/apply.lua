@@ -1,0 +1,37 @@
+-- Making the tasks of a file the catalog: see apply.lua for the arguments and answers.
+local function apply()
+  local source, named, removed = ARGV[2], {}, {}
+  local about = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
+  if about and is_applied(about) then return {'repeated'} end
+  if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= applied_number() then return {'moved'} end
+  local did = {added = {}, changed = {}, unchanged = {}, kept = {}}
+  for i = 8, #ARGV, 5 do
+    local name = ARGV[i]
+    named[name] = true
+    local list = did[put_task(source, name, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[7] == '1')]
+    list[#list + 1] = name
+  end
+  if ARGV[3] == '1' then
+    local all = redis.call('HGETALL', P .. ':tasks')
+    for i = 1, #all, 2 do
+      local entry = cmsgpack.unpack(all[i + 1])
+      if entry[2] == source and not named[all[i]] then
+        drop_task(all[i], entry)
+        removed[#removed + 1] = all[i]
+      end
+    end
+  end
+  if ARGV[4] ~= '' then
+    local touched, wanted = {}, cmsgpack.unpack(ARGV[4])
+    for _, name in ipairs(redis.call('HKEYS', P .. ':limits:file')) do touched[name] = true end
+    redis.call('DEL', P .. ':limits:file')
+    for name, max in pairs(wanted) do
+      redis.call('HSET', P .. ':limits:file', name, max)
+      touched[name] = true
+    end
+    for name in pairs(touched) do settle_limit(name) end
+  end
+  if about then note_applied(about) end
+  tell_scheduler()
+  return {did.added, did.changed, removed, did.unchanged, did.kept}
+end
