@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -62,7 +63,8 @@ def doctor(
     tally = {level: sum(one.level == level for one in found) for level in COLOURS}
     if as_json:
         report = {"healthy": code == EXIT_CODES["done"], "counts": tally, "findings": found}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+        # As ASCII, which says the same and controls no terminal.
+        sys.stdout.write(json.dumps(msgspec.to_builtins(report), indent=2).replace("\x7f", "\\u007f") + "\n")
         return code
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

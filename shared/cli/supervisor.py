@@ -23,6 +23,7 @@ from types import FrameType
 from typing import IO, Final
 
 from shared.cli.processes import lean
+from shared.printable import printable
 
 ANNOUNCE: Final = 'echo "+ $0 $$" >&0; exec "$@" </dev/null'
 """Shell: tell the guardian (standard input is the way to it) our order and process id, then become the program."""
@@ -238,7 +239,7 @@ class Supervisor:
         if prefix and self._colours:
             colour = {"up": 1, "api": 36, "scheduler": 35, "worker": 32}.get(name, 33)
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
-        said = "".join(f"{prefix}{line}\n" for line in text.split("\n"))
+        said = "".join(f"{prefix}{line}\n" for line in printable(text, colours=True).split("\n"))
         try:
             try:
                 self._out.write(said)

@@ -23,6 +23,7 @@ from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
 from shared.signing import Keys
 from shared.store import boot, open_store, tasks, version
+from shared.store.call import Call, Key
 from shared.store.fleet import pulse, workers
 from shared.store.tasks import entries
 from shared.tasks import Task, define
@@ -182,6 +183,21 @@ def test_the_doctor_names_each_trouble_of_a_real_store(start_valkey: StartValkey
         "token": "ok",
     }
     assert "differs from the store; applying it would add b" in answered.stdout
+
+
+def test_the_json_of_the_doctor_controls_no_terminal_and_loses_nothing(
+    start_valkey: StartValkey, tmp_path: Path
+) -> None:
+    url = start_valkey()
+    name = "odd\u202e\x9b2J\x7f\u200b"
+    store = open_store(Settings(redis_url=url))
+    store.run(version.check())
+    store.do(Call("SADD", (Key("queues"), name), int))
+    store.do(Call("ZADD", (Key(f"queue:{name}"), 1, "a run"), int))
+    store.close()
+    said = examined(tmp_path, surroundings(url), "--json").stdout
+    assert [char for char in said if not char.isprintable() and char != "\n"] == []
+    assert f"queue {name}" in {one["subject"] for one in json.loads(said)["findings"]}
 
 
 def test_the_doctor_finds_a_fleet_that_is_well_well(make_fleet: Callable[..., Fleet]) -> None:

@@ -47,6 +47,14 @@ write("sn\\u00f6 \\u26a1\\n".encode())
 write(b"no end of line")
 ''']
 
+[tasks.misleading]
+run = ["python3", "-c", '''
+import os, sys
+sys.stdout.buffer.write("one\\u0085two \\u009b31m \\u202egnp.exe\\u2069\\u200b\\n".encode())
+with open(os.environ["RUNFLEET_OUTPUT"], "wb") as file:
+    file.write("name=\\u202egnp.exe\\n".encode())
+''']
+
 [tasks.both]
 run = "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three"
 
@@ -94,6 +102,13 @@ def test_output_is_made_readable(fleet: Fleet) -> None:
     assert "\x07" not in lines[2]
     assert lines[3] == "\x1b[31mred\x1b[0m stays"
     assert lines[4:] == ["sn\u00f6 \u26a1", "no end of line"]
+
+
+def test_directions_and_what_is_not_seen_stay_in_log_and_outputs(fleet: Fleet) -> None:
+    """They are evidence there; what a terminal obeys is a sign already."""
+    run = fleet.perform("misleading")
+    assert fleet.log(run) == ["one\\x85two \\x9b31m \u202egnp.exe\u2069\u200b"]
+    assert run["outputs"] == {"name": "\u202egnp.exe"}
 
 
 def test_both_streams_are_told_apart_and_keep_their_order(fleet: Fleet) -> None:

@@ -258,3 +258,11 @@ def test_a_child_may_print_what_the_terminal_cannot(
     fleet = start(OBEDIENT.replace('print(name, "is here"', foreign + 'print(name, "is here"'))
     wait_until(lambda: "store is here" in fleet.said(), "both have spoken")
     assert "caf\\xe9" in fleet.said()
+
+
+def test_what_a_child_prints_controls_no_terminal_but_for_its_colours(start: Callable[[str], Fleet]) -> None:
+    odd = "\\x1b[31mred\\x1b[0m \\x1b[2J\\x9b31m\\u202egnp\\u200b\\x07\\r"
+    foreign = f"sys.stdout.buffer.write('{odd}\\n'.encode())\n"
+    fleet = start(OBEDIENT.replace('print(name, "is here"', foreign + 'print(name, "is here"'))
+    wait_until(lambda: "store is here" in fleet.said(), "both have spoken")
+    assert "work      | \x1b[31mred\x1b[0m \u241b[2J\\x9b31m\\u202egnp\\u200b\u2407\u240d\n" in fleet.said()
