@@ -16,6 +16,7 @@ from typing import Final
 from scheduler import chores
 from scheduler.chores import Jobs
 from scheduler.outages import Outages
+from scheduler.queues import UnusedQueues
 from scheduler.stored_clock import StoredClock
 from scheduler.timetable import ON_TIME_US, STALE, Timetable
 from scheduler.troubles import SHOWN, Troubles, Turns
@@ -84,6 +85,7 @@ class Loop:
         self._outages = Outages()
         self._timetable = Timetable(self.troubles, window_us=window_us, why=self._outages.why)
         self._jobs = Jobs(store, self.troubles, emitter, clock)
+        self._unused = UnusedQueues(store, clock)
         self._turns = Turns(clock, JOB_PAUSE_US)
         self._time = clock
         self._on_wiped = on_wiped
@@ -185,6 +187,7 @@ class Loop:
             ("tell", self._tell),
             ("sweep", self._sweep),
             ("check", self._check),
+            ("queues", self._forget_queues),
         ]
         is_full = self._time() < self._full_until_s
         jobs = [*freeing, *urgent, *rest] if is_full else [*urgent, *freeing, *rest]
@@ -244,6 +247,9 @@ class Loop:
         if self._sweep_order:
             self._jobs.backlog.setdefault(self._sweep_order.pop())
         return self._jobs.forget_workers() + self._jobs.forget_events(self._until_s())
+
+    def _forget_queues(self, pulse: fleet.Pulse) -> int:
+        return self._unused.forget(self._until_s())
 
     def _check(self, pulse: fleet.Pulse) -> int:
         """Once a minute: whether the timetable is what the catalog says. Differences are mended by reading it anew."""

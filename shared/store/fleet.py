@@ -303,6 +303,22 @@ def queues() -> Operation[list[Queue]]:
     return found
 
 
+def unserved() -> Operation[set[str]]:
+    """Queues that runs were put in once, that no worker serves and in which nothing waits; not those of odd names."""
+    known = yield Call("SMEMBERS", (Key("queues"),), as_is)
+    names = {raw.decode() for raw in known if _name(raw).encode() == raw}
+    present = yield from workers()
+    names -= {queue for worker in present for queue in worker.queues}
+    idle = sorted(names)
+    depths: list[int] = (yield [Call("ZCARD", (Key("queue:" + name),), int) for name in idle]) if idle else []
+    return {name for name, depth in zip(idle, depths, strict=True) if not depth}
+
+
+def drop_queues(names: Sequence[str], now: int | str = NOW) -> Call[int]:
+    """Forget those of the queues in which nothing waits; how many. Whoever puts a run into one names it again."""
+    return Call(script("drop_queues"), (now, *names), int)
+
+
 def pause_queue(name: str, paused: bool) -> Call[None]:
     """Let nothing more be claimed from a queue, or let it again."""
     return Call(script("pause_queue"), (NOW, name, "1" if paused else "0"), nothing)

@@ -54,6 +54,7 @@ def unfinished(desk: Desk) -> Call[Any]:
 
 
 ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
+    "drop_queues": lambda _: fleet.drop_queues(["old", "default"]),
     "latest": lambda _: listing.latest(["a"]),
     "note": lambda _: once.note("/path?a:key", "digest", b"answer"),
     "pause_queue": lambda _: fleet.pause_queue("default", True),

@@ -1,0 +1,15 @@
+-- Forgets queues of which nobody knows any more, with their bells: those in which nothing waits at this moment. Whoever puts a
+-- run into one of them names it again, in the same step.
+-- ARGV: 1 now  2… queues    Answers how many are gone.
+-- flags: allow-oom
+-- uses: clock
+for i = 2, #ARGV do
+  if redis.call('ZCARD', P .. ':queue:' .. ARGV[i]) == 0 then
+    local bells = P .. ':dramatiq:' .. ARGV[i]
+    redis.call('SREM', P .. ':queues', ARGV[i])
+    redis.call('DEL', P .. ':ring:' .. ARGV[i], bells, bells .. '.msgs')
+  end
+end
+local gone = 0
+for i = 2, #ARGV do gone = gone + 1 - redis.call('SISMEMBER', P .. ':queues', ARGV[i]) end
+return gone
