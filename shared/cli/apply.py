@@ -44,7 +44,8 @@ def apply(
         Also when signatures of another secret are replaced, or taken away.
     """
     from shared import ops
-    from shared.store import open_store
+    from shared.ops import rotation
+    from shared.store import open_store, tokens
 
     settings = read_settings(os.environ | borrowed(data))
     if not settings.redis_url:
@@ -58,6 +59,8 @@ def apply(
                 config, settings.keys, by=by(), allow_removals=allow_removals, allow_unsigned=allow_unsigned
             )
         )
+        older = store.run(rotation.sign_again(settings.keys)) if settings.secret_old else 0
+        again = store.run(tokens.sign_again(settings.keys)) if settings.secret_old else 0
     finally:
         store.close()
     for verb in ("added", "changed", "removed"):
@@ -67,6 +70,8 @@ def apply(
     sys.stderr.write(
         f"{len(change.unchanged)} unchanged, {signatures} signature{'' if signatures == 1 else 's'} replaced\n"
     )
+    if settings.secret_old:
+        sys.stderr.write(f"signed anew: older definitions {older}, tokens {again}\n")
 
 
 def release(file: Path | None = None, *, allow_removals: Switch = False, allow_unsigned: Switch = False) -> None:

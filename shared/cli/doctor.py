@@ -110,6 +110,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
 def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Facts:
     """Read all that the checks judge, changing nothing. Raises StoreUnavailable."""
     from shared.cli.findings import Facts
+    from shared.ops import rotation
     from shared.schedules.overdue import standing
     from shared.store import fleet, server, tasks, tokens, version
     from shared.store.health import health
@@ -142,6 +143,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         standing=standing([one.task for one in catalog.entries if not one.paused], cursors, redis_us),
         health=store.do(health()),
         tokens=rows,
+        old_definitions=len(store.run(rotation.signed_with_the_old(settings.keys))) if settings.secret_old else 0,
         task_file=compare(Path(settings.config), catalog.entries, environ),
     )
 

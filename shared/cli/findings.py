@@ -48,7 +48,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     ``clock_ahead_us``: how far Redis's clock is ahead of this machine's. ``layout`` is None in a store that nobody
     used. ``unreadable`` are tasks that this release cannot read, and why; ``standing`` is how the schedules of the
-    others are, and ``health`` how the leader says it is, None when none does. ``task_file`` is None when there is none.
+    others are, and ``health`` how the leader says it is, None when none does. ``old_definitions`` are
+    those of tasks and of runs that ``RUNFLEET_SECRET_OLD`` has signed. ``task_file`` is None when there is none.
     """
 
     settings: Settings
@@ -65,6 +66,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing = Standing({}, {})
     health: Health | None = None
     tokens: Sequence[Listed] = ()
+    old_definitions: int = 0
     task_file: TaskFile | None = None
 
 

@@ -262,5 +262,30 @@ def token_rows(facts: Facts) -> list[Finding]:
     return found
 
 
-CHECKS: Final[tuple[Check, ...]] = (scheduler, workers, queues, definitions, schedules, task_file, access, token_rows)
+def old_secret(facts: Facts) -> list[Finding]:
+    """Whether RUNFLEET_SECRET_OLD is needed still."""
+    if not facts.settings.secret_old:
+        return []
+    definitions, rows = facts.old_definitions, sum(row.is_old for row in facts.tokens)
+    if definitions or rows:
+        value = f"{count(definitions, 'definition')}, {count(rows, 'token')}"
+        message = "are signed with it; without it their runs wait for ever, and the tokens are refused"
+        cure = "run `runfleet apply` with both secrets set"
+        return [Finding("secret-old", "warning", "RUNFLEET_SECRET_OLD", value, message, cure)]
+    message = "nothing here is signed with it any more"
+    cure = "when every process has this RUNFLEET_SECRET, remove RUNFLEET_SECRET_OLD from all of them"
+    return [Finding("secret-old", "info", "RUNFLEET_SECRET_OLD", "not needed", message, cure)]
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    scheduler,
+    workers,
+    queues,
+    definitions,
+    schedules,
+    task_file,
+    access,
+    token_rows,
+    old_secret,
+)
 """In the order in which they are shown."""

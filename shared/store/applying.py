@@ -172,6 +172,27 @@ def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "mov
     return Call(script("apply"), tuple(args), _verdict)
 
 
+def definition_names(cursor: int) -> Call[tuple[int, list[str]]]:
+    """The hashes of some of the definitions there are; the *cursor* to go on with comes first, 0 when it was all."""
+
+    def read(reply: Any) -> tuple[int, list[str]]:
+        return int(reply[0]), [key.rpartition(b":")[2].decode(errors="replace") for key in reply[1]]
+
+    return Call("SCAN", (cursor, "MATCH", Key("def:*"), "COUNT", BATCH), read)
+
+
+def definitions(hashes: Sequence[str]) -> Operation[list[Definition]]:
+    """The definitions of these hashes, those that are gone by now left out. One round trip, none without hashes."""
+    if not hashes:
+        return []
+    found = yield [Call("HMGET", (Key("def:" + one), "body", "signature"), as_is) for one in hashes]
+    return [
+        Definition(one, body, (signature or b"").decode(errors="replace"))
+        for one, (body, signature) in zip(hashes, found, strict=True)
+        if body is not None
+    ]
+
+
 def sign(signatures: Sequence[tuple[Definition, str]], now: int | str = NOW) -> Call[int]:
     """Give definitions other signatures, if theirs are still those that they have here; how many."""
     args = [part for one, signature in signatures for part in (one.hash, one.signature, signature)]

@@ -75,6 +75,7 @@ ON_NOTHING: Final = (
     "EVALSHA 0000000000000000000000000000000000000000 0",
     "EVAL return 0",
     "PING",
+    "SCAN 0",
     "TIME",
     "UNSUBSCRIBE @bell:c",
 )

@@ -170,7 +170,11 @@ def test_what_the_server_does_not_tell_is_no_trouble() -> None:
         ({"secret": "", "redis_url": "rediss://redis.example"}, {"definitions-unsigned": "error"}),
         ({"secret": "", "redis_url": "rediss://redis.example", "unsigned": True}, {"definitions-unsigned": "warning"}),
         ({"secret": "another secret, as long"}, {"definitions-untrusted": "error"}),
-        ({"secret": "another secret, as long", "secret_old": SECRET}, {"definitions-old": "warning"}),
+        (
+            {"secret": "another secret, as long", "secret_old": SECRET},
+            {"definitions-old": "warning", "secret-old": "info"},
+        ),
+        ({"secret_old": "another secret, as long"}, {"secret-old": "info"}),
         ({"token": "", "open": True}, {"token": "info"}),
         ({"token": ""}, {}),
         ({"token": "", "host": "0.0.0.0"}, {"token": "error"}),
