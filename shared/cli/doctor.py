@@ -96,6 +96,8 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     except StoreUnavailable as error:
         if refused:  # then this is one of them
             return found, EXIT_CODES["failed"]
+        if first := rights.refused_by(str(error)):  # without it the rest cannot be asked for
+            return [*found, *redis_findings.rights([first], settings)], EXIT_CODES["failed"]
         found += redis_findings.transport(settings)
         where = place(settings.redis_url)
         found.append(Finding("redis", "error", "Redis", where, str(error), _way_back(str(error))))

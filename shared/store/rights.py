@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -100,6 +101,12 @@ def refused() -> Operation[Sequence[str]]:
             return ["EVAL"]
         raise
     return names
+
+
+def refused_by(message: str) -> str:
+    """The command that Redis refuses this user with that *message*; "" when it says nothing of the kind."""
+    named = re.search(r"NOPERM .*no permissions to run the '([^']+)' command", message)
+    return named[1].upper() if named else ""
 
 
 def all_of(lines: Sequence[str], names: Sequence[str]) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import pytest
 import redis
 
+from shared.cli.doctor import examine
+from shared.cli.findings import Finding
 from shared.settings import Settings
 from shared.store import open_store, rights
 from tests.system.conftest import StartFleet
@@ -62,6 +65,43 @@ def test_each_right_that_is_missing_is_named(path: str) -> None:
         if name not in ("EVALSHA", "EVAL", "PING"):  # with these nobody can ask at all
             assert list(store.run(rights.refused())) == [name]
         store.close()
+
+
+@pytest.fixture(scope="module")
+def shared_path() -> Iterator[str]:
+    """The socket of a server of this module's."""
+    with TemporaryDirectory(prefix="rf-") as folder, running(Path(folder)) as url:
+        yield url.removeprefix("unix://")
+
+
+def rights_found(path: str) -> list[Finding]:
+    found, _ = examine(surroundings(as_user(path)), Path("/nonexistent"))
+    return [one for one in found if one.level in ("error", "warning") and one.code in ("rights", "redis", "settings")]
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_the_doctor_names_each_right_that_is_missing(shared_path: str, name: str) -> None:
+    allow(shared_path, f"-{name.lower()}")
+    (found,) = rights_found(shared_path)
+    assert found.level == "error"
+    wanted = "@scripting" if name in ("EVAL", "EVALSHA") else name.lower()
+    assert f"+{wanted}" in f"{found.message} {found.cure}"
+
+
+@pytest.mark.parametrize("word", LEAST[1].split()[3:] if LEAST else [])
+def test_no_word_of_the_documented_rights_is_missed_without_a_finding(shared_path: str, word: str) -> None:
+    words = (LEAST[1] if LEAST else "").split()
+    if word in ("resetkeys", "resetchannels", "-@all", "-@dangerous"):
+        return  # it takes away
+    allow(shared_path)
+    with redis.Redis(unix_socket_path=shared_path) as client:
+        client.execute_command("ACL", "SETUSER", "runfleet", "reset")
+        client.execute_command("ACL", "SETUSER", *(one for one in words if one != word))
+    found, _ = examine(surroundings(as_user(shared_path)), Path("/nonexistent"))
+    if word in ("+info", "+config|get"):
+        assert any("could not be read" in one.value for one in found), "it is said what cannot be told"
+    else:
+        assert "rights" in {one.code for one in found if one.level == "error"}, [one.message for one in found]
 
 
 def test_the_doctor_names_the_right_and_how_to_give_it(path: str, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.system.conftest import StartFleet
-from tests.system.fleet import Fleet, Process, procfile
+from tests.system.fleet import Fleet, Json, Process, procfile
 from tests.waiting import wait_until
 
 TASKS = """
@@ -38,6 +41,15 @@ def wait_until_unfit(fleet: Fleet, why: str) -> None:
     wait_until(lambda: any(re.search(why, each) for each in unfit(fleet)), f"a worker says {why!r}")
 
 
+def diagnosis(fleet: Fleet) -> list[Json]:
+    """What `runfleet doctor` finds."""
+    command = [sys.executable, "-m", "shared", "doctor", "--json"]
+    said = subprocess.run(
+        command, env=fleet.env, cwd=fleet.folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    return list(json.loads(said.stdout)["findings"])
+
+
 def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: StartFleet) -> None:
     """F63: it would have failed each run that it claimed."""
     fleet = make_fleet(TASKS)
@@ -46,6 +58,9 @@ def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: 
     wait_until_unfit(fleet, "none of 2 definitions that it looked at is signed with its RUNFLEET_SECRET")
     runs = [fleet.trigger("short") for _ in range(20)]
     assert {fleet.ended(run)["end_reason"] for run in runs} == {"success"}
+    (said,) = [one for one in diagnosis(fleet) if one["code"] == "worker-unfit"]
+    assert said["level"] == "error"
+    assert "none of 2 definitions that it looked at is signed with its RUNFLEET_SECRET" in said["message"]
     assert len(other.events("worker.unfit")) == 1
     assert not other.events("run.ended")
     assert len(fleet.wrote()) == len(runs)
@@ -68,6 +83,8 @@ def test_runs_wait_for_a_worker_whose_directory_is_gone_and_run_when_it_is_back(
     release.mkdir()
     assert {fleet.ended(run)["end_reason"] for run in runs} == {"success"}
     assert worker.events("worker.fit")
+    wait_until(lambda: not unfit(fleet), "it says so")
+    assert not [one for one in diagnosis(fleet) if one["code"] == "worker-unfit"], "it is mended"
     assert len(fleet.wrote()) == 1 + len(runs), waiting
     assert not worker.events("worker.restarted")
 
