@@ -76,6 +76,8 @@ _GIVEN: Final = tuple(
         "OUTPUT",
         "USER_PYTHONPATH",
         "LAUNCHER_FD",
+        "ALIVE_FD",
+        "FOLDER_MARK",
     )
 )
 """What our processes give to those that they start."""

@@ -1,8 +1,8 @@
 """
 The temporary folder of a worker process, which goes with it, however it ends.
 
-The process removes it when it leaves, its keeper when it was killed, and the next worker on this machine when both
-were: a lock that the process holds on it says that it is in use.
+The process removes it when it leaves, its keeper when it was killed, its launcher when both were, and the next worker
+on this machine when all of them were: a lock that the process holds on it says that it is in use.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ PREFIX: Final = "runfleet-worker-"
 NEW_S: Final = 60.0
 """A folder younger than this is not looked at: its process may be about to lock it."""
 
+MARK: Final = "RUNFLEET_FOLDER_MARK"
+"""Tells a worker process what to have in its folder's name, by which its launcher knows it."""
+
 _held: list[int] = []
 
 
@@ -32,10 +35,11 @@ def make() -> Path:
 
     Raises Misconfigured when there is none to be had, and exits with 1 when the disk is full, because that passes.
     """
+    mark = os.environ.pop(MARK, "")
     with contextlib.suppress(OSError):
         _sweep(Path(tempfile.gettempdir()))
     try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{mark}-" if mark else PREFIX))
     except OSError as error:
         places = [place for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp") if place]
         if any(os.access(place, os.W_OK) for place in places):
@@ -51,17 +55,41 @@ def make() -> Path:
     return folder
 
 
+def remove(mark: str) -> bool:
+    """
+    Remove the folder of a worker process that was started with *mark* and is dead; whether none is left.
+
+    A run that is not dead yet may write to it meanwhile: then it is to be tried again.
+    """
+    try:
+        for folder in _those_of(mark):
+            _remove_unheld(folder)
+        return not _those_of(mark)
+    except OSError:
+        return True  # nobody can look there
+
+
+def _those_of(mark: str) -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{mark}-*"))
+
+
 def _sweep(place: Path) -> None:
-    """Remove folders of this user that no process holds. What cannot be looked at or removed stays."""
+    """Remove folders that no process holds."""
     now_s = time.time()
     for folder in place.glob(PREFIX + "*"):
         with contextlib.suppress(OSError):
-            found = folder.lstat()
-            if found.st_uid != os.getuid() or now_s - found.st_mtime < NEW_S:
-                continue
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(fd)
+            if now_s - folder.lstat().st_mtime >= NEW_S:
+                _remove_unheld(folder)
+
+
+def _remove_unheld(folder: Path) -> None:
+    """Remove one of this user that no process holds. What cannot be looked at or removed stays."""
+    with contextlib.suppress(OSError):
+        if folder.lstat().st_uid != os.getuid():
+            return
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(fd)

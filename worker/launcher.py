@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from shared.settings import Settings
 from shared.signals import SIGNALS, be_deaf
 from shared.startup import begin
 from shared.telemetry import get_logger
+from worker import folder
 from worker.family import become_subreaper
 from worker.lifeline import ALIVE_FD, LAUNCHER_FD
 from worker.strangers import Strangers
@@ -49,6 +51,9 @@ FORWARD_S: Final = 1.5
 HUNG_S: Final = 45.0
 """A worker process that has not said for so long that it is alive, beyond what Redis may take to answer, is killed."""
 
+MOST_LEFT: Final = 100
+"""Folders that could not be removed and are tried again; of more the oldest are left to the next worker."""
+
 ASLEEP_S: Final = 5.0
 """When this process itself did nothing for so long it was stopped, and maybe the worker processes with it."""
 
@@ -58,9 +63,13 @@ MISCONFIGURED: Final = 2
 
 @dataclass(slots=True)
 class Child:
-    """A worker process: ``alive_fd`` is what it says on that it is alive, last at measured time ``alive_s``."""
+    """
+    A worker process: ``alive_fd`` is what it says on that it is alive, last at measured time ``alive_s``; ``mark`` is
+    in the name of its temporary folder.
+    """
 
     process: subprocess.Popen[bytes]
+    mark: str
     started_s: float
     alive_fd: int
     alive_s: float
@@ -84,6 +93,8 @@ class Launcher:
         self._hung_s = HUNG_S + 3 * settings.redis_timeout_s
         self._children: dict[int, Child] = {}
         self._strangers = Strangers()
+        self._left: list[str] = []
+        """Marks of folders that dead worker processes may have left."""
         self._pause_s = 0.0
         self._start_at_s = 0.0
         self._stopping = False
@@ -110,11 +121,13 @@ class Launcher:
                 self._reap()
                 self._kill_hanging()
                 self._strangers.kill(set(self._children))
+                self._remove_folders()
             except Exception:  # whatever it is: the worker processes would end with this one
                 log.exception("worker.launcher_failed")
                 time.sleep(LOOK_S)
         try:
             self._strangers.kill_all()
+            self._remove_folders()
         except Exception:
             log.exception("worker.launcher_failed")
         return self._code
@@ -129,12 +142,14 @@ class Launcher:
 
     def _start(self) -> None:
         alive_out, alive_in = os.pipe()
+        mark = secrets.token_hex(4)
+        told = {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in), folder.MARK: mark}
         try:
             os.set_blocking(alive_out, False)
             os.set_blocking(alive_in, False)
             process = subprocess.Popen(
                 command("worker", "--process"),
-                env=isolated(os.environ) | {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in)},
+                env=isolated(os.environ) | told,
                 pass_fds=(self._life_out, alive_in),
                 start_new_session=False,
             )
@@ -144,7 +159,7 @@ class Launcher:
         finally:
             os.close(alive_in)
         now_s = time.monotonic()
-        self._children[process.pid] = Child(process, now_s, alive_out, now_s)
+        self._children[process.pid] = Child(process, mark, now_s, alive_out, now_s)
         if self._stopping:  # told so while this one was being started: the handler did not know it yet
             process.send_signal(signal.SIGTERM)
 
@@ -172,9 +187,14 @@ class Launcher:
             if ended is None:
                 continue
             os.close(ended.alive_fd)
+            self._left.append(ended.mark)
             ended.process.returncode = os.waitstatus_to_exitcode(status)
             if not self._stopping:
                 self._replace(ended)
+
+    def _remove_folders(self) -> None:
+        """What a worker process leaves that was killed with its keeper; again later, while something writes there."""
+        self._left = [mark for mark in self._left if not folder.remove(mark)][-MOST_LEFT:]
 
     def _replace(self, ended: Child) -> None:
         """See what follows on the end of a worker process that nobody asked for."""

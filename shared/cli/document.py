@@ -39,7 +39,7 @@ Set for runs, not by you: `RUNFLEET_TASK`, `RUNFLEET_RUN_ID`, `RUNFLEET_EXECUTIO
 `RUNFLEET_REPLICA_COUNT`, `RUNFLEET_RETRY_ATTEMPT`, `RUNFLEET_TRIGGERED_BY`, `RUNFLEET_SCHEDULED_FOR`, `RUNFLEET_OUTPUT`
 and `TRACEPARENT`. A run inherits none of the settings above, and no variable that another task makes a secret of
 ([what a run gets](concepts.md#what-a-run-gets)). `RUNFLEET_USER_PYTHONPATH` carries your `PYTHONPATH` past our own
-processes to the runs, and `RUNFLEET_LAUNCHER_FD` and `RUNFLEET_ALIVE_FD`
+processes to the runs, `RUNFLEET_LAUNCHER_FD`, `RUNFLEET_ALIVE_FD` and `RUNFLEET_FOLDER_MARK`
 tie a worker process to the one that started it.
 """
 

@@ -15,7 +15,7 @@ import pytest
 from tests.system.conftest import StartFleet
 from tests.system.fleet import ROOT, Process, procfile
 from tests.system.processes import identity as identified
-from tests.system.processes import is_alive
+from tests.system.processes import is_alive, send
 from tests.waiting import wait_until
 
 TASKS = """
@@ -92,6 +92,28 @@ def test_a_worker_process_that_hangs_is_replaced(make_fleet: StartFleet) -> None
     launcher.wait_for("worker.hanging", 60)
     wait_until(lambda: worker_processes(launcher) not in ([], [hanging]), "it was replaced", 20)
     assert fleet.perform("short")["end_reason"] == "success"
+
+
+def test_the_folder_of_a_worker_that_was_killed_with_its_keeper_is_removed(make_fleet: StartFleet) -> None:
+    """F66: by the launcher, with what its runs left in it; that of another worker stays."""
+    fleet = make_fleet(TASKS)
+    fleet.start("web", "scheduler")
+    launcher, _ = fleet.start("worker", "worker")
+    worker, keeper = launcher.worker_process(), launcher.keeper()
+    (old,) = (path for path in fleet.temporary.iterdir() if path in held_by(worker))
+    (other,) = (path for path in fleet.temporary.iterdir() if path not in held_by(worker))
+    (old / "left").mkdir()
+    send([keeper, worker], signal.SIGKILL)
+    wait_until(lambda: not old.exists(), "it is gone", 5)
+    launcher.wait_for("worker.restarted")
+    wait_until(lambda: len(launcher.events("worker.started")) == 2, "another one has started", 20)
+    assert len(list(fleet.temporary.iterdir())) == 2
+    assert other.exists()
+
+
+def held_by(pid: int) -> set[Path]:
+    """The files and folders that a process has open."""
+    return {Path(os.readlink(path)) for path in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_path: Path) -> None:
