@@ -2,14 +2,17 @@
 A launcher or worker process into which errors are planted: ``python faulty.py [--process] <point> …``.
 
 A point is ``module:path.of.function``. Its second, third and seventh call raise an error that nobody foresees; of
-``module:path.of.function@2-16`` these calls do.
+``module:path.of.function@2-16`` these calls do. At ``hang=module:path.of.function`` the first call ever hangs, which
+the file ``hung`` in the working directory says; ``stuck=8`` is after how many seconds a slot that does nothing hangs.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import os
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +25,8 @@ CALLS = {2, 3, 7}
 
 def plant(point: str) -> None:
     """Have a function raise."""
-    where, _, span = point.partition("@")
+    hangs = point.startswith("hang=")
+    where, _, span = point.removeprefix("hang=").partition("@")
     first, _, last = span.partition("-")
     calls = range(int(first), int(last) + 1) if span else CALLS
     module, _, path = where.partition(":")
@@ -35,6 +39,12 @@ def plant(point: str) -> None:
 
     @functools.wraps(planted)
     def raising(*args: Any, **values: Any) -> Any:
+        if hangs:
+            try:
+                os.close(os.open("hung", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return planted(*args, **values)
+            threading.Event().wait()
         if next(count) in calls:
             raise RuntimeError(f"planted in {point}")
         return planted(*args, **values)
@@ -50,6 +60,11 @@ if __name__ == "__main__":
     settings = read_settings()
     configure(settings)
     for each in sys.argv[1:]:
-        if not each.startswith("--"):
+        if each.startswith("stuck="):
+            app.STUCK_S = float(each.partition("=")[2])  # type: ignore[misc]  # final for all others
+        elif not each.startswith("--"):
             plant(each)
+    if "--everywhere" in sys.argv:  # its worker processes get the same
+        words = [sys.executable, "-P", __file__, *sys.argv[1:], "--process"]
+        launcher.command = lambda *_: words  # type: ignore[attr-defined]  # it is imported there
     sys.exit(app.serve(settings) if "--process" in sys.argv else launcher.serve(settings))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from shared import ids
-from shared.settings import Settings
+from shared import ids, ops
+from shared.settings import LEASE_MS, Settings
+from shared.store import open_store, runs, tasks
 from shared.store.call import Call, Key, as_is
 from shared.store.fleet import About
+from shared.store.runs import Wanted
 from shared.store.threads import Store
+from shared.tasks import Task, define
+from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 from worker.leases import Held, Leases
 
 ABOUT = About(host="h", pid=7, version="1", queues=("default",), slots=1, started_us=5)
+LATE_S = 0.7
 
 
 @pytest.mark.damaged
@@ -39,3 +46,26 @@ def test_a_wish_list_that_cannot_be_read_is_not_asked_all_the_time(
         leases.stop()
         store.close()
     assert asked_s[6] - asked_s[0] > 0.3
+
+
+def test_a_lease_is_as_old_as_the_request_that_renewed_it(settings: Settings, short_path: Path) -> None:
+    """The answer may be late: somebody else may have the run for as long as it was on its way."""
+    with Proxy(short_path / "p", Path(settings.redis_url.removeprefix("unix://"))).serving() as proxy:
+        store = open_store(msgspec.structs.replace(settings, redis_url=proxy.url))
+        task = Task(name="a", run="true")
+        store.do(tasks.apply([(task, define(task))]))
+        store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
+        claimed = store.do(runs.claim(Wanted("w", "0", "1", LEASE_MS * 1000, ["default"])))
+        assert claimed is not None
+        leases = Leases(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
+        held = Held(claimed.id, claimed.record.token, lambda _: None, lambda: False, 0.0)
+        leases.hold(held)
+        proxy.latency_s = LATE_S
+        leases.start()
+        try:
+            wait_until(lambda: held.renewed_s, "it was renewed")
+            assert time.monotonic() - held.renewed_s >= LATE_S
+        finally:
+            proxy.latency_s = 0.0
+            leases.stop()
+            store.close()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ def test_what_cannot_start_until_somebody_changes_something_ends_with_2(
     assert said in launcher.said()
     assert "Traceback" not in launcher.said()
     assert launcher.events("worker.restarted") == []
+
+
+def test_a_worker_process_that_keeps_dying_is_started_again_after_longer_and_longer_pauses(
+    make_fleet: StartFleet,
+) -> None:
+    """F66: each pause is twice the one before, and is kept."""
+    launcher = make_fleet(TASKS).launch("worker")
+    for number in range(4):
+        os.kill(launcher.worker_process(), signal.SIGKILL)
+        wait_until(lambda: len(launcher.events("worker.restarted")) > number, "it is said")  # noqa: B023  # at once
+        said_s, pause_s = time.monotonic(), 0.2 * 2**number
+        assert f"pause_s={pause_s:g}" in launcher.events("worker.restarted")[number]
+        launcher.worker_process()
+        assert time.monotonic() - said_s > pause_s - 0.1
 
 
 def test_a_redis_that_evicts_ends_all_worker_processes_with_2(make_fleet: StartFleet) -> None:

@@ -104,6 +104,24 @@ def test_no_loop_ends_of_an_error_and_every_run_has_an_end_with_its_cause(fleet:
         assert worker.wait(20) == 0, worker.said()[-4000:]
 
 
+def test_a_slot_that_hangs_is_noticed_and_its_worker_process_replaced(fleet: Fleet) -> None:
+    """F65: runs of other slots end by themselves; the run that hung is rescued."""
+    worker = start(fleet, "--everywhere", "hang=worker.environment:compose", "stuck=7")
+    try:
+        hung = fleet.trigger("last")
+        wait_until((fleet.folder / "hung").exists, "it hangs")
+        assert fleet.perform("talk")["end_reason"] == "success"
+        worker.wait_for("worker.broken", 30)
+        assert 'missing="the progress of a slot"' in worker.events("worker.broken")[0]
+        worker.wait_for("worker.restarted", 30)
+        assert "exit_code=1" in worker.events("worker.restarted")[0]
+        assert "was lost" in fleet.ended(hung)["message"]
+        assert fleet.perform("last")["end_reason"] == "success"
+    finally:
+        worker.popen.terminate()
+        assert worker.wait(20) == 0, worker.said()[-4000:]
+
+
 def test_a_launcher_outlives_errors_of_its_own(fleet: Fleet) -> None:
     """F65: its worker processes, too."""
     points = """
