@@ -21,11 +21,11 @@ ReasonName = Literal["success", "failed", "stopped", "timeout", "crashed", "skip
 PhaseName = Literal["pending", "running", "succeeded", "failed", "stopped", "skipped"]
 
 
-class _Response(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ResponseModel(msgspec.Struct, kw_only=True, omit_defaults=True):
     schema: str | UnsetType = msgspec.field(default=UNSET, name="$schema")
 
 
-class ErrorModel(_Response, kw_only=True, omit_defaults=False):
+class ErrorModel(ResponseModel, kw_only=True, omit_defaults=False):
     """A problem as of RFC 9457."""
 
     type: Annotated[
@@ -54,7 +54,7 @@ class ErrorModel(_Response, kw_only=True, omit_defaults=False):
     errors: Annotated[list[Problem], Meta(description="Optional list of individual error details")] = []
 
 
-class RunsResponseBody(_Response, kw_only=True):
+class RunsResponseBody(ResponseModel, kw_only=True):
     """One page of runs."""
 
     runs: Annotated[list[Run], Meta(description="List of runs")]
@@ -83,7 +83,7 @@ class UnfinishedLine(msgspec.Struct, kw_only=True, frozen=True):
     text: Annotated[str, Meta(description="Its last 4096 characters")]
 
 
-class LogResponseBody(_Response, kw_only=True):
+class LogResponseBody(ResponseModel, kw_only=True):
     """A window of a run's log."""
 
     lines: list[LogLine]
@@ -108,7 +108,7 @@ class TaskCounts(msgspec.Struct, kw_only=True, frozen=True):
     by_reason: dict[str, int]
 
 
-class TaskModel(_Response, kw_only=True):
+class TaskModel(ResponseModel, kw_only=True):
     """A task: its definition and how it is doing."""
 
     name: str
@@ -138,14 +138,14 @@ class TaskDefinition(msgspec.Struct, frozen=True):
     """A task with the keys of the task file; ``shared.config`` reads and describes it."""
 
 
-class TasksResponseBody(_Response, kw_only=True):
+class TasksResponseBody(ResponseModel, kw_only=True):
     """Tasks by name."""
 
     tasks: list[TaskModel]
     total: int
 
 
-class Affected(_Response, kw_only=True):
+class Affected(ResponseModel, kw_only=True):
     """How many things a request changed."""
 
     affected: int
@@ -166,7 +166,7 @@ class StatsBucket(msgspec.Struct, kw_only=True, frozen=True):
     counts: dict[str, int]
 
 
-class StatsModel(_Response, kw_only=True):
+class StatsModel(ResponseModel, kw_only=True):
     """How a task did over some time."""
 
     since: datetime
@@ -176,82 +176,6 @@ class StatsModel(_Response, kw_only=True):
     run_ms: Annotated[Percentiles, Meta(description="From start to end")]
     buckets: list[StatsBucket]
     complete: Annotated[bool, Meta(description="False: only the newest 10 000 runs were looked at")]
-
-
-class QueueModel(_Response, kw_only=True):
-    """A queue: what waits, and who serves it."""
-
-    name: str
-    paused: bool
-    depth: Annotated[int, Meta(description="Runs that are due and wait")]
-    latency_ms: Annotated[int, Meta(description="Age of the oldest waiting run; 0 when none waits")]
-    running: int
-    slots: Annotated[int, Meta(description="Runs that its workers can run at once")]
-    workers: int
-
-
-class QueuesResponseBody(_Response, kw_only=True):
-    """All queues."""
-
-    queues: list[QueueModel]
-
-
-class WorkerModel(_Response, kw_only=True):
-    """A worker process."""
-
-    id: str
-    host: str
-    pid: int
-    version: str
-    queues: list[str]
-    slots: int
-    running: list[UUID]
-    started_at: datetime
-    heartbeat_age_ms: int
-    alive: Annotated[bool, Meta(description="It was heard of within a lease")]
-    draining: bool
-    unfit: Annotated[str | UnsetType, Meta(description="Why it takes no runs although it is alive")] = UNSET
-
-
-class WorkersResponseBody(_Response, kw_only=True):
-    """All worker processes that were heard of lately."""
-
-    workers: list[WorkerModel]
-
-
-class RedisFacts(msgspec.Struct, kw_only=True, frozen=True):
-    """The server that keeps everything."""
-
-    version: str
-    memory_bytes: int
-    max_memory_bytes: Annotated[int, Meta(description="0 means no limit")]
-    eviction_policy: str
-    persistence: str
-    connections: int
-
-
-class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
-    """How the schedules are: as the leader said last, or as the store shows while no scheduler leads."""
-
-    overdue: Annotated[int, Meta(description="Schedules that owe a tick for half a minute or longer")]
-    overdue_tasks: Annotated[list[str], Meta(description="Their tasks, the first 20")]
-    unreadable: Annotated[int, Meta(description="Schedules that the scheduler's release or machine cannot read")]
-    unreadable_tasks: Annotated[list[str], Meta(description="Their tasks, the first 20")]
-    failing: Annotated[dict[str, str], Meta(description="What fails in the scheduler now, and why, the newest 20")]
-
-
-class FleetModel(_Response, kw_only=True):
-    """The whole fleet at a glance."""
-
-    leader: Annotated[str, Meta(description="The scheduler that acts; absent when none does")] | UnsetType = UNSET
-    standbys: list[str]
-    scheduler_lag_ms: int | UnsetType = UNSET
-    schedules: Annotated[SchedulesModel, Meta(description="Absent until the leader has said it")] | UnsetType = UNSET
-    oldest_waiting_ms: Annotated[
-        int, Meta(description="How long the run waits that waits longest for a worker; 0 when none does")
-    ]
-    redis: Annotated[RedisFacts, Meta(description="Absent for a token that is for some tasks only")] | UnsetType = UNSET
-    counts: dict[str, int]
 
 
 class StepModel(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
@@ -270,7 +194,7 @@ class StepModel(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     done_before: Annotated[list[UUID], Meta(description="Runs of an earlier execution that count for this one")] = []
 
 
-class ExecutionModel(_Response, kw_only=True):
+class ExecutionModel(ResponseModel, kw_only=True):
     """Everything one trigger made. In a list `plan`, `steps` and `runs` are absent."""
 
     id: UUID
@@ -298,7 +222,7 @@ class ExecutionModel(_Response, kw_only=True):
     runs: list[Run] | UnsetType = UNSET
 
 
-class ExecutionsResponseBody(_Response, kw_only=True):
+class ExecutionsResponseBody(ResponseModel, kw_only=True):
     """One page of executions."""
 
     executions: list[ExecutionModel]
@@ -314,7 +238,7 @@ class StartedTask(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     refused: str = ""
 
 
-class StartedResponseBody(_Response, kw_only=True):
+class StartedResponseBody(ResponseModel, kw_only=True):
     """What a trigger started."""
 
     tasks: list[StartedTask]
@@ -328,7 +252,7 @@ class QuotaModel(msgspec.Struct, kw_only=True):
     pending_bytes: int
 
 
-class TokenModel(_Response, kw_only=True):
+class TokenModel(ResponseModel, kw_only=True):
     """
     A token. ``token`` is the secret itself, in the answer to its creation and never again. ``valid``: its row is signed
     with this fleet's secret; one that is not is refused. ``quota`` is that of a token with scope run.
@@ -345,13 +269,13 @@ class TokenModel(_Response, kw_only=True):
     token: str | UnsetType = UNSET
 
 
-class TokensResponseBody(_Response, kw_only=True):
+class TokensResponseBody(ResponseModel, kw_only=True):
     """All tokens, without their secrets."""
 
     tokens: list[TokenModel]
 
 
-class HealthModel(_Response, kw_only=True):
+class HealthModel(ResponseModel, kw_only=True):
     """The process answers."""
 
     status: Literal["ok"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from api.bodies import FleetModel, RedisFacts, SchedulesModel
 from api.endpoint import Ask, Routes
+from api.fleet_bodies import FleetModel, RedisFacts, SchedulesModel
 from api.reply import Reply
 from shared.store import fleet, share
 from shared.store.health import Health

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.bodies import QueueModel, QueuesResponseBody
 from api.endpoint import Ask, Routes
+from api.fleet_bodies import QueueModel, QueuesResponseBody
 from api.inputs import QueuePath
 from api.reply import Reply
 from shared.errors import NotFound

@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from api import bodies, request_bodies
+from api import bodies, fleet_bodies, request_bodies
 from api.endpoint import Ask, Endpoint, Media, Routes
 from api.inputs import SchemaPath
 from api.reply import JSON, Reply
@@ -148,8 +148,10 @@ def wire_types(endpoints: Iterable[Endpoint]) -> list[type[msgspec.Struct]]:
 
 _PUBLIC: Final[dict[str, type[msgspec.Struct]]] = {
     kind.__name__: kind
-    for kind in (Run, *vars(bodies).values(), *vars(request_bodies).values())
+    for module in (bodies, fleet_bodies, request_bodies)
+    for kind in (Run, *vars(module).values())
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
+    if kind is not bodies.ResponseModel
 }
 
 

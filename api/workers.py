@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from api.bodies import WorkerModel, WorkersResponseBody
 from api.endpoint import Ask, Routes
+from api.fleet_bodies import WorkerModel, WorkersResponseBody
 from api.inputs import WorkerPath
 from api.reply import Reply
 from shared.errors import NotFound

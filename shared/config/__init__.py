@@ -2,7 +2,8 @@
 The task file: text to ``Task``, strict, with every problem named at its line.
 
 Read ``keys.py`` first: the one table of every key. ``kinds.py`` says what a value may be, ``rules.py`` merges defaults
-and holds the rules between keys, ``reading.py`` deals with files and puts it together.
+and holds the rules between keys, ``cross_checks.py`` those between tasks; ``reading.py`` deals with files and puts it
+together.
 """
 
 from shared.config.durations import format_duration, format_size, parse_duration, parse_size

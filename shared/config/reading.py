@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from shared.config.advice import advise
+from shared.config.cross_checks import check_cycles, check_names, check_required
 from shared.config.durations import format_size
 from shared.config.keys import INCLUDE, LIMIT_KEYS, NOTIFY_KEYS
 from shared.config.kinds import read, read_table
@@ -22,7 +23,6 @@ from shared.config.rules import Defaults, read_task
 from shared.config.substitution import substitute_tree
 from shared.config.toml_lines import find_lines, line_of
 from shared.errors import ConfigInvalid, ConfigProblem, Invalid, Problem
-from shared.plans import find_cycle, show_cycle
 from shared.tasks import NAME_MAX, Task, is_task_name
 
 TABLES: Final = ("tasks", "notify", "limits")
@@ -152,9 +152,11 @@ class _Document:
                 notify[name] = Notify(name=name, **fields)
             if kind == "limits" and "max" in values:
                 limits[name] = values["max"]
-        self._check_names(tasks)
-        self._check_cycles(tasks)
-        self._check_required(tasks)
+        if self._is_whole:
+            known = {kind: [name for table, name in self._tables if table == kind] for kind in TABLES}
+            check_names(tasks, known, self._place_of)
+        check_cycles(tasks, self._place_of)
+        check_required(tasks, self._place_of)
         if self._with_advice and not self.found:
             advise(tasks, bool(notify), self._advice_for)
         return Config(
@@ -272,40 +274,6 @@ class _Document:
     def _where(self, place: Place) -> str:
         return f"{place.file}:{line_of(self._lines.get(place.file, {}), place.path)}"
 
-    def _check_names(self, tasks: dict[str, Task]) -> None:
-        if not self._is_whole:
-            return
-        known = {kind: [name for table, name in self._tables if table == kind] for kind in TABLES}
-        for name, task in tasks.items():
-            checks = (("depends_on", "tasks", task.depends_on), ("limits", "limits", task.limits))
-            for key, kind, wanted in (*checks, ("notify", "notify", task.notify)):
-                for index, other in enumerate(wanted):
-                    if other not in known[kind]:
-                        place = self._place_of(name, key).under(index)
-                        place.problem(f"there is no [{kind}.{other}]", nearest(other, known[kind]))
-
-    def _check_cycles(self, tasks: dict[str, Task]) -> None:
-        rest = dict(tasks)
-        while cycle := find_cycle(rest):
-            if len(cycle) > 2:  # a task that depends on itself was reported when it was read
-                place = self._place_of(cycle[0], "depends_on")
-                place.problem(f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these")
-            for name in cycle[1:]:
-                del rest[name]
-
-    def _check_required(self, tasks: dict[str, Task]) -> None:
-        """A schedule gives no parameters, neither to its own task nor to those that this depends on."""
-        for name, task in tasks.items():
-            if not task.cron or not all(needed in tasks for needed in task.depends_on):
-                continue
-            for needed in sorted(_all_needed(task, tasks)):
-                for param, declared in tasks[needed].params.items():
-                    if declared.required:
-                        message = (
-                            f"{needed}, which it depends on, requires the parameter {param}, and a schedule gives none"
-                        )
-                        self._place_of(name, "cron").problem(f"{message}: give {param} a default, or remove cron")
-
     def _advice_for(self, name: str, key: str) -> Place:
         if not name and not key:
             return Place(self.advised, str(self._files[0]))
@@ -322,18 +290,6 @@ class _Document:
         if self._defaults and isinstance(table, dict) and key not in table:
             place = self._defaults[1]
         return place.under(key)
-
-
-def _all_needed(task: Task, tasks: Mapping[str, Task]) -> set[str]:
-    """All tasks that *task* depends on, directly or not, as far as there are any."""
-    found: set[str] = set()
-    waiting = [*task.depends_on]
-    while waiting:
-        name = waiting.pop()
-        if name in tasks and name not in found:
-            found.add(name)
-            waiting += tasks[name].depends_on
-    return found
 
 
 _LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")

@@ -8,8 +8,6 @@ then says whether it saw everything.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +16,7 @@ import msgspec
 
 from shared.runs import Reason, Record, Run, Status
 from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.cursors import Place, cursor_in, encoded, place_in, query_name, read_cursor
 from shared.store.decoding import json_reading
 from shared.store.readable import as_runs, readable_rows
 from shared.store.scripts import script
@@ -72,22 +71,6 @@ class Page(msgspec.Struct, frozen=True):
     complete: bool
 
 
-class _Place(msgspec.Struct, array_like=True, frozen=True):
-    """
-    Where a page ended: after this entry of this sorted set, or after the run with these ``values`` in a sorted list.
-
-    ``query`` tells queries apart. ``matched`` and ``seen`` count what was found and looked at before it.
-    """
-
-    query: bytes
-    matched: int
-    seen: int
-    id: bytes
-    suffix: str = ""
-    score: int = 0
-    values: tuple[str | int, ...] = ()
-
-
 def page(
     where: Filter,
     *,
@@ -103,8 +86,8 @@ def page(
 
     Raises ValueError for a cursor that is none, or is of another query.
     """
-    query = _name_of(where, sort_field, descending)
-    place = _read_cursor(cursor, query) if cursor else None
+    query = query_name(where, sort_field, descending)
+    place = read_cursor(cursor, query) if cursor else None
     if place is not None:
         offset = 0
     candidates = yield from _candidates(where)
@@ -123,7 +106,7 @@ def page(
         return (yield from _scan(segments, where, descending, limit, offset, query, place))
     total, upto, rows = yield _page(segments, descending, limit, offset, place)
     runs = as_runs(rows)
-    more = _cursor(query, segments, rows[-1]) if rows and upto < total else ""
+    more = cursor_in(query, segments, rows[-1]) if rows and upto < total else ""
     return Page(runs, total, more, len(runs), True)
 
 
@@ -145,7 +128,7 @@ def _scan(
     limit: int,
     offset: int,
     query: bytes,
-    place: _Place | None,
+    place: Place | None,
 ) -> Operation[Page]:
     matched, seen = (place.matched, place.seen) if place is not None else (0, 0)
     first, found, last, everything = matched + offset, list[Run](), "", False
@@ -158,16 +141,16 @@ def _scan(
                 if first < matched <= first + limit:
                     found += as_runs([row])
                 if matched == first + limit:
-                    last = _cursor(query, segments, row, matched, seen)
+                    last = cursor_in(query, segments, row, matched, seen)
         if upto >= size or not rows:
             everything = True
             break
-        place = _place(query, segments, rows[-1])
+        place = place_in(query, segments, rows[-1])
     return Page(found, matched, last if matched > first + limit else "", seen, everything)
 
 
 def _page(
-    segments: list[list[str]], descending: bool, limit: int, offset: int, place: _Place | None = None
+    segments: list[list[str]], descending: bool, limit: int, offset: int, place: Place | None = None
 ) -> Call[tuple[int, int, list[tuple[UUID, Record]]]]:
     """How many there are, how many of them come up to the end of this page, and the page."""
     after = b"" if place is None else msgspec.msgpack.encode((place.suffix, str(place.score)))
@@ -208,7 +191,7 @@ def _sorted_page(
     limit: int,
     offset: int,
     query: bytes,
-    place: _Place | None,
+    place: Place | None,
 ) -> Page:
     def key(row: tuple[UUID, Record]) -> tuple[tuple[str | int, ...], bytes]:
         run_id, r = row
@@ -229,7 +212,7 @@ def _sorted_page(
     rows = matching[offset : offset + limit]
     more = ""
     if rows and offset + limit < total:
-        more = _encoded(_Place(query, 0, 0, rows[-1][0].bytes, values=key(rows[-1])[0]))
+        more = encoded(Place(query, 0, 0, rows[-1][0].bytes, values=key(rows[-1])[0]))
     return Page(as_runs(rows), total, more, len(candidates), True)
 
 
@@ -327,62 +310,3 @@ def _tags(r: Record) -> list[str]:
 def _text(run_id: UUID, r: Record) -> str:
     parts = [r.task, f"{r.task}#{r.number}", str(run_id), r.message, r.worker, *_tags(r), r.external_id]
     return "\n".join(parts).casefold()
-
-
-def _name_of(where: Filter, sort_field: str, descending: bool) -> bytes:
-    """A short name for a query: a cursor of another one leads nowhere."""
-    text = msgspec.msgpack.encode((where, sort_field or "created_at", descending))
-    return hashlib.sha256(text).digest()[:6]
-
-
-def _place(
-    query: bytes, segments: list[list[str]], row: tuple[UUID, Record], matched: int = 0, seen: int = 0
-) -> _Place:
-    """Where a run stands in the sorted sets that are read."""
-    run_id, r = row
-    state = r.reason if r.status == Status.ENDED else r.status
-    for low, high, *suffixes in segments:
-        for suffix in suffixes:
-            scope, _, order = suffix.rpartition(":")
-            if scope not in (f"ix:all:{state}", f"ix:t:{r.task}:{state}"):
-                continue
-            score = _score(r, order, is_of_task=scope.startswith("ix:t:"))
-            if _bound(low) <= score <= _bound(high):
-                return _Place(query, matched, seen, run_id.bytes, suffix, score)
-    raise AssertionError(f"run {run_id} is in none of the sets that were read")
-
-
-def _score(r: Record, order: str, *, is_of_task: bool) -> int:
-    """The score of a run in a sorted set of that order, as ``lua/lib/records.lua`` writes it."""
-    if order == "created":
-        return r.number if is_of_task else r.created_us
-    if order == "start":
-        return r.start_us
-    if order == "exit":
-        return r.exit_code
-    return r.end_us - r.start_us if r.start_us > 0 else 0
-
-
-def _bound(text: str) -> float:
-    return float(text.removeprefix("("))
-
-
-def _cursor(query: bytes, segments: list[list[str]], row: tuple[UUID, Record], matched: int = 0, seen: int = 0) -> str:
-    return _encoded(_place(query, segments, row, matched, seen))
-
-
-def _encoded(place: _Place) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, query: bytes) -> _Place:
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        place = msgspec.msgpack.decode(raw, type=_Place)
-    except (ValueError, msgspec.DecodeError):
-        raise ValueError("is no cursor; take next_cursor of the page before") from None
-    if len(place.id) != 16 or min(place.matched, place.seen) < 0:
-        raise ValueError("is no cursor; take next_cursor of the page before")
-    if place.query != query:
-        raise ValueError("is of another query; keep filters and sorting as they were on the page before")
-    return place

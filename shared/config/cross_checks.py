@@ -1,0 +1,60 @@
+"""What tasks of a file name of each other: whether it is there, leads in a circle, or no schedule can start it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from shared.config.places import Place, nearest
+from shared.plans import find_cycle, show_cycle
+from shared.tasks import Task
+
+PlaceOf = Callable[[str, str], Place]
+"""Where a key of a task stands."""
+
+
+def check_names(tasks: Mapping[str, Task], known: Mapping[str, Sequence[str]], place_of: PlaceOf) -> None:
+    """Report each task, limit or channel that a task names and that is not among the *known* of its kind."""
+    for name, task in tasks.items():
+        checks = (("depends_on", "tasks", task.depends_on), ("limits", "limits", task.limits))
+        for key, kind, wanted in (*checks, ("notify", "notify", task.notify)):
+            for index, other in enumerate(wanted):
+                if other not in known[kind]:
+                    place = place_of(name, key).under(index)
+                    place.problem(f"there is no [{kind}.{other}]", nearest(other, known[kind]))
+
+
+def check_cycles(tasks: Mapping[str, Task], place_of: PlaceOf) -> None:
+    """Report each circle of tasks that depend on each other once."""
+    rest = dict(tasks)
+    while cycle := find_cycle(rest):
+        if len(cycle) > 2:  # a task that depends on itself was reported when it was read
+            place = place_of(cycle[0], "depends_on")
+            place.problem(f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these")
+        for name in cycle[1:]:
+            del rest[name]
+
+
+def check_required(tasks: Mapping[str, Task], place_of: PlaceOf) -> None:
+    """A schedule gives no parameters, neither to its own task nor to those that this depends on."""
+    for name, task in tasks.items():
+        if not task.cron or not all(needed in tasks for needed in task.depends_on):
+            continue
+        for needed in sorted(_all_needed(task, tasks)):
+            for param, declared in tasks[needed].params.items():
+                if declared.required:
+                    message = (
+                        f"{needed}, which it depends on, requires the parameter {param}, and a schedule gives none"
+                    )
+                    place_of(name, "cron").problem(f"{message}: give {param} a default, or remove cron")
+
+
+def _all_needed(task: Task, tasks: Mapping[str, Task]) -> set[str]:
+    """All tasks that *task* depends on, directly or not, as far as there are any."""
+    found: set[str] = set()
+    waiting = [*task.depends_on]
+    while waiting:
+        name = waiting.pop()
+        if name in tasks and name not in found:
+            found.add(name)
+            waiting += tasks[name].depends_on
+    return found
