@@ -2,7 +2,7 @@
 One run, from its claim to its end: prepare → spawn → watch → judge → end.
 
 Each step is short and may fail; whatever happens, the run ends with a reason, or somebody else has decided about it.
-Only ``end`` writes; it is repeated until it was accepted or refused, however long Redis is away.
+Only the end writes (``ending.py``); it is repeated until it was accepted or refused, however long Redis is away.
 """
 
 from __future__ import annotations
@@ -10,30 +10,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from shared import ops, params
-from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.retry import POISON_CRASHES
 from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason
-from shared.store import bells, executions, runs
-from shared.store.call import Call
-from shared.store.runs import Claimed, Ended, Facts, Retry, Wanted
+from shared.store import executions, runs
+from shared.store.runs import Claimed, Ended, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
 from worker import environment, users
-from worker.callables import CallRequest
+from worker.ending import BROKEN_S, Ending, describe
 from worker.environment import Unprepared
 from worker.giving_back import delay_s, give_back
+from worker.interpreter import CallRequest
 from worker.judging import Verdict, judge
 from worker.leases import FROZEN_S, SURE_S, Held, Wish
-from worker.outputs import collect
 from worker.poke import Poke
 from worker.process import Child, Exit, Launch, SpawnFailed, StartedLate, Unanswered
 from worker.tapes import Tape
@@ -42,12 +38,6 @@ from worker.workshop import Unverified, Workshop
 
 log = get_logger("worker")
 T = TypeVar("T")
-
-BROKEN_S: Final = 0.1
-"""How long to wait for the keeper's death when something looks like it."""
-
-UNREMARKABLE: Final = frozenset({Reason.SUCCESS, Reason.STOPPED, Reason.SKIPPED})
-"""Ends that nobody needs to look at; all others are logged as warnings."""
 
 
 class Lost(Exception):
@@ -77,10 +67,6 @@ class Execution:
         self, shop: Workshop, claimed: Claimed, poke: Poke, asked_s: float, is_alive: Callable[[], None]
     ) -> None:
         self.run_id, self.record = claimed.id, claimed.record
-        self.asked_next_s = 0.0
-        """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
-        self.is_unanswered = False
-        """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
         self._claimed_s = time.monotonic()
         self._shop = shop
         self._poke = poke
@@ -93,6 +79,18 @@ class Execution:
         self._tape: Tape | None = None
         self._exit: Exit | None = None
         self._may_run = False
+        self._ending: Ending | None = None
+        self._is_unanswered = False
+
+    @property
+    def asked_next_s(self) -> float:
+        """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
+        return self._ending.asked_next_s if self._ending is not None else 0.0
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
+        return self._is_unanswered or (self._ending is not None and self._ending.is_unanswered)
 
     def tell(self, wish: Wish) -> None:
         """Somebody wishes this run to stop, or it is no longer ours."""
@@ -137,7 +135,7 @@ class Execution:
             except Exception as error:
                 log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, number=self.record.number)
                 code = FATE_UNKNOWN if self._may_run else NOTHING_RAN
-                verdict = Verdict(Reason.CRASHED, code, f"crashed: its worker failed: {_name(error)}")
+                verdict = Verdict(Reason.CRASHED, code, f"crashed: its worker failed: {describe(error)}")
             return self._end(verdict, wanted)
         finally:
             self._shop.leases.let_go(self.run_id)
@@ -146,14 +144,14 @@ class Execution:
 
     def end_anyhow(self, error: Exception) -> Ended | None:
         """End it as crashed when even its end could not be reported; one that has ended stays as it is."""
-        message = f"crashed: its worker failed: {_name(error)}".encode("utf-8", "replace").decode()
+        message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
         call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
         try:
             ended = self._patiently(lambda: self._shop.store.do(call))
         except Exception:
             log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
             return None
-        self.is_unanswered = True  # nobody knows whether the call that failed had been made
+        self._is_unanswered = True  # nobody knows whether the call that failed had been made
         return ended if ended.verdict == "refused" else None
 
     def _execute(self) -> Verdict:
@@ -165,7 +163,7 @@ class Execution:
             child = self._start(task)
         except SpawnFailed as error:
             keeper = self._shop.keeper
-            if self._is_broken(BROKEN_S if isinstance(error, Unanswered) else 0.0) and not keeper.given_up:
+            if self._shop.keeper.is_gone(BROKEN_S if isinstance(error, Unanswered) else 0.0) and not keeper.given_up:
                 raise Broken("crashed: its worker could not start anything any more") from None
             if not self._shop.fitness.is_at_fault(error, task):
                 raise
@@ -309,178 +307,19 @@ class Execution:
         return self._patiently(lambda: self._shop.store.do(call))
 
     def _end(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
-        """
-        Report the end until it is accepted or refused. None: it is another's.
-
-        Whatever goes wrong with what belongs to it, the end itself is reported.
-        """
-        message = self._mask.text(verdict.message).encode("utf-8", "replace").decode()
-        verdict = verdict._replace(message=message)
-        facts, retry = self._facts(), self._retry(verdict)
-        move: Literal["end", "interrupt"] = "interrupt" if verdict.interrupted else "end"
-
-        def end(wanted: Wanted | None, *, bare: bool = False) -> Call[Ended]:
-            return runs.end(
-                self.run_id,
-                self.record.token,
-                verdict.reason,
-                verdict.exit_code,
-                verdict.message,
-                facts=None if bare else facts,
-                retry=retry,
-                wanted=wanted,
-                move=move,
-            )
-
-        was_lost = self._exit is not None and self._exit.lost
-        if self._shop.refusal or self._is_broken(BROKEN_S if was_lost else 0.0):
-            wanted = None
-        ended = self._report(end, wanted)
-        if ended is None:
-            return None
-        try:
-            self._follow_up(ended, verdict, facts, end(None))
-        except Exception:  # the end is on record, and the next run is claimed
-            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="after its end")
-        return ended
-
-    def _report(self, end: Callable[..., Call[Ended]], wanted: Wanted | None) -> Ended | None:
-        """Make the call that *end* gives until it is accepted or refused. None: the run is another's."""
-        call = end(wanted)
-        self.asked_next_s = time.monotonic() if wanted is not None else 0.0
-        wait_s = 0.1
-        while True:
-            self._is_alive()
-            try:
-                self.is_unanswered = wanted is not None
-                *appended, ended = self._shop.store.settle([*self._last_lines(), call])
-                if isinstance(ended, RunfleetError):
-                    raise ended
-                self._settle(appended)
-                if ended.state != "gone" or not self.restore():
-                    assert isinstance(ended, Ended)
-                    self.is_unanswered = False  # not before: whatever fails above, the caller never sees this answer
-                    return ended
-            except StoreUnavailable:
-                if "lost" in self._wishes:
-                    return None
-                time.sleep(wait_s)  # Redis is away: nothing is lost as long as this thread waits
-                wait_s = min(wait_s * 2, 2.0)
-            except Exception:
-                log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="reporting its end")
-                if "lost" in self._wishes or self._shop.draining.is_over:
-                    return None
-                call = end(wanted, bare=True)  # whatever of it cannot be sent, its reason can
-                time.sleep(wait_s)
-                wait_s = min(wait_s * 2, 2.0)
-
-    def _last_lines(self) -> list[Call[Any]]:
-        """The calls that store what is left of the log; none when that fails, because the end must not."""
-        tape = self._tape
-        try:
-            return tape.final() if tape is not None else []
-        except Exception:
-            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="storing its log")
-            return []
-
-    def _settle(self, appended: list[Any]) -> None:
-        tape = self._tape
-        if tape is not None:
-            try:
-                with tape.sending:
-                    tape.settle(appended)
-            except Exception:
-                log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="storing its log")
-
-    def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, again: Call[Ended]) -> None:
-        """Tell all who are to know of an end that is on record."""
-        tape, record = self._tape, self.record
-        if ended.ready:
-            self._ring(ended.ready)
-        if tape is not None and tape.unstored:
-            log.warning("log.unstored", run_id=str(self.run_id), task=record.task, lines=tape.unstored)
-        if tape is not None and facts.log_lines and ended.verdict != "refused":
-            self._shop.tapes.compact_soon(self.run_id)
-        if ended.verdict == "refused":
-            log.warning("run.lost", run_id=str(self.run_id), task=record.task, state=ended.state)
-            return
-        self._shop.recent.add(again)
-        self._tell(verdict, self._task)
-        facts_of_end: dict[str, object] = {
-            "run_id": str(self.run_id),
-            "task": record.task,
-            "number": record.number,
-            "reason": str(verdict.reason),
-            "exit_code": verdict.exit_code,
-        }
-        if verdict.reason in UNREMARKABLE:
-            log.info("run.ended", **facts_of_end)
-        else:
-            log.warning("run.ended", **facts_of_end, message=verdict.message)
-
-    def _retry(self, verdict: Verdict) -> Retry | None:
-        """The attempt that this end owes."""
-        try:
-            return ops.next_attempt(
-                self.run_id,
-                self.record,
-                self._task,
-                verdict.reason,
-                verdict.exit_code,
-                interrupted=self._task.on_interrupt if verdict.interrupted and self._task is not None else None,
-            )
-        except Exception:
-            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="planning its retry")
-            return None
-
-    def _tell(self, verdict: Verdict, task: Task | None) -> None:
-        """Tell of the end, if anybody is to hear. It was by this host's clock as long after the start as it is now."""
-        if self._shop.emitter is not None:
-            end_us = self.record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
-            self._shop.emitter.ended(
-                self.run_id, self.record, verdict.reason, verdict.exit_code, verdict.message, end_us, task
-            )
-
-    def _is_broken(self, patience_s: float) -> bool:
-        """Whether nothing can be started here any more. What is claimed then is only spoiled, and at a great pace."""
-        return self._shop.keeper.is_gone(patience_s)
-
-    def _facts(self) -> Facts:
-        """What is known of the run; without its outputs when they cannot be had."""
-        exit_, tape = self._exit, self._tape
-        outputs = ""
-        try:
-            found = collect(self._output_file, exit_, self._mask, tape.system if tape is not None else _say_nothing)
-            outputs = msgspec.json.encode(found).decode() if found else ""
-        except Exception as error:
-            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="collecting its outputs")
-            if tape is not None:
-                tape.system(f"its outputs were left out: {_name(error)}")
-        try:
-            if tape is not None:
-                tape.finish()
-        except Exception:
-            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="finishing its log")
-        return Facts(
-            outputs=outputs,
-            log_bytes=tape.kept_bytes if tape else 0,
-            log_lines=tape.lines if tape else 0,
-            log_truncated=1 if tape and tape.truncated else 0,
-            log_first=tape.first_kept if tape else 0,
-            peak_memory=exit_.peak_memory_bytes if exit_ else 0,
-            cpu_ms=exit_.cpu_time_ms if exit_ else 0,
+        """Report the end, claiming the next run for *wanted* with it. None: it is another's."""
+        self._ending = Ending(
+            self._shop,
+            self.run_id,
+            self.record,
+            task=self._task,
+            tape=self._tape,
+            exit_=self._exit,
+            mask=self._mask,
+            output_file=self._output_file,
+            claimed_s=self._claimed_s,
+            is_lost=lambda: "lost" in self._wishes,
+            restore=self.restore,
+            is_alive=self._is_alive,
         )
-
-    def _ring(self, ready: Mapping[str, int]) -> None:
-        try:
-            self._shop.store.do(bells.ring(ready))
-        except RunfleetError:
-            log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
-
-
-def _say_nothing(_: str) -> None:
-    """There is no log to say it in: nothing was started."""
-
-
-def _name(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+        return self._ending.report(verdict, wanted)

@@ -45,14 +45,14 @@ LOOPS = {
         worker.watching:Watch._read_rest worker.tapes:Tape.feed worker.execution:judge
     """,
     "ending": """
-        worker.execution:collect worker.execution:Execution._facts worker.execution:Execution._retry
-        worker.execution:Execution._report worker.execution:Execution._last_lines worker.execution:Execution._settle
-        worker.execution:Execution._follow_up worker.execution:Execution._ring worker.tapes:Tape.finish
+        worker.ending:collect worker.ending:Ending._facts worker.ending:Ending._retry
+        worker.ending:Ending._repeat worker.ending:Ending._last_lines worker.ending:Ending._settle
+        worker.ending:Ending._follow_up worker.ending:Ending._ring worker.tapes:Tape.finish
         worker.recent:RecentEnds.add worker.tapes:Tapes.compact_soon worker.tapes:Tapes.remove
     """,
     # So often that the lease thread hears meanwhile that the run, whose end was accepted, is no longer this worker's.
     "ending for seconds": """
-        worker.execution:Execution._settle@2-16
+        worker.ending:Ending._settle@2-16
     """,
     "consumers": """
         shared.queue:_BellConsumer._next shared.queue:_BellConsumer._hand_over shared.queue:_BellConsumer.ack
