@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 from tests.worker.reading import Ended, is_running, read_line, read_to_end
 from worker.callables import CALLS_MAX, Call, Templates
 from worker.commands import Keeper
+from worker.interpreter import CallRequest
 from worker.process import SpawnFailed
 
 JOBS = """
