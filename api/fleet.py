@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from api.endpoint import Ask, Routes
-from api.fleet_bodies import FleetModel, RedisFacts, SchedulesModel
+from api.fleet_bodies import FleetModel, RedisFacts, SchedulesModel, WrongKeyModel
 from api.reply import Reply
 from shared.store import fleet, share
 from shared.store.health import Health
@@ -30,6 +30,7 @@ async def read_fleet(ask: Ask) -> Reply:
             schedules=UNSET if found.health is None else _schedules(found.health),
             oldest_waiting_ms=found.oldest_waiting_ms,
             redis=UNSET if found.redis is None else RedisFacts(**msgspec.structs.asdict(found.redis)),
+            wrong_keys=[WrongKeyModel(**msgspec.structs.asdict(one)) for one in found.wrong_keys] or UNSET,
             counts=found.counts,
         )
     )

@@ -74,6 +74,15 @@ class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
     failing: Annotated[dict[str, str], Meta(description="What fails in the scheduler now, and why, the newest 20")]
 
 
+class WrongKeyModel(msgspec.Struct, kw_only=True, frozen=True):
+    """A key of ours in Redis that somebody else wrote to."""
+
+    key: Annotated[str, Meta(description="Without the prefix")]
+    kind: str
+    wanted: str
+    cure: str
+
+
 class FleetModel(ResponseModel, kw_only=True):
     """The whole fleet at a glance."""
 
@@ -85,4 +94,8 @@ class FleetModel(ResponseModel, kw_only=True):
         int, Meta(description="How long the run waits that waits longest for a worker; 0 when none does")
     ]
     redis: Annotated[RedisFacts, Meta(description="Absent for a token that is for some tasks only")] | UnsetType = UNSET
+    wrong_keys: (
+        Annotated[list[WrongKeyModel], Meta(description="Keys that somebody else wrote to; absent without any")]
+        | UnsetType
+    ) = UNSET
     counts: dict[str, int]

@@ -21,7 +21,7 @@ from scheduler.stored_clock import StoredClock
 from scheduler.timetable import ON_TIME_US, STALE, Timetable
 from scheduler.troubles import SHOWN, Troubles, Turns
 from shared.clock import SECOND_US
-from shared.errors import Misconfigured, StoreFull, StoreUnavailable
+from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
 from shared.lineage.emitter import Emitter
 from shared.store import boot, fleet, tasks
 from shared.store.call import Call, Key
@@ -91,6 +91,7 @@ class Loop:
         self._on_wiped = on_wiped
         self._on_leading = on_leading
         self._instance = ""
+        self._not_seen: set[str] = set()
         self._behind: dict[str, None] = {}
         self._full_until_s = 0.0
         self._next_due_us: int | None = None
@@ -138,6 +139,13 @@ class Loop:
         pulse = self._store.do(fleet.pulse(self.name, batch, self._health))
         self._health = b""
         self._note_clock(pulse)
+        if pulse.anew:
+            log.error("store.begun_anew", keys=", ".join(pulse.anew))
+        for name in self._not_seen.difference(pulse.not_seen):
+            self.troubles.clear("look", name)
+        self._not_seen = set(pulse.not_seen)
+        for name in pulse.not_seen:
+            self.troubles.note("look", name, RunfleetError(f"a key of ours holds what somebody else wrote: {name}"))
         self._note_leadership(pulse)
         self._note_wipe(pulse)
         if not pulse.token:

@@ -43,6 +43,7 @@ EVENTS: Final[dict[str, str]] = {
     "schedule.missed": "Ticks were not fired in time, and `why`; `catch_up` says how many of them run now.",
     "schedule.repaired": "Schedules stood otherwise in the leader's timetable than in the catalog; it was read anew.",
     "schedule.ahead": "Last ticks were in the future, because Redis's clock went back: they count as of now.",
+    "store.begun_anew": "`keys` of ours held what somebody else wrote; they were begun anew. Find out who did.",
     "queue.forgotten": "So many queues, in which nothing waits and which no task names and no worker serves, are gone.",
     "clock.stepped": "Redis's clock went so many `seconds` further than time did (less than 0: back).",
     "run.unreadable": "A run, or a lost one's definition, cannot be read by this release. It is passed over.",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from cyclopts import Parameter
 
-from shared.errors import ConfigInvalid, Misconfigured, StoreUnavailable
+from shared.errors import ConfigInvalid, Misconfigured, RunfleetError, StoreUnavailable
 from shared.printable import printable
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     from shared.cli.findings import Finding
     from shared.redis_url import place
     from shared.store import open_store, rights
+    from shared.store.wrong_kinds import wrong_kinds
 
     try:
         settings = _settings(environ, data)
@@ -92,7 +93,14 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     try:
         refused = store.run(rights.refused())
         found += redis_findings.rights(refused, settings)
-        facts = gather(store, settings, environ)
+        wrong = store.run(wrong_kinds())
+        found += redis_findings.wrong_keys(wrong, settings)
+        try:
+            facts = gather(store, settings, environ)
+        except RunfleetError as error:
+            if not wrong or isinstance(error, StoreUnavailable):
+                raise
+            return found, EXIT_CODES["failed"]  # nothing more can be looked at while they are there
     except StoreUnavailable as error:
         if refused:  # then this is one of them
             return found, EXIT_CODES["failed"]

@@ -14,6 +14,7 @@ from shared.store.fleet import Worker
 from shared.store.rights import ON_CHANNELS, ON_KEYS, all_of
 from shared.store.server import OLDEST_MAJOR
 from shared.store.version import SCHEMA
+from shared.store.wrong_kinds import WrongKind
 
 SLOW_MS: Final = 20.0
 """A round trip that takes longer makes every run start noticeably later."""
@@ -30,6 +31,21 @@ and one that writes logs. A worker waits for each of its queues on one more.
 """
 
 MB: Final = 1024 * 1024
+
+
+def wrong_keys(wrong: Sequence[WrongKind], settings: Settings) -> list[Finding]:
+    """Keys of ours that somebody else wrote to."""
+    return [
+        Finding(
+            "key-kind",
+            "error",
+            f"key {settings.key_prefix}:{one.key}",
+            one.kind,
+            f"is {one.kind}, and should be {one.wanted}: somebody else wrote it, and whatever needs it fails",
+            one.cure.replace("delete that key", f"`redis-cli DEL '{settings.key_prefix}:{one.key}'`"),
+        )
+        for one in wrong
+    ]
 
 
 def transport(settings: Settings) -> list[Finding]:

@@ -134,6 +134,11 @@ def explain(error: BaseException) -> RunfleetError:
         return StoreUnavailable(f"Redis cannot be used right now: {_no_primary(text)}")
     if isinstance(error, AWAY) or text.startswith(_PASSING):
         return StoreUnavailable(f"Redis cannot be used right now: {text or type(error).__name__}")
+    if text.startswith("WRONGTYPE") or "Operation against a key holding the wrong kind" in text:
+        return RunfleetError(
+            "Redis refused a command: a key of ours holds what somebody else wrote; `runfleet doctor` and /api/fleet "
+            f"tell which ({text})"
+        )
     return RunfleetError(f"Redis refused a command: {text}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,7 @@ from shared.store.readable import readable
 from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.store.server import server
+from shared.store.wrong_kinds import WrongKind, otherwise, wrong_kinds
 
 GAP_US: Final = 2_500_000
 """Nobody reached Redis for this long: an outage, not a crash."""
@@ -32,6 +33,8 @@ LEADERSHIP_US: Final = 3_500_000
 SILENCE_US: Final = 60_000_000
 """A worker process not heard of for this long is forgotten."""
 
+
+T = TypeVar("T")
 
 Verdict = Literal["", "stop", "kill", "lost"]
 """What a beat learns of a run: nothing new, a wish to stop it, or that it is no longer this worker's."""
@@ -120,6 +123,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``redis`` is None for those who are shown their part of the whole only (``store.share``). ``oldest_waiting_ms`` is
     for how long the run waits that waits longest for a worker, 0 when none does. ``health`` is what the leader said
     last of schedules and its jobs, None until it has; without a leader it is read from the store, of schedules only.
+    ``wrong_keys`` are keys of ours that somebody else wrote to; what is to be seen of them counts as nothing.
     """
 
     leader: str | UnsetType = UNSET
@@ -128,6 +132,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     redis: RedisFacts | None
     oldest_waiting_ms: int = 0
     health: Health | None = None
+    wrong_keys: list[WrongKind] = []
     counts: dict[str, int]
 
 
@@ -151,7 +156,9 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
     ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over, ``dirty`` the number of
     tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed, ``making`` that of
-    executions of which runs are left to make, ``stopping`` that of those whose stop nobody goes on with.
+    executions of which runs are left to make, ``stopping`` that of those whose stop nobody goes on with. ``anew`` are
+    keys that somebody else had written to, and that were begun anew (also of one that stands by);
+    ``not_seen`` are others, and what they hold is not in this look.
     """
 
     token: int
@@ -166,6 +173,8 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     instance: str = ""
     making: int = 0
     stopping: int = 0
+    anew: list[str] = []
+    not_seen: list[str] = []
 
 
 def ping() -> Call[None]:
@@ -213,7 +222,13 @@ def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str 
     def read(reply: Any) -> Pulse:
         token, leader = int(reply[0]), _name(reply[1] or b"")
         if not token:
-            return Pulse(token=0, leader=leader, now_us=int(reply[2]), instance=_name(reply[3]))
+            return Pulse(
+                token=0,
+                leader=leader,
+                now_us=int(reply[2]),
+                instance=_name(reply[3]),
+                anew=[_name(name) for name in reply[4]],
+            )
         return Pulse(
             token=token,
             leader=leader,
@@ -231,6 +246,8 @@ def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str 
             instance=_name(reply[9]),
             making=reply[10],
             stopping=reply[11],
+            anew=[_name(name) for name in reply[12]],
+            not_seen=[_name(name) for name in reply[13]],
         )
 
     return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)
@@ -337,12 +354,13 @@ def drain(worker: str) -> Call[None]:
 def facts() -> Operation[Fleet]:
     """Scheduler leader and standbys, Redis, and how many runs wait and run."""
     now_us = yield clock()
-    leadership = yield from schedulers(now_us)
+    wrong_keys = yield from wrong_kinds()
+    leadership = yield from otherwise(schedulers(now_us), Leadership(leader="", standbys=[], lag_ms=0))
     said = yield from server()
     pending = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
     running = yield Call("ZCARD", (Key("ix:all:running:created"),), int)
-    delayed = yield Call("ZCARD", (Key("due"),), int)
-    tasks = yield Call("HLEN", (Key("tasks"),), int)
+    delayed = yield from otherwise(_one(Call("ZCARD", (Key("due"),), int)), 0)
+    tasks = yield from otherwise(_one(Call("HLEN", (Key("tasks"),), int)), 0)
     return Fleet(
         leader=leadership.leader or UNSET,
         standbys=leadership.standbys,
@@ -355,8 +373,9 @@ def facts() -> Operation[Fleet]:
             persistence="aof" if said.appends else "none" if said.save == "" else "rdb",
             connections=said.connections or 0,
         ),
-        oldest_waiting_ms=(yield from waiting.oldest_ms(now_us)),
-        health=(yield health()) if leadership.leader else (yield from unled.health(now_us)),
+        oldest_waiting_ms=(yield from otherwise(waiting.oldest_ms(now_us), 0)),
+        health=(yield from otherwise(_one(health()) if leadership.leader else unled.health(now_us), None)),
+        wrong_keys=wrong_keys,
         counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )
 
@@ -378,6 +397,11 @@ def schedulers(now_us: int) -> Operation[Leadership]:
 def _name(raw: bytes) -> str:
     """A name that somebody else may have written: what brings it with others must not fail by it."""
     return raw.decode(errors="replace")
+
+
+def _one(call: Call[T]) -> Operation[T]:
+    answer: T = yield call
+    return answer
 
 
 def _running_records() -> Operation[list[Any]]:

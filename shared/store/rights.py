@@ -49,6 +49,7 @@ ON_KEYS: Final = (
     "SPOP @k",
     "SRANDMEMBER @k",
     "SREM @k v",
+    "TYPE @k",
     "XADD @k * f v",
     "XLEN @k",
     "XRANGE @k - +",

@@ -80,6 +80,7 @@ def facts(covers: Covers) -> Operation[Fleet]:
     return msgspec.structs.replace(
         whole,
         redis=None,
+        wrong_keys=[],
         counts=counts,
         oldest_waiting_ms=max(0, now_us - min(times)) // 1000 if times else 0,
         health=whole.health and whole.health.of(covers),

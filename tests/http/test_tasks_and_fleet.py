@@ -132,6 +132,21 @@ def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) ->
     assert found["counts"]["tasks"] == len(TASKS)
 
 
+@pytest.mark.damaged
+@pytest.mark.parametrize("key", ["tasks", "queues", "leader", "due"])
+def test_a_key_that_somebody_else_wrote_to_is_in_the_fleet_with_the_cure(
+    client: Client, catalog: Store, key: str
+) -> None:
+    """The process stays ready: a balancer that took it out would hide the page that says what is wrong."""
+    assert "wrong_keys" not in client.get("/api/fleet").json()
+    catalog.do(Call("SET", (Key(key), "x"), bool))
+    [wrong] = client.get("/api/fleet").json()["wrong_keys"]
+    assert (wrong["key"], wrong["kind"]) == (key, "a string")
+    assert wrong["wanted"] in ("a hash", "a set", "a zset")
+    assert "delete that key" in wrong["cure"]
+    assert client.get("/ready").status_code == 200
+
+
 def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
     told = Health(overdue=2, overdue_tasks=["a", "b"], unreadable=1, unreadable_tasks=["c"], failing={"fire a": "odd"})
     catalog.do(fleet.pulse("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))

@@ -14,6 +14,7 @@ import pytest
 from shared.store import boot, fleet, listing, live, logs, once, rights
 from shared.store.call import Call
 from shared.store.scripts import script_names
+from shared.store.wrong_kinds import wrong_kinds
 from tests.store.checking import snapshot
 from tests.store.desk import Desk
 
@@ -85,9 +86,10 @@ def test_some_only_read(desk: Desk) -> None:
     before = snapshot(desk)
     desk.run(live.places())
     desk.run(rights.refused())
+    desk.run(wrong_kinds())
     assert snapshot(desk) == before
 
 
 def test_every_script_leaves_the_same_when_its_reply_was_lost(tried: set[str]) -> None:
     """F65: each of them, in whatever the other tests of the store do with it."""
-    assert sorted(set(script_names()) - tried - ASKED_HERE.keys() - {"live", "rights"}) == []
+    assert sorted(set(script_names()) - tried - ASKED_HERE.keys() - {"kinds", "live", "rights"}) == []

@@ -185,6 +185,26 @@ def test_the_doctor_names_each_trouble_of_a_real_store(start_valkey: StartValkey
     assert "differs from the store; applying it would add b" in answered.stdout
 
 
+@pytest.mark.parametrize("key", ["tasks", "leader", "ticks", "queues", "contact", "catalog", "schedulers", "due"])
+def test_a_key_that_somebody_else_wrote_to_is_named_with_the_cure(
+    start_valkey: StartValkey, tmp_path: Path, key: str
+) -> None:
+    url = start_valkey()
+    settings = Settings(redis_url=url)
+    store = open_store(settings)
+    store.run(version.check())
+    store.do(tasks.apply([(task, define(task)) for task in (Task(name="a", run="true", cron=("@hourly",)),)]))
+    store.do(Call("SET", (Key(key), "x"), bool))
+    store.close()
+    answered = examined(tmp_path, surroundings(url), "--json")
+    assert answered.returncode == 1, answered.stderr
+    assert "Traceback" not in answered.stderr
+    [found] = [one for one in json.loads(answered.stdout)["findings"] if one["code"] == "key-kind"]
+    assert (found["level"], found["subject"]) == ("error", f"key {settings.key_prefix}:{key}")
+    assert "should be a" in found["message"]
+    assert f"redis-cli DEL '{settings.key_prefix}:{key}'" in found["cure"]
+
+
 def test_the_json_of_the_doctor_controls_no_terminal_and_loses_nothing(
     start_valkey: StartValkey, tmp_path: Path
 ) -> None:
