@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.store.call import Call, Key, Operation, as_is
+from shared.store.call import Call, Key, KeyPattern, Operation, as_is
 from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.store.tasks import schedule_key
@@ -178,7 +178,7 @@ def definition_names(cursor: int) -> Call[tuple[int, list[str]]]:
     def read(reply: Any) -> tuple[int, list[str]]:
         return int(reply[0]), [key.rpartition(b":")[2].decode(errors="replace") for key in reply[1]]
 
-    return Call("SCAN", (cursor, "MATCH", Key("def:*"), "COUNT", BATCH), read)
+    return Call("SCAN", (cursor, "MATCH", KeyPattern("def:*"), "COUNT", BATCH), read)
 
 
 def definitions(hashes: Sequence[str]) -> Operation[list[Definition]]:

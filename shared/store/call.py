@@ -9,6 +9,7 @@ trips, still without knowing who makes them.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ R = TypeVar("R")
 
 Argument = str | bytes | int | float
 
+_IN_PATTERNS = re.compile(rb"[*?\[\]\\^-]")
+
 
 class Key(str):
     """An argument that is a key: the executor puts the store's prefix before it."""
@@ -30,6 +33,12 @@ class Key(str):
 
 class RawKey(bytes):
     """As ``Key``, for a key that ends in a run id (16 bytes that are no text)."""
+
+    __slots__ = ()
+
+
+class KeyPattern(str):
+    """As ``Key``, for a pattern of keys (SCAN): what of the prefix would mean something in one is taken as it is."""
 
     __slots__ = ()
 
@@ -88,6 +97,8 @@ Operation = Generator[Call[Any] | list[Call[Any]], Any, T]
 def _keyed(prefix: bytes, argument: Argument) -> Argument:
     if isinstance(argument, Key):
         return prefix + b":" + argument.encode()
+    if isinstance(argument, KeyPattern):
+        return _IN_PATTERNS.sub(rb"\\\g<0>", prefix) + b":" + argument.encode()
     if isinstance(argument, RawKey):
         return prefix + b":" + argument
     return argument
