@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from tests.store import test_driven, test_executions, test_give_back, test_overlap
+from functools import partial
+
+from tests.store import test_driven, test_executions, test_give_back, test_overlap, test_stop_in_steps
 from tests.store.planting import Mutant
 
 MUTANTS_OF_EXECUTIONS = [
+    Mutant(
+        "an execution is stopped in one step",
+        "lib/stopping",
+        "local MOST_STOPPED = 100",
+        "local MOST_STOPPED = 100000",
+        partial(
+            test_stop_in_steps.test_what_one_step_left_the_leader_stops, begin=test_stop_in_steps.by_a_person_who_died
+        ),
+    ),
+    Mutant(
+        "the leader does not hear of what a dead process left to stop",
+        "pulse",
+        "P .. ':stopping', '-inf', text(NOW - 1000000)",
+        "P .. ':stopping', '-inf', 0",
+        partial(
+            test_stop_in_steps.test_what_one_step_left_the_leader_stops, begin=test_stop_in_steps.by_a_person_who_died
+        ),
+    ),
+    Mutant(
+        "a stop that is under way takes a kill back",
+        "lib/stopping",
+        "  if redis.call('HGET', at, 'stop_wish') == 'kill' then wish = 'kill' end\n",
+        "",
+        test_stop_in_steps.test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way,
+    ),
+    Mutant(
+        "retries that are made while an execution is stopped go on",
+        "lib/stopping",
+        "if from == 0 and did == 0 then",
+        "if from == 0 then",
+        test_stop_in_steps.test_a_retry_that_is_made_between_two_steps_is_stopped_too,
+    ),
     Mutant("a run that is given back is still leased", "give_back", "  redis.call('ZREM', P .. ':leases', id)\n", ""),
     Mutant("a run that is given back waits behind the others", "give_back", "enqueue(id, r, true)", "enqueue(id, r)"),
     Mutant("whoever had a run once gives it back", "give_back", " or r[F.token] ~= token then", " then"),
