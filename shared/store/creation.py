@@ -13,6 +13,7 @@ from shared.runs import Record, Run, to_run
 from shared.store import bells
 from shared.store.annex import Annex
 from shared.store.call import Call, Key
+from shared.store.packed import packed_size
 from shared.store.runs import NOW, decode_record, read_ready
 from shared.store.scripts import script
 
@@ -87,7 +88,7 @@ def is_made_at_once(what: Create) -> bool:
     """Whether the script that creates the execution makes all runs of its first group."""
     steps = [(step.template, step.count) for step in what.plan if step.group == 0] or [(what.template, len(what.ids))]
     least = BYTES_AT_ONCE // AT_ONCE
-    return sum(count * max(least, len(_encode(template)) + 100) for template, count in steps) <= BYTES_AT_ONCE
+    return sum(count * max(least, packed_size(template) + 100) for template, count in steps) <= BYTES_AT_ONCE
 
 
 def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mapping[str, int]]]:

@@ -15,6 +15,7 @@ from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of,
 from shared.runs import Record, Run, to_run
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.decoding import json_reading, reading
+from shared.store.packed import packed, with_texts
 from shared.store.readable import as_runs, readable_rows
 from shared.store.runs import decode_record, stored_time
 from shared.store.scripts import script
@@ -172,7 +173,8 @@ def plan_of(execution_id: UUID) -> Operation[tuple[str, list[Record]] | None]:
     plan = yield _plan(execution_id)
     if not plan:
         return None
-    return plan[b"task"].decode(), [_planned(plan[b"step:%d" % n])[0] for n in range(int(plan[b"steps"]))]
+    templates = [_planned(plan[b"step:%d" % n])[0] for n in range(int(plan[b"steps"]))]
+    return plan[b"task"].decode(), (yield from with_texts(execution_id, templates))
 
 
 def _plan(execution_id: UUID) -> Call[dict[bytes, bytes]]:
@@ -192,8 +194,8 @@ def _summaries(ids: Sequence[UUID]) -> Operation[list[Execution | None]]:
     listed = (yield [_run_ids(one) for one in alone]) if alone else []
     runs_of = {one: [UUID(bytes=raw) for raw in found] or [one] for one, found in zip(alone, listed, strict=True)}
     firsts = [one for one in ids if one not in runs_of]
-    packed = yield from _packed([*firsts, *(run for found in runs_of.values() for run in found)])
-    kept = {one: record for one, record in readable_rows(packed) if as_runs([(one, record)])}
+    rows = yield from _packed([*firsts, *(run for found in runs_of.values() for run in found)])
+    kept = {one: record for one, record in readable_rows(rows) if as_runs([(one, record)])}
     result: list[Execution | None] = []
     for one, plan in zip(ids, plans, strict=True):
         if one not in runs_of:
@@ -212,8 +214,7 @@ def _records(ids: Sequence[UUID]) -> Operation[dict[UUID, Record]]:
 
 
 def _packed(ids: Sequence[UUID]) -> Operation[list[tuple[bytes, bytes | None]]]:
-    values = (yield Call("MGET", tuple(RawKey(b"run:" + one.bytes) for one in ids), as_is)) if ids else []
-    return list(zip([one.bytes for one in ids], values, strict=True))
+    return (yield from packed([one.bytes for one in ids]))
 
 
 def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UUID, Record]]) -> Execution:

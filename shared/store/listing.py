@@ -18,6 +18,7 @@ from shared.runs import Reason, Record, Run, Status
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.cursors import Place, cursor_in, encoded, place_in, query_name, read_cursor
 from shared.store.decoding import json_reading
+from shared.store.packed import packed
 from shared.store.readable import as_runs, readable_rows
 from shared.store.scripts import script
 
@@ -179,8 +180,7 @@ def _candidates(where: Filter) -> Operation[list[tuple[UUID, Record]] | None]:
             return []
     else:
         return None
-    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
-    return readable_rows(zip(ids, values, strict=True))
+    return readable_rows((yield from packed(ids)))
 
 
 def _sorted_page(

@@ -21,7 +21,7 @@ from shared.runs import MOVES, Record, Status
 from shared.store.call import Call, Key, Operation, RawKey, as_is
 from shared.store.decoding import reading
 from shared.store.loglines import StoredLine
-from shared.store.runs import NOW, record
+from shared.store.runs import NOW, bare_record
 from shared.store.scripts import script
 
 STREAMS: Final = ("stdout", "stderr", "system")
@@ -127,7 +127,7 @@ def window(run_id: UUID, start: int, limit: int) -> Operation[Window]:
 
     Raises NotFound when there is no such run.
     """
-    kept: Record | None = yield record(run_id)
+    kept: Record | None = yield bare_record(run_id)
     if kept is None:
         raise NotFound(f"there is no run {run_id}")
     first, total = kept.log_first, kept.log_lines
@@ -166,7 +166,7 @@ def compact_block(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
 
     So much work (some 20 ms) is between two steps: whoever has something more urgent to do can do it then.
     """
-    kept: Record | None = yield record(run_id)
+    kept: Record | None = yield bare_record(run_id)
     lines: list[StoredLine] = []
     head = last = ""
     if kept is not None and kept.status == Status.ENDED:

@@ -15,6 +15,8 @@ from shared.settings import LEASE_MS
 from shared.store.annex import Annex
 from shared.store.call import Call, Key, Operation, RawKey, as_is, call_name
 from shared.store.decoding import reading
+from shared.store.packed import packed
+from shared.store.packed import read as read_records
 from shared.store.scripts import script
 from shared.tasks import is_task_name
 
@@ -318,11 +320,16 @@ def release(batch: int = 500, now: int | str = NOW) -> Call[Released]:
 
 def get(run_id: UUID) -> Call[Run | None]:
     """The run, or None."""
-    return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: _run(run_id.bytes, reply) if reply else None)
+    return read_records([run_id.bytes], lambda reply: _run(run_id.bytes, reply[0]) if reply[0] else None)
 
 
 def record(run_id: UUID) -> Call[Record | None]:
-    """The run as stored, or None."""
+    """The run as stored, with its parameters, tags and labels, or None."""
+    return read_records([run_id.bytes], lambda reply: _record(reply[0]) if reply[0] else None)
+
+
+def bare_record(run_id: UUID) -> Call[Record | None]:
+    """The run as stored, or None, for who asks for none of its texts: a reference may stand for them."""
     return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: _record(reply) if reply else None)
 
 
@@ -333,7 +340,7 @@ def many(ids: Iterable[UUID]) -> Call[list[Run]]:
     def read(reply: Any) -> list[Run]:
         return [_run(one.bytes, value) for one, value in zip(wanted, reply, strict=True) if value]
 
-    return Call("MGET", tuple(RawKey(b"run:" + one.bytes) for one in wanted), read)
+    return read_records([one.bytes for one in wanted], read)
 
 
 def find(ref: str) -> Operation[Run]:
@@ -364,8 +371,7 @@ def execution_runs(execution_id: UUID) -> Operation[list[Run]]:
     All runs of an execution that are still kept, in the order they were made; empty when there is no such execution.
     """
     ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
-    runs: list[Run] = yield many(UUID(bytes=one) for one in (ids or [execution_id.bytes]))
-    return runs
+    return [_run(one, value) for one, value in (yield from packed(ids or [execution_id.bytes])) if value]
 
 
 def is_over(execution_id: UUID) -> Call[bool]:

@@ -21,6 +21,7 @@ import shared.store
 from shared.config import references
 from shared.runs import FIELDS, Reason, Record
 from shared.store.call import Call, as_is
+from shared.store.packed import INLINE, REFERENCE, TEXTS
 from shared.store.runs import decode_record
 from shared.store.scripts import Script
 from shared.store.threads import Store
@@ -67,9 +68,21 @@ def snapshot(store: Store) -> dict[bytes, Value]:
     }
 
 
-def records(everything: Mapping[bytes, Value]) -> dict[bytes, Record]:
-    """All runs."""
+def bare_records(everything: Mapping[bytes, Value]) -> dict[bytes, Record]:
+    """All runs as they are kept."""
     return {key[4:]: decode_record(value.content) for key, value in everything.items() if key.startswith(b"run:")}
+
+
+def records(everything: Mapping[bytes, Value]) -> dict[bytes, Record]:
+    """All runs, with the texts that are kept once for their execution."""
+    found = bare_records(everything)
+    for run, r in found.items():
+        for name in TEXTS:
+            x, field = _behind(getattr(r, name))
+            kept = everything.get(b"texts:" + x)
+            if kept is not None and field in kept.content:
+                found[run] = r = msgspec.structs.replace(r, **{name: kept.content[field].decode()})
+    return found
 
 
 def check_store(store: Store) -> dict[bytes, Value]:
@@ -112,6 +125,13 @@ def _value(kind: bytes, ttl: int, raw: Any) -> Value:
     return Value(kind.decode(), content, ttl >= 0)
 
 
+def _behind(text: str) -> tuple[bytes, bytes]:
+    """The execution and the field that a text of a record refers to; nothing of one that is no reference."""
+    if not text.startswith(REFERENCE):
+        return b"", b""
+    return bytes.fromhex(text[len(REFERENCE) : -40]), text[-40:].encode()
+
+
 class _Check:
     def __init__(self, everything: Mapping[bytes, Value]) -> None:
         self.everything = everything
@@ -133,6 +153,7 @@ class _Check:
         self.places()
         self.lives()
         self.plan()
+        self.texts()
         self.gates()
         self.definitions()
         self.logs()
@@ -275,6 +296,32 @@ class _Check:
             targets["all"].add(x)
         listed = {key.decode(): set(value.content) for key, value in self.under(b"executions:").items()}
         self.same("executions", listed, dict(targets))
+
+    def texts(self) -> None:
+        """What is large of a record is kept once for its execution, as long as there is a run of that."""
+        wanted: dict[bytes, set[bytes]] = defaultdict(set)
+        owned = [
+            (UUID(r.execution).bytes if r.execution else run, r) for run, r in bare_records(self.everything).items()
+        ]
+        for x, plan in self.plans.items():
+            steps = (msgspec.msgpack.decode(plan[b"step:%d" % number])[0] for number in range(int(plan[b"steps"])))
+            owned += [(x, msgspec.convert(step, Record)) for step in steps]
+        for x, r in owned:
+            for text in (getattr(r, name) for name in TEXTS):
+                of, field = _behind(text)
+                self.say(of or len(text.encode()) <= INLINE, f"a run of {r.task} in {x.hex()} has a large text itself")
+                self.say(of in (b"", x), f"a run of {r.task} in {x.hex()} has a text of {of.hex()}")
+                if field:
+                    wanted[x].add(field)
+        found = {x: value.content for x, value in self.under(b"texts:").items()}
+        for x in found.keys() | wanted.keys():
+            there = set(found.get(x, ()))
+            if x not in self.plans and len({self.runs[run].task for run in self.executions[x]}) > 1:
+                there &= wanted[x]  # steps that were written back into a wiped store go one by one
+            self.same(f"texts of {x.hex()}", there, wanted[x])
+            self.say(self.executions[x], f"there are texts of {x.hex()} but no run")
+            for field, text in found.get(x, {}).items():
+                self.same(f"the SHA-1 of a text of {x.hex()}", field.decode(), hashlib.sha1(text).hexdigest())
 
     def gates(self) -> None:
         wanted: dict[str, set[bytes]] = defaultdict(set)

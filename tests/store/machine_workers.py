@@ -37,6 +37,7 @@ class Workers(Base):
         assert (held.id if held else None) == (expected.id if expected else None)
         if held is not None and expected is not None:
             assert held.record.token not in self.tokens, "a fencing token was given twice"
+            assert (held.record.params, held.record.labels) == (expected.params, expected.labels)
             self.tokens.add(held.record.token)
             expected.token = held.record.token
             self.held.append(Held(held.id, held.record.token, worker, held.record))

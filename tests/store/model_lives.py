@@ -52,6 +52,8 @@ class ModelRun:
     started: int = 0
     ended: int = 0
     lines: int = 0
+    params: str = ""
+    labels: str = ""
 
     @property
     def state(self) -> str:
@@ -303,6 +305,8 @@ class Lives:
                 step=number,
                 needs=template.needs,
                 tick=template.tick_us,
+                params=template.params,
+                labels=template.labels,
             )
             self.runs[run_id] = run
             execution.runs.append(run_id)
@@ -331,6 +335,8 @@ class Lives:
             crashes=retry.crashes,
             retry_of=retry.retry_of,
             tick=run.tick,
+            params=run.params,
+            labels=run.labels,
         )
         self.runs[retry.id] = following
         self.executions[run.execution].runs.append(retry.id)

@@ -28,6 +28,7 @@ from tests.store import (
     test_stop,
 )
 from tests.store.mutants_of_executions import MUTANTS_OF_EXECUTIONS
+from tests.store.mutants_of_texts import MUTANTS_OF_TEXTS
 from tests.store.planting import Mutant
 
 
@@ -584,4 +585,5 @@ MUTANTS = [
         test_restore.test_no_token_is_given_twice_after_a_wipe,
     ),
     *MUTANTS_OF_EXECUTIONS,
+    *MUTANTS_OF_TEXTS,
 ]

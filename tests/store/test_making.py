@@ -46,10 +46,11 @@ def test_a_trigger_makes_all_its_runs(desk: Desk) -> None:
 
 def test_no_step_makes_more_than_so_many_runs_or_bytes(desk: Desk) -> None:
     entry = desk.task(run=None, call="m:f")
-    few = begun(desk, entry, params={"blob": "x" * 100_000})
+    few = begun(desk, entry, external_execution_id="x" * 100_000)
     assert count(desk, few) == 9
     assert count(desk, begun(desk, entry)) == 200
-    large = begun(desk, entry, params={"blob": "x" * 250_000}, replicas=10)
+    assert count(desk, begun(desk, entry, params={"blob": "x" * 100_000})) == 200, "it is in none of the records"
+    large = begun(desk, entry, external_execution_id="x" * 250_000, replicas=10)
     assert count(desk, large) == 3
     for made in (6, 9, 10):
         desk.do(creating.make_rest(large))

@@ -7,20 +7,20 @@
 --       6… annex of the first run (lib/annex.lua)
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'},
 -- {'quota', pending runs of the task}.
--- uses: clock records events making execution plan ending stopping overlap bell annex inbox
+-- uses: clock records texts sharing events making execution plan ending stopping overlap bell annex inbox
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
   local before = redis.call('HMGET', P .. ':idem:' .. o.idem, 'run', 'digest')
   if before[1] then
     if before[2] ~= o.digest then return {'mismatch'} end
-    return {'repeated', before[1], redis.call('GET', P .. ':run:' .. before[1])}
+    return {'repeated', before[1], whole(redis.call('GET', P .. ':run:' .. before[1]))}
   end
 end
 local known_as = o.once ~= '' and redis.call('GET', P .. ':once:' .. o.once)
-if known_as then return {'exists', known_as, redis.call('GET', P .. ':run:' .. known_as)} end
+if known_as then return {'exists', known_as, whole(redis.call('GET', P .. ':run:' .. known_as))} end
 local existing = redis.call('GET', P .. ':run:' .. x)
-if existing then return {'exists', x, existing} end
+if existing then return {'exists', x, whole(existing)} end
 for _, step in ipairs(not o.known and {} or o.plan or {{r}}) do
   local entry = redis.call('HGET', P .. ':tasks', step[1][F.task])
   if not entry or cmsgpack.unpack(entry)[1] ~= step[1][F.definition] then return {'changed'} end
@@ -55,9 +55,11 @@ else
   redis.call('HSET', P .. ':exec:' .. x, 'task', task, 'live', n, 'state', 'delayed',
     'gates', cmsgpack.pack(o.gates), 'overlap', o.overlap, 'max_queued', o.max_queued)
 end
+share_texts(x, r)
 if has_plan then
   if not o.plan then r[F.step] = 0 end
   for _, step in ipairs(steps) do
+    share_texts(x, step[1])
     if step[4] == 0 then step[1][F.due_us] = r[F.due_us] end
   end
   keep_plan(x, task, steps)
@@ -96,6 +98,7 @@ end
 if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
 for _, bell in ipairs(ready[r[F.queue]] and o.bells or {}) do ring(o.most_bells, r[F.queue], bell[1], bell[2]) end
 if #o.bells > 0 then ready[r[F.queue]] = nil end   -- rung; what else became ready is for the caller to ring
-local answer = {'created', x, redis.call('GET', P .. ':run:' .. x)}
+local made = redis.call('GET', P .. ':run:' .. x)
+local answer = {'created', x, references and whole(made) or made}
 tell_ready(answer)
 return answer

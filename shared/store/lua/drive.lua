@@ -11,12 +11,12 @@
 -- Answers {'done' | 'conflict' | 'gone' | 'waiting' | 'full' | 'closed', head, record or '', limit or '', since when its
 -- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending annex inbox slots
+-- uses: clock records texts events making execution plan ending annex inbox slots
 local x, holder, next_run, o, annex = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), annex_from(8)
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)
 local function answer(verdict, limit, since)
-  local said = {verdict, head, redis.call('GET', P .. ':run:' .. head) or '', limit or '', since or ''}
+  local said = {verdict, head, whole(redis.call('GET', P .. ':run:' .. head)) or '', limit or '', since or ''}
   tell_ready(said)
   return said
 end

@@ -6,7 +6,7 @@
 -- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
 -- A refused end claims nothing new: it may come late, from a worker that is dead by now.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending claim
+-- uses: clock records texts events making execution plan ending claim
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load_sound(id)
 local verdict, state = 'ended', ARGV[5]

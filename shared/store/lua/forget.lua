@@ -5,7 +5,7 @@
 -- Answers {how many, number to go on behind or '' when that was all}; of a single one 1, or 0 when it is gone, -1 when it
 -- is live, -2 when its execution still needs it.
 -- flags: allow-oom
--- uses: clock records events making execution plan
+-- uses: clock records texts events making execution plan
 local task, batch = ARGV[2], tonumber(ARGV[5])
 local at = P .. ':ix:t:' .. task .. ':'
 local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
@@ -23,6 +23,7 @@ local function forget(id, r)
     redis.call('ZREM', P .. ':executions:all', x)
     redis.call('ZREM', P .. ':executions:t:' .. target, x)
     drop_plan(x)
+    redis.call('DEL', P .. ':texts:' .. x)
   end
   if r[F.external_id] ~= '' then redis.call('SREM', P .. ':external:' .. r[F.external_id], id) end
   if redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', -1) <= 0 then

@@ -4,7 +4,7 @@
 --       3… per task: id, record (msgpack {task, environment, reference, arrival, created at, …}; both are 0 for a new one),
 --         the record that was read ('' for a new one), hash, body, signature, schedule
 -- Answers 'done', 'exists' (a new one's reference is taken), 'moved' (a pin or a record is off) or 'kept' (the task file's).
--- uses: clock records events execution environments catalog
+-- uses: clock records texts events execution environments catalog
 local items = {}
 for i = 3, #ARGV, 7 do items[#items + 1] = {unpack(ARGV, i, i + 6)} end
 local made = 0   -- just so by now: this was done before, and its answer lost

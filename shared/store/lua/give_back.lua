@@ -4,7 +4,7 @@
 -- Answers {'given_back' | 'stopped' | 'refused', status or reason, ready queue, runs…}.
 -- 'stopped': that was asked meanwhile. A repeated call is refused: its token is not the run's any more.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending
+-- uses: clock records texts events making execution plan ending
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load(id)
 if not r then return {'refused', 'gone'} end

@@ -1,7 +1,7 @@
 -- Makes more of an execution's runs that were not all made at once (lib/making.lua), if it has started.
 -- ARGV: 1 now  2 execution
 -- Answers {how many are left to make now, ready queue, runs…}.
--- uses: clock records events making execution plan
+-- uses: clock records texts events making execution plan
 local x = ARGV[2]
 local at = P .. ':plan:' .. x
 local state, answer = redis.call('HGET', P .. ':exec:' .. x, 'state'), {0}

@@ -1,13 +1,13 @@
 -- The newest run of executions, and of their first run's annex some fields.
 -- ARGV: 1 now  2 fields (msgpack list; empty: all, as pairs)  3… executions    Answers for each {run, record, values…} or false.
 -- flags: no-writes
--- uses: clock
+-- uses: clock texts
 local fields, answer = cmsgpack.unpack(ARGV[2]), {}
 for i = 3, #ARGV do
   local x = ARGV[i]
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
   local record, annex = redis.call('GET', P .. ':run:' .. head), P .. ':annex:' .. x
-  local found = record and {head, record} or false
+  local found = record and {head, whole(record)} or false
   if record then
     for _, value in ipairs(#fields == 0 and redis.call('HGETALL', annex) or redis.call('HMGET', annex, unpack(fields))) do
       found[#found + 1] = value

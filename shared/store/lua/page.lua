@@ -6,7 +6,7 @@
 --       6 the entry to go on after, instead of an offset (msgpack {key suffix, score, id}), or ''
 -- Answers {total, how many come up to the end of this page, id, record, id, record, …}.
 -- flags: no-writes
--- uses: clock
+-- uses: clock texts
 local skip, limit, down, segments = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', cmsgpack.unpack(ARGV[5])
 local total, answer = 0, {0, 0}
 local after = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
@@ -62,7 +62,7 @@ local function take(key, from, to, count, offset)
 end
 local function give(id)
   answer[#answer + 1] = id
-  answer[#answer + 1] = redis.call('GET', P .. ':run:' .. id)
+  answer[#answer + 1] = whole(redis.call('GET', P .. ':run:' .. id))
   limit = limit - 1
 end
 local function before(keys, score, from, to)   -- how many members come before this score

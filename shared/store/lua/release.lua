@@ -3,7 +3,7 @@
 -- put off by a minute.
 -- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue, runs…}.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending stopping overlap slots
+-- uses: clock records texts events making execution plan ending stopping overlap slots
 local function release(id)
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)

@@ -5,14 +5,14 @@
 -- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', wish, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending annex
+-- uses: clock records texts events making execution plan ending annex
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
 local annex = annex_from(5)
 local r = load(id)
 if not r then return {'gone', 'gone', '', ''} end
 local was = r[F.status]
 local function answer(verdict, state)
-  local said = {verdict, state or state_of(r), redis.call('GET', P .. ':run:' .. id), was == 'ended' and '' or r[F.wish]}
+  local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == 'ended' and '' or r[F.wish]}
   tell_ready(said)
   return said
 end

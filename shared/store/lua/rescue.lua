@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 source status  4 message  5 retry or ''
 -- Answers {'ended' | 'refused', status or reason, ready queue, runs…}.
 -- flags: allow-oom
--- uses: clock records events making execution plan ending
+-- uses: clock records texts events making execution plan ending
 local id = ARGV[2]
 local r = load(id)
 if not r then

@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 record as it was claimed (msgpack)  4 lease_us  5 gates (msgpack)
 -- Answers 'restored', 'there' (it is running by this token), or 'refused' (the store knows better).
 -- flags: allow-oom
--- uses: clock records events making execution
+-- uses: clock records texts sharing events making execution
 local id, r = ARGV[2], cmsgpack.unpack(ARGV[3])
 local now = load(id)
 if now and now[F.status] == r[F.status] and now[F.token] == r[F.token] then return 'there' end
@@ -24,6 +24,7 @@ if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then redis.cal
 redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
 redis.call('ZADD', P .. ':executions:t:' .. redis.call('HGET', P .. ':exec:' .. x, 'task'), 'NX', r[F.created_us], x)
 if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
+share_texts(x, r)
 save(id, r)
 index(id, r)
 redis.call('ZADD', P .. ':leases', NOW + tonumber(ARGV[4]), id)

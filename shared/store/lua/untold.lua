@@ -4,7 +4,7 @@
 -- Answers {1 when there may be more, 1 when events were missed, the place behind them, run id, record…}. The place is noted
 -- only when it comes back with the next look: an answer that is lost is given again.
 -- flags: allow-oom
--- uses: clock records
+-- uses: clock records texts
 local function is_later(a, b)   -- of two ids of entries
   local a_ms, a_n, b_ms, b_n = string.match(a .. ' ' .. b, '^(%d+)-(%d+) (%d+)-(%d+)$')
   a_ms, b_ms = tonumber(a_ms), tonumber(b_ms)
@@ -32,7 +32,7 @@ for _, entry in ipairs(entries) do
     if not is_whole then answer[2] = 1 end
     if is_whole and r and r[F.external] == 0 and r[F.worker] == '' then
       answer[#answer + 1] = e.run
-      answer[#answer + 1] = cmsgpack.pack(r)
+      answer[#answer + 1] = whole(cmsgpack.pack(r))
     end
   end
   answer[3] = entry[1]

@@ -9,11 +9,11 @@ local function claimed_before(wanted)
   local id = string.sub(before, 1, 16)
   local r = load_sound(id)
   if r and r[F.status] == 'running' and r[F.worker] == wanted[1] then
-    return {id, redis.call('GET', P .. ':run:' .. id), 0}
+    return {id, whole(redis.call('GET', P .. ':run:' .. id)), 0}
   end
 end
 
--- Gives a run that waited; its record as stored, nil when it may not be claimed.
+-- Gives a run that waited; its record, nil when it may not be claimed.
 local function take(id, wanted)
   local r = load(id)
   assert(not r or type(r[F.status]) == 'string', 'no record')
@@ -30,7 +30,7 @@ local function take(id, wanted)
   redis.call('PEXPIRE', turns, 86400000)
   bump(id, r, true)
   event('run.started', r[F.task], id, execution_of(id, r), worker)
-  return cmsgpack.pack(r)
+  return whole(cmsgpack.pack(r))
 end
 
 local function claim(wanted)

@@ -134,7 +134,7 @@ local function give_up(id, r)
   redis.call('ZREM', P .. ':inbox:' .. r[F.task], x)
   if r[F.worker] ~= '' then redis.call('SREM', P .. ':handed:' .. r[F.worker], x) end
   if r[F.tags] == '' then return end
-  for _, tag in ipairs(cjson.decode(r[F.tags])) do
+  for _, tag in ipairs(cjson.decode(text_behind(r[F.tags]))) do
     local gate = 'limit:tag:' .. tag
     if redis.call('ZREM', P .. ':slots:' .. gate, id) == 1 then admit(gate) end
   end
