@@ -69,7 +69,7 @@ class Grant:
 
     def charge(self, size: int) -> int:
         """
-        Count one trigger that leaves *size* bytes of parameters; how many pending runs its task may have then (0: any).
+        Count one trigger of *size* bytes (``Meter.charge``); how many pending runs its task may have then (0: any).
 
         Raises OverQuota.
         """

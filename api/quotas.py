@@ -17,8 +17,8 @@ class Meter:
     """
     Counts for one token; *measured_s* is a monotonic clock.
 
-    Triggers may come in a burst of a second's worth. Bytes of parameters are those of the last minute; one trigger
-    that is larger than the whole quota is always too much.
+    Triggers may come in a burst of a second's worth. Bytes of parameters, tags and labels are those of the last minute;
+    one trigger that is larger than the whole quota is always too much.
     """
 
     def __init__(self, who: str, quota: Quota, measured_s: Callable[[], float]) -> None:
@@ -33,8 +33,8 @@ class Meter:
 
     def charge(self, size: int) -> int:
         """
-        Count one trigger that leaves *size* bytes of parameters in Redis; answers how many pending runs its task may
-        have then. Raises OverQuota, which counts nothing.
+        Count one trigger whose runs have *size* bytes of parameters, tags and labels; answers how many pending runs its
+        task may have then. Raises OverQuota, which counts nothing.
         """
         now_s, rate = self._now(), self.quota.triggers_per_s
         self._left = min(self._burst, self._left + (now_s - self._since_s) * rate)
@@ -46,8 +46,8 @@ class Meter:
         if self._bytes + size > self.quota.pending_bytes:
             wait_s = self._sizes[0][0] + MINUTE_S - now_s if self._sizes else MINUTE_S
             raise OverQuota(
-                f"{self._who} may send {self.quota.pending_bytes} bytes of parameters a minute, counted for each run; "
-                f"this would make {self._bytes + size}",
+                f"{self._who} may send {self.quota.pending_bytes} bytes of parameters, tags and labels a minute, "
+                f"counted for each run; this would make {self._bytes + size}",
                 math.ceil(wait_s),
             )
         self._left -= 1

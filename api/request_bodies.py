@@ -96,7 +96,10 @@ class QuotaRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
         int, Meta(ge=1, le=10_000_000, description="Runs of one task that wait; with as many it starts no more")
     ] = 100_000
     pending_bytes: Annotated[
-        int, Meta(ge=1, le=2**40, description="Bytes of parameters in the last minute, in each API process")
+        int,
+        Meta(
+            ge=1, le=2**40, description="Bytes of parameters, tags and labels in the last minute, in each API process"
+        ),
     ] = 64 * 1024 * 1024
 
 

@@ -50,8 +50,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[str, ...] = ()
 
 
-MAX_COPIED: Final = 64 * 1024 * 1024
-"""Most bytes of parameters that one trigger may leave in Redis: each run has its own."""
+MAX_SHOWN: Final = 64 * 1024 * 1024
+"""
+Most bytes of parameters, tags and labels that the runs of one trigger may have in all. Redis keeps what is large
+of them once, but who reads the runs is answered them with each.
+"""
 
 Progress = Mapping[str, Mapping[int, UUID]]
 """What an earlier execution did: by task, the replicas that succeeded, and the runs in which they did."""
@@ -98,10 +101,13 @@ def creation(
     if by_hand and count > task.max_replicas:
         message = f"task {task.name} has at most {task.max_replicas} (max_replicas)"
         problems.append(Problem("body.replicas", message, str(count)))
-    copied = _copied(template, count, plan)
-    if by_hand and copied > MAX_COPIED:
-        message = f"are kept for each run, {copied} bytes in all; {MAX_COPIED} are possible: pass a reference instead"
-        problems.append(Problem("body.params", message))
+    size = _shown(template, count, plan)
+    if by_hand and size > MAX_SHOWN:
+        message = (
+            f"parameters, tags and labels are shown with each run, {size} bytes in all; {MAX_SHOWN} are possible: "
+            "pass a reference instead"
+        )
+        problems.append(Problem("body", message))
     if by_hand and problems:
         raise Invalid(problems)
     first = [step for step in plan if step.group == 0] or [Planned(template, count, (), 0)]
@@ -125,14 +131,14 @@ def creation(
     )
 
 
-def copied_bytes(what: Create) -> int:
-    """The bytes of parameters that an execution leaves in Redis, those of each run counted."""
-    return _copied(what.template, len(what.ids), what.plan)
+def shown_bytes(what: Create) -> int:
+    """The bytes of parameters, tags and labels of an execution, those of each run counted."""
+    return _shown(what.template, len(what.ids), what.plan)
 
 
-def _copied(template: Record, count: int, plan: Sequence[Planned]) -> int:
+def _shown(template: Record, count: int, plan: Sequence[Planned]) -> int:
     steps = [(step.template, step.count) for step in plan] or [(template, count)]
-    return sum(len(one.params.encode()) * runs for one, runs in steps)
+    return sum(len((one.params + one.tags + one.labels).encode()) * runs for one, runs in steps)
 
 
 def _all_gates(

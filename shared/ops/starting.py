@@ -16,7 +16,7 @@ from shared.errors import Conflict, DefinitionChanged, NotFound, StoreUnavailabl
 from shared.executions import FINAL, Execution, Phase
 from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
-from shared.ops.making import NOTHING_DONE, Progress, Request, copied_bytes, creation, template_of
+from shared.ops.making import NOTHING_DONE, Progress, Request, creation, shown_bytes, template_of
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
 from shared.store.call import Operation
@@ -36,8 +36,8 @@ Permit = Callable[[Collection[str]], None]
 
 Charge = Callable[[int], int]
 """
-Gets the bytes of parameters that a trigger leaves in Redis, and answers how many pending runs its task may have then
-(0: any). Raises OverQuota when whoever asks has started too much.
+Gets the bytes of parameters, tags and labels of all runs of a trigger, and answers how many pending runs its task may
+have then (0: any). Raises OverQuota when whoever asks has started too much.
 """
 
 
@@ -65,7 +65,7 @@ def trigger(
             permit([name, *needed])
         what = creation(entry, request, now_us, needed=needed, progress=progress)
         if charge is not None:
-            most_pending, charge = charge(copied_bytes(what)), None
+            most_pending, charge = charge(shown_bytes(what)), None
         try:
             created: Created = yield create(msgspec.structs.replace(what, most_pending=most_pending))
         except DefinitionChanged:

@@ -35,7 +35,7 @@ PURPOSE: Final = "token"
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """
     How much a ``run`` token may start: executions a second in each API process, pending runs of one task, and bytes of
-    parameters in an API process's last minute. More is refused with 429.
+    parameters, tags and labels in an API process's last minute. More is refused with 429.
     """
 
     triggers_per_s: int = 200

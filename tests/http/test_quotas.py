@@ -79,9 +79,19 @@ def test_more_replicas_than_the_task_allows_are_refused(guarded: Client) -> None
     assert guarded.post("/api/tasks/narrow/run", json={"replicas": 3}, headers=admin).status_code == 201
 
 
-def test_one_trigger_may_leave_only_so_much_in_redis(guarded: Client) -> None:
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"params": {"day": "x" * 7_000}},
+        {"labels": {f"label-{number}": "x" * 1000 for number in range(7)}},
+        {"tags": [f"{number}{'x' * 98}" for number in range(64)], "labels": {"of": "x" * 1000}},
+    ],
+    ids=["parameters", "labels", "tags and labels"],
+)
+def test_the_runs_of_one_trigger_may_have_only_so_much_to_show(guarded: Client, large: dict[str, Any]) -> None:
     admin = {"Authorization": f"Bearer {TOKEN}"}
-    refused = start(guarded, admin, params={"day": "x" * 100_000}, replicas=10_000)
+    assert start(guarded, admin, **large, replicas=100).status_code == 201
+    refused = start(guarded, admin, **large, replicas=10_000)
     assert refused.status_code == 422
     assert "pass a reference instead" in refused.json()["errors"][0]["message"]
 
