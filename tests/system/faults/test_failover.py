@@ -99,7 +99,9 @@ def copy(primary: Server, replica: Server) -> None:
     """Have all that the primary holds now in the replica, which then hears nothing more."""
     with primary.client() as source, replica.client() as target:
         for key in source.keys("*"):
-            target.restore(key, max(0, source.pttl(key)), source.dump(key), replace=True)
+            dumped = source.dump(key)
+            if dumped is not None:  # one that a process took away meanwhile is not there
+                target.restore(key, max(0, source.pttl(key)), dumped, replace=True)
 
 
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
