@@ -22,9 +22,9 @@ PREFIX = "{mutant}"
 
 def _name(killer: Callable[..., Any]) -> str:
     """Its name, and what it is called with."""
-    given = getattr(killer, "keywords", {})
+    given = [getattr(value, "__name__", value) for value in getattr(killer, "keywords", {}).values()]
     function = getattr(killer, "func", killer)
-    return f"{function.__name__}{list(given.values()) or ''}"
+    return f"{function.__name__}{given or ''}"
 
 
 KILLERS = {_name(mutant.killer): mutant.killer for mutant in MUTANTS if mutant.killer is not None}
