@@ -173,7 +173,7 @@ class Callers(Base):
     @rule(name=all_names, keep=st.integers(0, 3), keep_s=st.sampled_from([5, 1000, 1000]))
     def forget(self, name: str, keep: int, keep_s: int) -> None:
         expected = self.model.forget(name, keep, keep_s * SECOND, self.now)
-        assert self.desk.do(retention.forget(name, keep, keep_s * SECOND)).runs == expected
+        assert self.desk.do(retention.forget(name, keep, keep_s * SECOND, 1000)).runs == expected
 
     @precondition(lambda self: any(run.lines for run in self.ended()))
     @rule(pick=picks)

@@ -57,6 +57,18 @@ def test_a_failed_run_that_was_written_back_is_tried_again(desk: Desk) -> None:
     assert desk.claimed().record.attempt == 1
 
 
+def test_replicas_are_listed_in_order_whichever_is_written_back_first(desk: Desk) -> None:
+    desk.task(replicas=4)
+    held = [desk.started(), *(desk.claimed() for _ in range(3))]
+    wipe(desk)
+    for number in (2, 0, 3, 1):
+        assert restore(desk, held[number]) == "restored"
+    desk.apply()
+    found = desk.run(runs.execution_runs(held[0].id))
+    assert [run.replica_index for run in found] == [0, 1, 2, 3]
+    check_store(desk)
+
+
 def test_replicas_that_are_written_back_are_one_execution_at_one_gate(desk: Desk) -> None:
     entry = desk.task(max_concurrent=1, replicas=2)
     first, second = desk.started(), desk.claimed()

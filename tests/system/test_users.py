@@ -17,18 +17,21 @@ from tests.system.processes import is_alive
 from tests.system.reading import ORDINARY
 from tests.waiting import wait_until
 from worker.environment import Unprepared
+from worker.interpreter import CHILD_FILE
 from worker.users import account
 
 USER = "nobody"
 IDS = pwd.getpwnam(USER)
-PYTHON = next(
-    (
-        path
-        for path in filter(None, [shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")])
-        if os.geteuid() == 0 and subprocess.run([path, "-V"], user=USER, group=IDS.pw_gid, check=False).returncode == 0
-    ),
-    "",
-)
+
+
+def _reads_our_code(python: str) -> bool:
+    """Whether the other user can start that Python, and may read this checkout with it."""
+    command = [python, "-c", f"open({str(CHILD_FILE)!r})"]
+    return os.geteuid() == 0 and subprocess.run(command, user=USER, group=IDS.pw_gid, check=False).returncode == 0
+
+
+_FOUND = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+PYTHON = _FOUND if _FOUND and _reads_our_code(_FOUND) else ""
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changing users needs root")
 TASKS = f"""
 [tasks.who]
@@ -97,7 +100,7 @@ def test_a_run_of_another_user_is_stopped_with_all_it_started(make_fleet: StartF
 
 
 @NEEDS_ROOT
-@pytest.mark.skipif(not PYTHON, reason="the other user can start no Python here")
+@pytest.mark.skipif(not PYTHON, reason="the other user can start no Python here, or may not read this checkout")
 def test_a_callable_has_the_user_of_its_task(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=USER).start_all()
     run = fleet.perform("call")

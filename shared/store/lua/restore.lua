@@ -20,7 +20,14 @@ if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
   redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
   for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x) end
 end
-if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
+if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then
+  local list, following = P .. ':exec-runs:' .. x, nil   -- in the order made, whoever is the first to write its run back
+  for _, other in ipairs(redis.call('LRANGE', list, 0, -1)) do
+    local o = load(other)
+    if not following and o and o[F.task] == r[F.task] and o[F.number] > r[F.number] then following = other end
+  end
+  if following then redis.call('LINSERT', list, 'BEFORE', following, id) else redis.call('RPUSH', list, id) end
+end
 redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
 redis.call('ZADD', P .. ':executions:t:' .. redis.call('HGET', P .. ':exec:' .. x, 'task'), 'NX', r[F.created_us], x)
 if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
