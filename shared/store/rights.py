@@ -32,6 +32,7 @@ ON_KEYS: Final = (
     "HVALS @k",
     "INCR @k",
     "INCRBY @k 1",
+    "LINSERT @k BEFORE v v",
     "LLEN @k",
     "LPUSH @k v",
     "LRANGE @k 0 1",
