@@ -181,7 +181,7 @@ class Gate:
         until, grant = self._known.get(digest, (-1.0, None))
         if now < until:
             return grant
-        token = await self._store.do(tokens.lookup(text, time.time_ns() // 1000, self._keys))
+        token = await self._store.run(tokens.lookup(text, time.time_ns() // 1000, self._keys))
         grant = None if token is None else self._grant_of(token)
         if grant is not None:
             _remember(self._known, digest, (now + REMEMBER_S, grant))

@@ -37,7 +37,7 @@ async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncGenerator[
     tail = ask.web.tail
     async with tail.following() as newest:
         if last_id:
-            oldest = await ask.web.store.do(events.oldest_id())
+            oldest = await ask.web.store.run(events.oldest_id())
             if oldest and place_of(last_id) < place_of(oldest):
                 yield sse("dropped", {"after": last_id, "oldest": oldest})
         position = last_id or newest

@@ -30,7 +30,7 @@ async def ready(ask: Ask) -> Reply:
     if ask.web.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
-        await ask.web.store.do(boot.may_write())
+        await ask.web.store.run(boot.may_write())
         await ask.web.store.run(version.check())
     except Misconfigured:
         raise Unserviceable(UNFIT) from None
@@ -48,9 +48,9 @@ async def metrics(ask: Ask) -> Reply:
     token for some tasks they are of these, and Redis is left out.
     """
     store = ask.web.store
-    names = await store.do(tasks.known_tasks())
+    names = await store.run(tasks.known_tasks())
     names = [name for name in names if ask.grant.covers(name)]
-    counts = await store.do(tasks.counts(names)) if names else {}
+    counts = await store.run(tasks.counts(names)) if names else {}
     only = ask.grant.covers if ask.grant.tasks else None
     text = render(
         await store.run(share.facts(only) if only else fleet.facts()),

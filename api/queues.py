@@ -29,7 +29,7 @@ async def list_queues(ask: Ask) -> Reply:
 async def pause_queue(ask: Ask, path: QueuePath) -> Reply:
     """Workers take nothing more from it; what runs goes on, what is triggered waits."""
     await _named(ask, path.queue)
-    await ask.web.store.do(fleet.pause_queue(path.queue, True))
+    await ask.web.store.run(fleet.pause_queue(path.queue, True))
     return ask.answer(await _named(ask, path.queue))
 
 
@@ -39,7 +39,7 @@ async def pause_queue(ask: Ask, path: QueuePath) -> Reply:
 async def resume_queue(ask: Ask, path: QueuePath) -> Reply:
     """Workers take from it again."""
     await _named(ask, path.queue)
-    await ask.web.store.do(fleet.pause_queue(path.queue, False))
+    await ask.web.store.run(fleet.pause_queue(path.queue, False))
     return ask.answer(await _named(ask, path.queue))
 
 

@@ -97,7 +97,7 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
     names = _texts(query.task_name)
     if ask.grant.tasks:
         # Also those that are no longer defined, as long as they have runs.
-        defined, ran = await ask.web.store.do(tasks.names()), await ask.web.store.do(tasks.known_tasks())
+        defined, ran = await ask.web.store.run(tasks.names()), await ask.web.store.run(tasks.known_tasks())
         known = dict.fromkeys([*defined, *ran])
         names = tuple(name for name in names or known if ask.grant.covers(name))
         if not names:
@@ -226,7 +226,7 @@ def _is_id(ref: str) -> bool:
 async def _require_task(ask: Ask, name: str) -> None:
     """Raises NotFound for a task that neither is defined nor has runs."""
     entry = await ask.web.store.run(tasks.entry(name))
-    counts = await ask.web.store.do(tasks.counts([name]))
+    counts = await ask.web.store.run(tasks.counts([name]))
     if entry is None and not (name in counts and counts[name].total):
         raise NotFound(f"there is no task {name}")
 

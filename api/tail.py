@@ -58,7 +58,7 @@ class Tail:
         try:
             if self._reader is None or self._reader.done():
                 # Another follower may start the reader while this one waits for the id; the first one wins.
-                recent = await self._store.do(events.recent_id())
+                recent = await self._store.run(events.recent_id())
                 if self._reader is None or self._reader.done():
                     self._ring.clear()
                     self._floor = self._last = recent
@@ -78,7 +78,7 @@ class Tail:
         if self._reader is not None and self._reader.done():
             self._reader.result()
         if place_of(event_id) < place_of(self._floor):
-            behind = await self._store.do(events.events_after(event_id, PAGE))
+            behind = await self._store.run(events.events_after(event_id, PAGE))
             if behind:
                 return behind
             event_id = self._floor

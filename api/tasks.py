@@ -188,7 +188,7 @@ async def _models(ask: Ask, entries: list[tasks.Entry]) -> list[TaskModel]:
     names = [entry.name for entry in entries]
     if not names:
         return []
-    counts = await ask.web.store.do(tasks.counts(names))
+    counts = await ask.web.store.run(tasks.counts(names))
     # Asked for together, they go to the store in one pipeline.
     newest = await asyncio.gather(*(ask.web.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names))
     last = {run.task_name: run for run in await shown(ask, [run for found in newest for run in found.runs])}

@@ -25,7 +25,7 @@ async def list_tokens(ask: Ask) -> Reply:
     Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
     another `RUNFLEET_SECRET`: it is refused, and can be revoked.
     """
-    rows = await ask.web.store.do(tokens.listing(ask.web.settings.keys))
+    rows = await ask.web.store.run(tokens.listing(ask.web.settings.keys))
     return ask.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
 
 

@@ -78,7 +78,7 @@ class Waiting:
             while not web.closing.is_set():
                 with suppress(StoreUnavailable):
                     async with web.tail.following():
-                        if await web.store.do(runs.is_over(self._execution)):
+                        if await web.store.run(runs.is_over(self._execution)):
                             return
                         await first_of(over.wait(), web.closing.wait(), asyncio.sleep(LOOK_S))
                         continue

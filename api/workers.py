@@ -30,7 +30,7 @@ async def list_workers(ask: Ask) -> Reply:
 )
 async def drain_worker(ask: Ask, path: WorkerPath) -> Reply:
     """It takes nothing new, and ends when its runs have ended."""
-    await ask.web.store.do(fleet.drain(path.id))
+    await ask.web.store.run(fleet.drain(path.id))
     for worker in await ask.web.store.run(fleet.workers()):
         if worker.id == path.id:
             return ask.answer(_model(worker), status=202)

@@ -14,7 +14,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     filled = bench.filled()
     store = open_store(filled.valkey.settings())
     try:
-        counted = store.do(tasks.counts(filled.names))
+        counted = store.run(tasks.counts(filled.names))
     finally:
         store.close()
     for name, counts in counted.items():

@@ -78,7 +78,7 @@ def fill(valkey: Valkey, runs: int) -> Filled:
     script = compose("fill", (Path(__file__).parent / "fill.lua").read_text())
     names = [f"task-{number:03}" for number in range(TASKS)]
     definitions = {name: define(Task(name=name, run="true")) for name in names}
-    store.do(tasks.apply([(definition.task(), definition) for definition in definitions.values()]))
+    store.run(tasks.apply([(definition.task(), definition) for definition in definitions.values()]))
     before = int(valkey.info("memory")["used_memory"])
     began_s = time.monotonic()
     totals: Counter[tuple[str, str]] = Counter()
@@ -88,10 +88,10 @@ def fill(valkey: Valkey, runs: int) -> Filled:
         totals[record.task, record.status] += 1
         batch += [ids.new_id(record.created_us).bytes, encode(record)]
         if len(batch) >= 2 * BATCH:
-            store.do(Call(script, ("", *batch), int))
+            store.run(Call(script, ("", *batch), int))
             batch = []
     if batch:
-        store.do(Call(script, ("", *batch), int))
+        store.run(Call(script, ("", *batch), int))
     seconds = time.monotonic() - began_s
     used = int(valkey.info("memory")["used_memory"]) - before
     store.close()

@@ -96,7 +96,7 @@ def execute(fleet: Fleet, task: str) -> Run:
     """A run of *task*, when it has ended."""
     triggered = fleet.run(ops.trigger(fleet.catalog, task, ops.Request()))
     execution = triggered.run.execution_id
-    wait_until(lambda: fleet.store.do(runs.is_over(execution)), f"{task} ended", 120, 0.005)
+    wait_until(lambda: fleet.store.run(runs.is_over(execution)), f"{task} ended", 120, 0.005)
     return fleet.run(runs.find(str(triggered.run.id)))
 
 

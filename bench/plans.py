@@ -52,16 +52,16 @@ def measure(bench: Bench) -> Iterator[Figure]:
 def _once(fleet: Fleet, shape: Shape, size: int) -> tuple[float, float, float]:
     """Seconds to start, to run and to read one execution of *size* steps."""
     catalog = ops.Catalog()
-    fleet.store.do(tasks.apply([(task, define(task)) for task in _graph(shape, size)]))
+    fleet.store.run(tasks.apply([(task, define(task)) for task in _graph(shape, size)]))
     fleet.run(catalog.needed(fleet.run(catalog.get("last"))))  # definitions are read once, and then known
     began_s = time.perf_counter()
     run = fleet.run(ops.trigger(catalog, "last", ops.Request())).run
     started_s = time.perf_counter()
-    claimed, ended = fleet.store.do(runs.claim(_wanted(0))), 0
+    claimed, ended = fleet.store.run(runs.claim(_wanted(0))), 0
     while claimed is not None:
         ended += 1
         call = runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, "", wanted=_wanted(ended))
-        claimed = fleet.store.do(call).claimed
+        claimed = fleet.store.run(call).claimed
     ran_s = time.perf_counter()
     found = fleet.run(executions.get(run.execution_id))
     read_s = time.perf_counter()

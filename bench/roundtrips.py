@@ -72,7 +72,7 @@ def once(fleet: Fleet, relay: Relay, task: str) -> list[Trip]:
     time.sleep(0.2)  # what came before has left the line
     before = len(relay.trips)
     triggered = fleet.run(ops.trigger(fleet.catalog, task, ops.Request()))
-    wait_until(lambda: fleet.store.do(runs.is_over(triggered.run.execution_id)), f"{task} ended")
+    wait_until(lambda: fleet.store.run(runs.is_over(triggered.run.execution_id)), f"{task} ended")
     time.sleep(0.2)  # its log is compressed, its bell is put away
     return [trip for trip in relay.trips[before:] if trip.what not in BY_CLOCK]
 

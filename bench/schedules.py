@@ -65,7 +65,7 @@ def apply(fleet: Fleet, moments: list[int]) -> None:
             cron = f"{at.second} {at.minute} {at.hour} {at.day} {at.month} *"
         task = Task(name=f"due-{number:05}", run=("true",), cron=(cron,))
         definitions.append((task, define(task, Keys(SECRET, prefix=PREFIX))))
-    fleet.store.do(tasks.apply(definitions))
+    fleet.store.run(tasks.apply(definitions))
 
 
 def fired(fleet: Fleet, moment: int) -> list[Run]:

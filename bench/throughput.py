@@ -76,12 +76,12 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def drain(fleet: Fleet, task: str, count: int) -> float:
     """Runs a second, of *count* runs of a task that all wait when the first one starts."""
-    fleet.store.do(pause_queue("default", True))
+    fleet.store.run(pause_queue("default", True))
     triggered = fleet.run(ops.trigger(fleet.catalog, task, ops.Request(replicas=count)))
     execution = triggered.run.execution_id
-    fleet.store.do(pause_queue("default", False))
-    fleet.store.do(bells.ring({"default": 16}))
-    wait_until(lambda: fleet.store.do(runs.is_over(execution)), f"{count} runs of {task} ended", 120)
+    fleet.store.run(pause_queue("default", False))
+    fleet.store.run(bells.ring({"default": 16}))
+    wait_until(lambda: fleet.store.run(runs.is_over(execution)), f"{count} runs of {task} ended", 120)
     ended = fleet.run(runs.execution_runs(execution))
     bad = [run for run in ended if run.exit_code]
     if bad:

@@ -46,7 +46,7 @@ class Definitions:
     def task(self, store: Store, hash_: str) -> Task | None:
         """The task of a definition, None when the store does not have it. Raises Unreadable."""
         if hash_ not in self._known:
-            found = store.do(tasks.definition(hash_))
+            found = store.run(tasks.definition(hash_))
             if found is None:
                 return None
             if len(self._known) >= self._most:
@@ -90,7 +90,7 @@ class Jobs:
         """Make the runs that were too many for the step that made their execution's first ones; how many steps."""
         steps = 0
         if pulse.making:
-            for execution_id in self.store.do(creation.making(20 + self._turns.waiting("make "), pulse.now_us)):
+            for execution_id in self.store.run(creation.making(20 + self._turns.waiting("make "), pulse.now_us)):
                 if time.monotonic() > until_s:
                     break
                 steps += self._one("make", str(execution_id), partial(self._make, execution_id, until_s))
@@ -103,7 +103,7 @@ class Jobs:
         """Go on with stops of large executions that others began, or left; how many steps."""
         steps = 0
         if pulse.stopping:
-            for execution_id in self.store.do(runs.stopping(20 + self._turns.waiting("stop "), pulse.now_us)):
+            for execution_id in self.store.run(runs.stopping(20 + self._turns.waiting("stop "), pulse.now_us)):
                 if time.monotonic() > until_s:
                     break
                 steps += self._one("stop", str(execution_id), partial(self._stop, execution_id, until_s))
@@ -115,7 +115,7 @@ class Jobs:
     def ring_again(self, pulse: Pulse) -> int:
         """Ring for queues in which runs wait, in case a bell was lost; how many queues."""
         if pulse.waiting:
-            self.store.do(bells.ring(pulse.waiting))
+            self.store.run(bells.ring(pulse.waiting))
         return len(pulse.waiting)
 
     def rescue(self, pulse: Pulse, until_s: float) -> int:
@@ -150,7 +150,7 @@ class Jobs:
         """Compress logs that a worker left behind, a block at a time; how many blocks."""
         blocks = 0
         batch = COMPACT_BATCH + self._turns.waiting("compact ")
-        for run_id in self.store.do(logs.compacting(batch, now_us - LEFT_BEHIND_US)):
+        for run_id in self.store.run(logs.compacting(batch, now_us - LEFT_BEHIND_US)):
             while time.monotonic() < until_s and self._one("compact", str(run_id), partial(self._compact, run_id)):
                 blocks += 1
         return blocks
@@ -163,7 +163,7 @@ class Jobs:
         """
         told = 0
         while self.emitter is not None and time.monotonic() < until_s:
-            untold = self.store.do(lineage.untold(UNTOLD_BATCH, self._told_to))
+            untold = self.store.run(lineage.untold(UNTOLD_BATCH, self._told_to))
             for run_id, record in untold.runs:
                 try:
                     self.emitter.tell(run_id, record)
@@ -181,7 +181,7 @@ class Jobs:
         """Forget lineage events that are too old; how many."""
         forgotten = 0
         while time.monotonic() < until_s:
-            step = self.store.do(lineage.trim())
+            step = self.store.run(lineage.trim())
             forgotten += step
             if step < lineage.TRIM_BATCH:
                 break
@@ -189,7 +189,7 @@ class Jobs:
 
     def forget_workers(self) -> int:
         """Forget worker processes that have been silent for a minute; how many."""
-        return len(self.store.do(fleet.gone()))
+        return len(self.store.run(fleet.gone()))
 
     def waiting(self) -> int:
         """How many runs are left alone for now, so that more than those are to be looked at."""
@@ -245,6 +245,6 @@ class Jobs:
         return steps
 
     def _tell(self, emitter: Emitter, run_id: UUID) -> None:
-        record = self.store.do(runs.record(run_id))
+        record = self.store.run(runs.record(run_id))
         if record is not None and record.reason in (Reason.CRASHED, Reason.STOPPED):
             emitter.tell(run_id, record)

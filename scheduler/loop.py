@@ -136,7 +136,7 @@ class Loop:
         """One round: how much was done. Raises StoreUnavailable."""
         batch = chores.RESCUE_BATCH + self._jobs.waiting()
         self._clock.before()
-        pulse = self._store.do(fleet.pulse(self.name, batch, self._health))
+        pulse = self._store.run(fleet.pulse(self.name, batch, self._health))
         self._health = b""
         self._note_clock(pulse)
         if pulse.anew:
@@ -236,7 +236,7 @@ class Loop:
 
     def _forget(self, pulse: fleet.Pulse) -> int:
         if pulse.dirty:
-            names: list[str] = self._store.do(tasks.dirty(20))
+            names: list[str] = self._store.run(tasks.dirty(20))
             self._jobs.backlog |= dict.fromkeys(names)
         return self._jobs.forget(self._bounds, self._until_s())
 
@@ -251,7 +251,7 @@ class Loop:
         if self._time() - self._swept_s < SWEEP_S:
             return 0
         self._swept_s = self._time()
-        self._sweep_order = self._sweep_order or self._store.do(tasks.known_tasks())
+        self._sweep_order = self._sweep_order or self._store.run(tasks.known_tasks())
         if self._sweep_order:
             self._jobs.backlog.setdefault(self._sweep_order.pop())
         return self._jobs.forget_workers() + self._jobs.forget_events(self._until_s())
@@ -373,7 +373,7 @@ class Loop:
 
     def _resign(self) -> None:
         try:
-            self._store.do(fleet.resign(self.name))
+            self._store.run(fleet.resign(self.name))
         except StoreUnavailable:
             pass  # the store has said so; the leadership lapses
         except Exception as error:

@@ -8,6 +8,7 @@ from typing import Final
 
 from shared.errors import Unreadable
 from shared.store import fleet, tasks
+from shared.store.call import each
 from shared.store.threads import Store
 from shared.telemetry import get_logger
 
@@ -56,14 +57,14 @@ class UnusedQueues:
         names, self._found = sorted(self._found)[:MOST], set()
         if not names:
             return 0
-        gone = self._store.do(fleet.drop_queues(names))
+        gone = self._store.run(fleet.drop_queues(names))
         log.info("queue.forgotten", queues=", ".join(names[:10]), count=gone)
         return gone
 
     def _named(self, hashes: list[str]) -> set[str]:
         """The queues of these definitions. One that cannot be read names none: its runs would."""
         queues = set()
-        for definition in self._store.all([tasks.definition(hash_) for hash_ in hashes]):
+        for definition in self._store.run(each(tasks.definition(hash_) for hash_ in hashes)):
             try:
                 queues |= {definition.task().queue} if definition else set()
             except (Unreadable, ValueError):

@@ -161,7 +161,7 @@ class TaskFile:
             self._is_waiting = self._config is not config
 
     def _write_back(self, seen: Snapshot) -> None:
-        if self._store.do(applying.restore(seen)) == "done" and seen.generation is not None:
+        if self._store.run(applying.restore(seen)) == "done" and seen.generation is not None:
             tasks = sum(row.source == "file" for row in seen.rows)
             log.warning("definitions.restored", number=seen.generation.number, tasks=tasks)
 

@@ -102,7 +102,7 @@ class Timetable:
                 self._read_cursors(store, now_us)
             return len(self._schedules)
         catalog = store.run(tasks.catalog())
-        cursors = store.do(tasks.cursors())
+        cursors = store.run(tasks.cursors())
         entries = {entry.name: entry for entry in catalog.entries if entry.task.cron and not entry.paused}
         unreadable = {name: why for name, why in catalog.unreadable.items() if name in cursors}
         schedules: dict[str, Schedule] = {}
@@ -124,7 +124,7 @@ class Timetable:
 
     def _read_cursors(self, store: Store, now_us: int | None) -> None:
         """The cursors again: a call was not answered, and what it did is not known here."""
-        self._begin(store.do(tasks.cursors()), now_us)
+        self._begin(store.run(tasks.cursors()), now_us)
 
     def _begin(self, cursors: dict[str, int], now_us: int | None) -> None:
         """Look at each schedule at what is due after its cursor."""

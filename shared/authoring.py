@@ -18,7 +18,6 @@ from shared.errors import Conflict, Invalid, NotFound, PreconditionFailed, Probl
 from shared.plans import find_cycle, show_cycle
 from shared.signing import Keys
 from shared.store import tasks
-from shared.store.call import Operation
 from shared.store.tasks import Entry
 from shared.tasks import Task, define, is_intact, is_task_name, signer
 
@@ -39,7 +38,7 @@ class Put(msgspec.Struct, frozen=True):
     verdict: tasks.Verdict
 
 
-def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condition | None = None) -> Operation[Put]:
+async def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condition | None = None) -> Put:
     """
     Make *table*, which has the keys of the task file, the definition of task *name*, signed with *keys*.
 
@@ -53,23 +52,23 @@ def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condition |
     except Invalid as invalid:
         problems += invalid.problems
     for _ in range(TRIES):
-        known = yield from survey(name, filter(None, _words(table, "depends_on")))
+        known = await survey(name, filter(None, _words(table, "depends_on")))
         before = known.get(name)
         _require_own(name, before, only_if)
         _require_known_signature(name, before, keys)
-        wrong = yield from _unknown_names(name, table, known)
+        wrong = await _unknown_names(name, table, known)
         if problems or wrong or task is None:
             raise Invalid([*problems, *wrong])
         definition = define(task, keys)
-        verdict = yield tasks.define(task, definition, pins(known, {name, *task.depends_on}))
+        verdict = await tasks.define(task, definition, pins(known, {name, *task.depends_on}))
         if verdict not in ("kept", "moved"):
-            entry = yield from tasks.entry(name)
+            entry = await tasks.entry(name)
             if entry is not None:
                 return Put(entry, verdict)
     raise too_lively(name)
 
 
-def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
+async def remove(name: str, *, only_if: Condition | None = None) -> None:
     """
     Take task *name* out of the catalog; its history stays until it is forgotten.
 
@@ -77,8 +76,8 @@ def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
     and one that others depend on.
     """
     for _ in range(TRIES):
-        known = yield tasks.authored()
-        everything = yield from tasks.entries()
+        known = await tasks.authored()
+        everything = await tasks.entries()
         before = next((entry for entry in everything if entry.name == name), None)
         if before is None:
             raise NotFound(f"there is no task {name}")
@@ -86,7 +85,7 @@ def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
         needed_by = [entry.name for entry in everything if name in entry.task.depends_on]
         if needed_by:
             raise Conflict(f"task {name} is needed by {_some(needed_by)}, which depends on it; change that first")
-        verdict, live, number = yield tasks.undefine(name, known)
+        verdict, live, number = await tasks.undefine(name, known)
         if verdict == "live":
             which = f"{name}#{number}" if number else "what it depends on runs"
             which += f" and {live - 1} more" if number and live > 1 else ""
@@ -96,13 +95,13 @@ def remove(name: str, *, only_if: Condition | None = None) -> Operation[None]:
     raise too_lively(name)
 
 
-def survey(name: str, needed: Iterable[str]) -> Operation[dict[str, Entry]]:
+async def survey(name: str, needed: Iterable[str]) -> dict[str, Entry]:
     """Of task *name*, the tasks *needed*, and all that these depend on, those that there are."""
     known: dict[str, Entry] = {}
     asked = {name, *needed}
     waiting = asked
     while waiting:
-        found = yield from tasks.some(sorted(waiting))
+        found = await tasks.some(sorted(waiting))
         known |= found
         waiting = {one for entry in found.values() for one in entry.task.depends_on} - asked
         asked |= waiting
@@ -138,12 +137,12 @@ def _require_known_signature(name: str, before: Entry | None, keys: Keys) -> Non
         )
 
 
-def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> Operation[list[Problem]]:
+async def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> list[Problem]:
     """Names of tasks and limits in *table* that there are not, and the circle that it would close."""
     problems = []
     needed = _words(table, "depends_on")
     missing = [one for one in dict.fromkeys(needed) if one and one not in known and one != name]
-    everybody = (yield tasks.names()) if missing else []
+    everybody = (await tasks.names()) if missing else []
     for one in missing:
         meant = nearest(one, everybody)
         hint = f'; did you mean "{meant}"?' if meant else ""
@@ -154,7 +153,7 @@ def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entr
         message = f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one of these"
         problems.append(Problem(f"body.depends_on[{needed.index(cycle[1])}]", message, cycle[1]))
     slots = _words(table, "limits")
-    limits = (yield tasks.limits()) if slots else {}
+    limits = (await tasks.limits()) if slots else {}
     for index, one in enumerate(slots):
         if one and one not in limits:
             problems.append(Problem(f"body.limits[{index}]", f"the task file has no [limits.{one}]", one))

@@ -130,7 +130,7 @@ class BellBroker(RedisBroker):
         def dispatch(queue_name: str, *args: Any) -> Any:
             now_ms, maintain = time.time_ns() // 1_000_000, 0
             of_broker = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, maintain, MOST_BELLS)
-            return self.store.do(Call(DISPATCH, (command, now_ms, queue_name, *of_broker, *args), as_is))
+            return self.store.run(Call(DISPATCH, (command, now_ms, queue_name, *of_broker, *args), as_is))
 
         return dispatch
 
@@ -167,7 +167,7 @@ class _BellConsumer(_RedisConsumer):
             woken = self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
             free = self.broker.threads.wait(0)
             if woken and not free:
-                self.broker.store.do(Call("LPUSH", (Key(f"ring:{self.queue_name}"), ""), int))  # for another process
+                self.broker.store.run(Call("LPUSH", (Key(f"ring:{self.queue_name}"), ""), int))  # for another process
         try:
             bells = self.broker.do_fetch(self.queue_name, free) if free else []
         except StoreFull:

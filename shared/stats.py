@@ -9,7 +9,6 @@ import msgspec
 
 from shared.clock import rfc3339
 from shared.runs import Run
-from shared.store.call import Operation
 from shared.store.listing import Filter, page
 from shared.store.runs import stored_time
 
@@ -34,12 +33,12 @@ class Stats(msgspec.Struct, frozen=True):
     complete: bool
 
 
-def of_task(name: str, since_us: int, until_us: int, buckets: int = 24) -> Operation[Stats]:
+async def of_task(name: str, since_us: int, until_us: int, buckets: int = 24) -> Stats:
     """Figures over the runs of a task created in [since, until), from at most the newest 10 000 of them."""
     found: list[Run] = []
     complete = False
     while len(found) < LIMIT:
-        part = yield from page(Filter(task_name=(name,)), limit=1000, offset=len(found))
+        part = await page(Filter(task_name=(name,)), limit=1000, offset=len(found))
         found += part.runs
         if not part.next_cursor or stored_time(part.runs[-1]) < since_us:
             complete = True

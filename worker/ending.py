@@ -234,7 +234,7 @@ class Ending:
 
     def _ring(self, ready: Mapping[str, int]) -> None:
         try:
-            self._shop.store.do(bells.ring(ready))
+            self._shop.store.run(bells.ring(ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
 

@@ -105,7 +105,7 @@ class Execution:
         """The store has forgotten everything: write this run back; whether it is there again."""
         try:
             gates = ops.gates(self._shop.task(self.record))
-            return self._shop.store.do(runs.restore(self.run_id, self.record, gates)) != "refused"
+            return self._shop.store.run(runs.restore(self.run_id, self.record, gates)) != "refused"
         except RunfleetError:
             return False
 
@@ -147,7 +147,7 @@ class Execution:
         message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
         call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
         try:
-            ended = self._patiently(lambda: self._shop.store.do(call))
+            ended = self._patiently(lambda: self._shop.store.run(call))
         except Exception:
             log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
             return None
@@ -304,7 +304,7 @@ class Execution:
             return []
         execution = UUID(self.record.execution) if self.record.execution else self.run_id
         call = executions.inputs(execution, self.record.step)
-        return self._patiently(lambda: self._shop.store.do(call))
+        return self._patiently(lambda: self._shop.store.run(call))
 
     def _end(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
         """Report the end, claiming the next run for *wanted* with it. None: it is another's."""

@@ -32,7 +32,7 @@ def give_back(
     call = runs.give_back(run_id, record.token, why, delay_us=round(delay_s * 1_000_000), crashes=crashes)
     while True:
         try:
-            given: GivenBack = shop.store.do(call)
+            given: GivenBack = shop.store.run(call)
             break
         except StoreUnavailable:
             if shop.draining.is_over:
@@ -47,7 +47,7 @@ def give_back(
     )
     if given.ready:
         try:
-            shop.store.do(bells.ring(given.ready))
+            shop.store.run(bells.ring(given.ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(given.ready))  # the scheduler rings again
 

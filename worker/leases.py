@@ -110,10 +110,10 @@ class Leases:
         self._wake.set()
         if self._away_since_s is None:
             with suppress(RunfleetError):  # it may be waiting for a wish, for a second
-                self._store.do(Call("LPUSH", (Key("wake:" + self._worker), ""), int))
+                self._store.run(Call("LPUSH", (Key("wake:" + self._worker), ""), int))
         self._thread.join(3)
         with suppress(RunfleetError):  # then it is forgotten after a minute
-            self._store.do(fleet.gone(self._worker))
+            self._store.run(fleet.gone(self._worker))
 
     def introduce(self, unfit: str) -> None:
         """Say with the next beat why this worker executes nothing, "" when it does."""
@@ -165,7 +165,7 @@ class Leases:
         sent_s = time.monotonic()
         try:
             about = self._about
-            beat = self._store.do(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], about))
+            beat = self._store.run(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], about))
         except StoreUnavailable:
             if self._away_since_s is None:
                 self._away_since_s = sent_s

@@ -61,9 +61,9 @@ class Private:
         if now_s - self._asked_s < FRESH_S:
             return
         try:
-            version = self._store.do(secret_variables.version())
+            version = self._store.run(secret_variables.version())
             if version != self._version or now_s - self._read_s > WHOLE_S:
-                self.know(self._store.do(secret_variables.names()))
+                self.know(self._store.run(secret_variables.names()))
                 self._version, self._read_s = version, now_s
         except StoreUnavailable:
             if self._version is None:

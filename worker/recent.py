@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from shared.errors import RunfleetError, StoreUnavailable
-from shared.store.call import Call
+from shared.store.call import Call, each
 from shared.store.runs import Ended
 from shared.store.threads import Store
 from shared.telemetry import get_logger
@@ -141,7 +141,7 @@ class RecentEnds:
         lost = 0
         try:
             for portion in _portions(ends):
-                answers: list[Ended] = self._store.all(portion)
+                answers = self._store.run(each(portion))
                 lost += sum(answer.verdict == "ended" for answer in answers)
         finally:
             if lost:

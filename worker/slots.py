@@ -112,7 +112,7 @@ class Slot:
         while True:
             self._is_alive()
             try:
-                claimed = self._shop.store.do(runs.claim(wanted))
+                claimed = self._shop.store.run(runs.claim(wanted))
             except StoreUnavailable:
                 # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
                 wait_s = AGAIN_S

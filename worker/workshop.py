@@ -80,7 +80,7 @@ class Workshop:
         return task
 
     def _read(self, record: Record) -> Task:
-        found = self.store.do(tasks.definition(record.definition))
+        found = self.store.run(tasks.definition(record.definition))
         if found is None:
             raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
         if not is_trusted(found, self.keys, record.task):

@@ -125,25 +125,25 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     from shared.store import fleet, server, tasks, tokens, version
     from shared.store.health import health
 
-    store.do(fleet.ping())  # connects, which would count as slowness
+    store.run(fleet.ping())  # connects, which would count as slowness
     took_ms: list[float] = []
     for _ in range(PINGS):
         began_s = time.perf_counter()
-        store.do(fleet.ping())
+        store.run(fleet.ping())
         took_ms.append((time.perf_counter() - began_s) * 1000)
     before_us = time.time_ns() // 1000
-    redis_us = store.do(fleet.clock())
+    redis_us = store.run(fleet.clock())
     after_us = time.time_ns() // 1000
     leadership = store.run(fleet.schedulers(redis_us))
     catalog = store.run(tasks.catalog())
-    cursors = store.do(tasks.cursors())
-    rows = store.do(tokens.listing(settings.keys))
+    cursors = store.run(tasks.cursors())
+    rows = store.run(tokens.listing(settings.keys))
     return Facts(
         settings=settings,
         round_trip_ms=statistics.median(took_ms),
         clock_ahead_us=redis_us - (before_us + after_us) // 2,
         server=store.run(server.server()),
-        layout=store.do(version.found()),
+        layout=store.run(version.found()),
         leader=leadership.leader,
         standbys=leadership.standbys,
         workers=store.run(fleet.workers()),
@@ -151,7 +151,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         entries=catalog.entries,
         unreadable=catalog.unreadable,
         standing=standing([one.task for one in catalog.entries if not one.paused], cursors, redis_us),
-        health=store.do(health()),
+        health=store.run(health()),
         tokens=rows,
         old_definitions=len(store.run(rotation.signed_with_the_old(settings.keys))) if settings.secret_old else 0,
         task_file=compare(Path(settings.config), catalog.entries, environ),

@@ -20,7 +20,6 @@ from shared.errors import NotApplied, StoreFull
 from shared.signing import UNSIGNED, Keys
 from shared.store import applying, version
 from shared.store.applying import Generation, Row, Snapshot
-from shared.store.call import Operation
 from shared.tasks import Definition, Task, define, is_intact, sign, signer
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Change(msgspec.Struct, frozen=True):
     number: int = 0
 
 
-def apply_config(
+async def apply_config(
     config: Config,
     keys: Keys = UNSIGNED,
     *,
@@ -64,7 +63,7 @@ def apply_config(
     allow_removals: bool = False,
     allow_unsigned: bool = False,
     only_newer: bool = False,
-) -> Operation[Change]:
+) -> Change:
     """
     Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
 
@@ -75,11 +74,11 @@ def apply_config(
 
     Raises NotApplied when it would do what is not allowed, and Misconfigured when a newer release's data is there.
     """
-    yield from version.check()
+    await version.check()
     wanted = [(task, define(task, keys)) for task in config.tasks.values()]
     digest = digest_of(wanted, config.limits)
     for _ in range(TRIES):
-        before = yield from applying.snapshot()
+        before = await applying.snapshot()
         last = before.generation
         change = compare(before, wanted, keys)
         if only_newer:
@@ -90,7 +89,7 @@ def apply_config(
             _require_few_removals(before, change)
         made_elsewhere = _signed_with_the_old(before, config, keys)
         if made_elsewhere:
-            yield applying.sign(list(made_elsewhere.values()))
+            await applying.sign(list(made_elsewhere.values()))
         is_known = last is not None and last.digest == digest and before.limits == config.limits
         if is_known and not (change.added or change.changed or change.removed or change.signatures):
             return _with(change, made_elsewhere)
@@ -98,7 +97,7 @@ def apply_config(
             0 if before.limits == config.limits else sum(map(len, config.limits))
         )
         try:
-            verdict = yield applying.apply(
+            verdict = await applying.apply(
                 wanted,
                 config.limits,
                 over=last.number if last else 0,

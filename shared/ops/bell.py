@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shared.store import bells
-from shared.store.call import Operation
 
 
-def ring(ready: Mapping[str, int]) -> Operation[None]:
+async def ring(ready: Mapping[str, int]) -> None:
     """Ring for queues that got something to do, and how many runs; a lost ring is made up for by the scheduler."""
     if ready:
-        yield bells.ring(ready)
+        await bells.ring(ready)

@@ -8,7 +8,6 @@ from typing import Final
 
 from shared.errors import NotFound
 from shared.store import tasks
-from shared.store.call import Operation
 from shared.store.tasks import Entry
 from shared.tasks import Task, define
 
@@ -27,18 +26,18 @@ class Catalog:
         self.entries: dict[str, Entry] = {}
         self._tasks: OrderedDict[str, Task] = OrderedDict()
 
-    def get(self, name: str, *, fresh: bool = False) -> Operation[Entry]:
+    async def get(self, name: str, *, fresh: bool = False) -> Entry:
         """The task *name*, from memory unless it must be ``fresh``. Raises NotFound."""
         found = None if fresh else self.entries.get(name)
         if found is None:
-            found = yield from tasks.entry(name)
+            found = await tasks.entry(name)
             if found is None:
                 self.entries.pop(name, None)
                 raise NotFound(f"there is no task {name}")
             self.entries[name] = found
         return found
 
-    def needed(self, entry: Entry, *, fresh: bool = False) -> Operation[dict[str, Entry]]:
+    async def needed(self, entry: Entry, *, fresh: bool = False) -> dict[str, Entry]:
         """
         All tasks that *entry*'s depends on, directly or not, by name; two round trips for each level not in memory.
 
@@ -49,7 +48,7 @@ class Catalog:
         while names:
             unknown = [name for name in names if fresh or name not in self.entries]
             if unknown:
-                read = yield from tasks.some(unknown, strict=True)
+                read = await tasks.some(unknown, strict=True)
                 for name in unknown:
                     self.entries.pop(name, None)
                 self.entries |= read
@@ -61,11 +60,11 @@ class Catalog:
             names = sorted(further - found.keys())
         return found
 
-    def task(self, definition: str) -> Operation[Task | None]:
+    async def task(self, definition: str) -> Task | None:
         """The task with the definition of that hash, which never changes; None when the store has it no more."""
         task = self._tasks.get(definition)
         if task is None:
-            found = yield tasks.definition(definition)
+            found = await tasks.definition(definition)
             if found is None:
                 return None
             task = self._tasks[definition] = found.task()
@@ -74,7 +73,7 @@ class Catalog:
         return task
 
 
-def declare(catalog: Catalog, task: Task) -> Operation[Entry]:
+async def declare(catalog: Catalog, task: Task) -> Entry:
     """
     The catalog's entry for a task that others execute and name: made, or changed to *task*, unless it is just so.
 
@@ -86,24 +85,24 @@ def declare(catalog: Catalog, task: Task) -> Operation[Entry]:
     wanted = define(task)
     known = catalog.entries.get(task.name)
     if known is None or known.definition.hash != wanted.hash:
-        yield tasks.apply([(task, wanted)], source="api", remove=False)
-        known = yield from catalog.get(task.name, fresh=True)
+        await tasks.apply([(task, wanted)], source="api", remove=False)
+        known = await catalog.get(task.name, fresh=True)
     return known
 
 
-def pause(name: str) -> Operation[Entry]:
+async def pause(name: str) -> Entry:
     """Let a task's schedule rest; its ticks meanwhile are not missed ticks. Raises NotFound."""
-    return (yield from _set_paused(name, True))
+    return await _set_paused(name, True)
 
 
-def resume(name: str) -> Operation[Entry]:
+async def resume(name: str) -> Entry:
     """Let a task's schedule go on from now. Raises NotFound."""
-    return (yield from _set_paused(name, False))
+    return await _set_paused(name, False)
 
 
-def _set_paused(name: str, paused: bool) -> Operation[Entry]:
-    yield tasks.pause(name, paused)
-    entry = yield from tasks.entry(name)
+async def _set_paused(name: str, paused: bool) -> Entry:
+    await tasks.pause(name, paused)
+    entry = await tasks.entry(name)
     if entry is None:
         raise NotFound(f"there is no task {name}")
     return entry

@@ -12,8 +12,6 @@ from shared.config.durations import format_duration
 from shared.ops.bell import ring
 from shared.runs import Reason, Record
 from shared.store import retention, runs
-from shared.store.call import Operation
-from shared.store.retention import Forgotten
 from shared.store.runs import Ended, Released, Retry
 from shared.tasks import OnInterrupt, Task
 
@@ -21,22 +19,22 @@ FORGET_BATCH: Final = 50
 """Runs forgotten in one step: few enough that nobody waits 5 ms for it."""
 
 
-def release(batch: int = 500) -> Operation[Released]:
+async def release(batch: int = 500) -> Released:
     """Let delayed runs whose time has come into their queues."""
-    released: Released = yield runs.release(batch)
-    yield from ring(released.ready)
+    released = await runs.release(batch)
+    await ring(released.ready)
     return released
 
 
-def rescue(run_id: UUID, record: Record | None, task: Task | None, why: str = "") -> Operation[Ended]:
+async def rescue(run_id: UUID, record: Record | None, task: Task | None, why: str = "") -> Ended:
     """
     End a run whose worker was lost, with the retry it owes by its own definition (none when that is gone).
 
     Without a *record* it is one that this release cannot read, or that is gone; *why* is added to its message.
     """
     if record is None:
-        lost: Ended = yield runs.rescue(run_id, f"crashed: its worker was lost{why}", None)
-        yield from ring(lost.ready)
+        lost = await runs.rescue(run_id, f"crashed: its worker was lost{why}", None)
+        await ring(lost.ready)
         return lost
     message = f"crashed: worker {record.worker} was lost"
     if record.external:
@@ -45,17 +43,17 @@ def rescue(run_id: UUID, record: Record | None, task: Task | None, why: str = ""
     attempt = next_attempt(run_id, record, task, Reason.CRASHED, -2)
     if attempt is None and record.crashes + 1 >= retry.POISON_CRASHES:
         message += f"; not tried again after {record.crashes + 1} crashes in a row"
-    ended: Ended = yield runs.rescue(run_id, message + why, attempt)
-    yield from ring(ended.ready)
+    ended = await runs.rescue(run_id, message + why, attempt)
+    await ring(ended.ready)
     return ended
 
 
-def forget(name: str, task: Task, behind: int = 0) -> Operation[int | None]:
+async def forget(name: str, task: Task, behind: int = 0) -> int | None:
     """
     Forget one small step of what of a task's history is beyond its bounds, its numbers being above *behind*; the number
     to go on behind, None when that was all.
     """
-    step: Forgotten = yield retention.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH, behind)
+    step = await retention.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH, behind)
     return step.behind
 
 

@@ -9,7 +9,6 @@ import msgspec
 
 from shared.ops.catalog import Catalog
 from shared.runs import Run
-from shared.store.call import Operation
 
 REDACTED: Final = "[redacted]"
 """What stands for what is not shown."""
@@ -18,7 +17,7 @@ REDACTED: Final = "[redacted]"
 _HIDDEN: Final[dict[str, Any]] = {"default": REDACTED, "choices": [REDACTED]}
 
 
-def without_secrets(catalog: Catalog, found: Sequence[Run]) -> Operation[list[Run]]:
+async def without_secrets(catalog: Catalog, found: Sequence[Run]) -> list[Run]:
     """
     The runs with ``[redacted]`` for their secret parameters, by the definition that each was made with.
 
@@ -27,7 +26,7 @@ def without_secrets(catalog: Catalog, found: Sequence[Run]) -> Operation[list[Ru
     """
     hidden: dict[str, frozenset[str] | None] = {}
     for definition in {run.definition for run in found if run.params}:
-        task = yield from catalog.task(definition)
+        task = await catalog.task(definition)
         hidden[definition] = (
             None if task is None else frozenset(name for name, param in task.params.items() if param.secret)
         )

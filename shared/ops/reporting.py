@@ -10,15 +10,15 @@ from shared.errors import NotFound, Refused
 from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
 from shared.ops.making import as_json
-from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason, Record, Run
+from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason, Run
 from shared.store import runs
 from shared.store.annex import Annex
-from shared.store.call import Call, Operation
+from shared.store.call import Call, each, together
 from shared.store.runs import Reported
 from shared.tasks import Task
 
 
-def report(
+async def report(
     catalog: Catalog,
     run_id: UUID,
     target: Literal["running", "ended"],
@@ -33,7 +33,7 @@ def report(
     annex: Annex | None = None,
     task: Task | None = None,
     beside: Sequence[Call[Any]] = (),
-) -> Operation[Reported]:
+) -> Reported:
     """
     Say how a run of an external task goes; see ``runs.report``. What becomes ready by its end is rung for.
 
@@ -43,10 +43,10 @@ def report(
     saves looking for it. Calls that are to be made as well may go *beside* it. Raises NotFound.
     """
     if task is None:
-        record: Record | None = yield runs.record(run_id)
+        record = await runs.record(run_id)
         if record is None:
             raise NotFound(f"there is no run {run_id}")
-        task = yield from catalog.task(record.definition)
+        task = await catalog.task(record.definition)
     call = runs.report(
         run_id,
         target,
@@ -60,10 +60,10 @@ def report(
         backdated=backdated,
         annex=annex,
     )
-    reported: Reported = (yield [call, *beside])[0] if beside else (yield call)
+    reported, _ = await together(call, each(beside))
     if reported.verdict == "gone":
         raise NotFound(f"there is no run {run_id}")
-    yield from ring(reported.ready)
+    await ring(reported.ready)
     return reported
 
 

@@ -12,20 +12,19 @@ from typing import Final
 from shared.errors import Unreadable
 from shared.signing import Keys
 from shared.store import applying
-from shared.store.call import Operation
 from shared.tasks import Definition, is_intact, sign, signer
 
 MOST_ROUNDS: Final = 1_000_000
 """Steps after which looking through the store is given up: each is of a thousand keys."""
 
 
-def signed_with_the_old(keys: Keys) -> Operation[dict[Definition, str]]:
+async def signed_with_the_old(keys: Keys) -> dict[Definition, str]:
     """Every definition in the store that ``RUNFLEET_SECRET_OLD`` has signed, and the task that it is of."""
     found: dict[Definition, str] = {}
     cursor = 0
     for _ in range(MOST_ROUNDS):
-        cursor, hashes = yield applying.definition_names(cursor)
-        for one in (yield from applying.definitions(hashes)):
+        cursor, hashes = await applying.definition_names(cursor)
+        for one in await applying.definitions(hashes):
             name = _task_of(one)
             if name and signer(one, keys, name) == "old":
                 found[one] = name
@@ -34,17 +33,17 @@ def signed_with_the_old(keys: Keys) -> Operation[dict[Definition, str]]:
     return found
 
 
-def sign_again(keys: Keys) -> Operation[int]:
+async def sign_again(keys: Keys) -> int:
     """
     Sign with ``RUNFLEET_SECRET`` every definition that ``RUNFLEET_SECRET_OLD`` has signed; how many there were.
 
     What neither of the two has signed stays as it is.
     """
-    old = yield from signed_with_the_old(keys)
+    old = await signed_with_the_old(keys)
     anew = [(one, sign(one, keys, name)) for one, name in old.items()]
     count = 0
     for start in range(0, len(anew), applying.BATCH):
-        count += yield applying.sign(anew[start : start + applying.BATCH])
+        count += await applying.sign(anew[start : start + applying.BATCH])
     return count
 
 

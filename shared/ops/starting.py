@@ -19,8 +19,7 @@ from shared.ops.catalog import Catalog
 from shared.ops.making import NOTHING_DONE, Progress, Request, creation, shown_bytes, template_of
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
-from shared.store.call import Operation
-from shared.store.creation import Create, Created, create, is_made_at_once, make_rest
+from shared.store.creation import Create, create, is_made_at_once, make_rest
 from shared.store.tasks import Entry
 
 
@@ -41,7 +40,7 @@ have then (0: any). Raises OverQuota when whoever asks has started too much.
 """
 
 
-def trigger(
+async def trigger(
     catalog: Catalog,
     name: str,
     request: Request,
@@ -49,7 +48,7 @@ def trigger(
     *,
     permit: Permit | None = None,
     charge: Charge | None = None,
-) -> Operation[Triggered]:
+) -> Triggered:
     """
     Start an execution of task *name*, with all it depends on first.
 
@@ -59,64 +58,64 @@ def trigger(
     """
     now_us, most_pending = time.time_ns() // 1000, 0
     for fresh in (False, True, True):
-        entry = yield from catalog.get(name, fresh=fresh)
-        needed = yield from catalog.needed(entry, fresh=fresh)
+        entry = await catalog.get(name, fresh=fresh)
+        needed = await catalog.needed(entry, fresh=fresh)
         if permit is not None:
             permit([name, *needed])
         what = creation(entry, request, now_us, needed=needed, progress=progress)
         if charge is not None:
             most_pending, charge = charge(shown_bytes(what)), None
         try:
-            created: Created = yield create(msgspec.structs.replace(what, most_pending=most_pending))
+            created = await create(msgspec.structs.replace(what, most_pending=most_pending))
         except DefinitionChanged:
             continue
-        yield from ring(created.ready)
+        await ring(created.ready)
         assert created.run is not None
-        yield from _make_rest(what, created.run)
+        await _make_rest(what, created.run)
         existed = created.verdict == "exists" and (request.run_id is not None or request.once != "")
         return Triggered(created.run, created.verdict == "repeated" or existed)
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 
-def _make_rest(what: Create, run: Run) -> Operation[None]:
+async def _make_rest(what: Create, run: Run) -> None:
     """Make those runs that were too many for one step. What fails here, or dies, the scheduler goes on with."""
     if not is_made_at_once(what):
         with suppress(StoreUnavailable):
-            yield from make_all(run.execution_id)
+            await make_all(run.execution_id)
 
 
-def make_all(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> Operation[int]:
+async def make_all(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> int:
     """Make the runs of an execution that are left to make, in small steps; how many steps."""
     left, steps = 1, 0
     while left and may_go_on():
-        left, ready = yield make_rest(execution_id)
-        yield from ring(ready)
+        left, ready = await make_rest(execution_id)
+        await ring(ready)
         steps += 1
     return steps
 
 
-def rerun(
+async def rerun(
     catalog: Catalog,
     ref: str,
     *,
     idempotency_key: str = "",
     permit: Permit | None = None,
     charge: Charge | None = None,
-) -> Operation[Triggered]:
+) -> Triggered:
     """
     Start a new execution like that of an ended run: same task as defined now, same parameters, tags, labels and
     replicas. The same *idempotency_key* gives the same one again.
 
     Raises NotFound, Conflict when the run is live, and Invalid for a key that was used for something else.
     """
-    run = yield from runs.find(ref)
+    run = await runs.find(ref)
     if run.status is not Status.ENDED:
         raise Conflict(f"run {run.id} is {run.status}; wait for its end, or stop it, before running it again")
     request = _request_like(run, idempotency_key, f"again {run.id}")
-    return (yield from trigger(catalog, run.task_name, request, permit=permit, charge=charge))
+    return await trigger(catalog, run.task_name, request, permit=permit, charge=charge)
 
 
-def rerun_execution(
+async def rerun_execution(
     catalog: Catalog,
     execution_id: UUID,
     *,
@@ -124,7 +123,7 @@ def rerun_execution(
     idempotency_key: str = "",
     permit: Permit | None = None,
     charge: Charge | None = None,
-) -> Operation[Triggered]:
+) -> Triggered:
     """
     Start a new execution like one that is over: same task as defined now, same parameters, tags, labels and replicas.
 
@@ -132,21 +131,21 @@ def rerun_execution(
     the others have put out is handed on. Raises NotFound, Conflict when it is live or nothing of it failed, and Invalid
     for a key that was used for something else.
     """
-    before = yield from executions.get(execution_id)
+    before = await executions.get(execution_id)
     if before is None:
         raise NotFound(f"there is no execution {execution_id}")
     if before.phase not in FINAL:
         raise Conflict(
             f"execution {execution_id} is {before.phase}; wait for its end, or stop it, before running it again"
         )
-    like = yield from _like(before)
+    like = await _like(before)
     progress: Progress = NOTHING_DONE
     if failed_only:
-        progress = yield from _progress(before)
+        progress = await _progress(before)
         if before.phase is Phase.SUCCEEDED:
             raise Conflict(f"execution {execution_id} succeeded; nothing of it failed. Run it again as a whole")
     request = _request_like(like, idempotency_key, f"again {execution_id} {failed_only}")
-    return (yield from trigger(catalog, before.task, request, progress, permit=permit, charge=charge))
+    return await trigger(catalog, before.task, request, progress, permit=permit, charge=charge)
 
 
 def _request_like(run: Run, idempotency_key: str, digest: str) -> Request:
@@ -161,12 +160,12 @@ def _request_like(run: Run, idempotency_key: str, digest: str) -> Request:
     )
 
 
-def _like(before: Execution) -> Operation[Run]:
+async def _like(before: Execution) -> Run:
     """A run of the task that was started, made or not."""
     found = next((run for step in before.steps if step.task == before.task for run in step.runs), None)
     if found is not None:
         return found
-    plan = yield from executions.plan_of(before.id)
+    plan = await executions.plan_of(before.id)
     template = next((one for one in plan[1] if one.task == before.task), None) if plan else None
     if template is None:
         raise NotFound(
@@ -176,10 +175,10 @@ def _like(before: Execution) -> Operation[Run]:
     return to_run(before.id, template)
 
 
-def _progress(before: Execution) -> Operation[dict[str, dict[int, UUID]]]:
+async def _progress(before: Execution) -> dict[str, dict[int, UUID]]:
     """What it did, as far as what that put out is still there."""
     borrowed = [run for step in before.steps for _, run in step.done_before]
-    there = {run.id for run in (yield runs.many(borrowed))} if borrowed else set[UUID]()
+    there = {run.id for run in (await runs.many(borrowed))} if borrowed else set[UUID]()
     done: dict[str, dict[int, UUID]] = {}
     for step in before.steps:
         has = {replica: run for replica, run in step.done_before if run in there}
@@ -189,7 +188,7 @@ def _progress(before: Execution) -> Operation[dict[str, dict[int, UUID]]]:
     return done
 
 
-def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
+async def fire(catalog: Catalog, entry: Entry, tick_us: int) -> bool:
     """
     Make the execution that a tick owes, once, whoever else tries; whether it was this one that made it.
 
@@ -198,27 +197,27 @@ def fire(catalog: Catalog, entry: Entry, tick_us: int) -> Operation[bool]:
     request = Request(triggered_by="cron")
     for fresh in (False, True):
         try:
-            needed = yield from catalog.needed(entry, fresh=fresh)
+            needed = await catalog.needed(entry, fresh=fresh)
         except NotFound as error:
             what = _skipped(entry, tick_us, f"skipped: {error}")
         else:
             what = creation(entry, request, tick_us, needed=needed, tick_us=tick_us)
         try:
-            created: Created = yield create(what)
+            created = await create(what)
         except DefinitionChanged:
             if fresh or not entry.task.depends_on:
                 raise
             continue  # perhaps it was one of those it depends on
-        yield from ring(created.ready)
+        await ring(created.ready)
         if created.run is not None:
-            yield from _make_rest(what, created.run)
+            await _make_rest(what, created.run)
         return created.verdict == "created"
     raise AssertionError("the second try either makes it or raises")
 
 
-def miss(
+async def miss(
     entry: Entry, first_us: int, last_us: int, count: int, why: str, *, after_us: int = 0
-) -> Operation[Literal["created", "exists", "stale", "paused"]]:
+) -> Literal["created", "exists", "stale", "paused"]:
     """
     Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time; *why* says what
     was the matter then (``Redis was away``).
@@ -229,7 +228,7 @@ def miss(
     span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
     ticks = f"{count} {'tick' if count == 1 else 'ticks'} ({span})"
     what = _skipped(entry, last_us, f"skipped: missed {ticks} while {why}")
-    created: Created = yield create(msgspec.structs.replace(what, after_us=after_us))
+    created = await create(msgspec.structs.replace(what, after_us=after_us))
     assert created.verdict != "repeated", "it has no idempotency key"
     return created.verdict
 

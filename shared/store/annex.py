@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, Operation, RawKey
+from shared.store.call import Call, RawKey, each
 from shared.store.scripts import script
 
 
@@ -38,12 +38,11 @@ def read(run_id: UUID) -> Call[dict[str, bytes]]:
     return Call("HGETALL", (RawKey(b"annex:" + run_id.bytes),), _fields)
 
 
-def read_many(ids: Sequence[UUID]) -> Operation[list[dict[str, bytes]]]:
+async def read_many(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
     """The annexes of runs, in their order, in one round trip."""
     if not ids:
         return []
-    found: list[dict[str, bytes]] = yield [read(one) for one in ids]
-    return found
+    return await each(read(one) for one in ids)
 
 
 def write(annex: Annex) -> Call[bool]:

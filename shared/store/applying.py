@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.store.call import Call, Key, KeyPattern, Operation, as_is
+from shared.store.call import Call, Key, KeyPattern, as_is, each, together
 from shared.store.runs import NOW
 from shared.store.scripts import script
 from shared.store.tasks import schedule_key
@@ -82,26 +82,26 @@ def generation() -> Call[Generation | None]:
     return Call("HMGET", (Key("applied"), "number", "digest", "by", "at", "modified"), read)
 
 
-def look() -> Operation[tuple[Generation | None, list[str]]]:
+async def look() -> tuple[Generation | None, list[str]]:
     """The task file that was applied last (None: none was), and the tasks whose schedule rests. One round trip."""
-    last, paused = yield [generation(), Call("SMEMBERS", (Key("paused"),), _names)]
+    last, paused = await together(generation(), Call("SMEMBERS", (Key("paused"),), _names))
     return last, paused
 
 
-def snapshot() -> Operation[Snapshot]:
+async def snapshot() -> Snapshot:
     """All of it, in two round trips, and one more for each further ``BATCH`` tasks."""
-    last, packed, limits, files, paused = yield [
+    last, packed, limits, files, paused = await together(
         generation(),
         Call("HGETALL", (Key("tasks"),), _pairs),
         Call("HGETALL", (Key("limits:file"),), _pairs),
         Call("ZRANGE", (Key("applied:files"), 0, -1, "WITHSCORES"), _pairs),
         Call("SMEMBERS", (Key("paused"),), _names),
-    ]
+    )
     rows: list[Row] = []
     entries = [(name, _entry(value)) for name, value in sorted(packed.items())]
     for start in range(0, len(entries), BATCH):
         part = entries[start : start + BATCH]
-        found = yield [Call("HMGET", (Key("def:" + row[0]), "body", "signature"), as_is) for _, row in part]
+        found = await each(Call("HMGET", (Key("def:" + row[0]), "body", "signature"), as_is) for _, row in part)
         rows += [
             Row(name, row[1], row[3], row[0], body or b"", (signature or b"").decode())
             for (name, row), (body, signature) in zip(part, found, strict=True)
@@ -181,11 +181,11 @@ def definition_names(cursor: int) -> Call[tuple[int, list[str]]]:
     return Call("SCAN", (cursor, "MATCH", KeyPattern("def:*"), "COUNT", BATCH), read)
 
 
-def definitions(hashes: Sequence[str]) -> Operation[list[Definition]]:
+async def definitions(hashes: Sequence[str]) -> list[Definition]:
     """The definitions of these hashes, those that are gone by now left out. One round trip, none without hashes."""
     if not hashes:
         return []
-    found = yield [Call("HMGET", (Key("def:" + one), "body", "signature"), as_is) for one in hashes]
+    found = await each(Call("HMGET", (Key("def:" + one), "body", "signature"), as_is) for one in hashes)
     return [
         Definition(one, body, (signature or b"").decode(errors="replace"))
         for one, (body, signature) in zip(hashes, found, strict=True)

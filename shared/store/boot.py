@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.errors import Misconfigured, RunfleetError, StoreUnavailable
 from shared.store import version
-from shared.store.call import Call, Operation, nothing
+from shared.store.call import Call, nothing
 from shared.store.scripts import script
 from shared.store.server import OLDEST_MAJOR, eviction_policy, release
 
@@ -16,7 +16,7 @@ EVICTION_CURE: Final = (
 )
 
 
-def check() -> Operation[str]:
+async def check() -> str:
     """
     See that the store can be used; the name of an eviction policy to warn of, or "" when nothing is wrong.
 
@@ -26,9 +26,9 @@ def check() -> Operation[str]:
     warned of. A policy that cannot be read is let be.
     """
     try:
-        yield from _check_release()
-        yield from version.check()
-        policy = yield from eviction_policy()
+        await _check_release()
+        await version.check()
+        policy = await eviction_policy()
     except (StoreUnavailable, Misconfigured):
         raise
     except RunfleetError as error:
@@ -50,9 +50,9 @@ def may_write() -> Call[None]:
     return Call(script("probe"), (), nothing)
 
 
-def _check_release() -> Operation[None]:
+async def _check_release() -> None:
     """Raises Misconfigured for a Redis that lacks what our scripts use, if it tells its version."""
-    name, number = yield from release()
+    name, number = await release()
     major = number.partition(".")[0]
     if major.isdigit() and int(major) < OLDEST_MAJOR:
         raise Misconfigured(

@@ -3,22 +3,35 @@ A store operation is a value.
 
 A ``Call[T]`` names a script (or one command), its arguments and how to read the reply. It can be looked at in a test
 without Redis, made by a thread (``Store``) or by the API's event loop (``AsyncStore``), and several can share one round
-trip. An ``Operation[T]`` is a generator that yields calls one after another and returns its result: several round
-trips, still without knowing who makes them.
+trip (``together``, ``each``). An operation of several round trips is a coroutine that awaits calls, still without
+knowing which store makes them::
+
+    async def rename(task: str, name: str) -> Entry:
+        entry, taken = await together(tasks.entry(task), tasks.entry(name))
+        ...
+
+``store.run`` takes any of the three. No event loop is involved: awaited from an asyncio task, a call fails with
+"Task got bad yield".
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar, overload
 
 from shared.store.scripts import Script
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
 
 Argument = str | bytes | int | float
 
@@ -72,6 +85,9 @@ class Call(Generic[T]):
     args: tuple[Argument, ...]
     read: Callable[[Any], T]
 
+    def __await__(self) -> Generator[Call[T], T, T]:
+        return (yield self)
+
     def then(self, change: Callable[[T], R]) -> Call[R]:
         """The same call with its answer passed through *change*."""
         read = self.read
@@ -90,8 +106,99 @@ class Call(Generic[T]):
         return self.packed(prefix)
 
 
-Operation = Generator[Call[Any] | list[Call[Any]], Any, T]
-"""Yields a call and gets its answer, or a list of calls that share a round trip and gets the list of their answers."""
+Operation = Coroutine[Any, Any, T]
+"""What calling an ``async def`` that awaits calls gives: nothing is done until a store runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[T]):
+    """
+    Calls that share one round trip, made in order, not atomically; their answers in the form of a T.
+
+    The first refusal is raised after all were made.
+    """
+
+    calls: tuple[Call[Any], ...]
+    shape: Callable[[list[Any]], T]
+
+    def __await__(self) -> Generator[Batch[T], T, T]:
+        return (yield self)
+
+
+Trip = Call[T] | Batch[T]
+"""What takes one round trip."""
+
+
+@overload
+async def together(a: Trip[A], b: Trip[B], /) -> tuple[A, B]: ...
+@overload
+async def together(a: Trip[A], b: Trip[B], c: Trip[C], /) -> tuple[A, B, C]: ...
+@overload
+async def together(a: Trip[A], b: Trip[B], c: Trip[C], d: Trip[D], /) -> tuple[A, B, C, D]: ...
+@overload
+async def together(a: Trip[A], b: Trip[B], c: Trip[C], d: Trip[D], e: Trip[E], /) -> tuple[A, B, C, D, E]: ...
+async def together(*parts: Trip[Any]) -> Any:
+    """Make calls, or what ``each`` has bundled, in one round trip; their answers as a tuple."""
+    sizes = [len(part.calls) if isinstance(part, Batch) else None for part in parts]
+
+    def shape(answers: list[Any]) -> tuple[Any, ...]:
+        rest = iter(answers)
+        return tuple(
+            next(rest) if size is None else part.shape(list(islice(rest, size)))  # type: ignore[union-attr]
+            for part, size in zip(parts, sizes, strict=True)
+        )
+
+    calls = tuple(call for part in parts for call in (part.calls if isinstance(part, Batch) else (part,)))
+    return await Batch(calls, shape if any(size is not None for size in sizes) else tuple)
+
+
+def each(calls: Iterable[Call[T]]) -> Batch[list[T]]:
+    """Make any number of calls of one kind in one round trip; their answers as a list. None at all makes no trip."""
+    return Batch(tuple(calls), list)
+
+
+class Drive(Generic[T]):
+    """
+    An operation under way: ``calls`` are those that it waits for, in one round trip; ``is_over`` when ``result`` is
+    there.
+
+    Whoever makes the calls hands their answers to ``answer``, or what making them raised to ``fail``; both raise what
+    the operation raises.
+    """
+
+    __slots__ = ("_shape", "_steps", "calls", "is_over", "result")
+
+    calls: tuple[Call[Any], ...]
+    result: T
+
+    def __init__(self, operation: Awaitable[T]) -> None:
+        self._steps = operation.__await__()
+        self.is_over = False
+        self._go_on(lambda: next(self._steps))
+
+    def answer(self, answers: list[Any]) -> None:
+        """Go on with the answers to ``calls``."""
+        answer = self._shape(answers)
+        self._go_on(lambda: self._steps.send(answer))
+
+    def fail(self, error: Exception) -> None:
+        """Go on with *error* raised where the calls were awaited."""
+        self._go_on(lambda: self._steps.throw(error))
+
+    def _go_on(self, step: Callable[[], Call[Any] | Batch[Any]]) -> None:
+        try:
+            wanted = step()
+        except StopIteration as end:
+            self.calls, self.is_over, self.result = (), True, end.value
+            return
+        if isinstance(wanted, Batch):
+            self.calls, self._shape = wanted.calls, wanted.shape
+        else:
+            self.calls, self._shape = (wanted,), _only
+
+
+def _only(answers: list[Any]) -> Any:
+    return answers[0]
 
 
 def _keyed(prefix: bytes, argument: Argument) -> Argument:

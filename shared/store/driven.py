@@ -16,7 +16,7 @@ import msgspec
 from shared.runs import Reason, Record, Status
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, RawKey, as_is, each
 from shared.store.readable import readable_rows
 from shared.store.runs import NOW, Retry, decode_record, packed_retry, read_ready, record
 from shared.store.scripts import script
@@ -136,11 +136,11 @@ def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[
     return Call(script("newest"), (NOW, _encode(list(fields)), *(one.bytes for one in executions)), read)
 
 
-def attempts(execution: UUID) -> Operation[list[tuple[UUID, Record]]]:
+async def attempts(execution: UUID) -> list[tuple[UUID, Record]]:
     """The runs of an execution that are still kept, in the order they were made."""
-    ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution.bytes), 0, -1), as_is)
+    ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution.bytes), 0, -1), as_is)
     wanted = [UUID(bytes=one) for one in ids] or [execution]
-    found: list[Record | None] = yield [record(one) for one in wanted]
+    found = await each(record(one) for one in wanted)
     return [(one, known) for one, known in zip(wanted, found, strict=True) if known is not None]
 
 
@@ -158,10 +158,10 @@ def listed(via: str, states: Sequence[str], offset: int, limit: int) -> Call[tup
     return Call(script("page"), (NOW, offset, limit, "1", _encode([segment]), ""), read)
 
 
-def of_external(external_id: str) -> Operation[list[UUID]]:
+async def of_external(external_id: str) -> list[UUID]:
     """The executions with that external execution id."""
-    ids = yield Call("SMEMBERS", (Key("external:" + external_id),), sorted)
-    found: list[Record | None] = yield [record(UUID(bytes=one)) for one in ids]
+    ids = await Call("SMEMBERS", (Key("external:" + external_id),), sorted)
+    found = await each(record(UUID(bytes=one)) for one in ids)
     pairs = zip(ids, found, strict=True)
     return list(dict.fromkeys(execution_of(UUID(bytes=one), known) for one, known in pairs if known is not None))
 

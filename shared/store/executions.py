@@ -13,7 +13,7 @@ from msgspec import UnsetType
 from shared.clock import from_datetime
 from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of, phase_after
 from shared.runs import Record, Run, to_run
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, RawKey, as_is, each, together
 from shared.store.decoding import json_reading, reading
 from shared.store.packed import packed, with_texts
 from shared.store.readable import as_runs, readable_rows
@@ -47,21 +47,21 @@ class Page(msgspec.Struct, frozen=True):
     next_cursor: str
 
 
-def get(execution_id: UUID) -> Operation[Execution | None]:
+async def get(execution_id: UUID) -> Execution | None:
     """The execution with all its steps and runs, or None."""
-    found = yield from some([execution_id])
+    found = await some([execution_id])
     return found[0] if found else None
 
 
-def some(ids: Sequence[UUID]) -> Operation[list[Execution]]:
+async def some(ids: Sequence[UUID]) -> list[Execution]:
     """Those of the executions that exist, with all their steps and runs, in two or three round trips."""
     if not ids:
         return []
-    answers = yield [call for one in ids for call in (_plan(one), _run_ids(one))]
-    run_ids = [found or [one.bytes] for one, found in zip(ids, answers[1::2], strict=True)]
-    kept = yield from _records([UUID(bytes=run) for found in run_ids for run in found])
+    plans, listed = await together(each(_plan(one) for one in ids), each(_run_ids(one) for one in ids))
+    run_ids = [found or [one.bytes] for one, found in zip(ids, listed, strict=True)]
+    kept = await _records([UUID(bytes=run) for found in run_ids for run in found])
     result = []
-    for one, plan, found in zip(ids, answers[::2], run_ids, strict=True):
+    for one, plan, found in zip(ids, plans, run_ids, strict=True):
         runs = [(run, kept[run]) for run in (UUID(bytes=raw) for raw in found) if run in kept]
         if plan:
             result.append(_with_plan(one, plan, runs))
@@ -70,7 +70,7 @@ def some(ids: Sequence[UUID]) -> Operation[list[Execution]]:
     return result
 
 
-def tasks_of(ids: Sequence[UUID]) -> Operation[dict[UUID, frozenset[str]]]:
+async def tasks_of(ids: Sequence[UUID]) -> dict[UUID, frozenset[str]]:
     """
     Every task that each of the executions touches, in two or three round trips; without those that there are not.
 
@@ -78,25 +78,22 @@ def tasks_of(ids: Sequence[UUID]) -> Operation[dict[UUID, frozenset[str]]]:
     """
     if not ids:
         return {}
-    heads = yield [Call("HMGET", (RawKey(b"plan:" + one.bytes), "task", "steps"), as_is) for one in ids]
+    heads = await each(Call("HMGET", (RawKey(b"plan:" + one.bytes), "task", "steps"), as_is) for one in ids)
     planned = {one: (head[0].decode(), int(head[1])) for one, head in zip(ids, heads, strict=True) if head[0]}
     alone = [one for one in ids if one not in planned]
-    steps = yield [
-        *(
+    steps, listed = await together(
+        each(
             Call("HMGET", (RawKey(b"plan:" + one.bytes), *(f"step:{number}" for number in range(count))), as_is)
             for one, (_, count) in planned.items()
         ),
-        *(_run_ids(one) for one in alone),
-    ]
+        each(_run_ids(one) for one in alone),
+    )
     touched = {
         one: frozenset({task, *(_planned(step)[0].task for step in found if step)})
-        for (one, (task, _)), found in zip(planned.items(), steps, strict=False)
+        for (one, (task, _)), found in zip(planned.items(), steps, strict=True)
     }
-    runs_of = {
-        one: [UUID(bytes=raw) for raw in found] or [one]
-        for one, found in zip(alone, steps[len(planned) :], strict=True)
-    }
-    kept = yield from _records([run for found in runs_of.values() for run in found])
+    runs_of = {one: [UUID(bytes=raw) for raw in found] or [one] for one, found in zip(alone, listed, strict=True)}
+    kept = await _records([run for found in runs_of.values() for run in found])
     for one, found in runs_of.items():
         records = [kept[run] for run in found if run in kept]
         if records:
@@ -104,26 +101,26 @@ def tasks_of(ids: Sequence[UUID]) -> Operation[dict[UUID, frozenset[str]]]:
     return touched
 
 
-def page(
+async def page(
     *, task: str = "", phases: Sequence[Phase] = (), limit: int = 50, cursor: str = "", after_us: int = 0
-) -> Operation[Page]:
+) -> Page:
     """
     Executions, newest first, without their steps; ``cursor`` is a page's ``next_cursor``.
 
     Raises ValueError for a cursor that is none.
     """
     key = _list_of(task)
-    offset = yield from _offset(key, cursor)
-    total: int = yield Call("ZCARD", (key,), int)
+    offset = await _offset(key, cursor)
+    total = await Call("ZCARD", (key,), int)
     found: list[Execution] = []
     seen, last = 0, cursor
     while len(found) < limit and seen < SCAN_LIMIT:
         size = _STEP if phases else min(_STEP, limit - len(found))
-        rows = yield Call("ZREVRANGE", (key, offset + seen, offset + seen + size - 1, "WITHSCORES"), as_is)
+        rows = await Call("ZREVRANGE", (key, offset + seen, offset + seen + size - 1, "WITHSCORES"), as_is)
         if not rows:
             break
         ids = [UUID(bytes=raw) for raw in rows[::2]]
-        for one, execution, score in zip(ids, (yield from _summaries(ids)), rows[1::2], strict=True):
+        for one, execution, score in zip(ids, (await _summaries(ids)), rows[1::2], strict=True):
             if len(found) == limit:
                 break
             if int(float(score)) < after_us:
@@ -168,13 +165,13 @@ def inputs(execution_id: UUID, step: int) -> Call[list[tuple[str, dict[str, Any]
     return Call(script("inputs"), (execution_id.bytes, step), read)
 
 
-def plan_of(execution_id: UUID) -> Operation[tuple[str, list[Record]] | None]:
+async def plan_of(execution_id: UUID) -> tuple[str, list[Record]] | None:
     """The started task and the template of each step of a kept plan, or None without one."""
-    plan = yield _plan(execution_id)
+    plan = await _plan(execution_id)
     if not plan:
         return None
     templates = [_planned(plan[b"step:%d" % n])[0] for n in range(int(plan[b"steps"]))]
-    return plan[b"task"].decode(), (yield from with_texts(execution_id, templates))
+    return plan[b"task"].decode(), (await with_texts(execution_id, templates))
 
 
 def _plan(execution_id: UUID) -> Call[dict[bytes, bytes]]:
@@ -186,15 +183,14 @@ def _run_ids(execution_id: UUID) -> Call[list[bytes]]:
     return Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
 
 
-def _summaries(ids: Sequence[UUID]) -> Operation[list[Execution | None]]:
+async def _summaries(ids: Sequence[UUID]) -> list[Execution | None]:
     """Each execution without its steps: from its plan if it has one, otherwise from the few runs it then has."""
-    calls: list[Call[Any]] = [Call("HMGET", (RawKey(b"plan:" + one.bytes), *_SUMMARY), as_is) for one in ids]
-    plans = yield calls
+    plans = await each(Call("HMGET", (RawKey(b"plan:" + one.bytes), *_SUMMARY), as_is) for one in ids)
     alone = [one for one, plan in zip(ids, plans, strict=True) if plan[0] is None]
-    listed = (yield [_run_ids(one) for one in alone]) if alone else []
+    listed = (await each(_run_ids(one) for one in alone)) if alone else []
     runs_of = {one: [UUID(bytes=raw) for raw in found] or [one] for one, found in zip(alone, listed, strict=True)}
     firsts = [one for one in ids if one not in runs_of]
-    rows = yield from _packed([*firsts, *(run for found in runs_of.values() for run in found)])
+    rows = await _packed([*firsts, *(run for found in runs_of.values() for run in found)])
     kept = {one: record for one, record in readable_rows(rows) if as_runs([(one, record)])}
     result: list[Execution | None] = []
     for one, plan in zip(ids, plans, strict=True):
@@ -209,12 +205,12 @@ def _summaries(ids: Sequence[UUID]) -> Operation[list[Execution | None]]:
     return result
 
 
-def _records(ids: Sequence[UUID]) -> Operation[dict[UUID, Record]]:
-    return {UUID(bytes=one): decode_record(value) for one, value in (yield from _packed(ids)) if value}
+async def _records(ids: Sequence[UUID]) -> dict[UUID, Record]:
+    return {UUID(bytes=one): decode_record(value) for one, value in (await _packed(ids)) if value}
 
 
-def _packed(ids: Sequence[UUID]) -> Operation[list[tuple[bytes, bytes | None]]]:
-    return (yield from packed([one.bytes for one in ids]))
+async def _packed(ids: Sequence[UUID]) -> list[tuple[bytes, bytes | None]]:
+    return await packed([one.bytes for one in ids])
 
 
 def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UUID, Record]]) -> Execution:
@@ -324,7 +320,7 @@ def _list_of(task: str) -> Key:
     return Key(f"executions:t:{task}" if task else "executions:all")
 
 
-def _offset(key: Key, cursor: str) -> Operation[int]:
+async def _offset(key: Key, cursor: str) -> int:
     """Where in the list to go on: behind the execution named by *cursor*, or where it would stand."""
     if not cursor:
         return 0
@@ -333,8 +329,8 @@ def _offset(key: Key, cursor: str) -> Operation[int]:
         last, created_us = UUID(execution), int(created)
     except ValueError:
         raise ValueError("is not a cursor of this list; use next_cursor of the page before") from None
-    rank = yield Call("ZREVRANK", (key, last.bytes), as_is)
+    rank = await Call("ZREVRANK", (key, last.bytes), as_is)
     if rank is not None:
         return int(rank) + 1
-    newer: int = yield Call("ZCOUNT", (key, f"({created_us}", "+inf"), int)
-    return newer
+    newer: Call[int] = Call("ZCOUNT", (key, f"({created_us}", "+inf"), int)
+    return await newer

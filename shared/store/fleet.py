@@ -14,7 +14,7 @@ from shared.clock import to_datetime
 from shared.errors import NotFound, Unreadable
 from shared.settings import LEASE_MS
 from shared.store import unled, waiting
-from shared.store.call import Call, Key, Operation, RawKey, as_is, nothing
+from shared.store.call import Call, Key, RawKey, as_is, each, nothing
 from shared.store.decoding import json_reading
 from shared.store.health import Health, health
 from shared.store.readable import readable
@@ -258,13 +258,13 @@ def resign(scheduler: str) -> Call[bool]:
     return Call(script("resign"), (NOW, scheduler), bool)
 
 
-def workers() -> Operation[list[Worker]]:
+async def workers() -> list[Worker]:
     """All worker processes not yet forgotten, by name."""
-    now_us = yield clock()
-    beats = yield Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
-    running = yield from _running()
+    now_us = await clock()
+    beats = await Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
+    running = await _running()
     names = [_name(name) for name in beats[::2]]
-    details = yield [Call("HMGET", (Key("worker:" + name), "about", "drain"), as_is) for name in names]
+    details = await each(Call("HMGET", (Key("worker:" + name), "about", "drain"), as_is) for name in names)
     found = []
     for name, score, (about_json, drain) in zip(names, beats[1::2], details, strict=True):
         if about_json is None:
@@ -293,16 +293,16 @@ def workers() -> Operation[list[Worker]]:
     return sorted(found, key=lambda worker: worker.id)
 
 
-def queues() -> Operation[list[Queue]]:
+async def queues() -> list[Queue]:
     """All queues that runs were ever put in or that a worker serves, by name."""
-    now_us = yield clock()
-    names = yield Call("SMEMBERS", (Key("queues"),), lambda reply: {_name(name) for name in reply})
-    paused = yield Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {_name(name) for name in reply})
-    present = yield from workers()
-    records = yield from _running_records()
+    now_us = await clock()
+    names = await Call("SMEMBERS", (Key("queues"),), lambda reply: {_name(name) for name in reply})
+    paused = await Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {_name(name) for name in reply})
+    present = await workers()
+    records = await _running_records()
     known = sorted(names | paused | {queue for worker in present for queue in worker.queues})
-    depths: list[int] = (yield [Call("ZCARD", (Key("queue:" + name),), int) for name in known]) if known else []
-    since = yield from waiting.since([name for name, depth in zip(known, depths, strict=True) if depth])
+    depths: list[int] = (await each(Call("ZCARD", (Key("queue:" + name),), int) for name in known)) if known else []
+    since = await waiting.since([name for name, depth in zip(known, depths, strict=True) if depth])
     found = []
     for name, depth in zip(known, depths, strict=True):
         serving = [worker for worker in present if worker.alive and not worker.unfit and name in worker.queues]
@@ -320,14 +320,14 @@ def queues() -> Operation[list[Queue]]:
     return found
 
 
-def unserved() -> Operation[set[str]]:
+async def unserved() -> set[str]:
     """Queues that runs were put in once, that no worker serves and in which nothing waits; not those of odd names."""
-    known = yield Call("SMEMBERS", (Key("queues"),), as_is)
+    known = await Call("SMEMBERS", (Key("queues"),), as_is)
     names = {raw.decode() for raw in known if _name(raw).encode() == raw}
-    present = yield from workers()
+    present = await workers()
     names -= {queue for worker in present for queue in worker.queues}
     idle = sorted(names)
-    depths: list[int] = (yield [Call("ZCARD", (Key("queue:" + name),), int) for name in idle]) if idle else []
+    depths: list[int] = (await each(Call("ZCARD", (Key("queue:" + name),), int) for name in idle)) if idle else []
     return {name for name, depth in zip(idle, depths, strict=True) if not depth}
 
 
@@ -351,16 +351,16 @@ def drain(worker: str) -> Call[None]:
     return Call(script("drain"), (NOW, worker), read)
 
 
-def facts() -> Operation[Fleet]:
+async def facts() -> Fleet:
     """Scheduler leader and standbys, Redis, and how many runs wait and run."""
-    now_us = yield clock()
-    wrong_keys = yield from wrong_kinds()
-    leadership = yield from otherwise(schedulers(now_us), Leadership(leader="", standbys=[], lag_ms=0))
-    said = yield from server()
-    pending = yield Call("ZCARD", (Key("ix:all:pending:created"),), int)
-    running = yield Call("ZCARD", (Key("ix:all:running:created"),), int)
-    delayed = yield from otherwise(_one(Call("ZCARD", (Key("due"),), int)), 0)
-    tasks = yield from otherwise(_one(Call("HLEN", (Key("tasks"),), int)), 0)
+    now_us = await clock()
+    wrong_keys = await wrong_kinds()
+    leadership = await otherwise(schedulers(now_us), Leadership(leader="", standbys=[], lag_ms=0))
+    said = await server()
+    pending = await Call("ZCARD", (Key("ix:all:pending:created"),), int)
+    running = await Call("ZCARD", (Key("ix:all:running:created"),), int)
+    delayed = await otherwise(Call("ZCARD", (Key("due"),), int), 0)
+    tasks = await otherwise(Call("HLEN", (Key("tasks"),), int), 0)
     return Fleet(
         leader=leadership.leader or UNSET,
         standbys=leadership.standbys,
@@ -373,17 +373,17 @@ def facts() -> Operation[Fleet]:
             persistence="aof" if said.appends else "none" if said.save == "" else "rdb",
             connections=said.connections or 0,
         ),
-        oldest_waiting_ms=(yield from otherwise(waiting.oldest_ms(now_us), 0)),
-        health=(yield from otherwise(_one(health()) if leadership.leader else unled.health(now_us), None)),
+        oldest_waiting_ms=(await otherwise(waiting.oldest_ms(now_us), 0)),
+        health=(await otherwise(health() if leadership.leader else unled.health(now_us), None)),
         wrong_keys=wrong_keys,
         counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )
 
 
-def schedulers(now_us: int) -> Operation[Leadership]:
+async def schedulers(now_us: int) -> Leadership:
     """Who leads at stored time *now_us*, and who would take over."""
-    held = yield Call("HMGET", (Key("leader"), "id", "until"), as_is)
-    seen = yield Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [_name(name) for name in reply])
+    held = await Call("HMGET", (Key("leader"), "id", "until"), as_is)
+    seen = await Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [_name(name) for name in reply])
     # Further ahead than a pulse sets it, it is of a time before Redis's clock went back.
     leads = bool(held[0] and held[1] and now_us < int(held[1]) <= now_us + LEADERSHIP_US)
     leader = _name(held[0]) if leads else ""
@@ -399,28 +399,23 @@ def _name(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _one(call: Call[T]) -> Operation[T]:
-    answer: T = yield call
-    return answer
-
-
-def _running_records() -> Operation[list[Any]]:
-    pairs = yield from leased()
+async def _running_records() -> list[Any]:
+    pairs = await leased()
     return [record for _, record in pairs]
 
 
-def _running() -> Operation[dict[str, list[UUID]]]:
-    pairs = yield from leased()
+async def _running() -> dict[str, list[UUID]]:
+    pairs = await leased()
     by_worker: dict[str, list[UUID]] = {}
     for run_id, record in pairs:
         by_worker.setdefault(record.worker, []).append(run_id)
     return by_worker
 
 
-def leased() -> Operation[list[tuple[UUID, Any]]]:
+async def leased() -> list[tuple[UUID, Any]]:
     """The runs that run, by id with their record."""
-    ids = yield Call("ZRANGE", (Key("leases"), 0, -1), as_is)
+    ids = await Call("ZRANGE", (Key("leases"), 0, -1), as_is)
     if not ids:
         return []
-    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
+    values = await Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
     return [(UUID(bytes=one), record) for one, value in zip(ids, values, strict=True) for record in readable(value)]

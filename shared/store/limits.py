@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, Key, Operation, RawKey, as_is, call_name
+from shared.store.call import Call, Key, RawKey, as_is, call_name, each, together
 from shared.store.runs import NOW
 from shared.store.scripts import script
 
@@ -39,39 +39,41 @@ class Taken(msgspec.Struct, frozen=True):
     since_us: int
 
 
-def all_limits() -> Operation[list[Limit]]:
+async def all_limits() -> list[Limit]:
     """Every limit, by name."""
-    most, about, files = yield [Call("HGETALL", (Key(key),), _pairs) for key in ("limits", "limits:api", "limits:file")]
+    most, about, files = await each(
+        Call("HGETALL", (Key(key),), _pairs) for key in ("limits", "limits:api", "limits:file")
+    )
     return [
         Limit(name, int(most[name]) if name in most else None, b"" if name in files else about.get(name, b""))
         for name in sorted({*most, *about})
     ]
 
 
-def one_limit(name: str) -> Operation[Limit | None]:
+async def one_limit(name: str) -> Limit | None:
     """The limit called so, or None."""
-    most, about, files = yield [
+    most, about, files = await each(
         Call("HGET", (Key(key), name), as_is) for key in ("limits", "limits:api", "limits:file")
-    ]
+    )
     if most is None and about is None:
         return None
     return Limit(name, None if most is None else int(most), b"" if files is not None else about or b"")
 
 
-def holders(name: str) -> Operation[Holders]:
+async def holders(name: str) -> Holders:
     """Who holds its slots at this moment."""
-    live, slots = yield [
+    live, slots = await together(
         Call("ZRANGE", (Key(f"gate:limit:{name}:live"), 0, -1), as_is),
         Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is),
-    ]
+    )
     runs = [UUID(bytes=one) for one in [*live, *(slot for slot in slots if len(slot) == 16)]]
-    return Holders(runs, [holder for _, holder in (yield from _leases(slots))])
+    return Holders(runs, [holder for _, holder in (await _leases(slots))])
 
 
-def leases(name: str) -> Operation[dict[UUID, bytes]]:
+async def leases(name: str) -> dict[UUID, bytes]:
     """The leases that hold slots of it at this moment, with the JSON that each was taken with."""
-    slots = yield Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is)
-    return dict((yield from _leases(slots)))
+    slots = await Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is)
+    return dict(await _leases(slots))
 
 
 def holder(lease: UUID) -> Call[bytes | None]:
@@ -79,10 +81,10 @@ def holder(lease: UUID) -> Call[bytes | None]:
     return Call("HGET", (RawKey(b"slot-lease:" + lease.bytes), "holder"), as_is)
 
 
-def _leases(slots: Sequence[bytes]) -> Operation[list[tuple[UUID, bytes]]]:
+async def _leases(slots: Sequence[bytes]) -> list[tuple[UUID, bytes]]:
     """The lease of each slot that has one."""
     found = [slot[:16] for slot in slots if len(slot) > 16]
-    holders = yield [Call("HGET", (RawKey(b"slot-lease:" + lease), "holder"), as_is) for lease in found]
+    holders = await each(Call("HGET", (RawKey(b"slot-lease:" + lease), "holder"), as_is) for lease in found)
     pairs = zip(found, holders, strict=True)
     return [(UUID(bytes=lease), holder) for lease, holder in pairs if holder is not None]
 

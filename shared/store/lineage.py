@@ -15,7 +15,7 @@ import msgspec
 
 from shared.errors import Unreadable
 from shared.runs import Record
-from shared.store.call import Call, Key, Operation
+from shared.store.call import Call, Key, together
 from shared.store.namespaces import JobChange
 from shared.store.runs import NOW, decode_record
 from shared.store.scripts import script
@@ -99,19 +99,19 @@ def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
     return Call(script("keep_event"), args, lambda reply: Kept(bool(reply[0]), bool(reply[1])))
 
 
-def page(after_us: int, before_us: int, *, descending: bool, offset: int, limit: int) -> Operation[EventPage]:
+async def page(after_us: int, before_us: int, *, descending: bool, offset: int, limit: int) -> EventPage:
     """Events of runs with ``after_us <= time < before_us``, by the time they tell."""
     low, high = str(after_us), f"({before_us}"
     bounds = (high, low) if descending else (low, high)
     command = "ZREVRANGEBYSCORE" if descending else "ZRANGEBYSCORE"
-    told, other, digests = yield [
+    told, other, digests = await together(
         Call("ZCOUNT", (Key("lineage"), low, high), int),
         Call("ZCOUNT", (Key("lineage:static"), low, high), int),
         Call(command, (Key("lineage"), *bounds, "LIMIT", offset, limit), list),
-    ]
+    )
     bodies: list[bytes | None] = []
     if digests:
-        bodies = yield Call("HMGET", (Key("lineage:bodies"), *digests), list)
+        bodies = await Call("HMGET", (Key("lineage:bodies"), *digests), list)
     return EventPage([body for body in bodies if body is not None], told + other)
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Reason, Record, Run, Status
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, RawKey, as_is
 from shared.store.cursors import Place, cursor_in, encoded, place_in, query_name, read_cursor
 from shared.store.decoding import json_reading
 from shared.store.packed import packed
@@ -72,7 +72,7 @@ class Page(msgspec.Struct, frozen=True):
     complete: bool
 
 
-def page(
+async def page(
     where: Filter,
     *,
     sort_field: str = "created_at",
@@ -80,7 +80,7 @@ def page(
     limit: int = 50,
     offset: int = 0,
     cursor: str = "",
-) -> Operation[Page]:
+) -> Page:
     """
     One page. ``cursor`` (a page's ``next_cursor``) goes on after the last run of that page and replaces ``offset``:
     whatever came or went meanwhile, no run that kept its place is shown twice or left out.
@@ -91,12 +91,12 @@ def page(
     place = read_cursor(cursor, query) if cursor else None
     if place is not None:
         offset = 0
-    candidates = yield from _candidates(where)
+    candidates = await _candidates(where)
     if candidates is not None:
         return _sorted_page(candidates, where, sort_field, descending, limit, offset, query, place)
     tasks = list(where.task_name)
     if sort_field == "task_name" and not tasks:
-        tasks = yield Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode() for name in reply])
+        tasks = await Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode() for name in reply])
         if place is not None and place.suffix.startswith("ix:t:"):
             tasks.append(place.suffix.split(":")[2])  # its last run may have gone, and its name with it
     mixed = len(tasks) > 1 and sort_field in ("created_at", "status", "")  # numbers of different tasks don't compare
@@ -104,8 +104,8 @@ def page(
     if sort_field in ("created_at", "") and (mixed or not tasks):
         segments, where = _created_within(segments, where)
     if _looks_at_records(where) or mixed:
-        return (yield from _scan(segments, where, descending, limit, offset, query, place))
-    total, upto, rows = yield _page(segments, descending, limit, offset, place)
+        return await _scan(segments, where, descending, limit, offset, query, place)
+    total, upto, rows = await _page(segments, descending, limit, offset, place)
     runs = as_runs(rows)
     more = cursor_in(query, segments, rows[-1]) if rows and upto < total else ""
     return Page(runs, total, more, len(runs), True)
@@ -122,7 +122,7 @@ def latest(tasks: Sequence[str]) -> Call[list[str]]:
     return Call(script("latest"), tuple(tasks), lambda reply: [state.decode() for state in reply])
 
 
-def _scan(
+async def _scan(
     segments: list[list[str]],
     where: Filter,
     descending: bool,
@@ -130,11 +130,11 @@ def _scan(
     offset: int,
     query: bytes,
     place: Place | None,
-) -> Operation[Page]:
+) -> Page:
     matched, seen = (place.matched, place.seen) if place is not None else (0, 0)
     first, found, last, everything = matched + offset, list[Run](), "", False
     while seen < SCAN_LIMIT:
-        size, upto, rows = yield _page(segments, descending, _STEP, 0, place)
+        size, upto, rows = await _page(segments, descending, _STEP, 0, place)
         for row in rows:
             seen += 1
             if _matches(row[0], row[1], where):
@@ -167,20 +167,20 @@ def _page(
     return Call(script("page"), args, read)
 
 
-def _candidates(where: Filter) -> Operation[list[tuple[UUID, Record]] | None]:
+async def _candidates(where: Filter) -> list[tuple[UUID, Record]] | None:
     """The few runs that a filter names by an index of its own, or None when it names none."""
     if where.execution_id is not None:
         first = where.execution_id.bytes
-        ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + first), 0, -1), as_is)
+        ids = await Call("LRANGE", (RawKey(b"exec-runs:" + first), 0, -1), as_is)
         ids = ids or [first]
     elif where.external_execution_id:
         key = Key("external:" + where.external_execution_id)
-        ids = yield Call("SMEMBERS", (key,), lambda reply: sorted(reply))
+        ids = await Call("SMEMBERS", (key,), lambda reply: sorted(reply))
         if not ids:
             return []
     else:
         return None
-    return readable_rows((yield from packed(ids)))
+    return readable_rows(await packed(ids))
 
 
 def _sorted_page(

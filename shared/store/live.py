@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, RawKey, as_is
 from shared.store.runs import decode_record
 from shared.store.scripts import script
 
@@ -15,18 +15,18 @@ MOST: Final = 5000
 _STEP: Final = 500
 
 
-def places() -> Operation[list[tuple[int, UUID]] | None]:
+async def places() -> list[tuple[int, UUID]] | None:
     """When each was made, and its id, the newest first. None when more than ``MOST`` runs are not over."""
-    runs: list[bytes] | None = yield Call(script("live"), (MOST,), as_is)
+    runs = await Call(script("live"), (MOST,), as_is)
     if runs is None:
         return None
     found: dict[UUID, int] = {}
     for step in range(0, len(runs), _STEP):
         some = runs[step : step + _STEP]
-        values = yield Call("MGET", tuple(RawKey(b"run:" + run) for run in some), as_is)
+        values = await Call("MGET", tuple(RawKey(b"run:" + run) for run in some), as_is)
         ids = [_execution(run, value) for run, value in zip(some, values, strict=True) if value]
         if ids:
-            scores = yield Call("ZMSCORE", (Key("executions:all"), *(one.bytes for one in ids)), as_is)
+            scores = await Call("ZMSCORE", (Key("executions:all"), *(one.bytes for one in ids)), as_is)
             found |= {one: int(float(score)) for one, score in zip(ids, scores, strict=True) if score is not None}
     return sorted(((created_us, one) for one, created_us in found.items()), reverse=True)
 

@@ -17,8 +17,8 @@ import msgspec
 
 from shared.clock import to_datetime
 from shared.errors import NotFound
-from shared.runs import MOVES, Record, Status
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.runs import MOVES, Status
+from shared.store.call import Call, Key, RawKey, as_is
 from shared.store.decoding import reading
 from shared.store.loglines import StoredLine
 from shared.store.runs import NOW, bare_record
@@ -121,13 +121,13 @@ def show_unfinished(
     return Call(script("unfinished"), args, lambda reply: reply.decode())
 
 
-def window(run_id: UUID, start: int, limit: int) -> Operation[Window]:
+async def window(run_id: UUID, start: int, limit: int) -> Window:
     """
     At most *limit* lines from number *start* on; a negative *start* counts from the end.
 
     Raises NotFound when there is no such run.
     """
-    kept: Record | None = yield bare_record(run_id)
+    kept = await bare_record(run_id)
     if kept is None:
         raise NotFound(f"there is no run {run_id}")
     first, total = kept.log_first, kept.log_lines
@@ -135,14 +135,14 @@ def window(run_id: UUID, start: int, limit: int) -> Operation[Window]:
     ended = kept.status == Status.ENDED
     lines: list[Line] = []
     if start < total:
-        blocks = yield from _blocks(run_id, start, limit)
+        blocks = await _blocks(run_id, start, limit)
         for block in blocks:
             lines += [_shown(line) for line in block if start <= line.n < total]
             if len(lines) >= limit:
                 break
     begun: Sequence[Unfinished] | None = None
     if kept.status == Status.RUNNING and (lines[-1].n + 1 if lines else start) >= total and len(lines) <= limit:
-        begun = yield Call("GET", (RawKey(b"unfinished:" + run_id.bytes),), lambda reply: _begun(reply, total))
+        begun = await Call("GET", (RawKey(b"unfinished:" + run_id.bytes),), lambda reply: _begun(reply, total))
     return Window(lines[:limit], first, max(total, first), bool(kept.log_truncated), ended, begun)
 
 
@@ -152,27 +152,27 @@ def compacting(batch: int, older_than_us: int) -> Call[list[UUID]]:
     return Call("ZRANGEBYSCORE", args, lambda reply: [UUID(bytes=one) for one in reply])
 
 
-def compact(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
+async def compact(run_id: UUID, now: int | str = NOW) -> bool:
     """Compress an ended run's log; whether there was anything to do. May be repeated, and done by two at once."""
     has_done = False
-    while (yield from compact_block(run_id, now)):
+    while await compact_block(run_id, now):
         has_done = True
     return has_done
 
 
-def compact_block(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
+async def compact_block(run_id: UUID, now: int | str = NOW) -> bool:
     """
     Compress the oldest part of an ended run's log that is still a stream, about one block; False when there is none.
 
     So much work (some 20 ms) is between two steps: whoever has something more urgent to do can do it then.
     """
-    kept: Record | None = yield bare_record(run_id)
+    kept = await bare_record(run_id)
     lines: list[StoredLine] = []
     head = last = ""
     if kept is not None and kept.status == Status.ENDED:
         size, position = 0, "-"
         while len(lines) < BLOCK_LINES and size < BLOCK_BYTES:
-            entries = yield Call("XRANGE", (_log(run_id), position, "+", "COUNT", 8), _entries)
+            entries = await Call("XRANGE", (_log(run_id), position, "+", "COUNT", 8), _entries)
             for entry_id, chunk in entries:
                 head, last, position = head or entry_id, entry_id, f"({entry_id}"
                 fresh = [line for line in chunk if line.n >= kept.log_first]
@@ -183,38 +183,38 @@ def compact_block(run_id: UUID, now: int | str = NOW) -> Operation[bool]:
             if not entries:
                 break
     block = (lines[0].n, zlib.compress(_encode(lines), 6)) if lines else ("", b"")
-    done: bool = yield Call(script("compact"), (now, run_id.bytes, head, last, *block), bool)
-    return done
+    compacted: Call[bool] = Call(script("compact"), (now, run_id.bytes, head, last, *block), bool)
+    return await compacted
 
 
-def _blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredLine]]]:
+async def _blocks(run_id: UUID, start: int, limit: int) -> list[list[StoredLine]]:
     """The chunks or blocks that hold lines from *start* on, enough for *limit* lines."""
-    live = yield from _live_blocks(run_id, start, limit)
+    live = await _live_blocks(run_id, start, limit)
     if live and live[0] and live[0][0].n <= start:
         return live
     # What comes before the stream is compacted, or was let go.
-    firsts = yield Call("HKEYS", (_archive(run_id),), lambda reply: sorted(int(one) for one in reply))
+    firsts = await Call("HKEYS", (_archive(run_id),), lambda reply: sorted(int(one) for one in reply))
     after = [first for first in firsts if first > start]
     holding = [first for first in firsts if first <= start][-1:]
     wanted = [*holding, *[first for first in after if first < start + limit]]
     archived: list[list[StoredLine]] = []
     if wanted:
-        values = yield Call("HMGET", (_archive(run_id), *wanted), as_is)
+        values = await Call("HMGET", (_archive(run_id), *wanted), as_is)
         archived = [_lines(zlib.decompress(value)) for value in values if value]
     if not live:
         # The log may have been compacted between the looks; an empty one is simply empty.
-        return archived or (yield from _live_blocks(run_id, start, limit))
+        return archived or (await _live_blocks(run_id, start, limit))
     seen = archived[-1][-1].n if archived and archived[-1] else -1
     return archived + [[line for line in block if line.n > seen] for block in live]
 
 
-def _live_blocks(run_id: UUID, start: int, limit: int) -> Operation[list[list[StoredLine]]]:
-    holding = yield Call("XREVRANGE", (_log(run_id), f"{start + 1}-0", "-", "COUNT", 1), _entries)
+async def _live_blocks(run_id: UUID, start: int, limit: int) -> list[list[StoredLine]]:
+    holding = await Call("XREVRANGE", (_log(run_id), f"{start + 1}-0", "-", "COUNT", 1), _entries)
     position = holding[0][0] if holding else "-"
     blocks: list[list[StoredLine]] = []
     enough = 0
     while enough < limit:
-        entries = yield Call("XRANGE", (_log(run_id), position, "+", "COUNT", 16), _entries)
+        entries = await Call("XRANGE", (_log(run_id), position, "+", "COUNT", 16), _entries)
         if not entries:
             break
         for _, chunk in entries:

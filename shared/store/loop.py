@@ -19,7 +19,7 @@ import hiredis
 
 from shared.errors import RunfleetError
 from shared.settings import Settings
-from shared.store.call import Call, Operation
+from shared.store.call import Call, Drive, Operation, Trip
 from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, async_pool, explain
 from shared.store.events import Event, events_after, recent_id
 from shared.store.outage import outage_of
@@ -57,42 +57,23 @@ class AsyncStore:
         self._listener: asyncio.Task[None] | None = None
         self._bell_connection: Any = None
 
-    async def do(self, call: Call[T]) -> T:
-        """Make one call, in one pipeline with whatever else is asked for at this moment."""
-        return call.read(await self._ask(call))
-
-    async def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Make several calls at once. The first refusal is raised after all were made."""
-        futures = [self._ask(call) for call in calls]
-        answers: list[Any] = []
-        refusal: Exception | None = None
-        try:
-            for call, future in zip(calls, futures, strict=True):
-                try:
-                    answers.append(call.read(await future))
-                except Exception as error:
-                    refusal = refusal or error
-        finally:
-            for future in futures:
-                future.cancel()  # nobody waits any more; does nothing to those that are done
-        if refusal is not None:
-            raise refusal
-        return answers
-
-    async def run(self, operation: Operation[T]) -> T:
-        """Make an operation's calls one after another and answer its result."""
-        try:
-            call = next(operation)
-            while True:
-                try:
-                    answer = await (self.all(call) if isinstance(call, list) else self.do(call))
-                except Exception as error:
-                    call = operation.throw(error)
-                else:
-                    call = operation.send(answer)
-        except StopIteration as end:
-            result: T = end.value
+    async def run(self, what: Trip[T] | Operation[T]) -> T:
+        """
+        Make a call, in one pipeline with whatever else is asked for at this moment; several together; or all the calls
+        of an operation one after another. Answers the result.
+        """
+        if isinstance(what, Call):
+            result: T = what.read(await self._ask(what))
             return result
+        operation = Drive(what)
+        while not operation.is_over:
+            try:
+                answers = await self._make(operation.calls)
+            except Exception as error:
+                operation.fail(error)
+            else:
+                operation.answer(answers)
+        return operation.result
 
     def hear_log(self, run_id: UUID) -> Ear:
         """
@@ -116,12 +97,12 @@ class AsyncStore:
     async def wait_events(self, after_id: str, timeout_s: float) -> list[Event]:
         """The events after *after_id* ("$": from now), at most 1000; waits up to *timeout_s* for the first."""
         if after_id == "$":
-            after_id = await self.do(recent_id())
+            after_id = await self.run(recent_id())
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         with self.hear_events() as ear:
             while True:
-                found = await self.do(events_after(after_id, 1000))
+                found = await self.run(events_after(after_id, 1000))
                 left = end - loop.time()
                 if found or left <= 0:
                     return found
@@ -140,6 +121,24 @@ class AsyncStore:
             with suppress(*AWAY):
                 await each.disconnect()
 
+    async def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """What the calls answer. The first refusal is raised after all were made."""
+        futures = [self._ask(call) for call in calls]
+        answers: list[Any] = []
+        refusal: Exception | None = None
+        try:
+            for call, future in zip(calls, futures, strict=True):
+                try:
+                    answers.append(call.read(await future))
+                except Exception as error:
+                    refusal = refusal or error
+        finally:
+            for future in futures:
+                future.cancel()  # nobody waits any more; does nothing to those that are done
+        if refusal is not None:
+            raise refusal
+        return answers
+
     def _ask(self, call: Call[Any]) -> asyncio.Future[Any]:
         """The reply to come, unread."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -151,11 +150,11 @@ class AsyncStore:
     def _send(self) -> None:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         self._under_way += 1
-        task = asyncio.get_running_loop().create_task(self._make(batch))
+        task = asyncio.get_running_loop().create_task(self._send_batch(batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _make(self, batch: list[tuple[Call[Any], asyncio.Future[Any]]]) -> None:
+    async def _send_batch(self, batch: list[tuple[Call[Any], asyncio.Future[Any]]]) -> None:
         await asyncio.sleep(0)  # requests that are being read at this moment join the pipeline
         if self._waiting and len(batch) < BATCH:
             room = BATCH - len(batch)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.errors import NotFound
-from shared.store.call import Call, Key, Operation, as_is, call_name
+from shared.store.call import Call, Key, as_is, call_name, each, together
 from shared.store.runs import NOW
 from shared.store.scripts import script
 
@@ -75,14 +75,14 @@ def namespace(name: str) -> Call[Namespace | None]:
     return Call("HGETALL", (Key("namespace:" + name),), lambda reply: _namespace(name, reply) if reply else None)
 
 
-def namespace_page(offset: int, limit: int) -> Operation[list[Namespace]]:
+async def namespace_page(offset: int, limit: int) -> list[Namespace]:
     """Namespaces by name; *limit* is 1 or more."""
-    names = yield Call("ZRANGE", (Key("namespaces"), offset, offset + limit - 1), _texts)
-    found: list[Namespace | None] = (yield [namespace(name) for name in names]) if names else []
+    names = await Call("ZRANGE", (Key("namespaces"), offset, offset + limit - 1), _texts)
+    found: list[Namespace | None] = (await each(namespace(name) for name in names)) if names else []
     return [one for one in found if one is not None]
 
 
-def drop_namespace(name: str) -> Operation[None]:
+async def drop_namespace(name: str) -> None:
     """
     Forget a namespace and the jobs in it, in small steps; their tasks and runs stay.
 
@@ -94,7 +94,7 @@ def drop_namespace(name: str) -> Operation[None]:
 
     is_done, since = False, b""
     while not is_done:
-        is_done, since = yield Call(script("drop_namespace"), (NOW, name, DROP_BATCH, since), read)
+        is_done, since = await Call(script("drop_namespace"), (NOW, name, DROP_BATCH, since), read)
 
 
 def put_job(change: JobChange, now: int | str = NOW) -> Call[Job]:
@@ -120,17 +120,19 @@ def job(task: str, *, brief: bool = False) -> Call[Job | None]:
     return Call("HMGET", (key, *_OWN), read)
 
 
-def job_page(in_namespace: str | None, offset: int, limit: int) -> Operation[JobPage]:
+async def job_page(in_namespace: str | None, offset: int, limit: int) -> JobPage:
     """Jobs of one namespace, or of all (None); *limit* is 1 or more."""
-    tasks, total = yield from job_names(in_namespace, offset, limit)
-    found: list[Job | None] = (yield [job(task) for task in tasks]) if tasks else []
+    tasks, total = await job_names(in_namespace, offset, limit)
+    found: list[Job | None] = (await each(job(task) for task in tasks)) if tasks else []
     return JobPage([one for one in found if one is not None], total)
 
 
-def job_names(in_namespace: str | None, offset: int, limit: int) -> Operation[tuple[list[str], int]]:
+async def job_names(in_namespace: str | None, offset: int, limit: int) -> tuple[list[str], int]:
     """The tasks of such a page, and how many there are in all."""
     key = Key("jobs" if in_namespace is None else "jobs:" + in_namespace)
-    total, tasks = yield [Call("ZCARD", (key,), int), Call("ZREVRANGE", (key, offset, offset + limit - 1), _texts)]
+    total, tasks = await together(
+        Call("ZCARD", (key,), int), Call("ZREVRANGE", (key, offset, offset + limit - 1), _texts)
+    )
     return tasks, total
 
 

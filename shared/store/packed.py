@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Record
-from shared.store.call import Call, Operation, RawKey, as_is
+from shared.store.call import Call, RawKey, as_is, each
 from shared.store.scripts import script
 
 T = TypeVar("T")
@@ -36,21 +36,21 @@ def read(ids: Sequence[bytes], read: Callable[[Any], T]) -> Call[T]:
     return Call(script("read"), ("", *ids), read)
 
 
-def packed(ids: Sequence[bytes]) -> Operation[list[tuple[bytes, bytes | None]]]:
+async def packed(ids: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:
     """
     Runs with their packed records, None for those that are gone, in one round trip; of many in small steps, so that
     nobody waits long for it.
     """
     steps = [ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)]
-    values = (yield [read(step, as_is) for step in steps]) if steps else []
+    values = (await each(read(step, as_is) for step in steps)) if steps else []
     return list(zip(ids, (value for step in values for value in step), strict=True))
 
 
-def with_texts(execution_id: UUID, records: Sequence[Record]) -> Operation[list[Record]]:
+async def with_texts(execution_id: UUID, records: Sequence[Record]) -> list[Record]:
     """Records of a plan's steps with the texts that they refer to, in a round trip if they refer to any."""
     if not any(getattr(one, name).startswith(REFERENCE) for one in records for name in TEXTS):
         return list(records)
-    flat: list[bytes] = yield Call("HGETALL", (RawKey(b"texts:" + execution_id.bytes),), as_is)
+    flat = await Call("HGETALL", (RawKey(b"texts:" + execution_id.bytes),), as_is)
     texts = dict(zip(flat[::2], flat[1::2], strict=True))
     return [msgspec.structs.replace(one, **_behind(one, texts)) for one in records]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from shared.errors import RunfleetError
-from shared.store.call import Call, Operation, nothing
+from shared.store.call import Call, nothing
 from shared.store.scripts import script
 
 ON_KEYS: Final = (
@@ -86,15 +86,15 @@ WANTED: Final = ("INFO", "CONFIG")
 """For what ``doctor`` and the start say about the server; without them it stays unsaid."""
 
 
-def refused() -> Operation[Sequence[str]]:
+async def refused() -> Sequence[str]:
     """
     The names of needed commands that are refused, in the order above; ``EVAL`` alone when no script may run.
 
     Raises StoreUnavailable when Redis is away. A server that cannot tell gives an empty list.
     """
-    yield Call("PING", (), nothing)
+    await Call("PING", (), nothing)
     try:
-        names: list[str] = yield Call(script("rights"), (*ON_NOTHING, *ON_KEYS, *ON_CHANNELS), _names)
+        names = await Call(script("rights"), (*ON_NOTHING, *ON_KEYS, *ON_CHANNELS), _names)
     except RunfleetError as error:
         said = str(error).lower()
         if "access a key" in said or "access one of the keys" in said:

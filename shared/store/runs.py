@@ -13,7 +13,7 @@ from shared.errors import NotFound, Refused, Unreadable
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store.annex import Annex
-from shared.store.call import Call, Key, Operation, RawKey, as_is, call_name
+from shared.store.call import Call, Key, RawKey, as_is, call_name
 from shared.store.decoding import reading
 from shared.store.packed import packed
 from shared.store.packed import read as read_records
@@ -343,16 +343,16 @@ def many(ids: Iterable[UUID]) -> Call[list[Run]]:
     return read_records([one.bytes for one in wanted], read)
 
 
-def find(ref: str) -> Operation[Run]:
+async def find(ref: str) -> Run:
     """The run named by its id or as ``task#number``. Raises NotFound."""
     task, hash_sign, number = ref.rpartition("#")
     if hash_sign and number.isascii() and number.isdigit() and len(number) < 16 and is_task_name(task):
         # In the order of a run's life, so that one that moves between two looks is found by the later one.
         for state in (Status.PENDING, Status.RUNNING, *_REASONS):
             key = Key(f"ix:t:{task}:{state}:created")
-            ids = yield Call("ZRANGEBYSCORE", (key, int(number), int(number)), as_is)
+            ids = await Call("ZRANGEBYSCORE", (key, int(number), int(number)), as_is)
             if ids:
-                run: Run | None = yield get(UUID(bytes=ids[0]))
+                run = await get(UUID(bytes=ids[0]))
                 if run:
                     return run
         raise NotFound(f"there is no run {ref[:200]}")
@@ -360,18 +360,18 @@ def find(ref: str) -> Operation[Run]:
         run_id = UUID(ref)
     except ValueError:
         raise NotFound(f"there is no run {ref[:200]}; write its id, or task#number") from None
-    run = yield get(run_id)
+    run = await get(run_id)
     if run is None:
         raise NotFound(f"there is no run {run_id}")
     return run
 
 
-def execution_runs(execution_id: UUID) -> Operation[list[Run]]:
+async def execution_runs(execution_id: UUID) -> list[Run]:
     """
     All runs of an execution that are still kept, in the order they were made; empty when there is no such execution.
     """
-    ids = yield Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
-    return [_run(one, value) for one, value in (yield from packed(ids or [execution_id.bytes])) if value]
+    ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
+    return [_run(one, value) for one, value in (await packed(ids or [execution_id.bytes])) if value]
 
 
 def is_over(execution_id: UUID) -> Call[bool]:

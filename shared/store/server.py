@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from shared.errors import RunfleetError
-from shared.store.call import Call, Operation, nothing
+from shared.store.call import Call, nothing
 
 T = TypeVar("T")
 
@@ -43,11 +43,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int | None = None
 
 
-def server() -> Operation[Server]:
+async def server() -> Server:
     """All of it, in two round trips. Raises StoreUnavailable when Redis does not answer at all."""
-    info = (yield from _readable(Call("INFO", (), info_fields))) or {}
+    info = (await _readable(Call("INFO", (), info_fields))) or {}
     names = ("appendfsync", "save", "stop-writes-on-bgsave-error", "maxclients")
-    config = (yield from _readable(Call("CONFIG", ("GET", *names), _pairs))) or {}
+    config = (await _readable(Call("CONFIG", ("GET", *names), _pairs))) or {}
     policy: str | None = info.get("maxmemory_policy")
     return Server(
         name="Valkey" if "valkey_version" in info else "Redis",
@@ -69,24 +69,24 @@ def server() -> Operation[Server]:
     )
 
 
-def eviction_policy() -> Operation[str]:
+async def eviction_policy() -> str:
     """What the server does when memory is short (``noeviction``, ``allkeys-lru``, …); "" when it does not tell."""
-    info = yield from _readable(Call("INFO", ("memory",), info_fields))
+    info = await _readable(Call("INFO", ("memory",), info_fields))
     return (info or {}).get("maxmemory_policy", "")
 
 
-def release() -> Operation[tuple[str, str]]:
+async def release() -> tuple[str, str]:
     """The server's name, and the version of Redis that it is compatible with; "" when it does not tell."""
-    info = (yield from _readable(Call("INFO", ("server",), info_fields))) or {}
+    info = (await _readable(Call("INFO", ("server",), info_fields))) or {}
     return "Valkey" if "valkey_version" in info else "Redis", info.get("redis_version", "")
 
 
-def _readable(call: Call[T]) -> Operation[T | None]:
+async def _readable(call: Call[T]) -> T | None:
     """The answer to *call*; None when the server answers, but not this."""
     try:
-        answer: T = yield call
+        answer = await call
     except RunfleetError:
-        yield Call("PING", (), nothing)
+        await Call("PING", (), nothing)
         return None
     return answer
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from shared.store import fleet, tasks
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, RawKey, as_is, each
 from shared.store.fleet import Fleet, Queue, Worker
 from shared.store.runs import decode_record
 
@@ -36,12 +36,12 @@ class _Share(msgspec.Struct):
     running: int = 0
 
 
-def queues(covers: Covers) -> Operation[list[Queue]]:
+async def queues(covers: Covers) -> list[Queue]:
     """The queues of these tasks, with what their runs make up of each; slots and workers are all those of the queue."""
-    share = yield from _share(covers)
-    now_us: int = yield fleet.clock()
+    share = await _share(covers)
+    now_us = await fleet.clock()
     found = []
-    for queue in (yield from fleet.queues()):
+    for queue in await fleet.queues():
         own = share.queues.get(queue.name)
         if own is not None:
             waited_ms = max(0, now_us - own.since_us) // 1000 if own.since_us else 0
@@ -49,25 +49,25 @@ def queues(covers: Covers) -> Operation[list[Queue]]:
     return found
 
 
-def workers(covers: Covers) -> Operation[list[Worker]]:
+async def workers(covers: Covers) -> list[Worker]:
     """The workers that serve a queue of these tasks, each with those queues, and with these tasks' runs."""
-    own = set((yield from _share(covers)).queues)
-    mine = {run for run, record in (yield from fleet.leased()) if covers(record.task)}
+    own = set((await _share(covers)).queues)
+    mine = {run for run, record in (await fleet.leased()) if covers(record.task)}
     return [
         msgspec.structs.replace(
             worker,
             queues=tuple(queue for queue in worker.queues if queue in own),
             running=[run for run in worker.running if run in mine],
         )
-        for worker in (yield from fleet.workers())
+        for worker in (await fleet.workers())
         if own.intersection(worker.queues)
     ]
 
 
-def facts(covers: Covers) -> Operation[Fleet]:
+async def facts(covers: Covers) -> Fleet:
     """The fleet with the counts of these tasks alone, and without what Redis says of itself."""
-    whole = yield from fleet.facts()
-    share = yield from _share(covers)
+    whole = await fleet.facts()
+    share = await _share(covers)
     waiting = sum(own.depth for own in share.queues.values())
     counts = {
         "pending": share.pending,
@@ -76,7 +76,7 @@ def facts(covers: Covers) -> Operation[Fleet]:
         "tasks": share.defined,
     }
     times = [own.since_us for own in share.queues.values() if own.since_us]
-    now_us: int = yield fleet.clock()
+    now_us = await fleet.clock()
     return msgspec.structs.replace(
         whole,
         redis=None,
@@ -87,34 +87,32 @@ def facts(covers: Covers) -> Operation[Fleet]:
     )
 
 
-def _share(covers: Covers) -> Operation[_Share]:
-    names: list[str] = [*(yield tasks.names()), *(yield tasks.known_tasks())]
-    entries = yield from tasks.some(name for name in dict.fromkeys(names) if covers(name))
+async def _share(covers: Covers) -> _Share:
+    names: list[str] = [*(await tasks.names()), *(await tasks.known_tasks())]
+    entries = await tasks.some(name for name in dict.fromkeys(names) if covers(name))
     own = sorted({name for name in names if covers(name)})
     share = _Share({entry.task.queue: _Waiting() for entry in entries.values()}, len(entries))
-    counted = (yield tasks.counts(own)) if own else {}
-    for name, record in ((record.task, record) for _, record in (yield from fleet.leased())):
+    counted = (await tasks.counts(own)) if own else {}
+    for name, record in ((record.task, record) for _, record in (await fleet.leased())):
         if covers(name):
             share.queues.setdefault(record.queue, _Waiting()).running += 1
     share.running = sum(counts.running for counts in counted.values())
     for name in own:
         if counted[name].pending:
             share.pending += counted[name].pending
-            yield from _waiting(share, name, counted[name].pending)
+            await _waiting(share, name, counted[name].pending)
     return share
 
 
-def _waiting(share: _Share, task: str, pending: int) -> Operation[None]:
+async def _waiting(share: _Share, task: str, pending: int) -> None:
     """Add what waits of one task to its queues."""
-    ids: list[bytes] = yield Call("ZRANGE", (Key(f"ix:t:{task}:pending:created"), 0, LOOKED_AT - 1), as_is)
+    ids = await Call("ZRANGE", (Key(f"ix:t:{task}:pending:created"), 0, LOOKED_AT - 1), as_is)
     if not ids:
         return
-    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
+    values = await Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
     records = [(one, decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
     by_queue: dict[str, list[int]] = {}
-    places: Sequence[bytes | None] = yield [
-        Call("ZSCORE", (Key("queue:" + record.queue), one), as_is) for one, record in records
-    ]
+    places = await each(Call("ZSCORE", (Key("queue:" + record.queue), one), as_is) for one, record in records)
     for (_, record), place in zip(records, places, strict=True):
         if place is not None:
             by_queue.setdefault(record.queue, []).append(max(record.created_us, record.due_us))

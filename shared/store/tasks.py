@@ -10,7 +10,7 @@ import msgspec
 
 from shared.errors import NotFound, Unreadable
 from shared.runs import Reason, Run
-from shared.store.call import Call, Key, Operation, as_is, call_name
+from shared.store.call import Call, Key, as_is, call_name, each, together
 from shared.store.decoding import reading
 from shared.store.listing import Filter, page
 from shared.store.runs import NOW
@@ -20,10 +20,10 @@ from shared.tasks import Definition, Task
 _entry = reading(msgspec.msgpack.Decoder(list[str]).decode, "an entry of the catalog")
 _retired = reading(msgspec.msgpack.Decoder(tuple[int, int], strict=False).decode, "the bounds of a removed task")
 _REASONS = tuple(Reason)
-_ALL: Final[tuple[Call[Any], ...]] = (
-    Call("HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))),
-    Call("SMEMBERS", (Key("paused"),), set),
+_ENTRIES: Final[Call[dict[bytes, bytes]]] = Call(
+    "HGETALL", (Key("tasks"),), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))
 )
+_PAUSED: Final[Call[set[bytes]]] = Call("SMEMBERS", (Key("paused"),), set)
 _LOOKS: Final = 5
 """How often an entry whose definition is gone is read again before it counts as one that cannot be read."""
 
@@ -155,15 +155,15 @@ def definition(hash_: str) -> Call[Definition | None]:
     return Call("HMGET", (Key("def:" + hash_), "body", "signature"), read)
 
 
-def entry(name: str) -> Operation[Entry | None]:
+async def entry(name: str) -> Entry | None:
     """A task as it is defined now, or None. Raises Unreadable."""
-    return (yield from some([name], strict=True)).get(name)
+    return (await some([name], strict=True)).get(name)
 
 
-def some(names: Iterable[str], *, strict: bool = False) -> Operation[dict[str, Entry]]:
+async def some(names: Iterable[str], *, strict: bool = False) -> dict[str, Entry]:
     """Those of the tasks that there are, by name. One that cannot be read is left out, or raises (``strict``)."""
     wanted = list(names)
-    found = yield from _catalog((yield from _rows(wanted)) if wanted else {})
+    found = await _catalog((await _rows(wanted)) if wanted else {})
     if strict and found.unreadable:
         raise Unreadable("; ".join(f"task {name}: {why}" for name, why in found.unreadable.items()))
     return {one.name: one for one in found.entries}
@@ -179,15 +179,15 @@ def since_us() -> Call[int]:
     return Call("HVALS", (Key("tasks"),), lambda reply: min((int(_entry(value)[2]) for value in reply), default=0))
 
 
-def bounds(name: str) -> Operation[Task]:
+async def bounds(name: str) -> Task:
     """
     The task by whose ``keep_runs`` and ``keep_for_ms`` its history is kept: as it is defined now, else one with those
     that it had when it was removed. Raises Unreadable.
     """
-    found = yield from entry(name)
+    found = await entry(name)
     if found is not None:
         return found.task
-    kept = yield Call("HGET", (Key("retired"), name), as_is)
+    kept = await Call("HGET", (Key("retired"), name), as_is)
     if kept is None:
         return Task(name=name)
     keep_runs, keep_for_ms = _retired(kept)
@@ -204,22 +204,22 @@ def limits() -> Call[dict[str, int]]:
     )
 
 
-def entries() -> Operation[list[Entry]]:
+async def entries() -> list[Entry]:
     """All tasks, by name; one that cannot be read is left out (``catalog`` says which)."""
-    return (yield from catalog()).entries
+    return (await catalog()).entries
 
 
-def catalog() -> Operation[Catalog]:
+async def catalog() -> Catalog:
     """All tasks."""
-    packed, paused = yield [*_ALL]
+    packed, paused = await together(_ENTRIES, _PAUSED)
     rows = {name.decode(errors="replace"): (value, name in paused) for name, value in packed.items()}
-    return (yield from _catalog(rows))
+    return await _catalog(rows)
 
 
-def standing() -> Operation[Standing]:
+async def standing() -> Standing:
     """What a scheduler compares its timetable with; one round trip."""
     version = catalog_version()
-    before, packed, paused, found, after = yield [version, *_ALL, cursors(), version]
+    before, packed, paused, found, after = await together(version, _ENTRIES, _PAUSED, cursors(), version)
     rows = {}
     for name, value in packed.items():
         with suppress(Unreadable, IndexError):
@@ -228,17 +228,17 @@ def standing() -> Operation[Standing]:
     return Standing(before, rows, found, after)
 
 
-def _rows(names: Sequence[str]) -> Operation[dict[str, tuple[bytes, bool]]]:
+async def _rows(names: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
     """Packed entry, and whether the schedule rests, of those of the tasks that there are."""
-    packed, paused = yield [
+    packed, paused = await together(
         Call("HMGET", (Key("tasks"), *names), as_is),
         Call("SMISMEMBER", (Key("paused"), *names), as_is),
-    ]
+    )
     triples = zip(names, packed, paused, strict=True)
     return {name: (value, bool(rests)) for name, value, rests in triples if value is not None}
 
 
-def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Operation[Catalog]:
+async def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Catalog:
     """
     The tasks of these packed entries.
 
@@ -254,7 +254,7 @@ def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Operation[Catalog]:
                 known.append((name, _entry(value), paused))
             except Unreadable as error:
                 unreadable[name] = str(error)
-        bodies = yield [definition(row[0]) for _, row, _ in known]
+        bodies = await each(definition(row[0]) for _, row, _ in known)
         gone = []
         for (name, row, paused), body in zip(known, bodies, strict=True):
             if body is None:
@@ -266,21 +266,21 @@ def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Operation[Catalog]:
                 unreadable[name] = str(error)
         if not gone:
             break
-        rows = yield from _rows(gone)
+        rows = await _rows(gone)
     else:
         unreadable |= dict.fromkeys(gone, "its definition is not in Redis")
     return Catalog([found[name] for name in sorted(found)], dict(sorted(unreadable.items())))
 
 
-def sample(count: int) -> Operation[list[tuple[str, Definition]]]:
+async def sample(count: int) -> list[tuple[str, Definition]]:
     """Of at most *count* tasks that workers execute, picked at random, the names and definitions."""
     call = Call("HRANDFIELD", (Key("tasks"), count, "WITHVALUES"), as_is)
-    reply = yield call
+    reply = await call
     rows = []
     for name, value in zip(reply[::2], reply[1::2], strict=True):
         with suppress(Unreadable):  # one of a newer release, which says nothing about signatures
             rows.append((name.decode(), _entry(value)[0]))
-    found: list[Definition | None] = yield [definition(hash_) for _, hash_ in rows]
+    found = await each(definition(hash_) for _, hash_ in rows)
     return [
         (name, one)
         for (name, _), one in zip(rows, found, strict=True)
@@ -336,11 +336,11 @@ def known_tasks() -> Call[list[str]]:
     return Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode(errors="replace") for name in reply])
 
 
-def last_runs(names: Sequence[str]) -> Operation[dict[str, Run]]:
+async def last_runs(names: Sequence[str]) -> dict[str, Run]:
     """The newest run of each of the tasks that has one."""
     newest: dict[str, Run] = {}
     for name in names:
-        found = yield from page(Filter(task_name=(name,)), limit=1)
+        found = await page(Filter(task_name=(name,)), limit=1)
         if found.runs:
             newest[name] = found.runs[0]
     return newest

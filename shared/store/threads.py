@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
-from shared.store.call import Call, Operation
+from shared.store.call import Call, Drive, Operation, Trip
 from shared.store.connect import AWAY, NoScriptError, RedisError, explain, maker, pool
 from shared.store.lines import Command, Lines
 from shared.store.outage import outage_of
@@ -52,20 +52,26 @@ class Store:
         """
         return self._lines.one_of_mine()
 
-    def do(self, call: Call[T]) -> T:
-        """Make one call: one round trip."""
-        return call.read(self._replies([call], [call.packed(self.prefix)])[0])
-
-    def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def run(self, what: Trip[T] | Operation[T]) -> T:
         """
-        Make several calls in one round trip, in order, not atomically. The first refusal is raised after all were made.
+        Make a call (one round trip), several together, or all the calls of an operation one after another; the result.
         """
-        replies = self._replies(calls, [call.packed(self.prefix) for call in calls]) if calls else []
-        return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+        if isinstance(what, Call):
+            result: T = self._make((what,))[0]
+            return result
+        operation = Drive(what)
+        while not operation.is_over:
+            try:
+                answers = self._make(operation.calls)
+            except Exception as error:
+                operation.fail(error)
+            else:
+                operation.answer(answers)
+        return operation.result
 
     def settle(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """
-        As ``all``, but a call that failed has its error in the list, and the others' answers stand beside it.
+        Make several calls in one round trip, in order; a call that failed has its error in the list of the answers.
 
         No call is made before the ones in front of it: a server that forgot its scripts may know the last one already,
         and a log's last lines would come after the end of their run. So all but the last are spelled out.
@@ -78,21 +84,6 @@ class Store:
             except RunfleetError as error:
                 settled.append(error)
         return settled
-
-    def run(self, operation: Operation[T]) -> T:
-        """Make an operation's calls one after another and answer its result."""
-        try:
-            call = next(operation)
-            while True:
-                try:
-                    answer = self.all(call) if isinstance(call, list) else self.do(call)
-                except Exception as error:
-                    call = operation.throw(error)
-                else:
-                    call = operation.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
     def block(self, call: Call[T], seconds: float) -> T:
         """
@@ -125,6 +116,11 @@ class Store:
         self._lines.close()
         with suppress(*AWAY):
             self._blocking.disconnect()
+
+    def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """What the calls answer, after one round trip. The first refusal is raised after all were made."""
+        replies = self._replies(calls, [call.packed(self.prefix) for call in calls]) if calls else []
+        return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
 
     def _replies(self, calls: Sequence[Call[Any]], commands: list[Command], *, fail: bool = True) -> list[Any]:
         replies = self._exchange(commands)

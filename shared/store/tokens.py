@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Conflict
 from shared.signing import UNSIGNED, Keys
-from shared.store.call import Call, Key, Operation, nothing
+from shared.store.call import Call, Key, nothing
 from shared.store.fleet import clock
 from shared.store.scripts import script
 from shared.telemetry import get_logger
@@ -76,7 +76,7 @@ class _Row(msgspec.Struct, frozen=True):
     signature: str
 
 
-def create(
+async def create(
     name: str,
     scope: Scope,
     tasks: str = "",
@@ -86,7 +86,7 @@ def create(
     quota: Quota | None = None,
     request: str = "",
     token_id: str = "",
-) -> Operation[tuple[Token, str]]:
+) -> tuple[Token, str]:
     """
     Make a token; the second of the pair is its text, which nobody can read again.
 
@@ -94,7 +94,7 @@ def create(
     text "". Raises Conflict when it is revoked by then.
     """
     text = PREFIX + secrets.token_urlsafe(32)
-    now_us = yield clock()
+    now_us = await clock()
     token = Token(
         id=token_id or secrets.token_hex(8),
         name=name,
@@ -105,10 +105,10 @@ def create(
         quota=quota or Quota(),
     )
     digest = _digest(text)
-    is_new: bool = yield Call(script("make_token"), (digest, _signed(digest, token, keys), request), bool)
+    is_new = await Call(script("make_token"), (digest, _signed(digest, token, keys), request), bool)
     if is_new:
         return token, text
-    known: list[Listed] = yield listing(keys)
+    known = await listing(keys)
     for each in known:
         if each.token.id == token_id and each.is_valid:
             return each.token, ""
@@ -125,14 +125,14 @@ def listing(keys: Keys = UNSIGNED) -> Call[list[Listed]]:
     return Call("HGETALL", (Key("tokens"),), read)
 
 
-def revoke(token_id: str) -> Operation[bool]:
+async def revoke(token_id: str) -> bool:
     """Take a token away, also one that is not taken; whether there was one."""
-    pairs = yield Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
+    pairs = await Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
     # A forged row may bear the id of a good one; both go.
     digests = [digest for digest, value in pairs if _listed(_text(digest), value, UNSIGNED).token.id == token_id]
     if not digests:
         return False
-    yield Call("HDEL", (Key("tokens"), *digests), nothing)  # gone by now: perhaps by this very call, said twice
+    await Call("HDEL", (Key("tokens"), *digests), nothing)  # gone by now: perhaps by this very call, said twice
     return True
 
 
@@ -158,13 +158,13 @@ def lookup(text: str, now_us: int, keys: Keys = UNSIGNED) -> Call[Token | None]:
     return Call("HGET", (Key("tokens"), digest), read)
 
 
-def sign_again(keys: Keys) -> Operation[int]:
+async def sign_again(keys: Keys) -> int:
     """
     Sign those tokens with ``RUNFLEET_SECRET`` that are signed with ``RUNFLEET_SECRET_OLD``; how many there were.
 
     What neither of the two has signed stays as it is.
     """
-    pairs = yield Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
+    pairs = await Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
     count = 0
     for raw, value in pairs:
         digest = _text(raw)
@@ -172,7 +172,7 @@ def sign_again(keys: Keys) -> Operation[int]:
         if found.is_valid and found.is_old:
             # Only if it is still there as it was read: a token that is revoked meanwhile must not come back.
             args = (digest, value, _signed(digest, found.token, keys))
-            count += yield Call(script("replace_token"), args, int)
+            count += await Call(script("replace_token"), args, int)
     return count
 
 

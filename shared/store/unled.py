@@ -7,7 +7,6 @@ from typing import Final
 
 from shared.schedules.overdue import standing
 from shared.store import tasks
-from shared.store.call import Operation
 from shared.store.health import Health
 
 MOST: Final = 1000
@@ -16,12 +15,12 @@ MOST: Final = 1000
 SHOWN: Final = 20
 
 
-def health(now_us: int) -> Operation[Health]:
+async def health(now_us: int) -> Health:
     """
     What a leader would say of schedules at stored time *now_us*, of the first ``MOST`` by name; nothing of its jobs.
     """
-    catalog = yield from tasks.catalog()
-    cursors = yield tasks.cursors()
+    catalog = await tasks.catalog()
+    cursors = await tasks.cursors()
     own = sorted((one.task for one in catalog.entries if one.task.cron and not one.paused), key=lambda task: task.name)
     found = standing(itertools.islice(own, MOST), cursors, now_us)
     unreadable = found.unreadable | dict(catalog.unreadable)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.errors import Misconfigured
-from shared.store.call import Call, Key, Operation
+from shared.store.call import Call, Key
 
 SCHEMA: Final = 1
 """The layout that this release reads and writes; counts up when keys change so that older code cannot cope."""
 
 
-def check() -> Operation[None]:
+async def check() -> None:
     """
     Note the layout in an empty store, and see that it is one we know.
 
     Raises Misconfigured when a newer release wrote it. Only an empty store is written to, so that a process can start
     on a Redis that is full.
     """
-    layout = yield found()
+    layout = await found()
     if layout is None:
-        layout = yield Call("SET", (Key("version"), SCHEMA, "NX", "GET"), _layout)
+        layout = await Call("SET", (Key("version"), SCHEMA, "NX", "GET"), _layout)
     if layout is not None and layout > SCHEMA:
         raise Misconfigured(
             f"the store was written by a newer release (layout {layout}, this one knows {SCHEMA}); "

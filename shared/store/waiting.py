@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.call import Call, Key, RawKey, as_is, each
 from shared.store.readable import readable
 
 BANDS = 10
 """Priorities; within one the run that came first is first."""
 
 
-def since(queues: Sequence[str]) -> Operation[dict[str, int]]:
+async def since(queues: Sequence[str]) -> dict[str, int]:
     """
     When the longest waiting run of each of the queues became due, as stored time; of those in which none waits nothing.
 
@@ -20,14 +20,14 @@ def since(queues: Sequence[str]) -> Operation[dict[str, int]]:
     if not queues:
         return {}
     bands = [(queue, band) for queue in queues for band in range(BANDS)]
-    heads = yield [
+    heads = await each(
         Call("ZRANGEBYSCORE", (Key("queue:" + queue), band << 48, f"({(band + 1) << 48}", "LIMIT", 0, 1), as_is)
         for queue, band in bands
-    ]
+    )
     firsts = [(queue, ids[0]) for (queue, _), ids in zip(bands, heads, strict=True) if ids]
     if not firsts:
         return {}
-    values = yield Call("MGET", tuple(RawKey(b"run:" + one) for _, one in firsts), as_is)
+    values = await Call("MGET", tuple(RawKey(b"run:" + one) for _, one in firsts), as_is)
     found: dict[str, int] = {}
     for (queue, _), value in zip(firsts, values, strict=True):
         for record in readable(value):
@@ -36,10 +36,10 @@ def since(queues: Sequence[str]) -> Operation[dict[str, int]]:
     return found
 
 
-def oldest_ms(now_us: int) -> Operation[int]:
+async def oldest_ms(now_us: int) -> int:
     """For how long, at stored time *now_us*, the run has waited that waits longest of all; 0 when none waits."""
-    names = yield Call(
+    names = await Call(
         "SMEMBERS", (Key("queues"),), lambda reply: sorted(name.decode(errors="replace") for name in reply)
     )
-    times = (yield from since(names)).values()
+    times = (await since(names)).values()
     return max(0, now_us - min(times)) // 1000 if times else 0

@@ -93,11 +93,11 @@ class WrongKind(msgspec.Struct, frozen=True):
     cure: str
 
 
-def wrong_kinds() -> Operation[list[WrongKind]]:
+async def wrong_kinds() -> list[WrongKind]:
     """Those that there are, by name; none if this user may not look. Raises StoreUnavailable when Redis is away."""
     pairs = [part for pair in KINDS.items() for part in pair]
     try:
-        reply = yield Call(script("kinds"), tuple(pairs), list)
+        reply = await Call(script("kinds"), tuple(pairs), list)
     except RunfleetError as error:
         if isinstance(error, StoreUnavailable):
             raise
@@ -106,10 +106,10 @@ def wrong_kinds() -> Operation[list[WrongKind]]:
     return sorted((_wrong(name.decode(), kind.decode()) for name, kind in found), key=lambda one: one.key)
 
 
-def otherwise(operation: Operation[T], default: T) -> Operation[T]:
+async def otherwise(operation: Call[T] | Operation[T], default: T) -> T:
     """What *operation* answers, or *default* when Redis refuses it: because a key is of the wrong kind."""
     try:
-        return (yield from operation)
+        return await operation
     except StoreUnavailable:
         raise
     except RunfleetError:

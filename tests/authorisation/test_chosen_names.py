@@ -83,7 +83,7 @@ def test_an_id_that_is_taken_beyond_the_pattern_is_refused_and_shows_no_more(wor
 
 def test_no_client_can_take_the_id_of_a_tick_before_it_fires(world: World) -> None:
     entry = world.store.run(ops.Catalog().get(world.theirs.task))
-    tick_us = world.store.do(tasks.cursors())[entry.name] + 60_000_000
+    tick_us = world.store.run(tasks.cursors())[entry.name] + 60_000_000
     for choosing in CHOOSING.values():
         path, body = choosing(world, str(ids.tick_id(entry.name, tick_us, 0)))
         world.ask("mine", "POST", path, json=body)

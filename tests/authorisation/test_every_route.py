@@ -180,7 +180,7 @@ def test_what_runs_is_counted_and_named_for_the_tasks_alone(world: World) -> Non
         wanted = Wanted(
             worker=world.mine.worker, slot=owner.name, turn=uuid.uuid4().hex, lease_us=60_000_000, queues=[owner.queue]
         )
-        claimed.append(world.store.do(runs.claim(wanted)))
+        claimed.append(world.store.run(runs.claim(wanted)))
     own, others = claimed
     assert own is not None
     assert others is not None
@@ -196,7 +196,7 @@ def test_what_runs_is_counted_and_named_for_the_tasks_alone(world: World) -> Non
         assert 'runfleet_queue_running{queue="q-mine"} 1\n' in world.ask("mine", "GET", "/metrics").text
     finally:
         for one in (own, others):
-            world.store.do(runs.end(one.id, one.record.token, Reason.SUCCESS, 0, ""))
+            world.store.run(runs.end(one.id, one.record.token, Reason.SUCCESS, 0, ""))
 
 
 # WebSockets

@@ -216,7 +216,7 @@ class World:
         """Let the workers say that they are there."""
         for owner in (self.mine, self.theirs):
             about = About(host=owner.name, pid=1, version="1", queues=(owner.queue,), slots=4, started_us=1)
-            self.store.do(fleet.beat(owner.worker, [], about))
+            self.store.run(fleet.beat(owner.worker, [], about))
 
     def headers(self, token: str) -> dict[str, str]:
         """What a request with that token is sent with."""
@@ -241,7 +241,7 @@ def made_world(folder: Path, more: Sequence[Task] = ()) -> Iterator[World]:
         store = at_end.enter_context(closing(open_store(settings)))
         known = [*tasks_of("mine"), *tasks_of("theirs"), *more]
         limits = {"mine-limit": 100_000, "theirs-limit": 100_000}
-        store.do(tasks.apply([(task, define(task, Keys(SECRET))) for task in known], limits=limits))
+        store.run(tasks.apply([(task, define(task, Keys(SECRET))) for task in known], limits=limits))
         served = at_end.enter_context(serving(settings))
         world = World(served, store)
         at_end.callback(world.http.close)

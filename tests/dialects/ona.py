@@ -29,7 +29,7 @@ Json = Any
 @pytest.fixture
 def kept(store: Store) -> Iterator[Store]:
     """The store with ``TASKS`` in it; whole when the test is over."""
-    store.do(tasks.apply([(task, define(task)) for task in TASKS]))
+    store.run(tasks.apply([(task, define(task)) for task in TASKS]))
     yield store
     check_store(store)
 

@@ -52,7 +52,7 @@ def test_a_run_that_ended_natively_can_be_read(client: Client, catalog: Store, r
     client.post("/api/tasks/example/run", json={"params": {"day": "x", "n": 3}})
     if reason is Reason.SKIPPED:
         what = ops.creation(catalog.run(ops.Catalog().get("example")), ops.Request(params={"day": "x", "n": 3}), 1)
-        skipped = catalog.do(creation.create(msgspec.structs.replace(what, refuse="skipped: it was the same")))
+        skipped = catalog.run(creation.create(msgspec.structs.replace(what, refuse="skipped: it was the same")))
         assert skipped.run is not None
         run_id = str(skipped.run.id)
     else:
@@ -92,7 +92,7 @@ def test_an_event_about_our_run_adds_facets_and_moves_nothing(client: Client, ca
     assert (shown["state"], shown["facets"]["more"]) == ("NEW", {"x": 1})
     send(client, told | {"run": {"runId": NOBODY}})
     assert client.get(f"/api/v1/jobs/runs/{NOBODY}").status_code == 404  # told of a run of ours that there never was
-    assert len(catalog.do(tasks.counts(["example"]))) == 1
+    assert len(catalog.run(tasks.counts(["example"]))) == 1
 
 
 def test_a_task_of_ours_is_not_changed_through_here(client: Client) -> None:
@@ -102,7 +102,7 @@ def test_a_task_of_ours_is_not_changed_through_here(client: Client) -> None:
 
 
 def test_a_task_that_others_execute_is_moved_by_verbs_within_its_limits(client: Client, catalog: Store) -> None:
-    catalog.do(tasks.apply([(task, define(task)) for task in (*TASKS, EXTERNAL)]))
+    catalog.run(tasks.apply([(task, define(task)) for task in (*TASKS, EXTERNAL)]))
     first, second = (client.post("/api/tasks/outside/run").json()["id"] for _ in range(2))
     assert client.post(f"/api/v1/jobs/runs/{first}/start").json()["state"] == "RUNNING"
     refused = client.post(f"/api/v1/jobs/runs/{second}/start")
@@ -342,7 +342,7 @@ def test_what_was_deleted_comes_back_when_it_is_told_of(client: Client) -> None:
 
 def test_a_job_whose_task_was_taken_out_of_the_catalog_is_put_in_again(client: Client, catalog: Store) -> None:
     path = new_job(client)
-    catalog.do(tasks.apply([], source="api"))
+    catalog.run(tasks.apply([], source="api"))
     assert client.post(f"{path}/runs", json={}).status_code == 201
 
 

@@ -39,7 +39,7 @@ def end(store: Store, reason: Reason = Reason.SUCCESS, code: int = 0, message: s
     """Claim the next run and end it."""
     claimed = claim(store)
     facts = Facts(outputs=outputs)
-    ended = store.do(runs.end(claimed.id, claimed.record.token, reason, code, message, facts=facts))
+    ended = store.run(runs.end(claimed.id, claimed.record.token, reason, code, message, facts=facts))
     assert ended.verdict == "ended"
 
 
@@ -76,7 +76,7 @@ def test_a_plan_runs_group_after_group(ona: Client, env: str, chain: Json, kept:
     assert phases(execution) == ["PENDING", "", ""]
     claimed = claim(kept)
     assert phases(look(ona, execution)) == ["RUNNING", "RUNNING", ""]
-    kept.do(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, ""))
+    kept.run(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, ""))
     assert phases(look(ona, execution)) == ["RUNNING", "SUCCEEDED", ""]
     end(kept, outputs='{"key": "value", "n": 7}')
     over = look(ona, execution)
@@ -143,7 +143,7 @@ def test_stopping_says_what_is_wished_and_once_over_changes_nothing(ona: Client,
     asked = look(ona, execution)
     assert asked["spec"]["desiredPhase"] == PHASE + "STOPPED"
     assert phases(asked) == ["RUNNING", "RUNNING"]
-    kept.do(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 143, "stopped"))
+    kept.run(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 143, "stopped"))
     over = look(ona, execution)
     assert phases(over) == ["STOPPED", "STOPPED"]
     assert int(over["status"]["statusVersion"]) > int(asked["status"]["statusVersion"])
@@ -159,7 +159,7 @@ def test_a_plan_that_is_stopped_begins_no_further_group(ona: Client, chain: Json
     call(ona, "StopTaskExecution", {"id": execution["id"]})
     asked = look(ona, execution)
     assert (phases(asked), asked["spec"]["desiredPhase"]) == (["RUNNING", "RUNNING", ""], PHASE + "STOPPED")
-    kept.do(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 143, "stopped"))
+    kept.run(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 143, "stopped"))
     over = look(ona, execution)
     assert phases(over) == ["STOPPED", "STOPPED", ""]
     assert "failureMessage" not in over["status"]
@@ -170,7 +170,7 @@ def test_a_plan_whose_step_had_to_be_killed_has_failed(ona: Client, chain: Json,
     execution = start(ona, chain)
     claimed = claim(kept)
     call(ona, "StopTaskExecution", {"id": execution["id"]})
-    kept.do(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 137, "stopped"))
+    kept.run(runs.end(claimed.id, claimed.record.token, Reason.STOPPED, 137, "stopped"))
     over = look(ona, execution)
     assert phases(over) == ["FAILED", "FAILED", ""]
     assert "killed" in over["status"]["failureMessage"]
@@ -237,7 +237,7 @@ def test_what_was_started_otherwise_can_be_read_too(ona: Client, kept: Store) ->
     assert (shown["metadata"]["environmentId"], shown["metadata"]["startedBy"]) == (HOME, "manual")
     entry = kept.run(tasks.entry("report"))
     assert entry is not None
-    kept.run(ops.fire(ops.Catalog(), entry, kept.do(tasks.cursors())["report"] + 1))
+    kept.run(ops.fire(ops.Catalog(), entry, kept.run(tasks.cursors())["report"] + 1))
     (ticked,) = call(ona, "ListTaskExecutions", {"filter": {"taskReferences": ["report"]}})["taskExecutions"]
     assert ticked["metadata"]["startedBy"] == "schedule"
 
@@ -255,7 +255,7 @@ def test_a_task_that_cannot_be_started_says_why(ona: Client, env: str, kept: Sto
     call(ona, "StartTask", {"id": typed["id"]}, "invalid_argument")
     (example,) = call(ona, "ListTasks", {"filter": {"references": ["example"]}})["tasks"]
     needy = make(ona, HOME, "needy", dependsOn=[example["id"]])
-    kept.do(tasks.apply([]))
+    kept.run(tasks.apply([]))
     assert "example" in call(ona, "StartTask", {"id": needy["id"]}, "failed_precondition")["message"]
 
 
@@ -369,7 +369,7 @@ def test_an_environment_may_have_more_tasks_than_anybody_counts(ona: Client, env
 
 def test_executions_of_tasks_that_others_execute_are_of_the_default_environment(ona: Client, kept: Store) -> None:
     external = Task(name="theirs", external=True)
-    kept.do(tasks.define(external, define(external), {}))
+    kept.run(tasks.define(external, define(external), {}))
     execution = ona.post("/api/tasks/theirs/run").json()["execution_id"]
     for filter_ in ({}, {"environmentIds": [HOME]}, {"environmentIds": [HOME], "taskReferences": ["theirs"]}):
         assert walked(ona, filter_, 25) == [execution]

@@ -167,4 +167,4 @@ def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store
             for thread in threads:
                 thread.join()
     assert codes == {200: 1, 409: 11}
-    assert len(kept.do(environments.newest(None, None, 10))) == 1
+    assert len(kept.run(environments.newest(None, None, 10))) == 1

@@ -128,7 +128,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     (detail,) = answer["details"]
     assert detail["type"] == "google.rpc.BadRequest"
     assert any(violation["field"].endswith(place) for violation in detail["debug"]["fieldViolations"])
-    assert len(kept.do(tasks.names())) == len(TASKS)
+    assert len(kept.run(tasks.names())) == len(TASKS)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"3", b"{", b"\xff", b"null", b"[" * 5000])
@@ -286,7 +286,7 @@ def test_a_live_task_is_not_deleted(ona: Client, env: str, kept: Store) -> None:
 def test_what_the_file_takes_over_is_the_file_s(ona: Client, kept: Store) -> None:
     id_ = make(ona, HOME, "build")["id"]
     mine = [*TASKS, Task(name="build", run="make")]
-    kept.do(tasks.apply([(task, define(task)) for task in mine]))
+    kept.run(tasks.apply([(task, define(task)) for task in mine]))
     call(ona, "GetTask", {"id": id_}, "not_found")
     (task,) = call(ona, "ListTasks", {"filter": {"references": ["build"]}})["tasks"]
     assert (task["spec"]["command"], task["id"] != id_) == ("make", True)
@@ -339,7 +339,7 @@ def test_a_file_with_a_mistake_makes_none_of_its_tasks(
 ) -> None:
     answer = upsert(ona, env, {"tasks": {**FILE["tasks"], "bad": item}}, "invalid_argument")
     assert place in answer["message"]
-    assert len(kept.do(tasks.names())) == len(TASKS)
+    assert len(kept.run(tasks.names())) == len(TASKS)
 
 
 def test_a_file_may_not_close_a_circle(ona: Client, env: str) -> None:
@@ -353,7 +353,7 @@ def test_a_file_may_not_bring_more_tasks_than_others_can_wait_for(ona: Client, e
     file = {"tasks": {f"t{number}": {"name": "T", "command": "true"} for number in range(501)}}
     refused = call(ona, "UpsertAutomationsFile", {"environmentId": env, "automationsFile": file}, "invalid_argument")
     assert refused["message"].startswith("automationsFile.tasks: has 501 tasks; one file may have 500")
-    assert len(kept.do(tasks.names())) == len(TASKS)
+    assert len(kept.run(tasks.names())) == len(TASKS)
 
 
 def test_a_file_may_not_bring_services_or_bad_references(ona: Client, env: str) -> None:
@@ -387,7 +387,7 @@ def test_each_call_needs_its_scope_and_authors_need_the_setting(
         for method, body in writing:
             assert "RUNFLEET_API_TASKS" in call(closed, method, body, "permission_denied")["message"]
         call(closed, "GetTask", {"id": id_})
-    assert len(kept.do(tasks.names())) == len(TASKS) + 1
+    assert len(kept.run(tasks.names())) == len(TASKS) + 1
 
 
 def test_the_protocol_s_own_refusals(ona: Client) -> None:

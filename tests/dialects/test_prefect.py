@@ -250,7 +250,7 @@ def test_a_state_named_timed_out_is_a_timeout_both_ways(client: Client, store: S
     assert client.get(f"/api/runs/{theirs['id']}").json()["end_reason"] == "timeout"
     ours = create(client, task_key="example", state={"type": "SCHEDULED"})
     claimed = claim(store)
-    store.do(runs.end(claimed.id, claimed.record.token, Reason.TIMEOUT, 143, "took too long"))
+    store.run(runs.end(claimed.id, claimed.record.token, Reason.TIMEOUT, 143, "took too long"))
     for run in (theirs, ours):
         found = read(client, run)
         assert (found["state_type"], found["state_name"]) == ("FAILED", "TimedOut")
@@ -320,7 +320,7 @@ def test_slots_are_taken_by_name_for_a_while(client: Client) -> None:
 
 
 def test_a_limit_of_the_task_file_is_not_changed_here(client: Client, store: Store) -> None:
-    store.do(tasks.apply([(task, define(task)) for task in TASKS], limits={"db": 2}))
+    store.run(tasks.apply([(task, define(task)) for task in TASKS], limits={"db": 2}))
     path = "/api/v2/concurrency_limits/db"
     for method, body in (("PATCH", {"limit": 9}), ("PATCH", {"active": False}), ("DELETE", None)):
         answer = client.request(method, path, json=body)
@@ -389,7 +389,7 @@ DEFERRED = {"deferred": True, "task_parameters_id": str(UUID(int=9))}
 def handed(client: Client, store: Store, run: dict[str, Any], consumer: str) -> None:
     """Let *consumer* have a run and begin with it."""
     task = client.get(f"/api/runs/{run['id']}").json()["task_name"]
-    assert store.do(driven.deliver(consumer, b"{}", [task], driven.Turn.first())).id == UUID(run["id"])
+    assert store.run(driven.deliver(consumer, b"{}", [task], driven.Turn.first())).id == UUID(run["id"])
     assert set_state(client, run, "PENDING", state_details={"deferred": True})["status"] == "ACCEPT"
     assert set_state(client, run, "RUNNING", state_details={"deferred": True})["status"] == "ACCEPT"
 
@@ -419,12 +419,12 @@ def test_only_who_has_a_run_loses_it(client: Client, store: Store) -> None:
 
 def test_a_run_that_must_be_told_of_in_time_loses_its_slots_when_it_is_not(client: Client, store: Store) -> None:
     task = Task(name="watched", external=True, heartbeat_timeout_ms=300)
-    store.do(tasks.apply([(task, define(task))], remove=False))
+    store.run(tasks.apply([(task, define(task))], remove=False))
     client.post("/api/concurrency_limits/", json={"tag": "t", "concurrency_limit": 1})
     silent, other = create(client, task_key="watched", tags=["t"]), create(client, tags=["t"])
     set_state(client, silent, "RUNNING")
     assert set_state(client, other, "RUNNING")["status"] == "WAIT"
-    record = store.do(runs.record(UUID(silent["id"])))
+    record = store.run(runs.record(UUID(silent["id"])))
     assert record is not None
     assert record.task == "watched"
     wait_until(lambda: store.run(ops.rescue(UUID(silent["id"]), record, task)).verdict == "ended", "it is given up")

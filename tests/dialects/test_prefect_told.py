@@ -38,7 +38,7 @@ def deferred(client: Client, **body: Any) -> str:
 
 def hand_over(store: Store, run: str, consumer: str) -> None:
     [entry] = [one for one in store.run(tasks.entries()) if one.name.startswith("prefect.theirs")]
-    assert store.do(driven.deliver(consumer, b"{}", [entry.name], driven.Turn.first())).id == UUID(run)
+    assert store.run(driven.deliver(consumer, b"{}", [entry.name], driven.Turn.first())).id == UUID(run)
 
 
 def tell(client: Client, run: str, kind: str, name: str = "", after_s: float = 0) -> None:

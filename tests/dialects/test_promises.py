@@ -47,7 +47,7 @@ WORDS: Final[dict[str, tuple[str, str, str]]] = {
 def catalog(store: Store, settings: Settings) -> Store:
     """The store with a task that our workers execute and one that others do."""
     known = (Task(name="ours", run="true"), Task(name="theirs", external=True))
-    store.do(tasks.apply([(task, define(task, Keys(SECRET, prefix=settings.key_prefix))) for task in known]))
+    store.run(tasks.apply([(task, define(task, Keys(SECRET, prefix=settings.key_prefix))) for task in known]))
     return store
 
 
@@ -164,11 +164,11 @@ def test_a_run_in_any_state_can_be_read_in_every_dialect(admin: Client, catalog:
     if task == "ours" and state != Status.PENDING:
         held = claim(catalog)
         if state != Status.RUNNING:
-            catalog.do(runs.end(held.id, held.record.token, Reason(state), 1, "as the test wants it"))
+            catalog.run(runs.end(held.id, held.record.token, Reason(state), 1, "as the test wants it"))
     elif state == Status.RUNNING:
-        catalog.do(runs.report(run_id, "running"))
+        catalog.run(runs.report(run_id, "running"))
     elif state != Status.PENDING:
-        catalog.do(runs.report(run_id, "ended", reason=Reason(state)))
+        catalog.run(runs.report(run_id, "ended", reason=Reason(state)))
     marquez = admin.get(f"/api/v1/jobs/runs/{run_id}")
     prefect = admin.get(f"/api/task_runs/{run_id}")
     ona = admin.post("/api/gitpod.v1.EnvironmentAutomationService/GetTaskExecution", json={"id": str(run_id)})

@@ -51,7 +51,7 @@ TASKS = (
 @pytest.fixture
 def catalog(store: Store) -> Store:
     """The store with ``TASKS`` in it."""
-    store.do(tasks.apply([(task, define(task)) for task in TASKS]))
+    store.run(tasks.apply([(task, define(task)) for task in TASKS]))
     return store
 
 
@@ -123,7 +123,7 @@ def serving(settings: Settings) -> Iterator[Served]:
 def claim(store: Store, queue: str = "default") -> Claimed:
     """Take the next waiting run as a worker would."""
     wanted = Wanted(worker="w1", slot=uuid.uuid4().hex, turn=uuid.uuid4().hex, lease_us=60_000_000, queues=[queue])
-    claimed = store.do(runs.claim(wanted))
+    claimed = store.run(runs.claim(wanted))
     assert claimed is not None
     return claimed
 
@@ -131,7 +131,7 @@ def claim(store: Store, queue: str = "default") -> Claimed:
 def finish(store: Store, reason: Reason = Reason.SUCCESS, exit_code: int = 0) -> UUID:
     """Claim the next waiting run and end it; its id."""
     claimed = claim(store)
-    ended = store.do(runs.end(claimed.id, claimed.record.token, reason, exit_code, "as the test wants it"))
+    ended = store.run(runs.end(claimed.id, claimed.record.token, reason, exit_code, "as the test wants it"))
     assert ended.verdict == "ended"
     return claimed.id
 
@@ -142,7 +142,7 @@ def write(store: Store, claimed: Claimed, first: int, texts: list[str], *, first
         StoredLine(n=first + number, at_us=time.time_ns() // 1000, stream=0, text=text, continued=False)
         for number, text in enumerate(texts)
     ]
-    stored = store.do(
+    stored = store.run(
         logs.append(claimed.id, claimed.record.token, lines, first_kept=first_kept, kept_bytes=sum(map(len, texts)))
     )
     assert stored == "stored"

@@ -229,7 +229,7 @@ def test_a_stream_whose_reader_reads_nothing_is_given_up(served: Served, catalog
     assert run["id"] == str(claimed.id)
     for first in range(0, 20_000, 500):
         write(catalog, claimed, first, ["x" * 1000] * 500)
-    catalog.do(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, "", facts=Facts(log_lines=20_000)))
+    catalog.run(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, "", facts=Facts(log_lines=20_000)))
     with connected(served) as client:
         path = f"/api/runs/{claimed.id}/log/stream"
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())

@@ -130,7 +130,7 @@ def test_what_the_api_defined_survives_an_apply_and_yields_to_the_file_s_own(aut
     put(author, "kept", run="true")
     put(author, "taken", run="true")
     mine = [*TASKS, Task(name="taken", run="false")]
-    catalog.do(tasks.apply([(task, define(task)) for task in mine]))
+    catalog.run(tasks.apply([(task, define(task)) for task in mine]))
     assert author.get("/api/tasks/kept").json()["source"] == "api"
     assert author.get("/api/tasks/taken").json()["source"] == "file"
 
@@ -193,13 +193,13 @@ def test_only_an_admin_may_whose_token_is_for_all_tasks(author: Client, catalog:
         return {"Authorization": f"Bearer {made['token']}"}
 
     put(author, "mine", run="true")
-    before = catalog.do(tasks.names())
+    before = catalog.run(tasks.names())
     for lesser in (token(scope="run"), token(scope="read"), token(scope="run", tasks="*")):
         put(author, "backup", 403, lesser, run="true")
         put(author, "mine", 403, lesser, run="false")
         assert author.delete("/api/tasks/mine", headers=lesser).status_code == 403
     assert author.post("/api/tokens", json={"name": "t", "scope": "admin", "tasks": "mine"}).status_code == 422
-    assert catalog.do(tasks.names()) == before
+    assert catalog.run(tasks.names()) == before
     assert author.get("/api/tasks/mine").json()["definition"]["run"] == "true"
     assert put(author, "x", 401, {"Authorization": "Bearer no"}, run="true")["status"] == 401
 
@@ -212,27 +212,27 @@ def test_a_change_that_comes_in_between_is_looked_at_again(author: Client, catal
     task = Task(name="b", run="true", depends_on=("a",))
     pins = {"a": entry.definition.hash, "b": ""}
     put(author, "a", 200, run="false")
-    assert catalog.do(tasks.define(task, define(task), pins)) == "moved"
-    known = catalog.do(tasks.authored())
+    assert catalog.run(tasks.define(task, define(task), pins)) == "moved"
+    known = catalog.run(tasks.authored())
     put(author, "c", run="true", depends_on=["a"])
-    assert catalog.do(tasks.undefine("a", known))[0] == "moved"
+    assert catalog.run(tasks.undefine("a", known))[0] == "moved"
 
 
 def test_what_is_defined_is_started_by_its_schedule_too(author: Client, catalog: Store) -> None:
     put(author, "backup", run="true", cron="@every 30s")
-    assert "backup" in catalog.do(tasks.cursors())
+    assert "backup" in catalog.run(tasks.cursors())
     entry = catalog.run(tasks.entry("backup"))
     assert entry is not None
-    assert catalog.run(ops.fire(ops.Catalog(), entry, catalog.do(tasks.cursors())["backup"] + 30_000_000))
+    assert catalog.run(ops.fire(ops.Catalog(), entry, catalog.run(tasks.cursors())["backup"] + 30_000_000))
     put(author, "backup", 200, run="true")
-    assert "backup" not in catalog.do(tasks.cursors())
+    assert "backup" not in catalog.run(tasks.cursors())
 
 
 def test_a_signature_of_another_secret_is_not_replaced(author: Client, catalog: Store, settings: Settings) -> None:
     """This server may be the one with the wrong secret; workers have the other one."""
     task = Task(name="backup", run="true")
     theirs = define(task, Keys("the secret of the workers", prefix=settings.key_prefix))
-    catalog.do(tasks.apply([(task, theirs)], source="api", remove=False))
+    catalog.run(tasks.apply([(task, theirs)], source="api", remove=False))
     said = put(author, "backup", 409, run="false")["detail"]
     assert "signed with another secret than this server's RUNFLEET_SECRET; nothing was changed" in said
     entry = catalog.run(tasks.entry("backup"))

@@ -120,7 +120,7 @@ def test_a_task_that_never_was_is_404(client: Client) -> None:
 
 @pytest.mark.usefixtures("history")
 def test_a_task_that_was_removed_keeps_its_list(client: Client, catalog: Store) -> None:
-    catalog.do(tasks.apply([]))
+    catalog.run(tasks.apply([]))
     assert numbers(client.get(URL)) == [3, 2, 1]
     assert numbers(client.get(f"{URL}?status=running")) == []
 
@@ -162,7 +162,7 @@ def varied(client: Client, catalog: Store) -> dict[str, dict[str, Any]]:
     client.post("/api/tasks/flaky/run")
     first = claim(catalog)
     retry = ops.next_attempt(first.id, first.record, entry.task, Reason.FAILED, 3)
-    catalog.do(runs.end(first.id, first.record.token, Reason.FAILED, 3, "no luck", retry=retry))
+    catalog.run(runs.end(first.id, first.record.token, Reason.FAILED, 3, "no luck", retry=retry))
     body = {"external_execution_id": "theirs", "tags": ["blue"]}
     cloud = client.post("/api/tasks/example/run", json=body).json()
     waiting = client.post("/api/tasks/report/run", json={"priority": 9}).json()

@@ -183,7 +183,7 @@ def made_and_running(settings: Settings) -> UUID:
     with closing(open_store(settings)) as store:
         external = Task(name="t", external=True)
         busy = Task(name="busy", run="true")
-        store.do(tasks.apply([(task, define(task)) for task in (external, busy)]))
+        store.run(tasks.apply([(task, define(task)) for task in (external, busy)]))
         store.run(ops.trigger(ops.Catalog(), "busy", ops.Request()))
         return claim(store).id
 

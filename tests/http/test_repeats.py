@@ -18,7 +18,6 @@ from shared import ops
 from shared.runs import Run
 from shared.settings import Settings
 from shared.store import fleet, once, runs
-from shared.store.call import Operation
 from shared.store.fleet import About
 from shared.store.threads import Store
 from tests.http.conftest import BASE, TOKEN, Served, finish
@@ -32,7 +31,7 @@ KEY = {"Idempotency-Key": "once"}
 def things(client: Client, catalog: Store) -> dict[str, str]:
     """Something to post to for each path of the API: the paths, by how they are declared."""
     about = About(host="h", pid=1, version="1", queues=("default",), slots=1, started_us=1, broker="b")
-    catalog.do(fleet.beat("w1", [], about))
+    catalog.run(fleet.beat("w1", [], about))
     over = client.post("/api/tasks/example/run").json()
     finish(catalog)
     waiting = client.post("/api/tasks/example/run").json()
@@ -103,8 +102,8 @@ def test_a_repeated_stop_is_answered_as_the_first_although_the_run_is_over(clien
 def test_a_repeat_after_the_answer_was_lost_with_its_process_is_a_success(client: Client, catalog: Store) -> None:
     run = client.post("/api/tasks/example/run").json()
     path = f"/api/runs/{run['id']}/stop"
-    catalog.do(once.recall(f"{path}?:once", EMPTY))  # the process left its mark,
-    catalog.do(runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person"))  # stopped the run, and died
+    catalog.run(once.recall(f"{path}?:once", EMPTY))  # the process left its mark,
+    catalog.run(runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person"))  # stopped the run, and died
     again = client.post(path, headers=KEY)
     assert (again.status_code, again.json()["end_reason"]) == (202, "stopped")
     assert again.headers["idempotent-replayed"] == "true"
@@ -117,13 +116,13 @@ def test_a_repeat_that_is_faster_than_the_first_spoils_neither(
     run = client.post("/api/tasks/example/run").json()
     path, original = f"/api/runs/{run['id']}/stop", ops.stop
 
-    def overtaken(ref: str, *, force: bool = False) -> Operation[Run]:
+    async def overtaken(ref: str, *, force: bool = False) -> Run:
         monkeypatch.undo()
-        yield once.recall(f"{path}?:once", EMPTY)  # the repeat came,
-        yield runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
+        await once.recall(f"{path}?:once", EMPTY)  # the repeat came,
+        await runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
         if answered:
-            yield once.note(f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}")))  # and was answered
-        return (yield from original(ref, force=force))
+            await once.note(f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}")))  # and was answered
+        return await original(ref, force=force)
 
     monkeypatch.setattr(ops, "stop", overtaken)
     first = client.post(path, headers=KEY)
@@ -243,7 +242,7 @@ def forget_answer(store: Store) -> None:
     """As if the process had died before it noted one."""
     from shared.store.call import Call, Key, as_is
 
-    assert store.do(Call("HDEL", (Key("idem:/api/tokens?:once"), "answer"), as_is)) == 1
+    assert store.run(Call("HDEL", (Key("idem:/api/tokens?:once"), "answer"), as_is)) == 1
 
 
 def test_a_token_for_some_tasks_gets_no_answer_meant_for_others(guarded: Client) -> None:

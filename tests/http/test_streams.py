@@ -77,7 +77,7 @@ def running(served: Served, catalog: Store) -> Claimed:
 
 def end(store: Store, claimed: Claimed, reason: Reason = Reason.SUCCESS, *, lines: int = 0, first: int = 0) -> None:
     facts = Facts(log_lines=lines, log_first=first, log_truncated=int(first > 0))
-    store.do(runs.end(claimed.id, claimed.record.token, reason, 0, "", facts=facts))
+    store.run(runs.end(claimed.id, claimed.record.token, reason, 0, "", facts=facts))
 
 
 def test_a_log_is_followed_line_by_line_to_its_end(served: Served, catalog: Store, running: Claimed) -> None:

@@ -27,7 +27,7 @@ Client = TestClient[Litestar]
 def worker(catalog: Store) -> str:
     """A worker process that said hello."""
     about = About(host="h1", pid=7, version="1", queues=("default", "slow"), slots=8, started_us=1_700_000_000_000_000)
-    catalog.do(fleet.beat("h1-7", [], about))
+    catalog.run(fleet.beat("h1-7", [], about))
     return "h1-7"
 
 
@@ -78,7 +78,7 @@ def test_stopping_a_task_stops_all_its_live_runs(client: Client) -> None:
 def test_what_lives_of_a_removed_task_can_be_stopped(client: Client, catalog: Store) -> None:
     client.post("/api/tasks/shipped/run")
     left = [task for task in TASKS if task.name not in ("example", "shipped")]
-    catalog.do(tasks.apply([(task, define(task)) for task in left]))
+    catalog.run(tasks.apply([(task, define(task)) for task in left]))
     for name, affected in (("example", 1), ("shipped", 0)):
         response = client.post(f"/api/tasks/{name}/stop")
         assert (response.status_code, response.json().get("affected", 0)) == (202 if affected else 404, affected)
@@ -125,7 +125,7 @@ def test_workers_are_listed_and_drained(client: Client, worker: str) -> None:
 
 def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) -> None:
     assert "leader" not in client.get("/api/fleet").json()
-    catalog.do(fleet.pulse("s1"))
+    catalog.run(fleet.pulse("s1"))
     found = client.get("/api/fleet").json()
     assert (found["leader"], found["standbys"]) == ("s1", [])
     assert found["redis"]["memory_bytes"] > 0
@@ -139,7 +139,7 @@ def test_a_key_that_somebody_else_wrote_to_is_in_the_fleet_with_the_cure(
 ) -> None:
     """The process stays ready: a balancer that took it out would hide the page that says what is wrong."""
     assert "wrong_keys" not in client.get("/api/fleet").json()
-    catalog.do(Call("SET", (Key(key), "x"), bool))
+    catalog.run(Call("SET", (Key(key), "x"), bool))
     [wrong] = client.get("/api/fleet").json()["wrong_keys"]
     assert (wrong["key"], wrong["kind"]) == (key, "a string")
     assert wrong["wanted"] in ("a hash", "a set", "a zset")
@@ -149,7 +149,7 @@ def test_a_key_that_somebody_else_wrote_to_is_in_the_fleet_with_the_cure(
 
 def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
     told = Health(overdue=2, overdue_tasks=["a", "b"], unreadable=1, unreadable_tasks=["c"], failing={"fire a": "odd"})
-    catalog.do(fleet.pulse("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))
+    catalog.run(fleet.pulse("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))
     assert client.get("/api/fleet").json()["schedules"] == {
         "overdue": 2,
         "overdue_tasks": ["a", "b"],
@@ -167,11 +167,11 @@ def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: 
 
 
 def test_schedules_are_overdue_also_while_nobody_leads(client: Client, catalog: Store) -> None:
-    now_us = catalog.do(fleet.clock())
-    catalog.do(fleet.pulse("s1", health=Health(schedules=1).packed()))
-    catalog.do(Call("HSET", (Key("ticks"), "report", now_us - 3 * 3600 * SECOND_US), int))
+    now_us = catalog.run(fleet.clock())
+    catalog.run(fleet.pulse("s1", health=Health(schedules=1).packed()))
+    catalog.run(Call("HSET", (Key("ticks"), "report", now_us - 3 * 3600 * SECOND_US), int))
     assert client.get("/api/fleet").json()["schedules"]["overdue"] == 0, "as its leader says"
-    catalog.do(Call("DEL", (Key("leader"),), int))
+    catalog.run(Call("DEL", (Key("leader"),), int))
     schedules = client.get("/api/fleet").json()["schedules"]
     assert (schedules["overdue"], schedules["overdue_tasks"]) == (1, ["report"])
     assert "runfleet_schedules_overdue 1" in client.get("/metrics").text.splitlines()

@@ -207,7 +207,7 @@ def test_waiting_answers_with_the_running_run_when_the_time_is_up(client: Client
 def test_waiting_for_an_execution_that_is_over_does_not_wait(client: Client, catalog: Store) -> None:
     key = {"Idempotency-Key": "over"}
     run = client.post("/api/tasks/example/run", headers=key).json()
-    catalog.do(runs.stop(uuid.UUID(run["id"]), "stop", "stopped"))
+    catalog.run(runs.stop(uuid.UUID(run["id"]), "stop", "stopped"))
     again = client.post("/api/tasks/example/run?wait=true&wait_timeout=240", headers=key).json()
     assert (again["id"], again["end_reason"]) == (run["id"], Reason.STOPPED)
 
@@ -220,7 +220,7 @@ def test_waiting_answers_with_the_last_attempt(client: Client, catalog: Store) -
     for reason in (Reason.FAILED, Reason.SUCCESS):
         held = claim(catalog)
         retry = ops.next_attempt(held.id, held.record, entry.task, reason, 1)
-        catalog.do(runs.end(held.id, held.record.token, reason, 1, "", retry=retry))
+        catalog.run(runs.end(held.id, held.record.token, reason, 1, "", retry=retry))
     waited = client.post("/api/tasks/flaky/run?wait=true&wait_timeout=240", headers=key)
     assert (waited.json()["end_reason"], waited.json()["retry_attempt"]) == ("success", 1)
     assert waited.headers["location"].endswith(waited.json()["id"])

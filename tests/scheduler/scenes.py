@@ -39,14 +39,10 @@ class Faulty(Desk):
         self.fault: Callable[[Call[Any]], Exception | None] = lambda call: None
         self.asked: list[str] = []
 
-    def do(self, call: Call[T]) -> T:
-        self._meet(call)
-        return super().do(call)
-
-    def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
         for call in calls:
             self._meet(call)
-        return super().all(calls)
+        return super()._make(calls)
 
     def _meet(self, call: Call[Any]) -> None:
         self.asked.append(name_of(call))
@@ -119,10 +115,10 @@ class Scene:
         """What is not done yet, as ``<job> <which>``."""
         desk, found = self.desk, set()
         fault, desk.fault = desk.fault, lambda call: None
-        left: list[Any] = desk.do(Call("ZRANGE", (Key("compact"), 0, -1), list))
-        due: list[Any] = desk.do(Call("ZRANGE", (Key("due"), 0, -1), list))
+        left: list[Any] = desk.run(Call("ZRANGE", (Key("compact"), 0, -1), list))
+        due: list[Any] = desk.run(Call("ZRANGE", (Key("due"), 0, -1), list))
         for which in PAIR:
-            totals = desk.do(tasks.counts([f"tick-{which}", f"past-{which}"]))
+            totals = desk.run(tasks.counts([f"tick-{which}", f"past-{which}"]))
             later = desk.run(runs.find(f"later-{which}#1")).id
             states = {
                 "fire": totals[f"tick-{which}"].total > 0,

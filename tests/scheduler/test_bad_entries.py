@@ -29,14 +29,14 @@ def scene(settings: Settings) -> Iterator[Scene]:
 def spoil_definition(scene: Scene, task: str) -> None:
     definition = scene.desk.entry(task).definition
     body = definition.body.replace(b'{"name":', b'{"on_overlap":"of a newer release","name":', 1)
-    scene.desk.do(Call("HSET", (Key("def:" + definition.hash), "body", body), bool))
+    scene.desk.run(Call("HSET", (Key("def:" + definition.hash), "body", body), bool))
 
 
 def spoil_record(scene: Scene, run_id: UUID, field: str, value: object) -> None:
     key = RawKey(b"run:" + run_id.bytes)
-    values = list(msgspec.msgpack.decode(scene.desk.do(Call("GET", (key,), as_is))))
+    values = list(msgspec.msgpack.decode(scene.desk.run(Call("GET", (key,), as_is))))
     values[FIELDS.index(field)] = value
-    scene.desk.do(Call("SET", (key, msgspec.msgpack.encode(values)), bool))
+    scene.desk.run(Call("SET", (key, msgspec.msgpack.encode(values)), bool))
 
 
 def test_a_lost_run_of_a_definition_that_cannot_be_read_ends_without_a_retry(scene: Scene) -> None:
@@ -55,14 +55,14 @@ def test_a_lost_run_whose_record_cannot_be_read_is_ended_without_a_retry(scene: 
     spoil_record(scene, scene.lost["bad"], "step", "of a newer release")
     scene.loop.tick()
     assert scene.desk.get(scene.lost["good"]).end_reason == Reason.CRASHED
-    leases: list[bytes] = scene.desk.do(Call("ZRANGE", (Key("leases"), 0, -1), as_is))
+    leases: list[bytes] = scene.desk.run(Call("ZRANGE", (Key("leases"), 0, -1), as_is))
     assert leases == []
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x93\x01\x02\x03", b"text"])
 def test_a_lost_run_that_is_no_record_at_all_holds_up_no_other(scene: Scene, garbage: bytes) -> None:
     """F57."""
-    scene.desk.do(Call("SET", (RawKey(b"run:" + scene.lost["bad"].bytes), garbage), bool))
+    scene.desk.run(Call("SET", (RawKey(b"run:" + scene.lost["bad"].bytes), garbage), bool))
     scene.loop.tick()
     assert scene.desk.get(scene.lost["good"]).end_reason == Reason.CRASHED
     assert any(what.startswith("rescue") for what in scene.loop.troubles.told()) or garbage == b""
@@ -72,9 +72,9 @@ def test_a_due_run_that_is_no_record_at_all_holds_up_no_other(scene: Scene) -> N
     """F57: it is put off, and told of."""
     bad = scene.desk.run(runs.find("later-bad#1")).id
     good = scene.desk.run(runs.find("later-good#1")).id
-    scene.desk.do(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
+    scene.desk.run(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
     scene.loop.tick()
-    due: list[bytes] = scene.desk.do(Call("ZRANGE", (Key("due"), 0, -1), as_is))
+    due: list[bytes] = scene.desk.run(Call("ZRANGE", (Key("due"), 0, -1), as_is))
     assert due == [bad.bytes]
     assert scene.desk.get(good).status == "pending"
     assert list(scene.loop.troubles.told()) == [f"release {bad}"]
@@ -83,9 +83,9 @@ def test_a_due_run_that_is_no_record_at_all_holds_up_no_other(scene: Scene) -> N
 def test_history_with_a_run_that_is_no_record_at_all_is_forgotten_around_it(scene: Scene) -> None:
     """F57."""
     bad = scene.desk.run(runs.find("past-bad#1")).id
-    scene.desk.do(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
+    scene.desk.run(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
     scene.loop.tick()
-    numbers: list[bytes] = scene.desk.do(
+    numbers: list[bytes] = scene.desk.run(
         Call("ZRANGE", (Key("ix:t:past-bad:success:created"), 0, -1, "WITHSCORES"), as_is)
     )
     assert [int(number) for number in numbers[1::2]] == [1, 3]
@@ -95,7 +95,7 @@ def test_history_with_a_run_that_is_no_record_at_all_is_forgotten_around_it(scen
 def test_a_log_that_cannot_be_read_holds_up_no_other(scene: Scene) -> None:
     """F57."""
     log = RawKey(b"log:" + scene.logs["bad"].bytes)
-    scene.desk.do(Call("XADD", (log, "99-0", "c", 1, "d", b"\xc1"), as_is))
+    scene.desk.run(Call("XADD", (log, "99-0", "c", 1, "d", b"\xc1"), as_is))
     scene.loop.tick()
     assert scene.undone() == {"compact bad"}
     assert list(scene.loop.troubles.told()) == [f"compact {scene.logs['bad']}"]
@@ -108,7 +108,7 @@ def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(scene: Scene)
     assert scene.undone() == {"fire bad"}
     scene.desk.pass_s(1)
     scene.loop.tick()
-    said = scene.desk.do(health())
+    said = scene.desk.run(health())
     assert said is not None
     assert (said.schedules, said.unreadable, said.unreadable_tasks) == (1, 1, ["tick-bad"])
 
@@ -120,6 +120,6 @@ def test_a_schedule_that_cannot_be_read_is_told_of_and_the_others_fire(scene: Sc
     assert scene.undone() == {"fire bad"}
     scene.desk.pass_s(1)
     scene.loop.tick()
-    said = scene.desk.do(health())
+    said = scene.desk.run(health())
     assert said is not None
     assert said.unreadable_tasks == ["tick-bad"]

@@ -20,9 +20,9 @@ START_US = 1_800_000_000 * SECOND_US
 
 
 def put(store: Store, *made: Task) -> Timetable:
-    store.do(tasks.apply([(task, define(task)) for task in made], now=START_US))
+    store.run(tasks.apply([(task, define(task)) for task in made], now=START_US))
     timetable = Timetable()
-    timetable.refresh(store, store.do(tasks.catalog_version()))
+    timetable.refresh(store, store.run(tasks.catalog_version()))
     return timetable
 
 
@@ -73,7 +73,7 @@ def test_a_month_of_downtime_is_caught_up_at_once(store: Store, measured: Measur
     now_us = START_US + 30 * 24 * 60 * MINUTE_US + ON_TIME_US + 1
     began_s = time.monotonic()
     timetable = Timetable()
-    timetable.refresh(store, store.do(tasks.catalog_version()))
+    timetable.refresh(store, store.run(tasks.catalog_version()))
     assert timetable.fire(store, now_us, time.monotonic() + 5) == 50 * catch_up
     measured("F34", "caught up", time.monotonic() - began_s, 2)
     for name in names:

@@ -120,7 +120,7 @@ def test_one_bad_thing_holds_up_no_other_and_is_told(scene: Scene, job: str, err
         scene.desk.pass_s(1)
         scene.loop.tick()
     assert scene.loop.troubles.failures[named] - failures <= 5, "it is left alone for longer and longer"
-    said = scene.desk.do(health())
+    said = scene.desk.run(health())
     assert said is not None
     assert list(said.failing) == [what]
     scene.desk.fault = lambda call: None
@@ -146,7 +146,7 @@ def test_a_schedule_whose_tick_keeps_failing_is_overdue_until_it_fires(scene: Sc
     for _ in range(80):
         scene.loop.tick()
         scene.desk.pass_s(1)
-    said = scene.desk.do(health())
+    said = scene.desk.run(health())
     assert said is not None
     assert (said.schedules, said.overdue, said.overdue_tasks) == (2, 1, ["tick-bad"])
     scene.desk.fault = lambda call: None
@@ -154,7 +154,7 @@ def test_a_schedule_whose_tick_keeps_failing_is_overdue_until_it_fires(scene: Sc
     scene.desk.pass_s(1)
     scene.loop.tick()
     scene.loop.tick()
-    said = scene.desk.do(health())
+    said = scene.desk.run(health())
     assert said is not None
     assert said.overdue == 0
 
@@ -181,9 +181,9 @@ def test_history_is_forgotten_by_its_age_though_nothing_happens_in_its_task(scen
     for _ in range(3):
         desk.pass_s(1)
         scene.loop.tick()
-    assert desk.do(tasks.counts(["aged"]))["aged"].total == 1, "it is tidy, and young"
+    assert desk.run(tasks.counts(["aged"]))["aged"].total == 1, "it is tidy, and young"
     desk.pass_s(3_601)
     for _ in range(30 * 31):  # each half a minute one more task is looked at
         desk.pass_s(1)
         scene.loop.tick()
-    assert desk.do(tasks.counts(["aged"]))["aged"].total == 0
+    assert desk.run(tasks.counts(["aged"]))["aged"].total == 0

@@ -42,16 +42,16 @@ def full(settings: Settings) -> Iterator[None]:
 def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, scene: Scene) -> None:
     """F59: with due ticks, due runs and lapsed leases of slots there."""
     desk = scene.desk
-    desk.do(limits.put("db", 2, b"{}"))
-    desk.do(limits.take(uuid4(), ["db"], 1, SECOND, b"{}"))
+    desk.run(limits.put("db", 2, b"{}"))
+    desk.run(limits.take(uuid4(), ["db"], 1, SECOND, b"{}"))
     desk.pass_s(2)
     with full(settings):
         for _ in range(3):
             scene.loop.tick()
             desk.pass_s(1)
         assert scene.undone() == {"fire bad", "fire good"}
-        assert desk.do(Call("ZCARD", (Key("slot-leases"),), int)) == 0
-        said = desk.do(health())
+        assert desk.run(Call("ZCARD", (Key("slot-leases"),), int)) == 0
+        said = desk.run(health())
         assert said is not None
         assert "fire" in said.failing
     assert scene.tick_until_done() == set()

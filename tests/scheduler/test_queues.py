@@ -31,13 +31,13 @@ def leader(desk: Faulty) -> Loop:
     found = Loop(desk, "s", clock=lambda: desk.now / SECOND)
     found.tick()
     desk.pass_s(LOOK_S + 1)
-    desk.do(fleet.beat("w", [], ABOUT))
+    desk.run(fleet.beat("w", [], ABOUT))
     return found
 
 
 def known(desk: Faulty) -> set[str]:
     call: Call[Any] = Call("SMEMBERS", (Key("queues"),), lambda reply: {name.decode() for name in reply})
-    return set(desk.do(call))
+    return set(desk.run(call))
 
 
 def used_once(desk: Faulty, *queues: str) -> None:
@@ -79,7 +79,7 @@ def test_a_run_that_comes_between_the_search_and_its_end_is_seen(desk: Faulty) -
     desk.fault = come
     loop.tick()
     assert known(desk) == {"old"}
-    assert desk.do(fleet.pulse("s")).waiting == {"old": 1}
+    assert desk.run(fleet.pulse("s")).waiting == {"old": 1}
     assert desk.claim("w", "old") is not None
 
 
@@ -89,7 +89,7 @@ def test_a_queue_that_was_forgotten_is_known_again_with_its_next_run(desk: Fault
     assert known(desk) == set()
     desk.task("new", queue="old")
     desk.trigger("new")
-    assert desk.do(fleet.pulse("s")).waiting == {"old": 1}
+    assert desk.run(fleet.pulse("s")).waiting == {"old": 1}
 
 
 def test_few_are_forgotten_at_once_and_the_search_costs_nothing_in_between(desk: Faulty) -> None:

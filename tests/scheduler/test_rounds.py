@@ -61,11 +61,11 @@ def test_a_schedule_that_fell_out_of_the_timetable_is_back_within_a_minute(desk:
     lost = len(ticks(desk))
     go(desk, loop, CHECK_S + 2)
     assert len(ticks(desk)) > lost
-    said = desk.do(health())
+    said = desk.run(health())
     assert said is not None
     assert said.repaired == 1
     go(desk, loop, 2 * CHECK_S)
-    said = desk.do(health())
+    said = desk.run(health())
     assert said is not None
     assert said.repaired == 1, "what was mended is no difference any more"
 
@@ -80,7 +80,7 @@ def test_a_timetable_that_differs_from_the_catalog_is_read_anew(desk: Faulty, fi
         timetable._cursors["t"] += 10 * SECOND
     elif field == "definition":
         timetable._entries["t"] = desk.task("other", cron=("@every 10s",))
-        timetable.version = desk.do(tasks.catalog_version())
+        timetable.version = desk.run(tasks.catalog_version())
     else:
         timetable._schedules["gone"] = timetable._schedules["t"]
     standing = desk.run(tasks.standing())
@@ -201,7 +201,7 @@ def test_one_that_stands_by_is_woken_when_the_leader_leaves(desk: Faulty) -> Non
     one.tick()
     two.tick()
     one._resign()
-    assert desk.do(Call("LLEN", (Key("wake:standby"),), int)) == 1
+    assert desk.run(Call("LLEN", (Key("wake:standby"),), int)) == 1
     two.tick()
     assert two.leads
 

@@ -41,7 +41,7 @@ class Scheduler:
         os.utime(self.path, (at_s, at_s))
 
     def names(self) -> list[str]:
-        return self.store.do(tasks.names())
+        return self.store.run(tasks.names())
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_looked_at_ends_nothing(made: Scheduler) -> None:
 def test_a_leader_applies_its_file(made: Scheduler) -> None:
     made.write(ONE, at_s=100)
     assert made.start().names() == ["one"]
-    last = made.store.do(applying.generation())
+    last = made.store.run(applying.generation())
     assert last is not None
     assert (last.number, last.by, last.modified_us) == (1, "me", 100_000_000)
 
@@ -174,10 +174,10 @@ def test_a_wiped_store_gets_what_was_applied_last_not_what_was_read_first(
 def test_a_wiped_store_gets_its_layout_back(made: Scheduler, settings: Settings) -> None:
     made.write(ONE, at_s=100)
     made.start()
-    assert made.store.do(version.found()) == version.SCHEMA
+    assert made.store.run(version.found()) == version.SCHEMA
     wipe(settings)
     made.file.see_to()
-    assert made.store.do(version.found()) == version.SCHEMA
+    assert made.store.run(version.found()) == version.SCHEMA
 
 
 def test_the_tasks_of_a_wiped_store_are_not_written_into_a_newer_layout(made: Scheduler, settings: Settings) -> None:
@@ -194,7 +194,7 @@ def test_the_tasks_of_a_wiped_store_are_not_written_into_a_newer_layout(made: Sc
 def test_a_pause_survives_a_wipe(made: Scheduler, settings: Settings) -> None:
     made.write(ONE, at_s=100)
     made.start()
-    made.store.do(tasks.pause("one", True))
+    made.store.run(tasks.pause("one", True))
     made.file.see_to()
     wipe(settings)
     made.file.see_to()

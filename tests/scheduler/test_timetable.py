@@ -21,9 +21,9 @@ START_US = 1_800_000_000 * SECOND_US
 
 
 def put(store: Store, *made: Task, now_us: int = START_US) -> Timetable:
-    store.do(tasks.apply([(task, define(task)) for task in made], now=now_us))
+    store.run(tasks.apply([(task, define(task)) for task in made], now=now_us))
     timetable = Timetable()
-    timetable.refresh(store, store.do(tasks.catalog_version()))
+    timetable.refresh(store, store.run(tasks.catalog_version()))
     return timetable
 
 
@@ -126,7 +126,7 @@ def test_a_tick_is_late_within_the_window_and_missed_after_it(
 ) -> None:
     put(store, Task(name="t", run="true", cron=("* * * * *",), catch_up=catch_up))
     timetable = Timetable(window_us=round(window_s * SECOND_US))
-    timetable.refresh(store, store.do(tasks.catalog_version()))
+    timetable.refresh(store, store.run(tasks.catalog_version()))
     fire(store, timetable, START_US + 10 * MINUTE_US + round(late_s * SECOND_US))
     assert ticks([run for run in history(store, "t") if run.end_reason is not Reason.SKIPPED]) == runs
 
@@ -143,10 +143,10 @@ def test_a_catch_up_is_done_once_and_takes_a_round_trip_a_run(store: Store) -> N
 
 def test_a_paused_schedule_owes_nothing_when_it_goes_on(store: Store) -> None:
     put(store, Task(name="t", run="true", cron=("* * * * *",)))
-    store.do(tasks.pause("t", True, now=START_US))
-    store.do(tasks.pause("t", False, now=START_US + 10 * MINUTE_US))
+    store.run(tasks.pause("t", True, now=START_US))
+    store.run(tasks.pause("t", False, now=START_US + 10 * MINUTE_US))
     timetable = Timetable()
-    timetable.refresh(store, store.do(tasks.catalog_version()))
+    timetable.refresh(store, store.run(tasks.catalog_version()))
     fire(store, timetable, START_US + 11 * MINUTE_US)
     assert ticks(history(store, "t")) == [11]
 

@@ -12,7 +12,7 @@ from shared import ops
 from shared.clock import from_datetime
 from shared.settings import Settings
 from shared.store import runs
-from shared.store.call import Call, Key
+from shared.store.call import Call, Drive, Key
 from shared.store.listing import Filter, page
 from tests.store.checking import check_store
 from tests.store.desk import SECOND, START, Desk
@@ -53,7 +53,7 @@ def test_two_that_believe_to_lead_fire_each_tick_once(desk: Desk) -> None:
     loops = [loop(desk, "one"), loop(desk, "two")]
     for second in range(600):
         for one in loops[:: 1 if second % 2 else -1]:
-            desk.do(Call("DEL", (Key("leader"),), bool))
+            desk.run(Call("DEL", (Key("leader"),), bool))
             one.tick()
             assert one.leads
         if second == 310:
@@ -80,7 +80,7 @@ def test_of_two_releases_only_the_newer_fires(desk: Desk) -> None:
     applied = 20
     for _ in range(60):
         for one in (older, newer):
-            desk.do(Call("DEL", (Key("leader"),), bool))
+            desk.run(Call("DEL", (Key("leader"),), bool))
             one.tick()
         desk.pass_s(1)
     fired = [second for second in ticks(desk, "t") if second > applied]
@@ -94,16 +94,13 @@ def test_a_tick_whose_scheduler_was_lost_half_way_runs_once(desk: Desk) -> None:
     entry = desk.task("t", cron=("* * * * *",))
     tick = START - START % (60 * SECOND) + 120 * SECOND
     desk.now = tick
-    half_way = ops.fire(ops.Catalog(), entry, tick)
-    call = next(half_way)
-    assert isinstance(call, Call)
-    desk.do(call)
-    half_way.close()  # here it died
+    half_way = Drive(ops.fire(ops.Catalog(), entry, tick))
+    desk.run(half_way.calls[0])  # here it died
     for key in ("dramatiq:default", "ring:default"):
-        desk.do(Call("DEL", (Key(key),), bool))
+        desk.run(Call("DEL", (Key(key),), bool))
     heir = loop(desk, "heir")
     heir.tick()
-    assert desk.do(Call("LLEN", (Key("dramatiq:default"),), int)) == 1
+    assert desk.run(Call("LLEN", (Key("dramatiq:default"),), int)) == 1
     held = desk.claimed()
     assert held.record.tick_us == tick
     desk.end(held)

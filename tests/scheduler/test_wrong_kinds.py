@@ -41,10 +41,10 @@ def scene(settings: Settings) -> Iterator[Scene]:
 def spoil(desk: Desk, key: str) -> None:
     """As anybody can who may write to Redis."""
     if KINDS[key] == "string":
-        desk.do(Call("DEL", (Key(key),), as_is))
-        desk.do(Call("LPUSH", (Key(key), "x"), as_is))
+        desk.run(Call("DEL", (Key(key),), as_is))
+        desk.run(Call("LPUSH", (Key(key), "x"), as_is))
     else:
-        desk.do(Call("SET", (Key(key), "x"), as_is))
+        desk.run(Call("SET", (Key(key), "x"), as_is))
 
 
 def test_all_keys_of_which_there_is_one_are_known() -> None:
@@ -58,14 +58,14 @@ def test_all_keys_of_which_there_is_one_are_known() -> None:
 @pytest.mark.parametrize("key", KINDS)
 def test_the_key_is_named_with_its_kind_and_the_cure(desk: Desk, key: str) -> None:
     desk.task("a", cron=("* * * * *",))
-    desk.do(fleet.pulse("s"))
+    desk.run(fleet.pulse("s"))
     assert desk.run(fleet.facts()).wrong_keys == []
     spoil(desk, key)
     [wrong] = desk.run(fleet.facts()).wrong_keys
     assert wrong.key == key
     assert wrong.kind == {"number": "a string that is no number", "string": "a list"}.get(KINDS[key], "a string")
     assert "delete that key" in wrong.cure
-    desk.do(Call("DEL", (Key(key),), as_is))
+    desk.run(Call("DEL", (Key(key),), as_is))
     assert desk.run(wrong_kinds()) == []
 
 
@@ -110,7 +110,7 @@ def test_what_does_not_need_the_key_goes_on(
         scene.loop.tick()
         scene.desk.pass_s(1)
     said = capsys.readouterr().out
-    scene.desk.do(Call("DEL", (Key(key),), as_is))
+    scene.desk.run(Call("DEL", (Key(key),), as_is))
     assert {what.split()[0] for what in scene.undone()} <= needed_for
     assert "Traceback" not in said
     assert ("a key of ours holds what somebody else wrote" in said) or not needed_for

@@ -56,7 +56,7 @@ class Value(NamedTuple):
 
 def dump(store: Store) -> dict[bytes, Value]:
     """Everything under the prefix, by key without the prefix."""
-    return {key: _value(kind, ttl, value) for key, kind, ttl, value in store.do(Call(_SCRIPT, (), as_is))}
+    return {key: _value(kind, ttl, value) for key, kind, ttl, value in store.run(Call(_SCRIPT, (), as_is))}
 
 
 def snapshot(store: Store) -> dict[bytes, Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from shared.errors import RunfleetError
 from shared.runs import Reason, Record, Run
 from shared.settings import Settings
 from shared.store import fleet, logs, runs, tasks
-from shared.store.call import Call
+from shared.store.call import Call, Drive, Operation
 from shared.store.loglines import StoredLine
 from shared.store.runs import Claimed, Ended, Facts, Retry, Wanted
 from shared.store.scripts import Script
@@ -38,11 +38,8 @@ class Desk(Store):
         self._tasks: dict[str, Task] = {}
         self._limits: dict[str, int] = {}
 
-    def do(self, call: Call[T]) -> T:
-        return super().do(self._stamped(call))
-
-    def all(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        return super().all([self._stamped(call) for call in calls])
+    def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        return super()._make([self._stamped(call) for call in calls])
 
     def settle(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return super().settle([self._stamped(call) for call in calls])
@@ -71,7 +68,7 @@ class Desk(Store):
 
     def apply(self, limits: dict[str, int] | None = None) -> None:
         self._limits |= limits or {}
-        self.do(tasks.apply([(task, define(task)) for task in self._tasks.values()], limits=self._limits))
+        self.run(tasks.apply([(task, define(task)) for task in self._tasks.values()], limits=self._limits))
 
     def entry(self, name: str) -> Entry:
         found = self.run(tasks.entry(name))
@@ -82,7 +79,7 @@ class Desk(Store):
         return self.run(ops.trigger(self.catalog, name, ops.Request(**request))).run
 
     def claim(self, worker: str = "w", *queues: str, slot: str = "0", turn: str = "") -> Claimed | None:
-        return self.do(runs.claim(self.wanted(worker, *queues, slot=slot, turn=turn)))
+        return self.run(runs.claim(self.wanted(worker, *queues, slot=slot, turn=turn)))
 
     def claimed(self, worker: str = "w", *queues: str) -> Claimed:
         found = self.claim(worker, *queues)
@@ -109,7 +106,7 @@ class Desk(Store):
         message: str = "",
     ) -> Ended:
         call = runs.end(held.id, held.record.token, reason, exit_code, message, retry=retry, wanted=wanted, facts=facts)
-        return self.do(call)
+        return self.run(call)
 
     def fail(self, held: Claimed, entry: Entry) -> Ended:
         """End as failed, with the retry that the task owes."""
@@ -122,7 +119,7 @@ class Desk(Store):
         about = fleet.About(
             host="h", pid=1, version="1", queues=("default",), slots=4, started_us=self.now, broker=f"broker-{worker}"
         )
-        return self.do(fleet.beat(worker, [(one.id, one.record.token) for one in held], about))[2]
+        return self.run(fleet.beat(worker, [(one.id, one.record.token) for one in held], about))[2]
 
     def rescue(self, run_id: UUID, entry: Entry | None = None) -> Ended:
         return self.run(ops.rescue(run_id, self.record(run_id), entry.task if entry else None))
@@ -130,27 +127,27 @@ class Desk(Store):
     def append(self, held: Claimed, first: int, *texts: str, first_kept: int = 0) -> str:
         lines = [StoredLine(first + n, self.now, 0, text, False) for n, text in enumerate(texts)]
         kept = sum(len(text) for text in texts)
-        return self.do(logs.append(held.id, held.record.token, lines, first_kept=first_kept, kept_bytes=kept))
+        return self.run(logs.append(held.id, held.record.token, lines, first_kept=first_kept, kept_bytes=kept))
 
     def record(self, run_id: UUID) -> Record:
-        found = self.do(runs.record(run_id))
+        found = self.run(runs.record(run_id))
         assert found is not None, f"there is no run {run_id}"
         return found
 
     def get(self, run_id: UUID) -> Run:
-        found = self.do(runs.get(run_id))
+        found = self.run(runs.get(run_id))
         assert found is not None, f"there is no run {run_id}"
         return found
 
     def state(self, run_id: UUID) -> str:
         """``pending``, ``running``, an end reason, or ``absent``."""
-        found = self.do(runs.record(run_id))
+        found = self.run(runs.record(run_id))
         return (found.reason or found.status) if found else "absent"
 
     def refusal(self, call: Call[Any]) -> RunfleetError | None:
         """The error a call raises, or None."""
         try:
-            self.do(call)
+            self.run(call)
         except RunfleetError as error:
             return error
         return None
@@ -159,3 +156,27 @@ class Desk(Store):
         if isinstance(call.what, Script) and call.args and call.args[0] == "":
             return replace(call, args=(self.now, *call.args[1:]))
         return call
+
+
+def driven(
+    store: Store,
+    operation: Operation[T],
+    before: Callable[[Sequence[Call[Any]]], None] = lambda calls: None,
+    after: Callable[[Sequence[Call[Any]]], None] = lambda calls: None,
+) -> T:
+    """
+    The result of *operation* when *before* and *after* are called with what it asks for in each round trip; what
+    *before* raises is what the round trip raises.
+    """
+    drive = Drive(operation)
+    while not drive.is_over:
+        asked = drive.calls
+        try:
+            before(asked)
+        except Exception as error:
+            drive.fail(error)
+            continue
+        answers = store._make(asked)
+        after(asked)
+        drive.answer(answers)
+    return drive.result

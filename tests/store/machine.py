@@ -57,11 +57,11 @@ class Machine(Callers, Workers, Outside):
         token = run.token - 1
         before = snapshot(self.desk)
         self.model.contact(self.now)
-        assert self.desk.do(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
+        assert self.desk.run(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
         if self.model.hold == int(before[b"hold"].content if b"hold" in before else 0):
             line = StoredLine(run.lines, self.now, 0, "strange", False)
-            assert self.desk.do(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
-            assert self.desk.do(runs.end(run.id, token, Reason.SUCCESS, 0, "")).verdict == "refused"
+            assert self.desk.run(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
+            assert self.desk.run(runs.end(run.id, token, Reason.SUCCESS, 0, "")).verdict == "refused"
             assert snapshot(self.desk) == before
 
     @precondition(lambda self: self.history)
@@ -71,7 +71,7 @@ class Machine(Callers, Workers, Outside):
         if about not in self.model.runs:
             return  # nobody repeats a call for as long as a run is kept
         before = snapshot(self.desk)
-        self.desk.do(call)
+        self.desk.run(call)
         assert snapshot(self.desk) == before, "a repeated call changed something"
 
     @precondition(lambda self: self.model.runs)
@@ -84,15 +84,15 @@ class Machine(Callers, Workers, Outside):
             if run is not None and run.status == "running" and run.token == one.token:
                 held.append((one, run, before.executions[run.execution]))
         held.sort(key=lambda each: (each[0].token // 4096, each[0].id.bytes))
-        self.desk.do(Call("FLUSHALL", (), bool))
+        self.desk.run(Call("FLUSHALL", (), bool))
         self.begin(Model(LIMITS))
         if is_applied_first:
             self.desk.apply()
         for one, run, execution in held:
             self.model.restore(run, execution.gates, execution.task, self.now)
             call = runs.restore(one.id, one.record, execution.gates)
-            assert self.desk.do(call) == "restored"
-            assert self.desk.do(call) == "there"
+            assert self.desk.run(call) == "restored"
+            assert self.desk.run(call) == "there"
             self.held.append(one)
             self.tokens.add(one.token)
         if not is_applied_first:

@@ -48,7 +48,7 @@ class Callers(Base):
         message = f"asked to {wish}"
         expected = self.model.stop(run.id, wish, message, self.now)
         try:
-            verdict = self.desk.do(runs.stop(run.id, wish, message))[0]
+            verdict = self.desk.run(runs.stop(run.id, wish, message))[0]
         except Refused:
             verdict = "ended"
         assert verdict == expected
@@ -56,7 +56,7 @@ class Callers(Base):
     @rule(name=all_names)
     def stop_all(self, name: str) -> None:
         expected = self.model.stop_task(name, "all stopped", self.now)
-        assert self.desk.do(runs.stop_all(name, None, "stop", "all stopped"))[0] == expected
+        assert self.desk.run(runs.stop_all(name, None, "stop", "all stopped"))[0] == expected
 
     @precondition(lambda self: self.model.executions)
     @rule(pick=picks)
@@ -64,7 +64,7 @@ class Callers(Base):
         live = sorted(self.model.executions)
         chosen = live[pick % len(live)]
         self.model.stop_execution(chosen, "stop", "it was stopped", self.now)
-        self.desk.do(runs.stop_all("", chosen, "stop", "it was stopped"))
+        self.desk.run(runs.stop_all("", chosen, "stop", "it was stopped"))
 
     @precondition(lambda self: self.ended())
     @rule(pick=picks)
@@ -103,14 +103,14 @@ class Callers(Base):
     def pause_a_queue(self, queue: str) -> None:
         paused = queue not in self.model.paused_queues
         self.model.paused_queues ^= {queue}
-        self.desk.do(fleet.pause_queue(queue, paused))
+        self.desk.run(fleet.pause_queue(queue, paused))
 
     # The scheduler
 
     @rule(scheduler=st.sampled_from(["s1", "s2"]))
     def pulse(self, scheduler: str) -> None:
         self.model.contact(self.now)
-        pulse = self.desk.do(fleet.pulse(scheduler))
+        pulse = self.desk.run(fleet.pulse(scheduler))
         if pulse.token:
             assert {run_id for run_id, _ in pulse.expired} == self.model.expired(self.now)
             assert pulse.next_due_us == self.model.next_due()
@@ -131,7 +131,7 @@ class Callers(Base):
         retry = ops.next_attempt(run_id, record, task, Reason.CRASHED, -2)
         expected = self.model.rescue(run_id, f"{record.worker} was lost", retry, self.now)
         call = runs.rescue(run_id, f"{record.worker} was lost", retry)
-        ended = self.desk.do(call)
+        ended = self.desk.run(call)
         assert (ended.verdict, ended.state) == expected
         if ended.verdict == "ended":
             self.history.append((run_id, call))
@@ -139,7 +139,7 @@ class Callers(Base):
     @rule(batch=st.sampled_from([1, 2, 500]))
     def release(self, batch: int) -> None:
         expected = self.model.release(self.now, batch)
-        assert self.desk.do(runs.release(batch))[0] == expected
+        assert self.desk.run(runs.release(batch))[0] == expected
 
     @precondition(lambda self: self.model.due)
     @rule(batch=st.sampled_from([1, 500]))
@@ -168,12 +168,12 @@ class Callers(Base):
         self.model.paused ^= {"ticking"}
         if not paused:
             self.model.ticks["ticking"] = self.now
-        self.desk.do(tasks.pause("ticking", paused))
+        self.desk.run(tasks.pause("ticking", paused))
 
     @rule(name=all_names, keep=st.integers(0, 3), keep_s=st.sampled_from([5, 1000, 1000]))
     def forget(self, name: str, keep: int, keep_s: int) -> None:
         expected = self.model.forget(name, keep, keep_s * SECOND, self.now)
-        assert self.desk.do(retention.forget(name, keep, keep_s * SECOND, 1000)).runs == expected
+        assert self.desk.run(retention.forget(name, keep, keep_s * SECOND, 1000)).runs == expected
 
     @precondition(lambda self: any(run.lines for run in self.ended()))
     @rule(pick=picks)

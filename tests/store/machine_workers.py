@@ -26,9 +26,9 @@ class Workers(Base):
     def claim(self, worker: str, both: bool, repeated: bool) -> None:
         wanted = self.desk.wanted(worker, *(("q", "default") if both else ("default",)))
         expected = self.model.claim(worker, wanted.queues, self.now)
-        held = self.desk.do(runs.claim(wanted))
+        held = self.desk.run(runs.claim(wanted))
         if repeated and held is not None:
-            again = self.desk.do(runs.claim(wanted))
+            again = self.desk.run(runs.claim(wanted))
             assert again is not None
             assert again.id == held.id
         self.took(held, expected, worker)
@@ -48,7 +48,7 @@ class Workers(Base):
         mine = [held for held in self.held if held.worker == worker]
         self.model.contact(self.now)
         expected = [self.model.beat(held.id, held.token, self.now) for held in mine]
-        assert self.desk.do(fleet.beat(worker, [(held.id, held.token) for held in mine], None))[2] == expected
+        assert self.desk.run(fleet.beat(worker, [(held.id, held.token) for held in mine], None))[2] == expected
         self.held = [
             held
             for held in self.held
@@ -64,8 +64,8 @@ class Workers(Base):
         expected = self.model.append(held.id, held.token, first, count)
         lines = [StoredLine(first + n, self.now, 0, f"line {first + n}", False) for n in range(count)]
         call = logs.append(held.id, held.token, lines, first_kept=0, kept_bytes=(first + count) * 6)
-        assert self.desk.do(call) == expected
-        assert self.desk.do(call) == ("again" if expected == "stored" else expected)
+        assert self.desk.run(call) == expected
+        assert self.desk.run(call) == ("again" if expected == "stored" else expected)
         self.history.append((held.id, call))
 
     @precondition(lambda self: self.held)
@@ -100,7 +100,7 @@ class Workers(Base):
             return  # it did something already
         expected = self.model.give_back(held.id, held.token, "not started", delay_us, crashes, self.now)
         call = runs.give_back(held.id, held.token, "not started", delay_us=delay_us, crashes=crashes)
-        given = self.desk.do(call)
+        given = self.desk.run(call)
         assert (given.verdict, given.state) == expected
         self.history.append((held.id, call))
 
@@ -114,7 +114,7 @@ class Workers(Base):
         self.beat(worker)
 
     def owed(self, held: Held, reason: Reason, interrupted: Any = None) -> Retry | None:
-        record = self.desk.do(runs.record(held.id))
+        record = self.desk.run(runs.record(held.id))
         if record is None:
             return None
         task = self.entries[record.task].task
@@ -128,7 +128,7 @@ class Workers(Base):
         expected = self.model.end(held.id, held.token, reason, code, said, retry, self.now)
         goes_on = wanted is not None and expected[0] != "refused"
         following = self.model.claim(held.worker, ("q", "default"), self.now) if goes_on else None
-        ended = self.desk.do(runs.end(held.id, held.token, reason, code, said, retry=retry, wanted=wanted, move=move))
+        ended = self.desk.run(runs.end(held.id, held.token, reason, code, said, retry=retry, wanted=wanted, move=move))
         assert (ended.verdict, ended.state) == expected
         self.took(ended.claimed, following, held.worker)
         if ended.verdict == "ended":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from shared.store.call import Call, Key, Operation
 from shared.store.threads import Store
 from shared.tasks import Task, define, signer
 from tests.store.checking import snapshot
+from tests.store.desk import driven
 
 NEW, OLD = Keys("the secret of the fleet"), Keys("the secret before that")
 BOTH = Keys("the secret of the fleet", "the secret before that")
@@ -38,7 +39,7 @@ def signers(store: Store, keys: Keys) -> dict[str, str]:
 
 
 def names(store: Store) -> list[str]:
-    return store.do(tasks.names())
+    return store.run(tasks.names())
 
 
 def refused(store: Store, operation: Operation[Change]) -> str:
@@ -62,7 +63,7 @@ def test_a_file_says_what_it_changes(store: Store) -> None:
 
 def test_the_store_knows_who_applied_which_file_and_when(store: Store) -> None:
     store.run(ops.apply_config(file("a", at=7), by="ops@ci"))
-    last = store.do(applying.generation())
+    last = store.run(applying.generation())
     assert last is not None
     assert (last.number, last.by, last.modified_us) == (1, "ops@ci", 7)
     assert last.at_us > 1_700_000_000_000_000
@@ -79,7 +80,7 @@ def test_a_file_that_changes_nothing_writes_nothing(store: Store) -> None:
 def test_what_was_done_to_a_definition_in_the_store_is_mended(store: Store) -> None:
     store.run(ops.apply_config(file("a"), NEW))
     (entry,) = store.run(tasks.entries())
-    store.do(Call("HSET", (Key("def:" + entry.definition.hash), "body", b'{"name":"a","run":"evil"}'), int))
+    store.run(Call("HSET", (Key("def:" + entry.definition.hash), "body", b'{"name":"a","run":"evil"}'), int))
     assert store.run(ops.apply_config(file("a"), NEW)).changed == ["a"]
     assert signers(store, NEW) == {"a": "new"}
 
@@ -127,13 +128,13 @@ def test_a_rotated_secret_signs_anew_what_the_old_one_signed(store: Store) -> No
 def test_a_rotated_secret_signs_tasks_of_the_api_anew_too_but_none_that_nobody_signed(store: Store) -> None:
     mine, planted, foreign = (Task(name=name, run="true") for name in ("mine", "planted", "foreign"))
     made = [(mine, define(mine, OLD)), (planted, define(planted)), (foreign, define(foreign, Keys("a third secret")))]
-    store.do(tasks.apply(made, source="api", remove=False))
+    store.run(tasks.apply(made, source="api", remove=False))
     for number in (1, 1):
         change = store.run(ops.apply_config(file("a"), BOTH))
         assert change.number == number
     assert signers(store, NEW) == {"a": "new", "mine": "new", "planted": "", "foreign": ""}
     assert change.signatures == []
-    store.do(tasks.apply(made[:1], source="api", remove=False))
+    store.run(tasks.apply(made[:1], source="api", remove=False))
     assert store.run(ops.apply_config(file("a"), BOTH)).signatures == ["mine"]
 
 
@@ -145,15 +146,15 @@ def test_a_first_secret_signs_what_was_unsigned(store: Store) -> None:
 
 def test_not_even_the_script_takes_a_signature_away_unasked(store: Store) -> None:
     task = Task(name="a", run="true")
-    store.do(tasks.apply([(task, define(task, NEW))]))
-    store.do(tasks.apply([(task, define(task))]))
+    store.run(tasks.apply([(task, define(task, NEW))]))
+    store.run(tasks.apply([(task, define(task))]))
     assert signers(store, NEW) == {"a": "new"}
 
 
 def test_a_forged_definition_does_not_keep_a_file_from_being_applied(store: Store) -> None:
     store.run(ops.apply_config(file("a"), NEW))
     (entry,) = store.run(tasks.entries())
-    store.do(Call("HSET", (Key("def:" + entry.definition.hash), "body", b"{}", "signature", "f" * 64), int))
+    store.run(Call("HSET", (Key("def:" + entry.definition.hash), "body", b"{}", "signature", "f" * 64), int))
     assert store.run(ops.apply_config(file("a"), NEW)).changed == ["a"]
 
 
@@ -179,7 +180,7 @@ def test_half_of_the_tasks_may_go(store: Store) -> None:
 
 
 def test_tasks_of_the_api_neither_count_nor_go(store: Store) -> None:
-    store.do(
+    store.run(
         tasks.apply(
             [(Task(name=f"api{n}", run="true"), define(Task(name=f"api{n}", run="true"))) for n in range(9)],
             source="api",
@@ -229,22 +230,14 @@ def test_who_asks_for_it_goes_back_to_an_older_file(store: Store) -> None:
 def test_two_that_apply_at_once_do_not_pass_each_other(store: Store) -> None:
     """The one that read first sees that the other was there, and looks again."""
 
-    def first() -> Operation[Change]:
-        steps = ops.apply_config(file("a"), NEW)
-        answer: Any = None
-        others = 0
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # what apply_config answers
-            if isinstance(step, Call) and getattr(step.what, "name", "") == "apply_little" and not others:
-                others += 1
-                yield from ops.apply_config(file("a"), OLD)
-            answer = yield step
+    others: list[Change] = []
+
+    def apply_another(calls: Sequence[Call[Any]]) -> None:
+        if getattr(calls[0].what, "name", "") == "apply_little" and not others:
+            others.append(store.run(ops.apply_config(file("a"), OLD)))
 
     with pytest.raises(NotApplied, match="another secret"):
-        store.run(first())
+        driven(store, ops.apply_config(file("a"), NEW), apply_another)
     assert signers(store, OLD) == {"a": "new"}
 
 
@@ -252,8 +245,8 @@ def test_an_apply_whose_answer_was_lost_is_done_once(store: Store) -> None:
     config = file("a", "b")
     made = [(task, define(task)) for task in config.tasks.values()]
     call = applying.apply(made, {}, over=0, digest="x", by="me", modified_us=1)
-    assert [store.do(call), store.do(call)] == ["done", "done"]
-    last = store.do(applying.generation())
+    assert [store.run(call), store.run(call)] == ["done", "done"]
+    last = store.run(applying.generation())
     assert last is not None
     assert last.number == 1
 
@@ -262,7 +255,7 @@ def test_a_file_is_known_even_after_hundreds_of_others(store: Store) -> None:
     store.run(by_itself(file("a")))
     made = [(task, define(task)) for task in file("a").tasks.values()]
     for number in range(1, 1100):
-        store.do(applying.apply(made, {}, over=number, digest=f"d{number}", by="", modified_us=0))
+        store.run(applying.apply(made, {}, over=number, digest=f"d{number}", by="", modified_us=0))
     assert len(store.run(applying.snapshot()).files) == 1000
 
 
@@ -272,13 +265,13 @@ def test_a_file_is_known_even_after_hundreds_of_others(store: Store) -> None:
 def test_what_was_applied_last_is_written_back_as_it_was(store: Store, settings: Settings) -> None:
     store.run(ops.apply_config(file("a"), NEW))
     store.run(ops.apply_config(file("a", "b", run="false", at=8, slots={"db": 2}), NEW, by="ops@ci"))
-    store.do(tasks.pause("b", True))
+    store.run(tasks.pause("b", True))
     before = store.run(applying.snapshot())
     with redis.Redis.from_url(settings.redis_url) as client:
         client.flushall()
-    assert store.do(applying.restore(before)) == "done"
+    assert store.run(applying.restore(before)) == "done"
     assert store.run(applying.snapshot()) == before
-    assert store.do(tasks.limits()) == {"db": 2}
+    assert store.run(tasks.limits()) == {"db": 2}
     assert signers(store, NEW) == {"a": "new", "b": "new"}
     assert "number 1" in refused(store, ops.apply_config(file("a"), NEW, only_newer=True))
 
@@ -286,7 +279,7 @@ def test_what_was_applied_last_is_written_back_as_it_was(store: Store, settings:
 def test_nothing_is_written_back_over_a_file_that_came_since(store: Store) -> None:
     store.run(ops.apply_config(file("a")))
     before = store.run(applying.snapshot())
-    assert store.do(applying.restore(before)) == "moved"
+    assert store.run(applying.restore(before)) == "moved"
     assert names(store) == ["a"]
 
 
@@ -312,7 +305,7 @@ def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_onc
     for _ in range(3):
         run = store.run(ops.trigger(ops.Catalog(), "a", ops.Request())).run
         store.run(ops.stop(str(run.id)))
-    store.do(tasks.dirty(10))
+    store.run(tasks.dirty(10))
     few = Config(
         tasks={"a": Task(name="a", run="true", keep_runs=1), "b": Task(name="b", run="true")},
         limits={"db": 1},
@@ -323,9 +316,9 @@ def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_onc
     with full(settings):
         change = store.run(ops.apply_config(few))
         assert (change.changed, change.removed) == (["a"], ["c"])
-        assert "a" in store.do(tasks.dirty(10))
-        assert store.do(retention.forget("a", 1, 10**12)).runs == 2
-    assert store.do(tasks.limits()) == {"db": 1}
+        assert "a" in store.run(tasks.dirty(10))
+        assert store.run(retention.forget("a", 1, 10**12)).runs == 2
+    assert store.run(tasks.limits()) == {"db": 1}
 
 
 def test_what_changes_much_is_refused_in_a_full_redis_with_what_to_do(store: Store, settings: Settings) -> None:
@@ -342,13 +335,13 @@ def test_what_changes_much_is_refused_in_a_full_redis_with_what_to_do(store: Sto
 
 
 def test_a_limit_of_the_file_holds_over_one_of_the_api_and_gives_it_back(store: Store) -> None:
-    assert store.do(limits.put("db", 5, b"{}"))
+    assert store.run(limits.put("db", 5, b"{}"))
     store.run(ops.apply_config(file("a", slots={"db": 2})))
     found = store.run(limits.one_limit("db"))
     assert found is not None
     assert (found.max, found.about) == (2, b"")
-    assert not store.do(limits.put("db", 9, b"{}"))
-    assert not store.do(limits.remove("db"))
+    assert not store.run(limits.put("db", 9, b"{}"))
+    assert not store.run(limits.remove("db"))
     store.run(ops.apply_config(file("a")))
     assert store.run(limits.one_limit("db")) == limits.Limit("db", 5, b"{}")
 
@@ -360,6 +353,6 @@ def test_a_limit_of_the_file_goes_with_it(store: Store) -> None:
 
 
 def test_a_limit_that_is_deleted_twice_because_an_answer_was_lost_was_there(store: Store) -> None:
-    store.do(limits.put("db", 5, b"{}"))
+    store.run(limits.put("db", 5, b"{}"))
     gone = limits.remove("db")
-    assert [store.do(gone), store.do(gone), store.do(limits.remove("db"))] == [True, True, False]
+    assert [store.run(gone), store.run(gone), store.run(limits.remove("db"))] == [True, True, False]

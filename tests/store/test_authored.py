@@ -22,7 +22,7 @@ def put(desk: Desk, name: str, pins: dict[str, str] | None = None, **settings: A
     task = Task(name=name, **{"run": "true", **settings})
     known = desk.run(tasks.some([name, *task.depends_on]))
     seen = {one: known[one].definition.hash if one in known else "" for one in (name, *task.depends_on)}
-    return desk.do(tasks.define(task, define(task), seen if pins is None else pins))
+    return desk.run(tasks.define(task, define(task), seen if pins is None else pins))
 
 
 def item(name: str, before: Listed | None = None, *, id_: uuid.UUID | None = None, **settings: Any) -> Furnishing:
@@ -35,7 +35,7 @@ def item(name: str, before: Listed | None = None, *, id_: uuid.UUID | None = Non
 
 def listed_as(desk: Desk, one: Furnishing) -> Listed:
     """What is listed of a task that was furnished."""
-    (found,) = desk.do(environments.by_id([one.id]))
+    (found,) = desk.run(environments.by_id([one.id]))
     assert found is not None
     return found
 
@@ -52,40 +52,40 @@ def test_a_task_is_defined_on_what_was_seen_only(desk: Desk) -> None:
 
 def test_the_variables_of_secrets_are_those_of_the_tasks_there_are(desk: Desk) -> None:
     put(desk, "a", secrets={"X": "${OLD} and $${NONE}", "Y": "plain"})
-    version = desk.do(secret_variables.version())
+    version = desk.run(secret_variables.version())
     put(desk, "a", secrets={"X": "${NEW}/${NEW_TOO}"})
     put(desk, "b", env={"X": "in no secrets"})
-    assert desk.do(secret_variables.names()) == {"NEW", "NEW_TOO"}
-    assert desk.do(secret_variables.version()) > version
-    assert desk.do(tasks.undefine("a", desk.do(tasks.authored())))[0] == "removed"
-    assert desk.do(secret_variables.names()) == set()
+    assert desk.run(secret_variables.names()) == {"NEW", "NEW_TOO"}
+    assert desk.run(secret_variables.version()) > version
+    assert desk.run(tasks.undefine("a", desk.run(tasks.authored())))[0] == "removed"
+    assert desk.run(secret_variables.names()) == set()
     desk.task("of_the_file", secrets={"X": "${FILED}"})
-    desk.do(tasks.apply([]))
-    assert desk.do(secret_variables.names()) == set()
+    desk.run(tasks.apply([]))
+    assert desk.run(secret_variables.names()) == set()
 
 
 def test_what_the_file_has_stays_the_file_s(desk: Desk) -> None:
     desk.task("a")
     assert put(desk, "a") == "kept"
-    assert desk.do(tasks.undefine("a", 0))[0] == "kept"
-    assert desk.do(tasks.undefine("b", 0))[0] == "gone"
+    assert desk.run(tasks.undefine("a", 0))[0] == "kept"
+    assert desk.run(tasks.undefine("b", 0))[0] == "gone"
 
 
 def test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between(desk: Desk) -> None:
     put(desk, "a")
-    known = desk.do(tasks.authored())
+    known = desk.run(tasks.authored())
     put(desk, "lone")
     put(desk, "b", depends_on=("a",))
-    assert desk.do(tasks.undefine("a", known))[0] == "moved"
-    assert desk.do(tasks.undefine("b", desk.do(tasks.authored()))) == ("removed", 0, 0)
-    assert desk.do(tasks.undefine("a", desk.do(tasks.authored()))) == ("removed", 0, 0)
+    assert desk.run(tasks.undefine("a", known))[0] == "moved"
+    assert desk.run(tasks.undefine("b", desk.run(tasks.authored()))) == ("removed", 0, 0)
+    assert desk.run(tasks.undefine("a", desk.run(tasks.authored()))) == ("removed", 0, 0)
 
 
 def test_others_that_depend_on_nothing_are_in_nobody_s_way(desk: Desk) -> None:
     put(desk, "a")
-    known = desk.do(tasks.authored())
+    known = desk.run(tasks.authored())
     put(desk, "b")
-    assert desk.do(tasks.undefine("a", known))[0] == "removed"
+    assert desk.run(tasks.undefine("a", known))[0] == "removed"
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -94,7 +94,7 @@ def test_a_task_with_a_run_is_live(desk: Desk, begun: bool) -> None:
     run = desk.trigger("a")
     if begun:
         desk.claim()
-    assert desk.do(tasks.undefine("a", desk.do(tasks.authored()))) == ("live", 1, run.number)
+    assert desk.run(tasks.undefine("a", desk.run(tasks.authored()))) == ("live", 1, run.number)
 
 
 def test_a_task_whose_plan_goes_on_is_live(desk: Desk) -> None:
@@ -102,12 +102,12 @@ def test_a_task_whose_plan_goes_on_is_live(desk: Desk) -> None:
     put(desk, "a")
     put(desk, "b", depends_on=("a",))
     desk.trigger("b")
-    assert desk.do(tasks.undefine("b", desk.do(tasks.authored()))) == ("live", 1, 0)
+    assert desk.run(tasks.undefine("b", desk.run(tasks.authored()))) == ("live", 1, 0)
 
 
 def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
     new = item("a")
-    assert [desk.do(environments.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
+    assert [desk.run(environments.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
     listed = listed_as(desk, new)
     assert listed.arrival > 0
     assert listed.created_us == desk.now
@@ -116,15 +116,15 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
         item("a", listed, id_=new.id, run="false"),
         item("a", listed, id_=new.id, run="false", title="New"),
     ):
-        assert [desk.do(environments.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
+        assert [desk.run(environments.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
         pins = {"a": change.definition.hash}
-    assert desk.do(environments.newest(None, None, 10)) == [(listed.arrival, new.id)]
+    assert desk.run(environments.newest(None, None, 10)) == [(listed.arrival, new.id)]
 
 
 def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
     desk.task("of-the-file")
     first, other = item("a"), item("b")
-    assert desk.do(environments.furnish([first], {"a": ""})) == "done"
+    assert desk.run(environments.furnish([first], {"a": ""})) == "done"
     listed = listed_as(desk, first)
     stale = item("a", msgspec.structs.replace(listed, title="Old"), id_=first.id, title="New")
     again = item("c", msgspec.structs.replace(other.listed, task="c", reference="a"))
@@ -135,35 +135,38 @@ def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
         ([other, taken], {"b": "", "c": ""}, "exists"),
         ([other, item("of-the-file")], {"b": ""}, "kept"),
     ):
-        assert desk.do(environments.furnish(items, pins)) == verdict
-        assert desk.do(tasks.names()) == ["a", "of-the-file"]
-    assert desk.do(environments.furnish([other], {"b": ""})) == "done"
+        assert desk.run(environments.furnish(items, pins)) == verdict
+        assert desk.run(tasks.names()) == ["a", "of-the-file"]
+    assert desk.run(environments.furnish([other], {"b": ""})) == "done"
 
 
 def test_the_newest_are_found_first_and_from_any_place_on(desk: Desk) -> None:
     made = [item(name) for name in "abcd"]
     for one in made:
-        desk.do(environments.furnish([one], {one.task.name: ""}))
-    found = desk.do(environments.newest(uuid.UUID(int=0), None, 2))
+        desk.run(environments.furnish([one], {one.task.name: ""}))
+    found = desk.run(environments.newest(uuid.UUID(int=0), None, 2))
     assert [id_ for _, id_ in found] == [made[3].id, made[2].id]
-    found = desk.do(environments.newest(None, found[-1][0], 9))
+    found = desk.run(environments.newest(None, found[-1][0], 9))
     assert [id_ for _, id_ in found] == [made[1].id, made[0].id]
-    assert desk.do(environments.newest(uuid.uuid4(), None, 9)) == []
-    assert desk.do(environments.ids_of_references([(uuid.UUID(int=0), "a"), (uuid.uuid4(), "a")])) == [made[0].id, None]
-    assert desk.do(environments.ids_of_tasks(["b", "x"])) == [made[1].id, None]
+    assert desk.run(environments.newest(uuid.uuid4(), None, 9)) == []
+    assert desk.run(environments.ids_of_references([(uuid.UUID(int=0), "a"), (uuid.uuid4(), "a")])) == [
+        made[0].id,
+        None,
+    ]
+    assert desk.run(environments.ids_of_tasks(["b", "x"])) == [made[1].id, None]
 
 
 def test_what_goes_from_the_catalog_goes_from_its_environment(desk: Desk) -> None:
     for name in ("a", "b"):
-        desk.do(environments.furnish([item(name)], {name: ""}))
-    assert desk.do(tasks.undefine("a", desk.do(tasks.authored())))[0] == "removed"
+        desk.run(environments.furnish([item(name)], {name: ""}))
+    assert desk.run(tasks.undefine("a", desk.run(tasks.authored())))[0] == "removed"
     desk.task("b")
-    assert desk.do(environments.newest(None, None, 10)) == []
-    assert desk.do(tasks.names()) == ["b"]
+    assert desk.run(environments.newest(None, None, 10)) == []
+    assert desk.run(tasks.names()) == ["b"]
 
 
 def test_a_listed_task_keeps_its_place_through_native_changes(desk: Desk) -> None:
     one = item("a")
-    desk.do(environments.furnish([one], {"a": ""}))
+    desk.run(environments.furnish([one], {"a": ""}))
     assert put(desk, "a", run="false") == "changed"
-    assert desk.do(environments.newest(None, None, 10)) == [(listed_as(desk, one).arrival, one.id)]
+    assert desk.run(environments.newest(None, None, 10)) == [(listed_as(desk, one).arrival, one.id)]

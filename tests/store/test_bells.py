@@ -23,14 +23,14 @@ from tests.waiting import wait_until
 
 def test_what_happens_is_told_in_order(desk: Desk) -> None:
     entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
-    start = desk.do(events.recent_id())
+    start = desk.run(events.recent_id())
     held = desk.started()
     desk.run(ops.stop("a#1"))
     desk.end(held)
     desk.run(ops.delete("a#1"))
     desk.run(ops.pause("a"))
     desk.run(ops.resume("a"))
-    told = desk.do(events.events_after(start, 100))
+    told = desk.run(events.events_after(start, 100))
     assert [event.type for event in told] == [
         "run.created",
         "run.started",
@@ -46,13 +46,13 @@ def test_what_happens_is_told_in_order(desk: Desk) -> None:
     assert (started.data, ended.data) == ("w", "success")
     assert (over.run_id, over.execution_id) == (None, held.id)
     assert entry.name == "a"
-    assert desk.do(events.events_after(told[2].id, 2)) == told[3:5]
+    assert desk.run(events.events_after(told[2].id, 2)) == told[3:5]
 
 
 def test_an_empty_stream_has_ids_too(desk: Desk) -> None:
-    assert desk.do(events.recent_id()) == desk.do(events.oldest_id()) == "0-0"
+    assert desk.run(events.recent_id()) == desk.run(events.oldest_id()) == "0-0"
     desk.task()
-    assert desk.do(events.recent_id()) == desk.do(events.oldest_id()) != "0-0"
+    assert desk.run(events.recent_id()) == desk.run(events.oldest_id()) != "0-0"
 
 
 def test_who_waits_for_events_is_woken(settings: Settings, desk: Desk) -> None:
@@ -71,7 +71,7 @@ def test_who_waits_for_events_is_woken(settings: Settings, desk: Desk) -> None:
 
 def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, desk: Desk) -> None:
     desk.task()
-    after = desk.do(events.recent_id())
+    after = desk.run(events.recent_id())
     desk.trigger()
     desk.trigger()
 
@@ -131,11 +131,15 @@ def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, desk: Desk) -
     _in_a_loop(settings, scene)
 
 
+def _is_there(token: bytes | None) -> bool:
+    return token is not None
+
+
 def test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others(desk: Desk) -> None:
     desk.task()
 
     def is_woken() -> bool:
-        return desk.do(Call("LPOP", (Key("wake:scheduler"),), lambda token: token is not None))
+        return desk.run(Call("LPOP", (Key("wake:scheduler"),), _is_there))
 
     woken = []
     for delay_ms in (5000, 9000, 1000):

@@ -26,7 +26,7 @@ def test_of_many_claims_one_wins(settings: Settings, desk: Desk) -> None:
     def work(name: str) -> None:
         store = open_store(settings)
         turn = 0
-        while held := store.do(runs.claim(Wanted(name, "0", str(turn), LEASE, ["default"]))):
+        while held := store.run(runs.claim(Wanted(name, "0", str(turn), LEASE, ["default"]))):
             won[held.id] += 1
             turn += 1
         store.close()
@@ -47,10 +47,10 @@ def test_a_claim_starts_the_run_with_a_lease_and_a_token_of_its_own(desk: Desk) 
     assert (run.status, run.worker) == ("running", "w")
     assert desk.record(one.id).start_us == desk.now
     assert 0 < one.record.token < two.record.token
-    assert desk.do(fleet.pulse("s")).expired == []
+    assert desk.run(fleet.pulse("s")).expired == []
     desk.now += LEASE
-    assert {run_id for run_id, _ in desk.do(fleet.pulse("t", now=desk.now - LEASE)).expired} == set()
-    assert {run_id for run_id, _ in desk.do(fleet.pulse("s", now=desk.now + LEASE)).expired} == set(), "the gap holds"
+    assert {run_id for run_id, _ in desk.run(fleet.pulse("t", now=desk.now - LEASE)).expired} == set()
+    assert {run_id for run_id, _ in desk.run(fleet.pulse("s", now=desk.now + LEASE)).expired} == set(), "the gap holds"
 
 
 def test_the_same_turn_gets_the_same_run(desk: Desk) -> None:
@@ -105,11 +105,11 @@ def test_a_higher_priority_goes_first_and_equals_keep_their_order(desk: Desk, pr
 def test_a_paused_queue_gives_nothing_and_keeps_everything(desk: Desk) -> None:
     desk.task()
     run = desk.trigger()
-    desk.do(fleet.pause_queue("default", True))
+    desk.run(fleet.pause_queue("default", True))
     assert desk.claim() is None
-    assert desk.do(fleet.pulse("s")).waiting == {}
-    desk.do(fleet.pause_queue("default", False))
-    assert desk.do(fleet.pulse("s")).waiting == {"default": 1}
+    assert desk.run(fleet.pulse("s")).waiting == {}
+    desk.run(fleet.pause_queue("default", False))
+    assert desk.run(fleet.pulse("s")).waiting == {"default": 1}
     assert desk.claimed().id == run.id
 
 
@@ -136,7 +136,7 @@ def test_what_stands_in_a_queue_but_does_not_wait_is_passed_over(desk: Desk) -> 
     desk.end(ended)
     waiting = desk.trigger()
     for stale in (ended.id.bytes, UUID(int=7).bytes):
-        desk.do(Call("ZADD", (Key("queue:default"), 0, stale), as_is))
+        desk.run(Call("ZADD", (Key("queue:default"), 0, stale), as_is))
     assert desk.claimed().id == waiting.id
     assert desk.state(ended.id) == "success"
 
@@ -145,12 +145,12 @@ def test_a_claim_that_a_failed_primary_kept_to_itself_is_not_taken_for_the_next_
     """F24: the replica that took over gives the run again, and who had it before is told."""
     desk.task()
     desk.trigger()
-    everything = desk.do(Call("KEYS", ("*",), list))
-    dumps = {key: desk.do(Call("DUMP", (key,), bytes)) for key in everything}
+    everything = desk.run(Call("KEYS", ("*",), list))
+    dumps = {key: desk.run(Call("DUMP", (key,), bytes)) for key in everything}
     first = desk.claimed("one")
-    desk.do(Call("FLUSHALL", (), as_is))
+    desk.run(Call("FLUSHALL", (), as_is))
     for key, value in dumps.items():
-        desk.do(Call("RESTORE", (key, 0, value), as_is))
+        desk.run(Call("RESTORE", (key, 0, value), as_is))
     desk.now += 1500
     second = desk.claimed("two")
     assert (second.id, second.record.worker) == (first.id, "two")

@@ -36,9 +36,9 @@ def test_replicas_share_an_execution_and_are_numbered(desk: Desk) -> None:
 def test_a_repeated_create_makes_nothing(desk: Desk) -> None:
     entry = desk.task()
     what = ops.creation(entry, ops.Request(), desk.now)
-    first = desk.do(creation.create(what))
+    first = desk.run(creation.create(what))
     before = snapshot(desk)
-    again = desk.do(creation.create(what))
+    again = desk.run(creation.create(what))
     assert (first.verdict, again.verdict, again.run) == ("created", "exists", first.run)
     assert snapshot(desk) == before
 
@@ -83,7 +83,7 @@ def test_an_old_definition_is_refused_and_read_again(desk: Desk) -> None:
     desk.trigger()
     new = desk.task("a", priority=2)
     with pytest.raises(DefinitionChanged):
-        desk.do(creation.create(ops.creation(old, ops.Request(), desk.now)))
+        desk.run(creation.create(ops.creation(old, ops.Request(), desk.now)))
     assert desk.trigger().definition == new.definition.hash
 
 
@@ -165,7 +165,7 @@ def test_a_rerun_is_like_its_run(desk: Desk) -> None:
 
 def test_the_clock_is_that_of_redis(store: Store, desk: Desk) -> None:
     entry = desk.task()
-    made = store.do(creation.create(ops.creation(entry, ops.Request(), 0))).run
+    made = store.run(creation.create(ops.creation(entry, ops.Request(), 0))).run
     assert isinstance(made, Run)
     assert runs.stored_time(made) > START + 86_400 * SECOND
     assert isinstance(made.id, UUID)

@@ -26,7 +26,7 @@ def made(desk: Desk, **request: Any) -> Run:
 
 
 def seen(desk: Desk, execution: UUID) -> Latest:
-    found = desk.do(driven.newest([execution], ["x.now"]))[0]
+    found = desk.run(driven.newest([execution], ["x.now"]))[0]
     assert found is not None
     return found
 
@@ -47,7 +47,7 @@ def drive(desk: Desk, execution: UUID, *steps: str, believed: Latest | None = No
         else:
             wanted.close(Reason(step.rstrip("+")), 1, "", after(desk, one) if step.endswith("+") else None)
     value = one.annex["x.now"]
-    return desk.do(driven.drive(one, wanted, Annex(execution, {"x.now": value + b"+"}, ("x.now", value))))
+    return desk.run(driven.drive(one, wanted, Annex(execution, {"x.now": value + b"+"}, ("x.now", value))))
 
 
 def test_an_execution_keeps_its_name_over_its_attempts(desk: Desk) -> None:
@@ -64,9 +64,9 @@ def test_an_execution_that_was_over_goes_on(desk: Desk) -> None:
     run = made(desk)
     drive(desk, run.id, "start")
     drive(desk, run.id, "success")
-    assert desk.do(runs.is_over(run.id))
+    assert desk.run(runs.is_over(run.id))
     assert drive(desk, run.id, "open", "start").verdict == "done"
-    assert (seen(desk, run.id).mark, desk.do(runs.is_over(run.id))) == ("running", False)
+    assert (seen(desk, run.id).mark, desk.run(runs.is_over(run.id))) == ("running", False)
     check_store(desk)
     drive(desk, run.id, "success")
     check_store(desk)
@@ -78,7 +78,7 @@ def test_of_two_decisions_about_the_same_state_one_is_made(desk: Desk) -> None:
     assert drive(desk, run.id, "start", believed=before).verdict == "done"
     other = Plan()
     other.close(Reason.STOPPED, -1, "")
-    refused = desk.do(driven.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
+    refused = desk.run(driven.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
     assert (refused.verdict, seen(desk, run.id).mark) == ("conflict", "running")
     assert drive(desk, run.id, "start", believed=before).verdict == "done", "the same one twice: its answer was lost"
     assert seen(desk, run.id).annex["x.now"] == b"0+"
@@ -88,7 +88,7 @@ def test_what_a_person_did_meanwhile_counts(desk: Desk) -> None:
     run = made(desk)
     drive(desk, run.id, "start")
     before = seen(desk, run.id)
-    desk.do(runs.stop(run.id, "stop", "by a person"))
+    desk.run(runs.stop(run.id, "stop", "by a person"))
     assert drive(desk, run.id, "success", believed=before).verdict == "conflict"
     assert desk.state(run.id) == "stopped"
 
@@ -98,13 +98,13 @@ def test_a_run_is_made_once_under_a_name(desk: Desk) -> None:
     again = made(desk, once="name", run_id=new_id(desk.now))
     assert again.id == first.id
     drive(desk, first.id, "success")
-    desk.do(retention.delete(desk.get(first.id)))
+    desk.run(retention.delete(desk.get(first.id)))
     check_store(desk)
     assert made(desk, once="name").id != first.id
 
 
 def test_slots_are_taken_with_the_start_and_freed_by_any_end(desk: Desk) -> None:
-    desk.do(limits.put("tag:t", 1, b"{}"))
+    desk.run(limits.put("tag:t", 1, b"{}"))
     for end in ("success", "stop", "rescue"):
         a, b = made(desk, tags=("t",)), made(desk, tags=("t",))
         assert drive(desk, a.id, "start", limits=["tag:t"], holder=a.id, lease_us=6 * SECOND).verdict == "done"
@@ -114,7 +114,7 @@ def test_slots_are_taken_with_the_start_and_freed_by_any_end(desk: Desk) -> None
         if end == "success":
             drive(desk, a.id, "success")
         elif end == "stop":
-            desk.do(runs.stop(a.id, "kill", "by a person"))
+            desk.run(runs.stop(a.id, "kill", "by a person"))
         else:
             desk.pass_s(20)
             assert desk.rescue(a.id).verdict == "ended"
@@ -125,14 +125,14 @@ def test_slots_are_taken_with_the_start_and_freed_by_any_end(desk: Desk) -> None
 
 
 def test_a_limit_of_none_lets_nobody_start(desk: Desk) -> None:
-    desk.do(limits.put("tag:t", 0, b"{}"))
+    desk.run(limits.put("tag:t", 0, b"{}"))
     run = made(desk, tags=("t",))
     assert drive(desk, run.id, "start", limits=["tag:t"]).verdict == "closed"
 
 
 def test_runs_of_ours_wait_for_a_slot_that_others_hold(desk: Desk) -> None:
     desk.task("ours")
-    desk.do(limits.put("tag:t", 1, b"{}"))
+    desk.run(limits.put("tag:t", 1, b"{}"))
     theirs = made(desk, tags=("t",))
     drive(desk, theirs.id, "start", limits=["tag:t"])
     ours = desk.trigger("ours", limits=("tag:t",))
@@ -147,23 +147,23 @@ def test_runs_of_ours_wait_for_a_slot_that_others_hold(desk: Desk) -> None:
 
 
 def test_a_lease_of_slots_is_renewed_given_back_or_lapses(desk: Desk) -> None:
-    desk.do(limits.put("db", 3, b"{}"))
+    desk.run(limits.put("db", 3, b"{}"))
     one, two = new_id(desk.now), new_id(desk.now)
     for _ in range(2):  # the answer to the first was lost
-        assert desk.do(limits.take(one, ["db", "unknown"], 2, 60 * SECOND, b"{}")).verdict == "taken"
-    assert desk.do(limits.take(two, ["db"], 4, 60 * SECOND, b"{}")).verdict == "few"
-    assert desk.do(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
+        assert desk.run(limits.take(one, ["db", "unknown"], 2, 60 * SECOND, b"{}")).verdict == "taken"
+    assert desk.run(limits.take(two, ["db"], 4, 60 * SECOND, b"{}")).verdict == "few"
+    assert desk.run(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
     desk.pass_s(50)
-    assert desk.do(limits.renew(one, 60 * SECOND)).verdict == "renewed"
+    assert desk.run(limits.renew(one, 60 * SECOND)).verdict == "renewed"
     desk.pass_s(50)
-    assert desk.do(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
+    assert desk.run(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
     check_store(desk)
     desk.pass_s(20)
-    assert desk.do(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "taken"
-    assert desk.do(limits.renew(one, 60 * SECOND)).verdict == "gone"
-    assert desk.do(limits.give(two)).verdict == "given"
-    assert desk.do(limits.give(two)).verdict == "gone"
-    assert desk.do(limits.remove("db"))
+    assert desk.run(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "taken"
+    assert desk.run(limits.renew(one, 60 * SECOND)).verdict == "gone"
+    assert desk.run(limits.give(two)).verdict == "given"
+    assert desk.run(limits.give(two)).verdict == "gone"
+    assert desk.run(limits.remove("db"))
     check_store(desk)
 
 
@@ -176,11 +176,11 @@ def test_an_end_that_was_decided_before_the_start_is_at_the_start(desk: Desk) ->
 
 
 def test_a_lease_of_several_slots_frees_them_all(desk: Desk) -> None:
-    desk.do(limits.put("db", 2, b"{}"))
+    desk.run(limits.put("db", 2, b"{}"))
     for _ in range(2):
         lease = new_id(desk.now)
-        assert desk.do(limits.take(lease, ["db"], 2, 60 * SECOND, b"{}")).verdict == "taken"
-        assert desk.do(limits.give(lease)).verdict == "given"
+        assert desk.run(limits.take(lease, ["db"], 2, 60 * SECOND, b"{}")).verdict == "taken"
+        assert desk.run(limits.give(lease)).verdict == "given"
 
 
 def test_a_lease_of_slots_overtakes_no_execution_that_waits(desk: Desk) -> None:
@@ -190,22 +190,22 @@ def test_a_lease_of_slots_overtakes_no_execution_that_waits(desk: Desk) -> None:
     held = desk.started("busy")
     waits = desk.trigger("both")
     lease = new_id(desk.now)
-    assert desk.do(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "full"
+    assert desk.run(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "full"
     desk.end(held)
     assert desk.claimed().id == waits.id
-    assert desk.do(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "taken"
+    assert desk.run(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "taken"
 
 
 def test_whoever_waits_for_a_lease_that_lapses_goes_on(desk: Desk) -> None:
     desk.task("ours")
-    desk.do(limits.put("tag:t", 1, b"{}"))
-    desk.do(limits.take(new_id(desk.now), ["tag:t"], 1, 60 * SECOND, b"{}"))
+    desk.run(limits.put("tag:t", 1, b"{}"))
+    desk.run(limits.take(new_id(desk.now), ["tag:t"], 1, 60 * SECOND, b"{}"))
     ours = desk.trigger("ours", limits=("tag:t",))
     assert desk.claim() is None
-    pulse = desk.do(fleet.pulse("s"))
+    pulse = desk.run(fleet.pulse("s"))
     assert pulse.next_due_us == desk.now + 60 * SECOND
     desk.pass_s(60)
-    desk.do(runs.release())
+    desk.run(runs.release())
     assert desk.claimed().id == ours.id
     check_store(desk)
 
@@ -214,12 +214,12 @@ def test_lines_of_what_others_execute_are_its_log(desk: Desk) -> None:
     run = made(desk)
     lines = [(desk.now, 0, "one"), (desk.now, 1, "two")]
     for _ in range(2):
-        assert desk.do(logs.jot(run.id, lines, 100, "d1")) == "stored", "its start comes by another way, and later"
+        assert desk.run(logs.jot(run.id, lines, 100, "d1")) == "stored", "its start comes by another way, and later"
     check_store(desk)
     drive(desk, run.id, "start")
     drive(desk, run.id, "success")
-    assert desk.do(logs.jot(run.id, [(desk.now, 0, "late")], 100, "d2")) == "stored"
-    assert desk.do(logs.jot(run.id, [(desk.now, 0, "x" * 100)], 100, "d3")) == "full"
+    assert desk.run(logs.jot(run.id, [(desk.now, 0, "late")], 100, "d2")) == "stored"
+    assert desk.run(logs.jot(run.id, [(desk.now, 0, "x" * 100)], 100, "d3")) == "full"
     window = desk.run(logs.window(run.id, 0, 10))
     assert [(line.n, line.stream, line.text) for line in window.lines] == [
         (0, "stdout", "one"),
@@ -230,13 +230,13 @@ def test_lines_of_what_others_execute_are_its_log(desk: Desk) -> None:
     check_store(desk)
     desk.pass_s(20)
     desk.run(logs.compact(run.id))
-    assert desk.do(logs.jot(run.id, lines, 100, "d4")) == "lost"
+    assert desk.run(logs.jot(run.id, lines, 100, "d4")) == "lost"
     assert len(desk.run(logs.window(run.id, 0, 10)).lines) == 3
     check_store(desk)
 
 
 def test_an_apply_leaves_the_limits_that_an_api_made(desk: Desk) -> None:
-    desk.do(limits.put("tag:t", 1, b"{}"))
+    desk.run(limits.put("tag:t", 1, b"{}"))
     desk.apply({"file": 2})
     assert [(one.name, one.max) for one in desk.run(limits.all_limits())] == [("file", 2), ("tag:t", 1)]
 
@@ -244,26 +244,26 @@ def test_an_apply_leaves_the_limits_that_an_api_made(desk: Desk) -> None:
 def test_a_run_is_delivered_when_it_is_due_and_not_twice(desk: Desk) -> None:
     now = made(desk, inbox=True)
     later = made(desk, inbox=True, due_us=desk.now + 10 * SECOND)
-    assert desk.do(driven.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
-    nothing = desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first()))
+    assert desk.run(driven.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
+    nothing = desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first()))
     assert (nothing.id, nothing.wait_us) == (None, 10 * SECOND)
     desk.pass_s(10)
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == later.id
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == later.id
     check_store(desk)
 
 
 def test_what_ended_meanwhile_is_not_delivered(desk: Desk) -> None:
     run = made(desk, inbox=True)
-    desk.do(runs.stop(run.id, "stop", "by a person"))
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first())).id is None
+    desk.run(runs.stop(run.id, "stop", "by a person"))
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first())).id is None
     check_store(desk)
 
 
 def acknowledged(desk: Desk) -> None:
     """Consumer c gets what is due and says so."""
     turn = Turn.first()
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id is not None
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id is not None
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
 
 
 def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
@@ -271,26 +271,26 @@ def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
     acknowledged(desk)
     for _ in range(3):
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [])) == NOTHING
-    assert desk.do(driven.attend([], ["c"])) == NOTHING
+        assert desk.run(driven.attend(["c"], [])) == NOTHING
+    assert desk.run(driven.attend([], ["c"])) == NOTHING
     desk.pass_s(2)
-    assert desk.do(driven.attend(["c"], [])) == NOTHING, "it came back"
-    desk.do(driven.attend([], ["c"]))
+    assert desk.run(driven.attend(["c"], [])) == NOTHING, "it came back"
+    desk.run(driven.attend([], ["c"]))
     desk.pass_s(4)
-    assert desk.do(driven.attend([], [])) == ([("c", [run.id])], [])
+    assert desk.run(driven.attend([], [])) == ([("c", [run.id])], [])
     assert drive(desk, run.id, inbox=True).verdict == "done"
-    assert desk.do(driven.attend([], [])) == NOTHING
-    assert desk.do(driven.deliver("d", b"{}", ["ext"], Turn.first())).id == run.id
+    assert desk.run(driven.attend([], [])) == NOTHING
+    assert desk.run(driven.deliver("d", b"{}", ["ext"], Turn.first())).id == run.id
     check_store(desk)
 
 
 def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
     first, second = made(desk, inbox=True), made(desk, inbox=True)
     turn = Turn.first()
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == second.id, "another connection"
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == second.id, "another connection"
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
     assert b"offers" in dump(desk), "the second one is not acknowledged"
     check_store(desk)
 
@@ -298,30 +298,30 @@ def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
 def test_a_turn_whose_run_has_ended_brings_the_next_one(desk: Desk) -> None:
     first, second = made(desk, inbox=True), made(desk, inbox=True)
     turn = Turn.first()
-    desk.do(driven.deliver("c", b"{}", ["ext"], turn))
-    desk.do(runs.stop(first.id, "stop", "by a person"))
-    assert desk.do(driven.deliver("c", b"{}", ["ext"], turn)).id == second.id
+    desk.run(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.run(runs.stop(first.id, "stop", "by a person"))
+    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id == second.id
     check_store(desk)
 
 
 def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: Desk) -> None:
     run = made(desk, inbox=True)
     turn = Turn.first()
-    desk.do(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.run(driven.deliver("c", b"{}", ["ext"], turn))
     for _ in range(8):  # its connection is attended
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [], [turn.slot])) == NOTHING
+        assert desk.run(driven.attend(["c"], [], [turn.slot])) == NOTHING
     for _ in range(4):  # the process with that connection died, the consumer is with another one
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [])) == NOTHING
+        assert desk.run(driven.attend(["c"], [])) == NOTHING
     desk.pass_s(4)
     lost = driven.Lost([], [("c", run.id)])
-    assert desk.do(driven.attend(["c"], [])) == lost
+    assert desk.run(driven.attend(["c"], [])) == lost
     desk.pass_s(3)
-    assert desk.do(driven.attend(["c"], [])) == lost, "until it was taken back"
+    assert desk.run(driven.attend(["c"], [])) == lost, "until it was taken back"
     drive(desk, run.id, inbox=True)
     desk.pass_s(3)
-    assert desk.do(driven.attend(["c"], [])) == NOTHING
+    assert desk.run(driven.attend(["c"], [])) == NOTHING
     assert b"offers" not in dump(desk)
     check_store(desk)
 
@@ -329,29 +329,29 @@ def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: D
 def test_what_was_acknowledged_stays_with_its_consumer(desk: Desk) -> None:
     made(desk, inbox=True)
     turn = Turn.first()
-    desk.do(driven.deliver("c", b"{}", ["ext"], turn))
-    desk.do(driven.deliver("c", b"{}", ["ext"], turn.next()))
+    desk.run(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.run(driven.deliver("c", b"{}", ["ext"], turn.next()))
     for _ in range(10):
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [])) == NOTHING
+        assert desk.run(driven.attend(["c"], [])) == NOTHING
     check_store(desk)
 
 
 def test_after_an_outage_nobody_loses_what_it_has(desk: Desk) -> None:
     made(desk, inbox=True)
     acknowledged(desk)
-    desk.do(driven.attend(["c"], []))
+    desk.run(driven.attend(["c"], []))
     desk.pass_s(60)
-    assert desk.do(driven.attend([], [])) == NOTHING, "another process asks first; c could not be heard"
-    assert desk.do(driven.attend(["c"], [])) == NOTHING
+    assert desk.run(driven.attend([], [])) == NOTHING, "another process asks first; c could not be heard"
+    assert desk.run(driven.attend(["c"], [])) == NOTHING
     for _ in range(7):
         desk.pass_s(3)
-        assert desk.do(driven.attend(["c"], [])) == NOTHING
+        assert desk.run(driven.attend(["c"], [])) == NOTHING
 
 
 def test_a_retry_of_what_a_consumer_has_stays_with_it(desk: Desk) -> None:
     run = made(desk, inbox=True)
-    desk.do(driven.deliver("c", b"{}", ["ext"], Turn.first()))
+    desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first()))
     drive(desk, run.id, "start", consumer="c")
     drive(desk, run.id, "failed+", consumer="c")
     assert seen(desk, run.id).record.worker == "c"
@@ -367,18 +367,18 @@ def test_the_first_run_stays_while_a_later_attempt_lives(desk: Desk) -> None:
     drive(desk, run.id, "start")
     drive(desk, run.id, "failed+")
     desk.pass_s(1000)
-    assert desk.do(retention.forget("ext", 0, SECOND)).runs == 0
+    assert desk.run(retention.forget("ext", 0, SECOND)).runs == 0
     drive(desk, run.id, "success")
     desk.pass_s(1000)
-    assert desk.do(retention.forget("ext", 0, SECOND)).runs == 2
+    assert desk.run(retention.forget("ext", 0, SECOND)).runs == 2
     check_store(desk)
 
 
 def test_workers_that_come_and_go_are_forgotten(desk: Desk) -> None:
-    desk.do(driven.deliver("c", b'{"keys":[]}', ["ext"], Turn.first()))
-    assert desk.do(driven.consumers()) == {"c": b'{"keys":[]}'}
+    desk.run(driven.deliver("c", b'{"keys":[]}', ["ext"], Turn.first()))
+    assert desk.run(driven.consumers()) == {"c": b'{"keys":[]}'}
     desk.pass_s(3)
-    desk.do(driven.attend([], ["c"]))
+    desk.run(driven.attend([], ["c"]))
     desk.pass_s(4)
-    desk.do(driven.attend([], []))
-    assert desk.do(driven.consumers()) == {}
+    desk.run(driven.attend([], []))
+    assert desk.run(driven.consumers()) == {}

@@ -77,7 +77,7 @@ def test_an_end_that_is_refused_when_it_is_said_again_loses_nothing_that_it_clai
     following = desk.trigger()
     wanted = desk.wanted()
     desk.end(held, wanted=wanted)
-    desk.do(retention.delete(desk.get(held.id)))
+    desk.run(retention.delete(desk.get(held.id)))
     again = desk.end(held, wanted=wanted)
     assert (again.verdict, again.state) == ("refused", "gone")
     assert again.claimed is not None
@@ -107,10 +107,10 @@ def test_an_execution_is_over_with_its_last_run(desk: Desk) -> None:
     desk.task("a", replicas=2)
     one, two = desk.started(), desk.claimed()
     desk.end(one)
-    assert not desk.do(runs.is_over(one.id))
+    assert not desk.run(runs.is_over(one.id))
     check_store(desk)
     desk.end(two)
-    assert desk.do(runs.is_over(one.id))
+    assert desk.run(runs.is_over(one.id))
 
 
 def test_a_run_that_ended_is_not_running_in_any_sense(desk: Desk) -> None:

@@ -60,7 +60,7 @@ def test_the_version_grows_with_a_wish_to_stop_one_run(desk: Desk) -> None:
     first = desk.trigger("deploy")
     claim_all(desk)
     before = _version(desk, first.execution_id)
-    desk.do(runs.stop(first.id, "stop", "stopped"))
+    desk.run(runs.stop(first.id, "stop", "stopped"))
     assert _version(desk, first.execution_id) > before
 
 
@@ -68,7 +68,7 @@ def test_the_version_grows_with_a_wish_to_stop_the_whole_though_its_run_was_aske
     diamond(desk)
     first = desk.trigger("deploy")
     claim_all(desk)
-    desk.do(runs.stop(first.id, "stop", "stopped"))
+    desk.run(runs.stop(first.id, "stop", "stopped"))
     before = _version(desk, first.execution_id)
     desk.run(ops.stop_execution(first.execution_id))
     assert _version(desk, first.execution_id) > before
@@ -84,7 +84,7 @@ def test_the_version_counts_the_end_of_a_group_and_the_group_that_begins(desk: D
 
 
 def _version(desk: Desk, execution: UUID) -> int:
-    found = desk.do(executions.version(execution))
+    found = desk.run(executions.version(execution))
     assert found is not None
     return found
 
@@ -181,10 +181,10 @@ def test_only_the_failed_part_of_an_execution_is_run_again(desk: Desk) -> None:
     assert (again.task_name, again.replica_index) == ("test", 1)
     held = claim_all(desk)
     assert set(held) == {"test[1]"}
-    assert desk.do(executions.inputs(again.id, held["test[1]"].record.step)) == [("install", {"path": "/opt"})]
+    assert desk.run(executions.inputs(again.id, held["test[1]"].record.step)) == [("install", {"path": "/opt"})]
     desk.end(held["test[1]"])
     deploy = claim_all(desk)["deploy"]
-    assert desk.do(executions.inputs(again.id, deploy.record.step)) == [
+    assert desk.run(executions.inputs(again.id, deploy.record.step)) == [
         ("lint", {"warnings": 3}),
         ("test", {"third": 1}),
     ]

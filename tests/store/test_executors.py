@@ -16,7 +16,7 @@ from shared.errors import Misconfigured, NotFound, RunfleetError, StoreFull, Sto
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import fleet, open_async_store, open_store, retention, runs, tasks
-from shared.store.call import Call, Key, as_is
+from shared.store.call import Call, Key, as_is, each, together
 from shared.store.loop import AsyncStore
 from shared.store.threads import Store
 from tests.store.desk import Desk
@@ -43,12 +43,15 @@ def test_a_script_may_be_missing_inside_a_pipeline(store: Store, desk: Desk, cli
     runs_made = [desk.trigger() for _ in range(3)]
     client.script_flush()
     before = store.round_trips
-    answers = store.all([runs.bare_record(runs_made[0].id), tasks.counts(["a"]), fleet.ping(), tasks.counts(["b"])])
+    answers = store.run(
+        together(runs.bare_record(runs_made[0].id), tasks.counts(["a"]), fleet.ping(), tasks.counts(["b"]))
+    )
+    assert answers[0] is not None
     assert answers[0].number == runs_made[0].number
     assert (answers[1]["a"].pending, answers[3]["b"].total) == (3, 0)
     assert store.round_trips - before <= 3
     before = store.round_trips
-    store.all([tasks.counts(["a"])] * 5)
+    store.run(each([tasks.counts(["a"])] * 5))
     assert store.round_trips - before == 1
 
 
@@ -60,9 +63,9 @@ def test_flushed_scripts_are_nothing_to_the_event_loop_either(
 
     async def scene(store: AsyncStore) -> None:
         client.script_flush()
-        counts = await asyncio.gather(*(store.do(tasks.counts(["a"])) for _ in range(20)))
+        counts = await asyncio.gather(*(store.run(tasks.counts(["a"])) for _ in range(20)))
         assert {each["a"].pending for each in counts} == {1}
-        found, none = await store.all([tasks.counts(["a"]), runs.record(ids.new_id(1))])
+        found, none = await store.run(together(tasks.counts(["a"]), runs.record(ids.new_id(1))))
         assert (found["a"].pending, none) == (1, None)
 
     _in_a_loop(settings, scene)
@@ -75,11 +78,11 @@ def test_killed_connections_are_replaced_and_nobody_notices(settings: Settings, 
     def use() -> None:
         try:
             for round_ in range(3):
-                store.do(fleet.ping())
+                store.run(fleet.ping())
                 if barrier.wait() == 0:
                     client.client_kill_filter(_type="normal", skipme=True)
                 barrier.wait()
-                assert store.do(Call("INCR", (Key("counter"),), int)) > round_
+                assert store.run(Call("INCR", (Key("counter"),), int)) > round_
         except Exception as error:
             wrong.append(error)
             barrier.abort()
@@ -97,9 +100,9 @@ def test_killed_connections_are_replaced_and_nobody_notices(settings: Settings, 
 def test_a_killed_connection_of_the_event_loop_is_replaced(settings: Settings, client: redis.Redis) -> None:
     async def scene(store: AsyncStore) -> None:
         for _ in range(3):
-            await asyncio.gather(*(store.do(fleet.ping()) for _ in range(10)))
+            await asyncio.gather(*(store.run(fleet.ping()) for _ in range(10)))
             client.client_kill_filter(_type="normal", skipme=True)
-            assert await store.do(fleet.clock()) > 0
+            assert await store.run(fleet.clock()) > 0
 
     _in_a_loop(settings, scene)
 
@@ -115,7 +118,7 @@ def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkey
     monkeypatch.setattr(AsyncStore, "_exchange", counted)
 
     async def scene(store: AsyncStore) -> None:
-        answers = await asyncio.gather(*(store.do(Call("ECHO", (str(n),), int)) for n in range(500)))
+        answers = await asyncio.gather(*(store.run(Call("ECHO", (str(n),), int)) for n in range(500)))
         assert answers == list(range(500)), "everybody gets their own answer"
         assert sum(trips) == 500
         assert len(trips) < 50
@@ -125,12 +128,12 @@ def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkey
 
 def test_who_gives_up_waiting_harms_nobody_else(settings: Settings) -> None:
     async def scene(store: AsyncStore) -> None:
-        asked = [asyncio.create_task(store.do(Call("ECHO", (str(n),), int))) for n in range(20)]
+        asked = [asyncio.create_task(store.run(Call("ECHO", (str(n),), int))) for n in range(20)]
         await asyncio.sleep(0)
         for task in asked[::2]:
             task.cancel()
         assert await asyncio.gather(*asked[1::2]) == list(range(1, 20, 2))
-        assert await store.do(Call("ECHO", ("7",), int)) == 7
+        assert await store.run(Call("ECHO", ("7",), int)) == 7
 
     _in_a_loop(settings, scene)
 
@@ -140,7 +143,7 @@ def test_a_refusal_is_raised_after_all_calls_were_made(desk: Desk) -> None:
     run = desk.trigger()
     unknown = ids.new_id(1)
     with pytest.raises(NotFound):
-        desk.all([runs.stop(unknown, "stop", "m"), runs.stop(run.id, "stop", "m")])
+        desk.run(each([runs.stop(unknown, "stop", "m"), runs.stop(run.id, "stop", "m")]))
     assert desk.state(run.id) == Reason.STOPPED
 
 
@@ -159,7 +162,7 @@ def test_settled_calls_stand_beside_each_other(desk: Desk) -> None:
     assert stopped[0] == "stopped"
     assert type(broken) is RunfleetError
     assert seen.end_reason == Reason.STOPPED
-    assert desk.settle([]) == desk.all([]) == []
+    assert desk.settle([]) == desk.run(each([])) == []
 
 
 def test_a_full_redis_takes_nothing_new_but_lets_runs_end(desk: Desk, client: redis.Redis) -> None:
@@ -181,7 +184,7 @@ def test_a_full_redis_takes_nothing_new_but_lets_runs_end(desk: Desk, client: re
         desk.pass_s(7)
         assert desk.rescue(lost.id, entry).verdict == "ended"
         assert desk.claim() is not None
-        assert desk.do(retention.forget("a", 0, 0)).runs > 0
+        assert desk.run(retention.forget("a", 0, 0)).runs > 0
     assert desk.trigger().status == "pending"
 
 
@@ -202,14 +205,14 @@ def test_a_redis_that_is_away_is_unavailable(url: str) -> None:
     settings = Settings(redis_url=url, redis_timeout_s=0.5)
     store = open_store(settings)
     with pytest.raises(StoreUnavailable, match="Redis cannot be used right now"):
-        store.do(fleet.ping())
+        store.run(fleet.ping())
     with pytest.raises(StoreUnavailable):
         store.block(fleet.ping(), 0.1)
     store.close()
 
     async def scene(opened: AsyncStore) -> None:
         with pytest.raises(StoreUnavailable):
-            await opened.do(fleet.ping())
+            await opened.run(fleet.ping())
 
     _in_a_loop(settings, scene)
 
@@ -235,8 +238,8 @@ def test_a_blocking_call_has_a_connection_of_its_own(store: Store) -> None:
     )
     waiting.start()
     for _ in range(5):
-        store.do(fleet.ping())
-    store.do(Call("LPUSH", (Key("wake:scheduler"), "x"), as_is))
+        store.run(fleet.ping())
+    store.run(Call("LPUSH", (Key("wake:scheduler"), "x"), as_is))
     waiting.join(5)
     assert answers[0][1] == b"x"
     assert store.block(Call("BLPOP", (Key("wake:scheduler"), 0.01), as_is), 0.01) is None
@@ -275,7 +278,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, clien
         with pytest.raises(StoreUnavailable, match="READONLY"):
             await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
 
-    desk.do(Call("REPLICAOF", ("127.0.0.1", "1"), as_is))
+    desk.run(Call("REPLICAOF", ("127.0.0.1", "1"), as_is))
     try:
         losses = desk.losses
         with pytest.raises(StoreUnavailable, match="READONLY"):
@@ -285,7 +288,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, clien
         _in_a_loop(settings, scene)
         assert desk.losses > losses, "its connection led to a server that is no primary any more"
     finally:
-        desk.do(Call("REPLICAOF", ("NO", "ONE"), as_is))
+        desk.run(Call("REPLICAOF", ("NO", "ONE"), as_is))
     assert desk.end(held).verdict == "ended"
 
 

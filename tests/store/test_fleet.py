@@ -20,14 +20,14 @@ ABOUT = About(host="h", pid=7, version="1", queues=("default", "q"), slots=4, st
 def desk(settings: Settings) -> Desk:
     """A desk whose clock is Redis's, which the figures of the fleet are told by."""
     opened = Desk(settings)
-    opened.now = opened.do(fleet.clock())
+    opened.now = opened.run(fleet.clock())
     return opened
 
 
 def test_a_worker_introduces_itself_and_is_known(desk: Desk) -> None:
-    assert desk.do(fleet.beat("w", [], None))[:3] == (False, False, [])
-    assert desk.do(fleet.beat("w", [], ABOUT))[:3] == (True, False, [])
-    assert desk.do(fleet.beat("w", [], None))[:3] == (True, False, [])
+    assert desk.run(fleet.beat("w", [], None))[:3] == (False, False, [])
+    assert desk.run(fleet.beat("w", [], ABOUT))[:3] == (True, False, [])
+    assert desk.run(fleet.beat("w", [], None))[:3] == (True, False, [])
     (worker,) = desk.run(fleet.workers())
     assert (worker.id, worker.host, worker.pid, worker.queues, worker.slots) == ("w", "h", 7, ("default", "q"), 4)
     assert (worker.alive, worker.draining, worker.running) == (True, False, [])
@@ -36,7 +36,7 @@ def test_a_worker_introduces_itself_and_is_known(desk: Desk) -> None:
 
 def test_a_worker_shows_what_it_runs(desk: Desk) -> None:
     desk.task()
-    desk.do(fleet.beat("w", [], ABOUT))
+    desk.run(fleet.beat("w", [], ABOUT))
     one, two = desk.started(), desk.started()
     (worker,) = desk.run(fleet.workers())
     assert set(worker.running) == {one.id, two.id}
@@ -47,15 +47,15 @@ def test_a_worker_shows_what_it_runs(desk: Desk) -> None:
 
 def test_a_silent_worker_is_dead_and_then_forgotten(desk: Desk) -> None:
     now = desk.now
-    desk.do(fleet.beat("old", [], ABOUT, now=now - 61 * SECOND))
-    desk.do(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
-    desk.do(fleet.beat("alive", [], ABOUT))
+    desk.run(fleet.beat("old", [], ABOUT, now=now - 61 * SECOND))
+    desk.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    desk.run(fleet.beat("alive", [], ABOUT))
     assert {worker.id: worker.alive for worker in desk.run(fleet.workers())} == {
         "alive": True,
         "dead": False,
         "old": False,
     }
-    assert desk.do(fleet.gone()) == ["old"]
+    assert desk.run(fleet.gone()) == ["old"]
     check_store(desk)
     assert [worker.id for worker in desk.run(fleet.workers())] == ["alive", "dead"]
 
@@ -63,11 +63,11 @@ def test_a_silent_worker_is_dead_and_then_forgotten(desk: Desk) -> None:
 def test_who_says_goodbye_leaves_nothing(desk: Desk) -> None:
     desk.task()
     before = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake", b"dramatiq"))}
-    desk.do(fleet.beat("w", [], ABOUT))
+    desk.run(fleet.beat("w", [], ABOUT))
     held = desk.started()
     desk.run(ops.stop("a#1"))
     desk.end(held)
-    desk.do(fleet.gone("w"))
+    desk.run(fleet.gone("w"))
     after = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake"))}
     assert after == before
     assert "worker.left" in _types(desk)
@@ -75,10 +75,10 @@ def test_who_says_goodbye_leaves_nothing(desk: Desk) -> None:
 
 def test_a_worker_that_is_asked_to_drain_hears_it(desk: Desk) -> None:
     with pytest.raises(NotFound, match="there is no worker w"):
-        desk.do(fleet.drain("w"))
-    desk.do(fleet.beat("w", [], ABOUT))
-    desk.do(fleet.drain("w"))
-    assert desk.do(fleet.beat("w", [], None))[1]
+        desk.run(fleet.drain("w"))
+    desk.run(fleet.beat("w", [], ABOUT))
+    desk.run(fleet.drain("w"))
+    assert desk.run(fleet.beat("w", [], None))[1]
     (worker,) = desk.run(fleet.workers())
     assert worker.draining
     check_store(desk)
@@ -87,8 +87,8 @@ def test_a_worker_that_is_asked_to_drain_hears_it(desk: Desk) -> None:
 def test_a_queue_shows_who_waits_and_how_long(desk: Desk) -> None:
     desk.task("a", queue="q")
     now = desk.now
-    desk.do(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
-    desk.do(fleet.beat("w", [], ABOUT))
+    desk.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    desk.run(fleet.beat("w", [], ABOUT))
     desk.now = now - 9 * SECOND
     desk.trigger(priority=1)
     desk.now = now - 5 * SECOND
@@ -116,7 +116,7 @@ def test_a_delayed_run_has_waited_since_it_was_due(desk: Desk) -> None:
 
 
 def test_a_paused_queue_says_so(desk: Desk) -> None:
-    desk.do(fleet.pause_queue("q", True))
+    desk.run(fleet.pause_queue("q", True))
     assert [(queue.name, queue.paused) for queue in desk.run(fleet.queues())] == [("q", True)]
 
 
@@ -126,8 +126,8 @@ def test_the_facts_name_the_leader_and_count(desk: Desk) -> None:
     desk.started()
     desk.trigger()
     desk.trigger(delay_ms=60_000)
-    desk.do(fleet.pulse("one"))
-    desk.do(fleet.pulse("two"))
+    desk.run(fleet.pulse("one"))
+    desk.run(fleet.pulse("two"))
     facts = desk.run(fleet.facts())
     assert (facts.leader, facts.standbys) == ("one", ["two"])
     assert isinstance(facts.scheduler_lag_ms, int)
@@ -148,30 +148,30 @@ def test_the_pulse_says_what_is_to_be_done(desk: Desk) -> None:
     desk.trigger()
     desk.trigger()
     desk.trigger(delay_ms=5000)
-    pulse = desk.do(fleet.pulse("s"))
+    pulse = desk.run(fleet.pulse("s"))
     assert (pulse.waiting, pulse.next_due_us) == ({"q": 2}, desk.now + 5 * SECOND)
     version = pulse.catalog
     desk.end(desk.claimed("w", "q"))
-    assert desk.do(fleet.pulse("s")).dirty == 1
+    assert desk.run(fleet.pulse("s")).dirty == 1
     desk.task("a", priority=3, queue="q")
-    assert desk.do(fleet.pulse("s")).catalog == version, "no schedule came, went or changed"
+    assert desk.run(fleet.pulse("s")).catalog == version, "no schedule came, went or changed"
     desk.task("a", cron=("@daily",))
-    assert desk.do(fleet.pulse("s")).catalog > version
+    assert desk.run(fleet.pulse("s")).catalog > version
     assert entry.task.queue == "q"
 
 
 def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
-    desk.do(bells.ring({"q": 1000, "r": 1}))
+    desk.run(bells.ring({"q": 1000, "r": 1}))
     assert len(dump(desk)[b"dramatiq:q"].content) == bells.AT_ONCE
     for _ in range(bells.MOST):
-        desk.do(bells.ring({"q": 1000}))
+        desk.run(bells.ring({"q": 1000}))
     everything = dump(desk)
     assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"ring:q")] == [bells.MOST] * 3
     assert len(everything[b"dramatiq:r"].content) == 1
 
 
 def _types(desk: Desk) -> list[str]:
-    return [event.type for event in desk.do(events.events_after("0-0", 100))]
+    return [event.type for event in desk.run(events.events_after("0-0", 100))]
 
 
 def test_those_who_see_some_tasks_are_told_of_their_schedules_only(desk: Desk) -> None:
@@ -183,18 +183,18 @@ def test_those_who_see_some_tasks_are_told_of_their_schedules_only(desk: Desk) -
         unreadable_tasks=["yours.c"],
         failing={"fire yours.b": "it raised"},
     )
-    desk.do(fleet.pulse("s", health=whole.packed()))
+    desk.run(fleet.pulse("s", health=whole.packed()))
     assert desk.run(fleet.facts()).health == whole
     shared = desk.run(share.facts(lambda name: name.startswith("mine."))).health
     assert shared == health.Health(overdue=1, overdue_tasks=["mine.a"])
 
 
 def test_what_a_leader_said_is_forgotten_with_it(desk: Desk) -> None:
-    desk.do(fleet.pulse("s", health=health.Health(overdue=1).packed()))
-    left_ms: int = desk.do(Call("PTTL", (Key("health"),), int))
+    desk.run(fleet.pulse("s", health=health.Health(overdue=1).packed()))
+    left_ms: int = desk.run(Call("PTTL", (Key("health"),), int))
     assert 170_000 < left_ms <= 180_000
-    desk.do(fleet.pulse("s"))
-    assert desk.do(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
+    desk.run(fleet.pulse("s"))
+    assert desk.run(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
 
 
 @pytest.mark.damaged
@@ -202,15 +202,15 @@ def test_what_somebody_else_wrote_fails_neither_beat_nor_look(desk: Desk) -> Non
     entry = desk.task()
     lost = desk.started()
     for key in ("queue:\u00e9".encode() + b"\xff", b"queue:default"):
-        desk.do(Call("ZADD", (RawKey(key), 1, b"\xff\xfe"), bool))
-    desk.do(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
-    desk.do(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
-    desk.do(Call("SET", (Key("instance"), b"\xff\xfe"), bool))
-    assert desk.do(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
+        desk.run(Call("ZADD", (RawKey(key), 1, b"\xff\xfe"), bool))
+    desk.run(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
+    desk.run(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
+    desk.run(Call("SET", (Key("instance"), b"\xff\xfe"), bool))
+    assert desk.run(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
     for _ in range(30):  # nobody was away meanwhile
         desk.pass_s(2)
-        pulse = desk.do(fleet.pulse("s"))
+        pulse = desk.run(fleet.pulse("s"))
     assert pulse.token
     assert [run_id for run_id, _ in pulse.expired] == [lost.id]
     assert desk.rescue(lost.id, entry).verdict == "ended"
-    assert desk.do(fleet.pulse("s")).instance == desk.do(fleet.beat("w", [], ABOUT)).instance
+    assert desk.run(fleet.pulse("s")).instance == desk.run(fleet.beat("w", [], ABOUT)).instance

@@ -13,8 +13,8 @@ from tests.store.desk import Desk
 def test_the_last_lines_come_before_the_end_though_only_the_end_is_known(desk: Desk) -> None:
     desk.task()
     held = desk.started()
-    desk.do(Call("SCRIPT", ("FLUSH",), as_is))
-    desk.do(Call("SCRIPT", ("LOAD", script("end").text), as_is))
+    desk.run(Call("SCRIPT", ("FLUSH",), as_is))
+    desk.run(Call("SCRIPT", ("LOAD", script("end").text), as_is))
     line = StoredLine(0, desk.now, 0, "the last words", False)
     stored, ended = desk.settle(
         [

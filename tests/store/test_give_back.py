@@ -14,7 +14,7 @@ def test_what_was_given_back_is_claimed_next_and_by_another_token(desk: Desk) ->
     first, second = desk.trigger(), desk.trigger()
     held = desk.claimed()
     assert held.id == first.id
-    given = desk.do(runs.give_back(held.id, held.record.token, "its worker was shut down"))
+    given = desk.run(runs.give_back(held.id, held.record.token, "its worker was shut down"))
     assert (given.verdict, given.state, given.ready) == ("given_back", "pending", {"default": 1})
     waiting = desk.get(first.id)
     assert (waiting.status, waiting.message) == ("pending", "its worker was shut down")
@@ -33,18 +33,18 @@ def test_of_several_given_back_the_oldest_goes_first_and_none_overtakes_a_higher
     held = [desk.claimed(), desk.claimed()]
     urgent = desk.trigger("urgent")
     for one in reversed(held):
-        desk.do(runs.give_back(one.id, one.record.token, "again"))
+        desk.run(runs.give_back(one.id, one.record.token, "again"))
     assert [desk.claimed().id for _ in range(3)] == [urgent.id, old.id, new.id]
 
 
 def test_a_delay_keeps_it_from_every_worker_until_it_is_due(desk: Desk) -> None:
     desk.task("a")
     held = desk.started()
-    desk.do(runs.give_back(held.id, held.record.token, "no worker can verify it", delay_us=2 * SECOND))
+    desk.run(runs.give_back(held.id, held.record.token, "no worker can verify it", delay_us=2 * SECOND))
     check_store(desk)
     assert desk.claim() is None
     desk.pass_s(2.1)
-    assert desk.do(runs.release())[2] == {"default": 1}
+    assert desk.run(runs.release())[2] == {"default": 1}
     assert desk.claimed().id == held.id
 
 
@@ -52,8 +52,8 @@ def test_one_that_had_been_asked_to_stop_has_ended_and_lets_its_execution_end(de
     desk.task("a", max_concurrent=1)
     held = desk.started()
     waiting = desk.trigger()
-    desk.do(runs.stop(held.id, "stop", "stopped by a test"))
-    given = desk.do(runs.give_back(held.id, held.record.token, "its worker was shut down"))
+    desk.run(runs.stop(held.id, "stop", "stopped by a test"))
+    given = desk.run(runs.give_back(held.id, held.record.token, "its worker was shut down"))
     assert (given.verdict, given.state, given.ready) == ("stopped", "stopped", {"default": 1})
     ended = desk.get(held.id)
     assert (ended.exit_code, ended.message) == (-1, "stopped by a test")
@@ -65,12 +65,12 @@ def test_a_repeated_one_changes_nothing(desk: Desk) -> None:
     desk.task("a")
     held = desk.started()
     call = runs.give_back(held.id, held.record.token, "again", crashes=1)
-    desk.do(call)
+    desk.run(call)
     before = snapshot(desk)
-    assert desk.do(call).verdict == "refused"
+    assert desk.run(call).verdict == "refused"
     assert snapshot(desk) == before
     assert desk.claimed().record.crashes == 1
-    assert desk.do(call).verdict == "refused"
+    assert desk.run(call).verdict == "refused"
     assert desk.state(held.id) == "running"
 
 
@@ -78,7 +78,7 @@ def test_a_repeated_one_changes_nothing(desk: Desk) -> None:
 def test_its_worker_has_no_right_to_it_any_more(desk: Desk, late: str) -> None:
     desk.task("a")
     held = desk.started()
-    desk.do(runs.give_back(held.id, held.record.token, "again"))
+    desk.run(runs.give_back(held.id, held.record.token, "again"))
     if late == "beat":
         assert desk.beat(held) == ["lost"]
     else:

@@ -27,7 +27,7 @@ def test_what_is_still_to_be_handed_on_is_not_forgotten(desk: Desk) -> None:
     desk.run(ops.forget("install", entry.task))
     assert len(desk.run(listing.page(listing.Filter(task_name=("install",)))).runs) == 3
     lint = next(held for held in iter(desk.claim, None) if held is not None and held.record.task == "lint")
-    assert desk.do(executions.inputs(UUID(lint.record.execution), lint.record.step)) == [("install", {"path": "/opt"})]
+    assert desk.run(executions.inputs(UUID(lint.record.execution), lint.record.step)) == [("install", {"path": "/opt"})]
     for execution in executions_:
         desk.run(ops.stop_execution(execution))
     for held in [lint, *(held for held in iter(desk.claim, None) if held is not None)]:
@@ -49,7 +49,7 @@ def test_plans_that_take_long_hold_up_no_history(desk: Desk) -> None:
     behind: int | None = 0
     steps = 0
     while behind is not None:
-        step = desk.do(retention.forget("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, behind=behind))
+        step = desk.run(retention.forget("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, behind=behind))
         behind, steps = step.behind, steps + 1
     assert (numbers(), steps) == ([1, 2, 3, 8, 9, 10, 11, 12], 3)
     desk.run(ops.stop_task("approve"))
@@ -116,7 +116,7 @@ def test_what_another_execution_goes_on_from_is_not_forgotten(desk: Desk) -> Non
     claimed = [one for one in iter(desk.claim, None) if one is not None]
     for one in claimed:
         execution = UUID(one.record.execution) if one.record.execution else one.id
-        assert desk.do(executions.inputs(execution, one.record.step)) == [("install", {"path": "/opt"})]
+        assert desk.run(executions.inputs(execution, one.record.step)) == [("install", {"path": "/opt"})]
     for execution in again:
         desk.run(ops.stop_execution(execution))
     for one in claimed:

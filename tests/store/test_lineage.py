@@ -11,7 +11,7 @@ import pytest
 from shared import ids, ops
 from shared.runs import Reason
 from shared.store import lineage, namespaces
-from shared.store.call import Call, Key, as_is
+from shared.store.call import Call, Drive, Key, as_is
 from shared.store.lineage import LineageEvent
 from shared.store.namespaces import JobChange
 from tests.store.checking import check_store
@@ -30,18 +30,18 @@ def bodies(desk: Desk, after_s: int = -1000, before_s: int = 1000, **page: Any) 
 
 
 def test_an_event_is_kept_once(desk: Desk) -> None:
-    assert desk.do(lineage.keep(event())).is_new
-    assert not desk.do(lineage.keep(event())).is_new
+    assert desk.run(lineage.keep(event())).is_new
+    assert not desk.run(lineage.keep(event())).is_new
     for other in (event(1), event(body=b'{"x":1}'), event(run=ids.new_id(START))):
-        assert desk.do(lineage.keep(other)).is_new
+        assert desk.run(lineage.keep(other)).is_new
     assert len(bodies(desk)) == 4
     check_store(desk)
 
 
 def test_events_are_read_by_the_time_they_tell(desk: Desk) -> None:
     for at_s in (3, 1, 2):
-        desk.do(lineage.keep(event(at_s, b"%d" % at_s)))
-    desk.do(lineage.keep(event(2, b"static", run=None)))
+        desk.run(lineage.keep(event(at_s, b"%d" % at_s)))
+    desk.run(lineage.keep(event(2, b"static", run=None)))
     assert bodies(desk) == [b"1", b"2", b"3"]
     assert bodies(desk, descending=True, limit=2) == [b"3", b"2"]
     assert bodies(desk, offset=1, limit=1) == [b"2"]
@@ -56,12 +56,12 @@ def test_events_are_read_by_the_time_they_tell(desk: Desk) -> None:
 def test_the_ones_that_came_first_go_first(desk: Desk, monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
     monkeypatch.setattr(lineage, bound, value)
     for number in range(20):
-        desk.do(lineage.keep(event(-number, b"%010d" % number)))
+        desk.run(lineage.keep(event(-number, b"%010d" % number)))
         desk.pass_s(1)
         check_store(desk)
     assert bodies(desk) == [b"%010d" % number for number in range(19, 14, -1)]
     desk.pass_s(100)
-    assert desk.do(lineage.trim()) == (5 if bound == "LIFE_US" else 0)
+    assert desk.run(lineage.trim()) == (5 if bound == "LIFE_US" else 0)
     check_store(desk)
 
 
@@ -75,8 +75,8 @@ def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
     for number, order in enumerate(permutations(told)):
         task = f"t{number}"
         for at_s, fields in order:
-            desk.do(lineage.keep(event(at_s, task.encode(), job=JobChange(task, "ns", f"job {number}", fields))))
-        job = desk.do(namespaces.job(task))
+            desk.run(lineage.keep(event(at_s, task.encode(), job=JobChange(task, "ns", f"job {number}", fields))))
+        job = desk.run(namespaces.job(task))
         assert job is not None
         assert dict(job.fields) == {"inputs": b"b", "location": b"d", "facet.x": b"1"}
     assert desk.run(namespaces.job_page("ns", 0, 100)).total == number + 1
@@ -85,41 +85,41 @@ def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
 
 def test_an_unforeseen_number_of_fields_is_bounded(desk: Desk) -> None:
     for number in range(300):
-        desk.do(lineage.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
-    job = desk.do(namespaces.job("t"))
+        desk.run(lineage.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
+    job = desk.run(namespaces.job("t"))
     assert job is not None
     assert len(job.fields) < 200
 
 
 def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk) -> None:
     for name in ("b", "a", "c"):
-        desk.do(namespaces.put_namespace(name, "ada"))
+        desk.run(namespaces.put_namespace(name, "ada"))
     for number in range(namespaces.DROP_BATCH + 5):
-        desk.do(namespaces.put_job(JobChange(f"t{number}", "b", f"j{number}")))
+        desk.run(namespaces.put_job(JobChange(f"t{number}", "b", f"j{number}")))
     assert [one.name for one in desk.run(namespaces.namespace_page(1, 5))] == ["b", "c"]
-    assert desk.do(namespaces.drop_job("t4"))
-    assert not desk.do(namespaces.drop_job("t4"))
+    assert desk.run(namespaces.drop_job("t4"))
+    assert not desk.run(namespaces.drop_job("t4"))
     check_store(desk)
     desk.run(namespaces.drop_namespace("b"))
-    assert desk.do(namespaces.namespace("b")) is None
+    assert desk.run(namespaces.namespace("b")) is None
     assert desk.run(namespaces.job_page(None, 0, 10)).total == 0
     check_store(desk)
 
 
 def test_a_job_that_is_dropped_leaves_nothing(desk: Desk) -> None:
-    desk.do(lineage.keep(event(job=JobChange("t", "ns", "j"))))
-    assert desk.do(namespaces.drop_job("t"))
+    desk.run(lineage.keep(event(job=JobChange("t", "ns", "j"))))
+    assert desk.run(namespaces.drop_job("t"))
     check_store(desk)
 
 
 def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
-    desk.do(namespaces.put_namespace("a", "ada", "of hers"))
+    desk.run(namespaces.put_namespace("a", "ada", "of hers"))
     desk.pass_s(1)
-    changed = desk.do(namespaces.put_namespace("a", "grace"))
+    changed = desk.run(namespaces.put_namespace("a", "grace"))
     assert (changed.owner, changed.description) == ("grace", "of hers")
     assert changed.updated_us - changed.created_us == SECOND
-    desk.do(lineage.keep(event(job=JobChange("t", "new", "j"))))
-    made = desk.do(namespaces.namespace("new"))
+    desk.run(lineage.keep(event(job=JobChange("t", "new", "j"))))
+    made = desk.run(namespaces.namespace("new"))
     assert made is not None
     assert (made.owner, made.description) == ("anonymous", "")
 
@@ -127,16 +127,16 @@ def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
 def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) -> None:
     desk.task("a", max_concurrent=1, on_overlap="skip")
     desk.task("out", run=None, external=True)
-    assert desk.do(lineage.untold(100)).runs == []
+    assert desk.run(lineage.untold(100)).runs == []
     first, skipped = desk.trigger(), desk.trigger()
     desk.run(ops.stop(str(desk.trigger("out").id)))
     desk.end(desk.claimed(), Reason.STOPPED)
     waiting = desk.trigger()
     desk.run(ops.stop(str(waiting.id)))
-    untold = desk.do(lineage.untold(100))
+    untold = desk.run(lineage.untold(100))
     assert [(run, record.reason) for run, record in untold.runs] == [(skipped.id, "skipped"), (waiting.id, "stopped")]
     assert (untold.has_more, untold.missed) == (False, False)
-    assert desk.do(lineage.untold(100, untold.place)).runs == []
+    assert desk.run(lineage.untold(100, untold.place)).runs == []
     assert first.id != skipped.id
     check_store(desk)
 
@@ -144,70 +144,70 @@ def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) 
 def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(desk: Desk) -> None:
     desk.task("a")
     desk.trigger()
-    desk.do(lineage.untold(100))
+    desk.run(lineage.untold(100))
     for _ in range(3):
         desk.run(ops.stop(str(desk.trigger().id)))
-    seen = desk.do(lineage.untold(2))
+    seen = desk.run(lineage.untold(2))
     assert seen.has_more
-    desk.do(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
-    untold = desk.do(lineage.untold(100, seen.place))
+    desk.run(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
+    untold = desk.run(lineage.untold(100, seen.place))
     assert untold.missed
-    assert not desk.do(lineage.untold(100, untold.place)).missed
+    assert not desk.run(lineage.untold(100, untold.place)).missed
 
 
 def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(desk: Desk) -> None:
     """An answer may be lost, and a scheduler with it."""
     desk.task("a")
-    desk.do(lineage.untold(100))
+    desk.run(lineage.untold(100))
     runs = [desk.trigger() for _ in range(4)]
     for run in runs:
         desk.run(ops.stop(str(run.id)))
-    first = desk.do(lineage.untold(100))
+    first = desk.run(lineage.untold(100))
     assert [run for run, _ in first.runs] == [run.id for run in runs]
-    assert desk.do(lineage.untold(100)) == first
-    assert desk.do(lineage.untold(100, first.place)).runs == []
-    assert desk.do(lineage.untold(100)).runs == []
+    assert desk.run(lineage.untold(100)) == first
+    assert desk.run(lineage.untold(100, first.place)).runs == []
+    assert desk.run(lineage.untold(100)).runs == []
 
 
 def test_a_place_of_a_stream_that_was_wiped_moves_nothing(desk: Desk) -> None:
     desk.task("a")
-    desk.do(lineage.untold(100))
+    desk.run(lineage.untold(100))
     run = desk.trigger()
     desk.run(ops.stop(str(run.id)))
-    assert [one for one, _ in desk.do(lineage.untold(100, "99999999999999-0")).runs] == [run.id]
+    assert [one for one, _ in desk.run(lineage.untold(100, "99999999999999-0")).runs] == [run.id]
 
 
 def test_an_older_place_moves_nothing_back(desk: Desk) -> None:
     """Two schedulers may both believe to lead."""
     desk.task("a")
-    old = desk.do(lineage.untold(100))
+    old = desk.run(lineage.untold(100))
     desk.run(ops.stop(str(desk.trigger().id)))
-    new = desk.do(lineage.untold(100))
-    assert desk.do(lineage.untold(100, new.place)).runs == []
-    assert desk.do(lineage.untold(100, old.place)).runs == []
+    new = desk.run(lineage.untold(100))
+    assert desk.run(lineage.untold(100, new.place)).runs == []
+    assert desk.run(lineage.untold(100, old.place)).runs == []
 
 
 def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(desk: Desk) -> None:
     """More of them than one step takes, which it would come upon again and again."""
-    desk.do(namespaces.put_namespace("b"))
+    desk.run(namespaces.put_namespace("b"))
     pairs = [part for number in range(namespaces.DROP_BATCH + 5) for part in (1, f"gone{number}")]
-    desk.do(Call("ZADD", (Key("jobs:b"), *pairs), as_is))
+    desk.run(Call("ZADD", (Key("jobs:b"), *pairs), as_is))
     desk.run(namespaces.drop_namespace("b"))
-    assert desk.do(namespaces.namespace("b")) is None
+    assert desk.run(namespaces.namespace("b")) is None
     check_store(desk)
 
 
 def test_jobs_that_are_told_of_while_their_namespace_is_dropped_stay_with_it(desk: Desk) -> None:
     """However fast they come: who drops it is done with those that there were."""
     for number in range(namespaces.DROP_BATCH):
-        desk.do(lineage.keep(event(job=JobChange(f"t{number}", "b", "j"))))
+        desk.run(lineage.keep(event(job=JobChange(f"t{number}", "b", "j"))))
     desk.now += SECOND
-    steps: Any = namespaces.drop_namespace("b")
-    answer = desk.do(next(steps))
+    steps = Drive(namespaces.drop_namespace("b"))
+    steps.answer([desk.run(call) for call in steps.calls])
     desk.now += SECOND
-    desk.do(lineage.keep(event(job=JobChange("new", "b", "j"))))
-    with pytest.raises(StopIteration):
-        steps.send(desk.do(steps.send(answer)))
-    assert desk.do(namespaces.job("new")) is not None
-    assert desk.do(namespaces.namespace("b")) is not None
+    desk.run(lineage.keep(event(job=JobChange("new", "b", "j"))))
+    steps.answer([desk.run(call) for call in steps.calls])
+    assert steps.is_over
+    assert desk.run(namespaces.job("new")) is not None
+    assert desk.run(namespaces.namespace("b")) is not None
     check_store(desk)

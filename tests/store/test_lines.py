@@ -15,7 +15,7 @@ import redis
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
 from shared.store import fleet, open_async_store, open_store
-from shared.store.call import Call, Key, as_is
+from shared.store.call import Call, Key, as_is, each
 from shared.store.threads import Store
 from tests.waiting import wait_until
 
@@ -76,7 +76,7 @@ def test_thirty_two_threads_share_what_was_allowed(settings: Settings, client: r
     def use(number: int) -> None:
         for turn in range(100):
             text = f"{number}.{turn}"
-            assert store.all([echo(text), echo(text + "!")]) == [text.encode(), text.encode() + b"!"]
+            assert store.run(each([echo(text), echo(text + "!")])) == [text.encode(), text.encode() + b"!"]
 
     in_threads(32, use)
     assert connections(client) - before <= 3
@@ -87,13 +87,13 @@ def test_one_thread_needs_one_connection(settings: Settings, client: redis.Redis
     store = open_store(settings)
     before = connections(client)
     for _ in range(20):
-        store.do(fleet.ping())
+        store.run(fleet.ping())
     assert connections(client) - before == 1
     store.close()
 
 
 def test_what_waits_goes_out_in_one_round_trip(narrow: Store, client: redis.Redis) -> None:
-    narrow.do(fleet.ping())
+    narrow.run(fleet.ping())
     hold_up(client, 0.3)
     before = narrow.round_trips
     in_threads(20, lambda number: _is_echoed(narrow, number))
@@ -101,7 +101,7 @@ def test_what_waits_goes_out_in_one_round_trip(narrow: Store, client: redis.Redi
 
 
 def _is_echoed(store: Store, number: int) -> None:
-    assert store.do(echo(str(number))) == str(number).encode()
+    assert store.run(echo(str(number))) == str(number).encode()
 
 
 def test_a_refusal_is_heard_by_who_asked_for_it_only(narrow: Store, client: redis.Redis) -> None:
@@ -113,7 +113,7 @@ def test_a_refusal_is_heard_by_who_asked_for_it_only(narrow: Store, client: redi
                 _is_echoed(narrow, number)
             else:
                 with pytest.raises(RunfleetError, match="WRONGTYPE"):
-                    narrow.do(Call("LLEN", ("text",), int))
+                    narrow.run(Call("LLEN", ("text",), int))
 
     in_threads(12, use)
     client.delete("text")
@@ -132,12 +132,12 @@ def test_a_lost_line_is_nobodys_business(narrow: Store, client: redis.Redis) -> 
 
 def test_all_who_wait_are_told_that_the_store_is_away(settings: Settings, client: redis.Redis) -> None:
     store = open_store(msgspec.structs.replace(settings, redis_pool=1, redis_timeout_s=0.2))
-    store.do(fleet.ping())
+    store.run(fleet.ping())
     hold_up(client, 1.0)
 
     def use(number: int) -> None:
         with pytest.raises(StoreUnavailable):
-            store.do(echo(str(number)))
+            store.run(echo(str(number)))
 
     began_s = time.monotonic()
     in_threads(8, use)
@@ -149,20 +149,20 @@ def test_all_who_wait_are_told_that_the_store_is_away(settings: Settings, client
 
 def _answers(store: Store) -> bool:
     try:
-        return bool(store.do(echo("there")) == b"there")
+        return bool(store.run(echo("there")) == b"there")
     except StoreUnavailable:
         return False
 
 
 def test_a_thread_with_a_line_of_its_own_waits_for_nobody(narrow: Store, client: redis.Redis) -> None:
     before = connections(client)
-    narrow.do(fleet.ping())
-    slow = threading.Thread(target=lambda: narrow.do(Call("BLPOP", (Key("nothing"), 2), as_is)))
+    narrow.run(fleet.ping())
+    slow = threading.Thread(target=lambda: narrow.run(Call("BLPOP", (Key("nothing"), 2), as_is)))
     slow.start()  # holds the one that all share
     wait_until(lambda: any(one["cmd"] == "blpop" for one in client.client_list()), "it is held")
     with narrow.own_line():
         began_s = time.monotonic()
-        assert narrow.do(echo("mine")) == b"mine"
+        assert narrow.run(echo("mine")) == b"mine"
         assert narrow.block(Call("BLPOP", (Key("nothing else"), 0.01), as_is), 0.01) is None
         assert time.monotonic() - began_s < 1
         assert connections(client) - before == 2
@@ -180,10 +180,10 @@ def test_a_call_that_cannot_be_packed_fails_alone(narrow: Store, client: redis.R
 
     def use(number: int) -> None:
         if number % 8:
-            assert narrow.do(echo(str(number))) == str(number).encode()
+            assert narrow.run(echo(str(number))) == str(number).encode()
             return
         with pytest.raises(RunfleetError, match="cannot be sent"):
-            narrow.do(echo(HALF))
+            narrow.run(echo(HALF))
         failed.append(number)
 
     hold_up(client, 0.3)  # so that they wait for each other and go out together
@@ -194,7 +194,7 @@ def test_a_call_that_cannot_be_packed_fails_alone(narrow: Store, client: redis.R
 def test_a_call_of_the_event_loop_that_cannot_be_packed_fails_alone(settings: Settings) -> None:
     async def ask() -> list[Any]:
         store = open_async_store(settings)
-        answers = await asyncio.gather(*(store.do(echo(text)) for text in ("a", HALF, "b")), return_exceptions=True)
+        answers = await asyncio.gather(*(store.run(echo(text)) for text in ("a", HALF, "b")), return_exceptions=True)
         await store.close()
         return answers
 
@@ -211,7 +211,7 @@ def test_lines_of_their_own_are_not_the_pools(settings: Settings, client: redis.
     before = len(pool._connections)
     for _ in range(300):
         with store.own_line():
-            store.do(fleet.ping())
+            store.run(fleet.ping())
     assert len(pool._connections) == before
     assert len(store._lines._made) == 0
     store.close()
@@ -231,8 +231,8 @@ def test_a_connection_that_could_not_be_made_leaves_room_for_the_next(settings: 
     store._lines._connect = fail
     for _ in range(5):
         with pytest.raises(StoreUnavailable):
-            store.do(fleet.ping())
+            store.run(fleet.ping())
     store._lines._connect = make
-    store.do(fleet.ping())
+    store.run(fleet.ping())
     store.close()
     assert failures == 5

@@ -19,7 +19,7 @@ from shared.store import creation, listing, retention, runs, tasks
 from shared.store.call import Call, Key
 from shared.store.listing import Filter
 from tests.store.checking import dump, records
-from tests.store.desk import Desk
+from tests.store.desk import Desk, driven
 
 NAMES = ("a", "b", "c")
 FATES = ("pending", "running", "stopped before it started", *(str(one) for one in Reason))
@@ -104,7 +104,7 @@ def test_no_run_is_shown_twice_or_left_out_while_others_come_and_go(
             desk.pass_s(1 if number % 3 else 0)  # some are equal in all that can be sorted by
     for run in desk.run(listing.page(Filter(status=(Status.RUNNING,)), limit=100)).runs:
         record = desk.record(run.id)
-        desk.do(runs.end(run.id, record.token, Reason.SUCCESS, run.number % 3, "", facts=None))
+        desk.run(runs.end(run.id, record.token, Reason.SUCCESS, run.number % 3, "", facts=None))
     where = Filter(triggered_by=("api",)) if filtered else Filter()
     before = {run.id for run in _everything(desk)}
     gone: set[UUID] = set()
@@ -278,18 +278,12 @@ def test_a_name_of_nothing_is_not_found(desk: Desk, ref: str) -> None:
 def test_a_run_that_moves_while_it_is_looked_for_is_found(desk: Desk) -> None:
     desk.task()
     run = desk.trigger()
-    looking = runs.find("a#1")
-    call = next(looking)
-    try:
-        while True:
-            assert not isinstance(call, list)
-            answer = desk.do(call)
-            if held := desk.claim():
-                assert held.id == run.id
-            call = looking.send(answer)
-    except StopIteration as end:
-        found = end.value
-    assert found.id == run.id
+
+    def look(calls: object) -> None:
+        if held := desk.claim():
+            assert held.id == run.id
+
+    assert driven(desk, runs.find("a#1"), after=look).id == run.id
 
 
 def test_counts_and_last_runs(desk: Desk) -> None:
@@ -298,7 +292,7 @@ def test_counts_and_last_runs(desk: Desk) -> None:
     _live(
         desk, [("a", str(Reason.FAILED), 0, 1), ("a", "running", 0, 0), ("b", "pending", 0, 0), ("a", "pending", 0, 0)]
     )
-    counts = desk.do(tasks.counts(["a", "b", "c"]))
+    counts = desk.run(tasks.counts(["a", "b", "c"]))
     assert counts["a"] == tasks.Counts(1, 1, {"failed": 1}, 3)
     assert counts["b"] == tasks.Counts(1, 0, {}, 1)
     assert counts["c"] == tasks.Counts(0, 0, {}, 0)
@@ -318,7 +312,7 @@ def _live(desk: Desk, history: list[Any]) -> None:
         elif fate == Reason.SKIPPED:
             desk.run(ops.stop(str(run.id)))
             what = ops.creation(desk.entry(name), ops.Request(), desk.now + number)
-            desk.do(
+            desk.run(
                 creation.create(creation.Create(ids=what.ids[:1], template=what.template, refuse="skipped: for a test"))
             )
         elif fate != "pending":
@@ -337,10 +331,10 @@ def test_a_score_that_somebody_else_wrote_holds_up_nobody(
 ) -> None:
     desk.task("a")
     ended, held = desk.trigger("a"), desk.claimed()
-    desk.do(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, ""))
+    desk.run(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, ""))
     waiting = desk.trigger("a")
     state, run = ("success", ended) if is_ended else ("pending", waiting)
-    desk.do(Call("ZADD", (Key(f"ix:all:{state}:created"), score, run.id.bytes), bool))
+    desk.run(Call("ZADD", (Key(f"ix:all:{state}:created"), score, run.id.bytes), bool))
     for offset in range(3):  # two sets in one segment, so that the score at which the page begins is looked for
         assert desk.run(listing.page(Filter(), descending=descending, limit=2, offset=offset)).total == 2
     _forget_everything(desk)
@@ -352,9 +346,9 @@ def _forget_everything(desk: Desk) -> None:
     for run in _everything(desk):
         if run.status == Status.RUNNING:
             record = desk.record(run.id)
-            desk.do(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
+            desk.run(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
     for name in NAMES:
-        while desk.do(retention.forget(name, 0, 0)).runs:
+        while desk.run(retention.forget(name, 0, 0)).runs:
             pass
 
 

@@ -20,7 +20,7 @@ from shared.store.loglines import StoredLine
 from shared.store.runs import Claimed, Facts
 from shared.store.scripts import Script
 from tests.store.checking import check_store, dump
-from tests.store.desk import SECOND, Desk
+from tests.store.desk import SECOND, Desk, driven
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def test_who_lost_the_run_adds_nothing(desk: Desk) -> None:
 def test_a_stranger_adds_nothing(desk: Desk) -> None:
     held = _held(desk)
     line = StoredLine(0, desk.now, 0, "strange", False)
-    assert desk.do(logs.append(held.id, held.record.token - 1, [line], first_kept=0, kept_bytes=7)) == "lost"
+    assert desk.run(logs.append(held.id, held.record.token - 1, [line], first_kept=0, kept_bytes=7)) == "lost"
     assert _texts(desk, held, 0, 10) == []
 
 
@@ -139,7 +139,7 @@ def test_compaction_changes_nothing_that_is_seen(
             StoredLine(number + n, desk.now + n, (number + n) % 3, text, n % 2 == 0) for n, text in enumerate(chunk)
         ]
         number += len(chunk)
-        desk.do(
+        desk.run(
             logs.append(held.id, held.record.token, lines, first_kept=min(kept, number - len(chunk)), kept_bytes=number)
         )
     desk.end(held)
@@ -180,7 +180,7 @@ def test_a_log_is_compacted_a_block_at_a_time_and_reads_the_same_after_each(
         assert desk.run(logs.window(held.id, -7, 100)).lines == whole[-7:]
         check_store(desk)
     assert steps == 5
-    assert desk.do(logs.compacting(10, desk.now + SECOND)) == []
+    assert desk.run(logs.compacting(10, desk.now + SECOND)) == []
 
 
 def test_a_part_that_another_one_compacted_is_left_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,10 +245,10 @@ def test_logs_that_their_worker_left_behind_are_found(desk: Desk) -> None:
     desk.pass_s(7)
     desk.rescue(held.id)
     desk.end(empty)
-    assert desk.do(logs.compacting(10, desk.now - SECOND)) == []
-    assert desk.do(logs.compacting(10, desk.now)) == [held.id]
+    assert desk.run(logs.compacting(10, desk.now - SECOND)) == []
+    assert desk.run(logs.compacting(10, desk.now)) == [held.id]
     desk.run(logs.compact(held.id))
-    assert desk.do(logs.compacting(10, desk.now)) == []
+    assert desk.run(logs.compacting(10, desk.now)) == []
     check_store(desk)
 
 
@@ -259,7 +259,7 @@ def test_the_log_of_a_deleted_run_cannot_be_compacted(desk: Desk) -> None:
 
     def look(call: Call[Any]) -> None:
         if isinstance(call.what, Script):
-            desk.do(retention.delete(desk.get(held.id)))
+            desk.run(retention.delete(desk.get(held.id)))
 
     assert _interrupted(desk, logs.compact(held.id), look) is False
     check_store(desk)
@@ -267,15 +267,7 @@ def test_the_log_of_a_deleted_run_cannot_be_compacted(desk: Desk) -> None:
 
 def _interrupted(desk: Desk, operation: Operation[T], look: Callable[[Call[Any]], None]) -> T:
     """An operation's result when *look* is called before each of its calls."""
-    try:
-        call = next(operation)
-        while True:
-            assert not isinstance(call, list)
-            look(call)
-            call = operation.send(desk.do(call))
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    return driven(desk, operation, lambda calls: look(*calls))
 
 
 def _held(desk: Desk) -> Claimed:

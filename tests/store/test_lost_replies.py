@@ -72,9 +72,9 @@ def test_a_second_call_changes_nothing(desk: Desk, name: str) -> None:
     desk.task("a")
     desk.trigger("a")
     call = ASKED_HERE[name](desk)
-    first = desk.do(call)
+    first = desk.run(call)
     before = snapshot(desk)
-    again = desk.do(call)
+    again = desk.run(call)
     assert snapshot(desk) == before
     if name != "recall":
         assert again == first

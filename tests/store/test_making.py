@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +19,13 @@ from shared.store.call import Call
 from shared.store.creation import create
 from shared.store.tasks import Entry
 from tests.store.checking import check_store
-from tests.store.desk import Desk
+from tests.store.desk import Desk, driven
 
 
 def begun(desk: Desk, entry: Entry, replicas: int = 500, **request: object) -> UUID:
     """An execution whose maker died after the first step."""
     wanted = ops.Request(replicas=replicas, **request)  # type: ignore[arg-type]
-    made = desk.do(create(creation(entry, wanted, desk.now)))
+    made = desk.run(create(creation(entry, wanted, desk.now)))
     assert made.run is not None
     check_store(desk)
     return made.run.execution_id
@@ -53,22 +54,22 @@ def test_no_step_makes_more_than_so_many_runs_or_bytes(desk: Desk) -> None:
     large = begun(desk, entry, external_execution_id="x" * 250_000, replicas=10)
     assert count(desk, large) == 3
     for made in (6, 9, 10):
-        desk.do(creating.make_rest(large))
+        desk.run(creating.make_rest(large))
         assert count(desk, large) == made
     check_store(desk)
 
 
 def test_what_a_dead_maker_left_is_made_by_whoever_goes_on(desk: Desk) -> None:
     execution_id = begun(desk, desk.task())
-    assert desk.do(fleet.pulse("s")).making == 1
-    assert desk.do(creating.making(10, desk.now)) == [execution_id]
-    assert desk.do(creating.make_rest(execution_id)) == (100, {"default": 200})
+    assert desk.run(fleet.pulse("s")).making == 1
+    assert desk.run(creating.making(10, desk.now)) == [execution_id]
+    assert desk.run(creating.make_rest(execution_id)) == (100, {"default": 200})
     check_store(desk)
-    assert desk.do(creating.make_rest(execution_id)) == (0, {"default": 100})
-    assert desk.do(creating.make_rest(execution_id)) == (0, {})
+    assert desk.run(creating.make_rest(execution_id)) == (0, {"default": 100})
+    assert desk.run(creating.make_rest(execution_id)) == (0, {})
     made = desk.run(runs.execution_runs(execution_id))
     assert sorted(one.replica_index for one in made) == list(range(500))
-    assert desk.do(fleet.pulse("s")).making == 0
+    assert desk.run(fleet.pulse("s")).making == 0
     check_store(desk)
 
 
@@ -76,15 +77,15 @@ def test_it_is_not_over_before_its_last_run_is_made(desk: Desk) -> None:
     execution_id = begun(desk, desk.task(), replicas=201)
     for _ in range(200):
         desk.end(desk.claimed())
-    assert not desk.do(runs.is_over(execution_id))
+    assert not desk.run(runs.is_over(execution_id))
     found = desk.run(executions.get(execution_id))
     assert found is not None
     assert found.phase is Phase.RUNNING
     assert found.steps[0].phase is Phase.RUNNING
     check_store(desk)
-    desk.do(creating.make_rest(execution_id))
+    desk.run(creating.make_rest(execution_id))
     desk.end(desk.claimed())
-    assert desk.do(runs.is_over(execution_id))
+    assert desk.run(runs.is_over(execution_id))
     check_store(desk)
 
 
@@ -92,10 +93,10 @@ def test_an_execution_that_waits_is_made_when_its_turn_has_come(desk: Desk) -> N
     entry = desk.task(max_concurrent=1)
     held = desk.started()
     waiting = begun(desk, entry)
-    assert desk.do(creating.make_rest(waiting)) == (0, {})
-    assert desk.do(creating.making(10, desk.now)) == []
+    assert desk.run(creating.make_rest(waiting)) == (0, {})
+    assert desk.run(creating.making(10, desk.now)) == []
     desk.end(held)
-    assert desk.do(creating.making(10, desk.now)) == [waiting]
+    assert desk.run(creating.making(10, desk.now)) == [waiting]
     assert desk.run(ops.make_all(waiting)) == 2
     assert count(desk, waiting) == 500
     check_store(desk)
@@ -103,7 +104,7 @@ def test_an_execution_that_waits_is_made_when_its_turn_has_come(desk: Desk) -> N
 
 def test_a_delayed_execution_is_made_when_it_is_due(desk: Desk) -> None:
     delayed = begun(desk, desk.task(), delay_ms=1000)
-    assert desk.do(creating.make_rest(delayed)) == (0, {})
+    assert desk.run(creating.make_rest(delayed)) == (0, {})
     desk.pass_s(2)
     desk.run(ops.release(500))
     desk.run(ops.make_all(delayed))
@@ -117,7 +118,7 @@ def test_stopping_an_execution_makes_no_more_of_it(desk: Desk, ended: int) -> No
     for _ in range(ended):
         desk.end(desk.claimed())
     desk.run(ops.stop_execution(execution_id))
-    assert desk.do(runs.is_over(execution_id))
+    assert desk.run(runs.is_over(execution_id))
     made = desk.run(runs.execution_runs(execution_id))
     assert len(made) == 201
     assert sum(one.end_reason == Reason.STOPPED for one in made) == 201 - ended
@@ -131,8 +132,8 @@ def test_stopping_an_execution_makes_no_more_of_it(desk: Desk, ended: int) -> No
 def test_stopping_a_task_makes_no_more_runs_of_it(desk: Desk) -> None:
     execution_id = begun(desk, desk.task())
     desk.run(ops.stop_task("a"))
-    assert desk.do(runs.is_over(execution_id))
-    assert desk.do(creating.make_rest(execution_id)) == (0, {})
+    assert desk.run(runs.is_over(execution_id))
+    assert desk.run(creating.make_rest(execution_id)) == (0, {})
     check_store(desk)
 
 
@@ -150,7 +151,7 @@ def test_a_large_later_group_is_made_in_steps_too(desk: Desk) -> None:
         desk.end(desk.claimed())
     assert count(desk, run.execution_id) == 452, "the last step follows"
     desk.end(desk.claimed())
-    assert desk.do(runs.is_over(run.execution_id))
+    assert desk.run(runs.is_over(run.execution_id))
     check_store(desk)
 
 
@@ -169,20 +170,16 @@ def test_a_wide_group_of_many_steps_is_made_in_steps_too(desk: Desk) -> None:
 
 def test_redis_that_goes_away_in_the_middle_loses_nothing(desk: Desk) -> None:
     desk.task()
-    operation = ops.trigger(ops.Catalog(), "a", ops.Request(replicas=500))
-    call: Any = next(operation)
-    steps = 0
-    try:
-        while True:
-            if isinstance(call, Call) and getattr(call.what, "name", "") == "make_rest":
-                steps += 1
-                call = operation.throw(StoreUnavailable("away"))
-            else:
-                call = operation.send(desk.all(call) if isinstance(call, list) else desk.do(call))
-    except StopIteration as end:
-        run = end.value.run
-    assert steps == 1
-    assert desk.do(creating.making(10, desk.now)) == [run.execution_id]
+    steps = []
+
+    def be_away(calls: Sequence[Call[Any]]) -> None:
+        if any(getattr(call.what, "name", "") == "make_rest" for call in calls):
+            steps.append(calls)
+            raise StoreUnavailable("away")
+
+    run = driven(desk, ops.trigger(ops.Catalog(), "a", ops.Request(replicas=500)), be_away).run
+    assert len(steps) == 1
+    assert desk.run(creating.making(10, desk.now)) == [run.execution_id]
     assert desk.run(ops.make_all(run.execution_id)) == 2
     assert count(desk, run.execution_id) == 500
     check_store(desk)

@@ -35,25 +35,25 @@ def _absent(desk: Desk) -> Scene:
 
 def _ready(desk: Desk) -> Scene:
     what = _what(desk)
-    desk.do(creation.create(what))
+    desk.run(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _delayed(desk: Desk) -> Scene:
     what = _what(desk, max_concurrent=1, on_overlap="skip", delay_ms=1000, busy=True)
-    desk.do(creation.create(what))
+    desk.run(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _waiting(desk: Desk) -> Scene:
     what = _what(desk, max_concurrent=1, busy=True)
-    desk.do(creation.create(what))
+    desk.run(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _running(desk: Desk) -> Scene:
     what = _what(desk)
-    desk.do(creation.create(what))
+    desk.run(creation.create(what))
     return Scene(desk, what, desk.claimed().record.token)
 
 
@@ -72,10 +72,10 @@ def _ended(reason: Reason) -> Callable[[Desk], Scene]:
     def make(desk: Desk) -> Scene:
         if reason is Reason.SKIPPED:
             what = _what(desk)
-            desk.do(creation.create(_refused(what)))
+            desk.run(creation.create(_refused(what)))
             return Scene(desk, what, 1)
         scene = _running(desk)
-        desk.do(runs.end(scene.id, scene.token, reason, 0, ""))
+        desk.run(runs.end(scene.id, scene.token, reason, 0, ""))
         return scene
 
     return make
@@ -83,13 +83,13 @@ def _ended(reason: Reason) -> Callable[[Desk], Scene]:
 
 def _external(desk: Desk) -> Scene:
     what = _what(desk, run=None, external=True)
-    desk.do(creation.create(what))
+    desk.run(creation.create(what))
     return Scene(desk, what, 1)
 
 
 def _external_running(desk: Desk) -> Scene:
     scene = _external(desk)
-    desk.do(runs.report(scene.id, "running"))
+    desk.run(runs.report(scene.id, "running"))
     return scene
 
 
@@ -97,8 +97,8 @@ def _external_ended(reason: Reason) -> Callable[[Desk], Scene]:
     def make(desk: Desk) -> Scene:
         scene = _external(desk)
         if reason is not Reason.SKIPPED:
-            desk.do(runs.report(scene.id, "running"))
-        desk.do(runs.report(scene.id, "ended", reason=reason))
+            desk.run(runs.report(scene.id, "running"))
+        desk.run(runs.report(scene.id, "ended", reason=reason))
         return scene
 
     return make
@@ -129,7 +129,7 @@ class Attempt(NamedTuple):
 
 
 def _create(scene: Scene) -> Attempt:
-    created = scene.desk.do(creation.create(scene.what))
+    created = scene.desk.run(creation.create(scene.what))
     assert created.run is not None
     return Attempt(created.verdict == "created", str(created.run.end_reason or created.run.status))
 
@@ -139,7 +139,7 @@ def _refuse(scene: Scene) -> Attempt:
     before = desk.state(scene.id)
     desk.now += 2 * SECOND
     desk.run(ops.release())
-    created = desk.do(creation.create(_refused(scene.what)))
+    created = desk.run(creation.create(_refused(scene.what)))
     assert created.run is not None
     state = str(created.run.end_reason or created.run.status)
     return Attempt(before != state, state)
@@ -151,13 +151,13 @@ def _claim(scene: Scene) -> Attempt:
 
 
 def _beat(scene: Scene) -> Attempt:
-    verdict = scene.desk.do(fleet.beat("w", [(scene.id, scene.token)], None))[2][0]
+    verdict = scene.desk.run(fleet.beat("w", [(scene.id, scene.token)], None))[2][0]
     return Attempt(verdict != "lost", "" if verdict != "lost" else "lost")
 
 
 def _end(reason: Reason) -> Callable[[Scene], Attempt]:
     def attempt(scene: Scene) -> Attempt:
-        ended = scene.desk.do(runs.end(scene.id, scene.token, reason, 0, ""))
+        ended = scene.desk.run(runs.end(scene.id, scene.token, reason, 0, ""))
         return Attempt(ended.verdict == "ended", ended.state)
 
     return attempt
@@ -165,7 +165,7 @@ def _end(reason: Reason) -> Callable[[Scene], Attempt]:
 
 def _stop(scene: Scene) -> Attempt:
     try:
-        verdict, run, _ = scene.desk.do(runs.stop(scene.id, "stop", "stopped by a test"))
+        verdict, run, _ = scene.desk.run(runs.stop(scene.id, "stop", "stopped by a test"))
     except Refused as error:
         return Attempt(False, error.state)
     except NotFound:
@@ -174,17 +174,17 @@ def _stop(scene: Scene) -> Attempt:
 
 
 def _interrupt(scene: Scene) -> Attempt:
-    ended = scene.desk.do(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", move="interrupt"))
+    ended = scene.desk.run(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", move="interrupt"))
     return Attempt(ended.verdict == "ended", ended.state)
 
 
 def _rescue(scene: Scene) -> Attempt:
-    ended = scene.desk.do(runs.rescue(scene.id, "crashed", None))
+    ended = scene.desk.run(runs.rescue(scene.id, "crashed", None))
     return Attempt(ended.verdict == "ended", ended.state)
 
 
 def _give_back(scene: Scene) -> Attempt:
-    given = scene.desk.do(runs.give_back(scene.id, scene.token, "its worker left"))
+    given = scene.desk.run(runs.give_back(scene.id, scene.token, "its worker left"))
     return Attempt(given.verdict != "refused", given.state)
 
 
@@ -267,7 +267,7 @@ def test_a_report_is_a_move_of_the_table_or_changes_nothing(
     scene = EXTERNAL[state](desk)
     was, before = desk.state(scene.id), snapshot(desk)
 
-    reported = desk.do(runs.report(scene.id, target, reason=reason))
+    reported = desk.run(runs.report(scene.id, target, reason=reason))
 
     now = desk.state(scene.id)
     assert (reported.verdict == "moved") == allowed
@@ -285,7 +285,7 @@ def test_nobody_else_reports_on_a_run_of_our_workers(
 ) -> None:
     scene = STATES[state](desk)
     before = snapshot(desk)
-    reported = desk.do(runs.report(scene.id, target, reason=reason))
+    reported = desk.run(runs.report(scene.id, target, reason=reason))
     assert (reported.verdict, reported.state) == ("refused", "owned")
     assert snapshot(desk) == before
 
@@ -307,7 +307,7 @@ def test_a_reason_outside_the_table_is_not_even_sent(desk: Desk, move: str, reas
 
 
 def test_a_rescue_of_a_forgotten_run_clears_its_lease(desk: Desk) -> None:
-    ended = desk.do(runs.rescue(UUID(int=7), "crashed", None))
+    ended = desk.run(runs.rescue(UUID(int=7), "crashed", None))
     assert (ended.verdict, ended.state) == ("refused", "gone")
 
 

@@ -55,7 +55,7 @@ def _look(mutant: Mutant, valkey_url: str) -> None:
 def _try(killer: Callable[..., Any], valkey_url: str) -> None:
     settings = Settings(redis_url=valkey_url, key_prefix=PREFIX)
     desk = Desk(settings)
-    desk.do(Call("FLUSHALL", (), as_is))
+    desk.run(Call("FLUSHALL", (), as_is))
     given = {"desk": desk, "settings": settings}
     try:
         killer(**{name: given[name] for name in inspect.signature(killer).parameters if name in given})

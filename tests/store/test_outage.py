@@ -79,13 +79,13 @@ def test_all_stores_of_a_process_say_it_together(tmp_path: Path, said: list[tupl
         store = open_async_store(settings)
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
-                await store.do(fleet.ping())
+                await store.run(fleet.ping())
         await store.close()
 
     store = open_store(settings)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
-            store.do(fleet.ping())
+            store.run(fleet.ping())
     asyncio.run(ask())
     store.close()
     assert [event for event, _ in said] == ["store.away"]

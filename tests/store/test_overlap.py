@@ -161,7 +161,7 @@ def test_a_raised_or_removed_limit_lets_the_waiting_through(desk: Desk, limits: 
     desk.task("a", limits={"db": 1})
     desk.started()
     waiting = [desk.trigger().id for _ in range(2)]
-    desk.do(tasks.apply([], remove=False, limits=limits))
+    desk.run(tasks.apply([], remove=False, limits=limits))
     assert [held.id for held in _claim_all(desk)] == waiting
 
 
@@ -297,7 +297,7 @@ def _claim_all(desk: Desk) -> list[Claimed]:
 
 
 def _counts(desk: Desk) -> tasks.Counts:
-    found = desk.do(tasks.counts(["a"]))["a"]
+    found = desk.run(tasks.counts(["a"]))["a"]
     assert msgspec.structs.asdict(found)
     return found
 
@@ -376,8 +376,8 @@ def test_those_who_wait_for_a_shared_limit_are_bounded(desk: Desk) -> None:
     desk.started()
     crowd = {uuid.uuid4().bytes: float(number) for number in range(10_000)}
     pairs = [part for member, score in crowd.items() for part in (score, member)]
-    desk.do(Call("ZADD", (Key("gate:limit:db:wait"), *pairs), int))
+    desk.run(Call("ZADD", (Key("gate:limit:db:wait"), *pairs), int))
     refused = desk.trigger()
     assert refused.end_reason == "skipped"
     assert refused.message == "skipped: 10000 executions were waiting for the limit db already"
-    desk.do(Call("DEL", (Key("gate:limit:db:wait"),), int))
+    desk.run(Call("DEL", (Key("gate:limit:db:wait"),), int))

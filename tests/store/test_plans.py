@@ -27,14 +27,14 @@ def test_groups_run_one_after_another_each_step_once(desk: Desk) -> None:
     while held := claim_all(desk):
         order.append(sorted(held))
         for one in held.values():
-            assert not desk.do(runs.is_over(first.execution_id))
+            assert not desk.run(runs.is_over(first.execution_id))
             desk.end(one)
             check_store(desk)
     assert order == [["install"], ["lint", "test"], ["deploy"]]
     made = desk.run(runs.execution_runs(first.execution_id))
     assert {run.execution_id for run in made} == {first.execution_id}
     assert [run.task_name for run in made] == ["install", "lint", "test", "deploy"]
-    assert desk.do(runs.is_over(first.execution_id))
+    assert desk.run(runs.is_over(first.execution_id))
 
 
 def test_the_next_group_begins_with_the_end_that_completes_the_one_before(desk: Desk) -> None:
@@ -60,7 +60,7 @@ def test_a_step_that_fails_lets_its_group_finish_and_nothing_begin(desk: Desk) -
     deploy = desk.run(runs.find("deploy#1"))
     assert (deploy.message, deploy.exit_code) == ("skipped: lint#1 ended as failed", -1)
     assert desk.claim() is None
-    assert desk.do(runs.is_over(first.execution_id))
+    assert desk.run(runs.is_over(first.execution_id))
     check_store(desk)
 
 
@@ -286,7 +286,7 @@ def test_any_plan_under_any_interleaving_runs_each_step_once_and_after_what_it_n
                 desk.rescue(one.id, entry)
             desk.end(one, Reason.FAILED, 1)  # again, or too late: nothing comes of it
         check_store(desk)
-    assert desk.do(runs.is_over(execution))
+    assert desk.run(runs.is_over(execution))
     all_runs = desk.run(runs.execution_runs(execution))
     planned = {step for step in needs if step == target or any(step == run.task_name for run in all_runs)}
     newest: dict[tuple[str, int], Run] = {(run.task_name, run.replica_index): run for run in all_runs}
@@ -312,7 +312,7 @@ def test_a_thousand_steps_are_made_and_run(desk: Desk, shape: str) -> None:
         if held is None and desk.run(ops.make_all(first.execution_id)):  # as the scheduler does
             held = desk.claim()
     assert ended == count
-    assert desk.do(runs.is_over(first.execution_id))
+    assert desk.run(runs.is_over(first.execution_id))
     check_store(desk)
 
 
@@ -325,10 +325,10 @@ def test_the_outputs_of_a_step_are_handed_on_to_those_that_need_it(desk: Desk) -
 
     say(claim_all(desk)["install"], '{"path":"/opt"}')
     held = claim_all(desk)
-    assert desk.do(executions.inputs(first.execution_id, held["lint"].record.step)) == [("install", {"path": "/opt"})]
+    assert desk.run(executions.inputs(first.execution_id, held["lint"].record.step)) == [("install", {"path": "/opt"})]
     say(held["lint"], "")
     say(held["test[1]"], '{"b":1}')
     say(held["test[0]"], '{"a":1}')
     deploy = claim_all(desk)["deploy"].record
     assert deploy.needs == 2
-    assert desk.do(executions.inputs(first.execution_id, deploy.step)) == [("test", {"a": 1}), ("test", {"b": 1})]
+    assert desk.run(executions.inputs(first.execution_id, deploy.step)) == [("test", {"a": 1}), ("test", {"b": 1})]

@@ -97,7 +97,7 @@ def test_another_system_may_name_the_run(desk: Desk) -> None:
     made = desk.run(ops.trigger(desk.catalog, entry.name, request))
     assert (made.run.id, made.repeated) == (chosen, False)
     assert desk.record(chosen).tick_us == START + SECOND
-    assert desk.do(annex.read(chosen)) == {"x.a": b"1"}
+    assert desk.run(annex.read(chosen)) == {"x.a": b"1"}
     assert desk.run(ops.trigger(desk.catalog, entry.name, request)).repeated
     check_store(desk)
 
@@ -117,7 +117,7 @@ def test_one_that_an_overlap_rule_holds_back_does_not_run_unless_forced(desk: De
     second, third = desk.trigger("ext"), desk.trigger("ext")
     report(desk, first, "running")
     assert report(desk, second, "running").state == "waiting"
-    assert desk.do(runs.report(third.id, "running", force=True)).verdict == "moved"
+    assert desk.run(runs.report(third.id, "running", force=True)).verdict == "moved"
     report(desk, first, "ended", reason=Reason.SUCCESS)
     assert report(desk, second, "running").verdict == "moved"
     check_store(desk)
@@ -130,7 +130,7 @@ def test_a_silent_one_crashes_when_its_task_says_so(desk: Desk) -> None:
     assert report(desk, run, "running").verdict == "same"
     for passed_s in range(1, 32):
         desk.pass_s(1)
-        expired = [run_id for run_id, _ in desk.do(fleet.pulse("s")).expired]
+        expired = [run_id for run_id, _ in desk.run(fleet.pulse("s")).expired]
         assert expired == ([run.id] if passed_s >= 30 else [])
     desk.rescue(run.id, desk.entry("ext"))
     crashed = desk.get(run.id)
@@ -175,22 +175,22 @@ def test_its_end_lets_the_next_execution_start(desk: Desk) -> None:
 def test_a_report_on_nothing_is_not_found(desk: Desk) -> None:
     with pytest.raises(NotFound, match="there is no run"):
         desk.run(ops.report(desk.catalog, new_id(START), "running"))
-    assert desk.do(runs.report(new_id(START), "running")).verdict == "gone"
+    assert desk.run(runs.report(new_id(START), "running")).verdict == "gone"
 
 
 def test_an_annex_is_written_with_the_move_or_not_at_all(desk: Desk) -> None:
     run = external(desk)
     note = Annex(run.id, {"x.state": b"one"})
-    assert desk.do(runs.report(run.id, "running", annex=note)).verdict == "moved"
+    assert desk.run(runs.report(run.id, "running", annex=note)).verdict == "moved"
     clash = Annex(run.id, {"x.state": b"two"}, expect=("x.state", b"other"))
-    assert desk.do(runs.report(run.id, "ended", reason=Reason.SUCCESS, annex=clash)).verdict == "conflict"
+    assert desk.run(runs.report(run.id, "ended", reason=Reason.SUCCESS, annex=clash)).verdict == "conflict"
     assert desk.state(run.id) == "running"
     fits = Annex(run.id, {"x.state": b"two", "x.more": b""}, expect=("x.state", b"one"))
-    assert desk.do(annex.write(fits))
-    assert desk.do(annex.write(fits)), "it comes again when its answer was lost"
+    assert desk.run(annex.write(fits))
+    assert desk.run(annex.write(fits)), "it comes again when its answer was lost"
     late = Annex(run.id, {"x.state": b"three", "x.more": b""}, expect=("x.state", b"one"))
-    assert not desk.do(annex.write(late))
-    assert not desk.do(annex.write(Annex(new_id(START), {"x.state": b""})))
+    assert not desk.run(annex.write(late))
+    assert not desk.run(annex.write(Annex(new_id(START), {"x.state": b""})))
     assert desk.run(annex.read_many([run.id])) == [{"x.state": b"two"}]
     check_store(desk)
 
@@ -199,11 +199,11 @@ def test_an_annex_goes_with_its_run(desk: Desk) -> None:
     entry = desk.task("ext", run=None, external=True)
     what = ops.creation(entry, ops.Request(), desk.now)
     first = what.ids[0]
-    desk.do(creation.create(creation.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
-    assert desk.do(annex.read(first)) == {"x.a": b"1"}
-    desk.do(runs.report(first, "ended", reason=Reason.SUCCESS))
+    desk.run(creation.create(creation.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
+    assert desk.run(annex.read(first)) == {"x.a": b"1"}
+    desk.run(runs.report(first, "ended", reason=Reason.SUCCESS))
     desk.run(ops.delete(str(first)))
-    assert desk.do(annex.read(first)) == {}
+    assert desk.run(annex.read(first)) == {}
     check_store(desk)
 
 

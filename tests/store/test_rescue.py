@@ -13,27 +13,27 @@ from tests.store.desk import LEASE, SECOND, Desk
 
 def test_a_leader_of_a_time_before_the_clock_went_back_is_followed(desk: Desk) -> None:
     """F58: the leader is lost at that moment."""
-    desk.do(fleet.pulse("one"))
+    desk.run(fleet.pulse("one"))
     desk.pass_s(-3600)
     assert desk.run(fleet.schedulers(desk.now)).leader == "", "nobody has been heard of at this time"
-    assert desk.do(fleet.pulse("two")).token == 0, "it may live"
+    assert desk.run(fleet.pulse("two")).token == 0, "it may live"
     desk.pass_s(4)
-    assert desk.do(fleet.pulse("two")).token
+    assert desk.run(fleet.pulse("two")).token
 
 
 def test_a_lost_run_is_rescued_although_the_clock_went_back(desk: Desk) -> None:
     """F58: also once it had been an hour ahead for one look."""
     entry = desk.task()
     held = desk.started()
-    desk.do(fleet.pulse("s"))
+    desk.run(fleet.pulse("s"))
     desk.pass_s(3600)
     desk.beat(held)
-    assert desk.do(fleet.pulse("s")).expired == []
+    assert desk.run(fleet.pulse("s")).expired == []
     desk.pass_s(-3600)
-    desk.do(fleet.pulse("s"))
+    desk.run(fleet.pulse("s"))
     for _ in range(13):
         desk.pass_s(1)
-        expired = desk.do(fleet.pulse("s")).expired
+        expired = desk.run(fleet.pulse("s")).expired
     assert [run_id for run_id, _ in expired] == [held.id]
     assert desk.rescue(held.id, entry).state == "crashed"
 
@@ -42,7 +42,7 @@ def test_a_worker_of_a_time_before_the_clock_went_back_is_not_alive_for_ever(des
     """F58."""
     desk.beat()
     desk.pass_s(-3600)
-    desk.do(fleet.pulse("s"))
+    desk.run(fleet.pulse("s"))
     desk.pass_s(7)
     assert [worker.alive for worker in desk.run(fleet.workers())] == [False]
 
@@ -53,7 +53,7 @@ def test_a_lease_that_is_renewed_is_respected(desk: Desk) -> None:
     for _ in range(10):
         desk.pass_s(2)
         assert desk.beat(held) == [""]
-        assert desk.do(fleet.pulse("s")).expired == []
+        assert desk.run(fleet.pulse("s")).expired == []
     assert desk.rescue(held.id).verdict == "refused"
 
 
@@ -65,7 +65,7 @@ def test_a_lost_run_is_crashed_when_its_lease_is_over(desk: Desk) -> None:
     run = desk.get(held.id)
     assert (run.exit_code, run.message) == (FATE_UNKNOWN, "crashed: worker w was lost")
     assert desk.claimed().record.attempt == 1
-    assert desk.do(fleet.pulse("s")).expired == []
+    assert desk.run(fleet.pulse("s")).expired == []
 
 
 def test_a_worker_that_wakes_up_late_is_told(desk: Desk) -> None:
@@ -92,13 +92,13 @@ def test_a_second_rescue_is_refused(desk: Desk) -> None:
 def test_after_a_gap_nothing_is_rescued_for_one_lease(desk: Desk) -> None:
     desk.task()
     held = desk.started()
-    desk.do(fleet.pulse("s"))
+    desk.run(fleet.pulse("s"))
     desk.pass_s(20)
-    pulse = desk.do(fleet.pulse("s"))
+    pulse = desk.run(fleet.pulse("s"))
     assert pulse.expired == []
     assert desk.rescue(held.id).state == "held"
     desk.pass_s(1)
-    desk.do(fleet.pulse("s2"))
+    desk.run(fleet.pulse("s2"))
     assert desk.beat(held) == [""], "the worker was there all the time"
     assert _seconds_until_expired(desk) >= 5
     assert desk.rescue(held.id).verdict == "ended"
@@ -107,11 +107,11 @@ def test_after_a_gap_nothing_is_rescued_for_one_lease(desk: Desk) -> None:
 def test_the_next_leader_obeys_the_hold_too(desk: Desk) -> None:
     desk.task()
     desk.started()
-    desk.do(fleet.pulse("one"))
+    desk.run(fleet.pulse("one"))
     desk.pass_s(20)
-    desk.do(fleet.pulse("one"))
-    desk.do(fleet.resign("one"))
-    pulse = desk.do(fleet.pulse("two"))
+    desk.run(fleet.pulse("one"))
+    desk.run(fleet.resign("one"))
+    pulse = desk.run(fleet.pulse("two"))
     assert (pulse.token > 0, pulse.expired) == (True, [])
 
 
@@ -162,16 +162,16 @@ def test_a_run_whose_definition_is_gone_ends_without_a_retry(desk: Desk) -> None
 
 def test_the_lease_of_a_run_that_is_gone_goes_too(desk: Desk) -> None:
     gone = new_id(desk.now)
-    desk.do(Call("ZADD", (Key("leases"), desk.now, gone.bytes), as_is))  # as after a store that lost its last writes
-    assert [run_id for run_id, _ in desk.do(fleet.pulse("s")).expired] == [gone]
-    assert desk.do(runs.rescue(gone, "crashed", None)).state == "gone"
-    assert desk.do(fleet.pulse("s")).expired == []
+    desk.run(Call("ZADD", (Key("leases"), desk.now, gone.bytes), as_is))  # as after a store that lost its last writes
+    assert [run_id for run_id, _ in desk.run(fleet.pulse("s")).expired] == [gone]
+    assert desk.run(runs.rescue(gone, "crashed", None)).state == "gone"
+    assert desk.run(fleet.pulse("s")).expired == []
 
 
 def _seconds_until_expired(desk: Desk) -> int:
     """Let time pass with a scheduler pulsing every second, as it does, until a lease is over."""
     for seconds in range(30):
-        if desk.do(fleet.pulse("s")).expired:
+        if desk.run(fleet.pulse("s")).expired:
             return seconds
         desk.pass_s(1)
     raise AssertionError("no lease was ever over")

@@ -18,20 +18,20 @@ from tests.store.desk import Desk
 
 
 def wipe(desk: Desk) -> None:
-    desk.do(Call("FLUSHALL", (), bool))
+    desk.run(Call("FLUSHALL", (), bool))
 
 
 def restore(desk: Desk, held: runs.Claimed, gates: list[tuple[str, int]] | None = None) -> str:
-    return desk.do(runs.restore(held.id, held.record, gates or []))
+    return desk.run(runs.restore(held.id, held.record, gates or []))
 
 
 def test_a_wiped_store_has_another_name(desk: Desk) -> None:
-    before = desk.do(fleet.beat("w", [], None)).instance
-    assert desk.do(fleet.beat("w", [], None)).instance == before
+    before = desk.run(fleet.beat("w", [], None)).instance
+    assert desk.run(fleet.beat("w", [], None)).instance == before
     wipe(desk)
     desk.pass_s(1)
-    assert desk.do(fleet.beat("w", [], None)).instance != before
-    assert desk.do(fleet.pulse("s")).instance == desk.do(fleet.beat("w", [], None)).instance
+    assert desk.run(fleet.beat("w", [], None)).instance != before
+    assert desk.run(fleet.pulse("s")).instance == desk.run(fleet.beat("w", [], None)).instance
 
 
 def test_a_run_is_written_back_and_can_end(desk: Desk) -> None:
@@ -134,7 +134,7 @@ def test_a_plan_that_lost_its_later_steps_is_no_success(desk: Desk) -> None:
     seen = look(desk, first.id)
     assert [(step.task, step.phase) for step in seen.steps] == [("build", "succeeded"), ("fetch", "succeeded")]
     assert (seen.phase, seen.message) == ("failed", executions.LOST)
-    assert desk.do(runs.is_over(first.id))
+    assert desk.run(runs.is_over(first.id))
     with pytest.raises(NotFound, match="start deploy itself"):
         desk.run(ops.rerun_execution(desk.catalog, first.id))
     check_store(desk)

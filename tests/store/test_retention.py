@@ -60,7 +60,7 @@ def test_live_runs_are_never_forgotten(desk: Desk) -> None:
 def test_a_long_history_goes_in_small_steps(desk: Desk) -> None:
     entry = desk.task("a", keep_runs=10)
     _end(desk, 130)
-    assert desk.do(retention.forget("a", 10, DAY, batch=50)).runs == 50
+    assert desk.run(retention.forget("a", 10, DAY, batch=50)).runs == 50
     check_store(desk)
     assert _forget(desk, entry) == 70
     assert _numbers(desk) == list(range(121, 131))
@@ -70,9 +70,9 @@ def test_of_every_reason_the_oldest_are_forgotten_first(desk: Desk) -> None:
     desk.task("a")
     for number in range(12):
         desk.end(desk.started(), list(Reason)[number % 5])
-    assert desk.do(retention.forget("a", 1, DAY, batch=3)).runs == 3
+    assert desk.run(retention.forget("a", 1, DAY, batch=3)).runs == 3
     assert _numbers(desk) == list(range(4, 13))
-    assert desk.do(retention.forget("a", 1, DAY)).runs == 4
+    assert desk.run(retention.forget("a", 1, DAY)).runs == 4
     assert _numbers(desk) == [8, 9, 10, 11, 12]
 
 
@@ -95,7 +95,7 @@ def test_reasons_that_are_within_their_number_hold_up_no_other(desk: Desk) -> No
     behind: int | None = 0
     forgotten = 0
     while behind is not None:
-        step = desk.do(retention.forget("a", 4, DAY, batch=2, behind=behind))
+        step = desk.run(retention.forget("a", 4, DAY, batch=2, behind=behind))
         forgotten, behind = forgotten + step.runs, step.behind
     assert forgotten == 5
     assert _numbers(desk) == [1, 7, 8, 9, 10]
@@ -150,10 +150,10 @@ def test_a_definition_lives_as_long_as_anything_uses_it(desk: Desk) -> None:
     old = desk.task("a", priority=1).definition.hash
     held = desk.started()
     desk.task("a", priority=2)
-    assert desk.do(tasks.definition(old)) is not None
+    assert desk.run(tasks.definition(old)) is not None
     desk.end(held)
     desk.run(ops.delete(str(held.id)))
-    assert desk.do(tasks.definition(old)) is None
+    assert desk.run(tasks.definition(old)) is None
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
@@ -162,13 +162,13 @@ def test_a_removed_task_is_forgotten_with_its_last_run(desk: Desk, by_hand: bool
     desk.task("b")
     held = desk.started("a")
     desk.remove("a")
-    assert desk.do(tasks.known_tasks()) == ["a"]
+    assert desk.run(tasks.known_tasks()) == ["a"]
     desk.end(held)
     if by_hand:
         desk.run(ops.delete(str(held.id)))
     else:
-        assert desk.do(retention.forget("a", 0, 0)).runs == 1
-    assert desk.do(tasks.known_tasks()) == []
+        assert desk.run(retention.forget("a", 0, 0)).runs == 1
+    assert desk.run(tasks.known_tasks()) == []
     assert b"numbers" not in dump(desk)
 
 
@@ -176,8 +176,8 @@ def test_a_removed_task_is_to_be_tidied(desk: Desk) -> None:
     desk.task("a")
     desk.task("b")
     desk.remove("a")
-    assert desk.do(tasks.dirty(10)) == ["a"]
-    assert desk.do(tasks.dirty(10)) == []
+    assert desk.run(tasks.dirty(10)) == ["a"]
+    assert desk.run(tasks.dirty(10)) == []
 
 
 def test_a_run_of_a_live_execution_can_be_forgotten(desk: Desk) -> None:
@@ -190,7 +190,7 @@ def test_a_run_of_a_live_execution_can_be_forgotten(desk: Desk) -> None:
     desk.fail(retry, entry)
     check_store(desk)
     desk.end(desk.claimed())
-    assert desk.do(runs.is_over(held.id))
+    assert desk.run(runs.is_over(held.id))
 
 
 def _forget(desk: Desk, entry: Entry) -> int:

@@ -58,7 +58,7 @@ def test_attempts_have_no_gaps_and_end_with_the_budget(desk: Desk) -> None:
     made = desk.run(runs.execution_runs(execution))
     assert [run.retry_attempt for run in made] == [0, 1, 2, 3]
     assert [run.retry_of_run_id for run in made[1:]] == [run.id for run in made[:-1]]
-    assert desk.do(runs.is_over(execution))
+    assert desk.run(runs.is_over(execution))
 
 
 @pytest.mark.parametrize("reason", [Reason.SUCCESS, Reason.STOPPED])
@@ -83,7 +83,7 @@ def test_a_wish_to_stop_forbids_the_retry_not_the_reason(desk: Desk) -> None:
     desk.end(held, Reason.FAILED, 1, retry=retry)
     assert desk.state(held.id) == Reason.FAILED
     assert len(desk.run(runs.execution_runs(held.id))) == 1
-    assert desk.do(runs.is_over(held.id))
+    assert desk.run(runs.is_over(held.id))
 
 
 def test_a_repeated_end_makes_no_second_retry(desk: Desk) -> None:
@@ -103,9 +103,9 @@ def test_a_replica_is_tried_again_alone(desk: Desk) -> None:
     desk.fail(two, entry)
     retry = desk.claimed()
     assert (retry.record.replica_index, retry.record.attempt, retry.record.execution) == (1, 1, str(one.id))
-    assert not desk.do(runs.is_over(one.id))
+    assert not desk.run(runs.is_over(one.id))
     desk.end(retry)
-    assert desk.do(runs.is_over(one.id))
+    assert desk.run(runs.is_over(one.id))
 
 
 @pytest.mark.parametrize(("policy", "attempt", "reruns"), [("retry", 1, 0), ("rerun", 0, 1)])
@@ -113,7 +113,7 @@ def test_an_interrupted_run_is_made_again_at_once(desk: Desk, policy: str, attem
     entry = desk.task("a", retry_attempts=1, on_interrupt=policy)
     held = desk.started()
     retry = ops.next_attempt(held.id, held.record, entry.task, Reason.CRASHED, -2, interrupted=entry.task.on_interrupt)
-    desk.do(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
+    desk.run(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
     again = desk.claimed()
     assert (again.record.attempt, again.record.reruns) == (attempt, reruns)
 
@@ -123,7 +123,7 @@ def test_reruns_come_to_an_end(desk: Desk) -> None:
     held = desk.started()
     for made in range(10):  # noqa: B007  # how far it came is asserted below
         retry = ops.next_attempt(held.id, held.record, entry.task, Reason.CRASHED, -2, interrupted="rerun")
-        desk.do(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
+        desk.run(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
         following = desk.claim()
         if following is None:
             break

@@ -29,13 +29,13 @@ def test_all_are_found_and_signed_anew_and_what_neither_signed_stays(
         store.run(ops.apply_config(file("a", "b", run="false"), old))
         store.run(ops.apply_config(file("a", "b", "c", run="false"), old))
         for number in range(50):
-            store.do(Call("SET", (Key(f"other:{number}"), "x"), as_is))
-        store.do(Call("HSET", (Key("def:planted"), "body", b"{}", "signature", "0" * 64), as_is))
+            store.run(Call("SET", (Key(f"other:{number}"), "x"), as_is))
+        store.run(Call("HSET", (Key("def:planted"), "body", b"{}", "signature", "0" * 64), as_is))
         assert sorted(store.run(rotation.signed_with_the_old(both)).values()) == ["a", "a", "b", "b", "c"]
         assert store.run(rotation.sign_again(both)) == 5
         assert store.run(rotation.signed_with_the_old(both)) == {}
         assert store.run(rotation.sign_again(both)) == 0
-        assert store.do(Call("HGET", (Key("def:planted"), "signature"), as_is)) == b"0" * 64
+        assert store.run(Call("HGET", (Key("def:planted"), "signature"), as_is)) == b"0" * 64
         assert store.run(rotation.signed_with_the_old(Keys("another secret", _secrets()[2][0], prefix))) != {}
 
 

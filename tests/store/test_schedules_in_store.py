@@ -45,8 +45,8 @@ def test_two_schedulers_fire_a_tick_once(settings: Settings, desk: Desk) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(fired) == desk.do(tasks.counts(["a"]))["a"].total <= 20
-    assert desk.do(tasks.cursors())["a"] == TICK + 19 * MINUTE
+    assert sum(fired) == desk.run(tasks.counts(["a"]))["a"].total <= 20
+    assert desk.run(tasks.cursors())["a"] == TICK + 19 * MINUTE
 
 
 def test_a_tick_that_was_forgotten_does_not_fire_again(desk: Desk) -> None:
@@ -61,12 +61,12 @@ def test_a_tick_that_was_forgotten_does_not_fire_again(desk: Desk) -> None:
 
 def test_a_tick_before_the_cursor_is_stale(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
-    assert desk.do(tasks.cursors()) == {"a": START}
+    assert desk.run(tasks.cursors()) == {"a": START}
     assert not desk.run(ops.fire(ops.Catalog(), entry, START)), "what was due before it was defined is not owed"
     desk.now = TICK + MINUTE
     assert desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
     assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
-    assert desk.do(tasks.cursors()) == {"a": TICK + MINUTE}
+    assert desk.run(tasks.cursors()) == {"a": TICK + MINUTE}
 
 
 def test_a_cursor_of_a_time_before_the_clock_went_back_stops_no_tick(desk: Desk) -> None:
@@ -75,7 +75,7 @@ def test_a_cursor_of_a_time_before_the_clock_went_back_stops_no_tick(desk: Desk)
     assert desk.run(ops.fire(ops.Catalog(), entry, desk.now))
     desk.now = TICK
     assert desk.run(ops.fire(ops.Catalog(), entry, TICK))
-    assert desk.do(tasks.cursors()) == {"a": TICK}
+    assert desk.run(tasks.cursors()) == {"a": TICK}
     assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
     desk.now = TICK + 300 * MINUTE
     assert not desk.run(ops.fire(ops.Catalog(), entry, desk.now)), "this tick ran before"
@@ -85,10 +85,10 @@ def test_a_paused_schedule_lets_its_ticks_pass(desk: Desk) -> None:
     entry = desk.task("a", cron=("* * * * *",))
     assert desk.run(ops.pause("a")).paused
     assert not desk.run(ops.fire(ops.Catalog(), entry, TICK))
-    assert desk.do(tasks.cursors()) == {"a": TICK}
+    assert desk.run(tasks.cursors()) == {"a": TICK}
     desk.now = TICK + 10 * MINUTE
     assert not desk.run(ops.resume("a")).paused
-    assert desk.do(tasks.cursors()) == {"a": desk.now}, "paused ticks are not missed ticks"
+    assert desk.run(tasks.cursors()) == {"a": desk.now}, "paused ticks are not missed ticks"
     assert not desk.run(ops.fire(ops.Catalog(), entry, TICK + MINUTE))
     assert desk.run(ops.fire(ops.Catalog(), entry, TICK + 11 * MINUTE))
 
@@ -108,7 +108,7 @@ def test_missed_ticks_leave_one_record(desk: Desk) -> None:
     assert (run.end_reason, run.exit_code) == (Reason.SKIPPED, -1)
     assert isinstance(run.message, str)
     assert run.message.startswith("skipped: missed 5 ticks (2023-11-14T22:14:20.000000Z to ")
-    assert desk.do(tasks.cursors()) == {"a": last}
+    assert desk.run(tasks.cursors()) == {"a": last}
 
 
 def test_missed_ticks_of_which_one_was_fired_meanwhile_are_not_counted(desk: Desk) -> None:
@@ -126,7 +126,7 @@ def test_a_tick_of_an_old_definition_is_refused(desk: Desk) -> None:
     desk.task("a", cron=("* * * * *",), priority=5)
     with pytest.raises(DefinitionChanged):
         desk.run(ops.fire(ops.Catalog(), old, TICK))
-    assert desk.do(tasks.cursors()) == {"a": START}
+    assert desk.run(tasks.cursors()) == {"a": START}
 
 
 def test_a_new_schedule_owes_nothing_and_an_unchanged_one_keeps_its_cursor(desk: Desk) -> None:
@@ -134,11 +134,11 @@ def test_a_new_schedule_owes_nothing_and_an_unchanged_one_keeps_its_cursor(desk:
     desk.run(ops.fire(ops.Catalog(), entry, TICK))
     desk.now = TICK + 10 * MINUTE
     desk.task("a", cron=("* * * * *",), priority=5)
-    assert desk.do(tasks.cursors()) == {"a": TICK}
+    assert desk.run(tasks.cursors()) == {"a": TICK}
     desk.task("a", cron=("0 * * * *",))
-    assert desk.do(tasks.cursors()) == {"a": desk.now}
+    assert desk.run(tasks.cursors()) == {"a": desk.now}
     desk.task("a")
-    assert desk.do(tasks.cursors()) == {}
+    assert desk.run(tasks.cursors()) == {}
 
 
 def test_a_tick_meets_the_overlap_rule(desk: Desk) -> None:
@@ -157,39 +157,39 @@ def test_applying_again_changes_nothing(desk: Desk) -> None:
 
 
 def test_one_scheduler_leads_at_a_time(desk: Desk) -> None:
-    first = desk.do(fleet.pulse("one"))
-    other = desk.do(fleet.pulse("two"))
+    first = desk.run(fleet.pulse("one"))
+    other = desk.run(fleet.pulse("two"))
     assert first.token > 0
     assert (other.token, other.leader) == (0, "one")
     desk.pass_s(1)
-    assert desk.do(fleet.pulse("one")).token == first.token
+    assert desk.run(fleet.pulse("one")).token == first.token
     desk.pass_s(4.5)
-    heir = desk.do(fleet.pulse("two"))
+    heir = desk.run(fleet.pulse("two"))
     assert heir.token > first.token
-    assert desk.do(fleet.pulse("one")).token == 0
+    assert desk.run(fleet.pulse("one")).token == 0
 
 
 def test_a_leader_that_resigns_is_followed_at_once(desk: Desk) -> None:
-    first = desk.do(fleet.pulse("one")).token
-    assert not desk.do(fleet.resign("two"))
-    assert desk.do(fleet.resign("one"))
-    assert desk.do(fleet.pulse("two")).token > first
+    first = desk.run(fleet.pulse("one")).token
+    assert not desk.run(fleet.resign("two"))
+    assert desk.run(fleet.resign("one"))
+    assert desk.run(fleet.pulse("two")).token > first
 
 
 def test_a_leader_never_gets_a_token_again_also_when_the_store_was_wiped(desk: Desk) -> None:
     """Who slept over a wipe and what another led after it knows by its token that it is not where it was."""
-    before = desk.do(fleet.pulse("one")).token
-    desk.do(Call("FLUSHALL", (), as_is))
+    before = desk.run(fleet.pulse("one")).token
+    desk.run(Call("FLUSHALL", (), as_is))
     desk.pass_s(5)
-    between = desk.do(fleet.pulse("two")).token
-    desk.do(fleet.resign("two"))
-    desk.do(Call("FLUSHALL", (), as_is))
+    between = desk.run(fleet.pulse("two")).token
+    desk.run(fleet.resign("two"))
+    desk.run(Call("FLUSHALL", (), as_is))
     desk.pass_s(5)
-    assert before < between < desk.do(fleet.pulse("one")).token
+    assert before < between < desk.run(fleet.pulse("one")).token
 
 
 def test_a_token_grows_although_the_clock_goes_back(desk: Desk) -> None:
-    first = desk.do(fleet.pulse("one")).token
-    desk.do(fleet.resign("one"))
+    first = desk.run(fleet.pulse("one")).token
+    desk.run(fleet.resign("one"))
     desk.pass_s(-100)
-    assert desk.do(fleet.pulse("two")).token > first
+    assert desk.run(fleet.pulse("two")).token > first

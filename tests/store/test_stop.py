@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 
 from shared import ops
 from shared.errors import NotFound, Refused
 from shared.runs import Reason
 from shared.store import runs
-from shared.store.call import Call
 from tests.store.checking import check_store, dump
-from tests.store.desk import Desk
+from tests.store.desk import Desk, driven
 
 
 def test_a_waiting_run_has_ended_when_the_call_returns(desk: Desk) -> None:
@@ -112,7 +109,7 @@ def test_a_large_execution_is_stopped_in_small_steps(desk: Desk, by: str) -> Non
     stop = ops.stop_task("after") if by == "task" else ops.stop_execution(run.execution_id)
     assert desk.run(stop) == 250
     assert desk.round_trips - before >= 3
-    assert desk.do(runs.is_over(run.execution_id))
+    assert desk.run(runs.is_over(run.execution_id))
     assert desk.claim() is None
     check_store(desk)
 
@@ -120,13 +117,11 @@ def test_a_large_execution_is_stopped_in_small_steps(desk: Desk, by: str) -> Non
 def test_a_retry_that_is_made_while_its_execution_is_stopped_is_stopped_too(desk: Desk) -> None:
     entry = desk.task(replicas=150, retry_attempts=1, retry_delay_ms=(0,))
     oldest = desk.started()
-    stopping = ops.stop_execution(oldest.id)
-    with suppress(StopIteration):
-        call = next(stopping)
-        while isinstance(call, Call):
-            answer = desk.do(call)
-            if desk.state(oldest.id) == "running":  # only the newest hundred have heard of it
-                desk.fail(oldest, entry)
-            call = stopping.send(answer)
-    assert desk.do(runs.is_over(oldest.id))
+
+    def fail(calls: object) -> None:
+        if desk.state(oldest.id) == "running":  # only the newest hundred have heard of it
+            desk.fail(oldest, entry)
+
+    driven(desk, ops.stop_execution(oldest.id), after=fail)
+    assert desk.run(runs.is_over(oldest.id))
     check_store(desk)

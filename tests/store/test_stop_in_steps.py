@@ -32,8 +32,8 @@ def by_another(desk: Desk, large: UUID) -> None:
 
 
 def by_a_person_who_died(desk: Desk, large: UUID) -> None:
-    desk.do(runs.stop_all("", large, "stop", "stopped by ada"))
-    assert desk.do(fleet.pulse("s")).stopping == 0, "it may still go on with it"
+    desk.run(runs.stop_all("", large, "stop", "stopped by ada"))
+    assert desk.run(fleet.pulse("s")).stopping == 0, "it may still go on with it"
     desk.pass_s(1.1)
 
 
@@ -48,7 +48,7 @@ def led(desk: Desk, large: UUID) -> None:
     loop = Loop(desk, "s")
     for _ in range(3):
         loop.tick()
-        if stopped(desk, large) == MANY and not desk.do(fleet.pulse("s")).stopping:
+        if stopped(desk, large) == MANY and not desk.run(fleet.pulse("s")).stopping:
             break
         desk.pass_s(1.1)
 
@@ -63,7 +63,7 @@ def test_what_one_step_left_the_leader_stops(desk: Desk, begin: Callable[[Desk, 
     assert stopped(desk, large) == MANY
     assert {desk.state(run.id) for run in desk.run(runs.execution_runs(large))} == {"stopped", "running"}
     check_store(desk)
-    assert desk.do(fleet.pulse("s")).stopping == 0
+    assert desk.run(fleet.pulse("s")).stopping == 0
 
 
 def test_who_took_its_place_starts_when_all_of_it_is_over(desk: Desk) -> None:
@@ -73,7 +73,7 @@ def test_who_took_its_place_starts_when_all_of_it_is_over(desk: Desk) -> None:
     led(desk, large)
     for number, run in enumerate(held):
         assert desk.claim() is None, f"{number} of its runs have ended"
-        desk.do(runs.end(run.id, desk.record(run.id).token, Reason.STOPPED, 143, ""))
+        desk.run(runs.end(run.id, desk.record(run.id).token, Reason.STOPPED, 143, ""))
     assert desk.claimed().id == newer.id
     check_store(desk)
 
@@ -92,9 +92,9 @@ def test_a_retry_that_is_made_between_two_steps_is_stopped_too(desk: Desk) -> No
     assert first.status is Status.RUNNING
     entry = desk.entry("a")
     record = desk.record(first.id)
-    _, left, _ = desk.do(runs.stop_all("", large, "stop", "stopped by ada"))
+    _, left, _ = desk.run(runs.stop_all("", large, "stop", "stopped by ada"))
     retry = ops.next_attempt(first.id, record, entry.task, Reason.FAILED, 1)
-    desk.do(runs.end(first.id, record.token, Reason.FAILED, 1, "", retry=retry))
+    desk.run(runs.end(first.id, record.token, Reason.FAILED, 1, "", retry=retry))
     assert len(desk.run(runs.execution_runs(large))) == MANY + 1
     assert left
     desk.run(ops.stop_rest(large))
@@ -104,7 +104,7 @@ def test_a_retry_that_is_made_between_two_steps_is_stopped_too(desk: Desk) -> No
 
 def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(desk: Desk) -> None:
     large = begun(desk)
-    desk.do(runs.stop_all("", large, "stop", "stopped by ada"))
+    desk.run(runs.stop_all("", large, "stop", "stopped by ada"))
     desk.run(ops.stop_execution(large, force=True))
     running = [run.id for run in desk.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
     assert [desk.record(one).wish for one in running] == ["kill"] * 3
@@ -113,7 +113,7 @@ def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(desk: Desk) 
 
 def test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way(desk: Desk) -> None:
     large = begun(desk)
-    desk.do(runs.stop_all("", large, "kill", "stopped by ada"))
+    desk.run(runs.stop_all("", large, "kill", "stopped by ada"))
     desk.run(ops.stop_execution(large))
     running = [run.id for run in desk.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
     assert [desk.record(one).wish for one in running] == ["kill"] * 3
@@ -133,7 +133,7 @@ def test_it_is_over_in_the_middle_of_a_step_and_leaves_nothing(desk: Desk) -> No
     desk.task()
     run = desk.run(ops.trigger(ops.Catalog(), "a", ops.Request(replicas=MANY))).run
     assert desk.run(ops.stop_execution(run.execution_id)) == MANY
-    assert desk.do(runs.is_over(run.execution_id))
+    assert desk.run(runs.is_over(run.execution_id))
     found = desk.run(executions.get(run.execution_id))
     assert found is not None
     assert found.phase == "stopped"

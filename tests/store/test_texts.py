@@ -61,7 +61,7 @@ def bytes_of_records(desk: Desk) -> int:
 
 
 def used(desk: Desk) -> int:
-    return int(re.findall(r"used_memory:(\d+)", desk.do(Call("INFO", ("memory",), bytes.decode)))[0])
+    return int(re.findall(r"used_memory:(\d+)", desk.run(Call("INFO", ("memory",), bytes.decode)))[0])
 
 
 def test_ten_thousand_replicas_have_their_parameters_once(desk: Desk) -> None:
@@ -118,15 +118,15 @@ def test_every_reader_of_a_run_gets_all_of_it(desk: Desk) -> None:
         assert shown(desk.record(each.id)) == ALL
         assert shown(desk.run(runs.find(str(each.id)))) == ALL
     assert shown(desk.run(runs.find(f"a#{held[0].record.number}"))) == ALL
-    assert shown(desk.do(runs.stop(held[1].id, "stop", "enough"))[1]) == ALL
+    assert shown(desk.run(runs.stop(held[1].id, "stop", "enough"))[1]) == ALL
     everything: list[Run | Record] = [
-        *desk.do(runs.many([one.id for one in held])),
+        *desk.run(runs.many([one.id for one in held])),
         *desk.run(runs.execution_runs(what.ids[0])),
         *(run for step in desk.run(executions.some([what.ids[0]]))[0].steps for run in step.runs),
         *(record for _, record in desk.run(driven.attempts(what.ids[0]))),
     ]
     first = desk.run(executions.page()).executions[0].first
-    latest = desk.do(driven.newest([what.ids[0]]))[0]
+    latest = desk.run(driven.newest([what.ids[0]]))[0]
     assert latest is not None
     assert len(everything) == 2 + 4 + 4 + 4
     assert {str(shown(one)) for one in [*everything, first, latest.record]} == {str(ALL)}
@@ -150,8 +150,8 @@ def test_what_others_execute_is_answered_with_all_of_it(desk: Desk) -> None:
     assert shown(drive(desk, run.id, "start", "failed+").record) == ALL
     assert shown(seen(desk, run.id).record) == ALL
     head = seen(desk, run.id).head
-    assert shown(desk.do(runs.report(head, "ended", reason=Reason.SUCCESS)).run) == ALL
-    again = desk.do(driven.newest([run.id]))[0]
+    assert shown(desk.run(runs.report(head, "ended", reason=Reason.SUCCESS)).run) == ALL
+    again = desk.run(driven.newest([run.id]))[0]
     assert again is not None
     assert shown(again.record) == ALL
 
@@ -169,9 +169,9 @@ def test_a_slot_of_a_limit_is_free_after_a_run_of_many_tags(desk: Desk) -> None:
 
 def test_lineage_is_told_of_all_of_it(desk: Desk) -> None:
     desk.task(params=DECLARED)
-    desk.do(lineage.untold(100))
+    desk.run(lineage.untold(100))
     desk.run(ops.stop(str(desk.trigger(**LARGE).id)))
-    assert [shown(record) for _, record in desk.do(lineage.untold(100)).runs] == [ALL]
+    assert [shown(record) for _, record in desk.run(lineage.untold(100)).runs] == [ALL]
 
 
 def test_a_refused_trigger_shows_what_it_was_started_with(desk: Desk) -> None:
@@ -185,7 +185,7 @@ def test_a_refused_trigger_shows_what_it_was_started_with(desk: Desk) -> None:
 
 def test_a_delayed_trigger_and_what_a_dead_maker_left_have_all_of_it(desk: Desk) -> None:
     entry = desk.task(params=DECLARED)
-    made = desk.do(create(creation(entry, ops.Request(replicas=450, delay_ms=1000, **LARGE), desk.now))).run
+    made = desk.run(create(creation(entry, ops.Request(replicas=450, delay_ms=1000, **LARGE), desk.now))).run
     assert made is not None
     desk.pass_s(2)
     desk.run(ops.release(500))
@@ -237,9 +237,9 @@ def test_a_wiped_store_gets_them_back_once(desk: Desk) -> None:
     desk.trigger(replicas=3, **LARGE)
     held = [desk.claimed() for _ in range(3)]
     before = kept(desk)
-    desk.do(Call("FLUSHALL", (), bool))
+    desk.run(Call("FLUSHALL", (), bool))
     for each in held:
-        assert desk.do(runs.restore(each.id, each.record, [])) == "restored"
+        assert desk.run(runs.restore(each.id, each.record, [])) == "restored"
     desk.apply()
     assert kept(desk) == before
     assert {str(shown(desk.get(each.id))) for each in held} == {str(ALL)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from shared.errors import Unreadable
 from shared.runs import FIELDS, Record
 from shared.store import executions, fleet, listing, runs, tasks
 from shared.store.call import Call, Key, Operation, RawKey, as_is
-from tests.store.desk import Desk
+from tests.store.desk import Desk, driven
 
 T = TypeVar("T")
 
@@ -22,21 +23,13 @@ def spoil(desk: Desk, name: str) -> None:
     """Give a task's definition a word that only a newer release knows."""
     entry = desk.entry(name)
     body = entry.definition.body.replace(b'"name":', b'"on_overlap":"of a newer release","name":', 1)
-    desk.do(Call("HSET", (Key("def:" + entry.definition.hash), "body", body), bool))
+    desk.run(Call("HSET", (Key("def:" + entry.definition.hash), "body", body), bool))
 
 
 def interrupted(desk: Desk, operation: Operation[T], before: Callable[[int], None]) -> T:
     """The result of *operation* when *before* is called with its number before each of its calls."""
-    number = 0
-    try:
-        call = next(operation)
-        while True:
-            before(number)
-            number += 1
-            call = operation.send(desk.all(call) if isinstance(call, list) else desk.do(call))
-    except StopIteration as end:
-        found: T = end.value
-        return found
+    number = count()
+    return driven(desk, operation, lambda _: before(next(number)))
 
 
 def test_one_definition_that_cannot_be_read_leaves_the_others(desk: Desk) -> None:
@@ -68,15 +61,15 @@ def test_a_record_with_a_word_that_is_not_known_has_an_error_with_a_name(desk: D
     desk.task()
     run = desk.trigger()
     key = RawKey(b"run:" + run.id.bytes)
-    whole: bytes = desk.do(Call("GET", (key,), as_is))
+    whole: bytes = desk.run(Call("GET", (key,), as_is))
     values: list[Any] = [getattr(runs.decode_record(whole), name) for name in FIELDS]
     values[FIELDS.index(field)] = "{of a newer release"
-    desk.do(Call("SET", (key, packed(values)), bool))
+    desk.run(Call("SET", (key, packed(values)), bool))
     looks: list[Call[Any]] = [runs.get(run.id), runs.many([run.id])]
     for look in looks:
         with pytest.raises(Unreadable, match="cannot be read by this release"):
-            desk.do(look)
-    desk.do(Call("SET", (key, whole), bool))
+            desk.run(look)
+    desk.run(Call("SET", (key, whole), bool))
 
 
 @pytest.mark.parametrize("value", ["status", "params", "number", "created_us", "all of it"])
@@ -84,11 +77,11 @@ def test_lists_leave_out_a_record_that_cannot_be_read(desk: Desk, value: str) ->
     desk.task()
     first, bad, last = (desk.trigger() for _ in range(3))
     key = RawKey(b"run:" + bad.id.bytes)
-    whole: bytes = desk.do(Call("GET", (key,), as_is))
+    whole: bytes = desk.run(Call("GET", (key,), as_is))
     values: list[Any] = [getattr(runs.decode_record(whole), name) for name in FIELDS]
     if value in FIELDS:
         values[FIELDS.index(value)] = 2**62 if value == "created_us" else "{of a newer release"
-    desk.do(Call("SET", (key, packed(values) if value in FIELDS else b"no record"), bool))
+    desk.run(Call("SET", (key, packed(values) if value in FIELDS else b"no record"), bool))
     searched = listing.Filter(search="a#")
     of_execution = listing.Filter(execution_id=bad.id)
     for where, wanted in (
@@ -97,10 +90,10 @@ def test_lists_leave_out_a_record_that_cannot_be_read(desk: Desk, value: str) ->
         (of_execution, set()),
     ):
         assert {run.id for run in desk.run(listing.page(where)).runs} == wanted
-    assert {run.id for run in desk.do(listing.newest("a", 5))} == {first.id, last.id}
+    assert {run.id for run in desk.run(listing.newest("a", 5))} == {first.id, last.id}
     listed = {one.id for one in desk.run(executions.page()).executions}
     assert {first.id, last.id} <= listed
-    desk.do(Call("SET", (key, whole), bool))
+    desk.run(Call("SET", (key, whole), bool))
 
 
 def packed(values: list[Any]) -> bytes:
@@ -128,27 +121,27 @@ def test_a_definition_replaced_between_two_looks_is_read_again(desk: Desk, reade
 
 def test_a_definition_that_is_not_there_at_all_is_named(desk: Desk) -> None:
     hash_ = desk.task("a").definition.hash
-    fields: list[bytes] = desk.do(Call("HGETALL", (Key("def:" + hash_),), list))
-    desk.do(Call("DEL", (Key("def:" + hash_),), bool))
+    fields: list[bytes] = desk.run(Call("HGETALL", (Key("def:" + hash_),), list))
+    desk.run(Call("DEL", (Key("def:" + hash_),), bool))
     assert desk.run(tasks.catalog()).unreadable == {"a": "its definition is not in Redis"}
-    desk.do(Call("HSET", (Key("def:" + hash_), *fields), bool))
+    desk.run(Call("HSET", (Key("def:" + hash_), *fields), bool))
 
 
 @pytest.mark.damaged
 def test_a_last_tick_or_a_name_that_cannot_be_read_leaves_the_others(desk: Desk) -> None:
     desk.tasks({"a": {"cron": ("* * * * *",)}, "b": {"cron": ("* * * * *",)}}, {})
-    last = desk.do(tasks.cursors())
-    desk.do(Call("HSET", (Key("ticks"), "a", b"\xff no number"), int))
-    desk.do(Call("HSET", (Key("ticks"), b"\xff", "1"), int))
+    last = desk.run(tasks.cursors())
+    desk.run(Call("HSET", (Key("ticks"), "a", b"\xff no number"), int))
+    desk.run(Call("HSET", (Key("ticks"), b"\xff", "1"), int))
     for key in ("queues", "queues:paused", "dirty"):
-        desk.do(Call("SADD", (Key(key), b"\xff"), int))
+        desk.run(Call("SADD", (Key(key), b"\xff"), int))
     for key in ("workers", "schedulers", "history"):
-        desk.do(Call("ZADD", (Key(key), 1, b"\xff"), int))
-    assert desk.do(tasks.cursors())["b"] == last["b"]
-    assert "a" not in desk.do(tasks.cursors())
-    assert "\ufffd" in desk.do(tasks.known_tasks())
-    assert desk.do(tasks.dirty(10)) == ["\ufffd"]
+        desk.run(Call("ZADD", (Key(key), 1, b"\xff"), int))
+    assert desk.run(tasks.cursors())["b"] == last["b"]
+    assert "a" not in desk.run(tasks.cursors())
+    assert "\ufffd" in desk.run(tasks.known_tasks())
+    assert desk.run(tasks.dirty(10)) == ["\ufffd"]
     assert [queue.name for queue in desk.run(fleet.queues())] == ["\ufffd"]
     assert desk.run(fleet.workers()) == []
     assert desk.run(fleet.facts()).counts["tasks"] == 2
-    assert desk.do(fleet.gone()) == ["\ufffd"]
+    assert desk.run(fleet.gone()) == ["\ufffd"]

@@ -13,19 +13,19 @@ from shared.store.threads import Store
 def test_an_empty_store_takes_our_layout_and_keeps_it(store: Store) -> None:
     store.run(version.check())
     store.run(version.check())
-    assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA
+    assert store.run(Call("GET", (Key("version"),), int)) == version.SCHEMA
 
 
 def test_a_newer_releases_store_is_refused_and_left_as_it_is(store: Store) -> None:
-    store.do(Call("SET", (Key("version"), version.SCHEMA + 1), bool))
+    store.run(Call("SET", (Key("version"), version.SCHEMA + 1), bool))
     with pytest.raises(Misconfigured, match="newer release"):
         store.run(version.check())
-    assert store.do(Call("GET", (Key("version"),), int)) == version.SCHEMA + 1
+    assert store.run(Call("GET", (Key("version"),), int)) == version.SCHEMA + 1
 
 
 @pytest.mark.damaged
 def test_a_layout_that_is_no_number_is_one_sentence(store: Store) -> None:
-    store.do(Call("SET", (Key("version"), b"\xff\x1b[2J"), bool))
+    store.run(Call("SET", (Key("version"), b"\xff\x1b[2J"), bool))
     with pytest.raises(Misconfigured, match=r"is no number: somebody else wrote it\. Write 1 there") as refused:
         store.run(version.check())
     assert str(refused.value).isprintable()

@@ -155,7 +155,7 @@ def test_the_doctor_names_each_trouble_of_a_real_store(start_valkey: StartValkey
     (tmp_path / "runfleet.toml").write_text('[tasks.a]\nrun = "true"\nqueue = "reports"\n[tasks.b]\nrun = "true"\n')
     store = open_store(Settings(redis_url=url))
     store.run(version.check())
-    store.do(tasks.apply([(task, define(task)) for task in (Task(name="a", run="true", queue="reports"),)]))
+    store.run(tasks.apply([(task, define(task)) for task in (Task(name="a", run="true", queue="reports"),)]))
     store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
     store.close()
     answered = examined(tmp_path, surroundings(url), "--json")
@@ -193,8 +193,8 @@ def test_a_key_that_somebody_else_wrote_to_is_named_with_the_cure(
     settings = Settings(redis_url=url)
     store = open_store(settings)
     store.run(version.check())
-    store.do(tasks.apply([(task, define(task)) for task in (Task(name="a", run="true", cron=("@hourly",)),)]))
-    store.do(Call("SET", (Key(key), "x"), bool))
+    store.run(tasks.apply([(task, define(task)) for task in (Task(name="a", run="true", cron=("@hourly",)),)]))
+    store.run(Call("SET", (Key(key), "x"), bool))
     store.close()
     answered = examined(tmp_path, surroundings(url), "--json")
     assert answered.returncode == 1, answered.stderr
@@ -212,8 +212,8 @@ def test_the_json_of_the_doctor_controls_no_terminal_and_loses_nothing(
     name = "odd\u202e\x9b2J\x7f\u200b"
     store = open_store(Settings(redis_url=url))
     store.run(version.check())
-    store.do(Call("SADD", (Key("queues"), name), int))
-    store.do(Call("ZADD", (Key(f"queue:{name}"), 1, "a run"), int))
+    store.run(Call("SADD", (Key("queues"), name), int))
+    store.run(Call("ZADD", (Key(f"queue:{name}"), 1, "a run"), int))
     store.close()
     said = examined(tmp_path, surroundings(url), "--json").stdout
     assert [char for char in said if not char.isprintable() and char != "\n"] == []
@@ -233,7 +233,7 @@ def test_the_doctor_finds_a_fleet_that_is_well_well(make_fleet: Callable[..., Fl
 def test_warnings_fail_only_when_asked_to(start_valkey: StartValkey, tmp_path: Path) -> None:
     url = start_valkey()
     store = open_store(Settings(redis_url=url))
-    store.do(pulse("a scheduler of the test's"))
+    store.run(pulse("a scheduler of the test's"))
     store.close()
     assert examined(tmp_path, surroundings(url)).returncode == 0
     assert examined(tmp_path, surroundings(url), "--strict").returncode == 1
@@ -270,7 +270,7 @@ def test_a_definition_of_another_release_is_told_of(start_valkey: StartValkey, t
     store = open_store(Settings(redis_url=url))
     foreign = define(Task(name="a", run="true"))
     foreign = msgspec.structs.replace(foreign, body=b'{"name": 7}')
-    store.do(tasks.apply([(Task(name="a", run="true"), foreign)]))
+    store.run(tasks.apply([(Task(name="a", run="true"), foreign)]))
     store.close()
     answered = examined(tmp_path, surroundings(url), "--json")
     assert (answered.returncode, levels(answered.stdout)["definitions-unreadable"]) == (1, "error")
@@ -283,7 +283,7 @@ def test_beside_a_runfleet_up_its_store_secret_and_token_are_used(tmp_path: Path
     try:
         with running(folder.socket().parent, socket=folder.socket().name) as url:
             store = open_store(Settings(redis_url=url))
-            store.do(tasks.apply([(Task(name="a", run="true"), define(Task(name="a", run="true"), Keys(secret)))]))
+            store.run(tasks.apply([(Task(name="a", run="true"), define(Task(name="a", run="true"), Keys(secret)))]))
             store.close()
             env = surroundings(url)
             for name in ("RUNFLEET_REDIS_URL", "RUNFLEET_SECRET"):

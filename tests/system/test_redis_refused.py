@@ -17,6 +17,7 @@ from shared.cli.embedded import find_server
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings
 from shared.store import boot, fleet, open_async_store, open_store
+from shared.store.call import Drive
 from shared.store.server import info_fields
 from tests.system.fleet import procfile
 from tests.system.test_doctor import surroundings
@@ -117,10 +118,9 @@ def test_a_node_of_a_cluster_that_does_not_have_our_keys(name: str, start: Calla
 
 
 def test_a_redis_that_is_too_old() -> None:
-    asking = boot.check()
-    next(asking)
+    asking = Drive(boot.check())
     with pytest.raises(Misconfigured, match=r"this is Redis 6\.2\.14, and Runfleet needs .* Redis 7: upgrade"):
-        asking.send(info_fields(b"# Server\r\nredis_version:6.2.14\r\n"))
+        asking.answer([info_fields(b"# Server\r\nredis_version:6.2.14\r\n")])
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_primary_is_found_by_a_sentinel_that_asks_for_a_password(sentinel: int
     own = f"sentinel_password=sentinels:%20{ENCODED}"
     settings = Settings(redis_url=f"redis+sentinel://:{ENCODED}@127.0.0.1:{sentinel}/mine/1?{own}")
     store = open_store(settings)
-    store.do(fleet.ping())
+    store.run(fleet.ping())
     store.close()
 
 
@@ -148,13 +148,13 @@ def test_sentinels_that_do_not_answer_are_one_sentence() -> None:
     sentence = r"no Sentinel names a primary for service 'mine' \(not reached: 127\.0\.0\.1:1, 127\.0\.0\.1:2\); [^<]*$"
     store = open_store(settings)
     with pytest.raises(StoreUnavailable, match=sentence):
-        store.do(fleet.ping())
+        store.run(fleet.ping())
     store.close()
 
     async def ask() -> None:
         opened = open_async_store(settings)
         with pytest.raises(StoreUnavailable, match=sentence):
-            await opened.do(fleet.ping())
+            await opened.run(fleet.ping())
         await opened.close()
 
     asyncio.run(ask())
@@ -164,7 +164,7 @@ def test_a_service_that_no_sentinel_knows_is_named(sentinel: int) -> None:
     own = f"sentinel_password=sentinels:%20{ENCODED}"
     store = open_store(Settings(redis_url=f"redis+sentinel://127.0.0.1:{sentinel}/yours?{own}"))
     with pytest.raises(StoreUnavailable, match="no Sentinel names a primary for service 'yours'"):
-        store.do(fleet.ping())
+        store.run(fleet.ping())
     store.close()
 
 

@@ -29,7 +29,7 @@ def test_a_wish_list_that_cannot_be_read_is_not_asked_all_the_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, asked_s = Store(settings), list[float]()
-    store.do(Call("SET", (Key("wake:w"), "no list"), as_is))
+    store.run(Call("SET", (Key("wake:w"), "no list"), as_is))
     block = store.block
 
     def counted(call: Call[bool], seconds: float) -> bool:
@@ -53,9 +53,9 @@ def test_a_lease_is_as_old_as_the_request_that_renewed_it(settings: Settings, sh
     with Proxy(short_path / "p", Path(settings.redis_url.removeprefix("unix://"))).serving() as proxy:
         store = open_store(msgspec.structs.replace(settings, redis_url=proxy.url))
         task = Task(name="a", run="true")
-        store.do(tasks.apply([(task, define(task))]))
+        store.run(tasks.apply([(task, define(task))]))
         store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
-        claimed = store.do(runs.claim(Wanted("w", "0", "1", LEASE_MS * 1000, ["default"])))
+        claimed = store.run(runs.claim(Wanted("w", "0", "1", LEASE_MS * 1000, ["default"])))
         assert claimed is not None
         leases = Leases(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
         held = Held(claimed.id, claimed.record.token, lambda _: None, lambda: False, 0.0)

@@ -30,7 +30,7 @@ class Clock:
 
 
 def put(store: Store, **secrets: str) -> None:
-    store.do(tasks.apply([(task := Task(name="victim", run="true", secrets=secrets), define(task))]))
+    store.run(tasks.apply([(task := Task(name="victim", run="true", secrets=secrets), define(task))]))
 
 
 def test_variables_of_every_tasks_secrets_and_their_values_are_private(store: Store) -> None:
@@ -62,7 +62,7 @@ def test_what_was_hidden_behind_an_old_version_is_found_after_a_while(store: Sto
     put(store, A="${FIRST}")
     private.refresh()
     put(store, A="${SECOND}")
-    store.do(Call("SET", (Key("secret-variables:version"), 1), as_is))  # as of a store that was set back
+    store.run(Call("SET", (Key("secret-variables:version"), 1), as_is))  # as of a store that was set back
     clock.now_s += WHOLE_S / 2
     private.refresh()
     assert private.variables == {"FIRST"}
@@ -74,7 +74,7 @@ def test_what_was_hidden_behind_an_old_version_is_found_after_a_while(store: Sto
 @pytest.mark.damaged
 def test_a_version_that_is_no_number_hides_nothing(store: Store) -> None:
     put(store, A="${FIRST}")
-    store.do(Call("SET", (Key("secret-variables:version"), b"\xff no number"), as_is))
+    store.run(Call("SET", (Key("secret-variables:version"), b"\xff no number"), as_is))
     private = Private(store, {})
     private.refresh()
     assert private.variables == {"FIRST"}
@@ -83,11 +83,11 @@ def test_a_version_that_is_no_number_hides_nothing(store: Store) -> None:
 @pytest.mark.damaged
 def test_a_worker_that_cannot_read_what_is_secret_starts_nothing(store: Store) -> None:
     put(store, A="${FIRST}")
-    store.do(Call("SET", (Key("secret-variables"), "no hash"), as_is))
+    store.run(Call("SET", (Key("secret-variables"), "no hash"), as_is))
     private = Private(store, {})
     with pytest.raises(StoreUnavailable, match="what tasks make secrets of cannot be read"):
         private.refresh()
-    store.do(Call("DEL", (Key("secret-variables"),), as_is))
+    store.run(Call("DEL", (Key("secret-variables"),), as_is))
     private.refresh()  # asked again at once
 
 

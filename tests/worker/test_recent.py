@@ -43,11 +43,11 @@ def asked(settings: Settings) -> Iterator[Store]:
 def kept_back(store: Store, count: int, outputs: str = "") -> list[Call[Ended]]:
     """Ends of as many running runs, of which the store has not heard."""
     task = Task(name="a", run="true")
-    store.do(tasks.apply([(task, define(task))]))
+    store.run(tasks.apply([(task, define(task))]))
     store.run(ops.trigger(ops.Catalog(), "a", ops.Request(replicas=count)))
     ends = []
     for number in range(count):
-        held = store.do(runs.claim(Wanted("w", str(number), "1", LEASE_MS * 1000, ["default"])))
+        held = store.run(runs.claim(Wanted("w", str(number), "1", LEASE_MS * 1000, ["default"])))
         assert held is not None
         facts = Facts(outputs=outputs)
         ends.append(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, "", facts=facts))
@@ -66,7 +66,7 @@ def test_all_are_said_again_in_portions(
     ends = kept_back(asked, count, '{"a":"' + "x" * bytes_each + '"}')
     for end in ends:
         said.add(end)
-    asked.do(ends[0])  # the script is known
+    asked.run(ends[0])  # the script is known
     said.repeat(time.monotonic())
     said.stop()
     assert (left(asked), store.round_trips) == (0, trips)
@@ -75,7 +75,7 @@ def test_all_are_said_again_in_portions(
 def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, said: RecentEnds) -> None:
     for end in kept_back(asked, 50):
         said.add(end)
-    asked.do(Call("SCRIPT", ("FLUSH",), bool))
+    asked.run(Call("SCRIPT", ("FLUSH",), bool))
     said.repeat(time.monotonic())
     said.stop()
     assert (left(asked), store.round_trips) == (0, 3)

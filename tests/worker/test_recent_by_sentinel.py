@@ -82,7 +82,7 @@ def test_more_lost_connections_than_the_pool_ever_makes_end_no_repeating_and_lea
             if number % 2:
                 lose_connections(client)  # while it is said, or before
             wait_until(lambda: said._thread is None or not said._thread.is_alive(), "it was said", 10)
-            by_sentinel.do(fleet.ping())
+            by_sentinel.run(fleet.ping())
             if number == 20:
                 files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
         assert left(by_sentinel) == 1, "the other was never told"

@@ -37,9 +37,9 @@ def tapes(store: Store) -> Iterator[Tapes]:
 
 def running(store: Store, task: Task = LOUD) -> Claimed:
     """A running run."""
-    store.do(tasks.apply([(task, define(task))]))
+    store.run(tasks.apply([(task, define(task))]))
     store.run(ops.trigger(ops.Catalog(), task.name, ops.Request()))
-    claimed = store.do(runs.claim(Wanted("w", str(time.monotonic_ns()), "1", LEASE_MS * 1000, ["default"])))
+    claimed = store.run(runs.claim(Wanted("w", str(time.monotonic_ns()), "1", LEASE_MS * 1000, ["default"])))
     assert claimed is not None
     return claimed
 
@@ -58,9 +58,9 @@ def ended_with_log(store: Store, size: int) -> UUID:
     chunk = [StoredLine(n, 1, 0, f"{n} {'x' * 60_000}", False) for n in range(size // 60_000)]
     for first in range(0, len(chunk), 16):
         part = chunk[first : first + 16]
-        store.do(logs.append(claimed.id, claimed.record.token, part, first_kept=0, kept_bytes=size))
+        store.run(logs.append(claimed.id, claimed.record.token, part, first_kept=0, kept_bytes=size))
     facts = Facts(log_lines=len(chunk), log_bytes=size)
-    store.do(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, "", facts=facts))
+    store.run(runs.end(claimed.id, claimed.record.token, Reason.SUCCESS, 0, "", facts=facts))
     return claimed.id
 
 
@@ -73,7 +73,7 @@ def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, 
     for one in ended:
         tapes.compact_soon(one)
     slowest_s, number = 0.0, 0
-    while store.do(logs.compacting(10, 1 << 60)):
+    while store.run(logs.compacting(10, 1 << 60)):
         number += 1
         fed_s = time.monotonic()
         tape.feed("stdout", b"line %d\n" % number)

@@ -9,7 +9,6 @@ from api.dialects.marquez import bodies, recording, words
 from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.reply import Reply
 from shared.store import lineage
-from shared.store.call import Operation
 from shared.store.lineage import EventPage
 
 routes = Routes(DIALECT)
@@ -49,18 +48,16 @@ async def list_events(ask: Question) -> Reply:
     return Reply(b'{"events":[' + b",".join(found.bodies) + b'],"totalCount":%d}' % found.total)
 
 
-def _own(
-    ask: Question, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
-) -> Operation[EventPage]:
+async def _own(ask: Question, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int) -> EventPage:
     """
     Those of a token that is for some tasks: one after another is looked at, at most ``MOST_LOOKED_AT``, until the page
     is full. Its total counts what is on the page.
     """
     own: list[bytes] = []
     for start in range(0, MOST_LOOKED_AT, LOOK):
-        some = yield from lineage.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
+        some = await lineage.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
         for body in some.bodies:
-            if (yield from recording.is_for(ask.web.catalog, bodies.read_event(body), ask.grant)):
+            if await recording.is_for(ask.web.catalog, bodies.read_event(body), ask.grant):
                 own.append(body)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         if len(some.bodies) < LOOK or len(own) >= offset + limit:
             break

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.store import annex, namespaces
-from shared.store.call import Operation
+from shared.store.call import each
 from shared.store.namespaces import Job
 
 ROOM: Final = 8 * 1024 * 1024
@@ -16,25 +16,23 @@ ROOM: Final = 8 * 1024 * 1024
 STEP: Final = 20
 
 
-def annexes(ids: Sequence[UUID]) -> Operation[list[dict[str, bytes]]]:
+async def annexes(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
     """The annexes of runs, in their order, as far as there is room; {} for the rest."""
     found: list[dict[str, bytes]] = []
     size = 0
     while len(found) < len(ids) and size < ROOM:
-        some = yield from annex.read_many(ids[len(found) : len(found) + STEP])
+        some = await annex.read_many(ids[len(found) : len(found) + STEP])
         found += some
         size += sum(len(value) for fields in some for value in fields.values())
     return found + [{}] * (len(ids) - len(found))
 
 
-def jobs(tasks: Sequence[str]) -> Operation[list[Job]]:
+async def jobs(tasks: Sequence[str]) -> list[Job]:
     """Those of the jobs that there are, in their order; without what was told of them where there is no room for it."""
     found: list[Job | None] = []
     size = 0
     while len(found) < len(tasks):
-        some: list[Job | None] = yield [
-            namespaces.job(task, brief=size > ROOM) for task in tasks[len(found) : len(found) + STEP]
-        ]
+        some = await each(namespaces.job(task, brief=size > ROOM) for task in tasks[len(found) : len(found) + STEP])
         found += some
         size += sum(len(value) for job in some if job for value in job.fields.values())
     return [job for job in found if job is not None]

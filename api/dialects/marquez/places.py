@@ -12,8 +12,7 @@ from shared import ops
 from shared.errors import Forbidden, Malformed, NotFound
 from shared.ops import Catalog
 from shared.store import namespaces, tasks
-from shared.store.call import Operation
-from shared.store.namespaces import Job, Namespace
+from shared.store.namespaces import Namespace
 from shared.store.tasks import Entry
 from shared.tasks import Task, is_task_name
 
@@ -34,25 +33,25 @@ class Place(NamedTuple):
     own: bool
 
 
-def find(catalog: Catalog, namespace: str, job: str) -> Operation[Place]:
+async def find(catalog: Catalog, namespace: str, job: str) -> Place:
     """Where a job of that name is, or would be."""
     if namespace == words.HOME and is_task_name(job):
         try:
-            yield from catalog.get(job)
+            await catalog.get(job)
         except NotFound:
             pass
         else:
-            if not words.is_ours(job) or not (yield namespaces.known_jobs([job]))[0]:
+            if not words.is_ours(job) or not (await namespaces.known_jobs([job]))[0]:
                 return Place(namespace, job, job, True)
     return Place(namespace, job, words.task_of(namespace, job), False)
 
 
-def of_task(task: str) -> Operation[Place]:
+async def of_task(task: str) -> Place:
     """The job that a task is."""
     if words.is_ours(task):
         known = _known.get(task)
         if known is None:
-            job: Job | None = yield namespaces.job(task)
+            job = await namespaces.job(task)
             if job is not None:
                 known = _known[task] = (job.namespace, job.name)
                 if len(_known) > MOST_KNOWN:
@@ -62,46 +61,46 @@ def of_task(task: str) -> Operation[Place]:
     return Place(words.HOME, task, task, True)
 
 
-def namespace(name: str) -> Operation[Namespace]:
+async def namespace(name: str) -> Namespace:
     """The namespace; that of our own tasks is there before anybody has described it. Raises NotFound."""
-    found: Namespace | None = yield namespaces.namespace(name)
+    found = await namespaces.namespace(name)
     if found is None and name == words.HOME:
-        since_us = (yield tasks.since_us()) or 1
+        since_us = (await tasks.since_us()) or 1
         found = Namespace(name, "runfleet", "The tasks of this fleet", since_us, since_us)
     if found is None:
         raise NotFound(f"Namespace '{name}' not found.")
     return found
 
 
-def seen(name: str, grant: Grant) -> Operation[bool]:
+async def seen(name: str, grant: Grant) -> bool:
     """Whether *grant* is for any task in a namespace that there is, or the namespace has none."""
-    return not grant.tasks or (yield from _any(name, grant.covers, empty=True))
+    return not grant.tasks or (await _any(name, grant.covers, empty=True))
 
 
-def require_seen(name: str, grant: Grant) -> Operation[None]:
+async def require_seen(name: str, grant: Grant) -> None:
     """Raises NotFound when there is no such namespace, or none that *grant* may see."""
-    yield from require_namespace(name)
-    if not (yield from seen(name, grant)):
+    await require_namespace(name)
+    if not (await seen(name, grant)):
         raise NotFound(f"Namespace '{name}' not found.")
 
 
-def require_namespace_for(name: str, grant: Grant) -> Operation[None]:
+async def require_namespace_for(name: str, grant: Grant) -> None:
     """Raises Forbidden unless *grant* is for every task in the namespace; there may be none, nor the namespace."""
-    if grant.tasks and (yield from _any(name, lambda task: not grant.covers(task), empty=False)):
+    if grant.tasks and (await _any(name, lambda task: not grant.covers(task), empty=False)):
         raise Forbidden(f"namespace '{name}' is not for {grant.who} to describe")
 
 
-def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> Operation[bool]:
+async def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> bool:
     """Whether a task in the namespace fits; *empty* when it has none."""
     found = False
     if name == words.HOME:
-        own: list[str] = [task for task in (yield tasks.names()) if not words.is_ours(task)]
+        own: list[str] = [task for task in (await tasks.names()) if not words.is_ours(task)]
         found = bool(own)
         if any(map(fits, own)):
             return True
     start = 0
     while True:
-        some, _ = yield from namespaces.job_names(name, start, STEP)
+        some, _ = await namespaces.job_names(name, start, STEP)
         if any(map(fits, some)):
             return True
         found, start = found or bool(some), start + STEP
@@ -109,22 +108,22 @@ def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> Operation[bo
             return empty and not found
 
 
-def require_place(place: Place, grant: Grant) -> Operation[bool]:
+async def require_place(place: Place, grant: Grant) -> bool:
     """
     Whether there is such a job. Raises NotFound when there is no such namespace, or none that *grant* may see: a job
     that it is for makes it one, and one that is not there does not.
     """
-    is_there = place.own or bool((yield namespaces.known_jobs([place.task]))[0])
+    is_there = place.own or bool((await namespaces.known_jobs([place.task]))[0])
     if is_there and grant.covers(place.task):
-        yield from require_namespace(place.namespace)
+        await require_namespace(place.namespace)
     else:
-        yield from require_seen(place.namespace, grant)
+        await require_seen(place.namespace, grant)
     return is_there
 
 
-def require_namespace(name: str) -> Operation[None]:
+async def require_namespace(name: str) -> None:
     """Raises NotFound when there is no such namespace."""
-    if name != words.HOME and (yield namespaces.namespace(name)) is None:
+    if name != words.HOME and (await namespaces.namespace(name)) is None:
         raise NotFound(f"Namespace '{name}' not found.")
 
 
@@ -138,7 +137,7 @@ def require_names(namespace: str, job: str) -> None:
         )
 
 
-def declare(catalog: Catalog, place: Place) -> Operation[Entry | None]:
+async def declare(catalog: Catalog, place: Place) -> Entry | None:
     """See to it that the job's task is in the catalog, as one that others execute; None for a task of our own."""
     if place.own:
         return None
@@ -146,5 +145,5 @@ def declare(catalog: Catalog, place: Place) -> Operation[Entry | None]:
     if known is None:
         about = f"Job {place.job} of namespace {place.namespace}"
         task = Task(name=place.task, external=True, group=words.NAME, description=about)
-        known = yield from ops.declare(catalog, task)
+        known = await ops.declare(catalog, task)
     return known

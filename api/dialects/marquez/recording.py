@@ -20,10 +20,10 @@ from shared.clock import from_datetime
 from shared.errors import Malformed, NotFound, Refused
 from shared.lineage import PRODUCER
 from shared.ops import Catalog, Triggered
-from shared.runs import Record, Run
+from shared.runs import Run
 from shared.store import annex, lineage, namespaces, runs
 from shared.store.annex import Annex
-from shared.store.call import Call, Operation
+from shared.store.call import Call
 from shared.store.lineage import Kept, LineageEvent
 from shared.store.namespaces import JobChange
 from shared.store.runs import Reported
@@ -48,34 +48,34 @@ MAX_MESSAGE: Final = 1000
 _encode = msgspec.json.Encoder().encode
 
 
-def begin(catalog: Catalog, place: Place, request: ops.Request, grant: Grant) -> Operation[Triggered]:
+async def begin(catalog: Catalog, place: Place, request: ops.Request, grant: Grant) -> Triggered:
     """Make a run of a job; one of a task of ours is executed by our workers. Raises as ``ops.trigger``."""
-    yield from places.declare(catalog, place)
+    await places.declare(catalog, place)
     try:
-        return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge))
+        return await ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge)
     except NotFound:
         if place.own:
             raise
     catalog.entries.pop(place.task, None)  # it was in the catalog once, and somebody took it out
-    yield from places.declare(catalog, place)
-    return (yield from ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge))
+    await places.declare(catalog, place)
+    return await ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge)
 
 
-def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Operation[Run]:
+async def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Run:
     """
     Make the move that *verb* is for a run, at stored time *at_us* (0: now); the run as it is then.
 
     Raises NotFound, and Refused when the table of moves does not allow it.
     """
     told = words.VERBS[verb]
-    reported = yield from _report(catalog, run_id, told, at_us, late_start=at_us > 0)
+    reported = await _report(catalog, run_id, told, at_us, late_start=at_us > 0)
     if reported.verdict not in ("moved", "same"):
         raise Refused(_why(run_id, verb, reported.state), reported.state)
     assert reported.run is not None
     return reported.run
 
 
-def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operation[None]:
+async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> None:
     """
     Keep an event, and move the run it is about if that is one that others execute and the table allows it.
 
@@ -84,16 +84,16 @@ def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operati
     """
     at_us = bodies.instant(event.event_time or "", "eventTime")
     if event.job is None or event.kind == "DatasetEvent":
-        yield lineage.keep(LineageEvent(body, at_us, event.kind))
+        await lineage.keep(LineageEvent(body, at_us, event.kind))
         return
     parent = _parent(event)
     name = words.full_name(event.job.name or "", parent.job if parent else "")
     places.require_names(event.job.namespace or "", name)
-    place = yield from places.find(catalog, event.job.namespace or "", name)
+    place = await places.find(catalog, event.job.namespace or "", name)
     grant.authorise((place.task,))
     change = None if place.own else JobChange(place.task, place.namespace, place.job, _job_fields(event, parent))
     if event.run is None or event.kind == "JobEvent":
-        yield lineage.keep(LineageEvent(body, at_us, event.kind, job=change))
+        await lineage.keep(LineageEvent(body, at_us, event.kind, job=change))
         return
     run_id = words.run_id_of(event.run.run_id or "")
     facets = {answers.RUN_FACET + facet: text for facet, text in _facets(event.run.facets).items()}
@@ -105,27 +105,27 @@ def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> Operati
         told = told._replace(message=_error_of(event) or told.message)
     is_known = False
     if place.own or grant.tasks:
-        found: Record | None = yield runs.record(run_id)
+        found = await runs.record(run_id)
         is_known = found is not None
         if found is not None:
             grant.authorise((found.task,))
     if parent is not None:
-        yield from _see_parent(catalog, parent, at_us, grant)
+        await _see_parent(catalog, parent, at_us, grant)
     if place.own and not is_known:
-        yield kept  # of a run that there never was, or not any more: it is not for others to make one of our task
+        await kept  # of a run that there never was, or not any more: it is not for others to make one of our task
         return
-    yield from _move(
+    await _move(
         catalog, place, request, told, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
     )
 
 
-def is_for(catalog: Catalog, event: Event, grant: Grant) -> Operation[bool]:
+async def is_for(catalog: Catalog, event: Event, grant: Grant) -> bool:
     """Whether an event is about a job whose task *grant* is for; one without a job is about none."""
     if event.job is None:
         return False
     parent = _parent(event)
     name = words.full_name(event.job.name or "", parent.job if parent else "")
-    place = yield from places.find(catalog, event.job.namespace or "", name)
+    place = await places.find(catalog, event.job.namespace or "", name)
     return grant.covers(place.task)
 
 
@@ -142,7 +142,7 @@ class Parent(msgspec.Struct, frozen=True):
     job: str
 
 
-def _move(
+async def _move(
     catalog: Catalog,
     place: Place,
     request: ops.Request,
@@ -152,29 +152,29 @@ def _move(
     grant: Grant,
     *,
     is_new: bool,
-) -> Operation[None]:
+) -> None:
     """
     Make the run if there is none, report what is told of it, and keep the event; *is_new* is a guess that saves a look.
     """
     run_id = request.run_id
     assert run_id is not None
-    entry = yield from places.declare(catalog, place)
+    entry = await places.declare(catalog, place)
     if is_new:
-        yield from begin(catalog, place, request, grant)
+        await begin(catalog, place, request, grant)
     if told is None:
-        yield kept
+        await kept
         return
     task = entry.task if entry is not None else None
     try:
-        reported = yield from _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
+        reported = await _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
     except NotFound:
-        yield from begin(catalog, place, request, grant)
-        reported = yield from _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
+        await begin(catalog, place, request, grant)
+        reported = await _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
     if task is not None and reported.run is not None and reported.run.task_name != place.task:
-        yield from _report(catalog, run_id, told, at_us, late_start=True)  # another task's, which may have a lease
+        await _report(catalog, run_id, told, at_us, late_start=True)  # another task's, which may have a lease
 
 
-def _report(
+async def _report(
     catalog: Catalog,
     run_id: UUID,
     told: Told,
@@ -183,8 +183,8 @@ def _report(
     late_start: bool,
     task: Task | None = None,
     beside: Sequence[Call[Any]] = (),
-) -> Operation[Reported]:
-    reported = yield from ops.report(
+) -> Reported:
+    reported = await ops.report(
         catalog,
         run_id,
         told.target,
@@ -198,11 +198,11 @@ def _report(
         beside=beside,
     )
     if at_us > time.time_ns() // 1000 and reported.verdict in ("moved", "same"):
-        yield from _keep_told(reported, told, at_us)
+        await _keep_told(reported, told, at_us)
     return reported
 
 
-def _keep_told(reported: Reported, told: Told, at_us: int) -> Operation[None]:
+async def _keep_told(reported: Reported, told: Told, at_us: int) -> None:
     """A time in the future is no time for the record; it is kept beside what the record has for it."""
     run = reported.run
     assert run is not None
@@ -211,9 +211,9 @@ def _keep_told(reported: Reported, told: Told, at_us: int) -> Operation[None]:
     if isinstance(on_record, msgspec.UnsetType) or (reported.verdict == "same" and not is_start):
         return
     value = b"%d %d" % (at_us, from_datetime(on_record))
-    before = (yield annex.read(run.id)).get(field, b"")
+    before = (await annex.read(run.id)).get(field, b"")
     if reported.verdict == "moved" or (before and int(before.partition(b" ")[0]) > at_us):
-        yield annex.write(Annex(run.id, {field: value}))
+        await annex.write(Annex(run.id, {field: value}))
 
 
 def _why(run_id: UUID, verb: str, state: str) -> str:
@@ -224,20 +224,20 @@ def _why(run_id: UUID, verb: str, state: str) -> str:
     return f"Run '{run_id}' is {words.STATES[state]}; {verb} changes nothing."
 
 
-def _see_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> Operation[None]:
+async def _see_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> None:
     """
     A parent that was not heard of runs since its child did, until it says itself when it began and how it ended. One of
     a task that *grant* is not for is not made.
     """
-    if (yield runs.record(parent.run)) is not None:
+    if (await runs.record(parent.run)) is not None:
         return
-    place = yield from places.find(catalog, parent.namespace, parent.job)
+    place = await places.find(catalog, parent.namespace, parent.job)
     if place.own or not grant.covers(place.task):
         return
-    yield namespaces.put_namespace(place.namespace)
-    yield namespaces.put_job(JobChange(place.task, place.namespace, place.job))
-    yield from begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud", via=words.NAME), grant)
-    yield from _report(catalog, parent.run, words.VERBS["start"], at_us, late_start=True)
+    await namespaces.put_namespace(place.namespace)
+    await namespaces.put_job(JobChange(place.task, place.namespace, place.job))
+    await begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud", via=words.NAME), grant)
+    await _report(catalog, parent.run, words.VERBS["start"], at_us, late_start=True)
 
 
 def _parent(event: Event) -> Parent | None:

@@ -19,8 +19,8 @@ from shared import ops
 from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
 from shared.store import annex, listing, namespaces, runs, tasks
-from shared.store.call import Operation
-from shared.store.namespaces import Job, JobChange
+from shared.store.call import each
+from shared.store.namespaces import JobChange
 
 routes = Routes(DIALECT)
 
@@ -49,7 +49,7 @@ async def put_namespace(ask: Question) -> Reply:
     if len(owner) > MAX_OWNER:
         raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
     await ask.web.store.run(places.require_namespace_for(name, ask.grant))
-    found = await ask.web.store.do(namespaces.put_namespace(name, owner, description))
+    found = await ask.web.store.run(namespaces.put_namespace(name, owner, description))
     return Reply(_encode(answers.namespace(found)))
 
 
@@ -120,16 +120,16 @@ async def require_job(ask: Question) -> Place:
     return await ask.web.store.run(_place(ask))
 
 
-def _page(grant: Grant, limit: int, offset: int) -> Operation[list[namespaces.Namespace]]:
+async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namespace]:
     """Those that *grant* may see: for some tasks only, one after another is looked at until the page is full."""
     if not grant.tasks:
-        return (yield from _namespaces(limit, offset))
+        return await _namespaces(limit, offset)
     found: list[namespaces.Namespace] = []
     start = 0
     while len(found) < offset + limit:
-        some = yield from _namespaces(SCAN, start)
+        some = await _namespaces(SCAN, start)
         for one in some:
-            if (yield from places.seen(one.name, grant)):
+            if await places.seen(one.name, grant):
                 found.append(one)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         start += SCAN
         if len(some) < SCAN:
@@ -137,36 +137,36 @@ def _page(grant: Grant, limit: int, offset: int) -> Operation[list[namespaces.Na
     return found[offset : offset + limit]
 
 
-def _namespaces(limit: int, offset: int) -> Operation[list[namespaces.Namespace]]:
-    described = yield namespaces.namespace(words.HOME)
+async def _namespaces(limit: int, offset: int) -> list[namespaces.Namespace]:
+    described = await namespaces.namespace(words.HOME)
     if described is not None:
-        return (yield from namespaces.namespace_page(offset, limit))
-    home = [(yield from places.namespace(words.HOME))] if not offset else []
+        return await namespaces.namespace_page(offset, limit)
+    home = [(await places.namespace(words.HOME))] if not offset else []
     rest = limit - len(home)
-    return home + ((yield from namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
+    return home + ((await namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
 
-def _place(ask: Question) -> Operation[Place]:
+async def _place(ask: Question) -> Place:
     namespace, name = ask.path["namespace"], ask.path["job"]
-    place = yield from places.find(ask.web.catalog, namespace, name)
-    is_there = yield from places.require_place(place, ask.grant)
+    place = await places.find(ask.web.catalog, namespace, name)
+    is_there = await places.require_place(place, ask.grant)
     ask.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
     if not is_there:
         raise NotFound(f"Job '{name}' not found.")
     return place
 
 
-def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
+async def _put_job(ask: Question, body: JobBody) -> JobAnswer:
     namespace, name = ask.path["namespace"], ask.path["job"]
     places.require_names(namespace, name)
-    place = yield from places.find(ask.web.catalog, namespace, name)
+    place = await places.find(ask.web.catalog, namespace, name)
     ask.grant.authorise((place.task,))
-    yield from places.require_place(place, ask.grant)
+    await places.require_place(place, ask.grant)
     if place.own:
         raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
     if body.run_id is not None:
         run_id = words.run_id(body.run_id)
-        run: Run | None = (yield runs.get(run_id)) if run_id else None
+        run: Run | None = (await runs.get(run_id)) if run_id else None
         if run is None or run.task_name != place.task:
             raise NotFound(f"Run '{body.run_id[:100]}' not found.")
     fields = {
@@ -181,30 +181,30 @@ def _put_job(ask: Question, body: JobBody) -> Operation[JobAnswer]:
     if body.tags is not None:
         fields["tags"] = recording.as_many_as_fit(body.tags[:MAX_TAGS])
     if namespace == words.HOME:
-        yield namespaces.put_namespace(namespace)
-    yield from places.declare(ask.web.catalog, place)
-    job = yield namespaces.put_job(JobChange(place.task, namespace, name, fields))
-    return answers.job(job, (yield from _latest(ask.web.catalog, [place], facets=True))[0])
+        await namespaces.put_namespace(namespace)
+    await places.declare(ask.web.catalog, place)
+    job = await namespaces.put_job(JobChange(place.task, namespace, name, fields))
+    return answers.job(job, (await _latest(ask.web.catalog, [place], facets=True))[0])
 
 
-def _read_job(ask: Question) -> Operation[JobAnswer]:
-    place = yield from _place(ask)
-    latest = (yield from _latest(ask.web.catalog, [place], facets=True))[0]
+async def _read_job(ask: Question) -> JobAnswer:
+    place = await _place(ask)
+    latest = (await _latest(ask.web.catalog, [place], facets=True))[0]
     if place.own:
-        entry = yield from ask.web.catalog.get(place.task, fresh=True)
+        entry = await ask.web.catalog.get(place.task, fresh=True)
         return answers.task(entry, latest)
-    job: Job | None = yield namespaces.job(place.task)
+    job = await namespaces.job(place.task)
     if job is None:
         raise NotFound(f"Job '{place.job}' not found.")
     return answers.job(job, latest)
 
 
-def _delete_job(ask: Question) -> Operation[JobAnswer]:
-    answer = yield from _read_job(ask)
-    place = yield from _place(ask)
+async def _delete_job(ask: Question) -> JobAnswer:
+    answer = await _read_job(ask)
+    place = await _place(ask)
     if place.own:
         raise Conflict(f"Job '{place.job}' is a task of this fleet; remove it where it is defined.")
-    yield namespaces.drop_job(place.task)
+    await namespaces.drop_job(place.task)
     return answer
 
 
@@ -220,9 +220,9 @@ async def _list(ask: Question, namespace: str | None) -> Reply:
     return Reply(_encode(answer))
 
 
-def _jobs(
+async def _jobs(
     ask: Question, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
-) -> Operation[dict[str, Any]]:
+) -> dict[str, Any]:
     """
     A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's);
     for a token that is for some tasks it counts only what is on the page.
@@ -230,44 +230,44 @@ def _jobs(
     By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
     """
     if namespace is not None:
-        yield from places.require_seen(namespace, ask.grant)
+        await places.require_seen(namespace, ask.grant)
     own: list[str] = []
     if namespace in (None, words.HOME):
-        known: list[str] = yield tasks.names()
+        known = await tasks.names()
         own = [name for name in known if not words.is_ours(name) and ask.grant.covers(name)]
-    total = len(own) + (yield from namespaces.job_names(namespace, 0, 1))[1]
+    total = len(own) + (await namespaces.job_names(namespace, 0, 1))[1]
     found: list[str] = []
     looks = bool(wanted or ask.grant.tasks)
     seen, skip, step = (0, offset, SCAN) if looks else (offset, 0, limit)
     while len(found) < limit and seen < total:
-        names = yield from _names(own, namespace, seen, step)
+        names = await _names(own, namespace, seen, step)
         if not names:
             break
         seen += len(names)
         names = [name for name in names if ask.grant.covers(name)]
         if wanted and names:
-            states = yield listing.latest(names)
+            states = await listing.latest(names)
             names = [name for name, state in zip(names, states, strict=True) if state and words.STATES[state] in wanted]
         skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
     return {
-        "jobs": (yield from _shown(ask.web.catalog, own, found)),
+        "jobs": (await _shown(ask.web.catalog, own, found)),
         "totalCount": len(found) if ask.grant.tasks else total,
     }
 
 
-def _names(own: Sequence[str], namespace: str | None, offset: int, count: int) -> Operation[list[str]]:
+async def _names(own: Sequence[str], namespace: str | None, offset: int, count: int) -> list[str]:
     names = list(own[offset : offset + count])
     if len(names) < count:
-        more, _ = yield from namespaces.job_names(namespace, max(0, offset - len(own)), count - len(names))
+        more, _ = await namespaces.job_names(namespace, max(0, offset - len(own)), count - len(names))
         names += more
     return names
 
 
-def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> Operation[list[JobAnswer]]:
-    entries = yield from tasks.some(set(own).intersection(names))
+async def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> list[JobAnswer]:
+    entries = await tasks.some(set(own).intersection(names))
     rest = [name for name in names if name not in entries]
-    jobs = {job.task: job for job in (yield from pages.jobs(rest))}
+    jobs = {job.task: job for job in (await pages.jobs(rest))}
     there = [name for name in names if name in entries or name in jobs]
     known = [
         Place(words.HOME, name, name, True)
@@ -275,23 +275,23 @@ def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> Op
         else Place(jobs[name].namespace, jobs[name].name, name, False)
         for name in there
     ]
-    latest = yield from _latest(catalog, known, facets=False)
+    latest = await _latest(catalog, known, facets=False)
     return [
         answers.task(entries[name], shown) if name in entries else answers.job(jobs[name], shown)
         for name, shown in zip(there, latest, strict=True)
     ]
 
 
-def _latest(catalog: ops.Catalog, known: Sequence[Place], *, facets: bool) -> Operation[list[list[RunAnswer]]]:
+async def _latest(catalog: ops.Catalog, known: Sequence[Place], *, facets: bool) -> list[list[RunAnswer]]:
     """The newest runs of jobs; their facets may be megabytes, and lists do without."""
     if not known:
         return []
-    newest: list[list[Run]] = yield [listing.newest(place.task, LATEST) for place in known]
+    newest = await each(listing.newest(place.task, LATEST) for place in known)
     shown = []
     for place, runs_found in zip(known, newest, strict=True):
-        found = yield from ops.without_secrets(catalog, runs_found)
+        found = await ops.without_secrets(catalog, runs_found)
         beside: list[dict[str, bytes]] = [{}] * len(found)
         if facets:
-            beside = yield from annex.read_many([run.id for run in found])
+            beside = await annex.read_many([run.id for run in found])
         shown.append([answers.run(run, place, fields) for run, fields in zip(found, beside, strict=True)])
     return shown

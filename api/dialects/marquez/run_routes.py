@@ -16,7 +16,6 @@ from shared import ops
 from shared.errors import Malformed, NotFound
 from shared.runs import Run
 from shared.store import annex, namespaces, runs
-from shared.store.call import Operation
 from shared.store.listing import Filter, page
 
 routes = Routes(DIALECT)
@@ -51,7 +50,7 @@ async def create_run(ask: Question) -> Reply:
     made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request, ask.grant))
     if made.repeated:
         raise recording.exists(made.run.id, place)
-    beside = await ask.web.store.do(annex.read(made.run.id))
+    beside = await ask.web.store.run(annex.read(made.run.id))
     location = f"{ask.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
     (run,) = await ask.web.store.run(ops.without_secrets(ask.web.catalog, [made.run]))
     return _run(answers.run(run, place, beside), status=201, headers=((b"location", location),))
@@ -118,41 +117,41 @@ async def _report(ask: Question, verb: str) -> Reply:
 async def _find(ask: Question) -> Run:
     text = ask.path["id"]
     run_id = words.run_id(text)
-    run = await ask.web.store.do(runs.get(run_id)) if run_id else None
+    run = await ask.web.store.run(runs.get(run_id)) if run_id else None
     if run is None:
         raise NotFound(f"Run '{text[:100]}' not found.")
     ask.grant.authorise((run.task_name,), absent=f"Run '{text[:100]}' not found.")
     return run
 
 
-def _shown(ask: Question, run: Run) -> Operation[RunAnswer]:
-    (run,) = yield from ops.without_secrets(ask.web.catalog, [run])
-    place = yield from places.of_task(run.task_name)
-    return answers.run(run, place, (yield annex.read(run.id)))
+async def _shown(ask: Question, run: Run) -> RunAnswer:
+    (run,) = await ops.without_secrets(ask.web.catalog, [run])
+    place = await places.of_task(run.task_name)
+    return answers.run(run, place, (await annex.read(run.id)))
 
 
-def _page(ask: Question, place: Place, limit: int, offset: int) -> Operation[dict[str, object]]:
-    found = yield from page(
+async def _page(ask: Question, place: Place, limit: int, offset: int) -> dict[str, object]:
+    found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
-    beside = yield from pages.annexes([run.id for run in found.runs])
-    runs_shown = yield from ops.without_secrets(ask.web.catalog, found.runs)
+    beside = await pages.annexes([run.id for run in found.runs])
+    runs_shown = await ops.without_secrets(ask.web.catalog, found.runs)
     shown = [answers.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}
 
 
-def _run_facets(run: Run) -> Operation[dict[str, msgspec.Raw]]:
-    place = yield from places.of_task(run.task_name)
-    return answers.run_facets(run, place, (yield annex.read(run.id)))
+async def _run_facets(run: Run) -> dict[str, msgspec.Raw]:
+    place = await places.of_task(run.task_name)
+    return answers.run_facets(run, place, (await annex.read(run.id)))
 
 
-def _job_facets(ask: Question, run: Run) -> Operation[dict[str, msgspec.Raw]]:
-    place = yield from places.of_task(run.task_name)
+async def _job_facets(ask: Question, run: Run) -> dict[str, msgspec.Raw]:
+    place = await places.of_task(run.task_name)
     if not place.own:
-        job = yield namespaces.job(place.task)
+        job = await namespaces.job(place.task)
         return answers.job_facets(job) if job is not None else {}
     try:
-        entry = yield from ask.web.catalog.get(place.task)
+        entry = await ask.web.catalog.get(place.task)
     except NotFound:
         return {}
     return answers.task_facets(entry)

@@ -26,7 +26,6 @@ from api.dialects.ona.translation import definition, spec_of
 from shared.authoring import survey
 from shared.errors import Invalid, Problem
 from shared.store import environments
-from shared.store.call import Operation
 from shared.store.environments import Listed
 from shared.store.tasks import Entry
 
@@ -36,7 +35,7 @@ MOST_TASKS: Final = 500
 FILE_TRIGGERS: Final = ("manual", "postEnvironmentStart", "postDevcontainerStart", "prebuild", "beforeSnapshot")
 
 
-def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Operation[list[UUID]]:
+async def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> list[UUID]:
     """
     Make and change the tasks that an automations file names; the ids of those in which something changed.
 
@@ -48,10 +47,10 @@ def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Opera
     new_ids = {reference: uuid4() for reference in file}
     touched: list[UUID] = []
 
-    def work_out() -> Operation[Change]:
+    async def work_out() -> Change:
         touched.clear()
         named = dict.fromkeys([*file, *(one for item in file.values() for one in item.depends_on)])
-        there = yield from _by_reference(environment, list(named))
+        there = await _by_reference(environment, list(named))
         names = {one: task_name(environment, one, id_) for one, id_ in new_ids.items()}
         names |= {one: known.entry.name for one, known in there.items()}
         rows: list[Row] = []
@@ -69,16 +68,16 @@ def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> Opera
                 problems += invalid.problems
         if problems:
             raise Invalid(problems)
-        yield from require_free([row.listed for row in rows if row.before is None])
+        await require_free([row.listed for row in rows if row.before is None])
         around: dict[str, Entry] = {}
         for row in rows:
-            around |= yield from survey(row.task.name, row.task.depends_on)
+            around |= await survey(row.task.name, row.task.depends_on)
         check(around, {row.task.name: row.task for row in rows}, author, "body.automationsFile.tasks")
         changed = [row for row in _dependents_first(rows) if not _is_as_before(row)]
         touched.extend(row.id for row in changed)
         return change_of(changed, around, author)
 
-    yield from write("of the file", work_out)
+    await write("of the file", work_out)
     return touched
 
 
@@ -136,15 +135,15 @@ def _in_file(problem: Problem, at: str) -> Problem:
     return Problem(f"{at}.{place}", problem.message, problem.value)
 
 
-def _by_reference(environment: UUID, references: Sequence[str]) -> Operation[dict[str, Known]]:
+async def _by_reference(environment: UUID, references: Sequence[str]) -> dict[str, Known]:
     """Those of the references that name a task in the environment."""
     if not references:
         return {}
-    ids = yield environments.ids_of_references([(environment, one) for one in references])
-    known = yield from by_ids([id_ for id_ in ids if id_ is not None])
+    ids = await environments.ids_of_references([(environment, one) for one in references])
+    known = await by_ids([id_ for id_ in ids if id_ is not None])
     found = {one: known[id_] for one, id_ in zip(references, ids, strict=True) if id_ in known}
     if environment == DEFAULT:
-        others = yield from by_names(one for one in references if one not in found)
+        others = await by_names(one for one in references if one not in found)
         found |= {name: one for name, one in others.items() if one.listed is None}
     return found
 

@@ -20,7 +20,6 @@ from api.dialects.ona.translation import as_seen, spec_of, trigger_of
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import environments, tasks
-from shared.store.call import Operation
 from shared.store.environments import Listed
 from shared.store.tasks import Entry
 
@@ -54,56 +53,56 @@ def derived_id(name: str) -> UUID:
     return uuid5(_NAMESPACE, name)
 
 
-def by_names(names: Iterable[str]) -> Operation[dict[str, Known]]:
+async def by_names(names: Iterable[str]) -> dict[str, Known]:
     """Those of the tasks that there are, by name."""
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return {}
-    entries = yield from tasks.some(wanted)
-    ids = yield from ids_of(entries)
+    entries = await tasks.some(wanted)
+    ids = await ids_of(entries)
     own = [id_ for name, id_ in ids.items() if id_ != derived_id(name)]
-    rows: list[Listed | None] = (yield environments.by_id(own)) if own else []
+    rows: list[Listed | None] = (await environments.by_id(own)) if own else []
     listed = dict(zip(own, rows, strict=True))
     return {name: Known(id_, entries[name], listed.get(id_)) for name, id_ in ids.items()}
 
 
-def by_ids(ids: Sequence[UUID]) -> Operation[dict[UUID, Known]]:
+async def by_ids(ids: Sequence[UUID]) -> dict[UUID, Known]:
     """Those of the tasks that there are, by id."""
     if not ids:
         return {}
-    rows: list[Listed | None] = yield environments.by_id(ids)
+    rows = await environments.by_id(ids)
     names = {id_: row.task for id_, row in zip(ids, rows, strict=True) if row is not None}
     if any(id_.version == 5 and id_ not in names for id_ in ids):
-        everybody = yield tasks.names()
+        everybody = await tasks.names()
         derived = {derived_id(name): name for name in everybody}
         names |= {id_: derived[id_] for id_ in ids if id_ in derived}
-    known = yield from by_names(names.values())
+    known = await by_names(names.values())
     found = {id_: known[name] for id_, name in names.items() if name in known}
     # One whose name the task file has taken is another task now, with another id.
     return {id_: one for id_, one in found.items() if one.id == id_}
 
 
-def ids_of(names: Iterable[str]) -> Operation[dict[str, UUID]]:
+async def ids_of(names: Iterable[str]) -> dict[str, UUID]:
     """The ids of tasks by name."""
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return {}
-    ids: list[UUID | None] = yield environments.ids_of_tasks(wanted)
+    ids = await environments.ids_of_tasks(wanted)
     return {name: id_ or derived_id(name) for name, id_ in zip(wanted, ids, strict=True)}
 
 
-def find(id_: UUID, grant: Grant) -> Operation[Known]:
+async def find(id_: UUID, grant: Grant) -> Known:
     """The task with that id. Raises NotFound, also when the token is for other tasks."""
-    known = yield from by_ids([id_])
+    known = await by_ids([id_])
     if id_ not in known:
         raise NotFound(f"there is no task {id_}")
     grant.authorise((known[id_].entry.name,), absent=f"there is no task {id_}")
     return known[id_]
 
 
-def shown(known: Sequence[Known], grant: Grant) -> Operation[list[bodies.Task]]:
+async def shown(known: Sequence[Known], grant: Grant) -> list[bodies.Task]:
     """The tasks as they go over the wire to whoever has *grant*."""
-    ids = yield from ids_of(name for one in known for name in one.entry.task.depends_on)
+    ids = await ids_of(name for one in known for name in one.entry.task.depends_on)
     return [_shown(one, ids, grant) for one in known]
 
 

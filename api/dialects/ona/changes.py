@@ -66,12 +66,12 @@ def require_listed(known: Known) -> Listed:
     return known.listed
 
 
-def require_free(new: Sequence[Listed]) -> Operation[None]:
+async def require_free(new: Sequence[Listed]) -> None:
     """Raises AlreadyExists for a new task whose reference, or whose name in the catalog, is taken."""
     if not new:
         return
-    ids = yield environments.ids_of_references([(UUID(one.environment), one.reference) for one in new])
-    taken = yield from by_names(one.task for one in new)
+    ids = await environments.ids_of_references([(UUID(one.environment), one.reference) for one in new])
+    taken = await by_names(one.task for one in new)
     for one, id_ in zip(new, ids, strict=True):
         if id_ is not None or one.task in taken:
             raise AlreadyExists(f"environment {one.environment} has a task {one.reference} already")
@@ -113,17 +113,17 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
     return Change(items, pins(known, ()) | own)
 
 
-def write(name: str, work_out: Callable[[], Operation[Change]]) -> Operation[None]:
+async def write(name: str, work_out: Callable[[], Operation[Change]]) -> None:
     """
     Make the change that *work_out* comes to, and come to it anew as long as others come in between.
 
     Raises what *work_out* raises, and Conflict when they don't cease; *name* is what they change.
     """
     for _ in range(TRIES):
-        change = yield from work_out()
+        change = await work_out()
         if not change.items:
             return
-        verdict = yield environments.furnish(change.items, change.pins)
+        verdict = await environments.furnish(change.items, change.pins)
         if verdict == "done":
             return
     raise too_lively(name)

@@ -31,7 +31,6 @@ from shared.errors import Conflict, NotFound
 from shared.executions import Execution
 from shared.ops import Catalog
 from shared.store import annex, executions
-from shared.store.call import Operation
 
 routes = Calls()
 
@@ -92,7 +91,7 @@ async def stop_task_execution(ask: Question, wanted: StopTaskExecutionRequest) -
     return StopTaskExecutionResponse()
 
 
-def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str = "") -> Operation[UUID]:
+async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str = "") -> UUID:
     """
     Start a task as whoever has *grant*, by *trigger*; the id of the execution. The same *key* gives the same one again.
 
@@ -101,8 +100,8 @@ def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str =
     """
     entry = known.entry
     try:
-        needed = yield from catalog.needed(entry)
-        ids = yield from ids_of([entry.name, *needed])
+        needed = await catalog.needed(entry)
+        ids = await ids_of([entry.name, *needed])
         note = Start(creator=grant.who, trigger=trigger, environment=known.environment, ids=ids)
         request = ops.Request(
             triggered_by="cloud",
@@ -110,7 +109,7 @@ def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str =
             idempotency_key=key,
             body_digest=trigger if key else "",
         )
-        triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
+        triggered = await ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
     except NotFound as error:
         raise Conflict(f"task {known.reference} cannot be started: {error}") from None
     return triggered.run.execution_id
@@ -136,11 +135,11 @@ def _is_repeat(ask: Question) -> bool:
     return count.isascii() and count.isdigit() and count.strip("0") != ""
 
 
-def _repeated(known: Known, grant: Grant) -> Operation[UUID | None]:
+async def _repeated(known: Known, grant: Grant) -> UUID | None:
     """The newest execution of the task that the same caller has just started with this dialect, if there is one."""
     after_us = time.time_ns() // 1000 - REPEAT_US
-    newest = yield from executions.page(task=known.entry.name, limit=20, after_us=after_us)
-    notes = yield from annex.read_many([one.id for one in newest.executions])
+    newest = await executions.page(task=known.entry.name, limit=20, after_us=after_us)
+    notes = await annex.read_many([one.id for one in newest.executions])
     for one, note in zip(newest.executions, notes, strict=True):
         noted = telling.noted(note[telling.START]) if telling.START in note else None
         if noted is not None and (noted.creator, noted.trigger) == (grant.who, MANUAL):

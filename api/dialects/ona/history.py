@@ -23,7 +23,7 @@ from shared.errors import Invalid, Problem
 from shared.executions import Execution
 from shared.executions import Phase as OurPhase
 from shared.store import executions, live
-from shared.store.call import Operation
+from shared.store.call import Operation, each
 
 MANY: Final = 5000
 """Up to so many tasks have their own lists merged; for more the list of all executions is looked through."""
@@ -55,9 +55,9 @@ class Found(NamedTuple):
     cursor: str
 
 
-def page(
+async def page(
     names: Collection[str] | None, phases: frozenset[Phase], wish: Wish, base: str, grant: Grant
-) -> Operation[tuple[list[execution_bodies.TaskExecution], str]]:
+) -> tuple[list[execution_bodies.TaskExecution], str]:
     """
     The executions of those tasks (None: of all) that *grant* is for, as they go over the wire; and where the next page
     starts ("" when this is the last).
@@ -68,13 +68,13 @@ def page(
     if phases and not wanted:
         return [], ""
     found: list[tuple[str, execution_bodies.TaskExecution]] = []
-    step = yield from _way(names, wanted)
+    step = await _way(names, wanted)
     cursor, steps = wish.place, 0
     while len(found) <= wish.size and (steps < PATIENCE or not found):
         count = STEP if wanted else min(STEP, wish.size + 1 - len(found))
-        some = yield from step(count, cursor)
+        some = await step(count, cursor)
         seen = [one for one in some.executions if grant.covers(*one.tasks)]
-        told = yield from tell(seen, base, grant)
+        told = await tell(seen, base, grant)
         found += [
             (_cursor((one.created_us, one.id)), shown)
             for one, shown in zip(seen, told, strict=True)
@@ -91,72 +91,72 @@ Step = Callable[[int, str], Operation[Found]]
 """Looks at so many executions behind a cursor, and finds those that are wanted."""
 
 
-def _way(names: Collection[str] | None, wanted: Sequence[OurPhase]) -> Operation[Step]:
+async def _way(names: Collection[str] | None, wanted: Sequence[OurPhase]) -> Step:
     """How to go through the list with the least work."""
     if wanted and _LIVE.issuperset(wanted):
-        places = yield from live.places()
+        places = await live.places()
         if places is not None:
             return partial(_of_live, places, names, wanted)
-    if names is not None and (yield from _is_worth_merging(list(names), by_phase=bool(wanted))):
+    if names is not None and (await _is_worth_merging(list(names), by_phase=bool(wanted))):
         return partial(_of_each, list(names), wanted)
     return partial(_of_all, names, wanted)
 
 
-def _is_worth_merging(names: list[str], *, by_phase: bool) -> Operation[bool]:
+async def _is_worth_merging(names: list[str], *, by_phase: bool) -> bool:
     if not by_phase or len(names) > MANY_BY_PHASE:
         return len(names) <= (MANY_BY_PHASE if by_phase else MANY)
-    counts: list[int] = yield [executions.count(name) for name in ["", *names]]
+    counts = await each(executions.count(name) for name in ["", *names])
     return sum(counts[1:]) * SHARE <= counts[0]
 
 
-def _of_live(
+async def _of_live(
     places: list[Place], names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str
-) -> Operation[Found]:
+) -> Found:
     """Those at *places*, which are all that live."""
     last = _place(cursor)
     behind = [place for place in places if last is None or place < last]
-    return (yield from _at(behind[:count], names, wanted, is_last=len(behind) <= count))
+    return await _at(behind[:count], names, wanted, is_last=len(behind) <= count)
 
 
-def _of_each(names: list[str], wanted: Sequence[OurPhase], count: int, cursor: str) -> Operation[Found]:
+async def _of_each(names: list[str], wanted: Sequence[OurPhase], count: int, cursor: str) -> Found:
     """Those of each task."""
-    places = yield from _merged(names, count, cursor)
-    return (yield from _at(places, None, wanted, is_last=len(places) < count))
+    places = await _merged(names, count, cursor)
+    return await _at(places, None, wanted, is_last=len(places) < count)
 
 
-def _of_all(names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str) -> Operation[Found]:
+async def _of_all(names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str) -> Found:
     """Those of all executions that are of one of the tasks."""
-    looked = yield from executions.page(phases=wanted, limit=STEP if names is not None else count, cursor=cursor)
+    looked = await executions.page(phases=wanted, limit=STEP if names is not None else count, cursor=cursor)
     ids = [one.id for one in looked.executions if names is None or one.task in names]
-    return Found((yield from steady(ids)), looked.next_cursor)
+    return Found((await steady(ids)), looked.next_cursor)
 
 
-def _at(
+async def _at(
     places: list[Place], names: Collection[str] | None, wanted: Sequence[OurPhase], *, is_last: bool
-) -> Operation[Found]:
-    some = yield from steady([id_ for _, id_ in places])
+) -> Found:
+    some = await steady([id_ for _, id_ in places])
     among = [one for one in some if (names is None or one.task in names) and (not wanted or one.phase in wanted)]
     return Found(among, "" if is_last else _cursor(places[-1]))
 
 
-def _merged(names: list[str], count: int, cursor: str) -> Operation[list[Place]]:
+async def _merged(names: list[str], count: int, cursor: str) -> list[Place]:
     """The places of the *count* newest executions of the tasks, of those behind *cursor*."""
     if len(names) > count:
         # What is among the first *count* of all is of those tasks whose own newest are the newest.
-        heads = yield from _behind(names, 1, cursor)
+        heads = await _behind(names, 1, cursor)
         newest = sorted(((own[0], name) for name, own in zip(names, heads, strict=True) if own), reverse=True)
         names = [name for _, name in newest[:count]]
-    lists = yield from _behind(names, count, cursor)
+    lists = await _behind(names, count, cursor)
     return sorted((place for own in lists for place in own), reverse=True)[:count]
 
 
-def _behind(names: Sequence[str], count: int, cursor: str) -> Operation[list[list[Place]]]:
+async def _behind(names: Sequence[str], count: int, cursor: str) -> list[list[Place]]:
     """Of each task the places of its *count* newest executions behind *cursor*."""
     last, until_us = _place(cursor), int(cursor.partition(".")[0]) if cursor else None
     found: list[list[Place]] = []
     for step in range(0, len(names), STEP):
         # One more than that: a task has no two executions of one microsecond, so one at most is not behind the cursor.
-        found += yield [executions.newest(name, count + 1, until_us) for name in names[step : step + STEP]]
+        found += await each(executions.newest(name, count + 1, until_us) for name in names[step : step + STEP])
     return [[place for place in own if last is None or place < last][:count] for own in found]
 
 

@@ -17,8 +17,7 @@ from api.dialects.ona.catalog import DEFAULT, Known, by_ids, by_names
 from api.dialects.ona.pages import Wish
 from shared.errors import Invalid, Problem
 from shared.store import environments, tasks
-from shared.store.call import Operation
-from shared.store.environments import Listed
+from shared.store.call import each
 
 STEP: Final = 200
 """Tasks that are read at once while looking for those that fit."""
@@ -55,83 +54,83 @@ def where(wanted: bodies.ListTasksRequestFilter, grant: Grant) -> Where:
     )
 
 
-def page(which: Where, wish: Wish) -> Operation[tuple[list[Known], str]]:
+async def page(which: Where, wish: Wish) -> tuple[list[Known], str]:
     """The tasks of a page, and the place where the next one starts ("" when this is the last)."""
     if which.ids or (which.references and which.environments):
-        found = yield from _few(which)
+        found = await _few(which)
         found = [one for one in found if _is_after(one, wish.place)]
     else:
-        found = yield from _listed(which, wish)
+        found = await _listed(which, wish)
         if len(found) <= wish.size:
-            found += yield from _others(which, wish, wish.size + 1 - len(found))
+            found += await _others(which, wish, wish.size + 1 - len(found))
     shown = found[: wish.size]
     return shown, _place(shown[-1]) if len(found) > wish.size else ""
 
 
-def every(which: Where) -> Operation[list[Known]]:
+async def every(which: Where) -> list[Known]:
     """All tasks that are wanted."""
     found: list[Known] = []
     place = ""
     while True:
-        some, place = yield from page(which, Wish(STEP, place))
+        some, place = await page(which, Wish(STEP, place))
         found += some
         if not place:
             return found
 
 
-def names(which: Where) -> Operation[list[str]]:
+async def names(which: Where) -> list[str]:
     """The names of all tasks that are wanted, also of those that only others execute, which no list shows."""
     if which.ids or (which.references and which.environments):
-        return [one.entry.name for one in (yield from _few(which))]
+        return [one.entry.name for one in (await _few(which))]
     found: list[str] = []
     asked: Sequence[UUID | None] = list(which.environments) or [None]
     for environment in asked:
-        found += yield from _names_listed(which, environment)
+        found += await _names_listed(which, environment)
     if not which.environments or DEFAULT in which.environments:
-        found += yield from _names_of_others(which)
+        found += await _names_of_others(which)
     return [name for name in found if which.grant.covers(name)]
 
 
-def _names_listed(which: Where, environment: UUID | None) -> Operation[list[str]]:
+async def _names_listed(which: Where, environment: UUID | None) -> list[str]:
     """Those that this dialect made."""
     found: list[str] = []
     below: int | None = None
     while True:
-        newest: list[tuple[int, UUID]] = yield environments.newest(environment, below, STEP_OF_NAMES)
+        newest = await environments.newest(environment, below, STEP_OF_NAMES)
         if not newest:
             return found
-        rows: list[Listed | None] = yield environments.by_id([id_ for _, id_ in newest])
+        rows = await environments.by_id([id_ for _, id_ in newest])
         found += [row.task for row in rows if row and (not which.references or row.reference in which.references)]
         below = newest[-1][0]
 
 
-def _names_of_others(which: Where) -> Operation[list[str]]:
+async def _names_of_others(which: Where) -> list[str]:
     """Those that it has not made."""
-    everybody: list[str] = yield tasks.names()
+    everybody = await tasks.names()
     wanted = [name for name in everybody if not which.references or name in which.references]
     found: list[str] = []
     for step in range(0, len(wanted), STEP_OF_NAMES):
         some = wanted[step : step + STEP_OF_NAMES]
-        ids: list[UUID | None] = yield environments.ids_of_tasks(some)
+        ids = await environments.ids_of_tasks(some)
         found += [name for name, id_ in zip(some, ids, strict=True) if id_ is None]
     return found
 
 
-def _few(which: Where) -> Operation[list[Known]]:
+async def _few(which: Where) -> list[Known]:
     """Those that are named one by one, in the list's order."""
     found: list[Known] = []
     if which.ids:
-        found += (yield from by_ids(sorted(which.ids))).values()
+        found += (await by_ids(sorted(which.ids))).values()
     else:
         pairs = [(environment, one) for environment in which.environments for one in which.references]
-        ids = yield environments.ids_of_references(pairs)
-        found += (yield from by_ids([id_ for id_ in ids if id_ is not None])).values()
+        ids = await environments.ids_of_references(pairs)
+        found += (await by_ids([id_ for id_ in ids if id_ is not None])).values()
         if DEFAULT in which.environments:
-            found += [one for one in (yield from by_names(which.references)).values() if one.listed is None]
+            found += [one for one in (await by_names(which.references)).values() if one.listed is None]
     return sorted(filter(which.fits, found), key=_order)
 
 
-def _listed(which: Where, wish: Wish) -> Operation[list[Known]]:
+async def _listed(which: Where, wish: Wish) -> list[Known]:
     """Those that this dialect made, one more than the page has if there are as many."""
     below, found = _arrival(wish.place), list[Known]()
     if below == 0:
@@ -139,11 +138,11 @@ def _listed(which: Where, wish: Wish) -> Operation[list[Known]]:
     while len(found) <= wish.size:
         count = STEP if which.references or which.grant.tasks else wish.size + 1 - len(found)
         asked: Sequence[UUID | None] = list(which.environments) or [None]
-        rows = yield [environments.newest(one, below, count) for one in asked]
+        rows = await each(environments.newest(one, below, count) for one in asked)
         newest = sorted((pair for row in rows for pair in row), reverse=True)[:count]
         if not newest:
             return found
-        known = yield from by_ids([id_ for _, id_ in newest])
+        known = await by_ids([id_ for _, id_ in newest])
         found += [known[id_] for _, id_ in newest if id_ in known and which.fits(known[id_])]
         below = newest[-1][0]
         if len(newest) < count:
@@ -151,15 +150,15 @@ def _listed(which: Where, wish: Wish) -> Operation[list[Known]]:
     return found
 
 
-def _others(which: Where, wish: Wish, count: int) -> Operation[list[Known]]:
+async def _others(which: Where, wish: Wish, count: int) -> list[Known]:
     """At most *count* of the tasks that others made, by name. Those that only others execute cannot be started here."""
     if which.environments and DEFAULT not in which.environments:
         return []
     found: list[Known] = []
-    names: list[str] = sorted(which.references) or (yield tasks.names())
+    names: list[str] = sorted(which.references) or (await tasks.names())
     start = bisect_right(names, wish.place[1:]) if wish.place.startswith("n") else 0
     for step in range(start, len(names), STEP):
-        known = yield from by_names(names[step : step + STEP])
+        known = await by_names(names[step : step + STEP])
         found += [
             one
             for one in known.values()

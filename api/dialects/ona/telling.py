@@ -15,7 +15,7 @@ from api.dialects.ona.phases import Around, Start, told
 from api.dialects.ona.words import LOGS
 from shared.executions import Execution
 from shared.store import annex, executions, tasks
-from shared.store.call import Operation
+from shared.store.call import each
 from shared.tasks import Task
 
 START: Final = "ona.start"
@@ -25,25 +25,25 @@ _TRIES: Final = 100
 _decoder = msgspec.json.Decoder(Start)
 
 
-def read(execution_id: UUID) -> Operation[Execution | None]:
+async def read(execution_id: UUID) -> Execution | None:
     """The execution as it was at one instant, or None."""
-    found = yield from steady([execution_id])
+    found = await steady([execution_id])
     return found[0] if found else None
 
 
-def steady(ids: Sequence[UUID]) -> Operation[list[Execution]]:
+async def steady(ids: Sequence[UUID]) -> list[Execution]:
     """
     The executions, each as it was at one instant.
 
     Reading one takes several round trips, between which it may change; its version says whether it did.
     """
-    found = yield from executions.some(ids)
+    found = await executions.some(ids)
     for _ in range(_TRIES):
-        now = yield [executions.version(one.id) for one in found]
+        now = await each(executions.version(one.id) for one in found)
         moved = [one.id for one, version in zip(found, now, strict=True) if version not in (None, one.version)]
         if not moved:
             break
-        again = {one.id: one for one in (yield from executions.some(moved))}
+        again = {one.id: one for one in (await executions.some(moved))}
         found = [again.get(one.id, one) for one in found]
     return found
 
@@ -53,16 +53,16 @@ def noted(note: bytes) -> Start:
     return _decoder.decode(note)
 
 
-def tell(found: Sequence[Execution], base: str, grant: Grant) -> Operation[list[execution_bodies.TaskExecution]]:
+async def tell(found: Sequence[Execution], base: str, grant: Grant) -> list[execution_bodies.TaskExecution]:
     """
     The executions as they go over the wire to whoever has *grant*; *base* is the URL under which this server is known.
     """
-    notes = yield from annex.read_many([one.id for one in found])
+    notes = await annex.read_many([one.id for one in found])
     names = {step.task for one in found for step in one.steps} | {one.task for one in found}
-    known = yield from by_names(names)
-    ids = yield from ids_of(names)
+    known = await by_names(names)
+    ids = await ids_of(names)
     hashes = list({step.definition for one in found for step in one.steps})
-    read = yield [tasks.definition(one) for one in hashes]
+    read = await each(tasks.definition(one) for one in hashes)
     definitions: dict[str, Task] = {one.hash: one.task() for one in read if one is not None}
     result = []
     for one, note in zip(found, notes, strict=True):

@@ -26,13 +26,12 @@ from api.dialects.ona.changes import (
 from api.dialects.ona.translation import definition, spec_of, trigger_names
 from shared.authoring import survey
 from shared.errors import Invalid, Problem
-from shared.store.call import Operation
 from shared.store.environments import Listed
 
 _REFERENCE: Final = wire.WORDS[wire.REFERENCE_PATTERN]
 
 
-def create(wanted: bodies.CreateTaskRequest, author: Author) -> Operation[UUID]:
+async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
     """Make a task; its id. Raises Invalid, and AlreadyExists when its reference is taken in its environment."""
     environment, id_ = UUID(wanted.environment_id), uuid4()
     metadata = wanted.metadata
@@ -49,23 +48,23 @@ def create(wanted: bodies.CreateTaskRequest, author: Author) -> Operation[UUID]:
         prebuild_requires_success=wanted.spec.prebuild_requires_success,
     )
 
-    def work_out() -> Operation[Change]:
-        yield from require_free([listed])
-        needed = yield from _needed(wanted.depends_on, environment)
+    async def work_out() -> Change:
+        await require_free([listed])
+        needed = await _needed(wanted.depends_on, environment)
         task = definition(listed.task, wanted.spec, metadata.description, needed, None)
-        known = yield from survey(task.name, needed)
+        known = await survey(task.name, needed)
         check(known, {task.name: task}, author, "body.dependsOn")
         return change_of([Row(id_, listed, task, None)], known, author)
 
-    yield from write(listed.task, work_out)
+    await write(listed.task, work_out)
     return id_
 
 
-def update(wanted: bodies.UpdateTaskRequest, author: Author) -> Operation[None]:
+async def update(wanted: bodies.UpdateTaskRequest, author: Author) -> None:
     """Change what is given of a task. Raises NotFound, Invalid, and Conflict for a task that is not this dialect's."""
 
-    def work_out() -> Operation[Change]:
-        known = yield from find(UUID(wanted.id), author.grant)
+    async def work_out() -> Change:
+        known = await find(UUID(wanted.id), author.grant)
         before = require_listed(known)
         metadata, spec = wanted.metadata, wanted.spec
         listed = msgspec.structs.replace(
@@ -92,23 +91,23 @@ def update(wanted: bodies.UpdateTaskRequest, author: Author) -> Operation[None]:
         description = known.entry.task.description if metadata.description is UNSET else metadata.description
         needed: Sequence[str] = known.entry.task.depends_on
         if wanted.depends_on:
-            needed = yield from _needed(wanted.depends_on, known.environment)
+            needed = await _needed(wanted.depends_on, known.environment)
         task = definition(before.task, merged, description, needed, known.entry.task)
         if spec.command is UNSET and spec.runs_on is UNSET:
             # What the native API made of it may be more than a command.
             task = msgspec.structs.replace(task, run=known.entry.task.run, call=known.entry.task.call)
-        around = yield from survey(task.name, needed)
+        around = await survey(task.name, needed)
         if wanted.depends_on:
             check(around, {task.name: task}, author, "body.dependsOn")
         return change_of([Row(known.id, listed, task, known)], around, author)
 
-    yield from write(wanted.id, work_out)
+    await write(wanted.id, work_out)
 
 
-def _needed(ids: Sequence[str], environment: UUID) -> Operation[list[str]]:
+async def _needed(ids: Sequence[str], environment: UUID) -> list[str]:
     """The names of the tasks with those ids. Raises Invalid for one that is not in the environment."""
     wanted = [UUID(id_) for id_ in ids]
-    known = yield from by_ids(list(dict.fromkeys(wanted)))
+    known = await by_ids(list(dict.fromkeys(wanted)))
     problems = []
     for index, id_ in enumerate(wanted):
         if id_ not in known or known[id_].environment != environment:

@@ -37,7 +37,6 @@ from shared.errors import Conflict, NotFound
 from shared.runs import Status
 from shared.store import annex, driven
 from shared.store.annex import Annex
-from shared.store.call import Operation
 from shared.store.driven import Plan
 
 TASK_RUN: Final = "prefect.task-run."
@@ -99,7 +98,7 @@ def read_event(message: bytes) -> Event | None:
         return None
 
 
-def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
+async def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> None:
     """
     Write down what an event tells of a task run; any other event tells nothing here.
 
@@ -116,19 +115,19 @@ def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> Operation[None]:
         return
     state = _state_of(event, told.validated_state, run_id)
     for _ in range(taskruns.PATIENCE):
-        view = yield from taskruns.read(run_id, history=True)
+        view = await taskruns.read(run_id, history=True)
         if view is None or not grant.covers(view.latest.record.task):
-            made = yield from _create(catalog, grant, run_id, _flow_run_of(event), told.task_run, state)
+            made = await _create(catalog, grant, run_id, _flow_run_of(event), told.task_run, state)
             if made is None:
                 return
             run_id = made
             continue
-        if (yield from _write(catalog, view, state)):
+        if await _write(catalog, view, state):
             return
     raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
 
 
-def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unheard: bool = False) -> Operation[None]:
+async def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unheard: bool = False) -> None:
     """
     Let a run that *consumer* was handed wait for another one, because it has gone; with *only_unheard* because it never
     acknowledged it, and then only while nothing was heard of the run either.
@@ -136,25 +135,25 @@ def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unheard
     One that had begun is lost and begins anew, unless it lost its consumer several times in a row: then it is crashed.
     """
     for _ in range(taskruns.PATIENCE):
-        view = yield from taskruns.read(run_id)
+        view = await taskruns.read(run_id)
         if view is None or view.is_ours or view.latest.record.status == Status.ENDED:
-            yield driven.let_go(consumer, run_id)
+            await driven.let_go(consumer, run_id)
             return
         if view.latest.record.worker != consumer:
-            yield driven.let_go(consumer, run_id)
+            await driven.let_go(consumer, run_id)
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
             # Nothing was heard of it since it was handed over.
             same = Annex(view.id, {ledger.NOW: view.raw}, (ledger.NOW, view.raw))
-            done = yield driven.drive(view.latest, Plan(inbox=True), same)
+            done = await driven.drive(view.latest, Plan(inbox=True), same)
         elif only_unheard:
             return
         else:
-            yield from leases.release(view)  # or its next attempt would wait until they lapse
+            await leases.release(view)  # or its next attempt would wait until they lapse
             state, on_course = _lost(view, consumer)
             after = ledger.moved(view.current, state)
             after.told_us = 0
-            done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+            done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict in ("done", "gone"):
             return
 
@@ -202,7 +201,7 @@ def names_of(view: View) -> set[str]:
     return {TASK_RUN + state.name, TASK_RUN + default_name(state.type)}
 
 
-def _write(catalog: ops.Catalog, view: View, state: State) -> Operation[bool]:
+async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     """Whether *state* is written down now, or need not be."""
     known = ledger.history(view)
     if view.is_ours or any(one.id == state.id for one in known):
@@ -215,8 +214,7 @@ def _write(catalog: ops.Catalog, view: View, state: State) -> Operation[bool]:
     if state.details.task_parameters_id is None:
         state.details.task_parameters_id = current.details.task_parameters_id
     if state.at_us < view.stored.told_us:
-        written: bool = yield annex.write(_earlier(view, state))
-        return written
+        return await annex.write(_earlier(view, state))
     now_us = time.time_ns() // 1000
     on_course = course(view, state, now_us)
     plan = on_course.plan
@@ -226,7 +224,7 @@ def _write(catalog: ops.Catalog, view: View, state: State) -> Operation[bool]:
     restarts = current.type in words.TERMINAL and state.type not in words.TERMINAL
     after = ledger.moved(view.current, state, restarts=restarts)
     after.told_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
-    done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+    done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
     return done.verdict in ("done", "gone")
 
 
@@ -272,21 +270,21 @@ def _state_of(event: Event, told: Told, run_id: UUID) -> State:
     return State(event.id, told.type, name, at_us, told.message, told.data, details)
 
 
-def _create(
+async def _create(
     catalog: ops.Catalog, grant: Grant, run_id: UUID, flow_run_id: UUID | None, run: Executed, state: State
-) -> Operation[UUID | None]:
+) -> UUID | None:
     """
     Make the run that was told of; the id it has here. None when it can't be: its flow run is not known here.
     """
     known_flow = None
     if flow_run_id is not None:
-        flow_run = yield from taskruns.read(flow_run_id, ledger.FLOW_RUNS)
+        flow_run = await taskruns.read(flow_run_id, ledger.FLOW_RUNS)
         if flow_run is not None and grant.covers(flow_run.latest.record.task):
             known_flow = flow_run_id
     fields = {name: getattr(run, name) for name in Executed.__struct_fields__}
     wanted = TaskRunCreate(id=run_id, flow_run_id=known_flow, **fields)
     try:
-        made = yield from taskruns.create(catalog, grant, wanted, first=state)
+        made = await taskruns.create(catalog, grant, wanted, first=state)
     except (Conflict, NotFound):
         return None
     return made.id

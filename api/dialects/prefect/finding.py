@@ -26,7 +26,6 @@ from shared.clock import from_datetime, to_datetime
 from shared.errors import Invalid, Problem, RunfleetError
 from shared.runs import Reason, Status
 from shared.store import driven
-from shared.store.call import Operation
 
 MOST_RUNS: Final = 100_000
 """Task runs that one request looks at."""
@@ -139,9 +138,9 @@ def invalid(location: str, message: str) -> Invalid:
     return Invalid([Problem(location, message)])
 
 
-def find(
+async def find(
     wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool = False, via: str = TASK_RUNS
-) -> Operation[Found]:
+) -> Found:
     """
     Those that fit, in the order wanted; stops early where neither order nor count need them all. *via* says whether
     task runs or flow runs are wanted. Raises Invalid.
@@ -152,11 +151,11 @@ def find(
     looked_at, size = 0, STEP if needs_all else max(1, min(offset + limit, STEP))
     candidates = _Candidates(wanted.page_of, via)
     while True:
-        batch = yield from candidates.batch(looked_at, size)
+        batch = await candidates.batch(looked_at, size)
         if not batch:
             break
-        views = yield from taskruns.read_many(batch, via)
-        flow_runs = yield from _flow_runs_of(views, wanted.page_of, via, grant)
+        views = await taskruns.read_many(batch, via)
+        flow_runs = await _flow_runs_of(views, wanted.page_of, via, grant)
         for view in views:
             if view is None or not grant.covers(view.latest.record.task) or not fits(view, flow_runs):
                 continue
@@ -227,18 +226,18 @@ class _Candidates:
         self._flow_runs = flow_runs.id.any_ if flow_runs and flow_runs.id and flow_runs.operator == "and_" else None
         self._states = _states(page.task_runs if via == TASK_RUNS else page.flow_runs)
 
-    def batch(self, offset: int, size: int) -> Operation[list[UUID]]:
+    async def batch(self, offset: int, size: int) -> list[UUID]:
         """*size* of them from *offset* on; none when there are no more."""
         if self._chosen is None and self._flow_runs is not None:
             belonging = set[UUID]()
             for flow_run in set(self._flow_runs):
-                belonging.update((yield from driven.of_external(str(flow_run))))
+                belonging.update(await driven.of_external(str(flow_run)))
             self._chosen = sorted(belonging, reverse=True)
         if self._chosen is not None:
             return self._chosen[offset : offset + size]
         if not self._states:
             return []
-        page: tuple[int, list[UUID]] = yield driven.listed(self._via, self._states, offset, size)
+        page = await driven.listed(self._via, self._states, offset, size)
         return page[1]
 
 
@@ -264,12 +263,12 @@ def _states(wanted: TaskRunFilter | FlowRunFilter | None) -> list[str]:
     return [state for state in everything if state in chosen]
 
 
-def _flow_runs_of(views: Sequence[View | None], page: Page, via: str, grant: Grant) -> Operation[dict[UUID, View]]:
+async def _flow_runs_of(views: Sequence[View | None], page: Page, via: str, grant: Grant) -> dict[UUID, View]:
     """The flow runs that *views* belong to and *grant* is for, if the filters ask about them."""
     if via == FLOW_RUNS or (page.flow_runs is None and page.flows is None):
         return {}
     wanted = {view.facts.flow_run_id for view in views if view is not None and view.facts.flow_run_id is not None}
-    found = yield from taskruns.read_many(sorted(wanted), FLOW_RUNS)
+    found = await taskruns.read_many(sorted(wanted), FLOW_RUNS)
     return {
         flow_run.id: flow_run
         for flow_run in found

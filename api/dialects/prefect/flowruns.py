@@ -39,7 +39,6 @@ from api.reply import Reply
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Status
-from shared.store.call import Operation
 
 routes = Routes(DIALECT)
 
@@ -140,8 +139,8 @@ async def read_flow_run_states(ask: Question) -> Reply:
     return say([shown_state(state) for state in ledger.history(view)])
 
 
-def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operation[Made]:
-    flow = yield from flows.flow(catalog, wanted.flow_id)
+async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Made:
+    flow = await flows.flow(catalog, wanted.flow_id)
     if flow is None or not grant.covers(flow.name):
         raise Conflict(f"there is no flow {wanted.flow_id}")
     at_us = time.time_ns() // 1000
@@ -179,17 +178,17 @@ def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Operat
         via=FLOW_RUNS,
         once=once,
     )
-    triggered = yield from ops.trigger(catalog, flow.name, request, permit=grant.authorise, charge=grant.charge)
+    triggered = await ops.trigger(catalog, flow.name, request, permit=grant.authorise, charge=grant.charge)
     if not triggered.repeated and current.mark == Status.PENDING:
         return Made(run_id, facts, current, True)
     taskruns.require_free(triggered.run, grant)
-    view = yield from taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
+    view = await taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
     return Made(view.id, view.facts, view.current, not triggered.repeated)
 
 
-def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
+async def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Answer:
     for _ in range(taskruns.PATIENCE):
-        view = yield from taskruns.known(run_id, FLOW_RUNS)
+        view = await taskruns.known(run_id, FLOW_RUNS)
         grant.authorise((view.latest.record.task,), absent=f"Flow run with id {run_id} not found")
         at_us = time.time_ns() // 1000
         state = proposed(wanted.state, ids.new_id(at_us), at_us)
@@ -200,7 +199,7 @@ def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Gran
         on_course = course(view, decision.state, at_us)
         on_course.plan.force, on_course.plan.inbox = True, False
         after = ledger.moved(view.current, decision.state, restarts=decision.restarts)
-        done = yield from taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+        done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict == "done":
             return Answer(view, decision, decision.state, True)
     raise Conflict(f"flow run {run_id} changes faster than its state can be set; try again")

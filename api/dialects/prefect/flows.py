@@ -22,7 +22,6 @@ from shared import foreign, ops
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import tasks
-from shared.store.call import Operation
 from shared.store.tasks import Entry
 from shared.tasks import Task
 
@@ -114,10 +113,10 @@ async def count_flows(ask: Question) -> Reply:
     return say(len(await ask.web.store.run(_find(ask.grant, _page(ask)))))
 
 
-def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> Operation[tuple[Entry, bool]]:
+async def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> tuple[Entry, bool]:
     name = task_name(wanted.name)
     try:
-        return (yield from catalog.get(name, fresh=True)), False
+        return (await catalog.get(name, fresh=True)), False
     except NotFound:
         pass
     task = Task(
@@ -130,15 +129,15 @@ def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> Operation[tuple[Entry,
         | {ID: str(flow_id(wanted.name)), NAME: wanted.name},
         keep_runs=taskruns.KEEP_RUNS,
     )
-    return (yield from ops.declare(catalog, task)), True
+    return (await ops.declare(catalog, task)), True
 
 
-def flow(catalog: ops.Catalog, wanted: UUID) -> Operation[Entry | None]:
+async def flow(catalog: ops.Catalog, wanted: UUID) -> Entry | None:
     """The flow with that id: the catalog holds it by a name that only its own name gives."""
     for entry in catalog.entries.values():
         if entry.task.labels.get(ID) == str(wanted) and _is_flow(entry):
             return entry
-    for entry in (yield from tasks.entries()):
+    for entry in await tasks.entries():
         if entry.task.labels.get(ID) == str(wanted) and _is_flow(entry):
             catalog.entries[entry.name] = entry
             return entry
@@ -158,13 +157,13 @@ def _page(ask: Question) -> FlowPage:
     return page
 
 
-def _find(grant: Grant, page: FlowPage) -> Operation[list[Entry]]:
+async def _find(grant: Grant, page: FlowPage) -> list[Entry]:
     """The flows that fit, in the order wanted."""
     if page.deployments:
         return []
     found = [
         entry
-        for entry in (yield from tasks.entries())
+        for entry in (await tasks.entries())
         if _is_flow(entry) and grant.covers(entry.name) and _fits(entry, page.flows)
     ]
     keys: dict[str, tuple[Callable[[Entry], Any], bool]] = {

@@ -21,7 +21,6 @@ from api.reply import Reply
 from shared import ids
 from shared.errors import Forbidden, NotFound, RunfleetError
 from shared.store import limits
-from shared.store.call import Operation
 from shared.store.limits import Taken
 
 routes = Routes(DIALECT)
@@ -95,7 +94,7 @@ async def take_slots(ask: Question) -> Reply:
     lease = ids.new_id(_now_us())
     names = list(dict.fromkeys(wanted.names))
     lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_kept(wanted.holder, ask.grant))
-    taken = await ask.web.store.do(limits.take(lease, names, wanted.slots, lasts_us, holder))
+    taken = await ask.web.store.run(limits.take(lease, names, wanted.slots, lasts_us, holder))
     _raise_if_refused(taken)
     return say({"lease_id": lease, "limits": await _taken_of(ask, wanted)})
 
@@ -105,7 +104,7 @@ async def give_slots(ask: Question) -> Reply:
     """Give a lease's slots back; nothing happens when it is over."""
     lease = ask.read(Give).lease_id
     if await _is_own(ask, lease):
-        await ask.web.store.do(limits.give(lease))
+        await ask.web.store.run(limits.give(lease))
     return Reply(status=204)
 
 
@@ -118,7 +117,7 @@ async def renew_lease(ask: Question) -> Reply:
         raise NotFound("Not Found") from None
     wanted = ask.read(Renew) if ask.body else Renew()
     lasts_us = round(wanted.lease_duration * 1e6)
-    if not await _is_own(ask, lease) or (await ask.web.store.do(limits.renew(lease, lasts_us))).verdict == "gone":
+    if not await _is_own(ask, lease) or (await ask.web.store.run(limits.renew(lease, lasts_us))).verdict == "gone":
         raise Gone("Lease not found - it may have expired or been revoked")
     return Reply(status=204)
 
@@ -129,12 +128,12 @@ def task_runs(holders: Iterable[bytes]) -> list[Holder]:
     return [holder for holder in held if holder is not None and holder.type == "task_run"]
 
 
-def release(view: View) -> Operation[None]:
+async def release(view: View) -> None:
     """Give back what a task run, whose process is gone, holds of the limits of its tags."""
     for tag in view.facts.tags:
-        for lease, holder in (yield from limits.leases(f"tag:{tag}")).items():
+        for lease, holder in (await limits.leases(f"tag:{tag}")).items():
             if any(one.id == view.id for one in task_runs([holder])):
-                yield limits.give(lease)
+                await limits.give(lease)
 
 
 def _raise_if_refused(taken: Taken) -> None:
@@ -157,7 +156,7 @@ async def _is_own(ask: Question, lease: UUID) -> bool:
     """Whether a lease was taken with a token for the same tasks; any is for one that is for all."""
     if not ask.grant.tasks:
         return True
-    raw = await ask.web.store.do(limits.holder(lease))
+    raw = await ask.web.store.run(limits.holder(lease))
     holder = None if raw is None else holder_in(raw)
     return holder is not None and holder.tasks == ask.grant.tasks
 

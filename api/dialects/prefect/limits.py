@@ -24,7 +24,6 @@ from shared import ids
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound
 from shared.store import limits, runs, tasks
-from shared.store.call import Operation
 from shared.store.limits import Holders, Limit
 
 routes = Routes(DIALECT)
@@ -144,34 +143,34 @@ async def delete_limit(ask: Question) -> Reply:
     return Reply(status=204)
 
 
-def put(name: str, most: int, active: bool) -> Operation[tuple[Limit, bool]]:
+async def put(name: str, most: int, active: bool) -> tuple[Limit, bool]:
     """Make or change a limit; whether it was made. Raises Conflict for one of the task file."""
-    found = yield from limits.one_limit(name)
+    found = await limits.one_limit(name)
     now_us = time.time_ns() // 1000
     if found is not None and not found.about:
         raise Conflict(f"limit {name} is the task file's; change it there")
     before = _about(found.about) if found is not None else About(ids.new_id(now_us), now_us, now_us, most)
     about = _encode(msgspec.structs.replace(before, updated_us=now_us, max=most, active=active))
-    if not (yield limits.put(name, most if active else None, about)):
+    if not (await limits.put(name, most if active else None, about)):
         raise Conflict(f"limit {name} is the task file's; change it there")
     return Limit(name, most if active else None, about), found is None
 
 
-def remove(name: str) -> Operation[None]:
+async def remove(name: str) -> None:
     """Take a limit away. Raises NotFound, and Conflict for one of the task file."""
-    if not (yield limits.remove(name)):
-        found = yield from limits.one_limit(name)
+    if not (await limits.remove(name)):
+        found = await limits.one_limit(name)
         if found is not None:
             raise Conflict(f"limit {name} is the task file's; change it there")
         raise NotFound("Concurrency limit not found")
 
 
-def known(ref: str, *, by_tag: bool = False) -> Operation[Limit]:
+async def known(ref: str, *, by_tag: bool = False) -> Limit:
     """The limit of that name or id. Raises NotFound."""
-    found = yield from limits.one_limit(ref)
+    found = await limits.one_limit(ref)
     if found is not None and not by_tag:
         return found
-    for one in (yield from limits.all_limits()):
+    for one in await limits.all_limits():
         if str(about_of(one).id) == ref.lower() and (one.name.startswith("tag:") or not by_tag):
             return one
     raise NotFound("Concurrency limit not found")
@@ -195,14 +194,14 @@ async def own_limits(ask: Question) -> set[str] | None:
     return {name for entry in entries if ask.grant.covers(entry.name) for name in entry.task.limits}
 
 
-def held_by(limit: Limit, grant: Grant) -> Operation[Holders]:
+async def held_by(limit: Limit, grant: Grant) -> Holders:
     """Who holds slots of a limit, as far as they are runs of tasks that *grant* is for."""
-    held = yield from limits.holders(limit.name)
+    held = await limits.holders(limit.name)
     if not grant.tasks:
         return held
     named = [holder_in(one) for one in held.leases]
     ids = [*held.runs, *(one.id for one in named if one is not None and one.id is not None)]
-    own = {run.id for run in (yield runs.many(ids)) if grant.covers(run.task_name)} if ids else set[UUID]()
+    own = {run.id for run in (await runs.many(ids)) if grant.covers(run.task_name)} if ids else set[UUID]()
     leases = [
         raw
         for raw, one in zip(held.leases, named, strict=True)
@@ -217,9 +216,9 @@ def holder_in(raw: bytes) -> Holder | None:
     return found
 
 
-def shown(limit: Limit, grant: Grant) -> Operation[dict[str, Any]]:
+async def shown(limit: Limit, grant: Grant) -> dict[str, Any]:
     """A limit as clients read it."""
-    about, held = about_of(limit), (yield from held_by(limit, grant))
+    about, held = about_of(limit), (await held_by(limit, grant))
     return {
         "id": about.id,
         "created": to_datetime(about.created_us),

@@ -20,7 +20,6 @@ from api.reply import Reply
 from shared import ids
 from shared.clock import from_datetime
 from shared.store import driven, logs
-from shared.store.call import Operation
 from shared.store.logs import Line
 
 routes = Routes(DIALECT)
@@ -97,35 +96,35 @@ async def filter_logs(ask: Question) -> Reply:
     return say([_shown(source, line) for source, line in found[offset : offset + limit]])
 
 
-def _sources(wanted: LogFilter, grant: Grant) -> Operation[list[Source]]:
+async def _sources(wanted: LogFilter, grant: Grant) -> list[Source]:
     """The logs of the runs wanted that have lines: of each attempt one."""
     flow_runs = wanted.flow_run_id.any_ if wanted.flow_run_id else None
     task_runs = wanted.task_run_id.any_ if wanted.task_run_id else None
     views = list[View]()
     if task_runs is None:
-        for flow_run in (yield from taskruns.read_many(flow_runs or [], FLOW_RUNS)):
+        for flow_run in await taskruns.read_many(flow_runs or [], FLOW_RUNS):
             views += [flow_run] if flow_run is not None else []
-            belonging = (yield from driven.of_external(str(flow_run.id))) if flow_run is not None else []
-            views += [one for one in (yield from taskruns.read_many(belonging)) if one is not None]
+            belonging = (await driven.of_external(str(flow_run.id))) if flow_run is not None else []
+            views += [one for one in (await taskruns.read_many(belonging)) if one is not None]
     else:
         for run_id in task_runs:
-            view = yield from taskruns.read(run_id)
+            view = await taskruns.read(run_id)
             if view is not None and (flow_runs is None or view.facts.flow_run_id in flow_runs):
                 views.append(view)
     found = list[Source]()
     for view in views:
         if grant.covers(view.latest.record.task):
-            found += yield from _logs_of(view)
+            found += await _logs_of(view)
     return found
 
 
-def _logs_of(view: View) -> Operation[list[Source]]:
+async def _logs_of(view: View) -> list[Source]:
     is_flow_run = view.facts.flow_id is not None
     kind = "prefect.flow_runs" if is_flow_run else "runfleet.runs" if view.is_ours else "prefect.task_runs"
     flow_run = view.id if is_flow_run else view.facts.flow_run_id
     attempts = [(view.latest.head, view.latest.record)]
     if view.latest.head != view.id:
-        attempts = yield from driven.attempts(view.id)
+        attempts = await driven.attempts(view.id)
     return [
         Source(run_id, kind, flow_run, None if is_flow_run else view.id)
         for run_id, record in attempts
@@ -133,15 +132,15 @@ def _logs_of(view: View) -> Operation[list[Source]]:
     ]
 
 
-def _merged(
+async def _merged(
     sources: Sequence[Source], wanted: LogFilter, most: int, newest_first: bool
-) -> Operation[list[tuple[Source, Line]]]:
+) -> list[tuple[Source, Line]]:
     """At least the first *most* of the lines that fit, in order."""
     picks = wanted.level is not None or wanted.timestamp is not None
     found = list[tuple[Source, Line]]()
     for source in sources:
         start, count = (0, MOST_LINES) if picks else (-max(1, most), most) if newest_first else (0, most)
-        window = yield from logs.window(source.run_id, start, count)
+        window = await logs.window(source.run_id, start, count)
         found += [(source, line) for line in window.lines if _fits(line, wanted)]
     return sorted(found, key=lambda one: (one[1].at, one[1].n), reverse=newest_first)
 

@@ -20,7 +20,6 @@ from api.dialects.prefect.ledger import FLOW_RUNS, View
 from api.dialects.prefect.routes import on
 from api.reply import Reply
 from shared.store import logs
-from shared.store.call import Operation
 from shared.tasks import MB
 
 routes = Routes(DIALECT)
@@ -69,16 +68,16 @@ async def write_logs(ask: Question) -> Reply:
             of_runs[run_id] += [(in_us(in_utc(line.timestamp)), stream, text) for text in _lines(line.message)]
     for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
-        await ask.web.store.do(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
+        await ask.web.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
     return Reply(status=201)
 
 
-def _views_of(told: list[Line]) -> Operation[dict[UUID, View]]:
+async def _views_of(told: list[Line]) -> dict[UUID, View]:
     """The runs that lines are about and that clients execute."""
     task_runs = list({line.task_run_id: None for line in told if line.task_run_id is not None})
     flow_runs = list({line.flow_run_id: None for line in told if line.flow_run_id is not None})
-    found = yield from taskruns.read_many(task_runs)
-    found += yield from taskruns.read_many(flow_runs, FLOW_RUNS)
+    found = await taskruns.read_many(task_runs)
+    found += await taskruns.read_many(flow_runs, FLOW_RUNS)
     return {view.id: view for view in found if view is not None and not view.is_ours}
 
 

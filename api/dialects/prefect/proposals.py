@@ -24,7 +24,6 @@ from api.dialects.prefect.taskruns import PATIENCE, known, make, read, unwritten
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.store import driven, executions
-from shared.store.call import Operation
 from shared.store.driven import Driven
 
 LONGEST_WAIT_S: Final = 10
@@ -42,20 +41,20 @@ class Answer(msgspec.Struct):
     wrote: bool
 
 
-def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Operation[Answer]:
+async def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Answer:
     """
     Propose a state. Raises NotFound, Forbidden, and Conflict when the run changes faster than can be decided.
     """
     for _ in range(PATIENCE):
-        view = yield from known(run_id)
+        view = await known(run_id)
         grant.authorise((view.latest.record.task,), absent=f"Task run with id {run_id} not found")
         now_us = time.time_ns() // 1000
         state = proposed(wanted.state, ids.new_id(now_us), now_us)
         state.details.task_run_id, state.details.flow_run_id = view.id, view.facts.flow_run_id
         if view.is_ours:
-            return (yield from _of_ours(view, state, grant))
-        flow = yield from _flow_of(view)
-        cached = yield from _cached_for(state, grant)
+            return await _of_ours(view, state, grant)
+        flow = await _flow_of(view)
+        cached = await _cached_for(state, grant)
         decision = decide(
             view.current.state,
             state,
@@ -70,13 +69,13 @@ def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant
         )
         if decision.state is None:
             return Answer(view, decision, view.current.state, False)
-        answer = yield from _make(catalog, view, decision, flow, now_us, bool(wanted.force), grant)
+        answer = await _make(catalog, view, decision, flow, now_us, bool(wanted.force), grant)
         if answer is not None:
             return answer
     raise Conflict(f"task run {run_id} changes faster than its state can be set; try again")
 
 
-def _make(
+async def _make(
     catalog: ops.Catalog,
     view: View,
     decision: Decision,
@@ -84,7 +83,7 @@ def _make(
     now_us: int,
     force: bool,
     grant: Grant,
-) -> Operation[Answer | None]:
+) -> Answer | None:
     """The answer once it is made; None when something else happened first."""
     state = decision.state
     assert state is not None
@@ -97,7 +96,7 @@ def _make(
         plan.cache = to_cache(state, now_us, grant.tasks)
     tracks = flow.run_count if flow is not None and state.type == "RUNNING" and not force else None
     after = ledger.moved(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
-    done = yield from make(catalog, view, [*unwritten(view), after], on_course)
+    done = await make(catalog, view, [*unwritten(view), after], on_course)
     if done.verdict == "done":
         return Answer(view, decision, state, True)
     if done.verdict == "gone":
@@ -119,7 +118,7 @@ def _refused(done: Driven, now_us: int) -> Decision:
     return Decision(answer="WAIT", delay_s=max(1, round(delay_s)), reason=f"Concurrency limit reached for tags: {tag}")
 
 
-def _of_ours(view: View, state: State, grant: Grant) -> Operation[Answer]:
+async def _of_ours(view: View, state: State, grant: Grant) -> Answer:
     """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
     now = view.current.state
     if state.type not in ("CANCELLING", "CANCELLED"):
@@ -131,27 +130,27 @@ def _of_ours(view: View, state: State, grant: Grant) -> Operation[Answer]:
     if grant.tasks:  # what is to follow it in its execution is skipped
         record = view.latest.record
         execution = UUID(record.execution) if record.execution else view.latest.head
-        grant.authorise((yield from executions.tasks_of([execution])).get(execution, ()))
-    yield from ops.stop(str(view.latest.head), by="a client of Prefect")
-    after = yield from known(view.id)
+        grant.authorise((await executions.tasks_of([execution])).get(execution, ()))
+    await ops.stop(str(view.latest.head), by="a client of Prefect")
+    after = await known(view.id)
     return Answer(after, Decision(answer="ACCEPT"), after.current.state, True)
 
 
-def _flow_of(view: View) -> Operation[Flow | None]:
+async def _flow_of(view: View) -> Flow | None:
     if view.facts.flow_run_id is None:
         return None
-    flow_run = yield from read(view.facts.flow_run_id, FLOW_RUNS)
+    flow_run = await read(view.facts.flow_run_id, FLOW_RUNS)
     if flow_run is None:
         return None
     return Flow(flow_run.id, flow_run.current.state, flow_run.current.run_count)
 
 
-def _cached_for(state: State, grant: Grant) -> Operation[State | None]:
+async def _cached_for(state: State, grant: Grant) -> State | None:
     """The cached state that takes the place of running, under this proposal's id and time."""
     key = state.details.cache_key
     if state.type != "RUNNING" or not key or state.details.refresh_cache:
         return None
-    packed = yield driven.cached(cache_key(key, grant.tasks))
+    packed = await driven.cached(cache_key(key, grant.tasks))
     if packed is None:
         return None
     cached = msgspec.structs.replace(_state(packed), id=state.id, at_us=state.at_us, name="Cached")

@@ -81,7 +81,7 @@ async def csrf_token(ask: Question) -> Reply:
 async def task_workers(ask: Question) -> Reply:
     """Who serves background tasks, each with those that the token is for."""
     wanted = ask.read(TaskWorkers) if ask.body else TaskWorkers()
-    found = [msgspec.json.decode(about) for about in (await ask.web.store.do(driven.consumers())).values()]
+    found = [msgspec.json.decode(about) for about in (await ask.web.store.run(driven.consumers())).values()]
     if ask.grant.tasks:
         for one in found:
             one["task_keys"] = [key for key in one["task_keys"] if ask.grant.covers(await _task_of(ask, key))]

@@ -113,7 +113,7 @@ class Consumers:
 
     async def _look(self) -> None:
         gone = list(self._gone)
-        lost = await self._store.do(driven.attend(list(self._present), gone, list(self._slots)))
+        lost = await self._store.run(driven.attend(list(self._present), gone, list(self._slots)))
         self._gone.difference_update(gone)
         if time.monotonic() < self._settled_s:
             return
@@ -199,7 +199,7 @@ class _Queue:
         """Hand over what is due; how long there is nothing more, or None when that was the last."""
         about = self._about | {"timestamp": rfc3339(time.time_ns() // 1000)}
         try:
-            found = await self._store.do(
+            found = await self._store.run(
                 driven.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
             )
             if found.id is None:

@@ -28,7 +28,6 @@ from api.reply import Reply
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import limits
-from shared.store.call import Operation
 from shared.store.limits import Limit
 
 routes = Routes(DIALECT)
@@ -96,7 +95,7 @@ async def reset_tag_limit(ask: Question) -> Reply:
     """Take the slots of a tag from whoever holds them."""
     wanted = ask.read(Reset) if ask.body else Reset()
     name = f"tag:{ask.path['tag']}"
-    if not await ask.web.store.do(limits.reset(name, wanted.slot_override or ())):
+    if not await ask.web.store.run(limits.reset(name, wanted.slot_override or ())):
         raise NotFound("Concurrency limit not found")
     return say(await ask.web.store.run(_shown_tag(await ask.web.store.run(known(name)), ask.grant)))
 
@@ -108,8 +107,8 @@ async def _answer(ask: Question, limit: Limit) -> Reply:
     return say(await ask.web.store.run(_shown_tag(limit, ask.grant)))
 
 
-def _shown_tag(limit: Limit, grant: Grant) -> Operation[dict[str, Any]]:
-    about, held = about_of(limit), (yield from held_by(limit, grant))
+async def _shown_tag(limit: Limit, grant: Grant) -> dict[str, Any]:
+    about, held = about_of(limit), (await held_by(limit, grant))
     of_leases = [holder.id for holder in leases.task_runs(held.leases)]
     return {
         "id": about.id,

@@ -17,10 +17,9 @@ from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
 from api.dialects.prefect.moves import Course, course, first_mark, waits_for_consumer
 from shared import foreign, ids, ops
 from shared.errors import Conflict, NotFound
-from shared.runs import Record, Run, Status
+from shared.runs import Run, Status
 from shared.store import annex, bells, driven, runs
 from shared.store.annex import Annex
-from shared.store.call import Operation
 from shared.store.driven import Driven
 from shared.store.loop import AsyncStore
 from shared.store.tasks import Entry
@@ -42,43 +41,43 @@ class Made(msgspec.Struct):
     is_new: bool
 
 
-def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> Operation[View | None]:
+async def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> View | None:
     """
     The run, with its whole annex if its *history* is wanted; None when there is none. One that was made by way of
     another API can be read as well, but for flow runs.
     """
-    found = yield from read_many([run_id], via, history=history)
+    found = await read_many([run_id], via, history=history)
     if found[0] is None and via == TASK_RUNS:
-        record: Record | None = yield runs.record(run_id)
+        record = await runs.record(run_id)
         if record is not None and record.via not in (TASK_RUNS, FLOW_RUNS):
             return ledger.guest(run_id, record)
     return found[0]
 
 
-def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: bool = False) -> Operation[list[View | None]]:
+async def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: bool = False) -> list[View | None]:
     """Runs in the order of their ids; None for what Prefect has no run of."""
     if not run_ids:
         return []
     views: list[View | None] = []
-    for latest in (yield driven.newest(run_ids, () if history else ledger.FIELDS)):
+    for latest in await driven.newest(run_ids, () if history else ledger.FIELDS):
         if latest is None or latest.record.via != via or not latest.annex.get(ledger.NOW):
             views.append(None)
         elif ledger.has_to_see_all(latest):
-            views.append(ledger.view(latest, (yield from driven.attempts(latest.id))))
+            views.append(ledger.view(latest, (await driven.attempts(latest.id))))
         else:
             views.append(ledger.view(latest))
     return views
 
 
-def known(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> Operation[View]:
+async def known(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> View:
     """As ``read``. Raises NotFound."""
-    view = yield from read(run_id, via, history=history)
+    view = await read(run_id, via, history=history)
     if view is None:
         raise NotFound(f"{'Task' if via == TASK_RUNS else 'Flow'} run with id {run_id} not found")
     return view
 
 
-def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: State | None = None) -> Operation[Made]:
+async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: State | None = None) -> Made:
     """
     Make a task run, or answer the one there is by the same flow run, task key and dynamic key. *first* is its first
     state when somebody told of that; otherwise it is the one wanted.
@@ -89,12 +88,12 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
     now_us = time.time_ns() // 1000
     flow_run: View | None = None
     if wanted.flow_run_id is not None:
-        flow_run = yield from read(wanted.flow_run_id, FLOW_RUNS)
+        flow_run = await read(wanted.flow_run_id, FLOW_RUNS)
         if flow_run is None or not grant.covers(flow_run.latest.record.task):
             raise Conflict(f"there is no flow run {wanted.flow_run_id}")
     run_id = wanted.id or ids.new_id(now_us)
     state = first or _first_state(wanted, run_id, now_us)
-    entry = yield from task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None, grant)
+    entry = await task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None, grant)
     facts = _facts_of(wanted, flow_run, now_us)
     facts.task_inputs = _without_secrets(entry.task, facts.task_inputs)
     current = ledger.first(state, run_id)
@@ -117,12 +116,12 @@ def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: Sta
         inbox=not is_ours and first is None and waits_for_consumer(state),
         limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
     )
-    triggered = yield from ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
+    triggered = await ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
     if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
         return Made(run_id, facts, current, True)
     require_free(triggered.run, grant)
     try:
-        view = yield from settled(catalog, triggered.run.id)
+        view = await settled(catalog, triggered.run.id)
     except NotFound:
         raise Conflict(f"{run_id} is the id of a run that is not a task run of Prefect's") from None
     if (view.facts.task_key, view.facts.dynamic_key) != (wanted.task_key, wanted.dynamic_key):
@@ -142,29 +141,29 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
         before = view.latest.annex[ledger.FACTS]
         change = Annex(view.id, ledger.renamed(view.facts, name or view.facts.name), (ledger.FACTS, before))
-        if await store.do(annex.write(change)):
+        if await store.run(annex.write(change)):
             return
     raise Conflict(f"run {run_id} changes faster than it can be renamed; try again")
 
 
-def make(catalog: ops.Catalog, view: View, states: Sequence[ledger.Current], on_course: Course) -> Operation[Driven]:
+async def make(catalog: ops.Catalog, view: View, states: Sequence[ledger.Current], on_course: Course) -> Driven:
     """
     Write *states*, the last of which *on_course* leads to, in one step.
 
     While it runs, the next state has to come within its task's ``heartbeat_timeout``, if that has one.
     """
-    yield from _watch(catalog, view, on_course)
+    await _watch(catalog, view, on_course)
     states[-1].head, states[-1].mark = on_course.head, on_course.mark
     change = Annex(view.id, ledger.written(view, *states), (ledger.NOW, view.raw))
-    done: Driven = yield driven.drive(view.latest, on_course.plan, change)
+    done = await driven.drive(view.latest, on_course.plan, change)
     if done.ready:
-        yield bells.ring(done.ready)
+        await bells.ring(done.ready)
     return done
 
 
-def _watch(catalog: ops.Catalog, view: View, on_course: Course) -> Operation[None]:
+async def _watch(catalog: ops.Catalog, view: View, on_course: Course) -> None:
     if on_course.mark == Status.RUNNING:
-        task = yield from catalog.task(view.latest.record.definition)
+        task = await catalog.task(view.latest.record.definition)
         on_course.plan.lease_us = (task.heartbeat_timeout_ms or 0) * 1000 if task else 0
 
 
@@ -256,7 +255,7 @@ def require_free(run: Run, grant: Grant) -> None:
         raise Conflict(f"{run.id} is the id of another run")
 
 
-def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: Grant) -> Operation[Entry]:
+async def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: Grant) -> Entry:
     """
     The task that a key means: one of ours, if it is external or our workers are to execute it (*is_for_us*) and may be
     asked to; otherwise one that only Prefect's clients know, and which is made if there is none.
@@ -265,7 +264,7 @@ def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: Grant) 
     """
     if is_task_name(task_key):
         try:
-            entry = yield from catalog.get(task_key)
+            entry = await catalog.get(task_key)
         except NotFound:
             pass
         else:
@@ -278,49 +277,48 @@ def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: Grant) 
             if entry.task.external or ours:
                 return entry
     grant.authorise((task_name(task_key),))
-    return (yield from declared(catalog, task_key))
+    return await declared(catalog, task_key)
 
 
-def declared(catalog: ops.Catalog, task_key: str) -> Operation[Entry]:
+async def declared(catalog: ops.Catalog, task_key: str) -> Entry:
     """The external task of a key that is not one of ours."""
     description = f"Prefect task {task_key}"[:500]
     task = Task(name=task_name(task_key), external=True, description=description, group="prefect", keep_runs=KEEP_RUNS)
-    return (yield from ops.declare(catalog, task))
+    return await ops.declare(catalog, task)
 
 
-def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> Operation[View]:
+async def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> View:
     """
     The run that a create answers. One that was made in a state which takes moves of ours is brought there first, also
     when whoever made it did not come so far.
     """
     for _ in range(PATIENCE):
-        view = yield from known(run_id, via)
+        view = await known(run_id, via)
         is_there = view.stored.mark == Status.PENDING or view.latest.record.status != Status.PENDING
         if view.is_ours or view.stored.before or is_there:
             return view
         on_course = course(view, view.stored.state, time.time_ns() // 1000)
         on_course.plan.force = True
-        yield from _watch(catalog, view, on_course)
-        done = yield from _begin(view, on_course)
+        await _watch(catalog, view, on_course)
+        done = await _begin(view, on_course)
         if done.verdict == "done":
-            return (yield from known(run_id, via))
+            return await known(run_id, via)
     raise Conflict(f"task run {run_id} changes faster than it can be made; try again")
 
 
-def _begin(view: View, on_course: Course) -> Operation[Driven]:
+async def _begin(view: View, on_course: Course) -> Driven:
     current = msgspec.structs.replace(view.stored, head=on_course.head, mark=on_course.mark)
     change = Annex(view.id, {ledger.NOW: msgspec.json.encode(current)}, (ledger.NOW, view.raw))
-    done: Driven = yield driven.drive(view.latest, on_course.plan, change)
-    return done
+    return await driven.drive(view.latest, on_course.plan, change)
 
 
-def delete(catalog: ops.Catalog, view: View) -> Operation[None]:
+async def delete(catalog: ops.Catalog, view: View) -> None:
     """
     Forget a task run with all its attempts; one that lives is ended first. Raises Conflict while a worker of ours
     executes it.
     """
     if view.is_guest:
-        yield from ops.delete(str(view.id))
+        await ops.delete(str(view.id))
         return
     for _ in range(PATIENCE):
         record = view.latest.record
@@ -329,13 +327,13 @@ def delete(catalog: ops.Catalog, view: View) -> Operation[None]:
         if view.is_ours and record.status == Status.RUNNING:
             raise Conflict(f"task run {view.id} is running on worker {record.worker}; cancel it before deleting it")
         if view.is_ours:
-            yield from ops.stop(str(view.latest.head), by="deleting its task run")
+            await ops.stop(str(view.latest.head), by="deleting its task run")
         else:
             now_us = time.time_ns() // 1000
             details = Details(task_run_id=view.id)
             state = State(ids.new_id(now_us), "CANCELLED", "Cancelled", now_us, "deleted", None, details)
             on_course = course(view, state, now_us)
-            yield from make(catalog, view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
-        view = yield from known(view.id, view.latest.record.via)
-    for run_id, _ in reversed((yield from driven.attempts(view.id))):
-        yield from ops.delete(str(run_id))
+            await make(catalog, view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
+        view = await known(view.id, view.latest.record.via)
+    for run_id, _ in reversed(await driven.attempts(view.id)):
+        await ops.delete(str(run_id))

@@ -99,7 +99,7 @@ def seen_to(run: Run) -> list[int]:
 def least_cursor_s(fleet: Fleet) -> float:
     """The tick up to which every schedule is seen to; 0 while Redis can't say."""
     try:
-        cursors = fleet.store.do(tasks.cursors())
+        cursors = fleet.store.run(tasks.cursors())
     except (StoreUnavailable, redis.RedisError):
         return 0.0
     return min(cursors.values()) / 1_000_000 if len(cursors) == SCHEDULES else 0.0
@@ -113,7 +113,7 @@ def test_every_tick_runs_or_is_on_record_whatever_redis_does_around_it(
     print(f"RUNFLEET_TICKS_SEED={SEED} RUNFLEET_TICKS_SECONDS={SECONDS:g}")  # noqa: T201  # to replay it
     fleet = make_fleet(TASKS)
     fleet.apply(TASKS)
-    first_s = min(fleet.store.do(tasks.cursors()).values()) / 1_000_000
+    first_s = min(fleet.store.run(tasks.cursors()).values()) / 1_000_000
     fleet.start("scheduler", "scheduler")
     wait_until(lambda: least_cursor_s(fleet) >= first_s + PERIOD_S, "it ticks", 60)
     end_s = time.monotonic() + SECONDS
@@ -138,7 +138,7 @@ def test_every_tick_runs_or_is_on_record_whatever_redis_does_around_it(
         assert wanted - ticks.keys() == set(), f"t{number}, seed {SEED}, after {dict(done)}"
 
     def is_well() -> bool:
-        said: Health | None = fleet.store.do(health())
+        said: Health | None = fleet.store.run(health())
         return said is not None and (said.schedules, said.overdue, dict(said.failing)) == (SCHEDULES, 0, {})
 
     wait_until(is_well, "the leader says that all is well")

@@ -29,9 +29,9 @@ run = "sleep 0.2"
 def spoil(fleet: Fleet, run: Json, value: bytes = b"") -> None:
     """Give its record a field that is only right in another release; or make the record *value*."""
     key = RawKey(b"run:" + UUID(run["id"]).bytes)
-    values = list(msgspec.msgpack.decode(fleet.store.do(Call("GET", (key,), as_is))))
+    values = list(msgspec.msgpack.decode(fleet.store.run(Call("GET", (key,), as_is))))
     values[FIELDS.index("step")] = "of a newer release"
-    fleet.store.do(Call("SET", (key, value or msgspec.msgpack.encode(values)), bool))
+    fleet.store.run(Call("SET", (key, value or msgspec.msgpack.encode(values)), bool))
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x93\x01\x02\x03", b"text"])
@@ -51,10 +51,10 @@ def test_a_claimed_run_that_cannot_be_read_is_passed_over_and_named_once(
         assert fleet.ended(run, 2)["end_reason"] == "success"
     assert time.monotonic() - began_s < 2, "what cannot be read holds up what can"
     if not garbage:
-        wait_until(lambda: not fleet.store.do(Call("ZCARD", (Key("leases"),), int)), "the runs are over", 10)
-        crashed = fleet.store.do(Call("ZRANGE", (Key("ix:t:bad:crashed:created"), 0, -1), as_is))
+        wait_until(lambda: not fleet.store.run(Call("ZCARD", (Key("leases"),), int)), "the runs are over", 10)
+        crashed = fleet.store.run(Call("ZRANGE", (Key("ix:t:bad:crashed:created"), 0, -1), as_is))
         assert set(crashed) == {UUID(run["id"]).bytes for run in bad}
-        assert not fleet.store.do(Call("ZCARD", (Key("due"),), int)), "it is retried"
+        assert not fleet.store.run(Call("ZCARD", (Key("due"),), int)), "it is retried"
     named = worker.events("run.unreadable")
     assert [sum(run["id"] in line for line in named) for run in bad] == [1, 1]
     assert not worker.events("worker.claim_failed")
