@@ -44,7 +44,7 @@ from shared.addresses import is_loopback
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
 from shared.startup import begin
-from shared.store import boot, open_store, tokens
+from shared.store import open_store, preflight, tokens
 from shared.telemetry import configure, get_logger
 
 GRACE_S: Final = 20
@@ -251,7 +251,7 @@ def require_safe_store(settings: Settings) -> None:
     """
     store = open_store(msgspec.structs.replace(settings, redis_timeout_s=min(1.0, settings.redis_timeout_s)))
     try:
-        policy = store.run(boot.check())
+        policy = store.run(preflight.check())
         if settings.secret_old:
             store.run(tokens.sign_again(settings.keys))
     except StoreUnavailable:

@@ -18,7 +18,7 @@ from api.openapi import documentation
 from api.sockets import Sockets
 from api.web import Web
 from shared.settings import Settings
-from shared.store.loop import AsyncStore
+from shared.store.redis.async_store import AsyncStore
 
 NAMED: Final = ("/api/tasks/", "/api/runs/", "/api/queues/", "/api/workers/")
 """Below these a name is part of the path, and one with a slash is wrong rather than nowhere."""

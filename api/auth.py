@@ -30,7 +30,7 @@ from api.quotas import Meter
 from shared.errors import Forbidden, NotFound, StoreUnavailable, TooManyRequests, Unauthorized
 from shared.settings import Settings
 from shared.store import tokens
-from shared.store.loop import AsyncStore
+from shared.store.redis.async_store import AsyncStore
 from shared.store.tokens import Quota
 
 REMEMBER_S: Final = 2.0

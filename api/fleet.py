@@ -8,7 +8,7 @@ from msgspec import UNSET
 from api.endpoint import Ask, Routes
 from api.fleet_bodies import FleetModel, RedisFacts, SchedulesModel, WrongKeyModel
 from api.reply import Reply
-from shared.store import fleet, share
+from shared.store import fleet, scoped_fleet
 from shared.store.health import Health
 
 routes = Routes("Fleet")
@@ -21,7 +21,7 @@ async def read_fleet(ask: Ask) -> Reply:
     long, and runs. A token for some tasks is
     shown the counts of these, and nothing of Redis.
     """
-    found = await ask.web.store.run(share.facts(ask.grant.covers) if ask.grant.tasks else fleet.facts())
+    found = await ask.web.store.run(scoped_fleet.facts(ask.grant.covers) if ask.grant.tasks else fleet.facts())
     return ask.answer(
         FleetModel(
             leader=found.leader,

@@ -8,7 +8,7 @@ from api.errors import UNFIT
 from api.metrics import render
 from api.reply import Reply
 from shared.errors import Misconfigured, Unserviceable
-from shared.store import boot, fleet, share, tasks, version
+from shared.store import fleet, preflight, scoped_fleet, tasks, version
 
 routes = Routes("Health")
 
@@ -30,7 +30,7 @@ async def ready(ask: Ask) -> Reply:
     if ask.web.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
-        await ask.web.store.run(boot.may_write())
+        await ask.web.store.run(preflight.may_write())
         await ask.web.store.run(version.check())
     except Misconfigured:
         raise Unserviceable(UNFIT) from None
@@ -53,9 +53,9 @@ async def metrics(ask: Ask) -> Reply:
     counts = await store.run(tasks.counts(names)) if names else {}
     only = ask.grant.covers if ask.grant.tasks else None
     text = render(
-        await store.run(share.facts(only) if only else fleet.facts()),
-        await store.run(share.queues(only) if only else fleet.queues()),
-        await store.run(share.workers(only) if only else fleet.workers()),
+        await store.run(scoped_fleet.facts(only) if only else fleet.facts()),
+        await store.run(scoped_fleet.queues(only) if only else fleet.queues()),
+        await store.run(scoped_fleet.workers(only) if only else fleet.workers()),
         counts,
         streams=ask.web.seats.taken,
         most_streams=ask.web.seats.total,

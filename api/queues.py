@@ -7,7 +7,7 @@ from api.fleet_bodies import QueueModel, QueuesResponseBody
 from api.inputs import QueuePath
 from api.reply import Reply
 from shared.errors import NotFound
-from shared.store import fleet, share
+from shared.store import fleet, scoped_fleet
 
 routes = Routes("Queues")
 
@@ -18,7 +18,7 @@ async def list_queues(ask: Ask) -> Reply:
     `latency_ms` is the age of the oldest waiting run: the number to watch and to scale by. A token for some tasks sees
     the queues of these, and of each what their runs make up; slots and workers are all those of the queue.
     """
-    seen = share.queues(ask.grant.covers) if ask.grant.tasks else fleet.queues()
+    seen = scoped_fleet.queues(ask.grant.covers) if ask.grant.tasks else fleet.queues()
     queues = await ask.web.store.run(seen)
     return ask.answer(QueuesResponseBody(queues=[_model(queue) for queue in queues]))
 

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from api.errors import problem_reply
 from api.reply import Reply
 from shared.errors import RunfleetError, StoreFull, StoreUnavailable
-from shared.store import once
+from shared.store import idempotency
 
 if TYPE_CHECKING:
     from api.endpoint import Ask
@@ -37,7 +37,7 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
     ask.request = f"{ask.connection['path']}?{ask.grant.tasks}:{key}"
     digest = hashlib.sha256(ask.connection["query_string"] + b"\n" + ask.raw_body).hexdigest()
     try:
-        memory = await store.run(once.recall(ask.request, digest))
+        memory = await store.run(idempotency.recall(ask.request, digest))
     except StoreFull:
         ask.request = ""  # stopping must be possible most of all when Redis is full
         return await perform()
@@ -53,7 +53,7 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
                 raise
             if not ask.seen:
                 # A repeat may have been faster, and this is refused because of what that did.
-                memory = await store.run(once.recall(ask.request, digest, ask.mark))
+                memory = await store.run(idempotency.recall(ask.request, digest, ask.mark))
                 if memory.answer:
                     return _replayed(memory.answer)
                 if memory.seen:
@@ -68,7 +68,7 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
     shown = ask.to_note or reply
     noted = msgspec.msgpack.encode((shown.status, shown.headers, shown.body))
     try:
-        counts = await store.run(once.note(ask.request, digest, noted))
+        counts = await store.run(idempotency.note(ask.request, digest, noted))
     except StoreUnavailable:
         counts = noted  # it was done, whatever becomes of the note
     # What cannot be kept can be told only here and now, whoever was first to note the rest.

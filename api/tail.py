@@ -18,7 +18,7 @@ from uuid import UUID
 from shared.errors import StoreUnavailable
 from shared.store import events
 from shared.store.events import Event
-from shared.store.loop import AsyncStore
+from shared.store.redis.async_store import AsyncStore
 from shared.telemetry import get_logger
 
 RING: Final = 2000

@@ -10,7 +10,7 @@ from api.seats import Newcomers, Seats
 from api.tail import Tail
 from shared.ops import Catalog
 from shared.settings import Settings
-from shared.store.loop import AsyncStore
+from shared.store.redis.async_store import AsyncStore
 
 LOG_READS: Final = 16
 """Windows of logs that are read for streams at once; while it is read, one may take megabytes."""

@@ -9,7 +9,7 @@ from api.fleet_bodies import WorkerModel, WorkersResponseBody
 from api.inputs import WorkerPath
 from api.reply import Reply
 from shared.errors import NotFound
-from shared.store import fleet, share
+from shared.store import fleet, scoped_fleet
 
 routes = Routes("Workers")
 
@@ -20,7 +20,7 @@ async def list_workers(ask: Ask) -> Reply:
     Every worker process that was heard of lately, with what it runs. A token for some tasks sees those that serve a
     queue of these, each with these queues and runs only.
     """
-    seen = share.workers(ask.grant.covers) if ask.grant.tasks else fleet.workers()
+    seen = scoped_fleet.workers(ask.grant.covers) if ask.grant.tasks else fleet.workers()
     workers = await ask.web.store.run(seen)
     return ask.answer(WorkersResponseBody(workers=[_model(worker) for worker in workers]))
 

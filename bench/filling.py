@@ -23,8 +23,8 @@ from shared import ids
 from shared.clock import SECOND_US
 from shared.runs import Reason, Record, Status
 from shared.store import open_store, tasks
-from shared.store.call import Call
-from shared.store.scripts import compose
+from shared.store.redis.call import Call
+from shared.store.redis.scripts import compose
 from shared.tasks import Task, define
 
 TASKS: Final = 200

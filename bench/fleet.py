@@ -19,7 +19,7 @@ from shared.config import read_config
 from shared.isolation import command, isolated
 from shared.signing import Keys
 from shared.store import open_store
-from shared.store.call import Operation
+from shared.store.redis.call import Operation
 
 T = TypeVar("T")
 

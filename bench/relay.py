@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from shared.store.scripts import script, script_names
+from shared.store.redis.scripts import script, script_names
 
 
 @dataclass(frozen=True)

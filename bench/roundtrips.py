@@ -21,7 +21,7 @@ from bench.fleet import Fleet, wait_until
 from bench.relay import Relay, Trip
 from shared import ops
 from shared.store import runs
-from shared.store.scripts import script, script_names
+from shared.store.redis.scripts import script, script_names
 
 TASKS: Final = """
 [tasks.quiet]

@@ -20,9 +20,10 @@ from shared.clock import SECOND_US
 from shared.errors import StoreUnavailable, Unreadable
 from shared.lineage.emitter import Emitter
 from shared.runs import Reason
-from shared.store import bells, creation, fleet, lineage, logs, runs, tasks
+from shared.store import creation, fleet, logs, runs, tasks, wakeups
+from shared.store.dialects import lineage_events
 from shared.store.fleet import Pulse
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Definition, Task
 from shared.telemetry import get_logger
 
@@ -115,7 +116,7 @@ class Jobs:
     def ring_again(self, pulse: Pulse) -> int:
         """Ring for queues in which runs wait, in case a bell was lost; how many queues."""
         if pulse.waiting:
-            self.store.run(bells.ring(pulse.waiting))
+            self.store.run(wakeups.ring(pulse.waiting))
         return len(pulse.waiting)
 
     def rescue(self, pulse: Pulse, until_s: float) -> int:
@@ -163,7 +164,7 @@ class Jobs:
         """
         told = 0
         while self.emitter is not None and time.monotonic() < until_s:
-            untold = self.store.run(lineage.untold(UNTOLD_BATCH, self._told_to))
+            untold = self.store.run(lineage_events.untold(UNTOLD_BATCH, self._told_to))
             for run_id, record in untold.runs:
                 try:
                     self.emitter.tell(run_id, record)
@@ -181,9 +182,9 @@ class Jobs:
         """Forget lineage events that are too old; how many."""
         forgotten = 0
         while time.monotonic() < until_s:
-            step = self.store.run(lineage.trim())
+            step = self.store.run(lineage_events.trim())
             forgotten += step
-            if step < lineage.TRIM_BATCH:
+            if step < lineage_events.TRIM_BATCH:
                 break
         return forgotten
 

@@ -23,11 +23,11 @@ from scheduler.troubles import SHOWN, Troubles, Turns
 from shared.clock import SECOND_US
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
 from shared.lineage.emitter import Emitter
-from shared.store import boot, fleet, tasks
-from shared.store.call import Call, Key
+from shared.store import fleet, preflight, tasks
 from shared.store.health import Health
-from shared.store.server import eviction_policy
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key
+from shared.store.redis.server_info import eviction_policy
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from shared.telemetry import get_logger
 
@@ -115,7 +115,7 @@ class Loop:
         while not self.stopping.is_set():
             try:
                 if not is_known:
-                    policy = self._store.run(boot.check())
+                    policy = self._store.run(preflight.check())
                     is_known, self._policy = True, policy
                     if policy:
                         log.warning("store.evicts", policy=policy)
@@ -279,9 +279,8 @@ class Loop:
         if policy != self._policy and policy.startswith(("allkeys-", "volatile-")):
             log.warning("store.evicts", policy=policy)
         if policy.startswith("allkeys-"):
-            why = (
-                f"Redis may drop any key when its memory is short (maxmemory-policy is {policy}): {boot.EVICTION_CURE}"
-            )
+            why = "Redis may drop any key when its memory is short"
+            why = f"{why} (maxmemory-policy is {policy}): {preflight.EVICTION_CURE}"
             self.troubles.note("redis", "", Misconfigured(why))
         else:
             self.troubles.clear("redis")

@@ -8,8 +8,8 @@ from typing import Final
 
 from shared.errors import Unreadable
 from shared.store import fleet, tasks
-from shared.store.call import each
-from shared.store.threads import Store
+from shared.store.redis.call import each
+from shared.store.redis.sync_store import Store
 from shared.telemetry import get_logger
 
 log = get_logger("scheduler")

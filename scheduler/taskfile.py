@@ -22,7 +22,7 @@ from shared.errors import ConfigInvalid, Misconfigured, NotApplied, RunfleetErro
 from shared.settings import Settings
 from shared.store import applying, version
 from shared.store.applying import Snapshot
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.telemetry import get_logger
 
 log = get_logger("scheduler")

@@ -15,8 +15,8 @@ from shared.errors import DefinitionChanged, StoreFull, StoreUnavailable
 from shared.schedules import Schedule, jitter_us, parse
 from shared.schedules.overdue import OVERDUE_US
 from shared.store import tasks
+from shared.store.redis.sync_store import Store
 from shared.store.tasks import Entry, Standing
-from shared.store.threads import Store
 from shared.telemetry import get_logger
 
 log = get_logger("scheduler")

@@ -28,10 +28,10 @@ from dramatiq.message import Message
 from dramatiq.worker import _WorkQueueItem
 
 from shared.errors import StoreFull, StoreUnavailable
-from shared.store.bells import ACTOR
-from shared.store.call import Call, Key, as_is
-from shared.store.scripts import verbatim
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key, as_is
+from shared.store.redis.scripts import verbatim
+from shared.store.redis.sync_store import Store
+from shared.store.wakeups import ACTOR
 
 WAIT_S: Final = 5.0
 """How long an idle consumer waits for a ring before it looks anyway."""

@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from shared.cli.embedded import find_server
 from shared.settings import Settings
 from shared.store import open_store
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.store.checking import check_store
 from tests.waiting import wait_until
 

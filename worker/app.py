@@ -21,7 +21,7 @@ from shared.errors import Misconfigured, StoreUnavailable
 from shared.lineage.emitter import FLUSH_S, open_emitter
 from shared.settings import Settings
 from shared.signals import be_deaf, heed
-from shared.store import boot, open_store
+from shared.store import open_store, preflight
 from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker import folder as temporary
@@ -169,7 +169,7 @@ class WorkerProcess:
         while not self._leaving.is_set():
             say_alive()
             try:
-                policy = self._store.run(boot.check())
+                policy = self._store.run(preflight.check())
             except StoreUnavailable:
                 self._leaving.wait(1.0)
             else:

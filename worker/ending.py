@@ -16,8 +16,8 @@ from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.runs import Reason, Record
-from shared.store import bells, runs
-from shared.store.call import Call
+from shared.store import runs, wakeups
+from shared.store.redis.call import Call
 from shared.store.runs import Ended, Facts, Retry, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
@@ -234,7 +234,7 @@ class Ending:
 
     def _ring(self, ready: Mapping[str, int]) -> None:
         try:
-            self._shop.store.run(bells.ring(ready))
+            self._shop.store.run(wakeups.ring(ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
 

@@ -19,7 +19,7 @@ from typing import Final
 from shared.errors import RunfleetError
 from shared.signing import Keys
 from shared.store import tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.commands import SILENT_S, Keeper

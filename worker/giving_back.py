@@ -8,7 +8,7 @@ from uuid import UUID
 
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.runs import Record
-from shared.store import bells, runs
+from shared.store import runs, wakeups
 from shared.store.runs import GivenBack
 from shared.telemetry import get_logger
 from worker.workshop import Workshop
@@ -47,7 +47,7 @@ def give_back(
     )
     if given.ready:
         try:
-            shop.store.run(bells.ring(given.ready))
+            shop.store.run(wakeups.ring(given.ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(given.ready))  # the scheduler rings again
 

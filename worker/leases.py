@@ -20,9 +20,9 @@ import msgspec
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import BEAT_MS, LEASE_MS
 from shared.store import fleet
-from shared.store.call import Call, Key
 from shared.store.fleet import About
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key
+from shared.store.redis.sync_store import Store
 from shared.telemetry import get_logger
 
 log = get_logger("worker")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Literal, NamedTuple
 
-from shared.store.loglines import StoredLine as Line
+from shared.store.log_record import StoredLine as Line
 from worker.cleaning import LINE_MAX, Cleaner, in_pieces, size_of
 from worker.masking import NOTHING, Mask
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import REDIS_URL_NAMES
 from shared.store import secret_variables
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.telemetry import get_logger
 from worker.environment import NEEDED
 from worker.masking import Mask, is_maskable, mask

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from shared.errors import RunfleetError, StoreUnavailable
-from shared.store.call import Call, each
+from shared.store.redis.call import Call, each
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Ended
-from shared.store.threads import Store
 from shared.telemetry import get_logger
 
 log = get_logger("worker")

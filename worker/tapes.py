@@ -19,9 +19,9 @@ from uuid import UUID
 from shared.errors import RunfleetError, StoreFull, StoreUnavailable
 from shared.runs import Record
 from shared.store import logs
-from shared.store.call import Call
-from shared.store.loglines import StoredLine
-from shared.store.threads import Store
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from shared.telemetry import get_logger
 from worker.masking import Mask

@@ -11,7 +11,7 @@ from shared.runs import Record
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.callables import Templates

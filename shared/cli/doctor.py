@@ -22,8 +22,8 @@ from shared.printable import printable
 if TYPE_CHECKING:
     from shared.cli.findings import Facts, Finding, TaskFile
     from shared.settings import Settings
+    from shared.store.redis.sync_store import Store
     from shared.store.tasks import Entry
-    from shared.store.threads import Store
 
 PINGS: Final = 5
 """The round trip that is told is the median of so many."""
@@ -79,7 +79,8 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     from shared.cli import EXIT_CODES, fleet_findings, redis_findings
     from shared.cli.findings import Finding
     from shared.redis_url import place
-    from shared.store import open_store, rights
+    from shared.store import open_store
+    from shared.store.redis import permissions
     from shared.store.wrong_kinds import wrong_kinds
 
     try:
@@ -91,7 +92,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     found = [Finding("settings", "ok", "settings", "read", "all values are valid")]
     refused: Sequence[str] = ()
     try:
-        refused = store.run(rights.refused())
+        refused = store.run(permissions.refused())
         found += redis_findings.rights(refused, settings)
         wrong = store.run(wrong_kinds())
         found += redis_findings.wrong_keys(wrong, settings)
@@ -104,7 +105,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     except StoreUnavailable as error:
         if refused:  # then this is one of them
             return found, EXIT_CODES["failed"]
-        if first := rights.refused_by(str(error)):  # without it the rest cannot be asked for
+        if first := permissions.refused_by(str(error)):  # without it the rest cannot be asked for
             return [*found, *redis_findings.rights([first], settings)], EXIT_CODES["failed"]
         found += redis_findings.transport(settings)
         where = place(settings.redis_url)
@@ -122,8 +123,9 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     from shared.cli.findings import Facts
     from shared.ops import rotation
     from shared.schedules.overdue import standing
-    from shared.store import fleet, server, tasks, tokens, version
+    from shared.store import fleet, tasks, tokens, version
     from shared.store.health import health
+    from shared.store.redis import server_info
 
     store.run(fleet.ping())  # connects, which would count as slowness
     took_ms: list[float] = []
@@ -142,7 +144,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         settings=settings,
         round_trip_ms=statistics.median(took_ms),
         clock_ahead_us=redis_us - (before_us + after_us) // 2,
-        server=store.run(server.server()),
+        server=store.run(server_info.server()),
         layout=store.run(version.found()),
         leader=leadership.leader,
         standbys=leadership.standbys,

@@ -9,10 +9,10 @@ from shared.addresses import is_local
 from shared.cli.findings import Check, Facts, Finding, count, unread
 from shared.redis_url import parse, place
 from shared.settings import Settings
-from shared.store.boot import EVICTION_CURE
 from shared.store.fleet import Worker
-from shared.store.rights import ON_CHANNELS, ON_KEYS, all_of
-from shared.store.server import OLDEST_MAJOR
+from shared.store.preflight import EVICTION_CURE
+from shared.store.redis.permissions import ON_CHANNELS, ON_KEYS, all_of
+from shared.store.redis.server_info import OLDEST_MAJOR
 from shared.store.version import SCHEMA
 from shared.store.wrong_kinds import WrongKind
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shared.store.scripts import FOLDER, script_names
+from shared.store.redis.scripts import FOLDER, script_names
 
 BEGIN = "<!-- scripts: made by `make docs` -->\n"
 END = "<!-- end of scripts -->\n"

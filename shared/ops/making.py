@@ -12,8 +12,8 @@ import msgspec
 from shared import ids, params, plans
 from shared.errors import Conflict, Forbidden, Invalid, Problem
 from shared.runs import Record, Status, Trigger
-from shared.store.annex import Annex
 from shared.store.creation import Create, Planned
+from shared.store.metadata import Annex
 from shared.store.tasks import Entry
 from shared.tasks import Task
 

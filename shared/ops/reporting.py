@@ -12,8 +12,8 @@ from shared.ops.catalog import Catalog
 from shared.ops.making import as_json
 from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason, Run
 from shared.store import runs
-from shared.store.annex import Annex
-from shared.store.call import Call, each, together
+from shared.store.metadata import Annex
+from shared.store.redis.call import Call, each, together
 from shared.store.runs import Reported
 from shared.tasks import Task
 

@@ -10,12 +10,12 @@ import msgspec
 
 from shared.errors import Conflict, DefinitionChanged, Invalid, OverQuota, Problem
 from shared.runs import Record, Run, to_run
-from shared.store import bells
-from shared.store.annex import Annex
-from shared.store.call import Call, Key
+from shared.store import wakeups
+from shared.store.metadata import Annex
 from shared.store.packed import packed_size
+from shared.store.redis.call import Call, Key
+from shared.store.redis.scripts import script
 from shared.store.runs import NOW, decode_record, read_ready
-from shared.store.scripts import script
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -134,8 +134,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "inbox": what.inbox,
         "most_pending": what.most_pending,
         "plan": what.plan or False,
-        "bells": [] if what.plan or what.template.external else bells.messages(what.template.queue, len(what.ids)),
-        "most_bells": bells.MOST,
+        "bells": [] if what.plan or what.template.external else wakeups.messages(what.template.queue, len(what.ids)),
+        "most_bells": wakeups.MOST,
     }
     packed = b"".join(one.bytes for one in what.ids)
     first, task = str(what.ids[0]), what.template.task

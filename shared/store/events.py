@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, Key
+from shared.store.redis.call import Call, Key
 
 TYPES: Final[dict[str, str]] = {
     "run.created": "Runs of an execution were made, or a retry; `data` is how many.",

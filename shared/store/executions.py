@@ -13,12 +13,12 @@ from msgspec import UnsetType
 from shared.clock import from_datetime
 from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of, phase_after
 from shared.runs import Record, Run, to_run
-from shared.store.call import Call, Key, RawKey, as_is, each, together
-from shared.store.decoding import json_reading, reading
 from shared.store.packed import packed, with_texts
-from shared.store.readable import as_runs, readable_rows
+from shared.store.readable_runs import as_runs, readable_rows
+from shared.store.redis.call import Call, Key, RawKey, as_is, each, together
+from shared.store.redis.decoding import json_reading, reading
+from shared.store.redis.scripts import script
 from shared.store.runs import decode_record, stored_time
-from shared.store.scripts import script
 
 SCAN_LIMIT: Final = 10_000
 """Executions looked at for a page of those in certain phases, which no index knows."""

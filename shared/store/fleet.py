@@ -13,14 +13,14 @@ from msgspec import UNSET, UnsetType
 from shared.clock import to_datetime
 from shared.errors import NotFound, Unreadable
 from shared.settings import LEASE_MS
-from shared.store import unled, waiting
-from shared.store.call import Call, Key, RawKey, as_is, each, nothing
-from shared.store.decoding import json_reading
+from shared.store import leaderless, waiting_age
 from shared.store.health import Health, health
-from shared.store.readable import readable
+from shared.store.readable_runs import readable
+from shared.store.redis.call import Call, Key, RawKey, as_is, each, nothing
+from shared.store.redis.decoding import json_reading
+from shared.store.redis.scripts import script
+from shared.store.redis.server_info import server
 from shared.store.runs import NOW
-from shared.store.scripts import script
-from shared.store.server import server
 from shared.store.wrong_kinds import WrongKind, otherwise, wrong_kinds
 
 GAP_US: Final = 2_500_000
@@ -302,7 +302,7 @@ async def queues() -> list[Queue]:
     records = await _running_records()
     known = sorted(names | paused | {queue for worker in present for queue in worker.queues})
     depths: list[int] = (await each(Call("ZCARD", (Key("queue:" + name),), int) for name in known)) if known else []
-    since = await waiting.since([name for name, depth in zip(known, depths, strict=True) if depth])
+    since = await waiting_age.since([name for name, depth in zip(known, depths, strict=True) if depth])
     found = []
     for name, depth in zip(known, depths, strict=True):
         serving = [worker for worker in present if worker.alive and not worker.unfit and name in worker.queues]
@@ -373,8 +373,8 @@ async def facts() -> Fleet:
             persistence="aof" if said.appends else "none" if said.save == "" else "rdb",
             connections=said.connections or 0,
         ),
-        oldest_waiting_ms=(await otherwise(waiting.oldest_ms(now_us), 0)),
-        health=(await otherwise(health() if leadership.leader else unled.health(now_us), None)),
+        oldest_waiting_ms=(await otherwise(waiting_age.oldest_ms(now_us), 0)),
+        health=(await otherwise(health() if leadership.leader else leaderless.health(now_us), None)),
         wrong_keys=wrong_keys,
         counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from shared.store.call import Call, Key
-from shared.store.decoding import json_reading
+from shared.store.redis.call import Call, Key
+from shared.store.redis.decoding import json_reading
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, Key, RawKey, as_is, call_name, each, together
+from shared.store.redis.call import Call, Key, RawKey, as_is, call_name, each, together
+from shared.store.redis.scripts import script
 from shared.store.runs import NOW
-from shared.store.scripts import script
 
 
 class Limit(msgspec.Struct, frozen=True):

@@ -15,12 +15,12 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Reason, Record, Run, Status
-from shared.store.call import Call, Key, RawKey, as_is
 from shared.store.cursors import Place, cursor_in, encoded, place_in, query_name, read_cursor
-from shared.store.decoding import json_reading
 from shared.store.packed import packed
-from shared.store.readable import as_runs, readable_rows
-from shared.store.scripts import script
+from shared.store.readable_runs import as_runs, readable_rows
+from shared.store.redis.call import Call, Key, RawKey, as_is
+from shared.store.redis.decoding import json_reading
+from shared.store.redis.scripts import script
 
 SORT_FIELDS: Final = ("task_name", "status", "start_at", "exit_code", "duration", "created_at", "")
 SCAN_LIMIT: Final = 100_000

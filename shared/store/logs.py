@@ -18,11 +18,11 @@ import msgspec
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.runs import MOVES, Status
-from shared.store.call import Call, Key, RawKey, as_is
-from shared.store.decoding import reading
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call, Key, RawKey, as_is
+from shared.store.redis.decoding import reading
+from shared.store.redis.scripts import script
 from shared.store.runs import NOW, bare_record
-from shared.store.scripts import script
 
 STREAMS: Final = ("stdout", "stderr", "system")
 BLOCK_LINES: Final = 2000

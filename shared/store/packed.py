@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Record
-from shared.store.call import Call, RawKey, as_is, each
-from shared.store.scripts import script
+from shared.store.redis.call import Call, RawKey, as_is, each
+from shared.store.redis.scripts import script
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ import msgspec
 
 from shared.errors import Conflict, NotFound
 from shared.runs import Run
-from shared.store.call import Call
+from shared.store.redis.call import Call
+from shared.store.redis.scripts import script
 from shared.store.runs import NOW
-from shared.store.scripts import script
 
 
 class Forgotten(msgspec.Struct, frozen=True):

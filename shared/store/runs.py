@@ -12,12 +12,12 @@ from shared.clock import from_datetime
 from shared.errors import NotFound, Refused, Unreadable
 from shared.runs import MOVES, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
-from shared.store.annex import Annex
-from shared.store.call import Call, Key, RawKey, as_is, call_name
-from shared.store.decoding import reading
+from shared.store.metadata import Annex
 from shared.store.packed import packed
 from shared.store.packed import read as read_records
-from shared.store.scripts import script
+from shared.store.redis.call import Call, Key, RawKey, as_is, call_name
+from shared.store.redis.decoding import reading
+from shared.store.redis.scripts import script
 from shared.tasks import is_task_name
 
 NOW: Final = ""

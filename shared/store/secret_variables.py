@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.store.call import Call, Key
+from shared.store.redis.call import Call, Key
 
 
 def version() -> Call[bytes]:

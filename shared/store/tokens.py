@@ -19,9 +19,9 @@ from msgspec import UNSET, UnsetType
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Conflict
 from shared.signing import UNSIGNED, Keys
-from shared.store.call import Call, Key, nothing
 from shared.store.fleet import clock
-from shared.store.scripts import script
+from shared.store.redis.call import Call, Key, nothing
+from shared.store.redis.scripts import script
 from shared.telemetry import get_logger
 
 _log = get_logger("api")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.errors import Misconfigured
-from shared.store.call import Call, Key
+from shared.store.redis.call import Call, Key
 
 SCHEMA: Final = 1
 """The layout that this release reads and writes; counts up when keys change so that older code cannot cope."""

@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from shared.errors import RunfleetError, StoreUnavailable
-from shared.store.call import Call, Operation
-from shared.store.scripts import script
+from shared.store.redis.call import Call, Operation
+from shared.store.redis.scripts import script
 
 T = TypeVar("T")
 

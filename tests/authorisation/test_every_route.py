@@ -16,8 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from shared.runs import Reason
 from shared.store import runs
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Wanted
-from shared.store.threads import Store
 from tests.authorisation.table import TABLE, Asked, Row, state_event
 from tests.authorisation.world import Owner, World, made_world
 from tests.store.checking import Value, check_store, dump

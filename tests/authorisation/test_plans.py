@@ -9,7 +9,7 @@ import pytest
 
 from api.dialects.ona.catalog import derived_id
 from api.dialects.ona.words import CALLS, LOGS
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from tests.authorisation.test_every_route import written
 from tests.authorisation.world import World, made_world

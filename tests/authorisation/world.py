@@ -21,7 +21,7 @@ from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import fleet, open_store, tasks
 from shared.store.fleet import About
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.dialects.telling import event
 from tests.http.conftest import TOKEN, Served, serving

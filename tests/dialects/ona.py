@@ -15,7 +15,7 @@ from api.app import create_app
 from api.dialects.ona.words import CALLS
 from shared.settings import Settings
 from shared.store import tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import define
 from tests.http.conftest import BASE, TASKS, TOKEN
 from tests.store.checking import check_store

@@ -14,8 +14,9 @@ import pytest
 from api.dialects.marquez import pages, recording
 from shared import ops
 from shared.runs import Reason
-from shared.store import creation, lineage, tasks
-from shared.store.threads import Store
+from shared.store import creation, tasks
+from shared.store.dialects import lineage_events
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.dialects.telling import NOBODY, Client, at, event, new_job, new_run, run_of, send
 from tests.http.conftest import TASKS, claim, finish
@@ -217,7 +218,7 @@ def test_a_run_is_not_its_own_parent(client: Client) -> None:
 
 
 def test_a_facet_that_cannot_be_read_hides_no_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lineage, "MOST_FIELDS", 1)  # so there is no room for the one that is looked at
+    monkeypatch.setattr(lineage_events, "MOST_FIELDS", 1)  # so there is no room for the one that is looked at
     run_id, parent = str(uuid.uuid4()), {"run": {"runId": NOBODY}, "job": {"namespace": "ns", "name": "dag"}}
     send(client, event("START", run_id, facets={"parentRun": parent}))
     assert run_of(client, run_id)["args"]["name"] == "dag"

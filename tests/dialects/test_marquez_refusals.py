@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.dialects.marquez.dialect import DIALECT
 from shared.errors import Invalid, RunfleetError
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.dialects.telling import NOBODY, Client, at, event, new_job, send
 from tests.http.conftest import TOKEN
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made

@@ -12,9 +12,10 @@ from api.dialects.ona import binary, execution_bodies, history
 from api.dialects.ona.words import CALLS
 from shared import ops
 from shared.runs import Reason
-from shared.store import executions, live, runs, tasks
+from shared.store import executions, runs, tasks
+from shared.store.dialects import live_executions
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Facts
-from shared.store.threads import Store
 from shared.tasks import Task, define
 from tests.dialects.ona import HOME, Client, Json, call, make
 from tests.http.conftest import TOKEN, claim
@@ -326,7 +327,7 @@ def test_executions_in_a_rare_phase_are_found_however_old(
     ona: Client, env: str, kept: Store, share: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "SHARE", share)
-    monkeypatch.setattr(live, "MOST", most)
+    monkeypatch.setattr(live_executions, "MOST", most)
     monkeypatch.setattr(history, "STEP", 2)
     monkeypatch.setattr(history, "PATIENCE", 1)
     monkeypatch.setattr(executions, "SCAN_LIMIT", 3)

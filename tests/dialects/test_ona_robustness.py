@@ -24,8 +24,8 @@ from api.dialects.ona.forms import Field, fields_of
 from api.dialects.ona.wire import Message
 from api.dialects.ona.words import CALLS
 from shared.settings import Settings
-from shared.store import environments
-from shared.store.threads import Store
+from shared.store.dialects import ona_tasks
+from shared.store.redis.sync_store import Store
 from tests.dialects.ona import HOME, SECRET, Client
 from tests.http.conftest import TOKEN, serving
 
@@ -167,4 +167,4 @@ def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store
             for thread in threads:
                 thread.join()
     assert codes == {200: 1, 409: 11}
-    assert len(kept.run(environments.newest(None, None, 10))) == 1
+    assert len(kept.run(ona_tasks.newest(None, None, 10))) == 1

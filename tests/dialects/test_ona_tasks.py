@@ -17,7 +17,7 @@ from api.dialects.ona.words import CALLS, EVENTS
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define, is_trusted
 from tests.dialects.ona import HOME, SECRET, Client, Json, call, make, references
 from tests.http.conftest import BASE, TASKS, TOKEN, finish

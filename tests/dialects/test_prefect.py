@@ -21,8 +21,9 @@ from shared import ops
 from shared.errors import RunfleetError
 from shared.runs import Reason
 from shared.settings import Settings
-from shared.store import driven, runs, tasks
-from shared.store.threads import Store
+from shared.store import runs, tasks
+from shared.store.dialects import orchestrated
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.http.conftest import BASE, TASKS, TOKEN, Served, claim, served
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
@@ -389,7 +390,7 @@ DEFERRED = {"deferred": True, "task_parameters_id": str(UUID(int=9))}
 def handed(client: Client, store: Store, run: dict[str, Any], consumer: str) -> None:
     """Let *consumer* have a run and begin with it."""
     task = client.get(f"/api/runs/{run['id']}").json()["task_name"]
-    assert store.run(driven.deliver(consumer, b"{}", [task], driven.Turn.first())).id == UUID(run["id"])
+    assert store.run(orchestrated.deliver(consumer, b"{}", [task], orchestrated.Turn.first())).id == UUID(run["id"])
     assert set_state(client, run, "PENDING", state_details={"deferred": True})["status"] == "ACCEPT"
     assert set_state(client, run, "RUNNING", state_details={"deferred": True})["status"] == "ACCEPT"
 

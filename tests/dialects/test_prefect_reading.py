@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import MB
 from tests.dialects.conftest import Vendor
 from tests.http.conftest import Served, claim, write

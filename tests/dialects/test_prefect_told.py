@@ -13,8 +13,9 @@ from litestar.testing import TestClient
 
 from api.dialects.prefect import events
 from shared import ops
-from shared.store import driven, tasks
-from shared.store.threads import Store
+from shared.store import tasks
+from shared.store.dialects import orchestrated
+from shared.store.redis.sync_store import Store
 from tests.dialects.test_prefect_orchestration import TYPES
 from tests.store.checking import check_store
 
@@ -38,7 +39,7 @@ def deferred(client: Client, **body: Any) -> str:
 
 def hand_over(store: Store, run: str, consumer: str) -> None:
     [entry] = [one for one in store.run(tasks.entries()) if one.name.startswith("prefect.theirs")]
-    assert store.run(driven.deliver(consumer, b"{}", [entry.name], driven.Turn.first())).id == UUID(run)
+    assert store.run(orchestrated.deliver(consumer, b"{}", [entry.name], orchestrated.Turn.first())).id == UUID(run)
 
 
 def tell(client: Client, run: str, kind: str, name: str = "", after_s: float = 0) -> None:

@@ -19,7 +19,7 @@ from shared.runs import Reason, Status
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import runs, tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.http.conftest import BASE, TOKEN, claim
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made

@@ -26,9 +26,9 @@ from api.web import Web
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import logs, runs, tasks
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Claimed, Wanted
-from shared.store.threads import Store
 from shared.tasks import Param, Task, define
 from tests.waiting import wait_until
 

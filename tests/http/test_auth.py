@@ -17,7 +17,7 @@ from api.auth import FAILURE_WINDOW_S, MAX_FAILURES, REMEMBER_S, Gate, Grant, To
 from shared.errors import Unauthorized
 from shared.settings import Settings
 from shared.store import open_async_store, tokens
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import BASE, TOKEN
 
 Client = TestClient[Litestar]

@@ -19,8 +19,8 @@ from shared import ops
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import runs
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Claimed
-from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served, claim, serving, write
 from tests.waiting import wait_until
 

@@ -14,8 +14,8 @@ import pytest
 from api import connection, endpoint
 from shared.runs import Reason
 from shared.store import runs
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Facts
-from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served, claim, write
 from tests.waiting import wait_until
 

@@ -15,7 +15,7 @@ from shared import ops
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define, is_trusted
 from tests.http.conftest import BASE, TASKS, TOKEN, finish
 

@@ -9,7 +9,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from shared.runs import Reason
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import TOKEN, finish
 
 Client = TestClient[Litestar]

@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 from shared import ops
 from shared.runs import Reason
 from shared.store import runs, tasks
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import BASE, claim, finish
 
 Client = TestClient[Litestar]

@@ -12,7 +12,7 @@ from litestar.testing import TestClient
 from api.quotas import Meter
 from shared.errors import OverQuota
 from shared.store.listing import Filter, page
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.store.tokens import Quota
 from tests.http.conftest import TOKEN
 

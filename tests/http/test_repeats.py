@@ -17,9 +17,9 @@ from api.app import create_app, endpoints
 from shared import ops
 from shared.runs import Run
 from shared.settings import Settings
-from shared.store import fleet, once, runs
+from shared.store import fleet, idempotency, runs
 from shared.store.fleet import About
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import BASE, TOKEN, Served, finish
 from tests.store.checking import dump
 
@@ -102,7 +102,7 @@ def test_a_repeated_stop_is_answered_as_the_first_although_the_run_is_over(clien
 def test_a_repeat_after_the_answer_was_lost_with_its_process_is_a_success(client: Client, catalog: Store) -> None:
     run = client.post("/api/tasks/example/run").json()
     path = f"/api/runs/{run['id']}/stop"
-    catalog.run(once.recall(f"{path}?:once", EMPTY))  # the process left its mark,
+    catalog.run(idempotency.recall(f"{path}?:once", EMPTY))  # the process left its mark,
     catalog.run(runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person"))  # stopped the run, and died
     again = client.post(path, headers=KEY)
     assert (again.status_code, again.json()["end_reason"]) == (202, "stopped")
@@ -118,10 +118,10 @@ def test_a_repeat_that_is_faster_than_the_first_spoils_neither(
 
     async def overtaken(ref: str, *, force: bool = False) -> Run:
         monkeypatch.undo()
-        await once.recall(f"{path}?:once", EMPTY)  # the repeat came,
+        await idempotency.recall(f"{path}?:once", EMPTY)  # the repeat came,
         await runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
         if answered:
-            await once.note(f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}")))  # and was answered
+            await idempotency.note(f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}")))  # and was answered
         return await original(ref, force=force)
 
     monkeypatch.setattr(ops, "stop", overtaken)
@@ -240,7 +240,7 @@ def test_a_token_made_by_a_request_whose_answer_was_lost_is_not_made_again(guard
 
 def forget_answer(store: Store) -> None:
     """As if the process had died before it noted one."""
-    from shared.store.call import Call, Key, as_is
+    from shared.store.redis.call import Call, Key, as_is
 
     assert store.run(Call("HDEL", (Key("idem:/api/tokens?:once"), "answer"), as_is)) == 1
 

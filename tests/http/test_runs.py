@@ -8,7 +8,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import claim, finish, write
 
 Client = TestClient[Litestar]

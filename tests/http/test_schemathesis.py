@@ -19,7 +19,7 @@ from api.app import endpoints
 from api.openapi import describe
 from shared import ops
 from shared.runs import Reason, Status
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import TOKEN, Served
 
 schema = schemathesis.openapi.from_dict(describe(endpoints())).exclude(path_regex="/stream$")

@@ -17,8 +17,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from api.sockets import MESSAGE_BYTES
 from shared.settings import Settings
-from shared.store import driven, open_store, runs, tokens
-from shared.store.threads import Store
+from shared.store import open_store, runs, tokens
+from shared.store.dialects import orchestrated
+from shared.store.redis.sync_store import Store
 from tests.http.conftest import TOKEN, Served, serving
 from tests.system.fleet import Server
 from tests.system.proxy import Proxy
@@ -170,7 +171,7 @@ def test_a_run_whose_delivery_got_no_answer_is_delivered(
                 socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c-1"}))
                 json.loads(socket.recv(15))
                 socket.send('{"type": "ack"}')
-                (task,) = catalog.run(driven.consumers())
+                (task,) = catalog.run(orchestrated.consumers())
                 proxy.lose_replies()
                 run_id = deferred(other, "key", "2")
 
@@ -187,14 +188,14 @@ def test_a_run_whose_delivery_got_no_answer_is_delivered(
 def test_it_is_seen_who_serves(served: Served, catalog: Store) -> None:
     with opened(served, QUEUE) as socket:
         socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c-1"}))
-        wait_until(lambda: "c-1" in catalog.run(driven.consumers()), "the consumer is known")
+        wait_until(lambda: "c-1" in catalog.run(orchestrated.consumers()), "the consumer is known")
         answer = httpx.post(
             f"{served.url}/api/task_workers/filter",
             json={"task_worker_filter": {"task_keys": ["key"]}},
             headers={"Authorization": f"Bearer {TOKEN}"},
         )
         assert [one["identifier"] for one in answer.json()] == ["c-1"]
-    wait_until(lambda: not catalog.run(driven.consumers()), "it is forgotten", 15)
+    wait_until(lambda: not catalog.run(orchestrated.consumers()), "it is forgotten", 15)
 
 
 def test_a_message_may_not_be_larger_than_that(served: Served) -> None:

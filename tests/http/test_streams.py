@@ -21,10 +21,10 @@ from api import auth, streams
 from shared import ops
 from shared.runs import Reason, Status
 from shared.store import runs
-from shared.store.call import Call
 from shared.store.listing import Filter, page
+from shared.store.redis.call import Call
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Claimed, Facts
-from shared.store.threads import Store
 from tests.http.conftest import TOKEN, Served, claim, write
 from tests.waiting import wait_until
 

@@ -12,10 +12,10 @@ from litestar.testing import TestClient
 from shared.clock import SECOND_US
 from shared.runs import Reason
 from shared.store import fleet, tasks
-from shared.store.call import Call, Key
 from shared.store.fleet import About
 from shared.store.health import Health
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key
+from shared.store.redis.sync_store import Store
 from shared.tasks import define
 from tests.http.conftest import TASKS, finish
 from tests.waiting import wait_until

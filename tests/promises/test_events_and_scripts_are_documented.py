@@ -10,7 +10,7 @@ from api.inputs import EventType
 from shared.cli.events_page import events_page
 from shared.cli.scripts_table import with_scripts
 from shared.store.events import TYPES
-from shared.store.scripts import FOLDER
+from shared.store.redis.scripts import FOLDER
 
 ROOT = Path(__file__).parents[2]
 

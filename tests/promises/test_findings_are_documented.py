@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from shared.store.boot import EVICTION_CURE
+from shared.store.preflight import EVICTION_CURE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operate.md").read_text("utf-8")

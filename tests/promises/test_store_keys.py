@@ -47,7 +47,7 @@ def test_every_row_names_scripts_and_functions_that_exist() -> None:
 def _exists(word: str) -> bool:
     function = re.fullmatch(r"`(\w+)\.(\w+)`", word)
     if function:
-        return f"def {function[2]}(" in (STORE / f"{function[1]}.py").read_text("utf-8")
+        return any(f"def {function[2]}(" in path.read_text("utf-8") for path in STORE.rglob(f"{function[1]}.py"))
     return " " in word or word in PLAIN or (STORE / "lua" / f"{word}.lua").exists()
 
 
@@ -71,7 +71,7 @@ def _written() -> dict[str, str]:
     for path in sorted((STORE / "lua").rglob("*.lua")):
         for key in _lua_keys(path.read_text("utf-8")):
             keys.setdefault(key, path.name)
-    for path in [*sorted(STORE.glob("*.py")), SHARED / "queue.py"]:
+    for path in [*sorted(STORE.rglob("*.py")), SHARED / "queue.py"]:
         for key in _python_keys(ast.parse(path.read_text("utf-8"))):
             keys.setdefault(key, path.name)
     return keys

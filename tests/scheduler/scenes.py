@@ -12,8 +12,8 @@ from shared.lineage.emitter import Emitter
 from shared.runs import Reason, Record
 from shared.settings import Settings
 from shared.store import fleet, runs, tasks
-from shared.store.call import Call, Key
-from shared.store.scripts import Script
+from shared.store.redis.call import Call, Key
+from shared.store.redis.scripts import Script
 from tests.store.desk import SECOND, Desk
 
 T = TypeVar("T")

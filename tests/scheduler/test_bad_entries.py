@@ -11,8 +11,8 @@ import pytest
 from shared.runs import FIELDS, Reason
 from shared.settings import Settings
 from shared.store import runs
-from shared.store.call import Call, Key, RawKey, as_is
 from shared.store.health import health
+from shared.store.redis.call import Call, Key, RawKey, as_is
 from tests.scheduler.scenes import Faulty, Scene
 
 pytestmark = pytest.mark.damaged

@@ -11,7 +11,7 @@ from shared.clock import SECOND_US
 from shared.runs import Reason, Run
 from shared.store import tasks
 from shared.store.listing import Filter, page
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.conftest import Measured
 

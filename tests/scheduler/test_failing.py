@@ -10,8 +10,8 @@ import pytest
 from shared.errors import Invalid, Problem, RunfleetError, StoreFull, StoreUnavailable, Unreadable
 from shared.settings import Settings
 from shared.store import tasks
-from shared.store.call import Call
 from shared.store.health import health
+from shared.store.redis.call import Call
 from tests.scheduler.scenes import PAIR, Faulty, OddError, Scene, name_of
 from tests.store.checking import check_store
 

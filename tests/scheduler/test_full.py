@@ -12,8 +12,8 @@ import redis
 from shared.errors import StoreFull
 from shared.settings import Settings
 from shared.store import limits, runs
-from shared.store.call import Call, Key
 from shared.store.health import health
+from shared.store.redis.call import Call, Key
 from tests.scheduler.scenes import Faulty, OddError, Scene, name_of
 from tests.store.checking import check_store
 from tests.store.desk import SECOND

@@ -11,7 +11,7 @@ from scheduler.loop import Loop
 from scheduler.queues import LOOK_S, MOST
 from shared.settings import Settings
 from shared.store import fleet
-from shared.store.call import Call, Key
+from shared.store.redis.call import Call, Key
 from tests.scheduler.scenes import Faulty, name_of
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND

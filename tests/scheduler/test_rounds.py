@@ -13,9 +13,9 @@ from shared.clock import from_datetime
 from shared.runs import Run
 from shared.settings import Settings
 from shared.store import tasks
-from shared.store.call import Call, Key
 from shared.store.health import health
 from shared.store.listing import Filter, page
+from shared.store.redis.call import Call, Key
 from tests.scheduler.scenes import Faulty, OddError, name_of
 from tests.store.checking import check_store
 from tests.store.desk import SECOND

@@ -15,7 +15,7 @@ from shared.config import read_config
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from shared.store import applying, tasks, version
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 
 ONE = '[tasks.one]\nrun = "true"\n'
 TWO = ONE + '[tasks.two]\nrun = "true"\n'

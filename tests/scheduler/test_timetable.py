@@ -12,7 +12,7 @@ from shared.runs import Reason, Run
 from shared.schedules import jitter_us
 from shared.store import tasks
 from shared.store.listing import Filter, page
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 
 MINUTE_US = 60 * SECOND_US

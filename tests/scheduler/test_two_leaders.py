@@ -12,8 +12,8 @@ from shared import ops
 from shared.clock import from_datetime
 from shared.settings import Settings
 from shared.store import runs
-from shared.store.call import Call, Drive, Key
 from shared.store.listing import Filter, page
+from shared.store.redis.call import Call, Drive, Key
 from tests.store.checking import check_store
 from tests.store.desk import SECOND, START, Desk
 

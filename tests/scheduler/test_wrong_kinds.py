@@ -10,7 +10,7 @@ import pytest
 from scheduler.loop import Loop
 from shared.settings import Settings
 from shared.store import fleet
-from shared.store.call import Call, Key, as_is
+from shared.store.redis.call import Call, Key, as_is
 from shared.store.wrong_kinds import KINDS, wrong_kinds
 from tests.scheduler.scenes import Faulty, Scene
 from tests.store.checking import README, check_store

@@ -13,12 +13,12 @@ from shared.errors import RunfleetError
 from shared.runs import Reason, Record, Run
 from shared.settings import Settings
 from shared.store import fleet, logs, runs, tasks
-from shared.store.call import Call, Drive, Operation
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call, Drive, Operation
+from shared.store.redis.scripts import Script
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Claimed, Ended, Facts, Retry, Wanted
-from shared.store.scripts import Script
 from shared.store.tasks import Entry
-from shared.store.threads import Store
 from shared.tasks import Task, define
 
 T = TypeVar("T")

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import pytest
 
-from shared.store.connect import NoScriptError
-from shared.store.lines import Lines
-from shared.store.scripts import script, script_names
-from shared.store.threads import Store
+from shared.store.redis.connect import NoScriptError
+from shared.store.redis.connections import Lines
+from shared.store.redis.scripts import script, script_names
+from shared.store.redis.sync_store import Store
 from tests.store.checking import snapshot
 
 STEPS: Final[dict[str, str]] = {

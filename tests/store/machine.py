@@ -13,8 +13,8 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from shared.runs import Reason
 from shared.store import fleet, logs, runs
-from shared.store.call import Call
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call
 from tests.store.checking import snapshot
 from tests.store.desk import SECOND
 from tests.store.machine_base import LIMITS, NEEDED, WORKERS, names, picks, workers

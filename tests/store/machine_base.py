@@ -20,8 +20,8 @@ from shared.ops import keeping
 from shared.runs import Record
 from shared.settings import Settings
 from shared.store import creation
-from shared.store.call import Call
 from shared.store.creation import Create
+from shared.store.redis.call import Call
 from shared.store.tasks import Entry
 from shared.tasks import Param
 from tests.store.checking import Value, check_store, records

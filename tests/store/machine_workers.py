@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 from shared import ops
 from shared.runs import Reason
 from shared.store import fleet, logs, runs
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
 from shared.store.runs import Retry
 from tests.store.machine_base import Base, Held, picks, workers
 from tests.store.model_lives import ModelRun

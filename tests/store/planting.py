@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared.store import scripts
+from shared.store.redis import scripts
 
 
 class Mutant(NamedTuple):

@@ -17,8 +17,8 @@ from shared.ops.applying import Change
 from shared.settings import Settings
 from shared.signing import UNSIGNED, Keys
 from shared.store import applying, limits, retention, tasks, version
-from shared.store.call import Call, Key, Operation
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key, Operation
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define, signer
 from tests.store.checking import snapshot
 from tests.store.desk import driven

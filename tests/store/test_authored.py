@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.store import environments, secret_variables, tasks
-from shared.store.environments import Furnishing, Listed
+from shared.store import secret_variables, tasks
+from shared.store.dialects import ona_tasks
+from shared.store.dialects.ona_tasks import Furnishing, Listed
 from shared.store.tasks import Verdict
 from shared.tasks import Task, define
 from tests.store.desk import Desk
@@ -35,7 +36,7 @@ def item(name: str, before: Listed | None = None, *, id_: uuid.UUID | None = Non
 
 def listed_as(desk: Desk, one: Furnishing) -> Listed:
     """What is listed of a task that was furnished."""
-    (found,) = desk.run(environments.by_id([one.id]))
+    (found,) = desk.run(ona_tasks.by_id([one.id]))
     assert found is not None
     return found
 
@@ -107,7 +108,7 @@ def test_a_task_whose_plan_goes_on_is_live(desk: Desk) -> None:
 
 def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
     new = item("a")
-    assert [desk.run(environments.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
+    assert [desk.run(ona_tasks.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
     listed = listed_as(desk, new)
     assert listed.arrival > 0
     assert listed.created_us == desk.now
@@ -116,15 +117,15 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
         item("a", listed, id_=new.id, run="false"),
         item("a", listed, id_=new.id, run="false", title="New"),
     ):
-        assert [desk.run(environments.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
+        assert [desk.run(ona_tasks.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
         pins = {"a": change.definition.hash}
-    assert desk.run(environments.newest(None, None, 10)) == [(listed.arrival, new.id)]
+    assert desk.run(ona_tasks.newest(None, None, 10)) == [(listed.arrival, new.id)]
 
 
 def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
     desk.task("of-the-file")
     first, other = item("a"), item("b")
-    assert desk.run(environments.furnish([first], {"a": ""})) == "done"
+    assert desk.run(ona_tasks.furnish([first], {"a": ""})) == "done"
     listed = listed_as(desk, first)
     stale = item("a", msgspec.structs.replace(listed, title="Old"), id_=first.id, title="New")
     again = item("c", msgspec.structs.replace(other.listed, task="c", reference="a"))
@@ -135,38 +136,38 @@ def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
         ([other, taken], {"b": "", "c": ""}, "exists"),
         ([other, item("of-the-file")], {"b": ""}, "kept"),
     ):
-        assert desk.run(environments.furnish(items, pins)) == verdict
+        assert desk.run(ona_tasks.furnish(items, pins)) == verdict
         assert desk.run(tasks.names()) == ["a", "of-the-file"]
-    assert desk.run(environments.furnish([other], {"b": ""})) == "done"
+    assert desk.run(ona_tasks.furnish([other], {"b": ""})) == "done"
 
 
 def test_the_newest_are_found_first_and_from_any_place_on(desk: Desk) -> None:
     made = [item(name) for name in "abcd"]
     for one in made:
-        desk.run(environments.furnish([one], {one.task.name: ""}))
-    found = desk.run(environments.newest(uuid.UUID(int=0), None, 2))
+        desk.run(ona_tasks.furnish([one], {one.task.name: ""}))
+    found = desk.run(ona_tasks.newest(uuid.UUID(int=0), None, 2))
     assert [id_ for _, id_ in found] == [made[3].id, made[2].id]
-    found = desk.run(environments.newest(None, found[-1][0], 9))
+    found = desk.run(ona_tasks.newest(None, found[-1][0], 9))
     assert [id_ for _, id_ in found] == [made[1].id, made[0].id]
-    assert desk.run(environments.newest(uuid.uuid4(), None, 9)) == []
-    assert desk.run(environments.ids_of_references([(uuid.UUID(int=0), "a"), (uuid.uuid4(), "a")])) == [
+    assert desk.run(ona_tasks.newest(uuid.uuid4(), None, 9)) == []
+    assert desk.run(ona_tasks.ids_of_references([(uuid.UUID(int=0), "a"), (uuid.uuid4(), "a")])) == [
         made[0].id,
         None,
     ]
-    assert desk.run(environments.ids_of_tasks(["b", "x"])) == [made[1].id, None]
+    assert desk.run(ona_tasks.ids_of_tasks(["b", "x"])) == [made[1].id, None]
 
 
 def test_what_goes_from_the_catalog_goes_from_its_environment(desk: Desk) -> None:
     for name in ("a", "b"):
-        desk.run(environments.furnish([item(name)], {name: ""}))
+        desk.run(ona_tasks.furnish([item(name)], {name: ""}))
     assert desk.run(tasks.undefine("a", desk.run(tasks.authored())))[0] == "removed"
     desk.task("b")
-    assert desk.run(environments.newest(None, None, 10)) == []
+    assert desk.run(ona_tasks.newest(None, None, 10)) == []
     assert desk.run(tasks.names()) == ["b"]
 
 
 def test_a_listed_task_keeps_its_place_through_native_changes(desk: Desk) -> None:
     one = item("a")
-    desk.run(environments.furnish([one], {"a": ""}))
+    desk.run(ona_tasks.furnish([one], {"a": ""}))
     assert put(desk, "a", run="false") == "changed"
-    assert desk.run(environments.newest(None, None, 10)) == [(listed_as(desk, one).arrival, one.id)]
+    assert desk.run(ona_tasks.newest(None, None, 10)) == [(listed_as(desk, one).arrival, one.id)]

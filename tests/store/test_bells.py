@@ -13,9 +13,10 @@ import redis
 
 from shared import ops
 from shared.settings import Settings
-from shared.store import events, logs, loop, open_async_store
-from shared.store.call import Call, Key
-from shared.store.loop import AsyncStore, Ear
+from shared.store import events, logs, open_async_store
+from shared.store.redis import async_store
+from shared.store.redis.async_store import AsyncStore, Ear
+from shared.store.redis.call import Call, Key
 from tests.store.desk import Desk
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
@@ -169,7 +170,7 @@ def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, va
 def test_a_bell_connection_that_went_silent_is_made_again(
     settings: Settings, desk: Desk, valkey_url: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "PING_S", 0.2)
+    monkeypatch.setattr(async_store, "PING_S", 0.2)
     desk.task()
     held = desk.started()
     with Proxy(short_path / "p", Path(valkey_url.removeprefix("unix://"))).serving() as proxy:
@@ -190,7 +191,7 @@ def test_a_bell_connection_that_went_silent_is_made_again(
 def test_a_bell_connection_is_made_again_whatever_ended_it(
     settings: Settings, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(async_store, "PATIENCE_S", 0.05)
     desk.task()
     held = desk.started()
     real, failures = AsyncStore._listen_once, [ValueError("unforeseen"), RuntimeError("unforeseen as well")]

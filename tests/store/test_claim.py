@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.settings import Settings
 from shared.store import fleet, open_store, runs
-from shared.store.call import Call, Key, as_is
+from shared.store.redis.call import Call, Key, as_is
 from shared.store.runs import Wanted
 from tests.store.checking import snapshot
 from tests.store.desk import LEASE, Desk

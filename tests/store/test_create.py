@@ -9,8 +9,8 @@ import pytest
 from shared import ops
 from shared.errors import Conflict, DefinitionChanged, Forbidden, Invalid, NotFound
 from shared.runs import Reason, Run, Status
-from shared.store import bells, creation, runs
-from shared.store.threads import Store
+from shared.store import creation, runs, wakeups
+from shared.store.redis.sync_store import Store
 from tests.store.checking import check_store, dump, snapshot
 from tests.store.desk import SECOND, START, Desk
 
@@ -143,12 +143,12 @@ def test_an_external_run_is_offered_to_nobody(desk: Desk) -> None:
 
 def test_a_trigger_rings_for_its_queue_and_no_more_than_is_useful(desk: Desk) -> None:
     desk.task("a", queue="q")
-    for _ in range(bells.MOST + 10):
+    for _ in range(wakeups.MOST + 10):
         desk.trigger()
     everything = dump(desk)
-    assert len(everything[b"dramatiq:q"].content) == bells.MOST
-    assert len(everything[b"dramatiq:q.msgs"].content) == bells.MOST
-    assert len(everything[b"ring:q"].content) == bells.MOST
+    assert len(everything[b"dramatiq:q"].content) == wakeups.MOST
+    assert len(everything[b"dramatiq:q.msgs"].content) == wakeups.MOST
+    assert len(everything[b"ring:q"].content) == wakeups.MOST
 
 
 def test_a_rerun_is_like_its_run(desk: Desk) -> None:

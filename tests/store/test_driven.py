@@ -7,14 +7,15 @@ from uuid import UUID
 
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import driven, fleet, limits, logs, retention, runs
-from shared.store.annex import Annex
-from shared.store.driven import Driven, Latest, Plan, Turn
+from shared.store import fleet, limits, logs, retention, runs
+from shared.store.dialects import orchestrated
+from shared.store.dialects.orchestrated import Driven, Latest, Plan, Turn
+from shared.store.metadata import Annex
 from shared.store.runs import Retry
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk
 
-NOTHING = driven.Lost([], [])
+NOTHING = orchestrated.Lost([], [])
 """Nothing is to be taken back."""
 
 
@@ -26,7 +27,7 @@ def made(desk: Desk, **request: Any) -> Run:
 
 
 def seen(desk: Desk, execution: UUID) -> Latest:
-    found = desk.run(driven.newest([execution], ["x.now"]))[0]
+    found = desk.run(orchestrated.newest([execution], ["x.now"]))[0]
     assert found is not None
     return found
 
@@ -47,7 +48,7 @@ def drive(desk: Desk, execution: UUID, *steps: str, believed: Latest | None = No
         else:
             wanted.close(Reason(step.rstrip("+")), 1, "", after(desk, one) if step.endswith("+") else None)
     value = one.annex["x.now"]
-    return desk.run(driven.drive(one, wanted, Annex(execution, {"x.now": value + b"+"}, ("x.now", value))))
+    return desk.run(orchestrated.drive(one, wanted, Annex(execution, {"x.now": value + b"+"}, ("x.now", value))))
 
 
 def test_an_execution_keeps_its_name_over_its_attempts(desk: Desk) -> None:
@@ -78,7 +79,7 @@ def test_of_two_decisions_about_the_same_state_one_is_made(desk: Desk) -> None:
     assert drive(desk, run.id, "start", believed=before).verdict == "done"
     other = Plan()
     other.close(Reason.STOPPED, -1, "")
-    refused = desk.run(driven.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
+    refused = desk.run(orchestrated.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
     assert (refused.verdict, seen(desk, run.id).mark) == ("conflict", "running")
     assert drive(desk, run.id, "start", believed=before).verdict == "done", "the same one twice: its answer was lost"
     assert seen(desk, run.id).annex["x.now"] == b"0+"
@@ -244,26 +245,26 @@ def test_an_apply_leaves_the_limits_that_an_api_made(desk: Desk) -> None:
 def test_a_run_is_delivered_when_it_is_due_and_not_twice(desk: Desk) -> None:
     now = made(desk, inbox=True)
     later = made(desk, inbox=True, due_us=desk.now + 10 * SECOND)
-    assert desk.run(driven.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
-    nothing = desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first()))
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
+    nothing = desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first()))
     assert (nothing.id, nothing.wait_us) == (None, 10 * SECOND)
     desk.pass_s(10)
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == later.id
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id == later.id
     check_store(desk)
 
 
 def test_what_ended_meanwhile_is_not_delivered(desk: Desk) -> None:
     run = made(desk, inbox=True)
     desk.run(runs.stop(run.id, "stop", "by a person"))
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first())).id is None
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id is None
     check_store(desk)
 
 
 def acknowledged(desk: Desk) -> None:
     """Consumer c gets what is due and says so."""
     turn = Turn.first()
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id is not None
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id is not None
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next())).id is None
 
 
 def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
@@ -271,26 +272,26 @@ def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
     acknowledged(desk)
     for _ in range(3):
         desk.pass_s(3)
-        assert desk.run(driven.attend(["c"], [])) == NOTHING
-    assert desk.run(driven.attend([], ["c"])) == NOTHING
+        assert desk.run(orchestrated.attend(["c"], [])) == NOTHING
+    assert desk.run(orchestrated.attend([], ["c"])) == NOTHING
     desk.pass_s(2)
-    assert desk.run(driven.attend(["c"], [])) == NOTHING, "it came back"
-    desk.run(driven.attend([], ["c"]))
+    assert desk.run(orchestrated.attend(["c"], [])) == NOTHING, "it came back"
+    desk.run(orchestrated.attend([], ["c"]))
     desk.pass_s(4)
-    assert desk.run(driven.attend([], [])) == ([("c", [run.id])], [])
+    assert desk.run(orchestrated.attend([], [])) == ([("c", [run.id])], [])
     assert drive(desk, run.id, inbox=True).verdict == "done"
-    assert desk.run(driven.attend([], [])) == NOTHING
-    assert desk.run(driven.deliver("d", b"{}", ["ext"], Turn.first())).id == run.id
+    assert desk.run(orchestrated.attend([], [])) == NOTHING
+    assert desk.run(orchestrated.deliver("d", b"{}", ["ext"], Turn.first())).id == run.id
     check_store(desk)
 
 
 def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
     first, second = made(desk, inbox=True), made(desk, inbox=True)
     turn = Turn.first()
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id == first.id
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first())).id == second.id, "another connection"
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == first.id
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == first.id
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id == second.id, "another connection"
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next())).id is None
     assert b"offers" in dump(desk), "the second one is not acknowledged"
     check_store(desk)
 
@@ -298,30 +299,30 @@ def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
 def test_a_turn_whose_run_has_ended_brings_the_next_one(desk: Desk) -> None:
     first, second = made(desk, inbox=True), made(desk, inbox=True)
     turn = Turn.first()
-    desk.run(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
     desk.run(runs.stop(first.id, "stop", "by a person"))
-    assert desk.run(driven.deliver("c", b"{}", ["ext"], turn)).id == second.id
+    assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == second.id
     check_store(desk)
 
 
 def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: Desk) -> None:
     run = made(desk, inbox=True)
     turn = Turn.first()
-    desk.run(driven.deliver("c", b"{}", ["ext"], turn))
+    desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
     for _ in range(8):  # its connection is attended
         desk.pass_s(3)
-        assert desk.run(driven.attend(["c"], [], [turn.slot])) == NOTHING
+        assert desk.run(orchestrated.attend(["c"], [], [turn.slot])) == NOTHING
     for _ in range(4):  # the process with that connection died, the consumer is with another one
         desk.pass_s(3)
-        assert desk.run(driven.attend(["c"], [])) == NOTHING
+        assert desk.run(orchestrated.attend(["c"], [])) == NOTHING
     desk.pass_s(4)
-    lost = driven.Lost([], [("c", run.id)])
-    assert desk.run(driven.attend(["c"], [])) == lost
+    lost = orchestrated.Lost([], [("c", run.id)])
+    assert desk.run(orchestrated.attend(["c"], [])) == lost
     desk.pass_s(3)
-    assert desk.run(driven.attend(["c"], [])) == lost, "until it was taken back"
+    assert desk.run(orchestrated.attend(["c"], [])) == lost, "until it was taken back"
     drive(desk, run.id, inbox=True)
     desk.pass_s(3)
-    assert desk.run(driven.attend(["c"], [])) == NOTHING
+    assert desk.run(orchestrated.attend(["c"], [])) == NOTHING
     assert b"offers" not in dump(desk)
     check_store(desk)
 
@@ -329,29 +330,29 @@ def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: D
 def test_what_was_acknowledged_stays_with_its_consumer(desk: Desk) -> None:
     made(desk, inbox=True)
     turn = Turn.first()
-    desk.run(driven.deliver("c", b"{}", ["ext"], turn))
-    desk.run(driven.deliver("c", b"{}", ["ext"], turn.next()))
+    desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
+    desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next()))
     for _ in range(10):
         desk.pass_s(3)
-        assert desk.run(driven.attend(["c"], [])) == NOTHING
+        assert desk.run(orchestrated.attend(["c"], [])) == NOTHING
     check_store(desk)
 
 
 def test_after_an_outage_nobody_loses_what_it_has(desk: Desk) -> None:
     made(desk, inbox=True)
     acknowledged(desk)
-    desk.run(driven.attend(["c"], []))
+    desk.run(orchestrated.attend(["c"], []))
     desk.pass_s(60)
-    assert desk.run(driven.attend([], [])) == NOTHING, "another process asks first; c could not be heard"
-    assert desk.run(driven.attend(["c"], [])) == NOTHING
+    assert desk.run(orchestrated.attend([], [])) == NOTHING, "another process asks first; c could not be heard"
+    assert desk.run(orchestrated.attend(["c"], [])) == NOTHING
     for _ in range(7):
         desk.pass_s(3)
-        assert desk.run(driven.attend(["c"], [])) == NOTHING
+        assert desk.run(orchestrated.attend(["c"], [])) == NOTHING
 
 
 def test_a_retry_of_what_a_consumer_has_stays_with_it(desk: Desk) -> None:
     run = made(desk, inbox=True)
-    desk.run(driven.deliver("c", b"{}", ["ext"], Turn.first()))
+    desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first()))
     drive(desk, run.id, "start", consumer="c")
     drive(desk, run.id, "failed+", consumer="c")
     assert seen(desk, run.id).record.worker == "c"
@@ -375,10 +376,10 @@ def test_the_first_run_stays_while_a_later_attempt_lives(desk: Desk) -> None:
 
 
 def test_workers_that_come_and_go_are_forgotten(desk: Desk) -> None:
-    desk.run(driven.deliver("c", b'{"keys":[]}', ["ext"], Turn.first()))
-    assert desk.run(driven.consumers()) == {"c": b'{"keys":[]}'}
+    desk.run(orchestrated.deliver("c", b'{"keys":[]}', ["ext"], Turn.first()))
+    assert desk.run(orchestrated.consumers()) == {"c": b'{"keys":[]}'}
     desk.pass_s(3)
-    desk.run(driven.attend([], ["c"]))
+    desk.run(orchestrated.attend([], ["c"]))
     desk.pass_s(4)
-    desk.run(driven.attend([], []))
-    assert desk.run(driven.consumers()) == {}
+    desk.run(orchestrated.attend([], []))
+    assert desk.run(orchestrated.consumers()) == {}

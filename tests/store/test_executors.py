@@ -16,9 +16,9 @@ from shared.errors import Misconfigured, NotFound, RunfleetError, StoreFull, Sto
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import fleet, open_async_store, open_store, retention, runs, tasks
-from shared.store.call import Call, Key, as_is, each, together
-from shared.store.loop import AsyncStore
-from shared.store.threads import Store
+from shared.store.redis.async_store import AsyncStore
+from shared.store.redis.call import Call, Key, as_is, each, together
+from shared.store.redis.sync_store import Store
 from tests.store.desk import Desk
 
 

@@ -7,9 +7,9 @@ import pytest
 from shared import ops
 from shared.errors import NotFound
 from shared.settings import Settings
-from shared.store import bells, events, fleet, health, share
-from shared.store.call import Call, Key, RawKey
+from shared.store import events, fleet, health, scoped_fleet, wakeups
 from shared.store.fleet import About
+from shared.store.redis.call import Call, Key, RawKey
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk
 
@@ -161,12 +161,14 @@ def test_the_pulse_says_what_is_to_be_done(desk: Desk) -> None:
 
 
 def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
-    desk.run(bells.ring({"q": 1000, "r": 1}))
-    assert len(dump(desk)[b"dramatiq:q"].content) == bells.AT_ONCE
-    for _ in range(bells.MOST):
-        desk.run(bells.ring({"q": 1000}))
+    desk.run(wakeups.ring({"q": 1000, "r": 1}))
+    assert len(dump(desk)[b"dramatiq:q"].content) == wakeups.AT_ONCE
+    for _ in range(wakeups.MOST):
+        desk.run(wakeups.ring({"q": 1000}))
     everything = dump(desk)
-    assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"ring:q")] == [bells.MOST] * 3
+    assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"ring:q")] == [
+        wakeups.MOST
+    ] * 3
     assert len(everything[b"dramatiq:r"].content) == 1
 
 
@@ -185,7 +187,7 @@ def test_those_who_see_some_tasks_are_told_of_their_schedules_only(desk: Desk) -
     )
     desk.run(fleet.pulse("s", health=whole.packed()))
     assert desk.run(fleet.facts()).health == whole
-    shared = desk.run(share.facts(lambda name: name.startswith("mine."))).health
+    shared = desk.run(scoped_fleet.facts(lambda name: name.startswith("mine."))).health
     assert shared == health.Health(overdue=1, overdue_tasks=["mine.a"])
 
 

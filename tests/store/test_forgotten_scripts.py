@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shared.runs import Reason
 from shared.store import logs, runs
-from shared.store.call import Call, as_is
-from shared.store.loglines import StoredLine
-from shared.store.scripts import script
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call, as_is
+from shared.store.redis.scripts import script
 from tests.store.desk import Desk
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from shared import ids, ops
 from shared.runs import Reason
-from shared.store import lineage, namespaces
-from shared.store.call import Call, Drive, Key, as_is
-from shared.store.lineage import LineageEvent
-from shared.store.namespaces import JobChange
+from shared.store.dialects import lineage_events, namespaces
+from shared.store.dialects.lineage_events import LineageEvent
+from shared.store.dialects.namespaces import JobChange
+from shared.store.redis.call import Call, Drive, Key, as_is
 from tests.store.checking import check_store
 from tests.store.desk import SECOND, START, Desk
 
@@ -26,27 +26,27 @@ def event(at_s: float = 0, body: bytes = b"{}", run: UUID | None = RUN, **told: 
 
 def bodies(desk: Desk, after_s: int = -1000, before_s: int = 1000, **page: Any) -> list[bytes]:
     wanted = {"descending": False, "offset": 0, "limit": 100, **page}
-    return desk.run(lineage.page(START + after_s * SECOND, START + before_s * SECOND, **wanted)).bodies
+    return desk.run(lineage_events.page(START + after_s * SECOND, START + before_s * SECOND, **wanted)).bodies
 
 
 def test_an_event_is_kept_once(desk: Desk) -> None:
-    assert desk.run(lineage.keep(event())).is_new
-    assert not desk.run(lineage.keep(event())).is_new
+    assert desk.run(lineage_events.keep(event())).is_new
+    assert not desk.run(lineage_events.keep(event())).is_new
     for other in (event(1), event(body=b'{"x":1}'), event(run=ids.new_id(START))):
-        assert desk.run(lineage.keep(other)).is_new
+        assert desk.run(lineage_events.keep(other)).is_new
     assert len(bodies(desk)) == 4
     check_store(desk)
 
 
 def test_events_are_read_by_the_time_they_tell(desk: Desk) -> None:
     for at_s in (3, 1, 2):
-        desk.run(lineage.keep(event(at_s, b"%d" % at_s)))
-    desk.run(lineage.keep(event(2, b"static", run=None)))
+        desk.run(lineage_events.keep(event(at_s, b"%d" % at_s)))
+    desk.run(lineage_events.keep(event(2, b"static", run=None)))
     assert bodies(desk) == [b"1", b"2", b"3"]
     assert bodies(desk, descending=True, limit=2) == [b"3", b"2"]
     assert bodies(desk, offset=1, limit=1) == [b"2"]
     assert bodies(desk, after_s=2, before_s=3) == [b"2"]
-    total = desk.run(lineage.page(START, START + 3 * SECOND, descending=True, offset=0, limit=1)).total
+    total = desk.run(lineage_events.page(START, START + 3 * SECOND, descending=True, offset=0, limit=1)).total
     assert total == 3  # the event of no run is counted, though not listed
 
 
@@ -54,14 +54,14 @@ def test_events_are_read_by_the_time_they_tell(desk: Desk) -> None:
     ("bound", "value"), [("MOST_EVENTS", 5), ("MOST_BYTES", 50), ("LIFE_US", 5 * SECOND)], ids=["count", "bytes", "age"]
 )
 def test_the_ones_that_came_first_go_first(desk: Desk, monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
-    monkeypatch.setattr(lineage, bound, value)
+    monkeypatch.setattr(lineage_events, bound, value)
     for number in range(20):
-        desk.run(lineage.keep(event(-number, b"%010d" % number)))
+        desk.run(lineage_events.keep(event(-number, b"%010d" % number)))
         desk.pass_s(1)
         check_store(desk)
     assert bodies(desk) == [b"%010d" % number for number in range(19, 14, -1)]
     desk.pass_s(100)
-    assert desk.run(lineage.trim()) == (5 if bound == "LIFE_US" else 0)
+    assert desk.run(lineage_events.trim()) == (5 if bound == "LIFE_US" else 0)
     check_store(desk)
 
 
@@ -75,7 +75,9 @@ def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
     for number, order in enumerate(permutations(told)):
         task = f"t{number}"
         for at_s, fields in order:
-            desk.run(lineage.keep(event(at_s, task.encode(), job=JobChange(task, "ns", f"job {number}", fields))))
+            desk.run(
+                lineage_events.keep(event(at_s, task.encode(), job=JobChange(task, "ns", f"job {number}", fields)))
+            )
         job = desk.run(namespaces.job(task))
         assert job is not None
         assert dict(job.fields) == {"inputs": b"b", "location": b"d", "facet.x": b"1"}
@@ -85,7 +87,7 @@ def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
 
 def test_an_unforeseen_number_of_fields_is_bounded(desk: Desk) -> None:
     for number in range(300):
-        desk.run(lineage.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
+        desk.run(lineage_events.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
     job = desk.run(namespaces.job("t"))
     assert job is not None
     assert len(job.fields) < 200
@@ -107,7 +109,7 @@ def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk) -> Non
 
 
 def test_a_job_that_is_dropped_leaves_nothing(desk: Desk) -> None:
-    desk.run(lineage.keep(event(job=JobChange("t", "ns", "j"))))
+    desk.run(lineage_events.keep(event(job=JobChange("t", "ns", "j"))))
     assert desk.run(namespaces.drop_job("t"))
     check_store(desk)
 
@@ -118,7 +120,7 @@ def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
     changed = desk.run(namespaces.put_namespace("a", "grace"))
     assert (changed.owner, changed.description) == ("grace", "of hers")
     assert changed.updated_us - changed.created_us == SECOND
-    desk.run(lineage.keep(event(job=JobChange("t", "new", "j"))))
+    desk.run(lineage_events.keep(event(job=JobChange("t", "new", "j"))))
     made = desk.run(namespaces.namespace("new"))
     assert made is not None
     assert (made.owner, made.description) == ("anonymous", "")
@@ -127,16 +129,16 @@ def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
 def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) -> None:
     desk.task("a", max_concurrent=1, on_overlap="skip")
     desk.task("out", run=None, external=True)
-    assert desk.run(lineage.untold(100)).runs == []
+    assert desk.run(lineage_events.untold(100)).runs == []
     first, skipped = desk.trigger(), desk.trigger()
     desk.run(ops.stop(str(desk.trigger("out").id)))
     desk.end(desk.claimed(), Reason.STOPPED)
     waiting = desk.trigger()
     desk.run(ops.stop(str(waiting.id)))
-    untold = desk.run(lineage.untold(100))
+    untold = desk.run(lineage_events.untold(100))
     assert [(run, record.reason) for run, record in untold.runs] == [(skipped.id, "skipped"), (waiting.id, "stopped")]
     assert (untold.has_more, untold.missed) == (False, False)
-    assert desk.run(lineage.untold(100, untold.place)).runs == []
+    assert desk.run(lineage_events.untold(100, untold.place)).runs == []
     assert first.id != skipped.id
     check_store(desk)
 
@@ -144,47 +146,47 @@ def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) 
 def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(desk: Desk) -> None:
     desk.task("a")
     desk.trigger()
-    desk.run(lineage.untold(100))
+    desk.run(lineage_events.untold(100))
     for _ in range(3):
         desk.run(ops.stop(str(desk.trigger().id)))
-    seen = desk.run(lineage.untold(2))
+    seen = desk.run(lineage_events.untold(2))
     assert seen.has_more
     desk.run(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
-    untold = desk.run(lineage.untold(100, seen.place))
+    untold = desk.run(lineage_events.untold(100, seen.place))
     assert untold.missed
-    assert not desk.run(lineage.untold(100, untold.place)).missed
+    assert not desk.run(lineage_events.untold(100, untold.place)).missed
 
 
 def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(desk: Desk) -> None:
     """An answer may be lost, and a scheduler with it."""
     desk.task("a")
-    desk.run(lineage.untold(100))
+    desk.run(lineage_events.untold(100))
     runs = [desk.trigger() for _ in range(4)]
     for run in runs:
         desk.run(ops.stop(str(run.id)))
-    first = desk.run(lineage.untold(100))
+    first = desk.run(lineage_events.untold(100))
     assert [run for run, _ in first.runs] == [run.id for run in runs]
-    assert desk.run(lineage.untold(100)) == first
-    assert desk.run(lineage.untold(100, first.place)).runs == []
-    assert desk.run(lineage.untold(100)).runs == []
+    assert desk.run(lineage_events.untold(100)) == first
+    assert desk.run(lineage_events.untold(100, first.place)).runs == []
+    assert desk.run(lineage_events.untold(100)).runs == []
 
 
 def test_a_place_of_a_stream_that_was_wiped_moves_nothing(desk: Desk) -> None:
     desk.task("a")
-    desk.run(lineage.untold(100))
+    desk.run(lineage_events.untold(100))
     run = desk.trigger()
     desk.run(ops.stop(str(run.id)))
-    assert [one for one, _ in desk.run(lineage.untold(100, "99999999999999-0")).runs] == [run.id]
+    assert [one for one, _ in desk.run(lineage_events.untold(100, "99999999999999-0")).runs] == [run.id]
 
 
 def test_an_older_place_moves_nothing_back(desk: Desk) -> None:
     """Two schedulers may both believe to lead."""
     desk.task("a")
-    old = desk.run(lineage.untold(100))
+    old = desk.run(lineage_events.untold(100))
     desk.run(ops.stop(str(desk.trigger().id)))
-    new = desk.run(lineage.untold(100))
-    assert desk.run(lineage.untold(100, new.place)).runs == []
-    assert desk.run(lineage.untold(100, old.place)).runs == []
+    new = desk.run(lineage_events.untold(100))
+    assert desk.run(lineage_events.untold(100, new.place)).runs == []
+    assert desk.run(lineage_events.untold(100, old.place)).runs == []
 
 
 def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(desk: Desk) -> None:
@@ -200,12 +202,12 @@ def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(desk: De
 def test_jobs_that_are_told_of_while_their_namespace_is_dropped_stay_with_it(desk: Desk) -> None:
     """However fast they come: who drops it is done with those that there were."""
     for number in range(namespaces.DROP_BATCH):
-        desk.run(lineage.keep(event(job=JobChange(f"t{number}", "b", "j"))))
+        desk.run(lineage_events.keep(event(job=JobChange(f"t{number}", "b", "j"))))
     desk.now += SECOND
     steps = Drive(namespaces.drop_namespace("b"))
     steps.answer([desk.run(call) for call in steps.calls])
     desk.now += SECOND
-    desk.run(lineage.keep(event(job=JobChange("new", "b", "j"))))
+    desk.run(lineage_events.keep(event(job=JobChange("new", "b", "j"))))
     steps.answer([desk.run(call) for call in steps.calls])
     assert steps.is_over
     assert desk.run(namespaces.job("new")) is not None

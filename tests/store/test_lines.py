@@ -15,8 +15,8 @@ import redis
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
 from shared.store import fleet, open_async_store, open_store
-from shared.store.call import Call, Key, as_is, each
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key, as_is, each
+from shared.store.redis.sync_store import Store
 from tests.waiting import wait_until
 
 

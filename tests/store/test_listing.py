@@ -16,8 +16,8 @@ from shared.clock import from_datetime
 from shared.errors import NotFound
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import creation, listing, retention, runs, tasks
-from shared.store.call import Call, Key
 from shared.store.listing import Filter
+from shared.store.redis.call import Call, Key
 from tests.store.checking import dump, records
 from tests.store.desk import Desk, driven
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from shared.errors import NotFound
 from shared.settings import Settings
 from shared.store import logs, open_store, retention
-from shared.store.call import Call, Operation
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call, Operation
+from shared.store.redis.scripts import Script
 from shared.store.runs import Claimed, Facts
-from shared.store.scripts import Script
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk, driven
 

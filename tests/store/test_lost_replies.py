@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from shared.store import boot, fleet, listing, live, logs, once, rights
-from shared.store.call import Call
-from shared.store.scripts import script_names
+from shared.store import fleet, idempotency, listing, logs, preflight
+from shared.store.dialects import live_executions
+from shared.store.redis import permissions
+from shared.store.redis.call import Call
+from shared.store.redis.scripts import script_names
 from shared.store.wrong_kinds import wrong_kinds
 from tests.store.checking import snapshot
 from tests.store.desk import Desk
@@ -57,10 +59,10 @@ def unfinished(desk: Desk) -> Call[Any]:
 ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
     "drop_queues": lambda _: fleet.drop_queues(["old", "default"]),
     "latest": lambda _: listing.latest(["a"]),
-    "note": lambda _: once.note("/path?a:key", "digest", b"answer"),
+    "note": lambda _: idempotency.note("/path?a:key", "digest", b"answer"),
     "pause_queue": lambda _: fleet.pause_queue("default", True),
-    "probe": lambda _: boot.may_write(),
-    "recall": lambda _: once.recall("/path?a:key", "digest", "mark"),
+    "probe": lambda _: preflight.may_write(),
+    "recall": lambda _: idempotency.recall("/path?a:key", "digest", "mark"),
     "unfinished": unfinished,
 }
 """Calls of scripts that only the API makes, or whose tests count."""
@@ -84,8 +86,8 @@ def test_some_only_read(desk: Desk) -> None:
     desk.task("a")
     desk.trigger("a")
     before = snapshot(desk)
-    desk.run(live.places())
-    desk.run(rights.refused())
+    desk.run(live_executions.places())
+    desk.run(permissions.refused())
     desk.run(wrong_kinds())
     assert snapshot(desk) == before
 

@@ -15,8 +15,8 @@ from shared.ops.making import creation
 from shared.runs import Reason
 from shared.store import creation as creating
 from shared.store import executions, fleet, runs
-from shared.store.call import Call
 from shared.store.creation import create
+from shared.store.redis.call import Call
 from shared.store.tasks import Entry
 from tests.store.checking import check_store
 from tests.store.desk import Desk, driven

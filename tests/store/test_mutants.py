@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.settings import Settings
-from shared.store.call import Call, as_is
+from shared.store.redis.call import Call, as_is
 from tests.store.checking import check_store
 from tests.store.desk import Desk
 from tests.store.machine import play

@@ -11,8 +11,9 @@ import pytest
 
 from shared.errors import StoreFull, StoreUnavailable
 from shared.settings import Settings
-from shared.store import fleet, open_async_store, open_store, outage
-from shared.store.outage import Outage
+from shared.store import fleet, open_async_store, open_store
+from shared.store.redis import outage
+from shared.store.redis.outage import Outage
 
 
 @pytest.fixture

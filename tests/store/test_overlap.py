@@ -12,7 +12,7 @@ from shared import ops
 from shared.runs import NOTHING_RAN, Reason, Run
 from shared.settings import Settings
 from shared.store import open_store, tasks
-from shared.store.call import Call, Key
+from shared.store.redis.call import Call, Key
 from shared.store.runs import Claimed
 from tests.store.checking import check_store
 from tests.store.desk import Desk

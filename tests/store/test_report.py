@@ -10,8 +10,8 @@ from shared import ops
 from shared.errors import NotFound
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import annex, creation, fleet, runs
-from shared.store.annex import Annex
+from shared.store import creation, fleet, metadata, runs
+from shared.store.metadata import Annex
 from shared.tasks import Task
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, START, Desk
@@ -97,7 +97,7 @@ def test_another_system_may_name_the_run(desk: Desk) -> None:
     made = desk.run(ops.trigger(desk.catalog, entry.name, request))
     assert (made.run.id, made.repeated) == (chosen, False)
     assert desk.record(chosen).tick_us == START + SECOND
-    assert desk.run(annex.read(chosen)) == {"x.a": b"1"}
+    assert desk.run(metadata.read(chosen)) == {"x.a": b"1"}
     assert desk.run(ops.trigger(desk.catalog, entry.name, request)).repeated
     check_store(desk)
 
@@ -186,12 +186,12 @@ def test_an_annex_is_written_with_the_move_or_not_at_all(desk: Desk) -> None:
     assert desk.run(runs.report(run.id, "ended", reason=Reason.SUCCESS, annex=clash)).verdict == "conflict"
     assert desk.state(run.id) == "running"
     fits = Annex(run.id, {"x.state": b"two", "x.more": b""}, expect=("x.state", b"one"))
-    assert desk.run(annex.write(fits))
-    assert desk.run(annex.write(fits)), "it comes again when its answer was lost"
+    assert desk.run(metadata.write(fits))
+    assert desk.run(metadata.write(fits)), "it comes again when its answer was lost"
     late = Annex(run.id, {"x.state": b"three", "x.more": b""}, expect=("x.state", b"one"))
-    assert not desk.run(annex.write(late))
-    assert not desk.run(annex.write(Annex(new_id(START), {"x.state": b""})))
-    assert desk.run(annex.read_many([run.id])) == [{"x.state": b"two"}]
+    assert not desk.run(metadata.write(late))
+    assert not desk.run(metadata.write(Annex(new_id(START), {"x.state": b""})))
+    assert desk.run(metadata.read_many([run.id])) == [{"x.state": b"two"}]
     check_store(desk)
 
 
@@ -200,10 +200,10 @@ def test_an_annex_goes_with_its_run(desk: Desk) -> None:
     what = ops.creation(entry, ops.Request(), desk.now)
     first = what.ids[0]
     desk.run(creation.create(creation.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
-    assert desk.run(annex.read(first)) == {"x.a": b"1"}
+    assert desk.run(metadata.read(first)) == {"x.a": b"1"}
     desk.run(runs.report(first, "ended", reason=Reason.SUCCESS))
     desk.run(ops.delete(str(first)))
-    assert desk.run(annex.read(first)) == {}
+    assert desk.run(metadata.read(first)) == {}
     check_store(desk)
 
 

@@ -6,7 +6,7 @@ from shared import ops
 from shared.ids import new_id
 from shared.runs import FATE_UNKNOWN, Reason
 from shared.store import fleet, runs
-from shared.store.call import Call, Key, as_is
+from shared.store.redis.call import Call, Key, as_is
 from tests.store.checking import check_store
 from tests.store.desk import LEASE, SECOND, Desk
 

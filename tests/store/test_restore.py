@@ -12,7 +12,7 @@ from shared.errors import NotFound
 from shared.executions import Execution
 from shared.runs import Reason
 from shared.store import executions, fleet, runs
-from shared.store.call import Call
+from shared.store.redis.call import Call
 from tests.store.checking import check_store, dump
 from tests.store.desk import Desk
 

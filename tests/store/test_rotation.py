@@ -12,7 +12,7 @@ from shared.ops import rotation
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import applying, open_store
-from shared.store.call import Call, Key, as_is
+from shared.store.redis.call import Call, Key, as_is
 from tests.store.test_applying import file
 
 

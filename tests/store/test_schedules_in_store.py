@@ -12,7 +12,7 @@ from shared.errors import DefinitionChanged
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import fleet, open_store, tasks
-from shared.store.call import Call, as_is
+from shared.store.redis.call import Call, as_is
 from tests.store.checking import snapshot
 from tests.store.desk import SECOND, START, Desk
 

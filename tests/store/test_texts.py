@@ -14,9 +14,10 @@ import pytest
 from shared import ops
 from shared.ops.making import creation
 from shared.runs import Reason, Record, Run
-from shared.store import driven, executions, lineage, listing, runs
-from shared.store.call import Call
+from shared.store import executions, listing, runs
 from shared.store.creation import Created, create
+from shared.store.dialects import lineage_events, orchestrated
+from shared.store.redis.call import Call
 from shared.tasks import Param
 from tests.store.checking import check_store, dump
 from tests.store.desk import Desk
@@ -123,10 +124,10 @@ def test_every_reader_of_a_run_gets_all_of_it(desk: Desk) -> None:
         *desk.run(runs.many([one.id for one in held])),
         *desk.run(runs.execution_runs(what.ids[0])),
         *(run for step in desk.run(executions.some([what.ids[0]]))[0].steps for run in step.runs),
-        *(record for _, record in desk.run(driven.attempts(what.ids[0]))),
+        *(record for _, record in desk.run(orchestrated.attempts(what.ids[0]))),
     ]
     first = desk.run(executions.page()).executions[0].first
-    latest = desk.run(driven.newest([what.ids[0]]))[0]
+    latest = desk.run(orchestrated.newest([what.ids[0]]))[0]
     assert latest is not None
     assert len(everything) == 2 + 4 + 4 + 4
     assert {str(shown(one)) for one in [*everything, first, latest.record]} == {str(ALL)}
@@ -151,7 +152,7 @@ def test_what_others_execute_is_answered_with_all_of_it(desk: Desk) -> None:
     assert shown(seen(desk, run.id).record) == ALL
     head = seen(desk, run.id).head
     assert shown(desk.run(runs.report(head, "ended", reason=Reason.SUCCESS)).run) == ALL
-    again = desk.run(driven.newest([run.id]))[0]
+    again = desk.run(orchestrated.newest([run.id]))[0]
     assert again is not None
     assert shown(again.record) == ALL
 
@@ -169,9 +170,9 @@ def test_a_slot_of_a_limit_is_free_after_a_run_of_many_tags(desk: Desk) -> None:
 
 def test_lineage_is_told_of_all_of_it(desk: Desk) -> None:
     desk.task(params=DECLARED)
-    desk.run(lineage.untold(100))
+    desk.run(lineage_events.untold(100))
     desk.run(ops.stop(str(desk.trigger(**LARGE).id)))
-    assert [shown(record) for _, record in desk.run(lineage.untold(100)).runs] == [ALL]
+    assert [shown(record) for _, record in desk.run(lineage_events.untold(100)).runs] == [ALL]
 
 
 def test_a_refused_trigger_shows_what_it_was_started_with(desk: Desk) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.signing import Keys
 from shared.store import tokens
-from shared.store.call import Call, Drive, Key, as_is
+from shared.store.redis.call import Call, Drive, Key, as_is
 from shared.store.tokens import Quota, Token
 from tests.store.checking import dump
 from tests.store.desk import Desk

@@ -13,7 +13,7 @@ from shared import ops
 from shared.errors import Unreadable
 from shared.runs import FIELDS, Record
 from shared.store import executions, fleet, listing, runs, tasks
-from shared.store.call import Call, Key, Operation, RawKey, as_is
+from shared.store.redis.call import Call, Key, Operation, RawKey, as_is
 from tests.store.desk import Desk, driven
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ import pytest
 
 from shared.errors import Misconfigured
 from shared.store import version
-from shared.store.call import Call, Key
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key
+from shared.store.redis.sync_store import Store
 
 
 def test_an_empty_store_takes_our_layout_and_keeps_it(store: Store) -> None:

@@ -34,7 +34,7 @@ from shared.isolation import isolated
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import open_store
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.system.processes import Identity, command_line, family, identity, is_alive, marked, send
 from tests.waiting import wait_until
 

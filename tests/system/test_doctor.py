@@ -22,9 +22,9 @@ from shared.errors import Misconfigured
 from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
 from shared.signing import Keys
-from shared.store import boot, open_store, tasks, version
-from shared.store.call import Call, Key
+from shared.store import open_store, preflight, tasks, version
 from shared.store.fleet import pulse, workers
+from shared.store.redis.call import Call, Key
 from shared.store.tasks import entries
 from shared.tasks import Task, define
 from tests.system.fleet import Fleet
@@ -101,14 +101,14 @@ def test_no_process_starts_on_a_redis_that_may_drop_any_key(
 
 def test_a_policy_that_drops_only_what_expires_is_warned_of(start_valkey: StartValkey) -> None:
     store = open_store(Settings(redis_url=start_valkey("--maxmemory-policy", "volatile-ttl")))
-    assert store.run(boot.check()) == "volatile-ttl"
+    assert store.run(preflight.check()) == "volatile-ttl"
     store.close()
 
 
 def test_a_policy_that_cannot_be_read_is_let_be(start_valkey: StartValkey) -> None:
     url = start_valkey("--maxmemory-policy", "allkeys-lru", "--rename-command", "INFO", "")
     store = open_store(Settings(redis_url=url))
-    assert store.run(boot.check()) == ""
+    assert store.run(preflight.check()) == ""
     store.close()
 
 
@@ -118,7 +118,7 @@ def test_a_process_can_start_while_redis_is_full(start_valkey: StartValkey) -> N
     store.run(version.check())
     with redis.Redis.from_url(url) as client:
         client.config_set("maxmemory", 1)
-        assert store.run(boot.check()) == ""
+        assert store.run(preflight.check()) == ""
     store.close()
 
 
@@ -128,7 +128,7 @@ def test_a_newer_releases_data_is_refused_before_anything_else(start_valkey: Sta
     with redis.Redis.from_url(url) as client:
         client.set("{runfleet}:version", version.SCHEMA + 1)
     with pytest.raises(Misconfigured, match="newer release"):
-        store.run(boot.check())
+        store.run(preflight.check())
     store.close()
 
 

@@ -16,9 +16,9 @@ import redis
 from shared.cli.embedded import find_server
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings
-from shared.store import boot, fleet, open_async_store, open_store
-from shared.store.call import Drive
-from shared.store.server import info_fields
+from shared.store import fleet, open_async_store, open_store, preflight
+from shared.store.redis.call import Drive
+from shared.store.redis.server_info import info_fields
 from tests.system.fleet import procfile
 from tests.system.test_doctor import surroundings
 from tests.waiting import wait_until
@@ -118,7 +118,7 @@ def test_a_node_of_a_cluster_that_does_not_have_our_keys(name: str, start: Calla
 
 
 def test_a_redis_that_is_too_old() -> None:
-    asking = Drive(boot.check())
+    asking = Drive(preflight.check())
     with pytest.raises(Misconfigured, match=r"this is Redis 6\.2\.14, and Runfleet needs .* Redis 7: upgrade"):
         asking.answer([info_fields(b"# Server\r\nredis_version:6.2.14\r\n")])
 

@@ -14,14 +14,15 @@ import redis
 from shared.cli.doctor import examine
 from shared.cli.findings import Finding
 from shared.settings import Settings
-from shared.store import open_store, rights
+from shared.store import open_store
+from shared.store.redis import permissions
 from tests.system.conftest import StartFleet
 from tests.system.test_doctor import examined, levels, running, surroundings
 
 ROOT = Path(__file__).parents[2]
 LEAST = re.search(r"ACL SETUSER (runfleet .*)", (ROOT / "docs" / "deploy.md").read_text("utf-8"))
 PASSWORD = "PASSWORD"
-NEEDED = [line.partition(" ")[0] for line in (*rights.ON_NOTHING, *rights.ON_KEYS, *rights.ON_CHANNELS)]
+NEEDED = [line.partition(" ")[0] for line in (*permissions.ON_NOTHING, *permissions.ON_KEYS, *permissions.ON_CHANNELS)]
 
 
 def allow(path: str, *more: str) -> None:
@@ -63,7 +64,7 @@ def test_each_right_that_is_missing_is_named(path: str) -> None:
         allow(path, f"-{name.lower()}")
         store = open_store(Settings(redis_url=as_user(path)))
         if name not in ("EVALSHA", "EVAL", "PING"):  # with these nobody can ask at all
-            assert list(store.run(rights.refused())) == [name]
+            assert list(store.run(permissions.refused())) == [name]
         store.close()
 
 
@@ -140,6 +141,8 @@ def test_every_command_that_the_code_sends_is_among_the_needed() -> None:
             text = file.read_text("utf-8")
             sent |= set(re.findall(r"Call\(\s*\"([A-Z]+)\"", text))
             sent |= set(re.findall(r"(?:send_command|_subscribe)\(\s*\"([A-Z]+)\"", text))
-    missing = {name.upper() for name in sent} - set(rights.WANTED) - set(NEEDED)
-    assert not missing, "add them to shared/store/rights.py, and see that the user of docs/deploy.md may use them"
+    missing = {name.upper() for name in sent} - set(permissions.WANTED) - set(NEEDED)
+    assert not missing, (
+        "add them to shared/store/redis/permissions.py, and see that the user of docs/deploy.md may use them"
+    )
     assert set(NEEDED) - {name.upper() for name in sent} <= {"EVAL", "EVALSHA", "UNSUBSCRIBE", "SUBSCRIBE", "PING"}

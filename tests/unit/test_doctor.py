@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.signing import Keys
 from shared.store.fleet import Queue, Worker
 from shared.store.health import Health
-from shared.store.server import Server
+from shared.store.redis.server_info import Server
 from shared.store.tasks import Entry
 from shared.store.tokens import Listed, Token
 from shared.store.version import SCHEMA

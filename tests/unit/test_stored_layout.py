@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from shared.runs import Record
-from shared.store.environments import Listed
-from shared.store.loglines import StoredLine
+from shared.store.dialects.ona_tasks import Listed
+from shared.store.log_record import StoredLine
 
 Layout = list[tuple[str, Any]]
 

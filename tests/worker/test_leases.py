@@ -11,10 +11,10 @@ import pytest
 from shared import ids, ops
 from shared.settings import LEASE_MS, Settings
 from shared.store import open_store, runs, tasks
-from shared.store.call import Call, Key, as_is
 from shared.store.fleet import About
+from shared.store.redis.call import Call, Key, as_is
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Wanted
-from shared.store.threads import Store
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until

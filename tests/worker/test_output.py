@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.store.loglines import StoredLine as Line
+from shared.store.log_record import StoredLine as Line
 from worker.cleaning import LINE_MAX
 from worker.masking import Mask
 from worker.output import UNFINISHED_MAX, Capture

@@ -11,8 +11,8 @@ import pytest
 from shared.errors import StoreUnavailable
 from shared.settings import Settings
 from shared.store import open_store, tasks
-from shared.store.call import Call, Key, as_is
-from shared.store.threads import Store
+from shared.store.redis.call import Call, Key, as_is
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until

@@ -13,10 +13,10 @@ from shared import ops
 from shared.runs import Reason, Status
 from shared.settings import LEASE_MS, Settings
 from shared.store import open_store, runs, tasks
-from shared.store.call import Call
 from shared.store.listing import Filter, page
+from shared.store.redis.call import Call
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Ended, Facts, Wanted
-from shared.store.threads import Store
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until

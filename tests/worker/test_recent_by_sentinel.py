@@ -16,7 +16,7 @@ import redis
 from shared.cli.embedded import find_server
 from shared.settings import Settings
 from shared.store import fleet, open_store
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from tests.system.faults.test_failover import free_port
 from tests.system.fleet import Server
 from tests.waiting import wait_until

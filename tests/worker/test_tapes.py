@@ -14,9 +14,9 @@ from shared import ops
 from shared.runs import Reason
 from shared.settings import LEASE_MS, Settings
 from shared.store import logs, open_store, runs, tasks
-from shared.store.loglines import StoredLine
+from shared.store.log_record import StoredLine
+from shared.store.redis.sync_store import Store
 from shared.store.runs import Claimed, Facts, Wanted
-from shared.store.threads import Store
 from shared.tasks import MB, Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until

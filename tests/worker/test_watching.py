@@ -8,7 +8,7 @@ from collections import deque
 
 import pytest
 
-from shared.store.threads import Store
+from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from tests.worker.test_tapes import running
 from worker.commands import Keeper

@@ -14,7 +14,7 @@ from api.dialects.marquez.places import Place
 from shared.clock import from_datetime, rfc3339
 from shared.lineage import PRODUCER, RUNFLEET_SCHEMA, details
 from shared.runs import Run
-from shared.store.namespaces import Job, Namespace, newest
+from shared.store.dialects.namespaces import Job, Namespace, newest
 from shared.store.tasks import Entry
 
 FACET: Final = "facet."

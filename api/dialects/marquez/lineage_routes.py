@@ -8,8 +8,8 @@ from api.dialects.door import Question, Routes
 from api.dialects.marquez import bodies, recording, words
 from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.reply import Reply
-from shared.store import lineage
-from shared.store.lineage import EventPage
+from shared.store.dialects import lineage_events
+from shared.store.dialects.lineage_events import EventPage
 
 routes = Routes(DIALECT)
 
@@ -43,7 +43,7 @@ async def list_events(ask: Question) -> Reply:
         found = await ask.web.store.run(_own(ask, after_us, before_us, is_descending, offset, limit))
     else:
         found = await ask.web.store.run(
-            lineage.page(after_us, before_us, descending=is_descending, offset=offset, limit=limit)
+            lineage_events.page(after_us, before_us, descending=is_descending, offset=offset, limit=limit)
         )
     return Reply(b'{"events":[' + b",".join(found.bodies) + b'],"totalCount":%d}' % found.total)
 
@@ -55,7 +55,7 @@ async def _own(ask: Question, after_us: int, before_us: int, is_descending: bool
     """
     own: list[bytes] = []
     for start in range(0, MOST_LOOKED_AT, LOOK):
-        some = await lineage.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
+        some = await lineage_events.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
         for body in some.bodies:
             if await recording.is_for(ask.web.catalog, bodies.read_event(body), ask.grant):
                 own.append(body)  # noqa: PERF401 (an operation cannot be asked within a comprehension)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from shared.store import annex, namespaces
-from shared.store.call import each
-from shared.store.namespaces import Job
+from shared.store import metadata
+from shared.store.dialects import namespaces
+from shared.store.dialects.namespaces import Job
+from shared.store.redis.call import each
 
 ROOM: Final = 8 * 1024 * 1024
 """Bytes of facets in one list; the rows after that come without."""
@@ -21,7 +22,7 @@ async def annexes(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
     found: list[dict[str, bytes]] = []
     size = 0
     while len(found) < len(ids) and size < ROOM:
-        some = await annex.read_many(ids[len(found) : len(found) + STEP])
+        some = await metadata.read_many(ids[len(found) : len(found) + STEP])
         found += some
         size += sum(len(value) for fields in some for value in fields.values())
     return found + [{}] * (len(ids) - len(found))

@@ -11,8 +11,9 @@ from api.dialects.marquez import words
 from shared import ops
 from shared.errors import Forbidden, Malformed, NotFound
 from shared.ops import Catalog
-from shared.store import namespaces, tasks
-from shared.store.namespaces import Namespace
+from shared.store import tasks
+from shared.store.dialects import namespaces
+from shared.store.dialects.namespaces import Namespace
 from shared.store.tasks import Entry
 from shared.tasks import Task, is_task_name
 

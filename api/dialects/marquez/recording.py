@@ -21,11 +21,12 @@ from shared.errors import Malformed, NotFound, Refused
 from shared.lineage import PRODUCER
 from shared.ops import Catalog, Triggered
 from shared.runs import Run
-from shared.store import annex, lineage, namespaces, runs
-from shared.store.annex import Annex
-from shared.store.call import Call
-from shared.store.lineage import Kept, LineageEvent
-from shared.store.namespaces import JobChange
+from shared.store import metadata, runs
+from shared.store.dialects import lineage_events, namespaces
+from shared.store.dialects.lineage_events import Kept, LineageEvent
+from shared.store.dialects.namespaces import JobChange
+from shared.store.metadata import Annex
+from shared.store.redis.call import Call
 from shared.store.runs import Reported
 from shared.tasks import Task
 
@@ -84,7 +85,7 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
     """
     at_us = bodies.instant(event.event_time or "", "eventTime")
     if event.job is None or event.kind == "DatasetEvent":
-        await lineage.keep(LineageEvent(body, at_us, event.kind))
+        await lineage_events.keep(LineageEvent(body, at_us, event.kind))
         return
     parent = _parent(event)
     name = words.full_name(event.job.name or "", parent.job if parent else "")
@@ -93,13 +94,13 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
     grant.authorise((place.task,))
     change = None if place.own else JobChange(place.task, place.namespace, place.job, _job_fields(event, parent))
     if event.run is None or event.kind == "JobEvent":
-        await lineage.keep(LineageEvent(body, at_us, event.kind, job=change))
+        await lineage_events.keep(LineageEvent(body, at_us, event.kind, job=change))
         return
     run_id = words.run_id_of(event.run.run_id or "")
     facets = {answers.RUN_FACET + facet: text for facet, text in _facets(event.run.facets).items()}
     kind = (event.event_type or "").upper()
     request = ops.Request(run_id=run_id, nominal_us=_nominal_us(event), triggered_by="cloud", via=words.NAME)
-    kept = lineage.keep(LineageEvent(body, at_us, kind, run_id, change, facets))
+    kept = lineage_events.keep(LineageEvent(body, at_us, kind, run_id, change, facets))
     told = words.told_by(kind)
     if told is not None and told.exit_code:
         told = told._replace(message=_error_of(event) or told.message)
@@ -211,9 +212,9 @@ async def _keep_told(reported: Reported, told: Told, at_us: int) -> None:
     if isinstance(on_record, msgspec.UnsetType) or (reported.verdict == "same" and not is_start):
         return
     value = b"%d %d" % (at_us, from_datetime(on_record))
-    before = (await annex.read(run.id)).get(field, b"")
+    before = (await metadata.read(run.id)).get(field, b"")
     if reported.verdict == "moved" or (before and int(before.partition(b" ")[0]) > at_us):
-        await annex.write(Annex(run.id, {field: value}))
+        await metadata.write(Annex(run.id, {field: value}))
 
 
 def _why(run_id: UUID, verb: str, state: str) -> str:

@@ -18,9 +18,10 @@ from api.reply import Reply
 from shared import ops
 from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
-from shared.store import annex, listing, namespaces, runs, tasks
-from shared.store.call import each
-from shared.store.namespaces import JobChange
+from shared.store import listing, metadata, runs, tasks
+from shared.store.dialects import namespaces
+from shared.store.dialects.namespaces import JobChange
+from shared.store.redis.call import each
 
 routes = Routes(DIALECT)
 
@@ -292,6 +293,6 @@ async def _latest(catalog: ops.Catalog, known: Sequence[Place], *, facets: bool)
         found = await ops.without_secrets(catalog, runs_found)
         beside: list[dict[str, bytes]] = [{}] * len(found)
         if facets:
-            beside = await annex.read_many([run.id for run in found])
+            beside = await metadata.read_many([run.id for run in found])
         shown.append([answers.run(run, place, fields) for run, fields in zip(found, beside, strict=True)])
     return shown

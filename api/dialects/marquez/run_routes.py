@@ -15,7 +15,8 @@ from api.reply import Reply
 from shared import ops
 from shared.errors import Malformed, NotFound
 from shared.runs import Run
-from shared.store import annex, namespaces, runs
+from shared.store import metadata, runs
+from shared.store.dialects import namespaces
 from shared.store.listing import Filter, page
 
 routes = Routes(DIALECT)
@@ -50,7 +51,7 @@ async def create_run(ask: Question) -> Reply:
     made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request, ask.grant))
     if made.repeated:
         raise recording.exists(made.run.id, place)
-    beside = await ask.web.store.run(annex.read(made.run.id))
+    beside = await ask.web.store.run(metadata.read(made.run.id))
     location = f"{ask.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
     (run,) = await ask.web.store.run(ops.without_secrets(ask.web.catalog, [made.run]))
     return _run(answers.run(run, place, beside), status=201, headers=((b"location", location),))
@@ -127,7 +128,7 @@ async def _find(ask: Question) -> Run:
 async def _shown(ask: Question, run: Run) -> RunAnswer:
     (run,) = await ops.without_secrets(ask.web.catalog, [run])
     place = await places.of_task(run.task_name)
-    return answers.run(run, place, (await annex.read(run.id)))
+    return answers.run(run, place, (await metadata.read(run.id)))
 
 
 async def _page(ask: Question, place: Place, limit: int, offset: int) -> dict[str, object]:
@@ -142,7 +143,7 @@ async def _page(ask: Question, place: Place, limit: int, offset: int) -> dict[st
 
 async def _run_facets(run: Run) -> dict[str, msgspec.Raw]:
     place = await places.of_task(run.task_name)
-    return answers.run_facets(run, place, (await annex.read(run.id)))
+    return answers.run_facets(run, place, (await metadata.read(run.id)))
 
 
 async def _job_facets(ask: Question, run: Run) -> dict[str, msgspec.Raw]:

@@ -25,8 +25,8 @@ from api.dialects.ona.changes import (
 from api.dialects.ona.translation import definition, spec_of
 from shared.authoring import survey
 from shared.errors import Invalid, Problem
-from shared.store import environments
-from shared.store.environments import Listed
+from shared.store.dialects import ona_tasks
+from shared.store.dialects.ona_tasks import Listed
 from shared.store.tasks import Entry
 
 MOST_TASKS: Final = 500
@@ -139,7 +139,7 @@ async def _by_reference(environment: UUID, references: Sequence[str]) -> dict[st
     """Those of the references that name a task in the environment."""
     if not references:
         return {}
-    ids = await environments.ids_of_references([(environment, one) for one in references])
+    ids = await ona_tasks.ids_of_references([(environment, one) for one in references])
     known = await by_ids([id_ for id_ in ids if id_ is not None])
     found = {one: known[id_] for one, id_ in zip(references, ids, strict=True) if id_ in known}
     if environment == DEFAULT:

@@ -19,8 +19,9 @@ from api.dialects.ona import bodies
 from api.dialects.ona.translation import as_seen, spec_of, trigger_of
 from shared.clock import to_datetime
 from shared.errors import NotFound
-from shared.store import environments, tasks
-from shared.store.environments import Listed
+from shared.store import tasks
+from shared.store.dialects import ona_tasks
+from shared.store.dialects.ona_tasks import Listed
 from shared.store.tasks import Entry
 
 DEFAULT: Final = UUID(int=0)
@@ -61,7 +62,7 @@ async def by_names(names: Iterable[str]) -> dict[str, Known]:
     entries = await tasks.some(wanted)
     ids = await ids_of(entries)
     own = [id_ for name, id_ in ids.items() if id_ != derived_id(name)]
-    rows: list[Listed | None] = (await environments.by_id(own)) if own else []
+    rows: list[Listed | None] = (await ona_tasks.by_id(own)) if own else []
     listed = dict(zip(own, rows, strict=True))
     return {name: Known(id_, entries[name], listed.get(id_)) for name, id_ in ids.items()}
 
@@ -70,7 +71,7 @@ async def by_ids(ids: Sequence[UUID]) -> dict[UUID, Known]:
     """Those of the tasks that there are, by id."""
     if not ids:
         return {}
-    rows = await environments.by_id(ids)
+    rows = await ona_tasks.by_id(ids)
     names = {id_: row.task for id_, row in zip(ids, rows, strict=True) if row is not None}
     if any(id_.version == 5 and id_ not in names for id_ in ids):
         everybody = await tasks.names()
@@ -87,7 +88,7 @@ async def ids_of(names: Iterable[str]) -> dict[str, UUID]:
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return {}
-    ids = await environments.ids_of_tasks(wanted)
+    ids = await ona_tasks.ids_of_tasks(wanted)
     return {name: id_ or derived_id(name) for name, id_ in zip(wanted, ids, strict=True)}
 
 

@@ -18,9 +18,9 @@ from shared.authoring import TRIES, pins, too_lively
 from shared.errors import Conflict, Invalid, Problem
 from shared.plans import find_cycle, show_cycle
 from shared.signing import Keys
-from shared.store import environments
-from shared.store.call import Operation
-from shared.store.environments import Furnishing, Listed
+from shared.store.dialects import ona_tasks
+from shared.store.dialects.ona_tasks import Furnishing, Listed
+from shared.store.redis.call import Operation
 from shared.store.tasks import Entry
 from shared.tasks import Task, define, is_task_name, is_trusted
 
@@ -70,7 +70,7 @@ async def require_free(new: Sequence[Listed]) -> None:
     """Raises AlreadyExists for a new task whose reference, or whose name in the catalog, is taken."""
     if not new:
         return
-    ids = await environments.ids_of_references([(UUID(one.environment), one.reference) for one in new])
+    ids = await ona_tasks.ids_of_references([(UUID(one.environment), one.reference) for one in new])
     taken = await by_names(one.task for one in new)
     for one, id_ in zip(new, ids, strict=True):
         if id_ is not None or one.task in taken:
@@ -123,7 +123,7 @@ async def write(name: str, work_out: Callable[[], Operation[Change]]) -> None:
         change = await work_out()
         if not change.items:
             return
-        verdict = await environments.furnish(change.items, change.pins)
+        verdict = await ona_tasks.furnish(change.items, change.pins)
         if verdict == "done":
             return
     raise too_lively(name)

@@ -30,7 +30,7 @@ from shared.clock import SECOND_US
 from shared.errors import Conflict, NotFound
 from shared.executions import Execution
 from shared.ops import Catalog
-from shared.store import annex, executions
+from shared.store import executions, metadata
 
 routes = Calls()
 
@@ -139,7 +139,7 @@ async def _repeated(known: Known, grant: Grant) -> UUID | None:
     """The newest execution of the task that the same caller has just started with this dialect, if there is one."""
     after_us = time.time_ns() // 1000 - REPEAT_US
     newest = await executions.page(task=known.entry.name, limit=20, after_us=after_us)
-    notes = await annex.read_many([one.id for one in newest.executions])
+    notes = await metadata.read_many([one.id for one in newest.executions])
     for one, note in zip(newest.executions, notes, strict=True):
         noted = telling.noted(note[telling.START]) if telling.START in note else None
         if noted is not None and (noted.creator, noted.trigger) == (grant.who, MANUAL):

@@ -22,8 +22,9 @@ from api.dialects.ona.telling import steady, tell
 from shared.errors import Invalid, Problem
 from shared.executions import Execution
 from shared.executions import Phase as OurPhase
-from shared.store import executions, live
-from shared.store.call import Operation, each
+from shared.store import executions
+from shared.store.dialects import live_executions
+from shared.store.redis.call import Operation, each
 
 MANY: Final = 5000
 """Up to so many tasks have their own lists merged; for more the list of all executions is looked through."""
@@ -94,7 +95,7 @@ Step = Callable[[int, str], Operation[Found]]
 async def _way(names: Collection[str] | None, wanted: Sequence[OurPhase]) -> Step:
     """How to go through the list with the least work."""
     if wanted and _LIVE.issuperset(wanted):
-        places = await live.places()
+        places = await live_executions.places()
         if places is not None:
             return partial(_of_live, places, names, wanted)
     if names is not None and (await _is_worth_merging(list(names), by_phase=bool(wanted))):

@@ -16,8 +16,9 @@ from api.dialects.ona import bodies
 from api.dialects.ona.catalog import DEFAULT, Known, by_ids, by_names
 from api.dialects.ona.pages import Wish
 from shared.errors import Invalid, Problem
-from shared.store import environments, tasks
-from shared.store.call import each
+from shared.store import tasks
+from shared.store.dialects import ona_tasks
+from shared.store.redis.call import each
 
 STEP: Final = 200
 """Tasks that are read at once while looking for those that fit."""
@@ -96,10 +97,10 @@ async def _names_listed(which: Where, environment: UUID | None) -> list[str]:
     found: list[str] = []
     below: int | None = None
     while True:
-        newest = await environments.newest(environment, below, STEP_OF_NAMES)
+        newest = await ona_tasks.newest(environment, below, STEP_OF_NAMES)
         if not newest:
             return found
-        rows = await environments.by_id([id_ for _, id_ in newest])
+        rows = await ona_tasks.by_id([id_ for _, id_ in newest])
         found += [row.task for row in rows if row and (not which.references or row.reference in which.references)]
         below = newest[-1][0]
 
@@ -111,7 +112,7 @@ async def _names_of_others(which: Where) -> list[str]:
     found: list[str] = []
     for step in range(0, len(wanted), STEP_OF_NAMES):
         some = wanted[step : step + STEP_OF_NAMES]
-        ids = await environments.ids_of_tasks(some)
+        ids = await ona_tasks.ids_of_tasks(some)
         found += [name for name, id_ in zip(some, ids, strict=True) if id_ is None]
     return found
 
@@ -123,7 +124,7 @@ async def _few(which: Where) -> list[Known]:
         found += (await by_ids(sorted(which.ids))).values()
     else:
         pairs = [(environment, one) for environment in which.environments for one in which.references]
-        ids = await environments.ids_of_references(pairs)
+        ids = await ona_tasks.ids_of_references(pairs)
         found += (await by_ids([id_ for id_ in ids if id_ is not None])).values()
         if DEFAULT in which.environments:
             found += [one for one in (await by_names(which.references)).values() if one.listed is None]
@@ -138,7 +139,7 @@ async def _listed(which: Where, wish: Wish) -> list[Known]:
     while len(found) <= wish.size:
         count = STEP if which.references or which.grant.tasks else wish.size + 1 - len(found)
         asked: Sequence[UUID | None] = list(which.environments) or [None]
-        rows = await each(environments.newest(one, below, count) for one in asked)
+        rows = await each(ona_tasks.newest(one, below, count) for one in asked)
         newest = sorted((pair for row in rows for pair in row), reverse=True)[:count]
         if not newest:
             return found

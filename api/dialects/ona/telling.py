@@ -14,8 +14,8 @@ from api.dialects.ona.catalog import DEFAULT, by_names, ids_of
 from api.dialects.ona.phases import Around, Start, told
 from api.dialects.ona.words import LOGS
 from shared.executions import Execution
-from shared.store import annex, executions, tasks
-from shared.store.call import each
+from shared.store import executions, metadata, tasks
+from shared.store.redis.call import each
 from shared.tasks import Task
 
 START: Final = "ona.start"
@@ -57,7 +57,7 @@ async def tell(found: Sequence[Execution], base: str, grant: Grant) -> list[exec
     """
     The executions as they go over the wire to whoever has *grant*; *base* is the URL under which this server is known.
     """
-    notes = await annex.read_many([one.id for one in found])
+    notes = await metadata.read_many([one.id for one in found])
     names = {step.task for one in found for step in one.steps} | {one.task for one in found}
     known = await by_names(names)
     ids = await ids_of(names)

@@ -20,7 +20,7 @@ from api.dialects.ona import bodies
 from shared.config import parse_task
 from shared.errors import Invalid, Problem
 from shared.ops import REDACTED
-from shared.store.environments import Listed
+from shared.store.dialects.ona_tasks import Listed
 from shared.tasks import Task
 
 NOTHING: Final = ":"

@@ -26,7 +26,7 @@ from api.dialects.ona.changes import (
 from api.dialects.ona.translation import definition, spec_of, trigger_names
 from shared.authoring import survey
 from shared.errors import Invalid, Problem
-from shared.store.environments import Listed
+from shared.store.dialects.ona_tasks import Listed
 
 _REFERENCE: Final = wire.WORDS[wire.REFERENCE_PATTERN]
 

@@ -35,9 +35,10 @@ from shared import ids, ops, retry
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound
 from shared.runs import Status
-from shared.store import annex, driven
-from shared.store.annex import Annex
-from shared.store.driven import Plan
+from shared.store import metadata
+from shared.store.dialects import orchestrated
+from shared.store.dialects.orchestrated import Plan
+from shared.store.metadata import Annex
 
 TASK_RUN: Final = "prefect.task-run."
 FLOW_RUN: Final = "prefect.flow-run."
@@ -137,15 +138,15 @@ async def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_u
     for _ in range(taskruns.PATIENCE):
         view = await taskruns.read(run_id)
         if view is None or view.is_ours or view.latest.record.status == Status.ENDED:
-            await driven.let_go(consumer, run_id)
+            await orchestrated.let_go(consumer, run_id)
             return
         if view.latest.record.worker != consumer:
-            await driven.let_go(consumer, run_id)
+            await orchestrated.let_go(consumer, run_id)
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
             # Nothing was heard of it since it was handed over.
             same = Annex(view.id, {ledger.NOW: view.raw}, (ledger.NOW, view.raw))
-            done = await driven.drive(view.latest, Plan(inbox=True), same)
+            done = await orchestrated.drive(view.latest, Plan(inbox=True), same)
         elif only_unheard:
             return
         else:
@@ -214,7 +215,7 @@ async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     if state.details.task_parameters_id is None:
         state.details.task_parameters_id = current.details.task_parameters_id
     if state.at_us < view.stored.told_us:
-        return await annex.write(_earlier(view, state))
+        return await metadata.write(_earlier(view, state))
     now_us = time.time_ns() // 1000
     on_course = course(view, state, now_us)
     plan = on_course.plan

@@ -25,7 +25,7 @@ from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, View
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Invalid, Problem, RunfleetError
 from shared.runs import Reason, Status
-from shared.store import driven
+from shared.store.dialects import orchestrated
 
 MOST_RUNS: Final = 100_000
 """Task runs that one request looks at."""
@@ -231,13 +231,13 @@ class _Candidates:
         if self._chosen is None and self._flow_runs is not None:
             belonging = set[UUID]()
             for flow_run in set(self._flow_runs):
-                belonging.update(await driven.of_external(str(flow_run)))
+                belonging.update(await orchestrated.of_external(str(flow_run)))
             self._chosen = sorted(belonging, reverse=True)
         if self._chosen is not None:
             return self._chosen[offset : offset + size]
         if not self._states:
             return []
-        page = await driven.listed(self._via, self._states, offset, size)
+        page = await orchestrated.listed(self._via, self._states, offset, size)
         return page[1]
 
 

@@ -21,7 +21,7 @@ from api.dialects.prefect.bodies import Details, Inputs, Label, Policy, State, i
 from shared import ids
 from shared.clock import to_datetime
 from shared.runs import Reason, Record, Status
-from shared.store.driven import Latest
+from shared.store.dialects.orchestrated import Latest
 
 FACTS: Final = "prefect.facts"
 NOW: Final = "prefect.now"

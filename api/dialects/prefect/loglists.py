@@ -19,7 +19,8 @@ from api.dialects.prefect.routes import on, say
 from api.reply import Reply
 from shared import ids
 from shared.clock import from_datetime
-from shared.store import driven, logs
+from shared.store import logs
+from shared.store.dialects import orchestrated
 from shared.store.logs import Line
 
 routes = Routes(DIALECT)
@@ -104,7 +105,7 @@ async def _sources(wanted: LogFilter, grant: Grant) -> list[Source]:
     if task_runs is None:
         for flow_run in await taskruns.read_many(flow_runs or [], FLOW_RUNS):
             views += [flow_run] if flow_run is not None else []
-            belonging = (await driven.of_external(str(flow_run.id))) if flow_run is not None else []
+            belonging = (await orchestrated.of_external(str(flow_run.id))) if flow_run is not None else []
             views += [one for one in (await taskruns.read_many(belonging)) if one is not None]
     else:
         for run_id in task_runs:
@@ -124,7 +125,7 @@ async def _logs_of(view: View) -> list[Source]:
     flow_run = view.id if is_flow_run else view.facts.flow_run_id
     attempts = [(view.latest.head, view.latest.record)]
     if view.latest.head != view.id:
-        attempts = await driven.attempts(view.id)
+        attempts = await orchestrated.attempts(view.id)
     return [
         Source(run_id, kind, flow_run, None if is_flow_run else view.id)
         for run_id, record in attempts

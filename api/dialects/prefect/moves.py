@@ -14,7 +14,7 @@ from api.dialects.prefect.ledger import View
 from shared import ids
 from shared.clock import from_datetime
 from shared.runs import NOTHING_RAN, Reason, Status
-from shared.store.driven import Plan
+from shared.store.dialects.orchestrated import Plan
 from shared.store.runs import Retry
 
 KEPT_US: Final = 30 * 24 * 3600 * 1_000_000

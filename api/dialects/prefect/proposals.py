@@ -23,8 +23,9 @@ from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
 from api.dialects.prefect.taskruns import PATIENCE, known, make, read, unwritten
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
-from shared.store import driven, executions
-from shared.store.driven import Driven
+from shared.store import executions
+from shared.store.dialects import orchestrated
+from shared.store.dialects.orchestrated import Driven
 
 LONGEST_WAIT_S: Final = 10
 """The longest a run is told to wait for a slot of a tag limit."""
@@ -150,7 +151,7 @@ async def _cached_for(state: State, grant: Grant) -> State | None:
     key = state.details.cache_key
     if state.type != "RUNNING" or not key or state.details.refresh_cache:
         return None
-    packed = await driven.cached(cache_key(key, grant.tasks))
+    packed = await orchestrated.cached(cache_key(key, grant.tasks))
     if packed is None:
         return None
     cached = msgspec.structs.replace(_state(packed), id=state.id, at_us=state.at_us, name="Cached")

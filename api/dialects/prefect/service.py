@@ -11,7 +11,8 @@ from api.dialects.prefect.routes import on, say
 from api.errors import UNFIT
 from api.reply import Reply
 from shared.errors import Misconfigured, NotFound, Unserviceable
-from shared.store import driven, tasks, version
+from shared.store import tasks, version
+from shared.store.dialects import orchestrated
 from shared.tasks import is_task_name
 
 routes = Routes(DIALECT)
@@ -81,7 +82,7 @@ async def csrf_token(ask: Question) -> Reply:
 async def task_workers(ask: Question) -> Reply:
     """Who serves background tasks, each with those that the token is for."""
     wanted = ask.read(TaskWorkers) if ask.body else TaskWorkers()
-    found = [msgspec.json.decode(about) for about in (await ask.web.store.run(driven.consumers())).values()]
+    found = [msgspec.json.decode(about) for about in (await ask.web.store.run(orchestrated.consumers())).values()]
     if ask.grant.tasks:
         for one in found:
             one["task_keys"] = [key for key in one["task_keys"] if ask.grant.covers(await _task_of(ask, key))]

@@ -21,7 +21,7 @@ from api.sockets import NORMAL, Gone, Socket
 from api.web import Web
 from shared.clock import rfc3339
 from shared.errors import RunfleetError, StoreUnavailable
-from shared.store import driven
+from shared.store.dialects import orchestrated
 from shared.telemetry import get_logger
 
 VIOLATION: Final = 4001
@@ -113,7 +113,7 @@ class Consumers:
 
     async def _look(self) -> None:
         gone = list(self._gone)
-        lost = await self._store.run(driven.attend(list(self._present), gone, list(self._slots)))
+        lost = await self._store.run(orchestrated.attend(list(self._present), gone, list(self._slots)))
         self._gone.difference_update(gone)
         if time.monotonic() < self._settled_s:
             return
@@ -172,7 +172,7 @@ class _Queue:
         self._consumer = consumer
         self._about = about
         self._tasks = tasks
-        self._turn = driven.Turn.first()
+        self._turn = orchestrated.Turn.first()
         self._heard: asyncio.Task[bytes] | None = None
 
     @property
@@ -200,7 +200,7 @@ class _Queue:
         about = self._about | {"timestamp": rfc3339(time.time_ns() // 1000)}
         try:
             found = await self._store.run(
-                driven.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
+                orchestrated.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
             )
             if found.id is None:
                 return LOOK_S if found.wait_us is None else min(LOOK_S, max(0.01, found.wait_us / 1e6))

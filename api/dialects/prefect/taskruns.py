@@ -18,10 +18,11 @@ from api.dialects.prefect.moves import Course, course, first_mark, waits_for_con
 from shared import foreign, ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Run, Status
-from shared.store import annex, bells, driven, runs
-from shared.store.annex import Annex
-from shared.store.driven import Driven
-from shared.store.loop import AsyncStore
+from shared.store import metadata, runs, wakeups
+from shared.store.dialects import orchestrated
+from shared.store.dialects.orchestrated import Driven
+from shared.store.metadata import Annex
+from shared.store.redis.async_store import AsyncStore
 from shared.store.tasks import Entry
 from shared.tasks import ParamType, Task, is_task_name
 
@@ -59,11 +60,11 @@ async def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: b
     if not run_ids:
         return []
     views: list[View | None] = []
-    for latest in await driven.newest(run_ids, () if history else ledger.FIELDS):
+    for latest in await orchestrated.newest(run_ids, () if history else ledger.FIELDS):
         if latest is None or latest.record.via != via or not latest.annex.get(ledger.NOW):
             views.append(None)
         elif ledger.has_to_see_all(latest):
-            views.append(ledger.view(latest, (await driven.attempts(latest.id))))
+            views.append(ledger.view(latest, (await orchestrated.attempts(latest.id))))
         else:
             views.append(ledger.view(latest))
     return views
@@ -141,7 +142,7 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
         before = view.latest.annex[ledger.FACTS]
         change = Annex(view.id, ledger.renamed(view.facts, name or view.facts.name), (ledger.FACTS, before))
-        if await store.run(annex.write(change)):
+        if await store.run(metadata.write(change)):
             return
     raise Conflict(f"run {run_id} changes faster than it can be renamed; try again")
 
@@ -155,9 +156,9 @@ async def make(catalog: ops.Catalog, view: View, states: Sequence[ledger.Current
     await _watch(catalog, view, on_course)
     states[-1].head, states[-1].mark = on_course.head, on_course.mark
     change = Annex(view.id, ledger.written(view, *states), (ledger.NOW, view.raw))
-    done = await driven.drive(view.latest, on_course.plan, change)
+    done = await orchestrated.drive(view.latest, on_course.plan, change)
     if done.ready:
-        await bells.ring(done.ready)
+        await wakeups.ring(done.ready)
     return done
 
 
@@ -309,7 +310,7 @@ async def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> V
 async def _begin(view: View, on_course: Course) -> Driven:
     current = msgspec.structs.replace(view.stored, head=on_course.head, mark=on_course.mark)
     change = Annex(view.id, {ledger.NOW: msgspec.json.encode(current)}, (ledger.NOW, view.raw))
-    return await driven.drive(view.latest, on_course.plan, change)
+    return await orchestrated.drive(view.latest, on_course.plan, change)
 
 
 async def delete(catalog: ops.Catalog, view: View) -> None:
@@ -335,5 +336,5 @@ async def delete(catalog: ops.Catalog, view: View) -> None:
             on_course = course(view, state, now_us)
             await make(catalog, view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
         view = await known(view.id, view.latest.record.via)
-    for run_id, _ in reversed(await driven.attempts(view.id)):
+    for run_id, _ in reversed(await orchestrated.attempts(view.id)):
         await ops.delete(str(run_id))

@@ -10,7 +10,7 @@ import dramatiq
 import pytest
 import redis
 
-from shared.store.bells import ACTOR
+from shared.store.wakeups import ACTOR
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.waiting import wait_until

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shared.runs import FIELDS
-from shared.store.call import Call, Key, RawKey, as_is
+from shared.store.redis.call import Call, Key, RawKey, as_is
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json
 from tests.waiting import wait_until

@@ -1,5 +1,5 @@
 -- Tasks of an environment, as Ona's API has them, beside the catalog: `ona:tasks`, id → msgpack {task, environment,
--- reference, arrival, …} (see shared.store.environments.Listed), and the ways to it: `ona:names`, `ona:refs`, `ona:env:…`,
+-- reference, arrival, …} (see shared.store.dialects.ona_tasks.Listed), and the ways to it: `ona:names`, `ona:refs`, `ona:env:…`,
 -- `ona:all`. What goes from the catalog, or becomes the task file's, goes from here too.
 local function list_task(id, record)
   local r = cmsgpack.unpack(record)

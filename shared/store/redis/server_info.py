@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from shared.errors import RunfleetError
-from shared.store.call import Call, nothing
+from shared.store.redis.call import Call, nothing
 
 T = TypeVar("T")
 

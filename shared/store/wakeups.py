@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import msgspec
 
-from shared.store.call import Argument, Call, nothing
-from shared.store.scripts import script
+from shared.store.redis.call import Argument, Call, nothing
+from shared.store.redis.scripts import script
 
 ACTOR: Final = "look"
 """The name of the one actor."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar, overload
 
-from shared.store.scripts import Script
+from shared.store.redis.scripts import Script
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.store.call import Call, Key, RawKey, as_is, each
-from shared.store.readable import readable
+from shared.store.readable_runs import readable
+from shared.store.redis.call import Call, Key, RawKey, as_is, each
 
 BANDS = 10
 """Priorities; within one the run that came first is first."""

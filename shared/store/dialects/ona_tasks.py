@@ -13,10 +13,10 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, Key
-from shared.store.decoding import reading
+from shared.store.redis.call import Call, Key
+from shared.store.redis.decoding import reading
+from shared.store.redis.scripts import script
 from shared.store.runs import NOW
-from shared.store.scripts import script
 from shared.store.tasks import schedule_key
 from shared.tasks import Definition, Task
 

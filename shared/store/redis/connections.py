@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from shared.store.connect import AWAY, SILENT, DataError, RedisError
+from shared.store.redis.connect import AWAY, SILENT, DataError, RedisError
 
 Command = tuple[Any, ...]
 

@@ -15,11 +15,11 @@ import msgspec
 
 from shared.runs import Reason, Record, Status
 from shared.settings import LEASE_MS
-from shared.store.annex import Annex
-from shared.store.call import Call, Key, RawKey, as_is, each
-from shared.store.readable import readable_rows
+from shared.store.metadata import Annex
+from shared.store.readable_runs import readable_rows
+from shared.store.redis.call import Call, Key, RawKey, as_is, each
+from shared.store.redis.scripts import script
 from shared.store.runs import NOW, Retry, decode_record, packed_retry, read_ready, record
-from shared.store.scripts import script
 
 CONSUMER_LEASE_US: Final = 15_000_000
 """How long a consumer of whom no process hears keeps what it was handed."""

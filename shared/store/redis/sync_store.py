@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar
 
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.settings import Settings
-from shared.store.call import Call, Drive, Operation, Trip
-from shared.store.connect import AWAY, NoScriptError, RedisError, explain, maker, pool
-from shared.store.lines import Command, Lines
-from shared.store.outage import outage_of
-from shared.store.scripts import Script
+from shared.store.redis.call import Call, Drive, Operation, Trip
+from shared.store.redis.connect import AWAY, NoScriptError, RedisError, explain, maker, pool
+from shared.store.redis.connections import Command, Lines
+from shared.store.redis.outage import outage_of
+from shared.store.redis.scripts import Script
 
 T = TypeVar("T")
 

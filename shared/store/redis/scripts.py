@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared.runs import FIELDS
 
-FOLDER = Path(__file__).parent / "lua"
+FOLDER = Path(__file__).parents[1] / "lua"
 _POSITION = {name: str(number) for number, name in enumerate(FIELDS, 1)}
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from shared.errors import Invalid, Problem
-from shared.store.call import Call
-from shared.store.scripts import script
+from shared.store.redis.call import Call
+from shared.store.redis.scripts import script
 
 
 class Memory(msgspec.Struct, frozen=True):

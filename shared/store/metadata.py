@@ -13,8 +13,8 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.call import Call, RawKey, each
-from shared.store.scripts import script
+from shared.store.redis.call import Call, RawKey, each
+from shared.store.redis.scripts import script
 
 
 class Annex(msgspec.Struct, frozen=True):

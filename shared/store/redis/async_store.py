@@ -19,11 +19,11 @@ import hiredis
 
 from shared.errors import RunfleetError
 from shared.settings import Settings
-from shared.store.call import Call, Drive, Operation, Trip
-from shared.store.connect import AWAY, SILENT, NoScriptError, RedisError, async_pool, explain
 from shared.store.events import Event, events_after, recent_id
-from shared.store.outage import outage_of
-from shared.store.scripts import Script
+from shared.store.redis.call import Call, Drive, Operation, Trip
+from shared.store.redis.connect import AWAY, SILENT, NoScriptError, RedisError, async_pool, explain
+from shared.store.redis.outage import outage_of
+from shared.store.redis.scripts import Script
 from shared.telemetry import get_logger
 
 T = TypeVar("T")

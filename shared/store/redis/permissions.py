@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from shared.errors import RunfleetError
-from shared.store.call import Call, nothing
-from shared.store.scripts import script
+from shared.store.redis.call import Call, nothing
+from shared.store.redis.scripts import script
 
 ON_KEYS: Final = (
     "BLPOP @k 1",

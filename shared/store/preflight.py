@@ -6,9 +6,9 @@ from typing import Final
 
 from shared.errors import Misconfigured, RunfleetError, StoreUnavailable
 from shared.store import version
-from shared.store.call import Call, nothing
-from shared.store.scripts import script
-from shared.store.server import OLDEST_MAJOR, eviction_policy, release
+from shared.store.redis.call import Call, nothing
+from shared.store.redis.scripts import script
+from shared.store.redis.server_info import OLDEST_MAJOR, eviction_policy, release
 
 EVICTION_CURE: Final = (
     "CONFIG SET maxmemory-policy noeviction (and maxmemory-policy noeviction in the server's configuration, or in the "

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from shared.store import fleet, tasks
-from shared.store.call import Call, Key, RawKey, as_is, each
 from shared.store.fleet import Fleet, Queue, Worker
+from shared.store.redis.call import Call, Key, RawKey, as_is, each
 from shared.store.runs import decode_record
 
 Covers = Callable[[str], bool]
