@@ -229,7 +229,7 @@ def with_token(settings: Settings) -> Settings:
     if settings.token:
         return settings
     from shared.cli.apply import DATA
-    from shared.cli.folder import DataFolder
+    from shared.cli.data_dir import DataFolder
 
     try:
         folder = DataFolder(DATA)

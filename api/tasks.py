@@ -24,9 +24,10 @@ from api.endpoint import Ask, Routes
 from api.inputs import MatchHeaders, StatsQuery, TaskPath, TasksQuery
 from api.reply import Reply
 from api.runs import require_own_task, shown
-from shared import authoring, ops, schedules, stats
+from shared import ops, schedules
 from shared.clock import SECOND_US, from_datetime, to_datetime
 from shared.errors import Forbidden, NotFound
+from shared.ops import define_tasks, stats
 from shared.runs import Run
 from shared.store import tasks
 from shared.store.listing import Filter, page
@@ -78,7 +79,7 @@ async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: Tas
     _require_authoring(ask, path)
     table: dict[str, Any] = msgspec.json.decode(ask.raw_body)
     put = await ask.web.store.run(
-        authoring.put(path.task_name, table, ask.web.settings.keys, only_if=_condition(headers))
+        define_tasks.put(path.task_name, table, ask.web.settings.keys, only_if=_condition(headers))
     )
     return await _answer(ask, put.entry, status=201 if put.verdict == "added" else 200)
 
@@ -90,7 +91,7 @@ async def delete_task(ask: Ask, path: TaskPath, headers: MatchHeaders) -> Reply:
     task of the task file, for one that has live runs, and for one that others depend on.
     """
     _require_authoring(ask, path)
-    await ask.web.store.run(authoring.remove(path.task_name, only_if=_condition(headers)))
+    await ask.web.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
     return Reply(status=204)
 
 
@@ -149,7 +150,7 @@ def _require_authoring(ask: Ask, path: TaskPath) -> None:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
 
 
-def _condition(headers: MatchHeaders) -> authoring.Condition | None:
+def _condition(headers: MatchHeaders) -> define_tasks.Condition | None:
     wanted, unwanted = headers.if_match, headers.if_none_match
     if wanted is UNSET and unwanted is UNSET:
         return None

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import redis
 
-from shared.cli.embedded import ask, find_server
+from shared.cli.valkey_server import ask, find_server
 from shared.settings import Settings
 
 PREFIX = "{bench}"

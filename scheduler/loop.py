@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from scheduler import chores
-from scheduler.chores import Jobs
+from scheduler import jobs
+from scheduler.jobs import Jobs
 from scheduler.outages import Outages
 from scheduler.queues import UnusedQueues
 from scheduler.stored_clock import StoredClock
@@ -134,7 +134,7 @@ class Loop:
 
     def tick(self) -> int:
         """One round: how much was done. Raises StoreUnavailable."""
-        batch = chores.RESCUE_BATCH + self._jobs.waiting()
+        batch = jobs.RESCUE_BATCH + self._jobs.waiting()
         self._clock.before()
         pulse = self._store.run(fleet.pulse(self.name, batch, self._health))
         self._health = b""
@@ -198,9 +198,9 @@ class Loop:
             ("queues", self._forget_queues),
         ]
         is_full = self._time() < self._full_until_s
-        jobs = [*freeing, *urgent, *rest] if is_full else [*urgent, *freeing, *rest]
+        ordered = [*freeing, *urgent, *rest] if is_full else [*urgent, *freeing, *rest]
         behind = list(self._behind)
-        return sorted(jobs, key=lambda job: behind.index(job[0]) if job[0] in behind else -1)
+        return sorted(ordered, key=lambda job: behind.index(job[0]) if job[0] in behind else -1)
 
     def _fire(self, pulse: fleet.Pulse) -> int:
         try:

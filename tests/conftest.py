@@ -17,7 +17,7 @@ import redis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from shared.cli.embedded import find_server
+from shared.cli.valkey_server import find_server
 from shared.settings import Settings
 from shared.store import open_store
 from shared.store.redis.sync_store import Store

@@ -11,9 +11,9 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from shared.cli import embedded
+from shared.cli import valkey_server
 from shared.cli.check import check
-from shared.cli.folder import DataFolder
+from shared.cli.data_dir import DataFolder
 from shared.config import read_config
 from shared.errors import Misconfigured
 from shared.printable import printable
@@ -115,5 +115,5 @@ def borrowed(data: Path) -> dict[str, str]:
     if redis:
         raise Misconfigured(f"The `runfleet up` on {data} uses {redis}, not a store of its own: set REDIS_URL to that.")
     secret = os.environ.get("RUNFLEET_SECRET") or folder.kept("secret")
-    lent = {"RUNFLEET_REDIS_URL": embedded.url(folder.socket())}
+    lent = {"RUNFLEET_REDIS_URL": valkey_server.url(folder.socket())}
     return lent | {"RUNFLEET_SECRET": secret} if secret else lent

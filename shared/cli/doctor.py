@@ -213,7 +213,7 @@ def _printable(one: Finding) -> Finding:
 def _settings(environ: Mapping[str, str], data: Path) -> Settings:
     """The settings, with the store, secret and token of the ``runfleet up`` on *data* when no Redis is set."""
     from shared.cli.apply import borrowed
-    from shared.cli.folder import DataFolder
+    from shared.cli.data_dir import DataFolder
     from shared.settings import read_settings
 
     own = dict(environ)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from shared.cli.folder import DataFolder
+from shared.cli.data_dir import DataFolder
 
 SAMPLE: Final = '[tasks.hello]\nrun = "echo hello"'
 

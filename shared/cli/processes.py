@@ -31,7 +31,7 @@ def scheduler() -> NoReturn:
 
 
 def lean(environ: Mapping[str, str]) -> dict[str, str]:
-    """*environ* for a program that is to know none of our settings and no secret: the guardian, the store."""
+    """*environ* for a program that is to know none of our settings and no secret: the orphan guard, the store."""
     return {name: value for name, value in environ.items() if name in LEAN or name.startswith("LC_")}
 
 

@@ -3,8 +3,8 @@ Keeps the child processes of ``runfleet up`` running, and ends all of them.
 
 One thread, one loop (``step``): pass on what children print, collect those that ended, start again those that should
 live. Children lead sessions of their own, so that Ctrl-C in the terminal reaches only the supervisor, which then ends
-them in order. A guardian process (``guardian.py``) does the same if the supervisor is killed: each child tells the
-guardian its process id itself, before it becomes its program, so there is no instant at which a child is unknown.
+them in order. A process of its own (``orphan_guard.py``) does the same if the supervisor is killed: each child tells it
+its process id itself, before it becomes its program, so there is no instant at which a child is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.cli.processes import lean
 from shared.printable import printable
 
 ANNOUNCE: Final = 'echo "+ $0 $$" >&0; exec "$@" </dev/null'
-"""Shell: tell the guardian (standard input is the way to it) our order and process id, then become the program."""
+"""Shell: tell the orphan guard (standard input is the way to it) our order and process id, then become the program."""
 
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 30.0
@@ -39,7 +39,7 @@ SAME_WISH_S: Final = 0.5
 LINE_MAX: Final = 64 * 1024
 
 LOOK_AGAIN_S: Final = 1.0
-"""When there is no guardian, how soon another one is tried."""
+"""When there is no orphan guard, how soon another one is tried."""
 
 CANNOT_START: Final = 126
 """The code of a child that lives once and could not be started; shells give the same."""
@@ -106,7 +106,7 @@ class Supervisor:
         self._out = out
         self._is_ending = False
         self._selector = selectors.DefaultSelector()
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._orphan_guard: subprocess.Popen[bytes] | None = None
         self._colours = out.isatty()
         self._handlers: dict[int, object] = {}
         self._hangups = 0
@@ -127,9 +127,9 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.drain()
-        if self._guardian is not None and self._guardian.stdin is not None:
-            self._guardian.stdin.close()
-            self._guardian.wait()
+        if self._orphan_guard is not None and self._orphan_guard.stdin is not None:
+            self._orphan_guard.stdin.close()
+            self._orphan_guard.wait()
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave us
@@ -153,10 +153,10 @@ class Supervisor:
         """Raises OSError, and nothing was started then."""
         if not self._is_watched():
             self._watch()
-        assert self._guardian is not None
+        assert self._orphan_guard is not None
         process = subprocess.Popen(
             ["/bin/sh", "-c", ANNOUNCE, str(child.order), *child.argv],
-            stdin=self._guardian.stdin,
+            stdin=self._orphan_guard.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=dict(child.env),
@@ -300,26 +300,28 @@ class Supervisor:
             child.rest = b""
         child.code = process.returncode
         child.process = None
-        self._tell_guardian(f"- {process.pid}\n")
+        self._tell_orphan_guard(f"- {process.pid}\n")
         if child.lives and not self._is_ending:
             self._wait_to_start(child, how_it_ended(child.code), lived_s=time.monotonic() - child.started_s)
 
     def _is_watched(self) -> bool:
-        return self._guardian is not None and self._guardian.poll() is None
+        return self._orphan_guard is not None and self._orphan_guard.poll() is None
 
     def _try_to_watch(self) -> None:
         try:
             self._watch()
         except OSError as error:
-            self.say(f"no guardian could be started ({error.strerror or error}); trying again in {LOOK_AGAIN_S:g} s")
+            self.say(
+                f"no orphan guard could be started ({error.strerror or error}); trying again in {LOOK_AGAIN_S:g} s"
+            )
 
     def _watch(self) -> None:
-        """Start a guardian and tell it who lives."""
-        if self._guardian is not None and self._guardian.stdin is not None:
-            self._guardian.stdin.close()
-        self._guardian = None
-        self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")), str(self._grace_s)],
+        """Start an orphan guard and tell it who lives."""
+        if self._orphan_guard is not None and self._orphan_guard.stdin is not None:
+            self._orphan_guard.stdin.close()
+        self._orphan_guard = None
+        self._orphan_guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("orphan_guard.py")), str(self._grace_s)],
             stdin=subprocess.PIPE,
             env=lean(os.environ),
             bufsize=0,
@@ -328,12 +330,12 @@ class Supervisor:
         )
         for child in self.children:
             if child.process is not None:
-                self._tell_guardian(f"+ {child.order} {child.process.pid}\n")
+                self._tell_orphan_guard(f"+ {child.order} {child.process.pid}\n")
 
-    def _tell_guardian(self, line: str) -> None:
-        if self._guardian is not None and self._guardian.stdin is not None:
+    def _tell_orphan_guard(self, line: str) -> None:
+        if self._orphan_guard is not None and self._orphan_guard.stdin is not None:
             with contextlib.suppress(OSError):  # it is gone; the next step starts another one and tells it everything
-                self._guardian.stdin.write(line.encode())
+                self._orphan_guard.stdin.write(line.encode())
 
 
 def _has_terminal() -> bool:

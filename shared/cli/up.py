@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import Parameter
 
-from shared.cli import embedded
-from shared.cli.folder import DataFolder
+from shared.cli import valkey_server
+from shared.cli.data_dir import DataFolder
 from shared.cli.greeting import greeting, up_command, url_of
 from shared.cli.processes import lean
 from shared.cli.supervisor import Child, Supervisor, how_it_ended
@@ -138,25 +138,27 @@ def _start_processes(
 def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) -> str:
     """Start the embedded store and wait until it answers; its URL."""
     path = folder.socket()
-    if embedded.is_listening(path):
-        # A store that lost its supervisor and its guardian: two servers on one append-only file would destroy it.
-        embedded.ask(path, "SHUTDOWN")
-        fleet.until(lambda: not embedded.is_listening(path), timeout_s=STORE_END_S)
-        if embedded.is_listening(path) and not fleet.wishes:
+    if valkey_server.is_listening(path):
+        # A store that lost its supervisor and its orphan guard: two servers on one append-only file would destroy it.
+        valkey_server.ask(path, "SHUTDOWN")
+        fleet.until(lambda: not valkey_server.is_listening(path), timeout_s=STORE_END_S)
+        if valkey_server.is_listening(path) and not fleet.wishes:
             raise Misconfigured(
-                f"A store still runs on {folder.path} and does not answer: process {embedded.who_listens(path)}. End "
-                "it first (`kill` asks it, `kill -9` if that does not help: what it accepted is in its file), because "
-                "two servers would destroy that file."
+                f"A store still runs on {folder.path} and does not answer: process {valkey_server.who_listens(path)}. "
+                "End it first (`kill` asks it, `kill -9` if that does not help: what it accepted is in its file), "
+                "because two servers would destroy that file."
             )
-    server = embedded.find_server()
-    store = Child("store", embedded.arguments(server, folder.path, path), lean(env), order=1, spared=True)
+    server = valkey_server.find_server()
+    store = Child("store", valkey_server.arguments(server, folder.path, path), lean(env), order=1, spared=True)
     fleet.start(store)
-    is_up = fleet.until(lambda: store.failures > 2 or embedded.ask(path, "PING") == "+PONG", timeout_s=STORE_START_S)
+    is_up = fleet.until(
+        lambda: store.failures > 2 or valkey_server.ask(path, "PING") == "+PONG", timeout_s=STORE_START_S
+    )
     if not fleet.wishes and (not is_up or store.failures > 2):
         raise Misconfigured(
-            f"The store did not start. The end of {folder.path}/valkey.log:\n{embedded.last_words(folder.path)}"
+            f"The store did not start. The end of {folder.path}/valkey.log:\n{valkey_server.last_words(folder.path)}"
         )
-    return embedded.url(path)
+    return valkey_server.url(path)
 
 
 def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool, allow_unsigned: bool) -> None:

@@ -8,9 +8,9 @@ together.
 
 from shared.config.durations import format_duration, format_size, parse_duration, parse_size
 from shared.config.params import misfit
-from shared.config.places import nearest
 from shared.config.reading import Config, Notify, parse_task, read_config
 from shared.config.schema import schema, task_schema
+from shared.config.source_locations import nearest
 from shared.config.substitution import references, substitute
 
 __all__ = [

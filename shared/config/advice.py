@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.clock import SECOND_US
 from shared.config.durations import format_duration
-from shared.config.places import Place
+from shared.config.source_locations import Place
 from shared.tasks import DAY_MS, Task
 
 PlaceOf = Callable[[str, str], Place]

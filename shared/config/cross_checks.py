@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from shared.config.places import Place, nearest
+from shared.config.source_locations import Place, nearest
 from shared.plans import find_cycle, show_cycle
 from shared.tasks import Task
 

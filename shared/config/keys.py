@@ -7,7 +7,9 @@ import zoneinfo
 from functools import lru_cache
 from typing import Final
 
-from shared.config.kinds import (
+from shared.config.params import params
+from shared.config.source_locations import Place, nearest, show
+from shared.config.value_types import (
     ARGUMENT_MAX,
     Key,
     Kind,
@@ -25,8 +27,6 @@ from shared.config.kinds import (
     text,
     whole,
 )
-from shared.config.params import params
-from shared.config.places import Place, nearest, show
 from shared.runs import Reason
 
 ENV_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"

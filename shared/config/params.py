@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET
 
 from shared.config import patterns
-from shared.config.kinds import (
+from shared.config.source_locations import Place, show
+from shared.config.value_types import (
     ARGUMENT_MAX,
     Key,
     Kind,
@@ -25,7 +26,6 @@ from shared.config.kinds import (
     table_schema,
     text,
 )
-from shared.config.places import Place, show
 from shared.tasks import NAME_MAX, Param
 
 PARAM_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"

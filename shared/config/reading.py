@@ -17,11 +17,11 @@ from shared.config.advice import advise
 from shared.config.cross_checks import check_cycles, check_names, check_required
 from shared.config.durations import format_size
 from shared.config.keys import INCLUDE, LIMIT_KEYS, NOTIFY_KEYS
-from shared.config.kinds import read, read_table
-from shared.config.places import Finding, Place, location, nearest, show
 from shared.config.rules import Defaults, read_task
+from shared.config.source_locations import Finding, Place, location, nearest, show
 from shared.config.substitution import substitute_tree
 from shared.config.toml_lines import find_lines, line_of
+from shared.config.value_types import read, read_table
 from shared.errors import ConfigInvalid, ConfigProblem, Invalid, Problem
 from shared.tasks import NAME_MAX, Task, is_task_name
 

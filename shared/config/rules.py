@@ -9,8 +9,8 @@ import msgspec
 
 from shared.config.durations import format_duration
 from shared.config.keys import ALSO_CALLED, TASK_KEYS
-from shared.config.kinds import listed, read_table
-from shared.config.places import Place, show
+from shared.config.source_locations import Place, show
+from shared.config.value_types import listed, read_table
 from shared.tasks import NAME_MAX, Param, Task, is_task_name
 
 KINDS: Final = ("run", "call", "external")

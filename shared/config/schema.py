@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from shared.config.keys import INCLUDE, LIMIT_KEYS, NOTIFY_KEYS, TASK_KEYS
-from shared.config.kinds import Key, Schema, table_schema
 from shared.config.reading import Notify
+from shared.config.value_types import Key, Schema, table_schema
 from shared.tasks import NAME_MAX, NAME_PATTERN, Task
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"

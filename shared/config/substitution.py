@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from shared.config.places import Place
+from shared.config.source_locations import Place
 
 _DOLLAR: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from shared.config.places import Path
+from shared.config.source_locations import Path
 
 _BLANK: Final = " \t\r\n"
 _AFTER_BARE: Final = ",]}#\n"

@@ -15,8 +15,8 @@ import msgspec
 from openlineage.client import OpenLineageClient
 
 from shared.lineage.events import event
-from shared.lineage.forms import Forms
-from shared.lineage.posting import Busy, Posting, posting_of
+from shared.lineage.http_transport import Busy, Posting, posting_of
+from shared.lineage.templates import Forms
 from shared.runs import Record
 from shared.tasks import Task
 

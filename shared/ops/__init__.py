@@ -5,14 +5,14 @@ Each is an operation of the store: it decides with the pure modules, makes a mov
 for what became ready. The same operation is run by a request, a chore or a test. Start reading with ``starting``.
 """
 
-from shared.ops.applying import apply_config
 from shared.ops.catalog import Catalog, declare, pause, resume
-from shared.ops.keeping import FORGET_BATCH, forget, next_attempt, release, rescue
-from shared.ops.making import Request, creation, gates
-from shared.ops.masking import REDACTED, definition_shown, without_secrets
-from shared.ops.reporting import accepted, report
-from shared.ops.starting import Triggered, fire, make_all, miss, rerun, rerun_execution, trigger
-from shared.ops.stopping import delete, stop, stop_execution, stop_rest, stop_task
+from shared.ops.maintenance import FORGET_BATCH, forget, next_attempt, release, rescue
+from shared.ops.new_execution import Request, creation, gates
+from shared.ops.redaction import REDACTED, definition_shown, without_secrets
+from shared.ops.reports import accepted, report
+from shared.ops.starts import Triggered, fire, make_all, miss, rerun, rerun_execution, trigger
+from shared.ops.stops import delete, stop, stop_execution, stop_rest, stop_task
+from shared.ops.task_file import apply_config
 
 __all__ = [
     "FORGET_BATCH",

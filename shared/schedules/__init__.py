@@ -3,7 +3,7 @@ Schedules: cron text to ticks, pure arithmetic on stored time (microseconds sinc
 
 ``parse(["30 2 * * *"], "Europe/Berlin")`` is a ``Schedule``, which knows its next tick, its latest ones, how many there
 were, and itself in words. Start reading at ``schedule.py``. ``reading.py`` makes rules of text, ``rules.py`` ticks of
-rules, with what ``days.py`` and ``zones.py`` know of calendars and clocks; ``english.py`` makes words of rules.
+rules, with what ``days.py`` and ``zones.py`` know of calendars and clocks; ``describe.py`` makes words of rules.
 
 What is accepted: five fields (minute, hour, day of month, month, weekday); six with seconds *first*; ``@hourly @daily
 @midnight @weekly @monthly @yearly @annually``; ``@every 1h30m`` (at least 1 s, counted from the epoch, so that every

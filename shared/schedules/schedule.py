@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from typing import Final
 
 from shared.clock import SECOND_US
-from shared.schedules import english
+from shared.schedules import describe
 from shared.schedules.reading import BadSchedule, read_rule, require_zone
 from shared.schedules.rules import Cron, Every
 from shared.schedules.units import DAY_S, HORIZON_US, HOUR_S
@@ -81,7 +81,7 @@ class Schedule:
     def words(self) -> str:
         """The schedule in plain English; an expression that has no short description stands for itself."""
         phrases = "; ".join(
-            english.words(rule) or text for rule, text in zip(self.rules, self.expressions, strict=True)
+            describe.words(rule) or text for rule, text in zip(self.rules, self.expressions, strict=True)
         )
         is_local = self.timezone != "UTC" and not all(rule.is_steady() for rule in self.rules)
         return f"{phrases} ({self.timezone})" if is_local else phrases

@@ -21,7 +21,7 @@ from socket import create_server
 from typing import Any
 from urllib.request import Request, urlopen
 
-from shared.cli.embedded import find_server
+from shared.cli.valkey_server import find_server
 from tests.deploy import reading
 from tests.deploy.scratch import PATH, Process, Scratch, enter_namespaces, is_root, say
 from tests.packages import building

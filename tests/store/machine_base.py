@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from shared import ids, ops
 from shared.errors import Conflict, Invalid, RunfleetError
-from shared.ops import keeping
+from shared.ops import maintenance
 from shared.runs import Record
 from shared.settings import Settings
 from shared.store import creation
@@ -90,7 +90,7 @@ class Base(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(ids, "_last", 0)  # so that a history that is played again has the same ids
         self.patch.setattr(ids, "os", SimpleNamespace(urandom=random.Random(0).randbytes))
-        self.patch.setattr(keeping, "time", SimpleNamespace(time_ns=lambda: self.now * 1000))
+        self.patch.setattr(maintenance, "time", SimpleNamespace(time_ns=lambda: self.now * 1000))
         with redis.Redis.from_url(self.valkey_url) as client:
             client.flushall()
         self.desk = Sure(Settings(redis_url=self.valkey_url, key_prefix="{machine}"))

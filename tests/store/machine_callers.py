@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from shared import ids, ops
 from shared.errors import Conflict, Refused
-from shared.ops.making import template_of
+from shared.ops.new_execution import template_of
 from shared.runs import Reason, Record
 from shared.store import fleet, logs, retention, runs, tasks
 from shared.store.creation import Create

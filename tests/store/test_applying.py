@@ -13,7 +13,7 @@ import redis
 from shared import ops
 from shared.config import Config
 from shared.errors import NotApplied, StoreFull
-from shared.ops.applying import Change
+from shared.ops.task_file import Change
 from shared.settings import Settings
 from shared.signing import UNSIGNED, Keys
 from shared.store import applying, limits, retention, tasks, version

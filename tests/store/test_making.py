@@ -11,7 +11,7 @@ import pytest
 from shared import ops
 from shared.errors import StoreUnavailable
 from shared.executions import Phase
-from shared.ops.making import creation
+from shared.ops.new_execution import creation
 from shared.runs import Reason
 from shared.store import creation as creating
 from shared.store import executions, fleet, runs

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from shared import ops
-from shared.ops.making import creation
+from shared.ops.new_execution import creation
 from shared.runs import Reason, Record, Run
 from shared.store import executions, listing, runs
 from shared.store.creation import Created, create

@@ -28,7 +28,7 @@ import httpx
 import redis
 
 from shared import ops
-from shared.cli.embedded import find_server
+from shared.cli.valkey_server import find_server
 from shared.config import read_config
 from shared.isolation import isolated
 from shared.settings import Settings

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from shared import ops
-from shared.cli.embedded import find_server
-from shared.cli.folder import DataFolder
+from shared.cli.data_dir import DataFolder
+from shared.cli.valkey_server import find_server
 from shared.errors import Misconfigured
 from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings

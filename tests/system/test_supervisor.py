@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 FLEET = """
 import sys
 from pathlib import Path
-from shared.cli.folder import DataFolder
+from shared.cli.data_dir import DataFolder
 from shared.cli.supervisor import Child, Supervisor
 
 folder = Path(sys.argv[1])
@@ -227,20 +227,22 @@ def test_a_child_that_cannot_be_started_is_tried_again_and_ends_nobody(
     wait_until(lambda: len(pids(tmp_path, "work")) == 2, "work was started again")
 
 
-def test_a_guardian_that_cannot_be_started_is_tried_again(start: Callable[[str], Fleet]) -> None:
+def test_an_orphan_guard_that_cannot_be_started_is_tried_again(start: Callable[[str], Fleet]) -> None:
     fleet = start(OBEDIENT)
-    first = guardian(fleet)
+    first = orphan_guard(fleet)
     with no_descriptors_left(fleet.process.pid):
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: "no guardian could be started (Too many open files)" in fleet.said(), "it was tried in vain")
-    wait_until(lambda: guardian(fleet) not in (0, first), "there is another one")
+        wait_until(
+            lambda: "no orphan guard could be started (Too many open files)" in fleet.said(), "it was tried in vain"
+        )
+    wait_until(lambda: orphan_guard(fleet) not in (0, first), "there is another one")
 
 
-def guardian(fleet: Fleet) -> int:
-    """The process id of the supervisor's guardian; 0 when there is none."""
+def orphan_guard(fleet: Fleet) -> int:
+    """The process id of the supervisor's orphan guard; 0 when there is none."""
     own = fleet.process.pid
     children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-    return next((int(pid) for pid in children if "guardian.py" in command_line(int(pid)) and is_alive(int(pid))), 0)
+    return next((int(pid) for pid in children if "orphan_guard.py" in command_line(int(pid)) and is_alive(int(pid))), 0)
 
 
 def test_a_child_may_die_by_a_signal_that_has_no_name(start: Callable[[str], Fleet], tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from shared.cli.embedded import arguments, ask, find_server
-from shared.cli.folder import DataFolder
+from shared.cli.data_dir import DataFolder
+from shared.cli.valkey_server import arguments, ask, find_server
 from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
 from tests.system.processes import command_line, family, identity, is_alive
@@ -164,7 +164,7 @@ def test_tasks_may_be_defined_without_making_a_secret_first(start: Callable[...,
     assert up.run("made")["outputs"] == {"made": "here"}
 
 
-def test_no_task_can_read_up_and_its_store_and_guardian_know_no_secret(
+def test_no_task_can_read_up_and_its_store_and_orphan_guard_know_no_secret(
     start: Callable[..., Up], tmp_path: Path
 ) -> None:
     (tmp_path / ".runfleet").mkdir(mode=0o755)  # as an earlier release made it
@@ -173,7 +173,7 @@ def test_no_task_can_read_up_and_its_store_and_guardian_know_no_secret(
     assert (tmp_path / ".runfleet").stat().st_mode & 0o777 == 0o700
     open_ones = {pid: command_line(pid) for pid in family([up.process.pid]) if readable(pid)}
     assert len(open_ones) == 2, open_ones
-    assert any("guardian.py" in words for words in open_ones.values())
+    assert any("orphan_guard.py" in words for words in open_ones.values())
     assert any("valkey-server" in words for words in open_ones.values())
     for pid in open_ones:
         kept = memory_of(pid)  # Valkey writes its title over its environment, and has a copy

@@ -12,8 +12,8 @@ import pytest
 
 from shared import errors
 from shared.cli import COMMANDS, EXIT_CODES, main
-from shared.cli.embedded import arguments, find_server, url
-from shared.cli.folder import SOCKET_PATH_MAX, DataFolder
+from shared.cli.data_dir import SOCKET_PATH_MAX, DataFolder
+from shared.cli.valkey_server import arguments, find_server, url
 from shared.isolation import USER_PYTHONPATH, isolated
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from shared import ids, ops
 from shared.lineage import EVENT_TYPES
 from shared.lineage.emitter import Emitter, open_emitter
 from shared.lineage.events import event
-from shared.ops.making import template_of
+from shared.ops.new_execution import template_of
 from shared.runs import Reason, Record, Status
 from shared.store.tasks import Entry
 from shared.tasks import Task, define

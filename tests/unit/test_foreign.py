@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.foreign import task_name
+from shared.external_names import task_name
 from shared.tasks import is_task_name
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from openlineage.client import OpenLineageClient
 
-from shared.lineage.posting import Busy, Refused
+from shared.lineage.http_transport import Busy, Refused
 from shared.lineage.sender import ClientSender, PostingSender, open_sender
 from shared.runs import Reason, Record, Status
 from shared.tasks import Task

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared.cli.embedded import find_server
+from shared.cli.valkey_server import find_server
 from shared.settings import Settings
 from shared.store import fleet, open_store
 from shared.store.redis.sync_store import Store

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from shared import foreign
+from shared import external_names
 from shared.clock import from_datetime
 from shared.runs import NOTHING_RAN, Reason, Status
 
@@ -91,7 +91,7 @@ def told_by(event_type: str) -> Told | None:
 @lru_cache(maxsize=2000)
 def task_of(namespace: str, job: str) -> str:
     """The task that a job of this dialect is."""
-    return foreign.task_name(NAME, namespace, job)
+    return external_names.task_name(NAME, namespace, job)
 
 
 def is_ours(task: str) -> bool:

@@ -23,8 +23,8 @@ from api.dialects.ona.changes import (
     write,
 )
 from api.dialects.ona.translation import definition, spec_of
-from shared.authoring import survey
 from shared.errors import Invalid, Problem
+from shared.ops.define_tasks import survey
 from shared.store.dialects import ona_tasks
 from shared.store.dialects.ona_tasks import Listed
 from shared.store.tasks import Entry

@@ -14,8 +14,8 @@ from uuid import UUID
 from api.auth import Grant
 from api.dialects.ona.catalog import DEFAULT, Known, by_names
 from api.dialects.ona.words import AlreadyExists
-from shared.authoring import TRIES, pins, too_lively
 from shared.errors import Conflict, Invalid, Problem
+from shared.ops.define_tasks import TRIES, pins, too_lively
 from shared.plans import find_cycle, show_cycle
 from shared.signing import Keys
 from shared.store.dialects import ona_tasks

@@ -9,8 +9,8 @@ from api.dialects.ona import automations, bodies, listing, pages, writing
 from api.dialects.ona.calls import Calls
 from api.dialects.ona.catalog import find, shown
 from api.dialects.ona.changes import Author
-from shared import authoring
 from shared.errors import Forbidden, Invalid, Problem
+from shared.ops import define_tasks
 
 routes = Calls()
 
@@ -51,7 +51,7 @@ async def delete_task(ask: Question, wanted: bodies.DeleteTaskRequest) -> bodies
     """Unless it is live, or others depend on it."""
     _author(ask)
     known = await ask.web.store.run(find(UUID(wanted.id), ask.grant))
-    await ask.web.store.run(authoring.remove(known.entry.name))
+    await ask.web.store.run(define_tasks.remove(known.entry.name))
     return bodies.DeleteTaskResponse()
 
 

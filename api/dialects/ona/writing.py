@@ -24,8 +24,8 @@ from api.dialects.ona.changes import (
     write,
 )
 from api.dialects.ona.translation import definition, spec_of, trigger_names
-from shared.authoring import survey
 from shared.errors import Invalid, Problem
+from shared.ops.define_tasks import survey
 from shared.store.dialects.ona_tasks import Listed
 
 _REFERENCE: Final = wire.WORDS[wire.REFERENCE_PATTERN]

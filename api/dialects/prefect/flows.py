@@ -18,7 +18,7 @@ from api.dialects.prefect.filters import TaskRunFilter
 from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, fits_flow
 from api.dialects.prefect.routes import on, say, uuid_in
 from api.reply import Reply
-from shared import foreign, ops
+from shared import external_names, ops
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import tasks
@@ -64,7 +64,7 @@ def flow_id(name: str) -> UUID:
 
 def task_name(name: str) -> str:
     """What we call the task of that flow."""
-    return foreign.task_name("prefect", "flow", name)
+    return external_names.task_name("prefect", "flow", name)
 
 
 @on(routes, "POST", "/api/flows", "run")

@@ -15,7 +15,7 @@ from api.dialects.prefect import ledger, words
 from api.dialects.prefect.bodies import Constant, Details, Inputs, Policy, State, TaskRunCreate, in_us, proposed
 from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
 from api.dialects.prefect.moves import Course, course, first_mark, waits_for_consumer
-from shared import foreign, ids, ops
+from shared import external_names, ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Run, Status
 from shared.store import metadata, runs, wakeups
@@ -185,7 +185,7 @@ def identity(kind: str, *parts: str) -> str:
 
 def task_name(task_key: str) -> str:
     """What we call the task of a key that is not one of ours."""
-    return foreign.task_name(TASK_RUNS, task_key)
+    return external_names.task_name(TASK_RUNS, task_key)
 
 
 def parameters(task: Task, wanted: TaskRunCreate) -> dict[str, Any]:

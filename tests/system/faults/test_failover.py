@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared.cli.embedded import find_server
+from shared.cli.valkey_server import find_server
 from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json, Server

@@ -14,9 +14,9 @@ from shared import ids
 from shared.clock import rfc3339
 from shared.errors import Conflict, DefinitionChanged, NotFound, StoreUnavailable
 from shared.executions import FINAL, Execution, Phase
-from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
-from shared.ops.making import NOTHING_DONE, Progress, Request, creation, shown_bytes, template_of
+from shared.ops.new_execution import NOTHING_DONE, Progress, Request, creation, shown_bytes, template_of
+from shared.ops.wake import ring
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
 from shared.store.creation import Create, create, is_made_at_once, make_rest

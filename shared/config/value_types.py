@@ -16,7 +16,7 @@ from shared.config.durations import (
     parse_duration,
     parse_size,
 )
-from shared.config.places import Place, nearest, show
+from shared.config.source_locations import Place, nearest, show
 from shared.tasks import NAME_MAX, NAME_PATTERN, is_task_name
 
 Schema = dict[str, Any]

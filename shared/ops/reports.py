@@ -7,9 +7,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from shared.errors import NotFound, Refused
-from shared.ops.bell import ring
 from shared.ops.catalog import Catalog
-from shared.ops.making import as_json
+from shared.ops.new_execution import as_json
+from shared.ops.wake import ring
 from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason, Run
 from shared.store import runs
 from shared.store.metadata import Annex

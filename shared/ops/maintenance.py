@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared import ids, retry
 from shared.config.durations import format_duration
-from shared.ops.bell import ring
+from shared.ops.wake import ring
 from shared.runs import Reason, Record
 from shared.store import retention, runs
 from shared.store.runs import Ended, Released, Retry

@@ -2,7 +2,7 @@
 The data folder of ``runfleet up`` (``.runfleet/``): the store's files, the secret, the token, and who is using it.
 
 Only one ``up`` may use a folder. The lock is a ``flock`` on ``lock``, so it ends with its holders, however they end;
-the guardian holds it too, so that nobody starts while the processes of a killed ``up`` are still winding down.
+the orphan guard holds it too, so that nobody starts while the processes of a killed ``up`` are still winding down.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from shared.cli import embedded
+from shared.cli import valkey_server
 from shared.errors import Misconfigured
 
 SOCKET_PATH_MAX: Final = 100
@@ -72,7 +72,7 @@ class DataFolder:
         """
         try:
             ours, there = os.fstat(self.lock_fd), os.stat(self.path / "lock")
-            (self.path / embedded.APPENDED).stat()
+            (self.path / valkey_server.APPENDED).stat()
         except FileNotFoundError as error:
             return Path(error.filename).name
         except OSError:  # a disk that does not answer well: what is on it may come back

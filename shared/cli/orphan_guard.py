@@ -1,10 +1,10 @@
 """
-The guardian: ends what ``runfleet up`` started when ``up`` itself was killed and could not.
+The orphan guard: ends what ``runfleet up`` started when ``up`` itself was killed and could not.
 
 A process of its own that reads, from a pipe whose other end only the supervisor holds, which processes live:
 ``+ <order> <pid>`` and ``- <pid>``. At the end of the pipe it ends those that are left, lower orders first, so that
 workers can still write down how their runs ended before the store goes. Standard library only; run as
-``python -I -S guardian.py <grace_s>``, so that it is small.
+``python -I -S orphan_guard.py <grace_s>``, so that it is small.
 """
 
 import contextlib

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Literal
 from uuid import UUID
 
-from shared.ops.bell import ring
+from shared.ops.wake import ring
 from shared.runs import Run, Status
 from shared.store import executions, retention, runs
 from shared.store.listing import Filter, page
