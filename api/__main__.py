@@ -34,12 +34,12 @@ from typing import Final
 import msgspec
 import uvicorn
 
-from api import connection
 from api.app import create_app
-from api.connection import Connection
-from api.proxies import VARIABLE, Proxies, trusted_networks
-from api.sockets import MESSAGE_BYTES, PING_S, SocketConnection
-from api.web import Web
+from api.http import protocol
+from api.http.protocol import Connection
+from api.http.proxies import VARIABLE, Proxies, trusted_networks
+from api.http.state import Web
+from api.http.websockets import MESSAGE_BYTES, PING_S, SocketConnection
 from shared.addresses import is_loopback
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
@@ -124,15 +124,15 @@ def allow_connections() -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY or files >= connection.MAX_CONNECTIONS + OWN_FILES:
+    if files == resource.RLIM_INFINITY or files >= protocol.MAX_CONNECTIONS + OWN_FILES:
         return
     if files < OWN_FILES + FEWEST_CONNECTIONS:
         raise Misconfigured(
             f"only {files} files may be open here, and the API needs {OWN_FILES + FEWEST_CONNECTIONS}, "
             "of which each connection is one (ulimit -n)"
         )
-    connection.MAX_CONNECTIONS = files - OWN_FILES
-    _log.warning("api.few_files", files=files, connections=connection.MAX_CONNECTIONS)
+    protocol.MAX_CONNECTIONS = files - OWN_FILES
+    _log.warning("api.few_files", files=files, connections=protocol.MAX_CONNECTIONS)
 
 
 def main() -> int:
@@ -152,7 +152,7 @@ def main() -> int:
         return 2
     config = uvicorn.Config(
         proxies,
-        proxy_headers=False,  # api.proxies looks at them
+        proxy_headers=False,  # api.http.proxies looks at them
         host=settings.host,
         port=settings.port,
         loop="uvloop",

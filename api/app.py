@@ -9,14 +9,15 @@ from typing import Final
 from litestar import Litestar, Response
 from litestar.types import ControllerRouterHandler
 
-from api import events, executions, fleet, health, hooks, logs, queues, runs, schemas, tasks, tokens, workers
 from api.dialects import marquez, ona, prefect
-from api.dialects.door import Dialect, EncodedSlashes, Route, Routes, dialect_routes
-from api.endpoint import Endpoint, litestar_route
-from api.errors import AnyRequest, as_response, litestar_handler
-from api.openapi import documentation
-from api.sockets import Sockets
-from api.web import Web
+from api.dialects.ona import hooks
+from api.http.dialect import Dialect, EncodedSlashes, Route, Routes, dialect_routes
+from api.http.endpoint import Endpoint, litestar_route
+from api.http.problems import AnyRequest, as_response, litestar_handler
+from api.http.state import Web
+from api.http.websockets import Sockets
+from api.native import events, executions, fleet, health, logs, queues, runs, schemas, tasks, tokens, workers
+from api.native.openapi import documentation
 from shared.settings import Settings
 from shared.store.redis.async_store import AsyncStore
 
@@ -54,7 +55,7 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
         route_handlers=[*native_routes(web, endpoints()), *dialect_routes(web, foreign_routes())],
         exception_handlers={Exception: refuse},
         lifespan=[lifespan],
-        openapi_config=None,  # api.openapi describes the endpoints from the same structs that read them
+        openapi_config=None,  # api.native.openapi describes the endpoints from the same structs that read them
         logging_config=None,  # shared.telemetry is what logs
     )
     app.asgi_handler = EncodedSlashes(

@@ -15,8 +15,8 @@ from litestar.testing import TestClient
 from litestar.types import Scope as Connection
 
 import api.app
-from api.dialects.door import Dialect, Question, Routes
-from api.reply import Reply
+from api.http.dialect import Dialect, Question, Routes
+from api.http.response import Reply
 from shared.errors import RunfleetError
 from shared.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.dialects.marquez import pages, recording
+from api.dialects.marquez import ingest, pagination
 from shared import ops
 from shared.runs import Reason
 from shared.store import creation, tasks
@@ -227,10 +227,10 @@ def test_a_facet_that_cannot_be_read_hides_no_run(client: Client, monkeypatch: p
 
 
 def test_a_large_facet_is_left_out_and_the_event_kept(client: Client) -> None:
-    facets = {"plan": {"text": "x" * recording.MAX_FACET}, "small": {"x": 1}}
+    facets = {"plan": {"text": "x" * ingest.MAX_FACET}, "small": {"x": 1}}
     send(client, event("START", NOBODY, facets=facets))
     shown = run_of(client, NOBODY)["facets"]
-    assert (shown["plan"]["leftOutBytes"] > recording.MAX_FACET, shown["small"]) == (True, {"x": 1})
+    assert (shown["plan"]["leftOutBytes"] > ingest.MAX_FACET, shown["small"]) == (True, {"x": 1})
     kept = client.get("/api/v1/events/lineage").json()["events"]
     assert kept[0]["run"]["facets"] == facets
 
@@ -366,8 +366,8 @@ def test_what_describes_a_job_or_a_namespace_is_kept_within_bounds(client: Clien
 
 
 def test_a_list_of_large_facets_stays_within_bounds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "ROOM", 3000)
-    monkeypatch.setattr(pages, "STEP", 2)
+    monkeypatch.setattr(pagination, "ROOM", 3000)
+    monkeypatch.setattr(pagination, "STEP", 2)
     for number in range(6):
         facets = {"note": {"text": "x" * 1000}}
         one = event("START", str(uuid.uuid4()), number, f"j{number}", facets=facets)

@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from api.dialects.marquez import words
-from api.dialects.marquez.words import State
+from api.dialects.marquez import mapping
+from api.dialects.marquez.mapping import State
 from shared.clock import rfc3339
 from shared.runs import MOVES, Reason, Status
 from shared.tasks import is_task_name
@@ -15,13 +15,13 @@ from shared.tasks import is_task_name
 
 def test_every_status_and_reason_is_a_state() -> None:
     pairs = [(Status.PENDING, ""), (Status.RUNNING, ""), *((Status.ENDED, reason) for reason in Reason)]
-    assert {words.state_of(status, reason) for status, reason in pairs} == set(get_args(State))
+    assert {mapping.state_of(status, reason) for status, reason in pairs} == set(get_args(State))
 
 
 def test_a_verb_leads_to_the_state_it_is_called_for_by_a_move_of_the_table() -> None:
     wanted = {"start": "RUNNING", "complete": "COMPLETED", "fail": "FAILED", "abort": "ABORTED"}
-    for verb, told in words.VERBS.items():
-        assert words.state_of(told.target, told.reason or "") == wanted[verb]
+    for verb, told in mapping.VERBS.items():
+        assert mapping.state_of(told.target, told.reason or "") == wanted[verb]
         rows = [row for row in MOVES["report"] if row.target == told.target]
         assert any(told.reason is None or told.reason in row.reasons for row in rows)
 
@@ -41,16 +41,16 @@ def test_a_verb_leads_to_the_state_it_is_called_for_by_a_move_of_the_table() -> 
     ],
 )
 def test_an_event_type_leads_to_a_state_or_to_none(event_type: str, state: str | None) -> None:
-    told = words.told_by(event_type)
-    assert (told and words.state_of(told.target, told.reason or "")) == state
+    told = mapping.told_by(event_type)
+    assert (told and mapping.state_of(told.target, told.reason or "")) == state
 
 
 @pytest.mark.parametrize("names", [("ns", "job"), ("s3://b/c", "dir/sub job é"), ("a" * 1024, "b" * 1024), ("", "")])
 def test_a_job_is_always_the_same_task(names: tuple[str, str]) -> None:
-    task = words.task_of(*names)
+    task = mapping.task_of(*names)
     assert is_task_name(task)
-    assert words.is_ours(task)
-    assert task == words.task_of(*names) != words.task_of(names[0] + "x", names[1])
+    assert mapping.is_ours(task)
+    assert task == mapping.task_of(*names) != mapping.task_of(names[0] + "x", names[1])
 
 
 @pytest.mark.parametrize(
@@ -64,27 +64,27 @@ def test_a_job_is_always_the_same_task(names: tuple[str, str]) -> None:
     ],
 )
 def test_a_child_is_called_after_its_parent(job: str, parent: str, full: str) -> None:
-    assert words.full_name(job, parent) == full
+    assert mapping.full_name(job, parent) == full
 
 
 @pytest.mark.parametrize(
     "name", ["a b", "a\u00a0b", "a\u3000b", "\U0001f468\u200d\U0001f469", "\u202e", "\ue000", "x" * 1024]
 )
 def test_a_job_may_be_called_by_any_characters(name: str) -> None:
-    assert words.is_job_name(name)
+    assert mapping.is_job_name(name)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 1025, "a\nb", "\x00", "a\x7f", "a\x85b", "a\u2028b", "\ud800"])
 def test_but_by_none_that_break_a_line_or_control_something(name: str) -> None:
-    assert not words.is_job_name(name)
+    assert not mapping.is_job_name(name)
 
 
 def test_any_text_can_be_a_run_id() -> None:
     text = "870492da-ecfb-4be0-91b9-9a89ddd3db90"
-    assert str(words.run_id_of(text)) == str(words.run_id(text.upper())) == text
+    assert str(mapping.run_id_of(text)) == str(mapping.run_id(text.upper())) == text
     # The MD5 of "hello" with the bits of version 3, as Java's nameUUIDFromBytes makes it.
-    assert str(words.run_id_of("hello")) == "5d41402a-bc4b-3a76-b971-9d911017c592"
-    assert words.run_id("hello") is None
+    assert str(mapping.run_id_of("hello")) == "5d41402a-bc4b-3a76-b971-9d911017c592"
+    assert mapping.run_id("hello") is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_any_text_can_be_a_run_id() -> None:
     ],
 )
 def test_times_are_read_as_java_writes_them(text: str, same: str) -> None:
-    assert rfc3339(words.instant(text, zone=True)) == same
+    assert rfc3339(mapping.instant(text, zone=True)) == same
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_times_are_read_as_java_writes_them(text: str, same: str) -> None:
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
-        words.instant(text, zone=False)
+        mapping.instant(text, zone=False)
 
 
 def test_a_zone_may_be_required() -> None:
-    assert rfc3339(words.instant("2019-05-09T15:17:32", zone=False)) == "2019-05-09T15:17:32.000000Z"
+    assert rfc3339(mapping.instant("2019-05-09T15:17:32", zone=False)) == "2019-05-09T15:17:32.000000Z"
     with pytest.raises(ValueError, match="no time zone"):
-        words.instant("2019-05-09T15:17:32", zone=True)
+        mapping.instant("2019-05-09T15:17:32", zone=True)

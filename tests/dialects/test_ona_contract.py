@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from api.dialects.ona import bodies, execution_bodies
-from api.dialects.ona.forms import fields_of
+from api.dialects.ona.codec import fields_of
 from api.dialects.ona.wire import Message
 from api.dialects.ona.words import HTTP, refuse
 from shared.errors import RunfleetError

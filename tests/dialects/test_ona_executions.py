@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from api.dialects.ona import binary, execution_bodies, history
+from api.dialects.ona import binary, execution_bodies, execution_list
 from api.dialects.ona.words import CALLS
 from shared import ops
 from shared.runs import Reason
@@ -304,9 +304,9 @@ def walked(client: Client, filter_: Json, size: int) -> list[str]:
 def test_executions_of_many_tasks_are_listed_to_the_end(
     ona: Client, env: str, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "MANY", many)
-    monkeypatch.setattr(history, "STEP", 3)
-    monkeypatch.setattr(history, "PATIENCE", 2)
+    monkeypatch.setattr(execution_list, "MANY", many)
+    monkeypatch.setattr(execution_list, "STEP", 3)
+    monkeypatch.setattr(execution_list, "PATIENCE", 2)
     here = [make(ona, env, f"t{number}") for number in range(7)]
     elsewhere = make(ona, str(uuid.uuid4()), "t0")
     made = []
@@ -326,10 +326,10 @@ def test_executions_of_many_tasks_are_listed_to_the_end(
 def test_executions_in_a_rare_phase_are_found_however_old(
     ona: Client, env: str, kept: Store, share: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "SHARE", share)
+    monkeypatch.setattr(execution_list, "SHARE", share)
     monkeypatch.setattr(live_executions, "MOST", most)
-    monkeypatch.setattr(history, "STEP", 2)
-    monkeypatch.setattr(history, "PATIENCE", 1)
+    monkeypatch.setattr(execution_list, "STEP", 2)
+    monkeypatch.setattr(execution_list, "PATIENCE", 1)
     monkeypatch.setattr(executions, "SCAN_LIMIT", 3)
     monkeypatch.setattr(executions, "_STEP", 2)
     task = make(ona, env, "a")

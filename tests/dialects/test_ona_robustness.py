@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from api.dialects import ona as dialect
 from api.dialects.ona import binary, bodies
-from api.dialects.ona.calls import DIALECT
-from api.dialects.ona.forms import Field, fields_of
+from api.dialects.ona.codec import Field, fields_of
+from api.dialects.ona.connect_rpc import DIALECT
 from api.dialects.ona.wire import Message
 from api.dialects.ona.words import CALLS
 from shared.settings import Settings
@@ -128,7 +128,7 @@ WITHOUT = """
 import sys
 sys.modules["google.protobuf"] = None
 from api.dialects.ona import binary, bodies
-from api.errors import WrongMediaType
+from api.http.problems import WrongMediaType
 try:
     binary.from_binary(bodies.GetTaskRequest, b"")
 except WrongMediaType as error:

@@ -12,7 +12,7 @@ import pytest
 
 from api.dialects.prefect.bodies import Details, Policy, State, StateCreate, proposed
 from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
-from api.dialects.prefect.words import default_name
+from api.dialects.prefect.states import default_name
 from shared.clock import to_datetime
 
 NOW = 1_800_000_000_000_000

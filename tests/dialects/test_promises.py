@@ -13,7 +13,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app, dialects, foreign_routes
-from api.dialects.door import Dialect, Route
+from api.http.dialect import Dialect, Route
 from shared.errors import RunfleetError
 from shared.runs import Reason, Status
 from shared.settings import Settings

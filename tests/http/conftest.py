@@ -20,9 +20,9 @@ from litestar.testing import TestClient
 
 from api.__main__ import Server
 from api.app import create_app
-from api.connection import Connection
-from api.sockets import MESSAGE_BYTES, SocketConnection
-from api.web import Web
+from api.http.protocol import Connection
+from api.http.state import Web
+from api.http.websockets import MESSAGE_BYTES, SocketConnection
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import logs, runs, tasks

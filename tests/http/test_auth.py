@@ -13,7 +13,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
-from api.auth import FAILURE_WINDOW_S, MAX_FAILURES, REMEMBER_S, Gate, Grant, TooManyFailures, is_private_name
+from api.http.auth import FAILURE_WINDOW_S, MAX_FAILURES, REMEMBER_S, Gate, Grant, TooManyFailures, is_private_name
 from shared.errors import Unauthorized
 from shared.settings import Settings
 from shared.store import open_async_store, tokens
@@ -198,7 +198,7 @@ def test_the_lock_out_is_for_the_address_that_guessed(guarded: Client) -> None:
 def test_guessing_from_many_addresses_is_slowed_down_as_well(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth.MAX_FAILURES_IN_ALL", 30)
+    monkeypatch.setattr("api.http.auth.MAX_FAILURES_IN_ALL", 30)
     settings = msgspec.structs.replace(settings, token=TOKEN, open=False)
 
     async def scene() -> None:

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from api import connection, endpoint
+from api.http import endpoint, protocol
 from shared.runs import Reason
 from shared.store import runs
 from shared.store.redis.sync_store import Store
@@ -46,10 +46,10 @@ def status(answer: bytes) -> int:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.3)
-    monkeypatch.setattr(connection, "BODY_GAP_S", 0.3)
-    monkeypatch.setattr(connection, "BODY_S", 0.8)
-    monkeypatch.setattr(connection, "STALL_S", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.3)
+    monkeypatch.setattr(protocol, "BODY_GAP_S", 0.3)
+    monkeypatch.setattr(protocol, "BODY_S", 0.8)
+    monkeypatch.setattr(protocol, "STALL_S", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -164,7 +164,7 @@ def test_a_trailer_without_end_is_cut_off(served: Served) -> None:
     with connected(served) as client:
         client.sendall(POST.replace(b"example", b"nowhere") + JSON + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ")
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            client.sendall(b"x" * 10 * connection.BODY_BYTES)
+            client.sendall(b"x" * 10 * protocol.BODY_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_headers_in_no_utf_8_are_an_ordinary_mistake(served: Served, value: byte
 
 
 def test_only_so_many_connections_are_served(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
     with connected(served), connected(served):
         with connected(served) as third:
             answer = rest(third)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from api.sockets import SocketConnection
+from api.http.websockets import SocketConnection
 from shared.settings import Settings
 from tests.http.conftest import TOKEN, Served
 from tests.http.test_process import ROOT, environment

@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import endpoints
-from api.openapi import describe
+from api.native.openapi import describe
 from tests.http.conftest import BASE
 
 Client = TestClient[Litestar]

@@ -21,7 +21,7 @@ import pytest
 from websockets.sync.client import connect
 
 from api.__main__ import GRACE_S
-from api.errors import AWAY
+from api.http.problems import AWAY
 from shared import ops
 from shared.settings import Settings
 from shared.store import open_store, tasks

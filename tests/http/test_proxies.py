@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.proxies import Proxies, trusted_networks
+from api.http.proxies import Proxies, trusted_networks
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from tests.http.test_process import environment

@@ -9,7 +9,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from api.quotas import Meter
+from api.http.quotas import Meter
 from shared.errors import OverQuota
 from shared.store.listing import Filter, page
 from shared.store.redis.sync_store import Store

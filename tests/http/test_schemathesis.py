@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, assume
 from hypothesis import settings as bounded
 
 from api.app import endpoints
-from api.openapi import describe
+from api.native.openapi import describe
 from shared import ops
 from shared.runs import Reason, Status
 from shared.store.redis.sync_store import Store

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from api.sockets import MESSAGE_BYTES
+from api.http.websockets import MESSAGE_BYTES
 from shared.settings import Settings
 from shared.store import open_store, runs, tokens
 from shared.store.dialects import orchestrated
@@ -250,7 +250,7 @@ def test_a_client_that_left_while_redis_is_away_keeps_no_seat_and_what_it_told_c
 
 
 def test_a_revoked_token_ends_its_websockets(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.RECHECK_S", 0.1)
+    monkeypatch.setattr("api.http.auth.RECHECK_S", 0.1)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     made = httpx.post(f"{served.url}/api/tokens", json={"name": "t", "scope": "run"}, headers=headers).json()
     with ExitStack() as stack:

@@ -17,7 +17,7 @@ import httpx
 import msgspec
 import pytest
 
-from api import auth, streams
+from api.http import auth, streams
 from shared import ops
 from shared.runs import Reason, Status
 from shared.store import runs
@@ -154,7 +154,7 @@ def test_a_stream_can_be_narrowed_to_tasks(served: Served, catalog: Store) -> No
 
 
 def test_a_quiet_stream_keeps_itself_alive(served: Served, running: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.logs.KEEPALIVE_S", 0.0)
+    monkeypatch.setattr("api.native.logs.KEEPALIVE_S", 0.0)
     with (
         httpx.Client(base_url=served.url, timeout=10, headers=HEADERS) as client,
         client.stream("GET", f"/api/runs/{running.id}/log/stream") as response,
@@ -339,7 +339,7 @@ def test_an_unknown_run_is_404_before_anything_is_streamed(served: Served) -> No
 def test_long_lines_come_in_small_pieces_and_whole(
     served: Served, catalog: Store, running: Claimed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.logs.PIECE_BYTES", 2000)
+    monkeypatch.setattr("api.native.logs.PIECE_BYTES", 2000)
     texts = [f"{number} " + "x" * (900 if number % 3 else 2500) for number in range(40)]
     write(catalog, running, 0, texts)
     end(catalog, running, lines=40)

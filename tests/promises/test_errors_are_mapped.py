@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-import api.auth
-import api.errors
+import api.http.auth
+import api.http.problems
 import shared.errors
 from api.app import endpoints
-from api.errors import problem_reply
-from api.openapi import describe
+from api.http.problems import problem_reply
+from api.native.openapi import describe
 from shared.errors import ConfigInvalid, Invalid, Misconfigured, Problem, RunfleetError
 
 SCOPE: Any = {"type": "http", "scheme": "http", "path": "/api/x", "raw_path": b"/api/x", "headers": [], "method": "GET"}
@@ -28,8 +28,8 @@ def tree(kind: type[RunfleetError]) -> list[type[RunfleetError]]:
 NAMED = [
     kind
     for kind in tree(RunfleetError)[1:]
-    if kind not in (*NEVER_ANSWERED, api.errors.Unexpected)
-    and kind.__module__ in (shared.errors.__name__, api.errors.__name__, api.auth.__name__)
+    if kind not in (*NEVER_ANSWERED, api.http.problems.Unexpected)
+    and kind.__module__ in (shared.errors.__name__, api.http.problems.__name__, api.http.auth.__name__)
 ]
 
 

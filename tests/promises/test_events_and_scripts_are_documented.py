@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from api.inputs import EventType
+from api.native.parameters import EventType
 from shared.cli.events_page import events_page
 from shared.cli.scripts_table import with_scripts
 from shared.store.events import TYPES

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Raw
 
-from api.dialects.marquez import words
+from api.dialects.marquez import mapping
 from api.dialects.marquez.dialect import BadQuery
 from shared.errors import Invalid, Malformed, Problem
 
@@ -194,12 +194,12 @@ def require(missing: list[str]) -> None:
 
 def instant(text: str, name: str, *, zone: bool = False) -> int:
     """A time, as ``words.instant``. Raises Malformed, naming it."""
-    return _time(lambda: words.instant(text, zone=zone), text, name)
+    return _time(lambda: mapping.instant(text, zone=zone), text, name)
 
 
 def bound(text: str, name: str) -> int:
     """A time that others are compared with, which may be any, as ``words.bound``. Raises Malformed, naming it."""
-    return _time(lambda: words.bound(text), text, name)
+    return _time(lambda: mapping.bound(text), text, name)
 
 
 def _time(read: Callable[[], int], text: str, name: str) -> int:

@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 from litestar.types import Scope as Connection
 
-from api.dialects.door import Dialect
-from api.dialects.marquez.unspoken import instead_of
-from api.errors import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
-from api.reply import Reply
+from api.dialects.marquez.unsupported import instead_of
+from api.http.dialect import Dialect
+from api.http.problems import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
+from api.http.response import Reply
 from shared.errors import Invalid, NotFound, RunfleetError, StoreFull, StoreUnavailable
 
 _NOTHING_THERE: Final = (NotFound.status, NotAllowed.status)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.dialects.door import Question, Routes
-from api.dialects.marquez import bodies, recording, words
+from api.dialects.marquez import bodies, ingest, mapping
 from api.dialects.marquez.dialect import DIALECT, BadQuery
-from api.reply import Reply
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared.store.dialects import lineage_events
 from shared.store.dialects.lineage_events import EventPage
 
@@ -26,7 +26,7 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 async def take_event(ask: Question) -> Reply:
     """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
     event = bodies.read_event(ask.body)
-    await ask.web.store.run(recording.record(ask.web.catalog, event, ask.body, ask.grant))
+    await ask.web.store.run(ingest.record(ask.web.catalog, event, ask.body, ask.grant))
     return Reply(status=201)
 
 
@@ -37,7 +37,7 @@ async def list_events(ask: Question) -> Reply:
     direction = ask.query.get("sortDirection", ["desc"])[0].lower()
     if direction not in ("asc", "desc"):
         raise BadQuery("query param sortDirection must be one of asc, desc")
-    after_us, before_us = _moment(ask, "after", FIRST_US), _moment(ask, "before", words.LATEST_US)
+    after_us, before_us = _moment(ask, "after", FIRST_US), _moment(ask, "before", mapping.LATEST_US)
     is_descending = direction == "desc"
     if ask.grant.tasks:
         found = await ask.web.store.run(_own(ask, after_us, before_us, is_descending, offset, limit))
@@ -57,7 +57,7 @@ async def _own(ask: Question, after_us: int, before_us: int, is_descending: bool
     for start in range(0, MOST_LOOKED_AT, LOOK):
         some = await lineage_events.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
         for body in some.bodies:
-            if await recording.is_for(ask.web.catalog, bodies.read_event(body), ask.grant):
+            if await ingest.is_for(ask.web.catalog, bodies.read_event(body), ask.grant):
                 own.append(body)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         if len(some.bodies) < LOOK or len(own) >= offset + limit:
             break

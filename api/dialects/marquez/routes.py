@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question, Routes
-from api.dialects.marquez import answers, bodies, pages, places, recording, words
-from api.dialects.marquez.answers import JobAnswer, RunAnswer
+from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
 from api.dialects.marquez.bodies import JobBody, NamespaceBody
 from api.dialects.marquez.dialect import DIALECT, BadQuery
-from api.dialects.marquez.places import Place
-from api.reply import Reply
+from api.dialects.marquez.jobs import Place
+from api.dialects.marquez.responses import JobAnswer, RunAnswer
+from api.http.auth import Grant
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared import ops
 from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
@@ -45,30 +45,30 @@ async def put_namespace(ask: Question) -> Reply:
     name = ask.path["namespace"]
     body = bodies.read(NamespaceBody, ask.body)
     bodies.require(["ownerName"] if not body.owner_name else [])
-    places.require_names(name, "-")
-    owner, description = body.owner_name or "", (body.description or "")[: recording.MAX_TEXT]
+    jobs.require_names(name, "-")
+    owner, description = body.owner_name or "", (body.description or "")[: ingest.MAX_TEXT]
     if len(owner) > MAX_OWNER:
         raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
-    await ask.web.store.run(places.require_namespace_for(name, ask.grant))
+    await ask.web.store.run(jobs.require_namespace_for(name, ask.grant))
     found = await ask.web.store.run(namespaces.put_namespace(name, owner, description))
-    return Reply(_encode(answers.namespace(found)))
+    return Reply(_encode(responses.namespace(found)))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
 async def read_namespace(ask: Question) -> Reply:
     """One namespace."""
-    found = await ask.web.store.run(places.namespace(ask.path["namespace"]))
-    if not await ask.web.store.run(places.seen(found.name, ask.grant)):
+    found = await ask.web.store.run(jobs.namespace(ask.path["namespace"]))
+    if not await ask.web.store.run(jobs.seen(found.name, ask.grant)):
         raise NotFound(f"Namespace '{found.name}' not found.")
-    return Reply(_encode(answers.namespace(found)))
+    return Reply(_encode(responses.namespace(found)))
 
 
 @routes.on("DELETE", "/api/v1/namespaces/{namespace}", scope="admin")
 async def delete_namespace(ask: Question) -> Reply:
     """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
-    found = await ask.web.store.run(places.namespace(ask.path["namespace"]))
+    found = await ask.web.store.run(jobs.namespace(ask.path["namespace"]))
     await ask.web.store.run(namespaces.drop_namespace(found.name))
-    return Reply(_encode(answers.namespace(found, hidden=True)))
+    return Reply(_encode(responses.namespace(found, hidden=True)))
 
 
 @routes.on("GET", "/api/v1/namespaces", scope="read")
@@ -76,7 +76,7 @@ async def list_namespaces(ask: Question) -> Reply:
     """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
     limit, offset = bodies.paging(ask.query)
     found = await ask.web.store.run(_page(ask.grant, limit, offset)) if limit else []
-    return Reply(_encode({"namespaces": [answers.namespace(one) for one in found]}))
+    return Reply(_encode({"namespaces": [responses.namespace(one) for one in found]}))
 
 
 @routes.on("PUT", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
@@ -130,7 +130,7 @@ async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namesp
     while len(found) < offset + limit:
         some = await _namespaces(SCAN, start)
         for one in some:
-            if await places.seen(one.name, grant):
+            if await jobs.seen(one.name, grant):
                 found.append(one)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         start += SCAN
         if len(some) < SCAN:
@@ -139,18 +139,18 @@ async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namesp
 
 
 async def _namespaces(limit: int, offset: int) -> list[namespaces.Namespace]:
-    described = await namespaces.namespace(words.HOME)
+    described = await namespaces.namespace(mapping.HOME)
     if described is not None:
         return await namespaces.namespace_page(offset, limit)
-    home = [(await places.namespace(words.HOME))] if not offset else []
+    home = [(await jobs.namespace(mapping.HOME))] if not offset else []
     rest = limit - len(home)
     return home + ((await namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
 
 async def _place(ask: Question) -> Place:
     namespace, name = ask.path["namespace"], ask.path["job"]
-    place = await places.find(ask.web.catalog, namespace, name)
-    is_there = await places.require_place(place, ask.grant)
+    place = await jobs.find(ask.web.catalog, namespace, name)
+    is_there = await jobs.require_place(place, ask.grant)
     ask.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
     if not is_there:
         raise NotFound(f"Job '{name}' not found.")
@@ -159,33 +159,33 @@ async def _place(ask: Question) -> Place:
 
 async def _put_job(ask: Question, body: JobBody) -> JobAnswer:
     namespace, name = ask.path["namespace"], ask.path["job"]
-    places.require_names(namespace, name)
-    place = await places.find(ask.web.catalog, namespace, name)
+    jobs.require_names(namespace, name)
+    place = await jobs.find(ask.web.catalog, namespace, name)
     ask.grant.authorise((place.task,))
-    await places.require_place(place, ask.grant)
+    await jobs.require_place(place, ask.grant)
     if place.own:
         raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
     if body.run_id is not None:
-        run_id = words.run_id(body.run_id)
+        run_id = mapping.run_id(body.run_id)
         run: Run | None = (await runs.get(run_id)) if run_id else None
         if run is None or run.task_name != place.task:
             raise NotFound(f"Run '{body.run_id[:100]}' not found.")
     fields = {
         "type": body.type or "BATCH",
-        "inputs": recording.datasets(body.inputs or []),
-        "outputs": recording.datasets(body.outputs or []),
+        "inputs": ingest.datasets(body.inputs or []),
+        "outputs": ingest.datasets(body.outputs or []),
     }
     if body.location is not None:
-        fields["location"] = body.location[: recording.MAX_TEXT]
+        fields["location"] = body.location[: ingest.MAX_TEXT]
     if body.description is not None:
-        fields["description"] = body.description[: recording.MAX_TEXT]
+        fields["description"] = body.description[: ingest.MAX_TEXT]
     if body.tags is not None:
-        fields["tags"] = recording.as_many_as_fit(body.tags[:MAX_TAGS])
-    if namespace == words.HOME:
+        fields["tags"] = ingest.as_many_as_fit(body.tags[:MAX_TAGS])
+    if namespace == mapping.HOME:
         await namespaces.put_namespace(namespace)
-    await places.declare(ask.web.catalog, place)
+    await jobs.declare(ask.web.catalog, place)
     job = await namespaces.put_job(JobChange(place.task, namespace, name, fields))
-    return answers.job(job, (await _latest(ask.web.catalog, [place], facets=True))[0])
+    return responses.job(job, (await _latest(ask.web.catalog, [place], facets=True))[0])
 
 
 async def _read_job(ask: Question) -> JobAnswer:
@@ -193,11 +193,11 @@ async def _read_job(ask: Question) -> JobAnswer:
     latest = (await _latest(ask.web.catalog, [place], facets=True))[0]
     if place.own:
         entry = await ask.web.catalog.get(place.task, fresh=True)
-        return answers.task(entry, latest)
+        return responses.task(entry, latest)
     job = await namespaces.job(place.task)
     if job is None:
         raise NotFound(f"Job '{place.job}' not found.")
-    return answers.job(job, latest)
+    return responses.job(job, latest)
 
 
 async def _delete_job(ask: Question) -> JobAnswer:
@@ -212,7 +212,7 @@ async def _delete_job(ask: Question) -> JobAnswer:
 async def _list(ask: Question, namespace: str | None) -> Reply:
     limit, offset = bodies.paging(ask.query)
     wanted = ask.query.get("lastRunStates", [])
-    unknown = [state for state in wanted if state not in words.STATES.values()]
+    unknown = [state for state in wanted if state not in mapping.STATES.values()]
     if unknown:
         raise BadQuery(
             f"query param lastRunStates must be one of NEW, RUNNING, COMPLETED, FAILED, ABORTED: {unknown[0][:50]}"
@@ -231,11 +231,11 @@ async def _jobs(
     By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
     """
     if namespace is not None:
-        await places.require_seen(namespace, ask.grant)
+        await jobs.require_seen(namespace, ask.grant)
     own: list[str] = []
-    if namespace in (None, words.HOME):
+    if namespace in (None, mapping.HOME):
         known = await tasks.names()
-        own = [name for name in known if not words.is_ours(name) and ask.grant.covers(name)]
+        own = [name for name in known if not mapping.is_ours(name) and ask.grant.covers(name)]
     total = len(own) + (await namespaces.job_names(namespace, 0, 1))[1]
     found: list[str] = []
     looks = bool(wanted or ask.grant.tasks)
@@ -248,7 +248,9 @@ async def _jobs(
         names = [name for name in names if ask.grant.covers(name)]
         if wanted and names:
             states = await listing.latest(names)
-            names = [name for name, state in zip(names, states, strict=True) if state and words.STATES[state] in wanted]
+            names = [
+                name for name, state in zip(names, states, strict=True) if state and mapping.STATES[state] in wanted
+            ]
         skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
     return {
@@ -268,17 +270,17 @@ async def _names(own: Sequence[str], namespace: str | None, offset: int, count: 
 async def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> list[JobAnswer]:
     entries = await tasks.some(set(own).intersection(names))
     rest = [name for name in names if name not in entries]
-    jobs = {job.task: job for job in (await pages.jobs(rest))}
+    jobs = {job.task: job for job in (await pagination.jobs(rest))}
     there = [name for name in names if name in entries or name in jobs]
     known = [
-        Place(words.HOME, name, name, True)
+        Place(mapping.HOME, name, name, True)
         if name in entries
         else Place(jobs[name].namespace, jobs[name].name, name, False)
         for name in there
     ]
     latest = await _latest(catalog, known, facets=False)
     return [
-        answers.task(entries[name], shown) if name in entries else answers.job(jobs[name], shown)
+        responses.task(entries[name], shown) if name in entries else responses.job(jobs[name], shown)
         for name, shown in zip(there, latest, strict=True)
     ]
 
@@ -294,5 +296,5 @@ async def _latest(catalog: ops.Catalog, known: Sequence[Place], *, facets: bool)
         beside: list[dict[str, bytes]] = [{}] * len(found)
         if facets:
             beside = await metadata.read_many([run.id for run in found])
-        shown.append([answers.run(run, place, fields) for run, fields in zip(found, beside, strict=True)])
+        shown.append([responses.run(run, place, fields) for run, fields in zip(found, beside, strict=True)])
     return shown

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from api.dialects.door import Question, Routes
-from api.dialects.marquez import answers, bodies, pages, places, recording, words
-from api.dialects.marquez.answers import Nominal, RunAnswer
+from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
 from api.dialects.marquez.bodies import RunBody
 from api.dialects.marquez.dialect import DIALECT, BadQuery
-from api.dialects.marquez.places import Place
+from api.dialects.marquez.jobs import Place
+from api.dialects.marquez.responses import Nominal, RunAnswer
 from api.dialects.marquez.routes import require_job
-from api.reply import Reply
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared import ops
 from shared.errors import Malformed, NotFound
 from shared.runs import Run
@@ -32,7 +32,7 @@ async def create_run(ask: Question) -> Reply:
     As in Marquez an id that is taken is refused, whatever else the request says.
     """
     body = bodies.read(RunBody, ask.body or b"{}")
-    run_id = words.run_id(body.id) if body.id is not None else None
+    run_id = mapping.run_id(body.id) if body.id is not None else None
     if body.id is not None and run_id is None:
         raise Malformed(f"run id '{body.id[:100]}' must be a UUID")
     nominal = Nominal(
@@ -41,20 +41,20 @@ async def create_run(ask: Question) -> Reply:
     )
     place = await require_job(ask)
     request = ops.Request(
-        params={name: words.argument(value) for name, value in (body.args or {}).items()},
+        params={name: mapping.argument(value) for name, value in (body.args or {}).items()},
         run_id=run_id,
-        annex={answers.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
+        annex={responses.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
         nominal_us=nominal.start,
         triggered_by="cloud",
-        via=words.NAME,
+        via=mapping.NAME,
     )
-    made = await ask.web.store.run(recording.begin(ask.web.catalog, place, request, ask.grant))
+    made = await ask.web.store.run(ingest.begin(ask.web.catalog, place, request, ask.grant))
     if made.repeated:
-        raise recording.exists(made.run.id, place)
+        raise ingest.exists(made.run.id, place)
     beside = await ask.web.store.run(metadata.read(made.run.id))
     location = f"{ask.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
     (run,) = await ask.web.store.run(ops.without_secrets(ask.web.catalog, [made.run]))
-    return _run(answers.run(run, place, beside), status=201, headers=((b"location", location),))
+    return _run(responses.run(run, place, beside), status=201, headers=((b"location", location),))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="read")
@@ -111,13 +111,13 @@ async def _report(ask: Question, verb: str) -> Reply:
     at = ask.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     at_us = bodies.instant(at, "at", zone=True) if at else 0
     found = await _find(ask)
-    run = await ask.web.store.run(recording.report(ask.web.catalog, found.id, verb, at_us))
+    run = await ask.web.store.run(ingest.report(ask.web.catalog, found.id, verb, at_us))
     return _run(await ask.web.store.run(_shown(ask, run)))
 
 
 async def _find(ask: Question) -> Run:
     text = ask.path["id"]
-    run_id = words.run_id(text)
+    run_id = mapping.run_id(text)
     run = await ask.web.store.run(runs.get(run_id)) if run_id else None
     if run is None:
         raise NotFound(f"Run '{text[:100]}' not found.")
@@ -127,35 +127,35 @@ async def _find(ask: Question) -> Run:
 
 async def _shown(ask: Question, run: Run) -> RunAnswer:
     (run,) = await ops.without_secrets(ask.web.catalog, [run])
-    place = await places.of_task(run.task_name)
-    return answers.run(run, place, (await metadata.read(run.id)))
+    place = await jobs.of_task(run.task_name)
+    return responses.run(run, place, (await metadata.read(run.id)))
 
 
 async def _page(ask: Question, place: Place, limit: int, offset: int) -> dict[str, object]:
     found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
-    beside = await pages.annexes([run.id for run in found.runs])
+    beside = await pagination.annexes([run.id for run in found.runs])
     runs_shown = await ops.without_secrets(ask.web.catalog, found.runs)
-    shown = [answers.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
+    shown = [responses.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}
 
 
 async def _run_facets(run: Run) -> dict[str, msgspec.Raw]:
-    place = await places.of_task(run.task_name)
-    return answers.run_facets(run, place, (await metadata.read(run.id)))
+    place = await jobs.of_task(run.task_name)
+    return responses.run_facets(run, place, (await metadata.read(run.id)))
 
 
 async def _job_facets(ask: Question, run: Run) -> dict[str, msgspec.Raw]:
-    place = await places.of_task(run.task_name)
+    place = await jobs.of_task(run.task_name)
     if not place.own:
         job = await namespaces.job(place.task)
-        return answers.job_facets(job) if job is not None else {}
+        return responses.job_facets(job) if job is not None else {}
     try:
         entry = await ask.web.catalog.get(place.task)
     except NotFound:
         return {}
-    return answers.task_facets(entry)
+    return responses.task_facets(entry)
 
 
 def _run(answer: RunAnswer, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:

@@ -7,7 +7,7 @@ Start reading with the README, then ``wire`` (what a message is), ``bodies`` and
 ``listing`` and ``history`` how tasks and executions are listed.
 """
 
-from api.dialects.ona import executions, logs, tasks, watching
+from api.dialects.ona import event_stream, executions, logs, tasks
 
-ROUTES = (tasks.routes, executions.routes, logs.routes, watching.routes)
+ROUTES = (tasks.routes, executions.routes, logs.routes, event_stream.routes)
 """What is answered, by topic."""

@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from api.dialects.ona.forms import Field, fields_of, from_plain
+from api.dialects.ona.codec import Field, fields_of, from_plain
 from api.dialects.ona.wire import Message
-from api.errors import WrongMediaType
+from api.http.problems import WrongMediaType
 from shared.errors import Invalid, Malformed, Problem
 
 M = TypeVar("M", bound=Message)

@@ -14,9 +14,9 @@ from uuid import UUID, uuid5
 
 from msgspec import UNSET
 
-from api.auth import Grant
 from api.dialects.ona import bodies
 from api.dialects.ona.translation import as_seen, spec_of, trigger_of
+from api.http.auth import Grant
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import tasks

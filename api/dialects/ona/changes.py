@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from api.auth import Grant
 from api.dialects.ona.catalog import DEFAULT, Known, by_names
 from api.dialects.ona.words import AlreadyExists
+from api.http.auth import Grant
 from shared.errors import Conflict, Invalid, Problem
 from shared.ops.define_tasks import TRIES, pins, too_lively
 from shared.plans import find_cycle, show_cycle

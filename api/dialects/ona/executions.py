@@ -8,11 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question
-from api.dialects.ona import bodies, history, listing, pages, telling
-from api.dialects.ona.calls import Calls
+from api.dialects.ona import bodies, execution_list, pagination, render, task_list
 from api.dialects.ona.catalog import Known, find, ids_of
+from api.dialects.ona.connect_rpc import Calls
 from api.dialects.ona.execution_bodies import (
     GetTaskExecutionRequest,
     GetTaskExecutionResponse,
@@ -24,7 +22,9 @@ from api.dialects.ona.execution_bodies import (
     StopTaskExecutionResponse,
     TaskExecution,
 )
-from api.dialects.ona.phases import Start
+from api.dialects.ona.status import Start
+from api.http.auth import Grant
+from api.http.dialect import Question
 from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import Conflict, NotFound
@@ -65,21 +65,21 @@ async def get_task_execution(ask: Question, wanted: GetTaskExecutionRequest) -> 
 async def list_task_executions(ask: Question, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
-    wish = pages.wish(ask, wanted.pagination)
+    wish = pagination.wish(ask, wanted.pagination)
     names: frozenset[str] | None = None
     if filter_.task_ids or filter_.task_references or filter_.environment_ids or ask.grant.tasks:
-        which = listing.Where(
+        which = task_list.Where(
             frozenset(map(UUID, filter_.environment_ids)),
             frozenset(filter_.task_references),
             frozenset(map(UUID, filter_.task_ids)),
             ask.grant,
         )
-        names = frozenset(await ask.web.store.run(listing.names(which)))
+        names = frozenset(await ask.web.store.run(task_list.names(which)))
     found, place = await ask.web.store.run(
-        history.page(names, frozenset(filter_.phases), wish, ask.urls.base, ask.grant)
+        execution_list.page(names, frozenset(filter_.phases), wish, ask.urls.base, ask.grant)
     )
     return ListTaskExecutionsResponse(
-        pagination=bodies.PaginationResponse(next_token=pages.token(place)), task_executions=found
+        pagination=bodies.PaginationResponse(next_token=pagination.token(place)), task_executions=found
     )
 
 
@@ -105,7 +105,7 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
         note = Start(creator=grant.who, trigger=trigger, environment=known.environment, ids=ids)
         request = ops.Request(
             triggered_by="cloud",
-            annex={telling.START: msgspec.json.encode(note)},
+            annex={render.START: msgspec.json.encode(note)},
             idempotency_key=key,
             body_digest=trigger if key else "",
         )
@@ -117,7 +117,7 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
 
 async def readable(ask: Question, execution_id: UUID) -> Execution:
     """The execution. Raises NotFound, also when the token is not for all its tasks."""
-    found = await ask.web.store.run(telling.read(execution_id))
+    found = await ask.web.store.run(render.read(execution_id))
     if found is None:
         raise NotFound(f"there is no task execution {execution_id}")
     ask.grant.authorise(found.tasks, absent=f"there is no task execution {execution_id}")
@@ -126,7 +126,7 @@ async def readable(ask: Question, execution_id: UUID) -> Execution:
 
 async def _told(ask: Question, execution_id: UUID) -> TaskExecution:
     found = await readable(ask, execution_id)
-    (told,) = await ask.web.store.run(telling.tell([found], ask.urls.base, ask.grant))
+    (told,) = await ask.web.store.run(render.tell([found], ask.urls.base, ask.grant))
     return told
 
 
@@ -141,7 +141,7 @@ async def _repeated(known: Known, grant: Grant) -> UUID | None:
     newest = await executions.page(task=known.entry.name, limit=20, after_us=after_us)
     notes = await metadata.read_many([one.id for one in newest.executions])
     for one, note in zip(newest.executions, notes, strict=True):
-        noted = telling.noted(note[telling.START]) if telling.START in note else None
+        noted = render.noted(note[render.START]) if render.START in note else None
         if noted is not None and (noted.creator, noted.trigger) == (grant.who, MANUAL):
             return one.id
     return None

@@ -14,15 +14,15 @@ from uuid import UUID
 from litestar.types import ASGIApp
 from msgspec import UnsetType
 
-from api.auth import sent_token
-from api.dialects.door import Question
-from api.dialects.ona import execution_bodies, telling
-from api.dialects.ona.calls import Calls
+from api.dialects.ona import execution_bodies, render
+from api.dialects.ona.connect_rpc import Calls
 from api.dialects.ona.executions import readable
 from api.dialects.ona.words import ENVIRONMENTS, LOGS
-from api.logs import Piecewise
-from api.reply import TEXT
-from api.streams import Stream
+from api.http.auth import sent_token
+from api.http.dialect import Question
+from api.http.response import TEXT
+from api.http.streams import Stream
+from api.native.logs import Piecewise
 from shared.errors import NotFound
 from shared.executions import FINAL, Execution
 from shared.runs import Run
@@ -61,7 +61,7 @@ async def _text(ask: Question, execution_id: UUID) -> AsyncGenerator[bytes]:
     web, told = ask.web, set[UUID]()
     async with web.tail.following() as position:
         while True:
-            execution = await web.store.run(telling.read(execution_id))
+            execution = await web.store.run(render.read(execution_id))
             if execution is None:
                 return
             run = _next(execution, told)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from api.dialects.door import Question
-from api.dialects.ona import automations, bodies, listing, pages, writing
-from api.dialects.ona.calls import Calls
+from api.dialects.ona import automations, bodies, pagination, task_list, task_writes
 from api.dialects.ona.catalog import find, shown
 from api.dialects.ona.changes import Author
+from api.dialects.ona.connect_rpc import Calls
+from api.http.dialect import Question
 from shared.errors import Forbidden, Invalid, Problem
 from shared.ops import define_tasks
 
@@ -18,7 +18,7 @@ routes = Calls()
 @routes.call(bodies.CreateTaskRequest, scope="admin")
 async def create_task(ask: Question, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
     """A task in an environment, under a reference that is new there."""
-    id_ = await ask.web.store.run(writing.create(wanted, _author(ask)))
+    id_ = await ask.web.store.run(task_writes.create(wanted, _author(ask)))
     return bodies.CreateTaskResponse(task=await _task(ask, id_))
 
 
@@ -31,10 +31,10 @@ async def get_task(ask: Question, wanted: bodies.GetTaskRequest) -> bodies.GetTa
 @routes.call(bodies.ListTasksRequest, scope="read")
 async def list_tasks(ask: Question, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
     """Those that the filter lets through, the newest first."""
-    which = listing.where(wanted.filter, ask.grant)
-    found, place = await ask.web.store.run(listing.page(which, pages.wish(ask, wanted.pagination)))
+    which = task_list.where(wanted.filter, ask.grant)
+    found, place = await ask.web.store.run(task_list.page(which, pagination.wish(ask, wanted.pagination)))
     return bodies.ListTasksResponse(
-        pagination=bodies.PaginationResponse(next_token=pages.token(place)),
+        pagination=bodies.PaginationResponse(next_token=pagination.token(place)),
         tasks=await ask.web.store.run(shown(found, ask.grant)),
     )
 
@@ -42,7 +42,7 @@ async def list_tasks(ask: Question, wanted: bodies.ListTasksRequest) -> bodies.L
 @routes.call(bodies.UpdateTaskRequest, scope="admin")
 async def update_task(ask: Question, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
     """What is given changes, the rest stays. Executions go on with the task that they were started with."""
-    await ask.web.store.run(writing.update(wanted, _author(ask)))
+    await ask.web.store.run(task_writes.update(wanted, _author(ask)))
     return bodies.UpdateTaskResponse()
 
 

@@ -15,8 +15,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.auth import Grant
 from api.dialects.ona import bodies
+from api.http.auth import Grant
 from shared.config import parse_task
 from shared.errors import Invalid, Problem
 from shared.ops import REDACTED

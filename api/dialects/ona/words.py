@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 from litestar.types import Scope as Connection
 
-from api.dialects.door import UnknownEncoding
 from api.dialects.ona.wire import ConnectError, ErrorDetail
-from api.errors import MAX_PROBLEMS, extra_headers
-from api.reply import Reply
+from api.http.dialect import UnknownEncoding
+from api.http.problems import MAX_PROBLEMS, extra_headers
+from api.http.response import Reply
 from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError
 
 CALLS: Final = "/api/gitpod.v1.EnvironmentAutomationService/"

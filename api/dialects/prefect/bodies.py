@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect.words import StateType, default_name
+from api.dialects.prefect.states import StateType, default_name
 from shared.clock import from_datetime, to_datetime
 
 LONGEST_US: Final = 7_258_118_400_000_000

@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 from litestar.types import Scope as Connection
 
-from api.dialects.door import Dialect, Question, header
-from api.errors import MAX_PROBLEMS, extra_headers
-from api.reply import Reply
+from api.http.dialect import Dialect, Question, header
+from api.http.problems import MAX_PROBLEMS, extra_headers
+from api.http.response import Reply
 from shared.errors import Conflict, Invalid, Malformed, NotFound, Problem, RunfleetError, StoreFull
 
 API_VERSION: Final = "0.8.4"

@@ -15,8 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.prefect import leases, ledger, taskruns, words
+from api.dialects.prefect import leases, run_view, states, taskruns
 from api.dialects.prefect.bodies import (
     Details,
     Inputs,
@@ -28,9 +27,10 @@ from api.dialects.prefect.bodies import (
     in_utc,
     shown_state,
 )
-from api.dialects.prefect.ledger import Current, View
-from api.dialects.prefect.moves import Course, course
-from api.dialects.prefect.words import StateType, default_name
+from api.dialects.prefect.run_view import Current, View
+from api.dialects.prefect.states import StateType, default_name
+from api.dialects.prefect.transitions import Course, course
+from api.http.auth import Grant
 from shared import ids, ops, retry
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound
@@ -145,14 +145,14 @@ async def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_u
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
             # Nothing was heard of it since it was handed over.
-            same = Annex(view.id, {ledger.NOW: view.raw}, (ledger.NOW, view.raw))
+            same = Annex(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
             done = await orchestrated.drive(view.latest, Plan(inbox=True), same)
         elif only_unheard:
             return
         else:
             await leases.release(view)  # or its next attempt would wait until they lapse
             state, on_course = _lost(view, consumer)
-            after = ledger.moved(view.current, state)
+            after = run_view.moved(view.current, state)
             after.told_us = 0
             done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict in ("done", "gone"):
@@ -204,10 +204,10 @@ def names_of(view: View) -> set[str]:
 
 async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     """Whether *state* is written down now, or need not be."""
-    known = ledger.history(view)
+    known = run_view.history(view)
     if view.is_ours or any(one.id == state.id for one in known):
         return True
-    if view.unwritten and view.current.state.type in words.TERMINAL:
+    if view.unwritten and view.current.state.type in states.TERMINAL:
         return True  # our record ended it: that stands
     current = view.current.state
     if current.type == "CANCELLED" and current.at_us != view.stored.told_us:
@@ -222,8 +222,8 @@ async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     plan.force, plan.at_us = True, state.at_us
     if plan.inbox and view.latest.record.worker:  # whoever has it tries it again by itself
         plan.inbox, plan.consumer = False, view.latest.record.worker
-    restarts = current.type in words.TERMINAL and state.type not in words.TERMINAL
-    after = ledger.moved(view.current, state, restarts=restarts)
+    restarts = current.type in states.TERMINAL and state.type not in states.TERMINAL
+    after = run_view.moved(view.current, state, restarts=restarts)
     after.told_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
     done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
     return done.verdict in ("done", "gone")
@@ -236,8 +236,8 @@ def _earlier(view: View, state: State) -> Annex:
         later.start_us = min(later.start_us or state.at_us, state.at_us)
         later.run_count += 1
     encode, state.overtaken = msgspec.json.encode, True
-    fields = {f"prefect.s{view.stored.before}": encode(state), ledger.NOW: encode(later)}
-    return Annex(view.id, fields, (ledger.NOW, view.raw))
+    fields = {f"prefect.s{view.stored.before}": encode(state), run_view.NOW: encode(later)}
+    return Annex(view.id, fields, (run_view.NOW, view.raw))
 
 
 def _lost(view: View, consumer: str) -> tuple[State, Course]:
@@ -279,7 +279,7 @@ async def _create(
     """
     known_flow = None
     if flow_run_id is not None:
-        flow_run = await taskruns.read(flow_run_id, ledger.FLOW_RUNS)
+        flow_run = await taskruns.read(flow_run_id, run_view.FLOW_RUNS)
         if flow_run is not None and grant.covers(flow_run.latest.record.task):
             known_flow = flow_run_id
     fields = {name: getattr(run, name) for name in Executed.__struct_fields__}

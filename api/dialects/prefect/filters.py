@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 from api.dialects.prefect.bodies import in_utc
-from api.dialects.prefect.ledger import Facts, View
-from api.dialects.prefect.words import StateType
+from api.dialects.prefect.run_view import Facts, View
+from api.dialects.prefect.states import StateType
 from shared.clock import from_datetime
 
 Operator = Literal["and_", "or_"]

@@ -9,8 +9,8 @@ import msgspec
 
 from api.dialects.prefect.bodies import in_us
 from api.dialects.prefect.filters import AnyText, Fits, Operator, TaskRunFilter, Within, fits_text, fits_time
-from api.dialects.prefect.ledger import View
-from api.dialects.prefect.words import StateType
+from api.dialects.prefect.run_view import View
+from api.dialects.prefect.states import StateType
 
 
 class Choice(msgspec.Struct, forbid_unknown_fields=True):

@@ -14,9 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question, Routes
-from api.dialects.prefect import finding, flows, ledger, taskruns, words
+from api.dialects.prefect import flows, run_view, search, states, taskruns
 from api.dialects.prefect.bodies import (
     Details,
     FlowRunPolicy,
@@ -29,13 +27,15 @@ from api.dialects.prefect.bodies import (
     shown_state,
 )
 from api.dialects.prefect.errors import DIALECT, Untold
-from api.dialects.prefect.ledger import FLOW_RUNS, Facts, View
-from api.dialects.prefect.moves import course, first_mark
 from api.dialects.prefect.orchestration import Decision, decide
-from api.dialects.prefect.proposals import Answer
 from api.dialects.prefect.routes import answered, now_us, on, run_in_query, say, uuid_in
+from api.dialects.prefect.run_view import FLOW_RUNS, Facts, View
+from api.dialects.prefect.set_state import Answer
 from api.dialects.prefect.taskruns import Made
-from api.reply import Reply
+from api.dialects.prefect.transitions import course, first_mark
+from api.http.auth import Grant
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Status
@@ -117,16 +117,16 @@ async def set_flow_run_state(ask: Question) -> Reply:
 @on(routes, "POST", "/api/flow_runs/filter", "read")
 async def filter_flow_runs(ask: Question) -> Reply:
     """Flow runs that fit a filter."""
-    wanted = finding.read_page(ask)
-    found = await ask.web.store.run(finding.find(wanted, ask.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
+    wanted = search.read_page(ask)
+    found = await ask.web.store.run(search.find(wanted, ask.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
     return say([_shown(view.id, view.facts, view.current) for view in found.views])
 
 
 @on(routes, "POST", "/api/flow_runs/count", "read")
 async def count_flow_runs(ask: Question) -> Reply:
     """How many flow runs fit a filter."""
-    wanted = finding.read_page(ask)
-    found = await ask.web.store.run(finding.find(wanted, ask.grant, 0, 0, counts=True, via=FLOW_RUNS))
+    wanted = search.read_page(ask)
+    found = await ask.web.store.run(search.find(wanted, ask.grant, 0, 0, counts=True, via=FLOW_RUNS))
     return say(found.total)
 
 
@@ -136,7 +136,7 @@ async def read_flow_run_states(ask: Question) -> Reply:
     view = await ask.web.store.run(taskruns.read(run_in_query(ask, "flow_run_id"), FLOW_RUNS, history=True))
     if view is None or not ask.grant.covers(view.latest.record.task):
         return say([])
-    return say([shown_state(state) for state in ledger.history(view)])
+    return say([shown_state(state) for state in run_view.history(view)])
 
 
 async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Made:
@@ -153,7 +153,7 @@ async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> 
     state.details.flow_run_id = run_id
     name = flow.task.labels[flows.NAME]
     facts = Facts(
-        name=wanted.name or words.random_name(),
+        name=wanted.name or states.random_name(),
         created_us=at_us,
         tags=list(dict.fromkeys(wanted.tags or [])),
         labels={**(wanted.labels or {}), flows.ID: str(wanted.flow_id)},
@@ -162,7 +162,7 @@ async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> 
         rest={field: value for field in REST if (value := getattr(wanted, field)) is not None}
         | ({"idempotency_key": wanted.idempotency_key} if wanted.idempotency_key else {}),
     )
-    current = ledger.first(state, run_id)
+    current = run_view.first(state, run_id)
     current.mark = first_mark(state)
     due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
     key = wanted.idempotency_key
@@ -174,7 +174,7 @@ async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> 
         replicas=1,
         triggered_by="cloud",
         run_id=run_id,
-        annex=ledger.opening(facts, current),
+        annex=run_view.opening(facts, current),
         via=FLOW_RUNS,
         once=once,
     )
@@ -198,7 +198,7 @@ async def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant
             return Answer(view, decision, view.current.state, False)
         on_course = course(view, decision.state, at_us)
         on_course.plan.force, on_course.plan.inbox = True, False
-        after = ledger.moved(view.current, decision.state, restarts=decision.restarts)
+        after = run_view.moved(view.current, decision.state, restarts=decision.restarts)
         done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
         if done.verdict == "done":
             return Answer(view, decision, decision.state, True)
@@ -222,12 +222,12 @@ def _decide(view: View, state: State, force: bool, at_us: int) -> Decision:
     return msgspec.structs.replace(decision, restarts=False, needs_slots=False, stores=False)
 
 
-def _shown(run_id: UUID, facts: Facts, current: ledger.Current) -> dict[str, Any]:
+def _shown(run_id: UUID, facts: Facts, current: run_view.Current) -> dict[str, Any]:
     rest: dict[str, Any] = (
         {"parameters": {}, "context": {}, "empirical_policy": {}} | dict.fromkeys(REST[:2]) | facts.rest
     )
     return {
-        **ledger.shown(run_id, facts, current, now_us()),
+        **run_view.shown(run_id, facts, current, now_us()),
         "parent_task_run_id": None,
         "idempotency_key": None,
         "auto_scheduled": False,

@@ -9,15 +9,15 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question, Routes
-from api.dialects.prefect import finding, taskruns
+from api.dialects.prefect import search, taskruns
 from api.dialects.prefect.bodies import Label, Name
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.filters import TaskRunFilter
 from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, fits_flow
 from api.dialects.prefect.routes import on, say, uuid_in
-from api.reply import Reply
+from api.http.auth import Grant
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared import external_names, ops
 from shared.clock import to_datetime
 from shared.errors import NotFound
@@ -102,7 +102,7 @@ async def read_flow_by_name(ask: Question) -> Reply:
 async def filter_flows(ask: Question) -> Reply:
     """Flows that fit a filter."""
     page = _page(ask)
-    limit = finding.read_limit(page.limit)
+    limit = search.read_limit(page.limit)
     found, offset = await ask.web.store.run(_find(ask.grant, page)), page.offset or 0
     return say([_shown_flow(entry) for entry in found[offset : offset + limit]])
 
@@ -153,7 +153,7 @@ def _is_flow(entry: Entry) -> bool:
 def _page(ask: Question) -> FlowPage:
     page = ask.read(FlowPage) if ask.body else FlowPage()
     if asks(page.flow_runs) or asks(page.task_runs):
-        raise finding.invalid("body", "flows are found here by what is known of flows, not of their runs")
+        raise search.invalid("body", "flows are found here by what is known of flows, not of their runs")
     return page
 
 

@@ -10,14 +10,14 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question, Routes
 from api.dialects.prefect.errors import DIALECT, Locked
-from api.dialects.prefect.ledger import View
 from api.dialects.prefect.limits import MOST_NAME, Holder, about_of, holder_in, own_limits
 from api.dialects.prefect.orchestration import jittered
 from api.dialects.prefect.routes import on, say
-from api.reply import Reply
+from api.dialects.prefect.run_view import View
+from api.http.auth import Grant
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared import ids
 from shared.errors import Forbidden, NotFound, RunfleetError
 from shared.store import limits

@@ -13,13 +13,13 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question, Routes
 from api.dialects.prefect.bodies import Name
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.finding import invalid
 from api.dialects.prefect.routes import on, say
-from api.reply import Reply
+from api.dialects.prefect.search import invalid
+from api.http.auth import Grant
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared import ids
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound

@@ -11,14 +11,14 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.door import Question, Routes
 from api.dialects.prefect import events, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.finding import invalid
-from api.dialects.prefect.ledger import FLOW_RUNS, View
 from api.dialects.prefect.routes import on
-from api.reply import Reply
+from api.dialects.prefect.run_view import FLOW_RUNS, View
+from api.dialects.prefect.search import invalid
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared.store import logs
 from shared.tasks import MB
 

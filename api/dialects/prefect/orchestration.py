@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from api.dialects.prefect.bodies import Policy, State, in_us
-from api.dialects.prefect.words import TERMINAL
+from api.dialects.prefect.states import TERMINAL
 from shared.clock import to_datetime
 from shared.retry import Dice
 

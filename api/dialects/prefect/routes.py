@@ -9,15 +9,15 @@ from uuid import UUID
 
 import msgspec
 
-from api.bodies import Scope
-from api.dialects.door import Handler, Method, Question, Routes
-from api.dialects.prefect import finding, ledger, proposals, taskruns
+from api.dialects.prefect import run_view, search, set_state, taskruns
 from api.dialects.prefect.bodies import Rename, SetState, TaskRunCreate, shown_state
 from api.dialects.prefect.errors import DIALECT, Untold, require_version
-from api.dialects.prefect.ledger import View
-from api.dialects.prefect.proposals import Answer
-from api.endpoint import MAX_BODY
-from api.reply import Reply
+from api.dialects.prefect.run_view import View
+from api.dialects.prefect.set_state import Answer
+from api.http.auth import Scope
+from api.http.dialect import Handler, Method, Question, Routes
+from api.http.endpoint import MAX_BODY
+from api.http.response import Reply
 from shared.errors import NotFound
 
 routes = Routes(DIALECT)
@@ -60,7 +60,7 @@ def run_in_query(ask: Question, name: str) -> UUID:
     try:
         return UUID(ask.query.get(name, [""])[0])
     except ValueError:
-        raise finding.invalid(f"query.{name}", "must be a UUID") from None
+        raise search.invalid(f"query.{name}", "must be a UUID") from None
 
 
 def now_us() -> int:
@@ -70,7 +70,7 @@ def now_us() -> int:
 
 def shown(view: View) -> dict[str, Any]:
     """A task run as clients read it."""
-    return ledger.shown_task_run(view.id, view.facts, view.current, now_us())
+    return run_view.shown_task_run(view.id, view.facts, view.current, now_us())
 
 
 @on(routes, "POST", "/api/task_runs", "run")
@@ -78,7 +78,7 @@ async def create_task_run(ask: Question) -> Reply:
     """Make a task run: 201, or 200 when it was there."""
     wanted = ask.read(TaskRunCreate)
     made = await ask.web.store.run(taskruns.create(ask.web.catalog, ask.grant, wanted))
-    body = ledger.shown_task_run(made.id, made.facts, made.current, now_us())
+    body = run_view.shown_task_run(made.id, made.facts, made.current, now_us())
     return say(body, 201 if made.is_new else 200)
 
 
@@ -114,7 +114,7 @@ async def set_task_run_state(ask: Question) -> Reply:
     """Propose a state: 201 when one was written."""
     run_id, wanted = uuid_in(ask), ask.read(SetState)
     try:
-        answer = await ask.web.store.run(proposals.set_state(ask.web.catalog, run_id, wanted, ask.grant))
+        answer = await ask.web.store.run(set_state.set_state(ask.web.catalog, run_id, wanted, ask.grant))
     except NotFound as error:
         raise Untold(str(error)) from None
     return answered(answer)
@@ -138,23 +138,23 @@ async def read_task_run_states(ask: Question) -> Reply:
     view = await ask.web.store.run(taskruns.read(run_in_query(ask, "task_run_id"), history=True))
     if view is None or not ask.grant.covers(view.latest.record.task):
         return say([])
-    return say([shown_state(state) for state in ledger.history(view)])
+    return say([shown_state(state) for state in run_view.history(view)])
 
 
 @on(routes, "POST", "/api/task_runs/filter", "read")
 async def filter_task_runs(ask: Question) -> Reply:
     """Task runs that fit a filter."""
-    wanted = finding.read_page(ask)
-    found = await ask.web.store.run(finding.find(wanted, ask.grant, wanted.offset, wanted.limit))
+    wanted = search.read_page(ask)
+    found = await ask.web.store.run(search.find(wanted, ask.grant, wanted.offset, wanted.limit))
     return say([shown(view) for view in found.views])
 
 
 @on(routes, "POST", "/api/task_runs/paginate", "read")
 async def paginate_task_runs(ask: Question) -> Reply:
     """A page of those that fit, and how many pages there are."""
-    wanted = finding.read_page(ask)
+    wanted = search.read_page(ask)
     offset = (wanted.page - 1) * wanted.limit
-    found = await ask.web.store.run(finding.find(wanted, ask.grant, offset, wanted.limit, counts=True))
+    found = await ask.web.store.run(search.find(wanted, ask.grant, offset, wanted.limit, counts=True))
     pages = -(-found.total // wanted.limit) if wanted.limit else 0
     results = [shown(view) for view in found.views]
     return say({"results": results, "count": found.total, "limit": wanted.limit, "pages": pages, "page": wanted.page})
@@ -163,14 +163,14 @@ async def paginate_task_runs(ask: Question) -> Reply:
 @on(routes, "POST", "/api/task_runs/count", "read")
 async def count_task_runs(ask: Question) -> Reply:
     """How many fit a filter."""
-    wanted = finding.read_page(ask)
-    found = await ask.web.store.run(finding.find(wanted, ask.grant, 0, 0, counts=True))
+    wanted = search.read_page(ask)
+    found = await ask.web.store.run(search.find(wanted, ask.grant, 0, 0, counts=True))
     return say(found.total)
 
 
 @on(routes, "POST", "/api/task_runs/history", "read")
 async def task_run_history(ask: Question) -> Reply:
     """How many were to start in each stretch of time, by the state that they are in now."""
-    stretches, wanted = finding.read_history(ask)
-    found = await ask.web.store.run(finding.find(wanted, ask.grant, 0, wanted.limit))
-    return say(finding.history_of(found.views, stretches, now_us()))
+    stretches, wanted = search.read_history(ask)
+    found = await ask.web.store.run(search.find(wanted, ask.grant, 0, wanted.limit))
+    return say(search.history_of(found.views, stretches, now_us()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from api.dialects.door import Question, Routes
 from api.dialects.prefect import taskruns
 from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
 from api.dialects.prefect.routes import on, say
-from api.errors import UNFIT
-from api.reply import Reply
+from api.http.dialect import Question, Routes
+from api.http.problems import UNFIT
+from api.http.response import Reply
 from shared.errors import Misconfigured, NotFound, Unserviceable
 from shared.store import tasks, version
 from shared.store.dialects import orchestrated

@@ -14,14 +14,13 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.bodies import Scope
-from api.dialects.prefect import events, ledger, taskruns
+from api.dialects.prefect import events, run_view, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
-from api.dialects.prefect.serving import QUEUE, Consumers, read_as, serve_queue
-from api.sockets import HANDSHAKE_S, Handler, Socket, read_token
-from api.streams import first_of
-from api.web import Web
+from api.dialects.prefect.task_queue import QUEUE, Consumers, read_as, serve_queue
+from api.http.auth import Grant, Scope
+from api.http.state import Web
+from api.http.streams import first_of
+from api.http.websockets import HANDSHAKE_S, Handler, Socket, read_token
 from shared.errors import RunfleetError, StoreUnavailable, Unserviceable
 
 PROTOCOL: Final = "prefect"
@@ -145,7 +144,7 @@ def _is_about_a_run(kind: str) -> bool:
     return kind in ("run.created", "run.started", "run.given_back", "run.ended", "run.stop_requested")
 
 
-def _is_wanted(view: ledger.View, wanted: _EventFilter) -> bool:
+def _is_wanted(view: run_view.View, wanted: _EventFilter) -> bool:
     names = events.names_of(view)
     named, resource = wanted.event or _Named(), wanted.resource or _Resource()
     run = f"{events.TASK_RUN}{view.id}"

@@ -7,8 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.door import Question, Routes
 from api.dialects.prefect import leases
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.limits import (
@@ -24,7 +22,9 @@ from api.dialects.prefect.limits import (
     remove,
 )
 from api.dialects.prefect.routes import on, say
-from api.reply import Reply
+from api.http.auth import Grant
+from api.http.dialect import Question, Routes
+from api.http.response import Reply
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import limits

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import msgspec
 
-from api.auth import Grant
-from api.dialects.prefect import ledger, words
+from api.dialects.prefect import run_view, states
 from api.dialects.prefect.bodies import Constant, Details, Inputs, Policy, State, TaskRunCreate, in_us, proposed
-from api.dialects.prefect.ledger import FLOW_RUNS, TASK_RUNS, Facts, View
-from api.dialects.prefect.moves import Course, course, first_mark, waits_for_consumer
+from api.dialects.prefect.run_view import FLOW_RUNS, TASK_RUNS, Facts, View
+from api.dialects.prefect.transitions import Course, course, first_mark, waits_for_consumer
+from api.http.auth import Grant
 from shared import external_names, ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Run, Status
@@ -38,7 +38,7 @@ class Made(msgspec.Struct):
 
     id: UUID
     facts: Facts
-    current: ledger.Current
+    current: run_view.Current
     is_new: bool
 
 
@@ -51,7 +51,7 @@ async def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> 
     if found[0] is None and via == TASK_RUNS:
         record = await runs.record(run_id)
         if record is not None and record.via not in (TASK_RUNS, FLOW_RUNS):
-            return ledger.guest(run_id, record)
+            return run_view.guest(run_id, record)
     return found[0]
 
 
@@ -60,13 +60,13 @@ async def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: b
     if not run_ids:
         return []
     views: list[View | None] = []
-    for latest in await orchestrated.newest(run_ids, () if history else ledger.FIELDS):
-        if latest is None or latest.record.via != via or not latest.annex.get(ledger.NOW):
+    for latest in await orchestrated.newest(run_ids, () if history else run_view.FIELDS):
+        if latest is None or latest.record.via != via or not latest.annex.get(run_view.NOW):
             views.append(None)
-        elif ledger.has_to_see_all(latest):
-            views.append(ledger.view(latest, (await orchestrated.attempts(latest.id))))
+        elif run_view.has_to_see_all(latest):
+            views.append(run_view.view(latest, (await orchestrated.attempts(latest.id))))
         else:
-            views.append(ledger.view(latest))
+            views.append(run_view.view(latest))
     return views
 
 
@@ -97,7 +97,7 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
     entry = await task_of(catalog, wanted.task_key, state.type == "SCHEDULED" and first is None, grant)
     facts = _facts_of(wanted, flow_run, now_us)
     facts.task_inputs = _without_secrets(entry.task, facts.task_inputs)
-    current = ledger.first(state, run_id)
+    current = run_view.first(state, run_id)
     is_ours = not entry.task.external
     if not is_ours:
         current.mark = first_mark(state)
@@ -111,7 +111,7 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
         replicas=1,
         triggered_by="cloud",
         run_id=run_id,
-        annex=ledger.opening(facts, current),
+        annex=run_view.opening(facts, current),
         via=TASK_RUNS,
         once=identity(TASK_RUNS, str(wanted.flow_run_id or ""), wanted.task_key, wanted.dynamic_key),
         inbox=not is_ours and first is None and waits_for_consumer(state),
@@ -140,14 +140,14 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
         grant.authorise((view.latest.record.task,), absent=absent)
         if view.is_guest:
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
-        before = view.latest.annex[ledger.FACTS]
-        change = Annex(view.id, ledger.renamed(view.facts, name or view.facts.name), (ledger.FACTS, before))
+        before = view.latest.annex[run_view.FACTS]
+        change = Annex(view.id, run_view.renamed(view.facts, name or view.facts.name), (run_view.FACTS, before))
         if await store.run(metadata.write(change)):
             return
     raise Conflict(f"run {run_id} changes faster than it can be renamed; try again")
 
 
-async def make(catalog: ops.Catalog, view: View, states: Sequence[ledger.Current], on_course: Course) -> Driven:
+async def make(catalog: ops.Catalog, view: View, states: Sequence[run_view.Current], on_course: Course) -> Driven:
     """
     Write *states*, the last of which *on_course* leads to, in one step.
 
@@ -155,7 +155,7 @@ async def make(catalog: ops.Catalog, view: View, states: Sequence[ledger.Current
     """
     await _watch(catalog, view, on_course)
     states[-1].head, states[-1].mark = on_course.head, on_course.mark
-    change = Annex(view.id, ledger.written(view, *states), (ledger.NOW, view.raw))
+    change = Annex(view.id, run_view.written(view, *states), (run_view.NOW, view.raw))
     done = await orchestrated.drive(view.latest, on_course.plan, change)
     if done.ready:
         await wakeups.ring(done.ready)
@@ -168,11 +168,11 @@ async def _watch(catalog: ops.Catalog, view: View, on_course: Course) -> None:
         on_course.plan.lease_us = (task.heartbeat_timeout_ms or 0) * 1000 if task else 0
 
 
-def unwritten(view: View) -> list[ledger.Current]:
+def unwritten(view: View) -> list[run_view.Current]:
     """Where the run stood after each state that our own moves brought, for writing them down."""
-    current, states = view.stored, list[ledger.Current]()
+    current, states = view.stored, list[run_view.Current]()
     for state in view.unwritten:
-        current = ledger.moved(current, state)
+        current = run_view.moved(current, state)
         states.append(current)
     return states
 
@@ -232,7 +232,7 @@ def _first_state(wanted: TaskRunCreate, run_id: UUID, now_us: int) -> State:
 
 def _facts_of(wanted: TaskRunCreate, flow_run: View | None, now_us: int) -> Facts:
     facts = Facts(
-        name=wanted.name or words.random_name(),
+        name=wanted.name or states.random_name(),
         created_us=now_us,
         task_key=wanted.task_key,
         dynamic_key=wanted.dynamic_key,
@@ -246,7 +246,7 @@ def _facts_of(wanted: TaskRunCreate, flow_run: View | None, now_us: int) -> Fact
         task_inputs=wanted.task_inputs or {},
     )
     if flow_run is not None and flow_run.facts.flow_id is not None:
-        facts.labels = ledger.in_flow(facts, flow_run.facts.flow_id)
+        facts.labels = run_view.in_flow(facts, flow_run.facts.flow_id)
     return facts
 
 
@@ -309,7 +309,7 @@ async def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> V
 
 async def _begin(view: View, on_course: Course) -> Driven:
     current = msgspec.structs.replace(view.stored, head=on_course.head, mark=on_course.mark)
-    change = Annex(view.id, {ledger.NOW: msgspec.json.encode(current)}, (ledger.NOW, view.raw))
+    change = Annex(view.id, {run_view.NOW: msgspec.json.encode(current)}, (run_view.NOW, view.raw))
     return await orchestrated.drive(view.latest, on_course.plan, change)
 
 
@@ -334,7 +334,7 @@ async def delete(catalog: ops.Catalog, view: View) -> None:
             details = Details(task_run_id=view.id)
             state = State(ids.new_id(now_us), "CANCELLED", "Cancelled", now_us, "deleted", None, details)
             on_course = course(view, state, now_us)
-            await make(catalog, view, [*unwritten(view), ledger.moved(view.current, state)], on_course)
+            await make(catalog, view, [*unwritten(view), run_view.moved(view.current, state)], on_course)
         view = await known(view.id, view.latest.record.via)
     for run_id, _ in reversed(await orchestrated.attempts(view.id)):
         await ops.delete(str(run_id))

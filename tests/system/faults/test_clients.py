@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from api import connection
+from api.http import protocol
 from tests.conftest import Measured
 from tests.system.conftest import StartFleet
 from tests.system.faults.latency import asked_meanwhile, resident_mb
@@ -275,7 +275,7 @@ def test_clients_that_never_finish_their_requests_hold_nobody_up(make_fleet: Sta
                 endless.sendall(b"X: " + b"x" * 10_000_000)
         answers = fleet.http.post("/api/tasks/quick/run", json={"tags": ["as ever"]})
         assert answers.status_code == 201
-        wait_until(lambda: all(map(has_hung_up, heads)), "all half heads are cut off", connection.HEAD_S + 5)
+        wait_until(lambda: all(map(has_hung_up, heads)), "all half heads are cut off", protocol.HEAD_S + 5)
         assert sum(map(has_hung_up, bodies)) < 50, "they have time to go on"
     measured("F48", "answer beside 600 half requests, p99", meanwhile.p99_s(), ANSWER_S)
     assert resident_mb(web, peak=True) - before_mb < 150

@@ -1,0 +1,117 @@
+"""
+A call of the dialect: what it is sent as, who may make it, and the message it is answered with.
+
+Each is a POST to a path of its own, or a GET if it only reads; reading and writing messages is done here, so a handler
+gets one message and returns another.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from api.dialects.ona import binary, codec
+from api.dialects.ona.wire import Message
+from api.dialects.ona.words import CALLS, refuse
+from api.http.auth import Scope
+from api.http.dialect import Dialect, Question, Routes, unpacked
+from api.http.endpoint import MAX_BODY
+from api.http.problems import WrongMediaType
+from api.http.response import JSON, Reply
+from shared.errors import Invalid, Malformed, Problem
+
+M = TypeVar("M", bound=Message)
+Handler = Callable[[Question, M], Awaitable[Message]]
+
+DIALECT: Final = Dialect(name="ona", refuse=refuse, prefixes=("/api/gitpod.v1.",))
+
+
+class Form(NamedTuple):
+    """How a message is sent."""
+
+    media: bytes
+    read: Callable[[Any, bytes], Any]
+    write: Callable[[Message], bytes]
+
+
+_FORMS: Final = {
+    "application/json": Form(JSON, codec.from_json, codec.to_json),
+    "application/proto": Form(b"application/proto", binary.from_binary, binary.to_binary),
+}
+
+
+class Calls(Routes):
+    """The calls of one module."""
+
+    def __init__(self) -> None:
+        super().__init__(DIALECT)
+
+    def call(self, kind: type[M], *, scope: Scope, service: str = CALLS) -> Callable[[Handler[M]], Handler[M]]:
+        """Declare the handler of the call whose request is *kind*: ``GetTaskRequest`` is that of ``GetTask``."""
+
+        path = service + kind.__name__.removesuffix("Request")
+
+        def keep(handler: Handler[M]) -> Handler[M]:
+            async def answer(ask: Question, form: Form, content: bytes) -> Reply:
+                _require_deadline(ask)
+                wanted: M = form.read(kind, content)
+                return Reply(form.write(await handler(ask, wanted)), media=form.media)
+
+            @self.on("POST", path, scope=scope)
+            async def serve(ask: Question) -> Reply:
+                return await answer(ask, _form(ask), ask.body)
+
+            if scope == "read":
+                # What changes nothing may be asked for by a GET, if the client is told to.
+                @self.on("GET", path, scope=scope)
+                async def serve_get(ask: Question) -> Reply:
+                    return await answer(ask, *_from_query(ask))
+
+            return handler
+
+        return keep
+
+
+def _require_deadline(ask: Question) -> None:
+    """
+    Raises Invalid for a deadline that is none. Any other is left to the client, who stops waiting by itself: cut off
+    here, it could not know whether what it asked for was done.
+    """
+    deadline = ask.header("connect-timeout-ms")
+    if deadline and not (deadline.isascii() and deadline.isdigit() and len(deadline) <= 10):
+        message = f"Connect-Timeout-Ms is {deadline[:50]}; it takes a whole number of at most 10 digits"
+        raise Invalid([Problem("", message)])
+
+
+def _form(ask: Question) -> Form:
+    """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
+    version = ask.header("connect-protocol-version")
+    if version not in ("", "1"):
+        raise Invalid([Problem("", f"Connect-Protocol-Version is {version[:50]}; 1 is spoken here")])
+    media, _, parameters = ask.header("content-type").lower().partition(";")
+    charset = parameters.partition("charset=")[2].strip(' "')
+    form = _FORMS.get(media.strip())
+    if form is None or charset not in ("", "utf-8", "utf8"):
+        sent = media.strip()[:100] or "nameless"
+        raise WrongMediaType(f"the body is {sent}; send it as application/json in UTF-8, or as application/proto")
+    return form
+
+
+def _from_query(ask: Question) -> tuple[Form, bytes]:
+    """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
+    given = {name: values[0] for name, values in ask.query.items()}
+    unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}
+    if unknown or "message" not in given or "encoding" not in given or given.get("connect", "v1") != "v1":
+        message = "of a GET must be connect=v1, encoding and message, and may have base64 and compression"
+        raise Invalid([Problem("query", message)])
+    form = _FORMS.get("application/" + given["encoding"])
+    if form is None:
+        raise WrongMediaType(f"the message is {given['encoding'][:50]}; send it as json or proto")
+    content = given["message"].encode()
+    if given.get("base64") == "1":
+        try:
+            content = base64.b64decode(content + b"=" * (-len(content) % 4), b"-_", validate=True)
+        except ValueError:
+            raise Malformed("the message is not in base64, as the query says") from None
+    return form, unpacked(content, given.get("compression", ""), MAX_BODY)

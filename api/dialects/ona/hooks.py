@@ -1,0 +1,54 @@
+"""Hooks: what other systems call when something happened there."""
+
+from __future__ import annotations
+
+from api.dialects.ona import executions, task_list
+from api.dialects.ona.catalog import Known
+from api.http.endpoint import Ask, Routes
+from api.http.response import Reply
+from api.native.parameters import EnvironmentTriggerPath
+from api.native.responses import StartedResponseBody, StartedTask
+from shared.errors import RunfleetError, StoreUnavailable
+
+routes = Routes("Hooks")
+
+
+@routes.post(
+    "/api/hooks/environments/{id}/{trigger}",
+    summary="Tell of an environment's start",
+    answers={200: StartedResponseBody},
+    errors=(507,),
+)
+async def fire_environment(ask: Ask, path: EnvironmentTriggerPath) -> Reply:
+    """
+    Starts every task of the environment that is triggered by what happened (see Ona's `triggeredBy`). One that another
+    of them depends on is started for that one, and not once more by itself.
+    """
+    which = task_list.Where(frozenset({path.id}), frozenset(), frozenset(), ask.grant)
+    known = await ask.web.store.run(task_list.every(which))
+    started = []
+    for one in _outermost(known, path.trigger):
+        start = executions.start(ask.web.catalog, one, ask.grant, path.trigger, ask.mark)
+        try:
+            execution = await ask.web.store.run(start)
+        except StoreUnavailable:
+            raise
+        except RunfleetError as error:
+            started.append(StartedTask(task_name=one.entry.name, refused=str(error)))
+        else:
+            started.append(StartedTask(task_name=one.entry.name, execution_id=execution))
+    return ask.answer(StartedResponseBody(tasks=started))
+
+
+def _outermost(known: list[Known], trigger: str) -> list[Known]:
+    """Those that *trigger* starts and that no other such task needs, however far away."""
+    by_name = {one.entry.name: one for one in known}
+    meant = [one for one in known if one.listed and trigger in one.listed.triggers]
+    needed = set[str]()
+    waiting = [name for one in meant for name in one.entry.task.depends_on]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += by_name[name].entry.task.depends_on if name in by_name else ()
+    return [one for one in meant if one.entry.name not in needed]

@@ -1,0 +1,55 @@
+"""
+Pages of a list: how many, and where one goes on.
+
+A client of the 0.x line asks for the next page with the same body and the token in the query, which therefore wins.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Final, NamedTuple
+
+from api.dialects.ona.bodies import PaginationRequest
+from api.http.dialect import Question
+from shared.errors import Invalid, Problem
+
+SIZE: Final = 25
+"""Of a page when the client doesn't say."""
+
+MOST: Final = 100
+
+
+class Wish(NamedTuple):
+    """The page that is asked for: at most *size* things after *place* ("" for the first page)."""
+
+    size: int
+    place: str
+
+
+def wish(ask: Question, pagination: PaginationRequest) -> Wish:
+    """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
+    size, token = pagination.page_size, pagination.token
+    in_query = {} if ask.connection.get("method") == "GET" else ask.query  # where a GET has its message
+    for name, values in in_query.items():
+        if name in ("pageSize", "page_size"):
+            if not (values[0].isascii() and values[0].isdigit() and len(values[0]) < 4 and int(values[0]) <= MOST):
+                raise Invalid([Problem("query.pageSize", f"must be a whole number from 0 to {MOST}", values[0])])
+            size = int(values[0])
+        elif name == "token":
+            token = values[0]
+        else:
+            raise Invalid([Problem(f"query.{name}"[:100], "is not a known parameter; there are token and pageSize")])
+    return Wish(size or SIZE, place(token))
+
+
+def token(place: str) -> str:
+    """An opaque text for a place in a list; "" for ""."""
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def place(token: str) -> str:
+    """The way back. Raises Invalid for a text that ``token`` has not made."""
+    try:
+        return base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode()
+    except ValueError:
+        raise Invalid([Problem("body.pagination.token", "is no token of a page before", token[:100])]) from None

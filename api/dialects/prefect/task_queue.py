@@ -1,0 +1,267 @@
+"""
+The queue of background runs, and those who serve it.
+
+A run that is handed over is a consumer's until it has ended, or until the consumer has gone: then it waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from api.dialects.prefect import events, run_view, taskruns
+from api.http.auth import Grant
+from api.http.state import Web
+from api.http.websockets import NORMAL, Gone, Socket
+from shared.clock import rfc3339
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.store.dialects import orchestrated
+from shared.telemetry import get_logger
+
+VIOLATION: Final = 4001
+"""The code for a message that was not to be sent at this point."""
+
+QUEUE: Final = "/api/task_runs/subscriptions/scheduled"
+
+ATTEND_S: Final = 2.0
+"""How often a process says which consumers are connected with it."""
+
+SETTLING_S: Final = 5.0
+"""How long nothing is taken back after the process began, or lost Redis: consumers need as long to come back."""
+
+LINGER_S: Final = 30.0
+"""How long a process without consumers goes on looking for what others had."""
+
+MOST_KEYS: Final = 1000
+"""Tasks that one consumer may serve."""
+
+LOOK_S: Final = 2.0
+"""How long a consumer waits for a bell before the queue is looked at anyway."""
+
+AWAY_S: Final = 1.0
+"""How long to wait before asking Redis again that did not answer."""
+
+_log = get_logger("api")
+
+
+class _Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
+    keys: list[str] = []
+    client_id: str | None = None
+
+
+class _Said(msgspec.Struct):
+    type: str = ""
+
+
+class Consumers:
+    """
+    Those that serve background tasks and are connected with this process.
+
+    It tells the store of them, and takes back what others had that have gone: from every process, because the one that
+    a consumer was connected with may be gone too.
+    """
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._store = web.store
+        self._present: Counter[str] = Counter()
+        self._gone: set[str] = set()
+        self._slots: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._settled_s = 0.0
+
+    def come(self, consumer: str, slot: str) -> None:
+        """A connection of *consumer* was made; *slot* is what the store calls it."""
+        self._present[consumer] += 1
+        self._slots.add(slot)
+        self._gone.discard(consumer)
+        if self._task is None or self._task.done():
+            self._settled_s = time.monotonic() + SETTLING_S
+            self._task = asyncio.create_task(self._attend())
+
+    def leave(self, consumer: str, slot: str) -> None:
+        """A connection ended. If that was this process's doing, its consumer will come back."""
+        self._slots.discard(slot)
+        self._present[consumer] -= 1
+        if self._present[consumer] <= 0:
+            del self._present[consumer]
+            if not self._web.closing.is_set():
+                self._gone.add(consumer)
+
+    async def _attend(self) -> None:
+        """Until the process stops, or there was no consumer for long."""
+        until_s = time.monotonic() + LINGER_S
+        while time.monotonic() < until_s:
+            if self._present or self._gone:
+                until_s = time.monotonic() + LINGER_S
+            try:
+                await self._look()
+            except StoreUnavailable:
+                self._settled_s = time.monotonic() + SETTLING_S
+            except Exception:
+                _log.exception("api.failed", error_id="", method="attend", path=QUEUE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ATTEND_S):
+                    await self._web.closing.wait()
+                    return
+
+    async def _look(self) -> None:
+        gone = list(self._gone)
+        lost = await self._store.run(orchestrated.attend(list(self._present), gone, list(self._slots)))
+        self._gone.difference_update(gone)
+        if time.monotonic() < self._settled_s:
+            return
+        for consumer, executions in lost.gone:
+            for execution in executions:
+                await self._take_back(execution, consumer)
+        for consumer, execution in lost.unheard:
+            await self._take_back(execution, consumer, only_unheard=True)
+
+    async def _take_back(self, execution: UUID, consumer: str, *, only_unheard: bool = False) -> None:
+        """One that cannot be taken back holds up none behind it; it is tried again."""
+        try:
+            await self._store.run(events.take_back(self._web.catalog, execution, consumer, only_unheard=only_unheard))
+        except StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("api.failed", error_id="", method="take back", path=str(execution))
+
+
+async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consumers: Consumers) -> None:
+    """Hand background runs to a consumer, each when it is due, one after the other as it takes them."""
+    wanted = read_as(subscription, _Subscribe)
+    if wanted is None:
+        await socket.close(VIOLATION, "Protocol violation: expected 'subscribe' message")
+        return
+    if not wanted.keys or len(wanted.keys) > MOST_KEYS:
+        await socket.close(VIOLATION, f"Protocol violation: expected 1 to {MOST_KEYS} 'keys' in subscribe message")
+        return
+    if not wanted.client_id or len(wanted.client_id) > 500:
+        await socket.close(VIOLATION, "Protocol violation: expected 'client_id' in subscribe message")
+        return
+    tasks = [await _queue_of(socket.web, key, grant) for key in dict.fromkeys(wanted.keys)]
+    consumer = _name_of(wanted.client_id, grant)
+    queue = _Queue(socket, consumer, {"identifier": wanted.client_id, "task_keys": wanted.keys}, tasks)
+    consumers.come(consumer, queue.slot)
+    try:
+        await queue.serve()
+    finally:
+        consumers.leave(consumer, queue.slot)
+
+
+def _name_of(client_id: str, grant: Grant) -> str:
+    """
+    What a consumer is called here. One whose token is for some tasks is another than those that call themselves the
+    same and are for other tasks, or it could hold on to theirs, and have them taken back.
+    """
+    return f"{client_id} ({grant.tasks})" if grant.tasks else client_id
+
+
+class _Queue:
+    """One consumer's connection."""
+
+    def __init__(self, socket: Socket, consumer: str, about: dict[str, Any], tasks: list[str]) -> None:
+        self._socket = socket
+        self._store = socket.web.store
+        self._consumer = consumer
+        self._about = about
+        self._tasks = tasks
+        self._turn = orchestrated.Turn.first()
+        self._heard: asyncio.Task[bytes] | None = None
+
+    @property
+    def slot(self) -> str:
+        """What the store calls this connection."""
+        return self._turn.slot
+
+    async def serve(self) -> None:
+        """Until the client leaves, or says something that it should not."""
+        try:
+            with self._store.hear_inbox(self._tasks) as ear:
+                while True:
+                    wait_s = await self._deliver()
+                    if wait_s is None:
+                        return
+                    if wait_s > 0 and await self._hears_before(ear.wait(wait_s)):
+                        await self._unasked()
+                        return
+        finally:
+            if self._heard is not None:
+                self._heard.cancel()
+
+    async def _deliver(self) -> float | None:
+        """Hand over what is due; how long there is nothing more, or None when that was the last."""
+        about = self._about | {"timestamp": rfc3339(time.time_ns() // 1000)}
+        try:
+            found = await self._store.run(
+                orchestrated.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
+            )
+            if found.id is None:
+                return LOOK_S if found.wait_us is None else min(LOOK_S, max(0.01, found.wait_us / 1e6))
+            view = await self._store.run(taskruns.read(found.id))
+        except StoreUnavailable:
+            return AWAY_S  # the same turn brings what this one may have brought
+        if view is None:
+            self._turn = self._turn.next()
+            return 0
+        try:
+            await self._socket.send(run_view.shown_task_run(view.id, view.facts, view.current, time.time_ns() // 1000))
+            said = read_as(await self._hear(), _Said)
+        except Gone:
+            await self._return(view.id)
+            raise
+        if said is not None and said.type == "ack":
+            self._turn = self._turn.next()
+            return 0
+        await self._return(view.id)
+        if said is not None and said.type == "quit":
+            await self._socket.close(NORMAL)
+        else:
+            await self._socket.close(VIOLATION, "Protocol violation: expected 'ack' message")
+        return None
+
+    async def _return(self, run_id: UUID) -> None:
+        with suppress(RunfleetError):  # if not now, then when it is seen that nobody acknowledged it
+            await self._store.run(events.take_back(self._socket.web.catalog, run_id, self._consumer))
+
+    async def _hears_before(self, waiting: Any) -> bool:
+        """Whether the client said something before *waiting* was over."""
+        if self._heard is None:
+            self._heard = asyncio.create_task(self._socket.receive())
+        other = asyncio.ensure_future(waiting)
+        try:
+            await asyncio.wait({self._heard, other}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            other.cancel()
+        return self._heard.done()
+
+    async def _unasked(self) -> None:
+        said = read_as(await self._hear(), _Said)
+        if said is not None and said.type == "quit":
+            await self._socket.close(NORMAL)
+        else:
+            await self._socket.close(VIOLATION, "Protocol violation: nothing was sent that could be acknowledged")
+
+    async def _hear(self) -> bytes:
+        heard, self._heard = self._heard, None
+        return await (heard or self._socket.receive())
+
+
+async def _queue_of(web: Web, key: str, grant: Grant) -> str:
+    """The task whose runs a consumer asks for by *key*. Raises Forbidden when *grant* is not for it."""
+    entry = await web.store.run(taskruns.task_of(web.catalog, key, False, grant))
+    return entry.name
+
+
+def read_as(message: bytes, kind: type[Any]) -> Any:
+    """The message as a *kind*, None when it is none."""
+    try:
+        return msgspec.json.decode(message, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,101 @@
+"""A request that comes again with the same ``Idempotency-Key`` gets the same answer, and changes nothing again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from litestar.types import ASGIApp
+from msgspec import UNSET, Meta, UnsetType
+
+from api.http.problems import problem_reply
+from api.http.response import Reply
+from shared.errors import RunfleetError, StoreFull, StoreUnavailable
+from shared.store import idempotency
+
+if TYPE_CHECKING:
+    from api.http.endpoint import Ask
+
+KEPT_REFUSALS: Final = (404, 409, 422)
+"""Refusals that are answers to the request itself, and not to who asks or when."""
+
+REPLAYED: Final = (b"idempotent-replayed", b"true")
+
+_noted = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, bytes]], bytes]).decode
+
+
+class KeyHeaders(msgspec.Struct, frozen=True, rename={"idempotency_key": "Idempotency-Key"}):
+    """What tells a repeated request from a new one."""
+
+    idempotency_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern="^[!-~]+$",
+                description="Repeating a request with the same key and body within 24 hours changes nothing and gives "
+                "the same answer again",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
+    """
+    The answer that an earlier request with this *key* got, or else that of *perform*, which is kept.
+
+    What changes the state of a thing can be done again and then changes nothing, so a request whose answer was lost
+    with its process is made again. A refusal is an answer too. Other tokens' answers are nobody's business, unless
+    they are for the same tasks. Raises Invalid when the key was used for another request to the same path.
+    """
+    store = ask.web.store
+    ask.request = f"{ask.connection['path']}?{ask.grant.tasks}:{key}"
+    digest = hashlib.sha256(ask.connection["query_string"] + b"\n" + ask.raw_body).hexdigest()
+    try:
+        memory = await store.run(idempotency.recall(ask.request, digest))
+    except StoreFull:
+        ask.request = ""  # stopping must be possible most of all when Redis is full
+        return await perform()
+    if memory.answer:
+        return _replayed(memory.answer)
+    ask.mark, ask.seen = memory.mark, memory.seen
+    while True:
+        try:
+            reply = await perform()
+            break
+        except RunfleetError as error:
+            if error.status not in KEPT_REFUSALS:
+                raise
+            if not ask.seen:
+                # A repeat may have been faster, and this is refused because of what that did.
+                memory = await store.run(idempotency.recall(ask.request, digest, ask.mark))
+                if memory.answer:
+                    return _replayed(memory.answer)
+                if memory.seen:
+                    ask.seen = True
+                    continue
+            reply = problem_reply(error, ask.connection)
+            break
+    if not isinstance(reply, Reply):
+        return reply
+    if memory.seen:
+        reply.headers.append(REPLAYED)
+    shown = ask.to_note or reply
+    noted = msgspec.msgpack.encode((shown.status, shown.headers, shown.body))
+    try:
+        counts = await store.run(idempotency.note(ask.request, digest, noted))
+    except StoreUnavailable:
+        counts = noted  # it was done, whatever becomes of the note
+    # What cannot be kept can be told only here and now, whoever was first to note the rest.
+    return reply if counts == noted or ask.to_note else _replayed(counts)
+
+
+def _replayed(noted: bytes) -> Reply:
+    status, headers, body = _noted(noted)
+    reply = Reply(body, status=status)
+    reply.headers = [*headers, REPLAYED]
+    return reply

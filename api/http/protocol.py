@@ -1,0 +1,225 @@
+"""
+A client's connection, with an end to every patience.
+
+uvicorn waits as long as a client likes: for the end of a request's head, for its body, for its answer to be read. A
+few hundred clients that send a byte a minute, or read none, would hold memory and seats for good. Here each of these
+waits has a limit, and so has the size of a head; what is over it is answered with a problem where that is still
+possible, and cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Literal
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.http.problems import HeadTooLarge, TooLarge, TooSlow, problem_reply
+from api.http.streams import ABORT
+from shared.errors import Malformed, RunfleetError, Unserviceable
+
+HEAD_BYTES: Final = 64 * 1024
+"""The longest request line and headers together; one packet more may be looked at."""
+
+BODY_BYTES: Final = 8 * 1024 * 1024
+"""The longest body as it is sent: of 1 MiB in small chunks most is framing, and a trailer is nobody's to read."""
+
+HEAD_S = 10.0
+"""How long a request's head may take, from its first byte, or from connecting."""
+
+BODY_GAP_S = 30.0
+"""How long a client may send nothing of a body that it announced."""
+
+BODY_S = 60.0
+"""How long a body may take in all: at most 1 MiB is read."""
+
+STALL_S = 60.0
+"""How long a client may read nothing of what waits for it; a stream can be resumed, so nothing is lost."""
+
+MAX_CONNECTIONS = 4000
+"""Connections that one process serves at once, those included that wait for nothing."""
+
+Part = Literal["", "head", "body"]
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol with those limits. A request that comes in one piece never starts a timer."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._part: Part = ""
+        self._part_since_s = self._heard_s = 0.0
+        self._received = 0
+        self._late: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._unread = 0
+        self._upgraded = False
+        self._extensions: dict[str, Any] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """A client came; its first request is awaited from now on."""
+        super().connection_made(transport)
+        self._extensions = {ABORT: transport.abort}
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(Unserviceable(f"this process has {MAX_CONNECTIONS} connections already; try again later"))
+        else:
+            self._await("head")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone, and with it what was waited for."""
+        self._await("")
+        self._forget_stall()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, and see to it that there is more to come soon if there must be."""
+        before = self._part
+        super().data_received(data)
+        if self.transport.is_closing() or self._upgraded:
+            return
+        if not self._part and self.timeout_keep_alive_task is None and self._is_answered():
+            self._await("head")  # line ends between requests, which otherwise would stop the clock of an idle client
+        if self._part:
+            if before == self._part:
+                self._received += len(data)
+                if self._is_too_long():
+                    return
+            self._heard_s = self.loop.time()
+            if self._late is None:
+                self._part_since_s = self._heard_s
+                self._look_again(HEAD_S if self._part == "head" else BODY_GAP_S)
+
+    def handle_websocket_upgrade(self) -> None:
+        """It becomes a WebSocket, which has limits of its own (``api.http.websockets``)."""
+        self._await("")
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        """The parser found the beginning of a request."""
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions
+        self._part, self._received = "head", 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser read a header, or a trailer, which nobody wants."""
+        if self._part == "head":
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The parser has the head; the handler is started."""
+        self._await("")
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD_BYTES:
+            self._received = HEAD_BYTES + 1
+            raise _too_large_head()  # the parser gives up, and what it says is heard below
+        super().on_headers_complete()
+        self._part, self._received = "body", 0
+
+    def on_message_complete(self) -> None:
+        """The parser has the whole request."""
+        self._await("")
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out, though perhaps not read yet."""
+        super().on_response_complete()
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._watch_reader()
+
+    def pause_writing(self) -> None:
+        """So much waits for the client that nothing is added."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """It read."""
+        self._forget_stall()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The client asked nothing for long."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # nor did it read: closing would wait for that
+        else:
+            super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP, or too much of it."""
+        self._refuse(_too_large_head() if self._received > HEAD_BYTES and self._part != "body" else Malformed(msg))
+
+    def _is_too_long(self) -> bool:
+        if self._part == "head" and self._received > HEAD_BYTES:
+            self._refuse(_too_large_head())
+        elif self._part == "body" and self._received > BODY_BYTES:
+            self._refuse(TooLarge(f"more than {BODY_BYTES} bytes were sent for one body"))
+        return self.transport.is_closing()
+
+    def _await(self, part: Part) -> None:
+        self._part = part
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        if part:
+            self._part_since_s = self.loop.time()
+            self._look_again(HEAD_S)
+
+    def _look_again(self, after_s: float) -> None:
+        self._late = self.loop.call_later(after_s, self._look)
+
+    def _look(self) -> None:
+        """The time that a part of a request may take is up, unless it moved meanwhile."""
+        self._late = None
+        now_s = self.loop.time()
+        if self.flow.read_paused:
+            self._look_again(BODY_GAP_S)  # it is the handler that takes its time
+        elif self._part == "head":
+            self._refuse(TooSlow(f"the head of a request may take {HEAD_S:g} s"))
+        elif self._part == "body":
+            left_s = min(self._heard_s + BODY_GAP_S, self._part_since_s + BODY_S) - now_s
+            if left_s > 0:
+                self._look_again(left_s)
+            else:
+                self._refuse(TooSlow(f"a body may take {BODY_S:g} s, and pause for {BODY_GAP_S:g} s"))
+
+    def _watch_reader(self) -> None:
+        self._forget_stall()
+        self._unread = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(STALL_S, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        self._stalled = None
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._watch_reader()  # slow, but it reads
+        else:
+            self.transport.abort()  # closing would wait until it has read what waits for it
+
+    def _forget_stall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _refuse(self, error: RunfleetError) -> None:
+        """Say why if nothing else is being said, and hang up."""
+        self._await("")
+        cycle = self.cycle
+        is_ours = self._is_answered()
+        if not is_ours and not self.pipeline and not cycle.response_started:
+            # The handler waits for more of the body; what it answers now goes nowhere.
+            is_ours = cycle.disconnected = True
+            cycle.message_event.set()
+        if not is_ours or self.transport.get_write_buffer_size():
+            self.transport.abort()
+            return
+        scope: Any = {"scheme": self.scheme, "headers": self.headers or [], "root_path": self.root_path}
+        reply = problem_reply(error, scope)
+        lines = [STATUS_LINE[reply.status]]
+        lines += [name + b": " + value + b"\r\n" for name, value in reply.headers if name != b"connection"]
+        self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", reply.body]))
+        self.transport.close()
+
+
+def _too_large_head() -> HeadTooLarge:
+    return HeadTooLarge(f"the request line and headers may have {HEAD_BYTES} bytes")

@@ -1,0 +1,37 @@
+"""What one API process holds while it lives: the store, what it remembers of it, and its streams."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from api.http.auth import Gate
+from api.http.event_tail import Tail
+from api.http.stream_limit import Newcomers, Seats
+from shared.ops import Catalog
+from shared.settings import Settings
+from shared.store.redis.async_store import AsyncStore
+
+LOG_READS: Final = 16
+"""Windows of logs that are read for streams at once; while it is read, one may take megabytes."""
+
+
+class Web:
+    """
+    Made once per application; handlers reach it through ``Ask.web``.
+
+    ``unfinished_bytes`` counts what has come of bodies that are not complete. ``closing`` is set when the process was
+    told to stop: streams end, ``/ready`` says no, requests are still answered.
+    """
+
+    def __init__(self, settings: Settings, store: AsyncStore) -> None:
+        self.settings = settings
+        self.store = store
+        self.catalog = Catalog()
+        self.gate = Gate(settings, store)
+        self.tail = Tail(store)
+        self.seats = Seats(settings.max_streams)
+        self.newcomers = Newcomers(max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet")
+        self.unfinished_bytes = 0
+        self.log_reads = asyncio.Semaphore(LOG_READS)
+        self.closing = asyncio.Event()

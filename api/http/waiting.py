@@ -1,0 +1,85 @@
+"""An answer that comes when an execution is over, or when its time is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+from uuid import UUID
+
+from litestar.types import Receive, Scope, Send
+
+from api.http.auth import client_of
+from api.http.problems import problem_reply
+from api.http.response import Reply
+from api.http.state import Web
+from api.http.streams import disconnected, first_of
+from shared.errors import StoreUnavailable
+from shared.store import runs
+
+LOOK_S: Final = 5.0
+"""How often to look whether an execution is over although no event said so."""
+
+
+class Waiting:
+    """
+    Waits on a seat of its own until the execution is over, the time is up, the client has left, or the process is told
+    to stop. Made before the request changes anything, so that one for which there is no seat changes nothing::
+
+        with Waiting(web, scope) as waiting:
+            ...  # start the execution
+            return waiting.for_end(execution_id, timeout_s, reply)
+    """
+
+    def __init__(self, web: Web, scope: Scope) -> None:
+        """Take a seat. Raises Unserviceable when there is none."""
+        self._web = web
+        self._seat = web.seats.take(client_of(scope))
+        self._execution: UUID | None = None
+        self._timeout_s = 0.0
+        self._reply: Callable[[], Awaitable[Reply]] | None = None
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Leave at once when there is nothing to wait for."""
+        if kind is not None or self._reply is None:
+            self._seat.leave()
+
+    def for_end(self, execution_id: UUID, timeout_s: float, reply: Callable[[], Awaitable[Reply]]) -> Waiting:
+        """Wait for that execution, for so long at most, and answer then what *reply* does."""
+        self._execution, self._timeout_s, self._reply = execution_id, timeout_s, reply
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait, and answer if the client is still there."""
+        with self._seat:
+            answering = asyncio.create_task(self._answer(scope))
+            await first_of(answering, disconnected(receive))
+        if not answering.cancelled():
+            await answering.result()(scope, receive, send)
+
+    async def _answer(self, scope: Scope) -> Reply:
+        assert self._reply is not None
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._until_over()
+            return await self._reply()
+        except Exception as error:
+            return problem_reply(error, scope)
+
+    async def _until_over(self) -> None:
+        assert self._execution is not None
+        web = self._web
+        with web.tail.ending(self._execution) as over:
+            while not web.closing.is_set():
+                with suppress(StoreUnavailable):
+                    async with web.tail.following():
+                        if await web.store.run(runs.is_over(self._execution)):
+                            return
+                        await first_of(over.wait(), web.closing.wait(), asyncio.sleep(LOOK_S))
+                        continue
+                await first_of(web.closing.wait(), asyncio.sleep(LOOK_S))

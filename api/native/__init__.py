@@ -1,0 +1,1 @@
+"""The native API: one module for each resource, with its parameters, requests and responses."""

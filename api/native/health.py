@@ -1,0 +1,63 @@
+"""Whether the process lives, whether it can serve, and the fleet in numbers."""
+
+from __future__ import annotations
+
+from api.http.endpoint import Ask, Media, Routes
+from api.http.problems import UNFIT
+from api.http.response import Reply
+from api.native.metrics import render
+from api.native.responses import HealthModel
+from shared.errors import Misconfigured, Unserviceable
+from shared.store import fleet, preflight, scoped_fleet, tasks, version
+
+routes = Routes("Health")
+
+METRICS: bytes = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+@routes.get("/health", summary="The process lives", scope=None, answers={200: HealthModel})
+async def health(ask: Ask) -> Reply:
+    """Asks nobody, so that a Redis outage restarts no process."""
+    return ask.answer(HealthModel(status="ok"))
+
+
+@routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
+async def ready(ask: Ask) -> Reply:
+    """
+    Redis answers and takes what is written, its data is what this release knows, and the process is not stopping;
+    otherwise 503 says why.
+    """
+    if ask.web.closing.is_set():
+        raise Unserviceable("this process is stopping")
+    try:
+        await ask.web.store.run(preflight.may_write())
+        await ask.web.store.run(version.check())
+    except Misconfigured:
+        raise Unserviceable(UNFIT) from None
+    return ask.answer(HealthModel(status="ok"))
+
+
+@routes.get(
+    "/metrics",
+    summary="Metrics of the fleet",
+    answers={200: Media("text/plain", "Prometheus text format 0.0.4")},
+)
+async def metrics(ask: Ask) -> Reply:
+    """
+    From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all. With a
+    token for some tasks they are of these, and Redis is left out.
+    """
+    store = ask.web.store
+    names = await store.run(tasks.known_tasks())
+    names = [name for name in names if ask.grant.covers(name)]
+    counts = await store.run(tasks.counts(names)) if names else {}
+    only = ask.grant.covers if ask.grant.tasks else None
+    text = render(
+        await store.run(scoped_fleet.facts(only) if only else fleet.facts()),
+        await store.run(scoped_fleet.queues(only) if only else fleet.queues()),
+        await store.run(scoped_fleet.workers(only) if only else fleet.workers()),
+        counts,
+        streams=ask.web.seats.taken,
+        most_streams=ask.web.seats.total,
+    )
+    return Reply(text.encode(), media=METRICS)

@@ -1,0 +1,176 @@
+"""A run's log: windows of it, all of it as text, and the lines as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from api.http.endpoint import Ask, Media, Routes
+from api.http.response import TEXT, Reply
+from api.http.state import Web
+from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
+from api.native.parameters import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
+from api.native.responses import LogLine, LogResponseBody, UnfinishedLine
+from api.native.runs import find, shown
+from shared.errors import NotFound
+from shared.runs import Run
+from shared.store import logs, runs
+
+routes = Routes("Logs")
+
+CHUNK_LINES: Final = 1000
+"""Lines read from the store at once while streaming, at most."""
+
+PIECE_BYTES: Final = 64 * 1024
+"""Text that a stream has in hand for its reader; only a longer line is more."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+@routes.get("/api/runs/{id}/log", summary="Read a window of a log", answers={200: LogResponseBody}, errors=(404,))
+async def read_log(ask: Ask, path: RunPath, query: LogQuery) -> Reply:
+    """Lines keep their numbers for good; `first_available` says how many were dropped at the front."""
+    run = await find(ask, path.id)
+    window = await ask.web.store.run(logs.window(run.id, query.start, query.limit))
+    return ask.answer(
+        LogResponseBody(
+            lines=[_wire(line) for line in window.lines],
+            unfinished=[UnfinishedLine(stream=line.stream, text=line.text) for line in window.unfinished or ()],
+            first_available=window.first_available,
+            total_lines=window.total_lines,
+            truncated=window.truncated,
+            finalized=window.finalized,
+        )
+    )
+
+
+@routes.get(
+    "/api/runs/{id}/log/raw",
+    summary="Download a log",
+    answers={200: Media("text/plain", "All lines that are kept, each ended by a line feed")},
+    errors=(404, 503),
+)
+async def download_log(ask: Ask, path: RunPath, query: RawLogQuery) -> Stream:
+    """The log as plain text, streamed."""
+    run = await find(ask, path.id)
+    name = f"{run.task_name}-{run.number}.log"
+    return Stream(
+        ask.web,
+        ask.connection,
+        _text(ask.web, run.id, strip=query.ansi == "strip"),
+        media=TEXT,
+        headers=((b"content-disposition", f'attachment; filename="{name}"'.encode()),),
+        is_whole=True,
+    )
+
+
+@routes.get(
+    "/api/runs/{id}/log/stream",
+    summary="Follow a log",
+    answers={200: Media("text/event-stream", "Events `line`, `unfinished`, `dropped`, `truncated`, `done`")},
+    errors=(404, 503),
+)
+async def follow_log(ask: Ask, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
+    """
+    Server-sent events: `line` for each line (its number is the event's id), `unfinished` for a line that has no end
+    yet, with all of it each time (a `line` of its stream takes its place, and so does no text), `dropped` when wanted
+    lines are no longer kept, `truncated` once when the log became full, `done` with the run when it ended and all was
+    sent. A client that comes back with `Last-Event-ID` gets what follows, without gap or repeat.
+    """
+    run = await find(ask, path.id)
+    start = int(headers.last_event_id) + 1 if isinstance(headers.last_event_id, str) else query.start
+    return Stream(ask.web, ask.connection, _follow(ask, run, start))
+
+
+class Piecewise:
+    """
+    Reads a log for one stream, in windows that are small in lines and in bytes.
+
+    A reader may leave a piece unread for a minute, and lines may have 64 KiB: five hundred readers of long lines would
+    hold gigabytes. What a window has beyond ``PIECE_BYTES`` is read again later, and fewer lines are asked for next.
+    """
+
+    def __init__(self, web: Web, run_id: UUID) -> None:
+        self._web, self._run_id = web, run_id
+        self._limit = CHUNK_LINES
+
+    async def window(self, start: int) -> logs.Window:
+        """The lines from *start* on; at least one if there is one."""
+        async with self._web.log_reads:
+            found = await self._web.store.run(logs.window(self._run_id, start, self._limit))
+        size = 0
+        for count, line in enumerate(found.lines, 1):
+            size += len(line.text)
+            if size >= PIECE_BYTES:
+                self._limit = count
+                return msgspec.structs.replace(found, lines=found.lines[:count])
+        self._limit = min(CHUNK_LINES, self._limit * 2)
+        return found
+
+
+async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
+    start, log = 0, Piecewise(web, run_id)
+    while True:
+        window = await log.window(start)
+        if not window.lines:
+            return
+        text = "".join(line.text if line.continued else line.text + "\n" for line in window.lines)
+        yield (_COLOUR.sub("", text) if strip else text).encode("utf-8", "replace")
+        start = window.lines[-1].n + 1
+
+
+async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
+    log = Piecewise(ask.web, run.id)
+    loop = asyncio.get_running_loop()
+    spoke_at = loop.time()
+    said_truncated = False
+    shown: dict[str, str] = {}
+    with ask.web.store.hear_log(run.id) as ear:
+        while True:
+            window = await log.window(start)
+            if start < 0:
+                start = window.lines[0].n if window.lines else window.total_lines
+            if start < window.first_available:
+                yield sse("dropped", {"from": start, "to": window.first_available - 1})
+                start = window.first_available
+            if window.truncated and not said_truncated:
+                said_truncated = True
+                yield sse("truncated", {"first_available": window.first_available, "total_lines": window.total_lines})
+            if window.lines:
+                yield b"".join(sse("line", _wire(line), str(line.n)) for line in window.lines)
+                start = window.lines[-1].n + 1
+                spoke_at = loop.time()
+                for line in window.lines:
+                    shown.pop(line.stream, None)  # a line of a stream takes the place of what it had begun
+            elif window.finalized:
+                yield sse("done", await _ended(ask, run.id))
+                return
+            else:
+                if window.unfinished is not None:
+                    begun: dict[str, str] = {line.stream: line.text for line in window.unfinished}
+                    for stream in sorted(shown.keys() | begun.keys()):
+                        if shown.get(stream) != begun.get(stream):
+                            yield sse("unfinished", {"stream": stream, "text": begun.get(stream, "")})
+                            spoke_at = loop.time()
+                    shown = begun
+                await ear.wait()
+            if loop.time() - spoke_at >= KEEPALIVE_S:
+                yield COMMENT
+                spoke_at = loop.time()
+
+
+async def _ended(ask: Ask, run_id: UUID) -> msgspec.Struct | dict[str, str]:
+    try:
+        (run,) = await shown(ask, [await ask.web.store.run(runs.find(str(run_id)))])
+        return run
+    except NotFound:
+        return {"id": str(run_id)}
+
+
+def _wire(line: logs.Line) -> LogLine:
+    return LogLine(n=line.n, at=line.at, stream=line.stream, text=line.text, continued=line.continued)

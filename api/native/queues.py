@@ -1,0 +1,62 @@
+"""Queues: what waits, and whether it may go on."""
+
+from __future__ import annotations
+
+from api.http.endpoint import Ask, Routes
+from api.http.response import Reply
+from api.native.fleet_responses import QueueModel, QueuesResponseBody
+from api.native.parameters import QueuePath
+from shared.errors import NotFound
+from shared.store import fleet, scoped_fleet
+
+routes = Routes("Queues")
+
+
+@routes.get("/api/queues", summary="List queues", answers={200: QueuesResponseBody})
+async def list_queues(ask: Ask) -> Reply:
+    """
+    `latency_ms` is the age of the oldest waiting run: the number to watch and to scale by. A token for some tasks sees
+    the queues of these, and of each what their runs make up; slots and workers are all those of the queue.
+    """
+    seen = scoped_fleet.queues(ask.grant.covers) if ask.grant.tasks else fleet.queues()
+    queues = await ask.web.store.run(seen)
+    return ask.answer(QueuesResponseBody(queues=[_model(queue) for queue in queues]))
+
+
+@routes.post(
+    "/api/queues/{queue}/pause", summary="Pause a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
+)
+async def pause_queue(ask: Ask, path: QueuePath) -> Reply:
+    """Workers take nothing more from it; what runs goes on, what is triggered waits."""
+    await _named(ask, path.queue)
+    await ask.web.store.run(fleet.pause_queue(path.queue, True))
+    return ask.answer(await _named(ask, path.queue))
+
+
+@routes.post(
+    "/api/queues/{queue}/resume", summary="Resume a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
+)
+async def resume_queue(ask: Ask, path: QueuePath) -> Reply:
+    """Workers take from it again."""
+    await _named(ask, path.queue)
+    await ask.web.store.run(fleet.pause_queue(path.queue, False))
+    return ask.answer(await _named(ask, path.queue))
+
+
+async def _named(ask: Ask, name: str) -> QueueModel:
+    for queue in await ask.web.store.run(fleet.queues()):
+        if queue.name == name:
+            return _model(queue)
+    raise NotFound(f"there is no queue {name}: no task and no worker names it")
+
+
+def _model(queue: fleet.Queue) -> QueueModel:
+    return QueueModel(
+        name=queue.name,
+        paused=queue.paused,
+        depth=queue.depth,
+        latency_ms=queue.latency_ms,
+        running=queue.running,
+        slots=queue.slots,
+        workers=queue.workers,
+    )

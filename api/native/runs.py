@@ -1,0 +1,350 @@
+"""Runs: start, list, read, stop, rerun, delete."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from litestar.types import ASGIApp
+from msgspec import UNSET, UnsetType
+
+from api.http.decoding import raise_if_any
+from api.http.endpoint import Ask, Routes, invalid
+from api.http.idempotency import KeyHeaders
+from api.http.response import Reply
+from api.http.waiting import Waiting
+from api.native.parameters import AllRunsQuery, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
+from api.native.requests import ReportRequest, RunRequest
+from api.native.responses import RunsResponseBody
+from shared import ops
+from shared.clock import from_datetime
+from shared.errors import NotFound, Problem, Refused
+from shared.executions import newest_attempts
+from shared.params import DEPTH_MAX, is_deep
+from shared.runs import Reason, Run, Status
+from shared.store import executions, runs, tasks
+from shared.store.listing import Filter, Page, page
+
+routes = Routes("Runs")
+
+LATEST_US: Final = 2**53 - 1
+"""Later than this (the year 2255) cannot be told apart from it in the store, whose numbers are floats."""
+
+MAX_OUTPUTS: Final = 256 * 1024
+"""Bytes of JSON that a report's outputs may have: they are in the record, which every list reads."""
+
+NOTHING: Final = Page(runs=[], total=0, next_cursor="", scanned=0, complete=True)
+MAX_OFFSET: Final = 2**53
+
+_STATES: Final = (*map(str, Status), *map(str, Reason))
+_encoder = msgspec.json.Encoder()
+
+
+@routes.post(
+    "/api/tasks/{taskName}/run",
+    summary="Trigger a new run",
+    answers={201: Run},
+    errors=(404, 409, 413, 415, 503, 507),
+    body_required=False,
+    example={"params": {"day": "2026-11-22"}, "tags": ["backfill"], "priority": 5},
+)
+async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> ASGIApp:
+    """
+    Starts the task, and before it those it depends on. No body is needed. With several replicas or steps the answer is
+    the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
+    201 as well: its run has ended as `skipped`, and `message` says why.
+    """
+    require_own_task(ask, path.task_name)
+    request = _request(body, headers, ask.raw_body)
+    start = ops.trigger(ask.web.catalog, path.task_name, request, permit=ask.grant.authorise, charge=ask.grant.charge)
+    if query.wait:
+        with Waiting(ask.web, ask.connection) as waiting:
+            triggered = await ask.web.store.run(start)
+            run = triggered.run
+
+            async def reply() -> Reply:
+                return await created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
+
+            return waiting.for_end(run.execution_id, query.wait_timeout, reply)
+    triggered = await ask.web.store.run(start)
+    return await created(ask, triggered.run, repeated=triggered.repeated)
+
+
+@routes.get(
+    "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
+)
+async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
+    """The newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
+    require_own_task(ask, path.task_name)
+    names = _texts(query.task_name)
+    if names and path.task_name not in names:
+        await _require_task(ask, path.task_name)
+        return await _runs(ask, NOTHING)
+    where = Filter(task_name=(path.task_name,), search=query.search, state=_states(query.status))
+    found = await _page(ask, where, query)
+    if not found.total:
+        await _require_task(ask, path.task_name)
+    return await _runs(ask, found)
+
+
+@routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
+async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
+    """Runs of all tasks, the newest first unless sorted otherwise."""
+    names = _texts(query.task_name)
+    if ask.grant.tasks:
+        # Also those that are no longer defined, as long as they have runs.
+        defined, ran = await ask.web.store.run(tasks.names()), await ask.web.store.run(tasks.known_tasks())
+        known = dict.fromkeys([*defined, *ran])
+        names = tuple(name for name in names or known if ask.grant.covers(name))
+        if not names:
+            return await _runs(ask, NOTHING)
+    where = Filter(
+        task_name=names,
+        state=_states(query.status),
+        end_reason=tuple(Reason(reason) for reason in query.end_reason),
+        triggered_by=query.triggered_by,
+        queue=query.queue,
+        worker=query.worker,
+        tag=query.tag,
+        execution_id=query.execution_id or None,
+        external_execution_id=query.external_execution_id,
+        created_after_us=moment(query.created_after),
+        created_before_us=moment(query.created_before),
+        ended_after_us=moment(query.ended_after),
+        ended_before_us=moment(query.ended_before),
+        min_duration_ms=query.min_duration_ms if query.min_duration_ms is not UNSET else None,
+        exit_code=query.exit_code if query.exit_code is not UNSET else None,
+        retries_only=query.retries_only,
+        search=query.search,
+    )
+    return await _runs(ask, await _page(ask, where, query, query.cursor))
+
+
+@routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
+async def read_run(ask: Ask, path: RunPath) -> Reply:
+    """By id, or by task and number: `report#1412` (written `report%231412` in a URL)."""
+    return await _answer(ask, await find(ask, path.id))
+
+
+@routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
+async def delete_run(ask: Ask, path: RunPath) -> Reply:
+    """With its log. 409 while it is pending or running, or its execution still needs what it put out."""
+    await ask.web.store.run(ops.delete(path.id))
+    return Reply(status=204)
+
+
+@routes.post("/api/runs/{id}/stop", summary="Stop a run", answers={202: Run}, errors=(404, 409))
+async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
+    """
+    A pending run ends at once; a running one is asked to, and ends when its process is gone. What is to follow it in
+    its execution is skipped then, so the token must be for all tasks of that.
+    """
+    if ask.grant.tasks:
+        await _require_whole(ask, await find(ask, path.id))
+    try:
+        run = await ask.web.store.run(ops.stop(path.id, force=query.force))
+    except Refused:
+        if not ask.seen:
+            raise
+        run = await find(ask, path.id)  # this very request stopped it, and its answer was lost
+    return await _answer(ask, run, status=202)
+
+
+@routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
+async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
+    """A new execution with the parameters of a run that ended."""
+    if ask.grant.tasks:
+        await find(ask, path.id)
+    key = headers.idempotency_key or ""
+    again = ops.rerun(
+        ask.web.catalog, path.id, idempotency_key=key, permit=ask.grant.authorise, charge=ask.grant.charge
+    )
+    triggered = await ask.web.store.run(again)
+    return await created(ask, triggered.run, repeated=triggered.repeated)
+
+
+@routes.post(
+    "/api/runs/{id}/report",
+    summary="Report on a run",
+    answers={200: Run},
+    errors=(404, 409, 413, 415),
+    body_required=False,
+)
+async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
+    """
+    How a run of an `external` task goes, said by whoever executes it: that it runs (no body is needed), as often as it
+    likes, and how it ended. `stop_requested` in the answer is somebody's wish
+    that it stop. A task with `heartbeat_timeout` wants to hear within that time, or its run has crashed.
+    """
+    raise_if_any(_unfit(body))
+    run = await find(ask, path.id)
+    reported = await ask.web.store.run(
+        ops.report(
+            ask.web.catalog,
+            run.id,
+            "running" if body.end_reason is UNSET else "ended",
+            reason=None if body.end_reason is UNSET else Reason(body.end_reason),
+            exit_code=None if body.exit_code is UNSET else body.exit_code,
+            message=body.message or "",
+            at_us=moment(body.at) or 0,
+            outputs=body.outputs or None,
+        )
+    )
+    return await _answer(ask, ops.accepted(run.id, reported))
+
+
+async def find(ask: Ask, ref: str) -> Run:
+    """The run called *ref*. Raises NotFound, also when the token is for other tasks."""
+    run = await ask.web.store.run(runs.find(ref))
+    ask.grant.authorise((run.task_name,), absent=f"there is no run {run.id if _is_id(ref) else ref[:200]}")
+    return run
+
+
+def require_own_task(ask: Ask, name: str) -> None:
+    """Raises NotFound for a task that the token is not for, as if there were none."""
+    ask.grant.authorise((name,), absent=f"there is no task {name}")
+
+
+async def _require_whole(ask: Ask, run: Run) -> None:
+    """Raises Forbidden when the run's execution touches other tasks than the token is for."""
+    touched = await ask.web.store.run(executions.tasks_of([run.execution_id]))
+    ask.grant.authorise(touched.get(run.execution_id, ()))
+
+
+def _is_id(ref: str) -> bool:
+    try:
+        UUID(ref)
+    except ValueError:
+        return False
+    return True
+
+
+async def _require_task(ask: Ask, name: str) -> None:
+    """Raises NotFound for a task that neither is defined nor has runs."""
+    entry = await ask.web.store.run(tasks.entry(name))
+    counts = await ask.web.store.run(tasks.counts([name]))
+    if entry is None and not (name in counts and counts[name].total):
+        raise NotFound(f"there is no task {name}")
+
+
+def _request(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
+    if body.run_at is not UNSET and body.delay_ms is not UNSET:
+        raise invalid("body.delay_ms", "excludes run_at; give one of them", body.delay_ms)
+    key = headers.idempotency_key or ""
+    return ops.Request(
+        params=body.params or None,
+        external_execution_id=body.external_execution_id,
+        due_us=moment(body.run_at),
+        delay_ms=body.delay_ms if body.delay_ms is not UNSET else None,
+        priority=body.priority if body.priority is not UNSET else None,
+        tags=tuple(body.tags),
+        labels=body.labels,
+        replicas=body.replicas or None,
+        triggered_by="cloud" if body.external_execution_id else "api",
+        idempotency_key=key,
+        body_digest=hashlib.sha256(raw).hexdigest() if key else "",
+    )
+
+
+def _unfit(body: ReportRequest) -> list[Problem]:
+    """What of a report no field says by itself."""
+    told = {"exit_code": body.exit_code, "message": body.message, "outputs": body.outputs}
+    problems = [
+        Problem(f"body.{name}", "tells of an end; give end_reason with it, or leave it out while the run goes on")
+        for name, value in told.items()
+        if value is not UNSET and body.end_reason is UNSET
+    ]
+    if body.outputs and is_deep(body.outputs):
+        problems.append(Problem("body.outputs", f"is nested deeper than {DEPTH_MAX}; give it as text"))
+    elif body.outputs and len(_encoder.encode(body.outputs)) > MAX_OUTPUTS:
+        problems.append(Problem("body.outputs", f"must be at most {MAX_OUTPUTS // 1024} KiB of JSON in all"))
+    return problems
+
+
+async def _as_it_is(ask: Ask, run: Run, name: str) -> Run:
+    """The first run, in its last attempt; that of task *name* when the execution has come to it."""
+    made = await ask.web.store.run(runs.execution_runs(run.execution_id))
+    for wanted in (name, run.task_name):
+        newest = newest_attempts(one for one in made if one.task_name == wanted)
+        if newest:
+            return newest[0]
+    return run
+
+
+async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
+    try:
+        return await ask.web.store.run(
+            page(
+                where,
+                sort_field=query.sort_field or "created_at",
+                descending=query.sort_direction != "asc",
+                limit=query.limit,
+                offset=min(query.offset, MAX_OFFSET),
+                cursor=cursor,
+            )
+        )
+    except ValueError as error:
+        raise invalid("query.cursor", str(error), cursor) from None
+
+
+async def shown(ask: Ask, found: Sequence[Run]) -> list[Run]:
+    """The runs as they are answered: with the URL of their schema, and without the values of secret parameters."""
+    url = ask.urls.run
+    if any(run.params for run in found):
+        found = await ask.web.store.run(ops.without_secrets(ask.web.catalog, found))
+    return [msgspec.structs.replace(run, schema=url) for run in found]
+
+
+async def _answer(ask: Ask, run: Run, *, status: int = 200) -> Reply:
+    (one,) = await shown(ask, [run])
+    return ask.answer(one, status=status)
+
+
+async def _runs(ask: Ask, found: Page) -> Reply:
+    body = RunsResponseBody(
+        runs=await shown(ask, found.runs),
+        total=found.total,
+        next_cursor=found.next_cursor,
+        scanned=0 if found.complete else found.scanned,
+        incomplete=not found.complete,
+    )
+    return ask.answer(body)
+
+
+async def created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
+    """The answer 201 for a run that was started, or was by the same request before."""
+    url = ask.urls
+    headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
+    if repeated:
+        headers.append((b"idempotent-replayed", b"true"))
+    (one,) = await shown(ask, [run])
+    return Reply(_encoder.encode(one), status=201, headers=tuple(headers))
+
+
+def _texts(value: str) -> tuple[str, ...]:
+    return tuple(part for part in value.split(",") if part)
+
+
+def _states(value: str) -> tuple[str, ...]:
+    """
+    What ``status`` asks for: statuses and end reasons, of which any will do. An end reason is what most people mean by
+    the status of a run that has ended. Raises Invalid for a word that is neither.
+    """
+    states: list[str] = []
+    for word in _texts(value):
+        if word not in _STATES:
+            near = get_close_matches(word, _STATES, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise invalid("query.status", f"must be one of {', '.join(_STATES)}{hint}", word)
+        states += list(Reason) if word == Status.ENDED else [word]
+    return tuple(states)
+
+
+def moment(value: datetime | UnsetType) -> int | None:
+    """A parameter's time as stored time; None when absent."""
+    return None if isinstance(value, UnsetType) else max(0, min(from_datetime(value), LATEST_US))

@@ -1,0 +1,237 @@
+"""Tasks: list, read, define, delete, stop, pause, resume, statistics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from api.http.endpoint import Ask, Routes
+from api.http.response import Reply
+from api.native.parameters import MatchHeaders, StatsQuery, TaskPath, TasksQuery
+from api.native.responses import (
+    Affected,
+    Percentiles,
+    StatsBucket,
+    StatsModel,
+    TaskCounts,
+    TaskDefinition,
+    TaskModel,
+    TasksResponseBody,
+)
+from api.native.runs import require_own_task, shown
+from shared import ops, schedules
+from shared.clock import SECOND_US, from_datetime, to_datetime
+from shared.errors import Forbidden, NotFound
+from shared.ops import define_tasks, stats
+from shared.runs import Run
+from shared.store import tasks
+from shared.store.listing import Filter, page
+
+routes = Routes("Tasks")
+
+NEXT_TICKS: Final = 5
+DAY_US: Final = 86_400 * SECOND_US
+
+
+@routes.get("/api/tasks", summary="List tasks", answers={200: TasksResponseBody})
+async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
+    """By name, with what each is doing."""
+    text = query.search.lower()
+    found = [
+        entry
+        for entry in await ask.web.store.run(tasks.entries())
+        if ask.grant.covers(entry.name)
+        and (not text or text in entry.name.lower() or text in entry.task.description.lower())
+        and (not query.group or entry.task.group == query.group)
+        and (not query.tag or not set(query.tag).isdisjoint(entry.task.tags))
+    ]
+    part = found[query.offset : query.offset + query.limit]
+    return ask.answer(TasksResponseBody(tasks=await _models(ask, part), total=len(found)))
+
+
+@routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
+async def read_task(ask: Ask, path: TaskPath) -> Reply:
+    """
+    Its definition, its schedule in words and times, and how it is doing. Values of secrets and secret parameters are
+    not shown, and values of `env` not to a token with scope `read`.
+    """
+    require_own_task(ask, path.task_name)
+    return await _answer(ask, await _entry(ask, path.task_name))
+
+
+@routes.put(
+    "/api/tasks/{taskName}",
+    summary="Define a task",
+    answers={200: TaskModel, 201: TaskModel},
+    errors=(409, 412, 507),
+    example={"run": "./report.sh --day yesterday", "cron": "30 6 * * mon-fri", "timeout": "20m"},
+)
+async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Reply:
+    """
+    With the keys and rules of the task file. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a task of the task file.
+    It survives an apply of the file, unless the file has a task of this name. Live runs go on as they were defined.
+    """
+    _require_authoring(ask, path)
+    table: dict[str, Any] = msgspec.json.decode(ask.raw_body)
+    put = await ask.web.store.run(
+        define_tasks.put(path.task_name, table, ask.web.settings.keys, only_if=_condition(headers))
+    )
+    return await _answer(ask, put.entry, status=201 if put.verdict == "added" else 200)
+
+
+@routes.delete("/api/tasks/{taskName}", summary="Delete a task", answers={204: None}, errors=(404, 409, 412))
+async def delete_task(ask: Ask, path: TaskPath, headers: MatchHeaders) -> Reply:
+    """
+    One that was defined through the API; its runs stay in the history. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a
+    task of the task file, for one that has live runs, and for one that others depend on.
+    """
+    _require_authoring(ask, path)
+    await ask.web.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
+    return Reply(status=204)
+
+
+@routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
+async def stop_task(ask: Ask, path: TaskPath) -> Reply:
+    """
+    Every live execution of it, those that wait included; also of one that is no longer defined. A token for some tasks
+    stops those whose other steps are its own too, and leaves the rest alone.
+    """
+    require_own_task(ask, path.task_name)
+    only = (lambda names: ask.grant.covers(*names)) if ask.grant.tasks else None
+    affected = await ask.web.store.run(ops.stop_task(path.task_name, only=only))
+    if not affected:
+        await _entry(ask, path.task_name)
+    return ask.answer(Affected(affected=affected), status=202)
+
+
+@routes.post("/api/tasks/{taskName}/pause", summary="Pause a schedule", answers={200: TaskModel}, errors=(404,))
+async def pause_task(ask: Ask, path: TaskPath) -> Reply:
+    """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
+    require_own_task(ask, path.task_name)
+    return await _answer(ask, await ask.web.store.run(ops.pause(path.task_name)))
+
+
+@routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
+async def resume_task(ask: Ask, path: TaskPath) -> Reply:
+    """The next tick fires again."""
+    require_own_task(ask, path.task_name)
+    return await _answer(ask, await ask.web.store.run(ops.resume(path.task_name)))
+
+
+@routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
+async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
+    """Ends by reason, and how long runs waited and took, since a time and by stretches of it."""
+    require_own_task(ask, path.task_name)
+    await _entry(ask, path.task_name)
+    now_us = time.time_ns() // 1000
+    since_us = now_us - DAY_US if query.since is UNSET else max(0, min(from_datetime(query.since), now_us - SECOND_US))
+    figures = await ask.web.store.run(stats.of_task(path.task_name, since_us, now_us, query.buckets))
+    return ask.answer(
+        StatsModel(
+            since=to_datetime(since_us),
+            until=to_datetime(now_us),
+            counts=figures.counts,
+            wait_ms=Percentiles(**figures.wait_ms),
+            run_ms=Percentiles(**figures.run_ms),
+            buckets=[StatsBucket(start_at=bucket.start_at, counts=bucket.counts) for bucket in figures.buckets],
+            complete=figures.complete,
+        )
+    )
+
+
+def _require_authoring(ask: Ask, path: TaskPath) -> None:
+    require_own_task(ask, path.task_name)
+    if not ask.web.settings.api_tasks:
+        raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
+
+
+def _condition(headers: MatchHeaders) -> define_tasks.Condition | None:
+    wanted, unwanted = headers.if_match, headers.if_none_match
+    if wanted is UNSET and unwanted is UNSET:
+        return None
+
+    def is_meant(before: tasks.Entry | None) -> bool:
+        is_wanted = isinstance(wanted, UnsetType) or _matches(wanted, before)
+        return is_wanted and (isinstance(unwanted, UnsetType) or not _matches(unwanted, before))
+
+    return is_meant
+
+
+def _matches(etags: str, entry: tasks.Entry | None) -> bool:
+    """Whether *entry* is one of the *etags* of an ``If-Match`` header (RFC 9110, 13.1.1)."""
+    if entry is None:
+        return False
+    return etags.strip() == "*" or _etag(entry) in (etag.strip() for etag in etags.split(","))
+
+
+def _etag(entry: tasks.Entry) -> str:
+    return f'"{entry.definition.hash}"'
+
+
+async def _answer(ask: Ask, entry: tasks.Entry, *, status: int = 200) -> Reply:
+    (model,) = await _models(ask, [entry])
+    return ask.answer(model, status=status, headers=((b"etag", _etag(entry).encode()),))
+
+
+async def _entry(ask: Ask, name: str) -> tasks.Entry:
+    entry = await ask.web.store.run(tasks.entry(name))
+    if entry is None:
+        raise NotFound(f"there is no task {name}")
+    return entry
+
+
+async def _models(ask: Ask, entries: list[tasks.Entry]) -> list[TaskModel]:
+    names = [entry.name for entry in entries]
+    if not names:
+        return []
+    counts = await ask.web.store.run(tasks.counts(names))
+    # Asked for together, they go to the store in one pipeline.
+    newest = await asyncio.gather(*(ask.web.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names))
+    last = {run.task_name: run for run in await shown(ask, [run for found in newest for run in found.runs])}
+    return [_model(ask, entry, counts.get(entry.name), last.get(entry.name)) for entry in entries]
+
+
+def _model(ask: Ask, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
+    task = entry.task
+    words, ticks = "", list[datetime]()
+    if task.cron:
+        schedule = schedules.parse(task.cron, task.timezone)
+        words = schedule.words()
+        after: int | None = time.time_ns() // 1000
+        while after is not None and len(ticks) < NEXT_TICKS:
+            after = schedule.next_after(after)
+            if after is not None:
+                ticks.append(to_datetime(after))
+    return TaskModel(
+        schema=ask.urls.schema("TaskModel"),
+        name=entry.name,
+        description=task.description,
+        group=task.group,
+        queue=task.queue,
+        tags=list(task.tags),
+        labels=task.labels,
+        cron=list(task.cron),
+        timezone=task.timezone if task.cron else "",
+        schedule=words,
+        next_ticks=[] if entry.paused else ticks,
+        paused=entry.paused,
+        manual_trigger=task.manual_trigger,
+        replicas=task.replicas,
+        source="api" if entry.source == "api" else "file",
+        applied_at=to_datetime(entry.applied_us),
+        definition_hash=entry.definition.hash,
+        # Values of `env` are often secrets all the same, so they are for those who may at least start the task.
+        definition=ops.definition_shown(entry.definition.body, env=ask.grant.scope != "read"),
+        counts=TaskCounts(
+            pending=counts.pending if counts else 0,
+            running=counts.running if counts else 0,
+            total=counts.total if counts else 0,
+            by_reason=counts.by_reason if counts else {},
+        ),
+        last_run=UNSET if last_run is None else last_run,
+    )

@@ -1,0 +1,88 @@
+"""Tokens: make, list, revoke."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from msgspec import UNSET
+
+from api.http.endpoint import Ask, Routes, invalid
+from api.http.response import Reply
+from api.native.parameters import TokenPath
+from api.native.requests import TokenRequest
+from api.native.responses import QuotaModel, TokenModel, TokensResponseBody
+from shared.clock import SECOND_US
+from shared.errors import NotFound
+from shared.store import tokens
+
+routes = Routes("Tokens")
+
+
+@routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
+async def list_tokens(ask: Ask) -> Reply:
+    """
+    Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
+    another `RUNFLEET_SECRET`: it is refused, and can be revoked.
+    """
+    rows = await ask.web.store.run(tokens.listing(ask.web.settings.keys))
+    return ask.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
+
+
+@routes.post(
+    "/api/tokens",
+    summary="Make a token",
+    scope="admin",
+    answers={201: TokenModel},
+    errors=(409, 413, 415),
+    example={"name": "nightly export", "scope": "run", "tasks": "export-*"},
+)
+async def make_token(ask: Ask, body: TokenRequest) -> Reply:
+    """
+    The answer shows the token; only a hash of it is kept. A repeat with the same `Idempotency-Key` makes no second
+    token and is answered without `token`, which cannot be shown again.
+    """
+    if body.tasks and body.scope == "admin":
+        raise invalid("body.tasks", "cannot be given with scope admin, which is for everything", body.tasks)
+    if body.quota is not UNSET and body.scope != "run":
+        raise invalid("body.quota", f"is for tokens with scope run; one with scope {body.scope} has none", body.scope)
+    expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US
+    token, text = await ask.web.store.run(
+        tokens.create(
+            body.name,
+            body.scope,
+            body.tasks,
+            expires_us,
+            keys=ask.web.settings.keys,
+            quota=None if body.quota is UNSET else msgspec.convert(msgspec.structs.asdict(body.quota), tokens.Quota),
+            request=ask.request,
+            token_id=ask.mark,
+        )
+    )
+    ask.web.gate.forget()
+    model = _model(token)
+    ask.to_note = ask.answer(model, status=201)
+    model.token = text or UNSET
+    return ask.answer(model, status=201)
+
+
+@routes.delete("/api/tokens/{id}", summary="Revoke a token", answers={204: None}, errors=(404,))
+async def revoke_token(ask: Ask, path: TokenPath) -> Reply:
+    """Other API processes may take it for two seconds more."""
+    if not await ask.web.store.run(tokens.revoke(path.id)):
+        raise NotFound(f"there is no token {path.id}")
+    ask.web.gate.forget()
+    return Reply(status=204)
+
+
+def _model(token: tokens.Token, *, is_valid: bool = True) -> TokenModel:
+    return TokenModel(
+        id=token.id,
+        name=token.name,
+        scope=token.scope,
+        tasks=token.tasks,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        valid=is_valid,
+        quota=QuotaModel(**msgspec.structs.asdict(token.quota)) if token.scope == "run" else UNSET,
+    )

@@ -1,0 +1,54 @@
+"""Worker processes: who is there, and asking one to leave."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from api.http.endpoint import Ask, Routes
+from api.http.response import Reply
+from api.native.fleet_responses import WorkerModel, WorkersResponseBody
+from api.native.parameters import WorkerPath
+from shared.errors import NotFound
+from shared.store import fleet, scoped_fleet
+
+routes = Routes("Workers")
+
+
+@routes.get("/api/workers", summary="List workers", answers={200: WorkersResponseBody})
+async def list_workers(ask: Ask) -> Reply:
+    """
+    Every worker process that was heard of lately, with what it runs. A token for some tasks sees those that serve a
+    queue of these, each with these queues and runs only.
+    """
+    seen = scoped_fleet.workers(ask.grant.covers) if ask.grant.tasks else fleet.workers()
+    workers = await ask.web.store.run(seen)
+    return ask.answer(WorkersResponseBody(workers=[_model(worker) for worker in workers]))
+
+
+@routes.post(
+    "/api/workers/{id}/drain", summary="Drain a worker", scope="admin", answers={202: WorkerModel}, errors=(404,)
+)
+async def drain_worker(ask: Ask, path: WorkerPath) -> Reply:
+    """It takes nothing new, and ends when its runs have ended."""
+    await ask.web.store.run(fleet.drain(path.id))
+    for worker in await ask.web.store.run(fleet.workers()):
+        if worker.id == path.id:
+            return ask.answer(_model(worker), status=202)
+    raise NotFound(f"worker {path.id} is gone already")
+
+
+def _model(worker: fleet.Worker) -> WorkerModel:
+    return WorkerModel(
+        id=worker.id,
+        host=worker.host,
+        pid=worker.pid,
+        version=worker.version,
+        queues=list(worker.queues),
+        slots=worker.slots,
+        running=list(worker.running),
+        started_at=worker.started_at,
+        heartbeat_age_ms=worker.heartbeat_age_ms,
+        alive=worker.alive,
+        draining=worker.draining,
+        unfit=worker.unfit or UNSET,
+    )
