@@ -39,21 +39,21 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def weigh(bench: Bench) -> dict[str, float]:
-    """Resident megabytes of each process; ``worker`` is launcher, process and keeper together."""
+    """Resident megabytes of each process; ``worker`` is launcher, process and spawner together."""
     with bench.fleet('[tasks.noop]\nrun = ["true"]\n') as fleet:
         api, scheduler, launcher = fleet.start("api"), fleet.start("scheduler"), fleet.start_worker()
         time.sleep(3)  # idle is a state that lasts
         found = {"api": resident_mb(api.pid), "scheduler": resident_mb(scheduler.pid)}
         (process,) = children(launcher.pid)
-        (keeper,) = children(process)
+        (spawner,) = children(process)
         parts = {
             "worker: launcher": resident_mb(launcher.pid),
             "worker: process": resident_mb(process),
-            "worker: keeper": resident_mb(keeper),
+            "worker: spawner": resident_mb(spawner),
         }
         found |= {"worker": sum(parts.values()), **parts}
         with contextlib.suppress(PermissionError):  # our processes show it to root only
-            shares = sum(proportional_mb(pid) for pid in (launcher.pid, process, keeper))
+            shares = sum(proportional_mb(pid) for pid in (launcher.pid, process, spawner))
             found["worker, shared pages counted once"] = shares
         return found
 

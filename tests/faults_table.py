@@ -174,7 +174,7 @@ FAULTS: Final[dict[str, Fault]] = {
         "it takes no runs and says why; others take them, none is failed for it; it goes on when that is mended",
     ),
     "F64": Fault(
-        "a keeper that hangs, for a while or for good",
+        "a spawner that hangs, for a while or for good",
         "nothing is failed or runs twice; what must end ends; runs that were not started are executed later",
     ),
     "F65": Fault(
@@ -229,7 +229,7 @@ RUNFLEET_FAULTS_JSON=/tmp/measured.jsonl .venv/bin/pytest tests
 .venv/bin/python -m tests.faults_table /tmp/measured.jsonl
 ```
 
-The tests of `tests/system` run real processes on a real Valkey: API, scheduler, workers with keepers and commands, as
+The tests of `tests/system` run real processes on a real Valkey: API, scheduler, workers with spawners and commands, as
 the `Procfile` starts them, killed, frozen and cut off one by one. What ran when is told by a file that the commands
 write themselves. The tests of `tests/store` and `tests/scheduler` run the real scripts with the time handed in.
 

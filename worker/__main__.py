@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from worker.family import become_undumpable
-from worker.lifeline import follow_launcher
+from worker.parent_watch import follow_launcher
+from worker.spawner.process_group import become_undumpable
 
 if __name__ == "__main__":
     become_undumpable()
@@ -34,7 +34,7 @@ def main() -> int:
             )
         require_secret(settings)
         if settings.run_users:
-            from worker import users  # what most launchers do without
+            from worker.execution import users  # what most launchers do without
 
             users.check(settings.run_users)
         if "--process" in sys.argv[1:]:

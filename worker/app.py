@@ -1,5 +1,5 @@
 """
-What one worker process is made of: a keeper, a Dramatiq worker with its threads, a lease thread, a log writer.
+What one worker process is made of: a spawner, a Dramatiq worker with its threads, a lease thread, a log writer.
 
 ``run`` builds it, waits for a reason to leave, drains and takes it down again in the right order: consumers first, then
 the runs, then the leases.
@@ -24,19 +24,19 @@ from shared.signals import be_deaf, heed
 from shared.store import open_store, preflight
 from shared.store.fleet import About
 from shared.telemetry import get_logger
-from worker import folder as temporary
-from worker.callables import Templates
-from worker.commands import Keeper
-from worker.draining import Draining
-from worker.environment import Inherited
+from worker import temp_folder as temporary
+from worker.drain import Draining
+from worker.execution.context import Workshop
+from worker.execution.environment import Inherited
+from worker.execution.processor import Slot
+from worker.execution.secrets import Private
 from worker.fitness import Fitness
-from worker.leases import Leases
-from worker.lifeline import say_alive
-from worker.private import Private
-from worker.recent import RecentEnds
-from worker.slots import Slot
-from worker.tapes import Tapes
-from worker.workshop import Workshop
+from worker.heartbeat import Leases
+from worker.logs.shipper import Tapes
+from worker.parent_watch import say_alive
+from worker.processes.callables import Templates
+from worker.processes.commands import Spawner
+from worker.replay import RecentEnds
 
 log = get_logger("worker")
 
@@ -68,7 +68,7 @@ class WorkerProcess:
         self._draining = Draining()
         self._slots: dict[int, Slot] = {}
         folder = temporary.make()
-        self._keeper = Keeper.start(folder)  # before there are threads, and while this process is small
+        self._spawner = Spawner.start(folder)  # before there are threads, and while this process is small
         self._store = open_store(settings)
         self._threads = queue.FreeThreads(settings.worker_threads)
         self._broker = queue.BellBroker(self._store, self._threads)
@@ -88,7 +88,7 @@ class WorkerProcess:
         recent = RecentEnds(self._store)
         leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
         fitness = Fitness(
-            self._keeper,
+            self._spawner,
             self._store,
             settings.keys,
             folder,
@@ -98,8 +98,8 @@ class WorkerProcess:
         self._shop = Workshop(
             settings=settings,
             store=self._store,
-            keeper=self._keeper,
-            templates=Templates(self._keeper),
+            spawner=self._spawner,
+            templates=Templates(self._spawner),
             leases=leases,
             recent=recent,
             tapes=Tapes(self._store),
@@ -160,7 +160,7 @@ class WorkerProcess:
 
     def _take_down(self) -> None:
         """What is there before anything was started."""
-        self._keeper.close()
+        self._spawner.close()
         self._store.close()
         shutil.rmtree(self._shop.folder, ignore_errors=True)
 
@@ -213,8 +213,8 @@ class WorkerProcess:
             self._worker.work_queue.put(queue.local_bell(self._settings.queues[0]))
 
     def _missing(self) -> str:
-        if not self._keeper.is_alive():
-            return "the keeper"
+        if not self._spawner.is_alive():
+            return "the spawner"
         if not self._shop.leases.is_alive():
             return "the lease thread"
         if not self._shop.tapes.is_alive():
@@ -231,7 +231,7 @@ class WorkerProcess:
         return ""
 
     def _leave(self) -> None:
-        log.info("worker.draining", worker=self.name, grace_s=self._settings.shutdown_grace_s)
+        log.info("worker.drain", worker=self.name, grace_s=self._settings.shutdown_grace_s)
         self._threads.close()
         for consumer in self._worker.consumers.values():
             consumer.stop()
@@ -250,7 +250,7 @@ class WorkerProcess:
         self._shop.fitness.stop()
         self._shop.tapes.stop()
         self._shop.templates.close()
-        self._keeper.close()
+        self._spawner.close()
         if self._shop.emitter is not None:
             left_s = (self._draining.until_s or 0.0) + 2.0 - time.monotonic()
             self._shop.emitter.close(min(FLUSH_S, max(0.5, left_s)))

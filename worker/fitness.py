@@ -22,8 +22,8 @@ from shared.store import tasks
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
-from worker.commands import SILENT_S, Keeper
-from worker.process import Launch, SpawnFailed, Unanswered
+from worker.processes.commands import SILENT_S, Spawner
+from worker.processes.handle import Launch, SpawnFailed, Unanswered
 
 log = get_logger("worker")
 
@@ -31,8 +31,8 @@ LOOK_S: Final = 1.0
 AGAIN_S: Final = 5.0
 """How often a worker that cannot execute looks whether it can again."""
 
-KEEPER_S: Final = 20.0
-"""A keeper that has not answered for so long is killed, and with it this process replaced."""
+SPAWNER_S: Final = 20.0
+"""A spawner that has not answered for so long is killed, and with it this process replaced."""
 
 STUCK_S: Final = 20.0
 """When the looking itself takes longer than this, something that it looks at hangs: mostly a disk."""
@@ -69,9 +69,9 @@ class Fitness:
     """
 
     def __init__(
-        self, keeper: Keeper, store: Store, keys: Keys, folder: Path, slots: int, on_change: Callable[[str], None]
+        self, spawner: Spawner, store: Store, keys: Keys, folder: Path, slots: int, on_change: Callable[[str], None]
     ) -> None:
-        self._keeper, self._store, self._keys = keeper, store, keys
+        self._spawner, self._store, self._keys = spawner, store, keys
         self._folder, self._slots, self._on_change = folder, slots, on_change
         self._why = ""
         self._seen_s = time.monotonic()
@@ -112,7 +112,7 @@ class Fitness:
             return False
         if error.errno in _WORKERS:
             return True
-        return not task.working_dir and not os.path.isdir(self._keeper.cwd)
+        return not task.working_dir and not os.path.isdir(self._spawner.cwd)
 
     def look(self) -> str:
         """Look at everything; why nothing can be executed, "" when it can. Takes a few milliseconds."""
@@ -123,19 +123,19 @@ class Fitness:
     def _look_on(self) -> None:
         while not self._stopping.wait(LOOK_S):
             try:
-                self._keeper.ping()
-                is_stopped = self._keeper.wake()
+                self._spawner.ping()
+                is_stopped = self._spawner.wake()
                 if is_stopped and not self._was_stopped:
-                    log.warning("worker.keeper_stopped")
+                    log.warning("worker.spawner_stopped")
                 self._was_stopped = is_stopped
-                if self._keeper.silent_s > KEEPER_S and not self._keeper.given_up:
-                    log.error("worker.keeper_silent", silent_s=round(self._keeper.silent_s))
-                    self._keeper.give_up()
+                if self._spawner.silent_s > SPAWNER_S and not self._spawner.given_up:
+                    log.error("worker.spawner_silent", silent_s=round(self._spawner.silent_s))
+                    self._spawner.give_up()
                 if self._why and time.monotonic() - self._looked_s >= AGAIN_S:
                     self.look()
                 elif not self._why:
                     with self._looking:
-                        self._conclude(self._keeper_trouble() or self._directory_trouble() or self._folder_trouble())
+                        self._conclude(self._spawner_trouble() or self._directory_trouble() or self._folder_trouble())
             except Exception:
                 log.exception("worker.look_failed")
             self._seen_s = time.monotonic()
@@ -153,7 +153,7 @@ class Fitness:
     def _look(self) -> str:
         try:
             return (
-                self._keeper_trouble()
+                self._spawner_trouble()
                 or self._directory_trouble()
                 or self._folder_trouble()
                 or self._descriptor_trouble()
@@ -164,15 +164,15 @@ class Fitness:
             log.exception("worker.look_failed")
             return f"looking after itself failed: {type(error).__name__}: {error}"
 
-    def _keeper_trouble(self) -> str:
+    def _spawner_trouble(self) -> str:
         # Without the growing time, or each look would say it anew.
-        is_silent = self._keeper.silent_s > SILENT_S
-        return f"its keeper has not answered for more than {SILENT_S:.0f} s" if is_silent else ""
+        is_silent = self._spawner.silent_s > SILENT_S
+        return f"its spawner has not answered for more than {SILENT_S:.0f} s" if is_silent else ""
 
     def _directory_trouble(self) -> str:
-        if os.path.isdir(self._keeper.cwd):
+        if os.path.isdir(self._spawner.cwd):
             return ""
-        return f"the directory that it was started in is gone: {self._keeper.cwd}; start it in one that stays"
+        return f"the directory that it was started in is gone: {self._spawner.cwd}; start it in one that stays"
 
     def _folder_trouble(self) -> str:
         path = self._folder / "can-write"  # what is written now and then no cleaner of old files takes away
@@ -204,7 +204,7 @@ class Fitness:
     def _spawn_trouble(self) -> str:
         launch = Launch(argv=(sys.executable, "-I", "-S", "-c", ""), env={}, run_id="self-check")
         try:
-            child = self._keeper.spawn(launch)
+            child = self._spawner.spawn(launch)
             try:
                 child.started(TRY_S)
                 end_s = time.monotonic() + TRY_S

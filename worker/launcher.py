@@ -3,7 +3,7 @@ Starts the worker processes, keeps as many as asked for, and takes them down.
 
 The ``dramatiq`` command does not fit: it dies at once on a second SIGTERM, which some platforms send to every
 process, and one child's death stops all the others. This one is lean (it imports nothing heavy), restarts what dies or
-hangs with a back-off, and, being a subreaper, kills what a lost keeper left behind.
+hangs with a back-off, and, being a subreaper, kills what a lost spawner left behind.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from shared.settings import Settings
 from shared.signals import SIGNALS, be_deaf
 from shared.startup import begin
 from shared.telemetry import get_logger
-from worker import folder
-from worker.family import become_subreaper
-from worker.lifeline import ALIVE_FD, LAUNCHER_FD
-from worker.strangers import Strangers
+from worker import temp_folder
+from worker.adopted_processes import Strangers
+from worker.parent_watch import ALIVE_FD, LAUNCHER_FD
+from worker.spawner.process_group import become_subreaper
 
 log = get_logger("worker")
 
@@ -40,7 +40,7 @@ MOST_PAUSE_S: Final = 30.0
 """The first and the longest pause before a worker process is started again."""
 
 LOOK_S: Final = 0.5
-"""How often it looks for what a lost keeper left behind: a worker that waits for Redis may be slow to leave."""
+"""How often it looks for what a lost spawner left behind: a worker that waits for Redis may be slow to leave."""
 
 NOT_STARTED_S: Final = 5.0
 """The longest pause when the machine lacks something: that may be there again soon."""
@@ -143,7 +143,7 @@ class Launcher:
     def _start(self) -> None:
         alive_out, alive_in = os.pipe()
         mark = secrets.token_hex(4)
-        told = {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in), folder.MARK: mark}
+        told = {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in), temp_folder.MARK: mark}
         try:
             os.set_blocking(alive_out, False)
             os.set_blocking(alive_in, False)
@@ -193,8 +193,8 @@ class Launcher:
                 self._replace(ended)
 
     def _remove_folders(self) -> None:
-        """What a worker process leaves that was killed with its keeper; again later, while something writes there."""
-        self._left = [mark for mark in self._left if not folder.remove(mark)][-MOST_LEFT:]
+        """What a worker process leaves that was killed with its spawner; again later, while something writes there."""
+        self._left = [mark for mark in self._left if not temp_folder.remove(mark)][-MOST_LEFT:]
 
     def _replace(self, ended: Child) -> None:
         """See what follows on the end of a worker process that nobody asked for."""

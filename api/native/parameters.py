@@ -39,7 +39,7 @@ EventType = Literal[
     "queue.resumed",
     "worker.joined",
     "worker.left",
-    "worker.draining",
+    "worker.drain",
 ]
 
 EnvironmentTrigger = Literal[

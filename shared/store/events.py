@@ -25,7 +25,7 @@ TYPES: Final[dict[str, str]] = {
     "queue.paused": "Nothing is claimed from a queue any more; `data` names it.",
     "queue.resumed": "A queue is served again; `data` names it.",
     "worker.joined": "A worker process introduced itself; `data` names it.",
-    "worker.draining": "A worker process was asked to drain; `data` names it.",
+    "worker.drain": "A worker process was asked to drain; `data` names it.",
     "worker.left": "A worker process said goodbye or was silent for a minute; `data` names it.",
 }
 """Every type of event, and what it tells."""

@@ -149,7 +149,7 @@ def make_plan(seed: int, seconds: float, *, plans: bool = True) -> list[Action]:
     often(12, 4, "client", lambda: ("stop_execution", {"pick": pick()}))
     often(6, 4, "client", lambda: ("rerun", {"pick": pick()}))
     often(4, 2, "client", lambda: ("repeat", {"pick": pick()}))
-    victims, weights = ("worker", "launcher", "keeper", "child"), (3, 2, 2, 3)
+    victims, weights = ("worker", "launcher", "spawner", "child"), (3, 2, 2, 3)
     often(2, 2, "platform", lambda: ("kill", {"victim": dice.choices(victims, weights)[0], "pick": pick()}))
     often(15, 5, "platform", lambda: ("drain", {"pick": pick(), "times": dice.choice([1, 1, 5])}))
     often(18, 3, "platform", lambda: ("freeze", {"pick": pick(), "for_s": round(dice.uniform(7, 9), 2)}))

@@ -115,7 +115,7 @@ class Platform:
             return
         process = self._slots[place][1]
         worker = _process_of(process)
-        found = {"launcher": process.pid, "worker": worker, "keeper": _keeper_of(worker)}[victim]
+        found = {"launcher": process.pid, "worker": worker, "spawner": _spawner_of(worker)}[victim]
         if not found:
             return
         pid = found
@@ -124,8 +124,8 @@ class Platform:
             self._killed.add(pid)
         send([pid], signal.SIGKILL)
         at_us = now_us()
-        keeper = _keeper_of(worker)
-        doomed |= {one for one in map(identity, family([keeper] if keeper else [])) if one}
+        spawner = _spawner_of(worker)
+        doomed |= {one for one in map(identity, family([spawner] if spawner else [])) if one}
         self._stage.chaos.add(
             "kill", at_us=at_us, victim=victim, pid=pid, worker=worker, pids=sorted(one.pid for one in doomed)
         )
@@ -199,7 +199,11 @@ class Platform:
         weights: dict[str, int] = {}
         for name, process in self._slots:
             worker = _process_of(process) if name == "worker" else None
-            of = {name if name != "worker" else "launcher": process.pid, "worker": worker, "keeper": _keeper_of(worker)}
+            of = {
+                name if name != "worker" else "launcher": process.pid,
+                "worker": worker,
+                "spawner": _spawner_of(worker),
+            }
             for what, pid in of.items():
                 if pid:
                     weights[what] = max(weights.get(what, 0), _resident_kb(pid))
@@ -211,8 +215,8 @@ def _process_of(launcher: Process) -> int | None:
     return next((pid for pid in _children(launcher.pid) if "--process" in command_line(pid)), None)
 
 
-def _keeper_of(worker: int | None) -> int | None:
-    return next((pid for pid in _children(worker) if "keeper.py" in command_line(pid)), None) if worker else None
+def _spawner_of(worker: int | None) -> int | None:
+    return next((pid for pid in _children(worker) if "worker/spawner" in command_line(pid)), None) if worker else None
 
 
 def _children(pid: int) -> list[int]:

@@ -18,7 +18,7 @@ MEMORY_KB: Final = {
     "scheduler": 100_000,
     "launcher": 40_000,
     "worker": 130_000,
-    "keeper": 40_000,
+    "spawner": 40_000,
     "store": 128_000,
 }
 
@@ -107,7 +107,7 @@ def _seen(scene: Scene, at_us: int, pids: list[int], worker: int | None, what: s
     if until_us < deadline_us:
         return  # it woke up in time
     runs = {life.run for life in scene.lives if life.pid in pids and _lived_at(life, at_us)}
-    if worker and what not in ("keeper", "child"):
+    if worker and what not in ("spawner", "child"):
         for run, record in scene.found.records.items():
             is_its = f"-{worker}-" in record.get("worker", "") and moment_us(record["start_at"]) < at_us
             if is_its and ("end_at" not in record or moment_us(record["end_at"]) > at_us):

@@ -118,11 +118,12 @@ class Process:
 
         return wait_until(child, "the launcher has a worker process")
 
-    def keeper(self) -> int:
-        """The process id of the keeper of its worker process."""
+    def spawner(self) -> int:
+        """The process id of the spawner of its worker process."""
         worker = self.worker_process()
         return wait_until(
-            lambda: next((pid for pid in family([worker]) if "keeper.py" in command_line(pid)), 0), "there is a keeper"
+            lambda: next((pid for pid in family([worker]) if "worker/spawner" in command_line(pid)), 0),
+            "there is a spawner",
         )
 
 

@@ -31,7 +31,7 @@ retry_attempts = 1
 retry_delay = "10ms"
 
 [tasks.poison]
-# Kills its worker process: the parent of the keeper, which is the parent of this shell.
+# Kills its worker process: the parent of the spawner, which is the parent of this shell.
 run = "kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat); sleep 60"
 retry_attempts = 10
 retry_delay = "10ms"
@@ -79,7 +79,7 @@ def test_runs_of_a_killed_worker_crash_and_are_tried_elsewhere(
     doomed = fleet.run_processes(run["id"])
     fleet.start("worker")
     if victim == "launcher":
-        doomed |= {one for one in fleet.look() if one.pid in (worker.pid, worker.worker_process(), worker.keeper())}
+        doomed |= {one for one in fleet.look() if one.pid in (worker.pid, worker.worker_process(), worker.spawner())}
         worker.kill()
     else:
         os.kill(worker.worker_process(), signal.SIGKILL)
@@ -119,13 +119,13 @@ def test_a_killed_child_is_a_failure_and_no_crash(make_fleet: StartFleet) -> Non
     assert [one["end_reason"] for one in fleet.chain_of(run, 2)] == ["failed", "success"]
 
 
-def test_a_killed_keeper_crashes_its_runs_and_the_worker_process_is_replaced(make_fleet: StartFleet) -> None:
+def test_a_killed_spawner_crashes_its_runs_and_the_worker_process_is_replaced(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS).start_all()
     worker = fleet.of("worker")
     before = worker.worker_process()
     run, _ = begin(fleet)
     doomed = fleet.run_processes(run["id"])
-    os.kill(worker.keeper(), signal.SIGKILL)
+    os.kill(worker.spawner(), signal.SIGKILL)
     died_s = time.monotonic()
     wait_until(lambda: not any(map(is_alive, doomed)), "nothing of its runs is left", GONE_S)
     crashed = fleet.ended(run)
@@ -135,7 +135,7 @@ def test_a_killed_keeper_crashes_its_runs_and_the_worker_process_is_replaced(mak
     wait_until(lambda: worker.worker_process() != before, "another worker process took its place")
 
 
-def test_what_a_killed_keeper_leaves_ends_though_redis_is_silent(make_fleet: StartFleet, measured: Measured) -> None:
+def test_what_a_killed_spawner_leaves_ends_though_redis_is_silent(make_fleet: StartFleet, measured: Measured) -> None:
     """F2, F15: the worker cannot report the ends and so leaves late; its launcher does not wait for that."""
     fleet = make_fleet(TASKS).start_all()
     (fleet.folder / "calling.py").write_text("def call():\n    return 1\n")
@@ -143,21 +143,21 @@ def test_what_a_killed_keeper_leaves_ends_though_redis_is_silent(make_fleet: Sta
         assert fleet.perform(task)["end_reason"] == "success"
     begin(fleet)
     worker = fleet.of("worker")
-    doomed = {one for one in map(identity, family([worker.keeper()])) if one}
-    assert len(doomed) >= 6, "the keeper, two interpreters, and a command with its daemon"
+    doomed = {one for one in map(identity, family([worker.spawner()])) if one}
+    assert len(doomed) >= 6, "the spawner, two interpreters, and a command with its daemon"
     fleet.redis.freeze()
-    os.kill(worker.keeper(), signal.SIGKILL)
+    os.kill(worker.spawner(), signal.SIGKILL)
     died_s = time.monotonic()
     wait_until(lambda: not any(map(is_alive, doomed)), "nothing of it is left", GONE_S)
     measured("F2", "no process left", time.monotonic() - died_s, GONE_S)
     fleet.redis.thaw()
 
 
-def test_a_worker_without_a_keeper_spoils_nothing_of_what_waits(make_fleet: StartFleet) -> None:
+def test_a_worker_without_a_spawner_spoils_nothing_of_what_waits(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, threads=2).start_all()
     begin(fleet)
     waiting = fleet.trigger("other", replicas=100)
-    os.kill(fleet.of("worker").keeper(), signal.SIGKILL)
+    os.kill(fleet.of("worker").spawner(), signal.SIGKILL)
     reasons = [run["end_reason"] for run in fleet.chain_of(waiting, 100)]
     assert reasons.count("crashed") <= 2, "each slot may have had one in its hands"
     assert set(reasons) <= {"success", "crashed"}

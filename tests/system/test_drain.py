@@ -94,7 +94,7 @@ def test_a_second_wish_later_means_now(make_fleet: StartFleet) -> None:
     run = fleet.trigger("end")
     fleet.wait_for_word(run["id"], "began")
     worker.popen.send_signal(signal.SIGTERM)
-    worker.wait_for("worker.draining")
+    worker.wait_for("worker.drain")
     time.sleep(1.6)  # nearer than that they are one wish
     worker.popen.send_signal(signal.SIGTERM)
     assert worker.wait(4) == 0

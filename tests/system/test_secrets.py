@@ -125,9 +125,9 @@ def test_a_run_sees_none_of_runfleets_own_secrets(make_fleet: StartFleet) -> Non
     assert "FLEET_MARK=" in text
     for ours in (TOKEN, SECRET, fleet.redis.url, "RUNFLEET_SECRET", "RUNFLEET_TOKEN", "RUNFLEET_REDIS_URL"):
         assert ours not in text
-    # Not the one who started it either: the keeper was given no environment to speak of.
-    keeper = Path(f"/proc/{fleet.of('worker').keeper()}/environ").read_bytes()
-    assert SECRET.encode() not in keeper
+    # Not the one who started it either: the spawner was given no environment to speak of.
+    spawner = Path(f"/proc/{fleet.of('worker').spawner()}/environ").read_bytes()
+    assert SECRET.encode() not in spawner
 
 
 def test_no_task_can_read_one_of_our_processes(make_fleet: StartFleet) -> None:
@@ -135,7 +135,7 @@ def test_no_task_can_read_one_of_our_processes(make_fleet: StartFleet) -> None:
     fleet.through = ORDINARY
     worker = fleet.start_all().of("worker")
     ours = {process.name: process.pid for process in fleet.processes}
-    ours |= {"worker process": worker.worker_process(), "keeper": worker.keeper()}
+    ours |= {"worker process": worker.worker_process(), "spawner": worker.spawner()}
     assert {name: readable(pid) for name, pid in ours.items() if readable(pid)} == {}
     with subprocess.Popen([*ORDINARY, "sleep", "60"]) as other:
         try:

@@ -16,9 +16,9 @@ from tests.system.fleet import Fleet
 from tests.system.processes import is_alive
 from tests.system.reading import ORDINARY
 from tests.waiting import wait_until
-from worker.environment import Unprepared
-from worker.interpreter import CHILD_FILE
-from worker.users import account
+from worker.execution.environment import Unprepared
+from worker.execution.users import account
+from worker.processes.interpreter import INTERPRETER_FILE
 
 USER = "nobody"
 IDS = pwd.getpwnam(USER)
@@ -26,7 +26,7 @@ IDS = pwd.getpwnam(USER)
 
 def _reads_our_code(python: str) -> bool:
     """Whether the other user can start that Python, and may read this checkout with it."""
-    command = [python, "-c", f"open({str(CHILD_FILE)!r})"]
+    command = [python, "-c", f"open({str(INTERPRETER_FILE)!r})"]
     return os.geteuid() == 0 and subprocess.run(command, user=USER, group=IDS.pw_gid, check=False).returncode == 0
 
 
@@ -41,7 +41,7 @@ echo "names=$USER:$LOGNAME:$HOME" >> $RUNFLEET_OUTPUT
 echo "seen by /dev/stdout" > /dev/stdout
 touch "$(dirname $RUNFLEET_OUTPUT)/mine" || echo "nothing else there is mine"
 ls "$(dirname $RUNFLEET_OUTPUT)" || echo "nor to be listed"
-cat /proc/$PPID/environ || echo "my keeper is not to be read"
+cat /proc/$PPID/environ || echo "my spawner is not to be read"
 '''
 user = "{USER}"
 
@@ -81,7 +81,7 @@ def test_a_run_has_the_user_of_its_task_and_nothing_of_the_workers(make_fleet: S
         "seen by /dev/stdout",
         "nothing else there is mine",
         "nor to be listed",
-        "my keeper is not to be read",
+        "my spawner is not to be read",
     ):
         assert line in said
     assert fleet.log(fleet.perform("own")) == ["0"]

@@ -1,4 +1,4 @@
-"""A keeper for a test."""
+"""A spawner for a test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.commands import Keeper
+from worker.processes.commands import Spawner
 
 
 @pytest.fixture
-def keeper() -> Iterator[Keeper]:
-    """A keeper of this test's own; whatever it started is dead afterwards."""
-    keeper = Keeper.start()
-    yield keeper
-    keeper.close()
-    assert not os.path.exists(f"/proc/{keeper.pid}"), "the keeper outlived its worker"
+def spawner() -> Iterator[Spawner]:
+    """A spawner of this test's own; whatever it started is dead afterwards."""
+    spawner = Spawner.start()
+    yield spawner
+    spawner.close()
+    assert not os.path.exists(f"/proc/{spawner.pid}"), "the spawner outlived its worker"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.process import Child, Exit
+from worker.processes.handle import Child, Exit
 
 
 class Ended(NamedTuple):

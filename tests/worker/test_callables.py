@@ -16,10 +16,10 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.reading import Ended, is_running, read_line, read_to_end
-from worker.callables import CALLS_MAX, Call, Templates
-from worker.commands import Keeper
-from worker.interpreter import CallRequest
-from worker.process import SpawnFailed
+from worker.processes.callables import CALLS_MAX, Call, Templates
+from worker.processes.commands import Spawner
+from worker.processes.handle import SpawnFailed
+from worker.processes.interpreter import CallRequest
 
 JOBS = """
 import os, signal, subprocess, sys, threading, time
@@ -69,7 +69,7 @@ def hold(size):
 def spin():
     while True: pass
 def stdin(): return sys.stdin.read()
-def surroundings(): return [sys.argv, sys.path[0], os.getcwd(), "keeper" in sys.modules, os.umask(0)]
+def surroundings(): return [sys.argv, sys.path[0], os.getcwd(), "spawner" in sys.modules, os.umask(0)]
 def thread(): threading.Thread(target=lambda: (time.sleep(0.05), print("from a thread"))).start()
 def freeze(often):
     template = os.getppid()
@@ -118,8 +118,8 @@ BOTH = pytest.mark.parametrize("isolate", [True, False], ids=["forked", "warm"])
 
 
 @pytest.fixture
-def templates(keeper: Keeper) -> Iterator[Templates]:
-    templates = Templates(keeper)
+def templates(spawner: Spawner) -> Iterator[Templates]:
+    templates = Templates(spawner)
     yield templates
     templates.close()
 
@@ -218,7 +218,7 @@ def test_the_surroundings_are_the_tasks_own(start: Start, tmp_path: Path, isolat
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["keeper", "family", "leftovers", "loop", "starting", "wire"])
+@pytest.mark.parametrize("name", ["spawner", "family", "leftovers", "loop", "starting", "wire"])
 def test_the_tasks_own_module_of_the_same_name_as_ours_is_found(
     start: Start, tmp_path: Path, isolate: bool, name: str
 ) -> None:
@@ -232,7 +232,7 @@ def test_an_exception_is_exit_code_1_with_its_traceback(start: Start, isolate: b
     assert (ended.exit.code, ended.exit.signal, ended.exit.result) == (1, None, None)
     assert ended.stderr.startswith("Traceback")
     assert ended.stderr.endswith("ValueError: no such luck\n")
-    assert "child.py" not in ended.stderr
+    assert "interpreter.py" not in ended.stderr
 
 
 @BOTH
@@ -451,7 +451,7 @@ def test_a_lost_interpreter_is_replaced(start: Start) -> None:
 
 def test_a_warm_child_is_replaced_after_its_share_of_runs(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CALLS_MAX == 1000
-    monkeypatch.setattr("worker.callables.CALLS_MAX", 3)
+    monkeypatch.setattr("worker.processes.callables.CALLS_MAX", 3)
     pids = [result(run(start, "where", isolate=False))[0] for _ in range(6)]
     assert len(set(pids[:3])) == len(set(pids[3:])) == 1
     assert pids[0] != pids[3]

@@ -12,8 +12,8 @@ import pytest
 from shared.runs import FIELDS, Record
 from shared.settings import REDIS_URL_NAMES
 from shared.tasks import Param, Task
-from worker import environment
-from worker.environment import Inherited, Unprepared
+from worker.execution import environment
+from worker.execution.environment import Inherited, Unprepared
 
 RUN = UUID("01a201bd-d1e0-759c-9d5a-95512308bfbb")
 EXECUTION = UUID("01a201bd-d1e0-759c-9d5a-000000000001")

@@ -10,8 +10,8 @@ import pytest
 
 from shared.runs import FATE_UNKNOWN, Reason
 from shared.tasks import MB, Task
-from worker.judging import Cause, judge, stronger
-from worker.process import LOST, Exit
+from worker.execution.verdict import Cause, judge, stronger
+from worker.processes.handle import LOST, Exit
 
 TASK = Task(name="t", run="x", timeout_ms=90_000, log_max_size=64 * 1024)
 
@@ -59,13 +59,13 @@ def test_of_several_causes_the_one_higher_on_the_ladder_counts() -> None:
     assert stronger(None, "shutdown") == "shutdown"
 
 
-def test_a_process_whose_keeper_died_has_an_unknown_fate() -> None:
+def test_a_process_whose_spawner_died_has_an_unknown_fate() -> None:
     for cause in (None, "overflow", "shutdown"):
         verdict = judge(TASK, LOST, cause, b"")
         assert (verdict.reason, verdict.exit_code, verdict.interrupted) == (Reason.CRASHED, FATE_UNKNOWN, False)
 
 
-def test_a_process_whose_keeper_died_while_it_was_stopped_has_ended_for_that() -> None:
+def test_a_process_whose_spawner_died_while_it_was_stopped_has_ended_for_that() -> None:
     assert judge(TASK, LOST, "stop", b"")[:2] == (Reason.STOPPED, FATE_UNKNOWN)
     assert judge(TASK, LOST, "timeout", b"")[:2] == (Reason.TIMEOUT, FATE_UNKNOWN)
 

@@ -18,7 +18,7 @@ from shared.store.runs import Wanted
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker.leases import Held, Leases
+from worker.heartbeat import Held, Leases
 
 ABOUT = About(host="h", pid=7, version="1", queues=("default",), slots=1, started_us=5)
 LATE_S = 0.7

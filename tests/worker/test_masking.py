@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
-from worker.masking import REDACTED, Mask, mask
+from worker.logs.masking import REDACTED, Mask, mask
 
 SECRET = "pä55/w\"ord 'with' \\ + &=?~"
 FORMS: dict[str, Callable[[str], str]] = {

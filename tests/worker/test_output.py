@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.store.log_record import StoredLine as Line
-from worker.cleaning import LINE_MAX
-from worker.masking import Mask
-from worker.output import UNFINISHED_MAX, Capture
+from worker.logs.line_buffer import UNFINISHED_MAX, Capture
+from worker.logs.masking import Mask
+from worker.logs.sanitize import LINE_MAX
 
 BIG = 1 << 30
 

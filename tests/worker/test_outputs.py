@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from worker.masking import NOTHING, Mask
-from worker.outputs import FILE_BYTES, OUTPUT_CHARACTERS, OUTPUT_KEYS, RETURN_BYTES, RETURN_DEPTH, collect
-from worker.process import Exit
+from worker.execution.results import FILE_BYTES, OUTPUT_CHARACTERS, OUTPUT_KEYS, RETURN_BYTES, RETURN_DEPTH, collect
+from worker.logs.masking import NOTHING, Mask
+from worker.processes.handle import Exit
 
 Found = tuple[dict[str, Any], list[str]]
 

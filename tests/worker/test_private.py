@@ -16,7 +16,7 @@ from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker.private import FRESH_S, WHOLE_S, Private
+from worker.execution.secrets import FRESH_S, WHOLE_S, Private
 
 VICTIM = "the value of another task"
 

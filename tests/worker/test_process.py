@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from worker.commands import Keeper
-from worker.ladder import Ladder
-from worker.process import Launch, SpawnFailed
+from worker.execution.stop_sequence import Ladder
+from worker.processes.commands import Spawner
+from worker.processes.handle import Launch, SpawnFailed
 
 
 def test_the_ladder_asks_waits_and_kills_each_once() -> None:
@@ -44,8 +44,8 @@ def test_a_ladder_without_grace_kills_at_once() -> None:
     assert ladder.due(7) == signal.SIGKILL
 
 
-def test_a_closed_keeper_starts_nothing() -> None:
-    keeper = Keeper.start()
-    keeper.close()
+def test_a_closed_spawner_starts_nothing() -> None:
+    spawner = Spawner.start()
+    spawner.close()
     with pytest.raises(SpawnFailed, match="cannot hand over"):
-        keeper.spawn(Launch(argv=("true",), env={}, run_id="late"))
+        spawner.spawn(Launch(argv=("true",), env={}, run_id="late"))

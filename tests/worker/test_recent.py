@@ -20,8 +20,8 @@ from shared.store.runs import Ended, Facts, Wanted
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker import recent
-from worker.recent import RecentEnds
+from worker import replay
+from worker.replay import RecentEnds
 
 
 @pytest.fixture
@@ -86,14 +86,14 @@ def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, said
     said.add(early)
     between_s = time.monotonic()
     said.add(late)
-    said.repeat(between_s + recent.BEFORE_S)
+    said.repeat(between_s + replay.BEFORE_S)
     wait_until(lambda: left(asked) < 2, "one has ended")
     (run,) = asked.run(page(Filter(status=(Status.RUNNING,)))).runs
     assert run.id.bytes == early.args[1]
 
 
 def test_only_so_many_bytes_are_remembered(asked: Store, said: RecentEnds, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "MOST_BYTES", 5 * 10_000)
+    monkeypatch.setattr(replay, "MOST_BYTES", 5 * 10_000)
     for end in kept_back(asked, 9, '{"a":"' + "x" * 9_000 + '"}'):
         said.add(end)
     said.repeat(time.monotonic())

@@ -21,7 +21,7 @@ from tests.system.faults.test_failover import free_port
 from tests.system.fleet import Server
 from tests.waiting import wait_until
 from tests.worker.test_recent import kept_back, left
-from worker.recent import RecentEnds
+from worker.replay import RecentEnds
 
 LOSSES = 300
 """More than redis-py's pool for Sentinels makes connections in its life."""

@@ -20,9 +20,9 @@ from shared.store.runs import Claimed, Facts, Wanted
 from shared.tasks import MB, Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker import tapes as module
-from worker.masking import NOTHING
-from worker.tapes import Tape, Tapes
+from worker.logs import shipper as module
+from worker.logs.masking import NOTHING
+from worker.logs.shipper import Tape, Tapes
 
 LOUD = Task(name="loud", run="true", log_max_size=64 * MB)
 

@@ -11,15 +11,15 @@ import pytest
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from tests.worker.test_tapes import running
-from worker.commands import Keeper
-from worker.draining import Draining
-from worker.judging import Cause
-from worker.leases import Held, Wish
-from worker.masking import NOTHING
-from worker.poke import Poke
-from worker.process import Child, Exit, Launch
-from worker.tapes import Tapes
-from worker.watching import Watch
+from worker.drain import Draining
+from worker.execution.monitor import Watch
+from worker.execution.verdict import Cause
+from worker.execution.wakeup import Poke
+from worker.heartbeat import Held, Wish
+from worker.logs.masking import NOTHING
+from worker.logs.shipper import Tapes
+from worker.processes.commands import Spawner
+from worker.processes.handle import Child, Exit, Launch
 
 REASONS: tuple[Cause, ...] = ("stop", "lost", "timeout", "shutdown")
 
@@ -39,8 +39,8 @@ def watched(store: Store, child: Child, why: Cause) -> tuple[Exit, Cause | None]
 
 
 @pytest.mark.parametrize("why", REASONS)
-def test_a_process_that_lives_is_made_to_end(store: Store, keeper: Keeper, why: Cause) -> None:
-    child = keeper.spawn(Launch(argv=("sleep", "600"), env={"PATH": "/usr/bin:/bin"}, run_id="lives"))
+def test_a_process_that_lives_is_made_to_end(store: Store, spawner: Spawner, why: Cause) -> None:
+    child = spawner.spawn(Launch(argv=("sleep", "600"), env={"PATH": "/usr/bin:/bin"}, run_id="lives"))
     try:
         child.started()
         exit_, cause = watched(store, child, why)
@@ -50,8 +50,8 @@ def test_a_process_that_lives_is_made_to_end(store: Store, keeper: Keeper, why: 
 
 
 @pytest.mark.parametrize("why", REASONS)
-def test_a_process_that_ended_by_itself_keeps_its_result(store: Store, keeper: Keeper, why: Cause) -> None:
-    child = keeper.spawn(Launch(argv=("sh", "-c", "exit 3"), env={"PATH": "/usr/bin:/bin"}, run_id="ended"))
+def test_a_process_that_ended_by_itself_keeps_its_result(store: Store, spawner: Spawner, why: Cause) -> None:
+    child = spawner.spawn(Launch(argv=("sh", "-c", "exit 3"), env={"PATH": "/usr/bin:/bin"}, run_id="ended"))
     try:
         child.started()
         assert select.select([child.control_fd], [], [], 10)[0], "its end was told"

@@ -7,5 +7,5 @@ redis.call('HSET', P .. ':worker:' .. worker, 'drain', '1')
 redis.call('LPUSH', P .. ':wake:' .. worker, '')
 redis.call('LTRIM', P .. ':wake:' .. worker, 0, 0)
 redis.call('PEXPIRE', P .. ':wake:' .. worker, 60000)
-event('worker.draining', '', '', '', worker)
+event('worker.drain', '', '', '', worker)
 return 1

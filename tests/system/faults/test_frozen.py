@@ -72,7 +72,7 @@ def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: St
     run = fleet.trigger("lax")
     fleet.wait_for_word(run["id"], "lives")
     tree = [one.pid for one in fleet.run_processes(run["id"])]
-    tree += [sleeper.pid, sleeper.worker_process(), sleeper.keeper()]
+    tree += [sleeper.pid, sleeper.worker_process(), sleeper.spawner()]
     fleet.start("worker")
     send(tree, signal.SIGSTOP)
     slept_s = time.monotonic()
@@ -114,7 +114,7 @@ def test_a_worker_cut_off_loses_its_run_and_a_strict_one_never_overlaps(
 
 @pytest.mark.parametrize("task", ["strict", "strict_call"])
 def test_a_strict_run_does_not_outlive_its_lease_though_its_worker_is_frozen(make_fleet: StartFleet, task: str) -> None:
-    """F9: its keeper ends it."""
+    """F9: its spawner ends it."""
     fleet = make_fleet(TASKS)
     (fleet.folder / "living.py").write_text(MODULE)
     fleet.start("web", "scheduler")
@@ -172,18 +172,18 @@ def expect_lost(fleet: Fleet, worker: Process, run: Json) -> None:
 def test_a_strict_run_does_not_outlive_its_lease_though_all_that_watches_it_is_frozen(
     make_fleet: StartFleet, task: str
 ) -> None:
-    """F9: worker, keeper and interpreter, and not the run itself."""
+    """F9: worker, spawner and interpreter, and not the run itself."""
     fleet = make_fleet(TASKS)
     (fleet.folder / "living.py").write_text(MODULE)
     fleet.start("web", "scheduler")
     (sleeper,) = fleet.start("worker")
     run = fleet.trigger(task)
     fleet.wait_for_word(run["id"], "lives")
-    keeper = sleeper.keeper()
-    started = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-    interpreters = [int(pid) for pid in started if "child.py" in command_line(int(pid))]
+    spawner = sleeper.spawner()
+    started = Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()
+    interpreters = [int(pid) for pid in started if "interpreter.py" in command_line(int(pid))]
     assert len(interpreters) == (task == "strict_call")
-    frozen = [sleeper.worker_process(), keeper, *interpreters]
+    frozen = [sleeper.worker_process(), spawner, *interpreters]
     fleet.start("worker")
     send(frozen, signal.SIGSTOP)
     first, second = fleet.chain_of(run, 2)

@@ -109,16 +109,16 @@ def test_a_worker_process_that_hangs_is_replaced(make_fleet: StartFleet) -> None
     assert fleet.perform("short")["end_reason"] == "success"
 
 
-def test_the_folder_of_a_worker_that_was_killed_with_its_keeper_is_removed(make_fleet: StartFleet) -> None:
+def test_the_folder_of_a_worker_that_was_killed_with_its_spawner_is_removed(make_fleet: StartFleet) -> None:
     """F66: by the launcher, with what its runs left in it; that of another worker stays."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     launcher, _ = fleet.start("worker", "worker")
-    worker, keeper = launcher.worker_process(), launcher.keeper()
+    worker, spawner = launcher.worker_process(), launcher.spawner()
     (old,) = (path for path in fleet.temporary.iterdir() if path in held_by(worker))
     (other,) = (path for path in fleet.temporary.iterdir() if path not in held_by(worker))
     (old / "left").mkdir()
-    send([keeper, worker], signal.SIGKILL)
+    send([spawner, worker], signal.SIGKILL)
     wait_until(lambda: not old.exists(), "it is gone", 5)
     launcher.wait_for("worker.restarted")
     wait_until(lambda: len(launcher.events("worker.started")) == 2, "another one has started", 20)
@@ -132,7 +132,7 @@ def held_by(pid: int) -> set[Path]:
 
 
 def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_path: Path) -> None:
-    """F66: a shell starts something and becomes the launcher; a killed keeper's runs are killed all the same."""
+    """F66: a shell starts something and becomes the launcher; a killed spawner's runs are killed all the same."""
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     words = 'sleep 3333 & echo $! > first; setsid sh -c "echo \\$\\$ > second; exec sleep 3334" &'
@@ -145,7 +145,7 @@ def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_p
     run = fleet.trigger("long")
     fleet.wait_for_word("began", run["id"])
     left = fleet.run_processes(run["id"])
-    os.kill(launcher.keeper(), signal.SIGKILL)
+    os.kill(launcher.spawner(), signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, left)), "what the run left is dead")
     launcher.wait_for("worker.restarted")
     others = [int((tmp_path / name).read_text()) for name in ("first", "second", "third")]
@@ -155,10 +155,10 @@ def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_p
 
 
 def test_the_first_process_of_a_container_leaves_what_others_started_in_it() -> None:
-    """F66: as process 1 it gets every orphan there is, not only those of lost keepers."""
+    """F66: as process 1 it gets every orphan there is, not only those of lost spawners."""
     script = """
 import os, subprocess, sys, time
-from worker.strangers import Strangers
+from worker.adopted_processes import Strangers
 assert os.getpid() == 1
 strangers = Strangers()
 def orphan(env):

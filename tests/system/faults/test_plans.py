@@ -226,7 +226,7 @@ def test_a_stop_of_a_plan_comes_true_without_its_worker(
     execution = fleet.trigger("publish")["execution_id"]
     wait_until(lambda: fleet.wrote(execution, "clean"), "the second group runs")
     wait_until(lambda: len([line for line in fleet.wrote(execution, "index") if line[4] == "ended"]) == 3, "in part")
-    frozen = [lost.pid, lost.worker_process(), lost.keeper()]
+    frozen = [lost.pid, lost.worker_process(), lost.spawner()]
     if worker == "is dead":
         lost.kill()
     else:

@@ -60,7 +60,7 @@ LOOPS = {
     """,
     "self-check": """
         worker.fitness:Fitness._look worker.fitness:Fitness._conclude worker.fitness:Fitness._folder_trouble
-        worker.commands:Keeper.ping
+        worker.commands:Spawner.ping
     """,
 }
 

@@ -88,7 +88,7 @@ def test_runs_that_end_within_the_grace_may(make_fleet: StartFleet) -> None:
 
 
 def test_a_killed_worker_leaves_no_folder_behind(make_fleet: StartFleet, tmp_path: Path) -> None:
-    """F2: its keeper takes it along; when that was killed too, the next worker does."""
+    """F2: its spawner takes it along; when that was killed too, the next worker does."""
     place = tmp_path / "tmp"
     place.mkdir()
     fleet = make_fleet(TASKS)
@@ -97,12 +97,12 @@ def test_a_killed_worker_leaves_no_folder_behind(make_fleet: StartFleet, tmp_pat
     fleet.perform("short")
     (folder,) = place.iterdir()
     os.kill(worker.worker_process(), signal.SIGKILL)
-    wait_until(lambda: not folder.exists(), "its keeper has removed it")
+    wait_until(lambda: not folder.exists(), "its spawner has removed it")
     (left,) = wait_until(lambda: list(place.iterdir()), "another worker process is there")
     worker.signal_group(signal.SIGKILL)
     os.utime(left, (time.time() - 3600, time.time() - 3600))
     wait_until(lambda: worker.popen.poll() is not None, "it is gone")
-    if left.exists():  # the keeper, which leads a session of its own, was quicker
+    if left.exists():  # the spawner, which leads a session of its own, was quicker
         os.utime(left, (time.time() - 3600, time.time() - 3600))
     fleet.start("worker", TMPDIR=str(place))
     wait_until(lambda: not left.exists(), "it was removed")

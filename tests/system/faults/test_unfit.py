@@ -125,16 +125,16 @@ def test_a_start_that_the_machine_refuses_is_not_the_runs_fault(make_fleet: Star
     fleet = make_fleet(TASKS)
     fleet.start("web", "scheduler")
     (worker,) = fleet.start("worker")
-    keeper = worker.keeper()
+    spawner = worker.spawner()
     import resource
 
-    before = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
-    resource.prlimit(keeper, resource.RLIMIT_NOFILE, (3, before[1]))
+    before = resource.prlimit(spawner, resource.RLIMIT_NOFILE)
+    resource.prlimit(spawner, resource.RLIMIT_NOFILE, (3, before[1]))
     run = fleet.trigger(task)
     wait_until_unfit(fleet, "it cannot start processes")
     assert fleet.run(run["id"])["status"] == "pending"
     assert "no descriptors left" in fleet.run(run["id"])["message"]
-    resource.prlimit(keeper, resource.RLIMIT_NOFILE, before)
+    resource.prlimit(spawner, resource.RLIMIT_NOFILE, before)
     ended = fleet.ended(run)
     assert ended["end_reason"] == "success"
     assert len(fleet.chain(run)) == 1

@@ -81,7 +81,7 @@ def test_a_worker_killed_while_it_drains_crashes_its_runs(make_fleet: StartFleet
     run = begin(fleet, "deaf")
     doomed = fleet.run_processes(run["id"])
     worker.signal_group(signal.SIGTERM)
-    worker.wait_for("worker.draining")
+    worker.wait_for("worker.drain")
     worker.kill()
     killed_s = time.monotonic()
     wait_until(lambda: not any(map(is_alive, doomed)), "nothing of it is left", GONE_S)
@@ -130,7 +130,7 @@ def test_a_stop_comes_true_without_the_worker(make_fleet: StartFleet, measured: 
     (frozen,) = fleet.start("worker", RUNFLEET_QUEUES="default")
     (dead,) = fleet.start("worker", RUNFLEET_QUEUES="aside")
     runs = [begin(fleet, "sleepy"), begin(fleet, "other")]
-    tree = [one.pid for one in fleet.run_processes(runs[0]["id"])] + [frozen.worker_process(), frozen.keeper()]
+    tree = [one.pid for one in fleet.run_processes(runs[0]["id"])] + [frozen.worker_process(), frozen.spawner()]
     send(tree, signal.SIGSTOP)
     dead.kill()
     for run in runs:

@@ -1,0 +1,104 @@
+"""
+What a launcher finds among its children without having started it, and which of that is its own to kill.
+
+A lost spawner's orphans come to the launcher, which is a subreaper: they are runs, and they are killed. But a shell
+that became the launcher by ``exec`` may have started others before, and the first process of a container gets every
+orphan of it: those are left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+from typing import Final
+
+RUN_ID: Final = b"RUNFLEET_RUN_ID="
+LEAVE_S: Final = 2.0
+SPAWNER: Final = b"/worker/spawner"
+
+
+class Strangers:
+    """Children of this process that are no worker processes. Made before the first of these is started."""
+
+    def __init__(self) -> None:
+        self._foreign = _descendants()
+        self._foreign_sessions = {session for session in map(_session, self._foreign) if session}
+        self._own_session = os.getsid(0)
+        self._is_first = os.getpid() == 1
+
+    def forget(self, pid: int) -> None:
+        """It was reaped: its number may come again."""
+        self._foreign.discard(pid)
+
+    def kill(self, workers: Iterable[int]) -> int:
+        """
+        Kill what a lost spawner left behind, and the spawner of a lost worker; answers how many there were.
+
+        They are reaped as any other child.
+        """
+        killed = 0
+        for pid in _children(os.getpid()) - set(workers) - self._foreign:
+            if self._is_foreign(pid):
+                continue
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            killed += 1
+        return killed
+
+    def kill_all(self) -> None:
+        """Kill them until none comes to light any more: what a killed one leaves comes here. At most two seconds."""
+        end_s = time.monotonic() + LEAVE_S
+        while True:
+            with contextlib.suppress(ChildProcessError):
+                while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                    self.forget(pid)
+            if not self.kill(()) or time.monotonic() > end_s:
+                return
+            time.sleep(0.01)
+
+    def _is_foreign(self, pid: int) -> bool:
+        session = _session(pid)
+        if session and (session == self._own_session or session in self._foreign_sessions):
+            self._foreign.add(pid)  # the spawner and every run lead sessions of their own
+            return True
+        # The orphans of a whole container say that they are ours, or are not; elsewhere all descend from us. They are
+        # asked each time, because one that is about to become another program says nothing for a moment.
+        return self._is_first and not _is_marked(pid)
+
+
+def _is_marked(pid: int) -> bool:
+    """Whether it is a spawner or was started for a run."""
+    for file, mark in (("cmdline", SPAWNER), ("environ", RUN_ID)):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/{file}", "rb") as content:
+            if mark in content.read():
+                return True
+    return False
+
+
+def _session(pid: int) -> int:
+    """The session of a process; 0 when it is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def _descendants() -> set[int]:
+    found: set[int] = set()
+    new = _children(os.getpid())
+    while new:
+        found |= new
+        new = {child for pid in new for child in _children(pid)} - found
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    """Process ids of its children; empty where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return {int(word) for word in file.read().split()}
+    except OSError:
+        return set()

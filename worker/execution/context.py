@@ -1,0 +1,99 @@
+"""What all run threads of a worker process share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.errors import RunfleetError, Unreadable
+from shared.lineage.emitter import Emitter
+from shared.runs import Record
+from shared.settings import Settings
+from shared.signing import Keys
+from shared.store import tasks
+from shared.store.redis.sync_store import Store
+from shared.tasks import Task, is_trusted
+from shared.telemetry import get_logger
+from worker.drain import Draining
+from worker.execution.environment import Inherited, Unprepared
+from worker.execution.secrets import Private
+from worker.fitness import Fitness
+from worker.heartbeat import Leases
+from worker.logs.shipper import Tapes
+from worker.processes.callables import Templates
+from worker.processes.commands import Spawner
+from worker.replay import RecentEnds
+
+log = get_logger("worker")
+
+
+class Unverified(RunfleetError):
+    """This worker may not or cannot read what a run would execute; another one perhaps can."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all run threads of a worker process share."""
+
+    settings: Settings
+    store: Store
+    spawner: Spawner
+    templates: Templates
+    leases: Leases
+    recent: RecentEnds
+    tapes: Tapes
+    private: Private
+    inherited: Inherited
+    draining: Draining
+    fitness: Fitness
+    folder: Path
+    keys: Keys
+    emitter: Emitter | None = None
+    known: dict[tuple[str, str], Task] = field(default_factory=dict)
+    """Tasks by name and hash of their definition, whose signature was verified for that name."""
+
+    @property
+    def refusal(self) -> str:
+        """Why this worker starts nothing: a sentence, "" when it does."""
+        if self.draining.begun:
+            return "its worker was shut down before it started"
+        if not self.spawner.is_alive():
+            return "its worker lost what starts its runs, and is replaced"
+        if unfit := self.fitness.unfit:
+            return f"its worker cannot execute anything: {unfit}"
+        return ""
+
+    def task(self, record: Record) -> Task:
+        """
+        The task that a run was created with.
+
+        Raises Unprepared when its definition is gone, Unverified when it is not signed with this worker's secret or
+        cannot be read by this release, and StoreUnavailable.
+        """
+        name = record.task, record.definition
+        task = self.known.get(name)
+        if task is None:
+            task = self._read(record)
+            if len(self.known) > 1000:
+                self.known.clear()
+            self.known[name] = task
+        return task
+
+    def _read(self, record: Record) -> Task:
+        found = self.store.run(tasks.definition(record.definition))
+        if found is None:
+            raise Unprepared(f"the definition {record.definition} of this run is gone from the store")
+        if not is_trusted(found, self.keys, record.task):
+            log.error("definition.untrusted", task=record.task, definition=found.hash)
+            raise Unverified(
+                f"its definition {found.hash} is not signed with the RUNFLEET_SECRET of a worker that took it"
+            )
+        try:
+            task = found.task()
+        except (ValueError, Unreadable) as error:
+            raise Unverified(
+                f"its definition {found.hash} cannot be read by the release of its worker: {error}"
+            ) from None
+        if task.name != record.task:  # seen without a secret only: a signature is for a name
+            raise Unverified(f"its definition {found.hash} is that of task {task.name}")
+        return task

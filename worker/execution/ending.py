@@ -1,0 +1,248 @@
+"""
+The end of a run: reported until it is accepted or refused, however long Redis is away, and then told to all who are to
+know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared import ops
+from shared.clock import SECOND_US
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.runs import Reason, Record
+from shared.store import runs, wakeups
+from shared.store.redis.call import Call
+from shared.store.runs import Ended, Facts, Retry, Wanted
+from shared.tasks import Task
+from shared.telemetry import get_logger
+from worker.execution.context import Workshop
+from worker.execution.results import collect
+from worker.execution.verdict import Verdict
+from worker.logs.masking import Mask
+from worker.logs.shipper import Tape
+from worker.processes.handle import Exit
+
+log = get_logger("worker")
+
+BROKEN_S: Final = 0.1
+"""How long to wait for the spawner's death when something looks like it."""
+
+UNREMARKABLE: Final = frozenset({Reason.SUCCESS, Reason.STOPPED, Reason.SKIPPED})
+"""Ends that nobody needs to look at; all others are logged as warnings."""
+
+
+class Ending:
+    """
+    The end of one run, in the hands of its thread.
+
+    ``task``, ``tape`` and ``exit_`` are None when it did not come that far. *is_lost* tells whether the run is somebody
+    else's by now, *restore* writes it back to a store that has forgotten it and tells whether it is there again.
+    """
+
+    def __init__(
+        self,
+        shop: Workshop,
+        run_id: UUID,
+        record: Record,
+        *,
+        task: Task | None,
+        tape: Tape | None,
+        exit_: Exit | None,
+        mask: Mask,
+        output_file: str,
+        claimed_s: float,
+        is_lost: Callable[[], bool],
+        restore: Callable[[], bool],
+        is_alive: Callable[[], None],
+    ) -> None:
+        self.asked_next_s = 0.0
+        """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
+        self.is_unanswered = False
+        """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
+        self._shop, self._run_id, self._record = shop, run_id, record
+        self._task, self._tape, self._exit, self._mask = task, tape, exit_, mask
+        self._output_file, self._claimed_s = output_file, claimed_s
+        self._is_lost, self._restore, self._is_alive = is_lost, restore, is_alive
+
+    def report(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
+        """
+        Report the end until it is accepted or refused, claiming the next run for *wanted*. None: it is another's.
+
+        Whatever goes wrong with what belongs to it, the end itself is reported.
+        """
+        message = self._mask.text(verdict.message).encode("utf-8", "replace").decode()
+        verdict = verdict._replace(message=message)
+        facts, retry = self._facts(), self._retry(verdict)
+        move: Literal["end", "interrupt"] = "interrupt" if verdict.interrupted else "end"
+
+        def end(wanted: Wanted | None, *, bare: bool = False) -> Call[Ended]:
+            return runs.end(
+                self._run_id,
+                self._record.token,
+                verdict.reason,
+                verdict.exit_code,
+                verdict.message,
+                facts=None if bare else facts,
+                retry=retry,
+                wanted=wanted,
+                move=move,
+            )
+
+        was_lost = self._exit is not None and self._exit.lost
+        if self._shop.refusal or self._shop.spawner.is_gone(BROKEN_S if was_lost else 0.0):
+            wanted = None
+        ended = self._repeat(end, wanted)
+        if ended is None:
+            return None
+        try:
+            self._follow_up(ended, verdict, facts, end(None))
+        except Exception:  # the end is on record, and the next run is claimed
+            self._say_broken("after its end")
+        return ended
+
+    def _repeat(self, end: Callable[..., Call[Ended]], wanted: Wanted | None) -> Ended | None:
+        """Make the call that *end* gives until it is accepted or refused. None: the run is another's."""
+        call = end(wanted)
+        self.asked_next_s = time.monotonic() if wanted is not None else 0.0
+        wait_s = 0.1
+        while True:
+            self._is_alive()
+            try:
+                self.is_unanswered = wanted is not None
+                *appended, ended = self._shop.store.settle([*self._last_lines(), call])
+                if isinstance(ended, RunfleetError):
+                    raise ended
+                self._settle(appended)
+                if ended.state != "gone" or not self._restore():
+                    assert isinstance(ended, Ended)
+                    self.is_unanswered = False  # not before: whatever fails above, the caller never sees this answer
+                    return ended
+            except StoreUnavailable:
+                if self._is_lost():
+                    return None
+                time.sleep(wait_s)  # Redis is away: nothing is lost as long as this thread waits
+                wait_s = min(wait_s * 2, 2.0)
+            except Exception:
+                self._say_broken("reporting its end")
+                if self._is_lost() or self._shop.draining.is_over:
+                    return None
+                call = end(wanted, bare=True)  # whatever of it cannot be sent, its reason can
+                time.sleep(wait_s)
+                wait_s = min(wait_s * 2, 2.0)
+
+    def _last_lines(self) -> list[Call[Any]]:
+        """The calls that store what is left of the log; none when that fails, because the end must not."""
+        tape = self._tape
+        try:
+            return tape.final() if tape is not None else []
+        except Exception:
+            self._say_broken("storing its log")
+            return []
+
+    def _settle(self, appended: list[Any]) -> None:
+        tape = self._tape
+        if tape is not None:
+            try:
+                with tape.sending:
+                    tape.settle(appended)
+            except Exception:
+                self._say_broken("storing its log")
+
+    def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, again: Call[Ended]) -> None:
+        """Tell all who are to know of an end that is on record."""
+        tape, record = self._tape, self._record
+        if ended.ready:
+            self._ring(ended.ready)
+        if tape is not None and tape.unstored:
+            log.warning("log.unstored", run_id=str(self._run_id), task=record.task, lines=tape.unstored)
+        if tape is not None and facts.log_lines and ended.verdict != "refused":
+            self._shop.tapes.compact_soon(self._run_id)
+        if ended.verdict == "refused":
+            log.warning("run.lost", run_id=str(self._run_id), task=record.task, state=ended.state)
+            return
+        self._shop.recent.add(again)
+        self._tell(verdict, self._task)
+        facts_of_end: dict[str, object] = {
+            "run_id": str(self._run_id),
+            "task": record.task,
+            "number": record.number,
+            "reason": str(verdict.reason),
+            "exit_code": verdict.exit_code,
+        }
+        if verdict.reason in UNREMARKABLE:
+            log.info("run.ended", **facts_of_end)
+        else:
+            log.warning("run.ended", **facts_of_end, message=verdict.message)
+
+    def _retry(self, verdict: Verdict) -> Retry | None:
+        """The attempt that this end owes."""
+        try:
+            return ops.next_attempt(
+                self._run_id,
+                self._record,
+                self._task,
+                verdict.reason,
+                verdict.exit_code,
+                interrupted=self._task.on_interrupt if verdict.interrupted and self._task is not None else None,
+            )
+        except Exception:
+            self._say_broken("planning its retry")
+            return None
+
+    def _tell(self, verdict: Verdict, task: Task | None) -> None:
+        """Tell of the end, if anybody is to hear. It was by this host's clock as long after the start as it is now."""
+        if self._shop.emitter is not None:
+            end_us = self._record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
+            self._shop.emitter.ended(
+                self._run_id, self._record, verdict.reason, verdict.exit_code, verdict.message, end_us, task
+            )
+
+    def _facts(self) -> Facts:
+        """What is known of the run; without its outputs when they cannot be had."""
+        exit_, tape = self._exit, self._tape
+        outputs = ""
+        try:
+            found = collect(self._output_file, exit_, self._mask, tape.system if tape is not None else _say_nothing)
+            outputs = msgspec.json.encode(found).decode() if found else ""
+        except Exception as error:
+            self._say_broken("collecting its outputs")
+            if tape is not None:
+                tape.system(f"its outputs were left out: {describe(error)}")
+        try:
+            if tape is not None:
+                tape.finish()
+        except Exception:
+            self._say_broken("finishing its log")
+        return Facts(
+            outputs=outputs,
+            log_bytes=tape.kept_bytes if tape else 0,
+            log_lines=tape.lines if tape else 0,
+            log_truncated=1 if tape and tape.truncated else 0,
+            log_first=tape.first_kept if tape else 0,
+            peak_memory=exit_.peak_memory_bytes if exit_ else 0,
+            cpu_ms=exit_.cpu_time_ms if exit_ else 0,
+        )
+
+    def _say_broken(self, doing: str) -> None:
+        log.exception("run.broken", run_id=str(self._run_id), task=self._record.task, doing=doing)
+
+    def _ring(self, ready: Mapping[str, int]) -> None:
+        try:
+            self._shop.store.run(wakeups.ring(ready))
+        except RunfleetError:
+            log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
+
+
+def describe(error: Exception) -> str:
+    """An error in one sentence of bounded length."""
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def _say_nothing(_: str) -> None:
+    """There is no log to say it in: nothing was started."""

@@ -1,0 +1,325 @@
+"""
+One run, from its claim to its end: prepare → spawn → watch → judge → end.
+
+Each step is short and may fail; whatever happens, the run ends with a reason, or somebody else has decided about it.
+Only the end writes (``ending.py``); it is repeated until it was accepted or refused, however long Redis is away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from shared import ops, params
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.retry import POISON_CRASHES
+from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason
+from shared.store import executions, runs
+from shared.store.runs import Claimed, Ended, Wanted
+from shared.tasks import Task
+from shared.telemetry import get_logger
+from worker.execution import environment, users
+from worker.execution.context import Unverified, Workshop
+from worker.execution.ending import BROKEN_S, Ending, describe
+from worker.execution.environment import Unprepared
+from worker.execution.give_back import delay_s, give_back
+from worker.execution.monitor import Watch
+from worker.execution.verdict import Verdict, judge
+from worker.execution.wakeup import Poke
+from worker.heartbeat import FROZEN_S, SURE_S, Held, Wish
+from worker.logs.shipper import Tape
+from worker.processes.handle import Child, Exit, Launch, SpawnFailed, StartedLate, Unanswered
+from worker.processes.interpreter import CallRequest
+
+log = get_logger("worker")
+T = TypeVar("T")
+
+
+class Lost(Exception):
+    """The run was given to somebody else, or nobody could say that it was not."""
+
+
+class NotHere(Exception):
+    """Nothing was started, and not because of the run: it is given back. ``crashes`` counts as in ``give_back``."""
+
+    def __init__(self, why: str, crashes: int = 0) -> None:
+        super().__init__(why)
+        self.crashes = crashes
+
+
+class Broken(Exception):
+    """Nobody knows what became of it, because the spawner is gone."""
+
+
+class Execution:
+    """
+    One run in the hands of one thread. ``tell`` and ``look`` may be called from other threads.
+
+    *asked_s* is the measured time at which it was first asked for: its lease may be no younger than that.
+    """
+
+    def __init__(
+        self, shop: Workshop, claimed: Claimed, poke: Poke, asked_s: float, is_alive: Callable[[], None]
+    ) -> None:
+        self.run_id, self.record = claimed.id, claimed.record
+        self._claimed_s = time.monotonic()
+        self._shop = shop
+        self._poke = poke
+        self._is_alive = is_alive
+        self._wishes: deque[Wish] = deque()
+        self._output_file = f"{shop.folder}/{claimed.id}.out"
+        self._mask = shop.private.mask()
+        self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore, asked_s)
+        self._task: Task | None = None
+        self._tape: Tape | None = None
+        self._exit: Exit | None = None
+        self._may_run = False
+        self._ending: Ending | None = None
+        self._is_unanswered = False
+
+    @property
+    def asked_next_s(self) -> float:
+        """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
+        return self._ending.asked_next_s if self._ending is not None else 0.0
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
+        return self._is_unanswered or (self._ending is not None and self._ending.is_unanswered)
+
+    def tell(self, wish: Wish) -> None:
+        """Somebody wishes this run to stop, or it is no longer ours."""
+        self._wishes.append(wish)
+        self._poke.ring()
+
+    def look(self) -> None:
+        """Make the watching thread look around."""
+        self._poke.ring()
+
+    def restore(self) -> bool:
+        """The store has forgotten everything: write this run back; whether it is there again."""
+        try:
+            gates = ops.gates(self._shop.task(self.record))
+            return self._shop.store.run(runs.restore(self.run_id, self.record, gates)) != "refused"
+        except RunfleetError:
+            return False
+
+    def perform(self, wanted: Wanted | None) -> Ended | None:
+        """
+        Execute the run and end it, claiming the next one for *wanted* in the same step.
+
+        None: it was lost to somebody else before its end, or given back because nothing of it was started. Whatever
+        goes wrong here becomes its end, with the reason.
+        """
+        log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
+        self._shop.leases.hold(self._held)
+        try:
+            try:
+                verdict = self._execute()
+            except Lost:
+                log.warning("run.lost", run_id=str(self.run_id), task=self.record.task)
+                return None
+            except NotHere as error:
+                return self._not_here(error, wanted)
+            except (Unprepared, SpawnFailed) as error:
+                verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
+            except Broken as error:
+                verdict = Verdict(Reason.CRASHED, NOTHING_RAN, str(error))
+            except StartedLate as error:
+                verdict = Verdict(Reason.CRASHED, FATE_UNKNOWN, f"crashed: {error}")
+            except Exception as error:
+                log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, number=self.record.number)
+                code = FATE_UNKNOWN if self._may_run else NOTHING_RAN
+                verdict = Verdict(Reason.CRASHED, code, f"crashed: its worker failed: {describe(error)}")
+            return self._end(verdict, wanted)
+        finally:
+            self._shop.leases.let_go(self.run_id)
+            if self._tape is not None:
+                self._shop.tapes.remove(self._tape)
+
+    def end_anyhow(self, error: Exception) -> Ended | None:
+        """End it as crashed when even its end could not be reported; one that has ended stays as it is."""
+        message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
+        call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
+        try:
+            ended = self._patiently(lambda: self._shop.store.run(call))
+        except Exception:
+            log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
+            return None
+        self._is_unanswered = True  # nobody knows whether the call that failed had been made
+        return ended if ended.verdict == "refused" else None
+
+    def _execute(self) -> Verdict:
+        """Prepare, spawn, watch and judge. Raises Lost, NotHere, Unprepared and SpawnFailed; nothing ran then."""
+        task = self._task = self._patiently(lambda: self._shop.task(self.record))
+        if self._shop.emitter is not None:
+            self._shop.emitter.tell(self.run_id, self.record)
+        try:
+            child = self._start(task)
+        except SpawnFailed as error:
+            spawner = self._shop.spawner
+            if self._shop.spawner.is_gone(BROKEN_S if isinstance(error, Unanswered) else 0.0) and not spawner.given_up:
+                raise Broken("crashed: its worker could not start anything any more") from None
+            if not self._shop.fitness.is_at_fault(error, task):
+                raise
+            raise NotHere(str(error), crashes=1) from None
+        try:
+            assert self._tape is not None
+            watch = self._watch_over(task, child, self._tape)
+            self._exit = watch.until_end()
+        finally:
+            child.close()
+        if watch.cause == "lost":
+            raise Lost
+        return judge(task, self._exit, watch.cause, watch.last_words)
+
+    def _not_here(self, error: NotHere, wanted: Wanted | None) -> Ended | None:
+        """This worker cannot execute it: another one may, unless several have failed to already."""
+        crashes = self.record.crashes + error.crashes
+        if error.crashes and crashes >= POISON_CRASHES:
+            message = f"crashed: not started by {crashes} workers in a row; the last one said: {error}"
+            return self._end(Verdict(Reason.CRASHED, NOTHING_RAN, message), wanted)
+        self._shop.fitness.look()
+        wait_s = 0.0 if self._shop.refusal else delay_s(self.record)
+        give_back(
+            self._shop, self.run_id, self.record, self._mask.text(str(error)), delay_s=wait_s, crashes=error.crashes
+        )
+        return None
+
+    def _watch_over(self, task: Task, child: Child, tape: Tape) -> Watch:
+        return Watch(
+            task,
+            child,
+            tape,
+            held=self._held,
+            wishes=self._wishes,
+            poke=self._poke,
+            draining=self._shop.draining,
+            is_alive=self._is_alive,
+        )
+
+    def _start(self, task: Task) -> Child:
+        """Prepare and spawn. Raises Unprepared and SpawnFailed."""
+        values = environment.parameters(task, self.record)
+        user = users.account(task, self._shop.settings.run_users)
+        env, secrets = environment.compose(
+            task,
+            self.run_id,
+            self.record,
+            values,
+            self._output_file,
+            self._shop.inherited,
+            self._withheld(),
+            self._inputs(),
+            user.variables if user is not None else {},
+        )
+        self._shop.private.know(environment.sources(task), secrets)
+        # A secret parameter is the run's alone: what other runs get does not have it, and it is forgotten with the run.
+        self._mask = self._shop.private.mask(secrets | params.secrets(task, values))
+        cwd = str(Path(self._shop.spawner.cwd, task.working_dir)) if task.working_dir else None
+        limits: dict[str, Any] = {
+            "cwd": cwd,
+            "umask": task.umask,
+            "nice": task.nice,
+            "memory_limit": task.memory_limit,
+            "address_space_limit": task.address_space_limit,
+            "user": user.ids if user is not None else None,
+            "cpu_limit_s": task.cpu_limit_s,
+            "silence_s": FROZEN_S if task.strict_lease else None,
+            "env": env,
+            "run_id": str(self.run_id),
+        }
+        with contextlib.suppress(FileExistsError):
+            self._shop.folder.mkdir(0o700)  # something that clears away old files took it
+        if user is not None:
+            users.make_output(self._output_file, user)
+        self._be_sure()
+        child: Child
+        if task.call is not None:
+            request = CallRequest(call=task.call, kwargs=values, isolate=task.isolate, python=task.python, **limits)
+            child = self._shop.templates.spawn(request)
+        elif task.run is not None:
+            child = self._shop.spawner.spawn(Launch(argv=environment.arguments(task, values), **limits))
+        else:
+            raise Unprepared(f"task {task.name} is external: nobody here executes it")
+        try:
+            self._may_run = True
+            child.started()
+            self._tape = self._shop.tapes.add(self.run_id, self.record, self._claimed_s, task, self._mask)
+        except SpawnFailed:
+            self._may_run = False
+            raise
+        except BaseException:
+            child.close()
+            raise
+        return child
+
+    def _be_sure(self) -> None:
+        """
+        Wait for word of the lease when it was not heard of for a while: whoever slept since the claim starts nothing
+        that is another's by now. Raises Lost and NotHere.
+        """
+        while time.monotonic() - self._held.renewed_s > SURE_S:
+            self._see_whether_to_start()
+            self._is_alive()
+            time.sleep(0.05)
+        self._see_whether_to_start()
+
+    def _withheld(self) -> frozenset[str]:
+        """The variables that other tasks make secrets of; waits while Redis never said. Raises Lost and NotHere."""
+        self._patiently(self._shop.private.refresh)
+        return self._shop.private.variables
+
+    def _see_whether_to_start(self) -> None:
+        """Raises Lost when the run is another's, NotHere when it is not to be started any more."""
+        if "lost" in self._wishes:
+            raise Lost
+        if self._wishes:
+            raise NotHere("asked to stop before it was started")  # giving it back ends it
+        if self._shop.draining.begun:
+            raise NotHere("its worker was shut down before it started")
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What *ask* answers; while Redis is away it is asked again. Raises Lost and NotHere."""
+        wait_s = 0.1
+        while True:
+            self._is_alive()
+            try:
+                return ask()
+            except Unverified as error:
+                raise NotHere(str(error)) from None
+            except StoreUnavailable:
+                self._see_whether_to_start()
+                time.sleep(wait_s)  # nothing runs yet that could be lost
+                wait_s = min(wait_s * 2, 2.0)
+
+    def _inputs(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the steps that this one depends on hand on; waits while Redis is away. Raises Lost and NotHere."""
+        if not self.record.needs:
+            return []
+        execution = UUID(self.record.execution) if self.record.execution else self.run_id
+        call = executions.inputs(execution, self.record.step)
+        return self._patiently(lambda: self._shop.store.run(call))
+
+    def _end(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
+        """Report the end, claiming the next run for *wanted* with it. None: it is another's."""
+        self._ending = Ending(
+            self._shop,
+            self.run_id,
+            self.record,
+            task=self._task,
+            tape=self._tape,
+            exit_=self._exit,
+            mask=self._mask,
+            output_file=self._output_file,
+            claimed_s=self._claimed_s,
+            is_lost=lambda: "lost" in self._wishes,
+            restore=self.restore,
+            is_alive=self._is_alive,
+        )
+        return self._ending.report(verdict, wanted)

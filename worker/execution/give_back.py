@@ -1,0 +1,61 @@
+"""What a worker does with a run that it claimed and did not start: it goes back to where it waited."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+from uuid import UUID
+
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.runs import Record
+from shared.store import runs, wakeups
+from shared.store.runs import GivenBack
+from shared.telemetry import get_logger
+from worker.execution.context import Workshop
+
+log = get_logger("worker")
+
+AGAIN_S: Final = 0.2
+SOONEST_S: Final = 1.0
+LATEST_S: Final = 60.0
+
+
+def give_back(
+    shop: Workshop, run_id: UUID, record: Record, why: str, *, delay_s: float = 0.0, crashes: int = 0
+) -> None:
+    """
+    Give a run back, again and again while Redis is away, as long as this worker is there. Raises nothing.
+
+    *why* is the sentence that its record shows while it waits; *delay_s* and *crashes* are as of ``runs.give_back``.
+    """
+    why = why.encode("utf-8", "replace").decode()
+    call = runs.give_back(run_id, record.token, why, delay_us=round(delay_s * 1_000_000), crashes=crashes)
+    while True:
+        try:
+            given: GivenBack = shop.store.run(call)
+            break
+        except StoreUnavailable:
+            if shop.draining.is_over:
+                log.error("run.not_given_back", run_id=str(run_id), task=record.task, why="Redis is away")
+                return
+            time.sleep(AGAIN_S)
+        except Exception as error:
+            log.exception("run.not_given_back", run_id=str(run_id), task=record.task, why=str(error))
+            return
+    log.warning(
+        "run.given_back", run_id=str(run_id), task=record.task, number=record.number, why=why, state=given.state
+    )
+    if given.ready:
+        try:
+            shop.store.run(wakeups.ring(given.ready))
+        except RunfleetError:
+            log.debug("bell.lost", queues=list(given.ready))  # the scheduler rings again
+
+
+def delay_s(record: Record) -> float:
+    """
+    How long a run waits that this worker could not start, in seconds: half of its age, from 1 s to a minute.
+
+    Another worker may have it soon; one that nobody can start is asked for less and less often.
+    """
+    return min(max((record.start_us - record.created_us) / 2_000_000, SOONEST_S), LATEST_S)

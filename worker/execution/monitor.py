@@ -1,0 +1,163 @@
+"""
+One process from its start to its end: what it prints is read, and it is made to end when it is to.
+
+The reasons to end it are a wish, a lease that is over, its time-out, too much output and a worker that leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from shared.tasks import Task
+from worker.drain import Draining
+from worker.execution.stop_sequence import Ladder
+from worker.execution.verdict import Cause, stronger
+from worker.execution.wakeup import Poke
+from worker.heartbeat import FRESH_S, STRICT_S, Held, Wish
+from worker.logs.line_buffer import Stream
+from worker.logs.shipper import Tape
+from worker.processes.handle import Child, Exit
+
+READ_BYTES: Final = 256 * 1024
+LOOK_S: Final = 5.0
+"""How often it looks around when nothing happens: whoever watches over the threads sees that this one lives."""
+
+DRAIN_PIPES_S: Final = 0.5
+"""How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
+
+LAST_WORDS: Final = 4096
+
+
+class Watch:
+    """One thread's watch over the process of a run. *wishes* are added to by others, who then ring *poke*."""
+
+    def __init__(
+        self,
+        task: Task,
+        child: Child,
+        tape: Tape,
+        *,
+        held: Held,
+        wishes: deque[Wish],
+        poke: Poke,
+        draining: Draining,
+        is_alive: Callable[[], None],
+    ) -> None:
+        self.cause: Cause | None = None
+        """Why it was made to end; None when it was not."""
+        self.last_words = b""
+        """The end of what it wrote to its standard error."""
+        self._task, self._child, self._tape = task, child, tape
+        self._held, self._wishes, self._poke, self._draining = held, wishes, poke, draining
+        self._is_alive = is_alive
+        self._ladder = Ladder(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
+        self._deadline_s: float | None = None
+
+    def until_end(self) -> Exit:
+        """Read what the process, which has started, prints until it ended; make it end when it is to."""
+        task, child = self._task, self._child
+        if task.timeout_ms is not None:
+            self._deadline_s = time.monotonic() + task.timeout_ms / 1000
+        poller = select.poll()
+        open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
+        for fd in (*open_pipes, child.control_fd, self._poke.fd):
+            poller.register(fd, select.POLLIN)
+        told_s = 0.0
+        while True:
+            self._is_alive()
+            exit_ = child.read_exit()
+            if exit_ is not None:  # before anything else: what it became by itself is its result
+                break
+            now_s = time.monotonic()
+            if task.strict_lease and told_s != self._held.renewed_s > now_s - FRESH_S:
+                told_s = self._held.renewed_s
+                child.signal(0)  # should this process freeze, the spawner ends the run in its place
+            self._look_around(now_s)
+            signal_due = self._ladder.due(now_s)
+            if signal_due:
+                child.signal(signal_due)
+            for fd, _ in poller.poll(self._patience_ms(now_s)):
+                if fd in open_pipes:
+                    if not self._read(fd, open_pipes[fd]):
+                        poller.unregister(fd)
+                        del open_pipes[fd]
+                elif fd == self._poke.fd:
+                    self._poke.heed()
+        self._read_rest(open_pipes)
+        return exit_
+
+    def _look_around(self, now_s: float) -> None:
+        """Find out whether the process is to end, and why."""
+        task = self._task
+        while self._wishes:
+            wish = self._wishes.popleft()
+            if wish == "lost":
+                self._make_end("lost", now_s, 0.0)
+            else:
+                self._make_end("stop", now_s, 0.0 if wish == "kill" else None)
+        if task.strict_lease and self._held.is_stale(now_s):
+            self._make_end("lost", now_s, 0.0)
+        if self._deadline_s is not None and now_s >= self._deadline_s:
+            self._make_end("timeout", now_s, None)
+        if self._tape.overflowed:
+            self._make_end("overflow", now_s, None)
+        graceful_s = task.graceful_stop_ms / 1000
+        stop_from_s = self._draining.stop_from_s(graceful_s)
+        if stop_from_s is not None and now_s >= stop_from_s:
+            self._make_end("shutdown", now_s, self._draining.graceful_s(graceful_s, now_s))
+
+    def _make_end(self, cause: Cause, now_s: float, graceful_s: float | None) -> None:
+        if self.cause == cause and graceful_s is None:
+            return
+        self.cause = stronger(self.cause, cause)
+        self._ladder.begin(now_s, graceful_s)
+
+    def _patience_ms(self, now_s: float) -> float:
+        task = self._task
+        stop_from_s = self._draining.stop_from_s(task.graceful_stop_ms / 1000)
+        waits = [self._ladder.wait_s(now_s), LOOK_S]
+        if self._deadline_s is not None and self.cause is None:
+            waits.append(self._deadline_s - now_s)
+        if stop_from_s is not None and self.cause is None:
+            waits.append(stop_from_s - now_s)
+        if task.strict_lease and self.cause != "lost":
+            waits.append(min(0.5, self._held.renewed_s + STRICT_S - now_s + 0.01))
+        return max(0.0, min(wait for wait in waits if wait is not None)) * 1000 + 1
+
+    def _read(self, fd: int, stream: Stream) -> bool:
+        """Take in what a pipe holds; False at its end."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        if stream == "stderr":
+            self.last_words = (self.last_words + data)[-LAST_WORDS:]
+        self._tape.feed(stream, data)
+        return True
+
+    def _read_rest(self, open_pipes: dict[int, Stream]) -> None:
+        """What is still in the pipes; one that a process outside the tree holds open is let go after a moment."""
+        end_s = time.monotonic() + DRAIN_PIPES_S
+        while True:
+            for fd, stream in list(open_pipes.items()):
+                if not self._read(fd, stream):
+                    del open_pipes[fd]
+            left_s = end_s - time.monotonic()
+            if not open_pipes or left_s <= 0:
+                return
+            poller = select.poll()  # and not `select`, which takes no descriptor beyond 1023
+            for fd in open_pipes:
+                poller.register(fd, select.POLLIN)
+            poller.poll(left_s * 1000)
+
+
+def _signal_number(name: str) -> int:
+    return int(getattr(signal, name, signal.SIGTERM))

@@ -1,0 +1,144 @@
+"""A thread's place to run things: it claims, executes, and claims the next in the same step as it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from shared.errors import StoreUnavailable, Unreadable
+from shared.store import fleet, runs
+from shared.store.runs import Claimed, Wanted
+from shared.telemetry import get_logger
+from worker.execution.context import Workshop
+from worker.execution.execution import Execution
+from worker.execution.give_back import give_back
+from worker.execution.wakeup import Poke
+
+log = get_logger("worker")
+
+AGAIN_S: Final = 0.2
+"""How long to wait before a claim is made again that Redis did not answer."""
+
+REFUSED_S: Final = 2.0
+"""And one that Redis, or the reading of its answer, refused: nothing is better a moment later."""
+
+
+class Slot:
+    """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
+
+    def __init__(self, shop: Workshop, worker: str, name: str, queues: tuple[str, ...]) -> None:
+        self._shop, self._worker, self._name = shop, worker, name
+        self._queues = list(queues)
+        self._turn = 0
+        self._unanswered: Wanted | None = None
+        """A claim that may have been made without anybody having heard: the same turn has to ask again."""
+        self._has: Claimed | None = None
+        """The run that it was given and that nobody answers for yet."""
+        self._poke = Poke()
+        self.execution: Execution | None = None
+        self.busy = False
+        """Whether it has a run, claims one, or may be about to: true before anything is looked at."""
+        self.alive_s = time.monotonic()
+        """Measured time at which it was last seen to do something; all that it waits for is shorter."""
+
+    def empty_queues(self, on_more: Callable[[int], None]) -> None:
+        """
+        Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were.
+
+        Nothing is claimed by a worker that leaves or cannot execute anything; what such a one got, it gives back.
+        """
+        self.alive_s = time.monotonic()
+        self.busy = True
+        try:
+            self._empty_queues(on_more)
+        except Exception as error:
+            log.exception("worker.slot_failed", doing="executing runs")
+            claimed, self._has = self._has, None
+            if claimed is not None:
+                why = f"its worker could not begin it: {error}"
+                give_back(self._shop, claimed.id, claimed.record, why, crashes=1)
+        finally:
+            self.busy = False
+
+    def _empty_queues(self, on_more: Callable[[int], None]) -> None:
+        asked_s, claimed = self._claim()
+        while claimed is not None:
+            if why := self._shop.refusal:
+                self._has = None
+                give_back(self._shop, claimed.id, claimed.record, why)
+                asked_s, claimed = self._claim()
+                continue
+            if claimed.waiting:
+                try:
+                    on_more(claimed.waiting)
+                except Exception:  # whatever it is, the run is claimed
+                    log.exception("worker.slot_failed", doing="waking other threads")
+            asked_s, claimed = self._execute(claimed, asked_s)
+
+    def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
+        """Execute a run; the one that was claimed with its end or after it, and when that was first asked for."""
+        wanted = self._wanted()
+        self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s, self._is_alive)
+        self._has = None  # the execution answers for it
+        try:
+            ended = execution.perform(wanted)
+        except Exception as error:
+            log.exception("worker.slot_failed", doing="executing a run", run_id=str(claimed.id))
+            ended = execution.end_anyhow(error)
+        finally:
+            self.execution = None
+            if execution.is_unanswered:
+                self._unanswered = wanted
+        if ended is not None and ended.unreadable:
+            self._pass_over(ended.unreadable)
+        elif ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
+            self._has = ended.claimed
+            return execution.asked_next_s, ended.claimed
+        return self._claim()  # a run that was lost, or given back, brought no other with it
+
+    def _is_alive(self) -> None:
+        self.alive_s = time.monotonic()
+
+    def _claim(self) -> tuple[float, Claimed | None]:
+        """When it was asked, and a run; None when none waits, or when this worker takes nothing."""
+        asked_s = time.monotonic()
+        wanted = self._unanswered
+        if wanted is None:
+            if self._shop.refusal:
+                return asked_s, None
+            wanted = self._unanswered = self._wanted()
+        said = False
+        while True:
+            self._is_alive()
+            try:
+                claimed = self._shop.store.run(runs.claim(wanted))
+            except StoreUnavailable:
+                # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
+                wait_s = AGAIN_S
+            except Unreadable as error:
+                self._pass_over(str(error))
+                self._unanswered = None
+                if self._shop.refusal:
+                    return asked_s, None
+                asked_s, wait_s = time.monotonic(), 0.0
+                wanted = self._unanswered = self._wanted()
+            except Exception:
+                if not said:
+                    log.exception("worker.claim_failed")
+                said, wait_s = True, REFUSED_S
+            else:
+                self._unanswered, self._has = None, claimed
+                return asked_s, claimed
+            time.sleep(wait_s)
+            if self._shop.draining.is_over:
+                return asked_s, None
+
+    def _pass_over(self, why: str) -> None:
+        """A run that cannot be read is left to the scheduler, which ends it when its lease is over."""
+        log.error("run.unreadable", worker=self._worker, error=why)
+
+    def _wanted(self) -> Wanted:
+        self._turn += 1
+        self._queues.append(self._queues.pop(0))
+        return Wanted(self._worker, self._name, str(self._turn), fleet.LEASE_US, tuple(self._queues))

@@ -1,0 +1,116 @@
+"""What a run hands on: lines of its output file and what a callable returned; masked, and no more than is allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from worker.logs.masking import Mask
+from worker.processes.handle import Exit
+
+OUTPUT_KEYS: Final = 64
+OUTPUT_CHARACTERS: Final = 4096
+RETURN_BYTES: Final = 256 * 1024
+RETURN_DEPTH: Final = 100
+"""How deep lists and objects of a returned value may be nested; ``worker/spawner/interpreter.py`` refuses more, too."""
+
+FILE_BYTES: Final = OUTPUT_KEYS * (OUTPUT_CHARACTERS * 4 + 256)
+
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+def collect(path: str, exit_: Exit | None, mask: Mask, say: Callable[[str], None]) -> dict[str, Any]:
+    """
+    ``key=value`` lines of the output file and what a callable returned; the file is gone afterwards.
+
+    What *mask* finds is not in them, neither in values nor in keys: it is taken out before a line is split. *say* is
+    told in a sentence what was left out.
+    """
+    found: dict[str, Any] = {}
+    if exit_ is not None and exit_.result is not None:
+        try:
+            found["return"] = mask.value(_decode(exit_.result))
+        except ValueError as error:
+            say(f"the returned value was left out: {error}")
+    raw = _take(path, say)
+    if len(raw) > FILE_BYTES:
+        raw = raw[:FILE_BYTES].rpartition(b"\n")[0]
+        say(f"$RUNFLEET_OUTPUT has more than {FILE_BYTES} bytes: only the lines in the first {FILE_BYTES} were taken")
+    unread: list[int] = []
+    refused: list[str] = []
+    for number, line in enumerate(mask.raw(raw).decode(errors="replace").splitlines(), 1):
+        key, equals, value = line.partition("=")
+        key = key.strip()[:100]
+        if not equals or not key:
+            unread += [number] if line.strip() else []
+        elif len(value) > OUTPUT_CHARACTERS or (len(found) >= OUTPUT_KEYS and key not in found):
+            refused.append(key)
+        else:
+            found[key] = value
+    if unread:
+        say(f"{_lines(unread)} of $RUNFLEET_OUTPUT left out: write key=value, one to a line")
+    if refused:
+        others = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        say(f"output {refused[0]}{others} left out: at most {OUTPUT_KEYS} of {OUTPUT_CHARACTERS} characters each")
+    return found
+
+
+def _decode(result: bytes) -> Any:
+    """The returned value. Raises ValueError with what is wrong, to follow a colon."""
+    if len(result) > RETURN_BYTES:
+        raise ValueError(f"its JSON has more than {RETURN_BYTES // 1024} KiB")
+    depth = deepest = 0
+    for bracket in re.findall(rb"[\[\]{}]", _TEXTS.sub(b"", result)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > RETURN_DEPTH:
+        raise ValueError(f"it is nested more than {RETURN_DEPTH} deep")
+    try:
+        return msgspec.json.decode(result)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is not JSON ({error})") from None
+
+
+def _take(path: str, say: Callable[[str], None]) -> bytes:
+    """
+    The content of the file, which is removed; b"" when there is none.
+
+    What the run put there instead of a file is not opened, or not read.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        why = "it is a symbolic link" if os.path.islink(path) else error.strerror
+        say(f"$RUNFLEET_OUTPUT could not be read, so there are no outputs: {why}")
+        _remove(path)
+        return b""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            say("$RUNFLEET_OUTPUT is not a plain file any more, so there are no outputs")
+            return b""
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(FILE_BYTES + 1)
+    finally:
+        os.close(fd)
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _lines(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"line {numbers[0]}"
+    return f"{len(numbers)} lines (the first is line {numbers[0]})"

@@ -1,0 +1,99 @@
+"""
+What runs on this worker must not get or show: variables that other tasks make secrets of, and values of all secrets.
+
+The variables are known from the store, which is asked at the start of a run, at most once a second; their values from
+this process's environment. What was known once stays so until the process ends: somebody who can write to Redis can't
+make a worker forget a secret.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from shared.errors import RunfleetError, StoreUnavailable
+from shared.settings import REDIS_URL_NAMES
+from shared.store import secret_variables
+from shared.store.redis.sync_store import Store
+from shared.telemetry import get_logger
+from worker.execution.environment import NEEDED
+from worker.logs.masking import Mask, is_maskable, mask
+
+log = get_logger("worker")
+
+FRESH_S: Final = 1.0
+"""What is known of other tasks' secrets is at most this old when a run starts."""
+
+WHOLE_S: Final = 60.0
+"""After this long everything is read again, whatever the version says."""
+
+_OURS: Final = ("RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD", "RUNFLEET_TOKEN", "OPENLINEAGE_API_KEY")
+
+
+class Private:
+    """What is known of secrets in this worker process. Thread-safe."""
+
+    def __init__(self, store: Store, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._environ = environ
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._version: bytes | None = None
+        self._asked_s = self._read_s = float("-inf")
+        self.variables: frozenset[str] = frozenset()
+        """Names of variables that no run inherits unless its task makes a secret of them."""
+        ours = [environ.get(name, "") for name in _OURS]
+        ours += [part for name in REDIS_URL_NAMES for part in _passwords(environ.get(name, ""))]
+        self.values: frozenset[str] = frozenset(filter(None, ours))
+        """Secret values, of tasks and our own."""
+
+    def refresh(self) -> None:
+        """
+        Ask the store what tasks make secrets of, unless that was done a moment ago.
+
+        Raises StoreUnavailable only while nothing was ever known, also when what is there cannot be read: neither an
+        outage nor somebody else's hand must make a run show what is secret, nor keep from starting what may start.
+        """
+        now_s = self._clock()
+        if now_s - self._asked_s < FRESH_S:
+            return
+        try:
+            version = self._store.run(secret_variables.version())
+            if version != self._version or now_s - self._read_s > WHOLE_S:
+                self.know(self._store.run(secret_variables.names()))
+                self._version, self._read_s = version, now_s
+        except StoreUnavailable:
+            if self._version is None:
+                raise
+        except RunfleetError as error:
+            log.exception("worker.secrets_unknown")
+            if self._version is None:
+                raise StoreUnavailable(f"what tasks make secrets of cannot be read: {error}") from None
+        self._asked_s = now_s
+
+    def know(self, variables: frozenset[str], values: frozenset[str] = frozenset()) -> None:
+        """Keep these *variables* from runs of other tasks, and what is in them, and *values*, from being shown."""
+        with self._lock:
+            new = variables - self.variables - NEEDED
+            held = {self._environ[name] for name in new if name in self._environ}
+            shown = frozenset(filter(is_maskable, held | values)) - self.values
+            if new:
+                self.variables |= new
+            if shown:
+                self.values |= shown
+
+    def mask(self, own: frozenset[str] = frozenset()) -> Mask:
+        """What is not to be shown of a run whose own secrets are *own*."""
+        return mask(own, self.values)
+
+
+def _passwords(url: str) -> list[str]:
+    """The password in *url*, as it is written and as it is meant."""
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:
+        return []
+    return [password, unquote(password)]

@@ -1,0 +1,111 @@
+"""Other operating-system users for runs: who may be one, and what the worker needs for it."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from shared.errors import Misconfigured
+from shared.tasks import Task
+from worker.execution.environment import Unprepared
+
+_CAPABILITIES: Final = {"CHOWN": 0, "KILL": 5, "SETGID": 6, "SETUID": 7}
+
+
+class Account(NamedTuple):
+    """An operating-system user; ``groups`` are all of its groups."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    shell: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a program expects to know of its user."""
+        return {"USER": self.name, "LOGNAME": self.name, "HOME": self.home, "SHELL": self.shell}
+
+    @property
+    def ids(self) -> tuple[str, int, int, tuple[int, ...]]:
+        """As a process is started with it."""
+        return self.name, self.uid, self.gid, self.groups
+
+
+def account(task: Task, allowed: Sequence[str]) -> Account | None:
+    """
+    The user that runs of *task* are to have, None for the worker's own.
+
+    Raises Unprepared for one that is not *allowed* or not there, and when this worker may not change users.
+    """
+    name = task.user
+    if name is None:
+        return None
+    if name not in allowed:
+        raise Unprepared(
+            f"task {task.name} is to run as the user {name}, whom RUNFLEET_RUN_USERS of this worker does not name"
+        )
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise Unprepared(
+            f"task {task.name} is to run as the user {name}, whom this worker's machine does not have"
+        ) from None
+    if found.pw_uid != os.geteuid() and (missing := _missing()):
+        raise Unprepared(
+            f"task {task.name} is to run as the user {name}, but this worker may not change users: "
+            f"it needs root, or the capabilities {', '.join(missing)}"
+        )
+    groups = {found.pw_gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)}
+    return Account(name, found.pw_uid, found.pw_gid, tuple(sorted(groups)), found.pw_dir, found.pw_shell or "/bin/sh")
+
+
+def check(names: Sequence[str]) -> None:
+    """
+    See that this process can execute runs of the users *names* of RUNFLEET_RUN_USERS.
+
+    Raises Misconfigured, with which and what to do, when one is not there or cannot be become.
+    """
+    for name in names:
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            raise Misconfigured(
+                f"RUNFLEET_RUN_USERS names the user {name}, whom this machine does not have: make it, or take it out"
+            ) from None
+        if found.pw_uid != os.geteuid() and (missing := _missing()):
+            raise Misconfigured(
+                f"RUNFLEET_RUN_USERS names the user {name}, but this worker may not change users: start it as root or "
+                f"with the capabilities {', '.join(missing)}, or take {name} out"
+            )
+
+
+def make_output(path: str, user: Account) -> None:
+    """Make the file that a run of *user* writes its outputs to, which is the user's. Raises Unprepared."""
+    try:
+        os.chmod(os.path.dirname(path), 0o711)  # to be reached, not to be listed or written to
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # of an attempt to start the same run that failed
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchown(fd, user.uid, user.gid)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise Unprepared(f"the file for the outputs of a run as {user.name} cannot be made: {error}") from None
+
+
+def _missing() -> list[str]:
+    """The capabilities that this process lacks to start and end processes of another user."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        held = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    except (OSError, StopIteration):  # no Linux
+        held = -1 if os.geteuid() == 0 else 0
+    return [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]

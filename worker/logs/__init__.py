@@ -1,0 +1,1 @@
+"""What runs print: made into lines, cleaned, masked, and shipped to the store."""

@@ -1,0 +1,325 @@
+"""
+From captured output to the store: one thread writes for all runs of a worker process.
+
+A run's thread feeds its ``Tape`` and goes on watching; the writer gathers what is new on all tapes a few dozen times a
+second and appends it in one round trip. While Redis is away a tape keeps what its limit allows and counts what it
+had to drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from shared.errors import RunfleetError, StoreFull, StoreUnavailable
+from shared.runs import Record
+from shared.store import logs
+from shared.store.log_record import StoredLine
+from shared.store.redis.call import Call
+from shared.store.redis.sync_store import Store
+from shared.tasks import Task
+from shared.telemetry import get_logger
+from worker.logs.line_buffer import Capture
+from worker.logs.masking import Mask
+
+log = get_logger("worker")
+
+GATHER_S: Final = 0.03
+"""Lines that come within this time go out together; a reader sees a line well within 200 ms."""
+
+AWAY_BYTES: Final = 16 * 1024 * 1024
+"""What one tape keeps at most while Redis is away; older lines are dropped and counted."""
+
+UNFINISHED_S: Final = 0.25
+"""What was written without a line's end is shown after this long, and anew at most this often."""
+
+AGAIN_S: Final = logs.UNFINISHED_MS / 1000 / 2
+"""What stands unfinished is said again after this long, lest it is forgotten."""
+
+COMPACT_S: Final = 0.05
+"""Logs are compressed for about so long between two looks at what is new: that is never to wait for them."""
+
+MOST_TO_COMPACT: Final = 10_000
+"""Ended runs whose logs this process means to compress; those beyond are left to the scheduler."""
+
+_STREAMS: Final[tuple[Literal["stdout"], Literal["stderr"]]] = ("stdout", "stderr")
+
+CHUNK_LINES: Final = 2000
+CHUNK_BYTES: Final = 256 * 1024
+
+
+FAILED_S: Final = 0.5
+"""How long the writer waits after something failed."""
+
+
+class Tape:
+    """
+    The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread.
+    """
+
+    def __init__(
+        self, tapes: Tapes, run_id: UUID, record: Record, claimed_s: float, capture: Capture, mask: Mask
+    ) -> None:
+        self._tapes, self._run_id, self._token = tapes, run_id, record.token
+        self._start_us, self._claimed_s = record.start_us, claimed_s
+        self._capture = capture
+        self.mask = mask
+        """What is not to be shown of anything that the run says."""
+        self._lock = threading.Lock()
+        self.sending = threading.Lock()
+        self._unsent: list[StoredLine] = []
+        self._sent: list[list[StoredLine]] = []
+        self._begun = (b"", b"")
+        self._shown: list[logs.Unfinished] = []
+        self._shown_before = 0
+        self._shown_s = 0.0
+        self._changed_s: float | None = None
+        self._showing = False
+        self.unstored = 0
+        """Lines that there was no memory for, in Redis or here."""
+
+    def show_unfinished(self, now_s: float) -> float | None:
+        """
+        Find out whether lines without an end are to be shown now; else the measured time when they are, None if never.
+
+        They are shown when they have stood for ``UNFINISHED_S``, at most so often, and again before they are forgotten.
+        """
+        with self._lock:
+            begun, place = self._capture.begun, self._capture.produced
+            stands = begun == self._begun
+            if stands and (place == self._shown_before or not self._shown):
+                self._changed_s = None
+                due_s = self._shown_s + AGAIN_S if self._shown else None
+            else:
+                self._changed_s = now_s if self._changed_s is None else self._changed_s
+                # What stands while lines of the other stream come has to be said to come after them, at once.
+                due_s = now_s if stands else self._changed_s + UNFINISHED_S
+            if due_s is None or now_s < due_s:
+                return due_s
+            lines = [logs.Unfinished(stream, text) for stream in _STREAMS if (text := self._capture.unfinished(stream))]
+        self._showing = bool(lines or self._shown)
+        self._begun, self._changed_s = begun, None
+        self._shown, self._shown_before, self._shown_s = lines, place, now_s
+        return now_s + AGAIN_S if lines else None
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether the run printed too much and is to be ended for it."""
+        return self._capture.overflowed
+
+    @property
+    def truncated(self) -> bool:
+        """Whether lines are missing."""
+        return self._capture.truncated or self.unstored > 0
+
+    @property
+    def lines(self) -> int:
+        """One more than the highest line number given out."""
+        return self._capture.produced
+
+    @property
+    def first_kept(self) -> int:
+        """Number of the first line that the limit lets stand."""
+        return self._capture.first_kept
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the lines that the limit lets stand."""
+        return self._capture.bytes
+
+    def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Take in what the process wrote."""
+        with self._lock:
+            self._capture.feed(stream, data, self._now_us())
+        self._tapes.wake()
+
+    def system(self, text: str) -> None:
+        """Add a line of our own."""
+        with self._lock:
+            self._capture.system(text, self._now_us())
+
+    def finish(self) -> None:
+        """Nothing more will come: let the last, unfinished line be one, and say what is missing."""
+        now_us = self._now_us()
+        with self._lock:
+            self._capture.finish(now_us)
+            if self.unstored:
+                why = "Redis was away for too long, or had no memory for them"
+                self._capture.system(f"{self.unstored} lines are missing: {why}", now_us)
+
+    def _now_us(self) -> int:
+        """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
+        return self._start_us + round((time.monotonic() - self._claimed_s) * 1_000_000)
+
+    def final(self) -> list[Call[Any]]:
+        """The calls that store what is left; may be made again until they went through."""
+        with self.sending:
+            return self.calls()
+
+    def settle(self, answers: Sequence[Any]) -> None:
+        """
+        Take in what became of the calls made last, the lock of ``sending`` being held.
+
+        Nothing happens when the other thread has taken it in already.
+        """
+        if any(isinstance(answer, RunfleetError) and not isinstance(answer, StoreFull) for answer in answers):
+            while self._unsent and sum(len(line.text) for line in self._unsent) > AWAY_BYTES:
+                self.unstored += len(self._unsent) // 2
+                self._unsent = self._unsent[len(self._unsent) // 2 :]
+        elif self._sent:
+            # A full Redis takes no logs: what is missing is said at the end.
+            refused = [
+                chunk for chunk, answer in zip(self._sent, answers, strict=False) if isinstance(answer, StoreFull)
+            ]
+            self.unstored += sum(len(chunk) for chunk in refused)
+            self._unsent, self._sent = [], []
+
+    def calls(self) -> list[Call[Any]]:
+        """The calls that store what is new. The lock of ``sending`` must be held until they are settled."""
+        with self._lock:
+            while taken := self._capture.take():
+                self._unsent += taken
+            first_kept, kept_bytes = self._capture.first_kept, self._capture.bytes
+        self._unsent = [line for line in self._unsent if line.n >= first_kept]
+        self._sent = _chunks(self._unsent)
+        calls: list[Call[Any]] = [
+            logs.append(self._run_id, self._token, chunk, first_kept=first_kept, kept_bytes=kept_bytes)
+            for chunk in self._sent
+        ]
+        if self._showing:
+            self._showing = False
+            calls.append(logs.show_unfinished(self._run_id, self._token, self._shown, self._shown_before))
+        return calls
+
+
+class Tapes:
+    """All tapes of a worker process, and the thread that writes them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tapes: set[Tape] = set()
+        self._to_compact: deque[UUID] = deque(maxlen=MOST_TO_COMPACT)
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._write_on, name="tapes", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the thread still writes."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the thread; the runs have ended and stored their last lines themselves."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(3)
+
+    def add(self, run_id: UUID, record: Record, claimed_s: float, task: Task, mask: Mask) -> Tape:
+        """A tape for a run that starts; it was claimed at measured time *claimed_s*."""
+        capture = Capture(task.log_max_size, task.log_on_full, mask)
+        tape = Tape(self, run_id, record, claimed_s, capture, mask)
+        with self._lock:
+            self._tapes.add(tape)
+        return tape
+
+    def remove(self, tape: Tape) -> None:
+        """The run has ended: the writer forgets its tape."""
+        with self._lock:
+            self._tapes.discard(tape)
+
+    def compact_soon(self, run_id: UUID) -> None:
+        """Compress the log of a run that has ended. One that is never done here, a scheduler does."""
+        self._to_compact.append(run_id)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something new is on a tape."""
+        self._wake.set()
+
+    def _write_on(self) -> None:
+        while not self._stopping:
+            try:
+                with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+                    self._write_until_stopped()
+            except Exception:  # whatever it is: without this thread no run here would have a live log
+                log.exception("worker.log_failed")
+                time.sleep(FAILED_S)
+                self._wake.set()
+
+    def _write_until_stopped(self) -> None:
+        wait_s: float | None = None
+        while not self._stopping:
+            if not self._to_compact:
+                self._wake.wait(wait_s)
+                time.sleep(GATHER_S)
+            self._wake.clear()
+            try:
+                wait_s = self._send()
+                self._compact(COMPACT_S)
+            except RunfleetError:
+                time.sleep(FAILED_S)
+                self._wake.set()
+
+    def _compact(self, seconds: float) -> None:
+        """Compress logs of ended runs, block by block, for about so long. Raises StoreUnavailable."""
+        end_s = time.monotonic() + seconds
+        while self._to_compact and time.monotonic() < end_s:
+            try:
+                more = self._store.run(logs.compact_block(self._to_compact[0]))
+            except StoreUnavailable:
+                raise
+            except Exception:
+                more = False  # it cannot be read: the scheduler says so
+            if not more:
+                self._to_compact.popleft()
+
+    def _send(self) -> float | None:
+        """
+        Store what is new on all tapes, in one round trip; in how many seconds to do so again if nothing comes.
+
+        Raises StoreUnavailable; everything is kept then.
+        """
+        with self._lock:
+            tapes = list(self._tapes)
+        now_s = time.monotonic()
+        dues = [due_s for tape in tapes if (due_s := tape.show_unfinished(now_s)) is not None]
+        with contextlib.ExitStack() as held:
+            parts: list[tuple[Tape, list[Call[Any]]]] = []
+            for tape in tapes:
+                held.enter_context(tape.sending)
+                calls = tape.calls()
+                if calls:
+                    parts.append((tape, calls))
+            answers: list[Any] = []
+            error: RunfleetError | None = None
+            try:
+                answers = self._store.settle([call for _, calls in parts for call in calls])
+            except RunfleetError as away:
+                error = away
+            for tape, calls in parts:
+                mine, answers = ([error] if error else answers[: len(calls)]), answers[len(calls) :]
+                tape.settle(mine)
+            if error is not None:
+                raise error
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+
+def _chunks(lines: list[StoredLine]) -> list[list[StoredLine]]:
+    chunks: list[list[StoredLine]] = []
+    size = CHUNK_BYTES
+    for line in lines:
+        if size >= CHUNK_BYTES or len(chunks[-1]) >= CHUNK_LINES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(line)
+        size += len(line.text) + 16
+    return chunks

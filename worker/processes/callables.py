@@ -1,0 +1,265 @@
+"""
+Warm interpreters for ``call`` tasks: which one serves a run, and the handle of that run.
+
+An interpreter (``interpreter.py``) is named by all that its code may see at import time: Python, module, directory and
+environment, without what differs from run to run (``RUNFLEET_…`` and ``TRACEPARENT``). A change of any of these makes a
+new one; changed code alone needs a restart of the worker.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Final, NoReturn
+
+from worker.processes.client import Channel
+from worker.processes.commands import Spawner
+from worker.processes.handle import LOST, SIGNALLED, START_TIMEOUT_S, Exit, SpawnFailed, StartedLate, Unanswered
+from worker.processes.interpreter import FATAL, CallRequest, Interpreter, lasting
+
+CALLS_MAX: Final = 1000
+"""A warm child with ``isolate = false`` is replaced after so many runs."""
+
+IDLE_MAX: Final = 16
+IDLE_MAX_S: Final = 600.0
+
+KILL_WAIT_S: Final = 5.0
+"""So long a warm interpreter has to kill one of its runs. One that does not, because that run stopped it, is killed."""
+
+
+class Call:
+    """The ``Child`` of a callable."""
+
+    def __init__(self, templates: Templates, request: CallRequest) -> None:
+        self._templates = templates
+        self._request = request
+        self._exit: Exit | None = None
+        self._closed = False
+        self._killed_s = 0.0
+        self._interpreter, self._channel, self._first = templates.lend(request)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        self.pid = self._interpreter.pid
+        self.control_fd = self._channel.control_fd
+        self.stdout_fd = self._channel.stdout_fd
+        self.stderr_fd = self._channel.stderr_fd
+
+    def started(self, timeout_s: float = START_TIMEOUT_S) -> int:
+        """
+        Wait until it runs; its pid. Raises SpawnFailed, and is closed then.
+
+        While the interpreter imports the module there is nothing to wait for: the pid is then that of the interpreter.
+        """
+        try:
+            return self._started(timeout_s)
+        except SpawnFailed:
+            self.close()
+            raise
+
+    def _started(self, timeout_s: float) -> int:
+        said = self._channel.said
+        deadline = time.monotonic() + timeout_s
+        while self._exit is None and "pid" not in said and (self._first or self._interpreter.ready):
+            if self._channel.silent:
+                if self._first:
+                    self._interpreter.wait_exit(2.0)
+                    raise SpawnFailed(self._interpreter.last_words())
+                # It ended between two runs; nothing of this one happened yet.
+                self._channel.close()
+                self._interpreter.doomed = True
+                self._templates.give_back(self._interpreter)
+                self._closed = True
+                self._interpreter, self._channel, self._first = self._templates.lend(self._request)
+                self._closed = False
+                self._adopt()
+                said = self._channel.said
+            elif not self._channel.wait(deadline - time.monotonic()):
+                if self._first:
+                    break  # still on its way up: it can be signalled and read already
+                self._withdraw(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
+        self._heed()
+        return self.pid
+
+    def _withdraw(self, why: str) -> NoReturn:
+        """
+        Have it not started any more, for certain: the interpreter says so or is killed. Raises Unanswered, or
+        StartedLate.
+        """
+        said, end_s = self._channel.said, time.monotonic() + START_TIMEOUT_S / 2
+        self._channel.withdraw()
+        while not self._channel.silent and "pid" not in said and time.monotonic() < end_s:
+            self._channel.wait(end_s - time.monotonic())
+        if not self._channel.silent:
+            self._interpreter.signal(signal.SIGKILL)
+            self._interpreter.wait_exit(START_TIMEOUT_S)
+            self._channel.listen()
+        self._channel.listen()
+        if "pid" in said:
+            raise StartedLate(f"{why}; it was started then, and killed")
+        raise Unanswered(why)
+
+    def read_exit(self) -> Exit | None:
+        if self._exit is None:
+            self._channel.listen()
+            self._heed()
+            self._exit = self._channel.exit()
+            if self._exit is None and self._channel.silent:
+                # The interpreter is gone. If the call or the import was made in it, its end is that of the run.
+                own = self._first or not self._request.isolate
+                ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
+                self._interpreter.doomed = True
+                self._exit = ended or LOST
+            elif self._exit is None and self._killed_s and time.monotonic() > self._killed_s + KILL_WAIT_S:
+                self._interpreter.signal(signal.SIGKILL)
+        return self._exit
+
+    def signal(self, number: int) -> None:
+        if self._exit is not None:
+            return
+        self._channel.listen()
+        self._heed()
+        if self._channel.exit() is not None:
+            return
+        if self._has_fork():
+            if number == signal.SIGKILL:
+                self._killed_s = self._killed_s or time.monotonic()
+                self._interpreter.signal(signal.SIGCONT)  # the run may have stopped it
+            self._channel.send_signal(number)
+        elif self._first or not self._request.isolate:
+            self._interpreter.signal(number)
+        elif number in FATAL:
+            # It waits for the import that belongs to another run: nothing to signal yet, it just is not to begin.
+            self._channel.hang_up()
+            self._exit = Exit(code=SIGNALLED + number, signal=int(number))
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._channel.listen()
+            self._heed()
+            if not self._request.isolate and self._channel.exit() is None:
+                self._interpreter.doomed = True
+            self._channel.close()
+            self._templates.give_back(self._interpreter)
+
+    def _has_fork(self) -> bool:
+        return self._request.isolate and self._channel.said.get("pid", self._interpreter.pid) != self._interpreter.pid
+
+    def _heed(self) -> None:
+        said = self._channel.said
+        self.pid = said.get("pid", self.pid)
+        if self._has_fork() or (not self._request.isolate and "exit" in said):
+            self._interpreter.ready = True
+        if self._channel.violated:
+            # Whatever it said of a fork may be false. Other calls that this interpreter runs are of the same code.
+            self._interpreter.signal(signal.SIGKILL)
+        if "last" in said:
+            self._interpreter.doomed = True
+
+
+class Templates:
+    """All warm interpreters of a worker process. Thread-safe."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+        self._lock = threading.Lock()
+        self._known: dict[object, list[Interpreter]] = {}
+
+    def spawn(self, request: CallRequest) -> Call:
+        """Ask for a call; ``started`` of the answer tells more. Raises SpawnFailed if no interpreter can be started."""
+        return Call(self, request)
+
+    def lend(self, request: CallRequest) -> tuple[Interpreter, Channel, bool]:
+        """An interpreter that now has *request*, the request's channel, and whether it is the first."""
+        module, _, function = request.call.partition(":")
+        if not module or not function:
+            raise SpawnFailed(f'call = {request.call!r}: write "module:function"')
+        body = {
+            "function": function,
+            "kwargs": request.kwargs,
+            "env": request.env,
+            "run_id": request.run_id,
+            "umask": request.umask,
+            "nice": request.nice,
+            "memory_limit": request.memory_limit,
+            "address_space_limit": request.address_space_limit,
+            "cpu_limit_s": request.cpu_limit_s,
+            "silence_s": request.silence_s,
+        }
+        while True:
+            with self._lock:
+                interpreter = self._find(request, module)
+                first = interpreter.served == 0
+                interpreter.served += 1
+                interpreter.busy += 1
+            has_started = False
+            try:
+                if first:
+                    interpreter.start(self._spawner)
+                else:
+                    interpreter.wait_started()
+                has_started = True
+                return interpreter, interpreter.door.request(body), first
+            except BaseException as error:
+                why = error
+                if first and has_started and interpreter.wait_exit(2.0) is not None:
+                    why = SpawnFailed(interpreter.last_words())  # asked before it is given back, and so closed
+                interpreter.doomed = True
+                self.give_back(interpreter)
+                if first or not isinstance(error, SpawnFailed):
+                    raise why from None
+
+    def give_back(self, interpreter: Interpreter) -> None:
+        """A run lent by ``lend`` is over."""
+        with self._lock:
+            interpreter.busy -= 1
+            interpreter.idle_since_s = time.monotonic()
+            if interpreter.doomed or interpreter.served >= CALLS_MAX:
+                self._retire()
+
+    def close(self) -> None:
+        """Kill all interpreters and what they run."""
+        with self._lock:
+            for interpreters in self._known.values():
+                for interpreter in interpreters:
+                    interpreter.close()
+            self._known.clear()
+
+    def _find(self, request: CallRequest, module: str) -> Interpreter:
+        key = _key(request, module)
+        for interpreter in self._known.get(key, ()):
+            free = interpreter.isolate or (not interpreter.busy and interpreter.served < CALLS_MAX)
+            if free and not interpreter.doomed:
+                if interpreter.read_exit() is None:
+                    return interpreter
+                interpreter.doomed = True
+        self._retire()
+        interpreter = Interpreter(request, module)
+        self._known.setdefault(key, []).append(interpreter)
+        return interpreter
+
+    def _retire(self) -> None:
+        """Close the doomed, the worn out, those idle for long, and the longest idle ones beyond ``IDLE_MAX``."""
+        oldest_s = time.monotonic() - IDLE_MAX_S
+        idle = [one for several in self._known.values() for one in several if not one.busy]
+        idle.sort(key=lambda one: one.idle_since_s, reverse=True)
+        for place, one in enumerate(idle):
+            worn = not one.isolate and one.served >= CALLS_MAX
+            if one.doomed or worn or place >= IDLE_MAX or one.idle_since_s < oldest_s:
+                one.close()
+                one.doomed = True
+        for key in [key for key, several in self._known.items() if any(one.doomed and not one.busy for one in several)]:
+            left = [one for one in self._known.pop(key) if not one.doomed or one.busy]
+            if left:
+                self._known[key] = left
+
+
+def _key(request: CallRequest, module: str) -> object:
+    env = frozenset(lasting(request.env).items())
+    shared = (request.isolate, request.python, module, request.cwd, request.user, env)
+    return shared if request.isolate else (*shared, request.nice, request.memory_limit, request.address_space_limit)

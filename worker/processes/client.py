@@ -1,0 +1,235 @@
+"""
+Requests to a spawner or a warm interpreter, and what comes back: a door to hand them over, a channel for each.
+
+The other side is ``worker/spawner/server.py``, of a warm interpreter that stays ``worker/spawner/interpreter.py``.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import select
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from worker.processes.handle import LOST, SIGNALLED, START_TIMEOUT_S, VIOLATED, Exit, Unanswered
+from worker.spawner.protocol import LENGTH, MESSAGE_MAX, split_message
+
+READ_BYTES: Final = 65536
+MESSAGES_MAX: Final = 16
+"""Messages about one run; there are three or four, of which one may be large."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """
+    What is said of a run, field by field. ``exit`` comes with the end, and ``result`` before it; ``last``: the
+    interpreter serves nobody any more; ``abandoned``: it was killed because this worker was silent.
+    """
+
+    pid: Annotated[int, Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    errno: int | msgspec.UnsetType = msgspec.UNSET
+    importing: bool | msgspec.UnsetType = msgspec.UNSET
+    result: str | msgspec.UnsetType = msgspec.UNSET
+    exit: Annotated[int, Meta(ge=0, le=255)] | msgspec.UnsetType | None = msgspec.UNSET
+    signal: Annotated[int, Meta(ge=1, le=127)] | msgspec.UnsetType | None = msgspec.UNSET
+    peak_memory_bytes: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    cpu_time_ms: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    memory_used: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    last: bool | msgspec.UnsetType = msgspec.UNSET
+    abandoned: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+_message = msgspec.json.Decoder(Message).decode
+
+
+class Channel:
+    """One request's control socket and pipes, and the messages that came back so far."""
+
+    def __init__(self, control: socket.socket, stdout_fd: int, stderr_fd: int) -> None:
+        self._control = control
+        self.control_fd = control.fileno()
+        self.stdout_fd = stdout_fd
+        self.stderr_fd = stderr_fd
+        self.said: dict[str, Any] = {}
+        """All messages merged, by the fields of ``Message``."""
+        self.silent = False
+        """Whether the other side closed; ``said`` is final then."""
+        self.violated = False
+        """Whether something came that the other side never says: what it started wrote to the socket itself."""
+        self._inbox = b""
+        self._heard = 0
+        self._closed = False
+
+    def listen(self) -> None:
+        """Read what is there into ``said``; what is none of our messages ends the conversation."""
+        while not (self.silent or self._closed):
+            try:
+                data = self._control.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data = b""
+            self.silent = not data
+            self._inbox += data
+            try:
+                self._take_in()
+            except ValueError:
+                # A call can reach this socket. One that writes to it might else keep this thread for ever.
+                self.violated = self.silent = True
+                self.hang_up()
+            if "exit" in self.said or len(data) < READ_BYTES:
+                return
+
+    def _take_in(self) -> None:
+        """The whole messages in the inbox. Raises ValueError when there is something else, or too much."""
+        while True:
+            body, self._inbox = split_message(self._inbox, MESSAGE_MAX)
+            if body is None:
+                return
+            self._heard += 1
+            if self._heard > MESSAGES_MAX:
+                raise ValueError(f"more than {MESSAGES_MAX} messages")
+            self.said.update(_decode(body))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something can be read, then ``listen``. False when nothing came in time."""
+        poller = select.poll()
+        poller.register(self.control_fd, select.POLLIN)
+        if not self._closed and poller.poll(max(0.0, timeout_s) * 1000):
+            self.listen()
+            return True
+        return False
+
+    def send_signal(self, number: int) -> None:
+        """Ask the other side, which knows whether the process still is, to signal its group."""
+        if not self._closed and number >= 0:
+            with contextlib.suppress(OSError):
+                self._control.send(bytes((number,)))
+
+    def exit(self) -> Exit | None:
+        """The end if it was told; None else."""
+        if self.violated:
+            return VIOLATED
+        if "exit" not in self.said:
+            return None
+        if "abandoned" in self.said:
+            return LOST
+        number = self.said.get("signal")
+        code = self.said["exit"]
+        result = self.said.get("result")
+        return Exit(
+            code=SIGNALLED + number if number is not None else code,
+            signal=number,
+            peak_memory_bytes=self.said.get("peak_memory_bytes", 0),
+            memory_used=self.said.get("memory_used", 0),
+            cpu_time_ms=self.said.get("cpu_time_ms", 0),
+            result=result.encode() if result is not None and code == 0 else None,
+        )
+
+    def withdraw(self) -> None:
+        """Tell the other side not to start it any more; what it answers can still be read."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+
+    def hang_up(self) -> None:
+        """Tell the other side that nobody waits for this any more; it kills what it started."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the descriptors, and so hang up. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._control.close()
+            os.close(self.stdout_fd)
+            os.close(self.stderr_fd)
+
+
+class Door:
+    """A socket on which a spawner or a template takes requests. Thread-safe."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def request(self, body: Mapping[str, object], passed: Sequence[int] = ()) -> Channel:
+        """
+        Hand over a request with new pipes and, after them, the *passed* descriptors.
+
+        Raises Unanswered when nobody is behind the door any more, or this process has no descriptors left.
+        """
+        encoded = _encode(body)
+        message = memoryview(LENGTH.pack(len(encoded)) + encoded)
+        control: socket.socket | None = None
+        readers: list[int] = []
+        theirs: list[int] = []
+        try:
+            control, end = socket.socketpair()
+            theirs.append(end.detach())
+            for _ in range(2):
+                reader, writer = os.pipe()
+                readers.append(reader)
+                theirs.append(writer)
+                os.set_blocking(reader, False)
+            control.setblocking(False)
+            self._hand_over(control, message, array.array("i", [*theirs, *passed]))
+        except BaseException as error:
+            if control is not None:
+                control.close()
+            for fd in readers:
+                os.close(fd)
+            if not isinstance(error, OSError):
+                raise
+            raise Unanswered(f"cannot hand over the request to start a process: {error}", error.errno or 0) from error
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        return Channel(control, readers[0], readers[1])
+
+    def _hand_over(self, control: socket.socket, message: memoryview, fds: array.array[int]) -> None:
+        try:
+            sent = control.send(message)  # mostly all of it, and there before the descriptors are
+        except BlockingIOError:
+            sent = 0
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError
+            self._server.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        if sent < len(message):
+            control.settimeout(START_TIMEOUT_S)
+            control.sendall(message[sent:])
+            control.setblocking(False)
+
+    def close(self) -> None:
+        """Let the other side see the end of file, upon which it kills what it started and ends."""
+        with self._lock:
+            self._closed = True
+            self._server.close()
+
+
+def _encode(body: Mapping[str, object]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (ValueError, OverflowError):
+        return json.dumps(body).encode()  # knows integers of any size, and names that are no text
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    """What one message says. Raises ValueError when it is none of ours."""
+    try:
+        message = _message(body)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    said = {name: value for name in Message.__struct_fields__ if (value := getattr(message, name)) is not msgspec.UNSET}
+    if "exit" in said and said["exit"] is None and said.get("signal") is None:
+        raise ValueError("an end without exit code and signal")
+    return said

@@ -1,0 +1,224 @@
+"""The spawner as the worker knows it, and the commands that it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from shared.errors import Misconfigured
+from worker.processes.client import Channel, Door
+from worker.processes.handle import LOST, START_TIMEOUT_S, Exit, Launch, SpawnFailed, StartedLate, Unanswered
+from worker.spawner.process_group import kill_group
+
+GONE: Final = "the spawner is gone or has no descriptors left (ulimit -n)"
+SILENT_S: Final = 3.0
+"""A spawner that has not answered for so long is not there: what it was to signal is signalled directly."""
+
+SPAWNER: Final = Path(__file__).parents[1] / "spawner"
+
+
+class Command:
+    """A process that the spawner started: the ``Child`` of a command."""
+
+    def __init__(self, channel: Channel, name: str, spawner: Spawner) -> None:
+        self._channel = channel
+        self._name = name
+        self._spawner = spawner
+        self._exit: Exit | None = None
+        self._is_killed = False
+        self.pid = 0
+        self.control_fd = channel.control_fd
+        self.stdout_fd = channel.stdout_fd
+        self.stderr_fd = channel.stderr_fd
+
+    def started(self, timeout_s: float = START_TIMEOUT_S) -> int:
+        try:
+            return self._started(timeout_s)
+        except SpawnFailed:
+            self.close()
+            raise
+
+    def _started(self, timeout_s: float) -> int:
+        said = self._channel.said
+        withdraw_at_s = time.monotonic() + timeout_s
+        withdrawn = False
+        while not self.pid:
+            if "pid" in said and withdrawn:
+                raise StartedLate(f"{self._name!r} was started after {timeout_s:g} s only, and killed")
+            if "pid" in said:
+                self.pid = said["pid"]
+            elif "error" in said and not withdrawn:
+                raise SpawnFailed(said["error"], said.get("errno", 0))
+            elif "error" in said or self._channel.silent:
+                why = f"the spawner did not answer for {timeout_s:g} s" if withdrawn else GONE
+                raise Unanswered(f"cannot start {self._name!r}: {why}")
+            elif not self._channel.wait(max(withdraw_at_s - time.monotonic(), 0.0) if not withdrawn else 1.0):
+                # It may be about to start it: only its answer, or its end, says that it does not.
+                withdrawn = True
+                self._channel.withdraw()
+        return self.pid
+
+    def read_exit(self) -> Exit | None:
+        if self._exit is None:
+            self._channel.listen()
+            self._exit = self._channel.exit()
+            if self._exit is None and self._channel.silent:
+                self._exit = LOST
+                self._signal_directly(signal.SIGKILL)  # the spawner can't do it any more
+            elif self._exit is None and self._is_killed and self._spawner.silent_s > SILENT_S:
+                self._signal_directly(signal.SIGKILL)  # it fell silent before it heard of that
+        return self._exit
+
+    def signal(self, number: int) -> None:
+        if self._exit is None:
+            self._is_killed = self._is_killed or number == signal.SIGKILL
+            self._channel.send_signal(number)
+            if number and self._spawner.silent_s > SILENT_S:  # it reaps nobody either: the number is still its own
+                self._signal_directly(number)
+
+    def _signal_directly(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            if self.pid and os.getsid(self.pid) == self.pid:
+                kill_group(self.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until ``read_exit`` is worth calling again, at most so long."""
+        self._channel.wait(timeout_s)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class Spawner:
+    """The spawner process of this worker process. Thread-safe; start it before there are threads."""
+
+    def __init__(self, process: subprocess.Popen[bytes], door: Door) -> None:
+        self._process = process
+        self._door = door
+        self._ping: Channel | None = None
+        self._pinged_s = 0.0
+        self._lock = threading.Lock()
+        self.cwd = _working_directory()
+        """The directory that this process was started in, as it was called then; it may be gone by now."""
+        self.given_up = False
+        """Whether it was killed because it did not answer any more."""
+
+    @classmethod
+    def start(cls, folder: Path | None = None) -> Spawner:
+        """
+        Start one; it lives until ``close`` or until this process is gone, and takes *folder* along then.
+
+        Raises Misconfigured if it can't.
+        """
+        ours, theirs = socket.socketpair()
+        loader = {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", str(SPAWNER), *([str(folder)] if folder else [])],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                env=loader,
+                start_new_session=True,
+            )
+        ours.settimeout(START_TIMEOUT_S)
+        with contextlib.suppress(OSError):
+            if ours.recv(1):
+                ours.settimeout(None)
+                return cls(process, Door(ours))
+        ours.close()
+        process.kill()
+        process.wait()
+        raise Misconfigured(f"the spawner did not start: {sys.executable} {SPAWNER} ended or said nothing")
+
+    @property
+    def pid(self) -> int:
+        """The process id of the spawner."""
+        return self._process.pid
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has not answered, in seconds; 0 when it owes no answer."""
+        return time.monotonic() - self._pinged_s if self._ping is not None else 0.0
+
+    def ping(self) -> None:
+        """Ask whether it is there, or look whether it has answered; waits for nothing. ``silent_s`` tells."""
+        with self._lock:
+            if self._ping is None:
+                self._pinged_s = time.monotonic()
+                with contextlib.suppress(SpawnFailed):
+                    self._ping = self._door.request({"run_id": "", "ping": True})
+            else:
+                self._ping.listen()
+                if self._ping.said or self._ping.silent:
+                    self._ping.close()
+                    self._ping = None
+
+    def wake(self) -> bool:
+        """Have it go on if something, such as a run of its user, has stopped it (SIGSTOP); whether that was so."""
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                if file.read().rpartition(b")")[2].split()[0] != b"T":
+                    return False
+            if self.is_alive():
+                self._process.send_signal(signal.SIGCONT)
+                return True
+        return False
+
+    def give_up(self) -> None:
+        """Kill it: it does not answer. What it runs is lost, what it was asked to start is not started any more."""
+        self.given_up = True
+        self._process.kill()
+
+    def is_alive(self) -> bool:
+        """Whether the spawner still runs. Without it nothing can be started: the worker process should end."""
+        return self._process.poll() is None
+
+    def is_gone(self, patience_s: float) -> bool:
+        """Whether the spawner has ended, or does in that time: its sockets break a moment before it counts as dead."""
+        if patience_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+        return not self.is_alive()
+
+    def spawn(self, launch: Launch, passed: Sequence[int] = ()) -> Command:
+        """
+        Ask for a process; ``started`` of the answer tells whether it came to be.
+
+        *passed* is at most one descriptor, the process finds it as number 3. Raises SpawnFailed if the spawner is gone.
+        """
+        body = {field: getattr(launch, field) for field in launch.__struct_fields__}
+        body["cwd"] = launch.cwd or self.cwd
+        return Command(self._door.request(body, passed), launch.argv[0] if launch.argv else "", self)
+
+    def close(self) -> None:
+        """Kill every process that was started here, and the spawner. Waits up to 5 s for that."""
+        self._door.close()
+        with self._lock:
+            if self._ping is not None:
+                self._ping.close()
+                self._ping = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone already
+        return os.environ.get("PWD", "") or "/nonexistent"

@@ -1,0 +1,128 @@
+"""
+A process as the worker knows it: what is to be started, how it ended, and the handle in between.
+
+``commands.py`` has commands started by the spawner, ``callables.py`` calls made by warm interpreters; both give a
+``Child``. It is polled by one execution thread; all its descriptors are non-blocking. Nothing waits for the end of a
+process: ``watching.py`` does, in ``poll`` over ``control_fd``, ``stdout_fd`` and ``stderr_fd``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from shared.errors import RunfleetError
+
+START_TIMEOUT_S: Final = 10.0
+"""How long a start may take; the spawner starts hundreds a second, so a longer wait means that it is not there."""
+
+SIGNALLED: Final = 128
+"""Added to a signal's number to make an exit code, as shells do."""
+
+
+class SpawnFailed(RunfleetError):
+    """Nothing was started; the message is a sentence that names the command and says why. ``errno`` is 0 if unknown."""
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class Unanswered(SpawnFailed):
+    """Nobody took the request: the other side is gone, or one of both has no descriptors left."""
+
+
+class StartedLate(RunfleetError):
+    """It was started after it had been withdrawn, and killed at once; what it did meanwhile nobody knows."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What to start. ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own.
+
+    ``argv[0]`` is looked up in the ``PATH`` of ``env``. ``memory_limit`` is in bytes of all its processes together,
+    ``address_space_limit`` in bytes of address space and ``cpu_limit_s`` in seconds of CPU, both of each process; None
+    is no limit. ``user`` is name, user id, group id and all groups of another operating-system user. ``run_id`` must be
+    ``env["RUNFLEET_RUN_ID"]``: leftovers are known by it. ``silence_s``: the process is killed when ``signal(0)`` was
+    not heard for so long; None is never.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    run_id: str
+    cwd: str | None = None
+    umask: int | None = None
+    nice: int = 0
+    memory_limit: int | None = None
+    address_space_limit: int | None = None
+    user: tuple[str, int, int, tuple[int, ...]] | None = None
+    cpu_limit_s: int | None = None
+    silence_s: float | None = None
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a process ended.
+
+    ``code`` is 0 to 255, or 128 + n when signal n killed it (then ``signal`` is n, else None). ``peak_memory_bytes`` is
+    the largest resident set of one of its processes, 0 when that is not known: of a command that never had more than
+    the spawner (some 10 MB), because the kernel counts the moment before exec. ``memory_used``: it was killed because
+    all its processes together had so many bytes, which is more than ``memory_limit``; 0 if it was not.
+    ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the spawner or
+    template died first and nobody saw the end, or it ended this one because the worker was silent for ``silence_s``;
+    ``violated``: it wrote to its interpreter's socket to this worker, and was killed. The others mean nothing then.
+    """
+
+    code: int
+    signal: int | None = None
+    peak_memory_bytes: int = 0
+    memory_used: int = 0
+    cpu_time_ms: int = 0
+    result: bytes | None = None
+    lost: bool = False
+    violated: bool = False
+
+
+LOST: Final = Exit(code=-2, lost=True)
+VIOLATED: Final = Exit(code=SIGNALLED + 9, signal=9, violated=True)
+
+
+class Child(Protocol):
+    """The handle of one started process, command or callable. Used by one thread."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 until ``started`` returned. Of a callable it may change once, when its fork exists."""
+
+    @property
+    def control_fd(self) -> int:
+        """Readable when ``read_exit`` is worth calling."""
+
+    @property
+    def stdout_fd(self) -> int:
+        """Read end of its standard output, non-blocking."""
+
+    @property
+    def stderr_fd(self) -> int:
+        """Read end of its standard error, non-blocking."""
+
+    def started(self, timeout_s: float = START_TIMEOUT_S) -> int:
+        """Wait until it runs; its pid. Raises SpawnFailed, and is closed then."""
+
+    def read_exit(self) -> Exit | None:
+        """Its end, as soon as that and the death of its leftovers are known; the same one ever after. Never waits."""
+
+    def signal(self, number: int) -> None:
+        """
+        Send a signal to its process group. Does nothing once it ended, so that no recycled pid is hit.
+
+        0 reaches nobody but tells that the worker is there, for who was started with ``silence_s``.
+        """
+
+    def kill(self) -> None:
+        """``signal(SIGKILL)``."""
+
+    def close(self) -> None:
+        """Close the descriptors. Kills what still runs. May be called twice."""

@@ -1,0 +1,169 @@
+"""
+A warm interpreter: a process that the spawner started (so it dies with the worker), which makes the calls of a module.
+
+It has a socket of its own to serve; its code is ``worker/spawner/interpreter.py``. Which one serves a run is decided in
+``callables.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from worker.processes.client import Door
+from worker.processes.commands import Command, Spawner
+from worker.processes.handle import Exit, Launch, SpawnFailed
+
+INTERPRETER_FILE: Final = Path(__file__).parents[1] / "spawner" / "interpreter.py"
+FATAL: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+"""Signals after which an interpreter is not used again."""
+
+_names = itertools.count(1)
+
+
+class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One call. ``call`` is ``module:function``, ``env`` the whole environment, ``python`` None the worker's interpreter.
+
+    The limits are as in ``Launch``; with ``isolate`` False those of memory and niceness are of the warm child for life,
+    and ``silence_s`` is not heeded: such a child has nobody who could watch over it when the worker can't.
+    """
+
+    call: str
+    kwargs: Mapping[str, Any]
+    env: Mapping[str, str]
+    run_id: str
+    isolate: bool = True
+    python: str | None = None
+    cwd: str | None = None
+    umask: int | None = None
+    nice: int = 0
+    memory_limit: int | None = None
+    address_space_limit: int | None = None
+    user: tuple[str, int, int, tuple[int, ...]] | None = None
+    cpu_limit_s: int | None = None
+    silence_s: float | None = None
+
+
+class Interpreter:
+    """One warm interpreter. ``busy`` counts the runs it has now, ``served`` all of them."""
+
+    def __init__(self, request: CallRequest, module: str) -> None:
+        self.isolate = request.isolate
+        self.busy = 0
+        self.served = 0
+        self.idle_since_s = time.monotonic()
+        self.ready = False
+        """Whether it is known to have imported its module."""
+        self.doomed = False
+        """It is not to be used again."""
+        self.pid = 0
+        self.door: Door
+        self._process: Command | None = None
+        self._begun = threading.Event()
+        self._failure: SpawnFailed | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        name = f"template-{os.getpid()}-{next(_names)}"
+        self._python = request.python or sys.executable
+        self._launch = Launch(
+            argv=(self._python, str(INTERPRETER_FILE), "fork" if request.isolate else "stay", module),
+            env={**lasting(request.env), "RUNFLEET_RUN_ID": name},
+            run_id=name,
+            cwd=request.cwd,
+            nice=0 if request.isolate else request.nice,
+            memory_limit=None if request.isolate else request.memory_limit,
+            address_space_limit=None if request.isolate else request.address_space_limit,
+            user=request.user,
+        )
+
+    def start(self, spawner: Spawner) -> None:
+        """
+        Start it, which may take its time: no other lock is to be held. Raises SpawnFailed with a sentence that names
+        the interpreter or the directory.
+        """
+        try:
+            self._start(spawner)
+        except BaseException as error:
+            failed = error if isinstance(error, SpawnFailed) else SpawnFailed(f"cannot start it: {error}")
+            self._failure, self.doomed = failed, True
+            raise
+        finally:
+            self._begun.set()
+
+    def _start(self, spawner: Spawner) -> None:
+        ours, theirs = socket.socketpair()
+        self.door = Door(ours)
+        try:
+            with theirs:
+                process = spawner.spawn(self._launch, (theirs.fileno(),))
+        except SpawnFailed:
+            self.door.close()
+            raise
+        self._process = process
+        try:
+            self.pid = process.started()
+        except BaseException:
+            self.close()
+            raise
+
+    def wait_started(self) -> None:
+        """Wait for the thread that starts it. Raises SpawnFailed when that did not succeed."""
+        self._begun.wait()
+        if self._failure is not None:
+            raise SpawnFailed(str(self._failure), self._failure.errno)
+
+    def read_exit(self) -> Exit | None:
+        """The end of the interpreter itself, None while it lives."""
+        with self._lock:
+            return self._process.read_exit() if self._process is not None and self._begun.is_set() else None
+
+    def wait_exit(self, timeout_s: float) -> Exit | None:
+        """Its end, for which it waits a little: the spawner tells it right after the sockets broke."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            process = self._process
+            if process is None:
+                return None
+            while (ended := process.read_exit()) is None and time.monotonic() < deadline:
+                process.wait(deadline - time.monotonic())
+            return ended
+
+    def signal(self, number: int) -> None:
+        """Signal the interpreter and, being of its group, whatever it started."""
+        self.doomed = self.doomed or number in FATAL
+        with self._lock:
+            if self._process is not None:
+                self._process.signal(number)
+
+    def last_words(self) -> str:
+        """Why it ended before it served anybody, as far as it said."""
+        text = b""
+        with contextlib.suppress(OSError):
+            text = os.read(self._process.stderr_fd, 65536) if self._process is not None else b""
+        lines = text.decode("utf-8", "replace").strip().splitlines()
+        return f"the interpreter {self._python!r} ended at its start: {lines[-1] if lines else 'it said nothing'}"
+
+    def close(self) -> None:
+        """Kill it and all it runs."""
+        with self._lock:
+            if not self._closed and self._process is not None:
+                self._closed = True
+                self.door.close()
+                self._process.close()
+
+
+def lasting(env: Mapping[str, str]) -> dict[str, str]:
+    """The part of a run's environment that is the same for all runs of its task."""
+    return {key: value for key, value in env.items() if not key.startswith("RUNFLEET_") and key != "TRACEPARENT"}

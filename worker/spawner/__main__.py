@@ -1,0 +1,61 @@
+"""
+The spawner: a lean, single-threaded process that starts, watches and reaps the processes of one worker process.
+
+``server.py`` serves the worker's requests, ``spawn.py`` starts what they ask for, ``memory.py`` tells how much memory
+runs have, ``orphans.py`` finds what they leave behind. ``interpreter.py`` builds the warm interpreters on the same
+server. The worker's side of the conversation is ``worker.processes.commands``.
+
+Why a process of its own: starting a process from a big, threaded one is slow, and a leftover could not be traced. The
+spawner is the *subreaper* of all it starts, so what a run leaves behind comes back to it, whatever session it fled to.
+It ends at the end of file of its one socket, that is when the worker is gone for whatever reason, and takes everything
+with it.
+
+::
+
+    worker                                     spawner
+      │ socket: one byte + [control, stdout, stderr] ▸
+      │ control: length + JSON request ──────────▸ │ starts it in a session of its own
+      │ ◂──────────────────── {"pid": 71} or {"error": …}
+      │ control: one byte per signal ─────────────▸│ to the process group, never after the end; 0 says "go on"
+      │ ◂───────── {"exit": 0, "signal": null, …}  │ after the last leftover of the run is gone
+      │ control closed before that ───────────────▸│ kills the group
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from worker.spawner import process_group, server, spawn
+else:  # this folder is executed, and is on its path
+    import process_group
+    import server
+    import spawn
+
+
+def remove(folder: str) -> None:
+    """Remove the folder of a worker that is gone, with what its runs left in it."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in files + folders:
+            path = os.path.join(place, name)
+            with contextlib.suppress(OSError):
+                if os.path.isdir(path) and not os.path.islink(path):
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
+if __name__ == "__main__":
+    process_group.become_undumpable()  # the secrets of all runs pass through its memory
+    worker = socket.socket(fileno=0)
+    serving = server.Loop(worker, spawn.start_command, executes=True)
+    worker.sendall(b"+")  # now no signal ends it any more
+    serving.serve()
+    for place in sys.argv[1:]:
+        remove(place)

@@ -1,0 +1,76 @@
+"""
+A process beside a strict run, which ends the run when nobody else can: worker and spawner frozen, the run not.
+
+The spawner passes on each word that the worker is there. A guard that hears none for too long kills the run's process
+group, and ends. Runs on any Python from 3.9 on, of the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+
+LATER_S = 0.1
+"""How much longer than the spawner a guard waits: who kills first says why, and only the spawner can say anything."""
+
+_HEARD, _OVER = b"!", b"."
+_FDS_MAX = 65536
+
+
+class Guard:
+    """The guard of the run whose process group *pid* leads, as its starter knows it. Raises OSError."""
+
+    def __init__(self, pid: int, silence_s: float) -> None:
+        reader, self._writer = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(self._writer)
+            raise
+        if not self.pid:
+            try:
+                _watch(reader, pid, silence_s + LATER_S)
+            finally:
+                os._exit(0)
+        os.close(reader)
+        os.set_blocking(self._writer, False)
+
+    def hear(self) -> None:
+        """The worker is there."""
+        with contextlib.suppress(OSError):
+            os.write(self._writer, _HEARD)
+
+    def close(self) -> None:
+        """The run is over: from now on its number may be another's."""
+        with contextlib.suppress(OSError):
+            os.write(self._writer, _OVER)
+        self.forget()
+
+    def forget(self) -> None:
+        """In a fork: leave it to the process that started it."""
+        os.close(self._writer)
+
+
+def _watch(reader: int, pid: int, silence_s: float) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    reader = os.dup2(reader, 3) if reader != 3 else reader
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(4, _FDS_MAX)  # those of all other runs, too
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    while poller.poll(silence_s * 1000):
+        said = os.read(reader, 4096)
+        if _OVER in said:
+            return
+        if not said:  # whoever started the run is dead
+            break
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,332 @@
+"""
+The warm interpreter: imports the module of a ``call`` task once, then serves its runs.
+
+Executed by path, by the interpreter the task names (any from 3.9 on), in the task's own environment and directory:
+``python interpreter.py fork|stay <module>``, with the socket it serves as descriptor 3. It imports nothing but the
+standard library and those of its neighbours that the spawner is made of, which it hides from the task's code. The
+worker's side is ``worker.processes.interpreter``.
+
+``fork``: every run is a fork in a session of its own, started and watched by the spawner's loop.
+``stay``: this process itself makes one call after another; whatever a call leaves behind (threads, processes, changed
+modules) stays until the process is replaced.
+
+A changed module is seen when the worker restarts, or when something changes that names this process
+(``worker.processes.interpreter``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import socket
+import sys
+import time
+
+if sys.version_info < (3, 9):  # noqa: UP036  # this file is read by other interpreters than ours
+    sys.exit("a call needs Python 3.9 or later, this is " + sys.version.split()[0])
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from worker.spawner import protocol, server, spawn
+else:
+    _here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if folder != _here]
+    sys.path.insert(0, _here)
+    import protocol
+    import server
+    import spawn
+
+    del sys.path[0]
+    for _name in ("process_group", "guard", "orphans", "server", "memory", "spawn", "protocol"):
+        del sys.modules[_name]  # the task's own module of that name must be found
+
+SERVER_FD = 3
+RESULT_MAX = 1_000_000
+"""Most bytes of JSON that a returned value may have: within a message, where quotes are escaped, at most twice that."""
+
+DEPTH_MAX = 100
+"""How deep lists and objects of a returned value may be nested."""
+
+
+def main() -> None:
+    mode, module = sys.argv[1:]
+    listener = socket.socket(fileno=SERVER_FD)
+    os.set_inheritable(SERVER_FD, False)
+    sys.argv[:] = [module]
+    if not sys.flags.isolated:
+        sys.path.insert(0, os.getcwd())
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]  # text files all
+    if mode == "fork":
+        serve_forks(listener, module)
+    else:
+        serve_calls(listener, module)
+
+
+def serve_forks(listener: socket.socket, module: str) -> None:
+    """Import *module* with the first request's output as ours, then fork for each request."""
+    arrived = _receive(listener)
+    if arrived is None:
+        return
+    run, request = arrived
+    protocol.send(run.control, {"pid": os.getpid(), "importing": True})
+    _redirect(run.fds)
+    if not _import(module):
+        _refuse(listener, run, module)
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    _redirect([null, null])
+    os.close(null)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would else copy every page it marks
+
+    def start(request: dict[str, Any], run: server.Run) -> int:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                serving.forget(but=run)
+                protocol.send(run.control, {"pid": os.getpid()})
+                code = _run_fork(module, request, run)
+            finally:
+                os._exit(code)
+        return pid
+
+    serving = server.Loop(listener, start)
+    serving.take(run, request)
+    serving.serve()
+
+
+def _run_fork(module: str, request: dict[str, Any], run: server.Run) -> int:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    _redirect(run.fds)
+    for fd in run.fds:
+        os.close(fd)
+    _enter(request)
+    try:
+        spawn.apply_limits(request)
+    except OSError as error:
+        _complain(error.strerror or str(error))
+        return 1
+    code, result = _call(module, request)
+    if result:
+        protocol.send(run.control, result)
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()  # as at the end of any interpreter: threads that are no daemons finish
+    _flush()
+    return code
+
+
+def serve_calls(listener: socket.socket, module: str) -> None:
+    """Make one call after another in this very process, until the end of file of *listener*."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.set_inheritable(null, False)
+    imported = False
+    while True:
+        arrived = _receive(listener)
+        if arrived is None:
+            return
+        run, request = arrived
+        protocol.send(run.control, {"pid": os.getpid()})
+        before_s = time.process_time()
+        _redirect(run.fds)
+        _enter(request)
+        lift = _limit_cpu(request)
+        if not imported and not _import(module):
+            _refuse(listener, run, module)
+            return
+        imported = True
+        code, result = _call(module, request)
+        _flush()
+        lift()
+        _redirect([null, null])
+        spent_ms = round((time.process_time() - before_s) * 1000)
+        _finish(run, {**result, "exit": code, "signal": None, "cpu_time_ms": spent_ms})
+
+
+def _receive(listener: socket.socket) -> tuple[server.Run, dict[str, Any]] | None:
+    """The next request, waiting for it. None at the end of file."""
+    while True:
+        fds = protocol.receive_descriptors(listener)
+        if fds is None:
+            return None
+        if not fds:
+            continue
+        run = server.Run(socket.socket(fileno=fds[0]), fds[1:])
+        body, data = None, b""
+        while body is None:
+            chunk = run.control.recv(65536)
+            if not chunk:
+                break
+            body, data = protocol.split_message(data + chunk)
+        if body is not None:
+            return run, json.loads(body)
+        _close(run)
+
+
+def _enter(request: dict[str, Any]) -> None:
+    """Take on the environment and umask of a run."""
+    env = request["env"]
+    for name in set(os.environ) - set(env):
+        del os.environ[name]
+    for name, value in env.items():
+        if os.environ.get(name) != value:  # most are the same for every run, and each change leaks a little
+            os.environ[name] = value
+    if request.get("umask") is not None:
+        os.umask(request["umask"])
+
+
+def _limit_cpu(request: dict[str, Any]) -> Callable[[], None]:
+    """Allow this process so many seconds of CPU more; the answer lifts that limit again."""
+    seconds = request.get("cpu_limit_s")
+    if not seconds or spawn.resource is None:
+        return lambda: None
+    resource = spawn.resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = int(time.process_time()) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    return lambda: resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _import(module: str) -> bool:
+    try:
+        __import__(module)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            _complain(f"the module {module!r} ended the interpreter while it was imported: SystemExit({error.code!r})")
+        _print_traceback(error)
+        if isinstance(error, ModuleNotFoundError) and error.name and module.split(".")[0] == error.name.split(".")[0]:
+            _complain(f"looked for it in {', '.join(sys.path)}; set working_dir, or PYTHONPATH in env")
+        _flush()
+        return False
+    return True
+
+
+def _refuse(listener: socket.socket, run: server.Run, module: str) -> None:
+    """End *run*, and those that were waiting for the same import, as failed: this interpreter serves nobody."""
+    null = os.open(os.devnull, os.O_RDWR)
+    _redirect([null, null])
+    end: dict[str, object] = {"exit": 1, "signal": None, "last": True, "cpu_time_ms": round(time.process_time() * 1000)}
+    _finish(run, end)
+    listener.setblocking(False)
+    while True:
+        fds = protocol.receive_descriptors(listener)
+        if not fds:
+            return
+        waiting = server.Run(socket.socket(fileno=fds[0]), fds[1:])
+        os.write(
+            waiting.fds[1],
+            f"runfleet: the module {module!r} could not be imported; a run before this says why\n".encode(),
+        )
+        _finish(waiting, {"pid": os.getpid(), **end})
+
+
+def _call(module: str, request: dict[str, Any]) -> tuple[int, dict[str, object]]:
+    """Make the call; its exit code, and the message that says what it returned. What it raised is printed."""
+    name = request["function"]
+    try:
+        target: Any = sys.modules[module]
+        for part in name.split("."):
+            target = getattr(target, part)
+    except AttributeError:
+        _complain(f"the module {module!r} has no function {name!r}")
+        return 1, {}
+    try:
+        value = target(**request["kwargs"])
+        if hasattr(value, "cr_frame"):
+            import asyncio
+
+            value = asyncio.run(value)
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return (error.code or 0) & 0xFF, {}
+        sys.stderr.write(f"{error.code}\n")
+        return 1, {}
+    except BaseException as error:
+        _print_traceback(error)
+        return 1, {}
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except RecursionError:
+        size, deep = 0, True
+    except (TypeError, ValueError) as error:
+        _complain(f"{module}:{name} returned a {type(value).__name__} that cannot be written as JSON: {error}")
+        return 1, {}
+    else:
+        deep = _is_deep(text)
+    if deep:
+        _complain(f"{module}:{name} returned a {type(value).__name__} that is nested more than {DEPTH_MAX} deep")
+        return 1, {}
+    if size > RESULT_MAX:
+        _complain(f"{module}:{name} returned {size} bytes of JSON; {RESULT_MAX} are allowed, store more elsewhere")
+        return 1, {}
+    _flush()
+    return 0, {"result": text}
+
+
+def _is_deep(text: str) -> bool:
+    """Whether lists and objects in the JSON *text* are nested too deep for those who read it."""
+    if text.count("[") + text.count("{") <= DEPTH_MAX:
+        return False
+    import re
+
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEPTH_MAX:
+            return True
+    return False
+
+
+def _print_traceback(error: BaseException) -> None:
+    import traceback
+
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"runfleet: {sentence}\n")
+
+
+def _redirect(fds: list[int]) -> None:
+    _flush()
+    for target, fd in enumerate(fds, 1):
+        os.dup2(fd, target)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed or replaced by the task's code
+            stream.flush()
+
+
+def _finish(run: server.Run, end: dict[str, object]) -> None:
+    usage = spawn.resource.getrusage(spawn.resource.RUSAGE_SELF) if spawn.resource else None
+    for fd in run.fds:  # before the message, so that who hears it finds the end of the output
+        os.close(fd)
+    run.fds = []
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) if usage else 0
+    protocol.send(run.control, {"peak_memory_bytes": peak, **end})
+    _close(run)
+
+
+def _close(run: server.Run) -> None:
+    for fd in run.fds:
+        os.close(fd)
+    run.control.close()
+
+
+if __name__ == "__main__":
+    main()

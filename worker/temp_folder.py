@@ -1,0 +1,95 @@
+"""
+The temporary folder of a worker process, which goes with it, however it ends.
+
+The process removes it when it leaves, its spawner when it was killed, its launcher when both were, and the next worker
+on this machine when all of them were: a lock that the process holds on it says that it is in use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from shared.errors import Misconfigured
+
+PREFIX: Final = "runfleet-worker-"
+NEW_S: Final = 60.0
+"""A folder younger than this is not looked at: its process may be about to lock it."""
+
+MARK: Final = "RUNFLEET_FOLDER_MARK"
+"""Tells a worker process what to have in its folder's name, by which its launcher knows it."""
+
+_held: list[int] = []
+
+
+def make() -> Path:
+    """
+    A folder of this process's own, after removing what killed ones have left.
+
+    Raises Misconfigured when there is none to be had, and exits with 1 when the disk is full, because that passes.
+    """
+    mark = os.environ.pop(MARK, "")
+    with contextlib.suppress(OSError):
+        _sweep(Path(tempfile.gettempdir()))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{mark}-" if mark else PREFIX))
+    except OSError as error:
+        places = [place for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp") if place]
+        if any(os.access(place, os.W_OK) for place in places):
+            sys.exit(f"the disk of {places[0]} is full: a worker cannot keep there what runs write ({error.strerror})")
+        raise Misconfigured(
+            f"a worker needs a folder for what runs write, and none of {', '.join(places)} can be written: set TMPDIR "
+            "to one that can (where the file system is read-only, mount a tmpfs on /tmp)"
+        ) from None
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with contextlib.suppress(OSError):  # a file system without locks: then the sweep finds it free after a minute
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _held.append(fd)
+    return folder
+
+
+def remove(mark: str) -> bool:
+    """
+    Remove the folder of a worker process that was started with *mark* and is dead; whether none is left.
+
+    A run that is not dead yet may write to it meanwhile: then it is to be tried again.
+    """
+    try:
+        for folder in _those_of(mark):
+            _remove_unheld(folder)
+        return not _those_of(mark)
+    except OSError:
+        return True  # nobody can look there
+
+
+def _those_of(mark: str) -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{mark}-*"))
+
+
+def _sweep(place: Path) -> None:
+    """Remove folders that no process holds."""
+    now_s = time.time()
+    for folder in place.glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if now_s - folder.lstat().st_mtime >= NEW_S:
+                _remove_unheld(folder)
+
+
+def _remove_unheld(folder: Path) -> None:
+    """Remove one of this user that no process holds. What cannot be looked at or removed stays."""
+    with contextlib.suppress(OSError):
+        if folder.lstat().st_uid != os.getuid():
+            return
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(fd)
