@@ -20,7 +20,7 @@ LEAVE_S: Final = 2.0
 SPAWNER: Final = b"/worker/spawner"
 
 
-class Strangers:
+class AdoptedProcesses:
     """Children of this process that are no worker processes. Made before the first of these is started."""
 
     def __init__(self) -> None:

@@ -25,18 +25,18 @@ from shared.store import open_store, preflight
 from shared.store.fleet import About
 from shared.telemetry import get_logger
 from worker import temp_folder as temporary
-from worker.drain import Draining
-from worker.execution.context import Workshop
+from worker.drain import DrainState
+from worker.execution.context import WorkerContext
 from worker.execution.environment import Inherited
-from worker.execution.processor import Slot
+from worker.execution.processor import Processor
 from worker.execution.secrets import Private
 from worker.fitness import Fitness
-from worker.heartbeat import Leases
-from worker.logs.shipper import Tapes
+from worker.heartbeat import Heartbeat
+from worker.logs.shipper import LogShipper
 from worker.parent_watch import say_alive
-from worker.processes.callables import Templates
+from worker.processes.callables import InterpreterPool
 from worker.processes.commands import Spawner
-from worker.replay import RecentEnds
+from worker.replay import EndReplay
 
 log = get_logger("worker")
 
@@ -65,8 +65,8 @@ class WorkerProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._leaving = threading.Event()
-        self._draining = Draining()
-        self._slots: dict[int, Slot] = {}
+        self._draining = DrainState()
+        self._slots: dict[int, Processor] = {}
         folder = temporary.make()
         self._spawner = Spawner.start(folder)  # before there are threads, and while this process is small
         self._store = open_store(settings)
@@ -85,8 +85,8 @@ class WorkerProcess:
         )
         environ = dict(os.environ)  # it doesn't change; `os.environ` decodes every name at every look
         self._miscounted_since_s: float | None = None
-        recent = RecentEnds(self._store)
-        leases = Leases(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
+        recent = EndReplay(self._store)
+        heartbeat = Heartbeat(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
         fitness = Fitness(
             self._spawner,
             self._store,
@@ -95,14 +95,14 @@ class WorkerProcess:
             settings.worker_threads,
             self._on_fitness,
         )
-        self._shop = Workshop(
+        self._context = WorkerContext(
             settings=settings,
             store=self._store,
             spawner=self._spawner,
-            templates=Templates(self._spawner),
-            leases=leases,
+            interpreters=InterpreterPool(self._spawner),
+            heartbeat=heartbeat,
             recent=recent,
-            tapes=Tapes(self._store),
+            log_shipper=LogShipper(self._store),
             private=Private(self._store, environ),
             inherited=Inherited(environ, settings.inherit_env),
             draining=self._draining,
@@ -135,9 +135,9 @@ class WorkerProcess:
         if self._draining.begun:
             self._take_down()
             return 0
-        self._shop.fitness.start()  # before the first claim
-        self._shop.leases.start()
-        self._shop.tapes.start()
+        self._context.fitness.start()  # before the first claim
+        self._context.heartbeat.start()
+        self._context.log_shipper.start()
         self._worker.start()
         log.info(
             "worker.started",
@@ -162,7 +162,7 @@ class WorkerProcess:
         """What is there before anything was started."""
         self._spawner.close()
         self._store.close()
-        shutil.rmtree(self._shop.folder, ignore_errors=True)
+        shutil.rmtree(self._context.folder, ignore_errors=True)
 
     def _wait_for_store(self) -> None:
         """Until Redis is there and fit for use. Raises Misconfigured when it is there and is not."""
@@ -179,7 +179,7 @@ class WorkerProcess:
 
     def _on_fitness(self, why: str) -> None:
         """This worker can execute nothing any more, or can again."""
-        self._shop.leases.introduce(why)
+        self._context.heartbeat.introduce(why)
         self._threads.rest(bool(why))
         if not why:
             self._call_others(self._settings.worker_threads)
@@ -201,9 +201,9 @@ class WorkerProcess:
         thread = threading.get_ident()
         slot = self._slots.get(thread)
         if slot is None:
-            slot = Slot(self._shop, self.name, f"{thread:x}", self._settings.queues)
+            slot = Processor(self._context, self.name, f"{thread:x}", self._settings.queues)
             self._slots[thread] = slot
-        slot.empty_queues(self._call_others)
+        slot.run_until_empty(self._call_others)
 
     def _call_others(self, waiting: int) -> None:
         """Wake other free threads of this process when more runs wait than one thread can take."""
@@ -215,11 +215,11 @@ class WorkerProcess:
     def _missing(self) -> str:
         if not self._spawner.is_alive():
             return "the spawner"
-        if not self._shop.leases.is_alive():
+        if not self._context.heartbeat.is_alive():
             return "the lease thread"
-        if not self._shop.tapes.is_alive():
+        if not self._context.log_shipper.is_alive():
             return "the log writer"
-        if not self._shop.fitness.is_alive():
+        if not self._context.fitness.is_alive():
             return "the thread that looks after it"
         if not all(consumer.is_alive() for consumer in self._worker.consumers.values()):
             return "a consumer thread"
@@ -247,19 +247,19 @@ class WorkerProcess:
                 if execution is not None:
                     execution.look()
             time.sleep(0.05)
-        self._shop.fitness.stop()
-        self._shop.tapes.stop()
-        self._shop.templates.close()
+        self._context.fitness.stop()
+        self._context.log_shipper.stop()
+        self._context.interpreters.close()
         self._spawner.close()
-        if self._shop.emitter is not None:
+        if self._context.emitter is not None:
             left_s = (self._draining.until_s or 0.0) + 2.0 - time.monotonic()
-            self._shop.emitter.close(min(FLUSH_S, max(0.5, left_s)))
-        self._shop.leases.stop()
-        self._shop.recent.stop()
+            self._context.emitter.close(min(FLUSH_S, max(0.5, left_s)))
+        self._context.heartbeat.stop()
+        self._context.recent.stop()
         self._store.close()
-        shutil.rmtree(self._shop.folder, ignore_errors=True)
+        shutil.rmtree(self._context.folder, ignore_errors=True)
         with contextlib.suppress(ValueError):
             log.info("worker.stopped", worker=self.name)
 
-    def _busy(self) -> list[Slot]:
+    def _busy(self) -> list[Processor]:
         return [slot for slot in self._slots.values() if slot.busy]

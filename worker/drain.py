@@ -18,7 +18,7 @@ KILLED_S: Final = 1.0
 """What the end of a killed process may take until it is on record."""
 
 
-class Draining:
+class DrainState:
     """
     Whether this worker process takes anything new, and until when its runs may go on (measured seconds).
 

@@ -58,7 +58,7 @@ class Held:
         return now_s - self.renewed_s > STRICT_S
 
 
-class Leases:
+class Heartbeat:
     """The leases of this worker process. ``hold`` and ``let_go`` are called by run threads."""
 
     def __init__(

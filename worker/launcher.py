@@ -26,7 +26,7 @@ from shared.signals import SIGNALS, be_deaf
 from shared.startup import begin
 from shared.telemetry import get_logger
 from worker import temp_folder
-from worker.adopted_processes import Strangers
+from worker.adopted_processes import AdoptedProcesses
 from worker.parent_watch import ALIVE_FD, LAUNCHER_FD
 from worker.spawner.process_group import become_subreaper
 
@@ -92,7 +92,7 @@ class Launcher:
         self._settings = settings
         self._hung_s = HUNG_S + 3 * settings.redis_timeout_s
         self._children: dict[int, Child] = {}
-        self._strangers = Strangers()
+        self._adopted = AdoptedProcesses()
         self._left: list[str] = []
         """Marks of folders that dead worker processes may have left."""
         self._pause_s = 0.0
@@ -120,13 +120,13 @@ class Launcher:
                 self._wait()
                 self._reap()
                 self._kill_hanging()
-                self._strangers.kill(set(self._children))
+                self._adopted.kill(set(self._children))
                 self._remove_folders()
             except Exception:  # whatever it is: the worker processes would end with this one
                 log.exception("worker.launcher_failed")
                 time.sleep(LOOK_S)
         try:
-            self._strangers.kill_all()
+            self._adopted.kill_all()
             self._remove_folders()
         except Exception:
             log.exception("worker.launcher_failed")
@@ -182,7 +182,7 @@ class Launcher:
                 return
             if not pid:
                 return
-            self._strangers.forget(pid)
+            self._adopted.forget(pid)
             ended = self._children.pop(pid, None)
             if ended is None:
                 continue

@@ -45,7 +45,7 @@ class _Said(NamedTuple):
     size: int
 
 
-class RecentEnds:
+class EndReplay:
     """Thread-safe; bounded in number and in bytes."""
 
     def __init__(self, store: Store) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.reading import Ended, is_running, read_line, read_to_end
-from worker.processes.callables import CALLS_MAX, Call, Templates
+from worker.processes.callables import CALLS_MAX, Call, InterpreterPool
 from worker.processes.commands import Spawner
 from worker.processes.handle import SpawnFailed
 from worker.processes.interpreter import CallRequest
@@ -118,14 +118,14 @@ BOTH = pytest.mark.parametrize("isolate", [True, False], ids=["forked", "warm"])
 
 
 @pytest.fixture
-def templates(spawner: Spawner) -> Iterator[Templates]:
-    templates = Templates(spawner)
-    yield templates
-    templates.close()
+def interpreters(spawner: Spawner) -> Iterator[InterpreterPool]:
+    interpreters = InterpreterPool(spawner)
+    yield interpreters
+    interpreters.close()
 
 
 @pytest.fixture
-def start(templates: Templates, tmp_path: Path) -> Start:
+def start(interpreters: InterpreterPool, tmp_path: Path) -> Start:
     """Start a function of the module ``jobs``; *more* are fields of the request."""
     (tmp_path / "jobs.py").write_text(JOBS)
     count = iter(range(10_000))
@@ -135,7 +135,7 @@ def start(templates: Templates, tmp_path: Path) -> Start:
         env = {"PATH": os.environ["PATH"], "RUNFLEET_RUN_ID": run_id, **more.pop("env", {})}
         call = call if ":" in call else f"jobs:{call}"
         options = {"cwd": str(tmp_path), **more}
-        return templates.spawn(CallRequest(call=call, kwargs=kwargs or {}, env=env, run_id=run_id, **options))
+        return interpreters.spawn(CallRequest(call=call, kwargs=kwargs or {}, env=env, run_id=run_id, **options))
 
     return start
 
@@ -486,12 +486,12 @@ def test_many_threads_call_at_once(start: Start, isolate: bool) -> None:
 
 
 @BOTH
-def test_closing_all_leaves_nothing(start: Start, templates: Templates, isolate: bool) -> None:
+def test_closing_all_leaves_nothing(start: Start, interpreters: InterpreterPool, isolate: bool) -> None:
     child = start("wait", isolate=isolate, python=sys.executable)
     child.started()
     while read_line(child.stdout_fd) != "waiting":
         pass
-    templates.close()
+    interpreters.close()
     wait_until(child.read_exit, "the run was killed")
     wait_until(lambda: not is_running(child.pid), "its process is gone")
     child.close()

@@ -14,15 +14,15 @@ from shared.store import tasks
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
-from worker.drain import Draining
+from worker.drain import DrainState
 from worker.execution.environment import Inherited, Unprepared
 from worker.execution.secrets import Private
 from worker.fitness import Fitness
-from worker.heartbeat import Leases
-from worker.logs.shipper import Tapes
-from worker.processes.callables import Templates
+from worker.heartbeat import Heartbeat
+from worker.logs.shipper import LogShipper
+from worker.processes.callables import InterpreterPool
 from worker.processes.commands import Spawner
-from worker.replay import RecentEnds
+from worker.replay import EndReplay
 
 log = get_logger("worker")
 
@@ -32,19 +32,19 @@ class Unverified(RunfleetError):
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkerContext:
     """What all run threads of a worker process share."""
 
     settings: Settings
     store: Store
     spawner: Spawner
-    templates: Templates
-    leases: Leases
-    recent: RecentEnds
-    tapes: Tapes
+    interpreters: InterpreterPool
+    heartbeat: Heartbeat
+    recent: EndReplay
+    log_shipper: LogShipper
     private: Private
     inherited: Inherited
-    draining: Draining
+    draining: DrainState
     fitness: Fitness
     folder: Path
     keys: Keys

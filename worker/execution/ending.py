@@ -21,11 +21,11 @@ from shared.store.redis.call import Call
 from shared.store.runs import Ended, Facts, Retry, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
-from worker.execution.context import Workshop
+from worker.execution.context import WorkerContext
 from worker.execution.results import collect
 from worker.execution.verdict import Verdict
 from worker.logs.masking import Mask
-from worker.logs.shipper import Tape
+from worker.logs.shipper import LogBuffer
 from worker.processes.handle import Exit
 
 log = get_logger("worker")
@@ -41,18 +41,19 @@ class Ending:
     """
     The end of one run, in the hands of its thread.
 
-    ``task``, ``tape`` and ``exit_`` are None when it did not come that far. *is_lost* tells whether the run is somebody
-    else's by now, *restore* writes it back to a store that has forgotten it and tells whether it is there again.
+    ``task``, ``log_buffer`` and ``exit_`` are None when it did not come that far. *is_lost* tells whether the run is
+    somebody else's by now; *restore* writes it back to a store that has forgotten it, and tells whether it is there
+    again.
     """
 
     def __init__(
         self,
-        shop: Workshop,
+        context: WorkerContext,
         run_id: UUID,
         record: Record,
         *,
         task: Task | None,
-        tape: Tape | None,
+        log_buffer: LogBuffer | None,
         exit_: Exit | None,
         mask: Mask,
         output_file: str,
@@ -65,8 +66,8 @@ class Ending:
         """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
         self.is_unanswered = False
         """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
-        self._shop, self._run_id, self._record = shop, run_id, record
-        self._task, self._tape, self._exit, self._mask = task, tape, exit_, mask
+        self._context, self._run_id, self._record = context, run_id, record
+        self._task, self._log_buffer, self._exit, self._mask = task, log_buffer, exit_, mask
         self._output_file, self._claimed_s = output_file, claimed_s
         self._is_lost, self._restore, self._is_alive = is_lost, restore, is_alive
 
@@ -95,7 +96,7 @@ class Ending:
             )
 
         was_lost = self._exit is not None and self._exit.lost
-        if self._shop.refusal or self._shop.spawner.is_gone(BROKEN_S if was_lost else 0.0):
+        if self._context.refusal or self._context.spawner.is_gone(BROKEN_S if was_lost else 0.0):
             wanted = None
         ended = self._repeat(end, wanted)
         if ended is None:
@@ -115,7 +116,7 @@ class Ending:
             self._is_alive()
             try:
                 self.is_unanswered = wanted is not None
-                *appended, ended = self._shop.store.settle([*self._last_lines(), call])
+                *appended, ended = self._context.store.settle([*self._last_lines(), call])
                 if isinstance(ended, RunfleetError):
                     raise ended
                 self._settle(appended)
@@ -130,7 +131,7 @@ class Ending:
                 wait_s = min(wait_s * 2, 2.0)
             except Exception:
                 self._say_broken("reporting its end")
-                if self._is_lost() or self._shop.draining.is_over:
+                if self._is_lost() or self._context.draining.is_over:
                     return None
                 call = end(wanted, bare=True)  # whatever of it cannot be sent, its reason can
                 time.sleep(wait_s)
@@ -138,35 +139,35 @@ class Ending:
 
     def _last_lines(self) -> list[Call[Any]]:
         """The calls that store what is left of the log; none when that fails, because the end must not."""
-        tape = self._tape
+        log_buffer = self._log_buffer
         try:
-            return tape.final() if tape is not None else []
+            return log_buffer.final() if log_buffer is not None else []
         except Exception:
             self._say_broken("storing its log")
             return []
 
     def _settle(self, appended: list[Any]) -> None:
-        tape = self._tape
-        if tape is not None:
+        log_buffer = self._log_buffer
+        if log_buffer is not None:
             try:
-                with tape.sending:
-                    tape.settle(appended)
+                with log_buffer.sending:
+                    log_buffer.settle(appended)
             except Exception:
                 self._say_broken("storing its log")
 
     def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, again: Call[Ended]) -> None:
         """Tell all who are to know of an end that is on record."""
-        tape, record = self._tape, self._record
+        log_buffer, record = self._log_buffer, self._record
         if ended.ready:
             self._ring(ended.ready)
-        if tape is not None and tape.unstored:
-            log.warning("log.unstored", run_id=str(self._run_id), task=record.task, lines=tape.unstored)
-        if tape is not None and facts.log_lines and ended.verdict != "refused":
-            self._shop.tapes.compact_soon(self._run_id)
+        if log_buffer is not None and log_buffer.unstored:
+            log.warning("log.unstored", run_id=str(self._run_id), task=record.task, lines=log_buffer.unstored)
+        if log_buffer is not None and facts.log_lines and ended.verdict != "refused":
+            self._context.log_shipper.compact_soon(self._run_id)
         if ended.verdict == "refused":
             log.warning("run.lost", run_id=str(self._run_id), task=record.task, state=ended.state)
             return
-        self._shop.recent.add(again)
+        self._context.recent.add(again)
         self._tell(verdict, self._task)
         facts_of_end: dict[str, object] = {
             "run_id": str(self._run_id),
@@ -197,34 +198,36 @@ class Ending:
 
     def _tell(self, verdict: Verdict, task: Task | None) -> None:
         """Tell of the end, if anybody is to hear. It was by this host's clock as long after the start as it is now."""
-        if self._shop.emitter is not None:
+        if self._context.emitter is not None:
             end_us = self._record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
-            self._shop.emitter.ended(
+            self._context.emitter.ended(
                 self._run_id, self._record, verdict.reason, verdict.exit_code, verdict.message, end_us, task
             )
 
     def _facts(self) -> Facts:
         """What is known of the run; without its outputs when they cannot be had."""
-        exit_, tape = self._exit, self._tape
+        exit_, log_buffer = self._exit, self._log_buffer
         outputs = ""
         try:
-            found = collect(self._output_file, exit_, self._mask, tape.system if tape is not None else _say_nothing)
+            found = collect(
+                self._output_file, exit_, self._mask, log_buffer.system if log_buffer is not None else _say_nothing
+            )
             outputs = msgspec.json.encode(found).decode() if found else ""
         except Exception as error:
             self._say_broken("collecting its outputs")
-            if tape is not None:
-                tape.system(f"its outputs were left out: {describe(error)}")
+            if log_buffer is not None:
+                log_buffer.system(f"its outputs were left out: {describe(error)}")
         try:
-            if tape is not None:
-                tape.finish()
+            if log_buffer is not None:
+                log_buffer.finish()
         except Exception:
             self._say_broken("finishing its log")
         return Facts(
             outputs=outputs,
-            log_bytes=tape.kept_bytes if tape else 0,
-            log_lines=tape.lines if tape else 0,
-            log_truncated=1 if tape and tape.truncated else 0,
-            log_first=tape.first_kept if tape else 0,
+            log_bytes=log_buffer.kept_bytes if log_buffer else 0,
+            log_lines=log_buffer.lines if log_buffer else 0,
+            log_truncated=1 if log_buffer and log_buffer.truncated else 0,
+            log_first=log_buffer.first_kept if log_buffer else 0,
             peak_memory=exit_.peak_memory_bytes if exit_ else 0,
             cpu_ms=exit_.cpu_time_ms if exit_ else 0,
         )
@@ -234,7 +237,7 @@ class Ending:
 
     def _ring(self, ready: Mapping[str, int]) -> None:
         try:
-            self._shop.store.run(wakeups.ring(ready))
+            self._context.store.run(wakeups.ring(ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
 

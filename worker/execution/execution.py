@@ -24,15 +24,15 @@ from shared.store.runs import Claimed, Ended, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
 from worker.execution import environment, users
-from worker.execution.context import Unverified, Workshop
+from worker.execution.context import Unverified, WorkerContext
 from worker.execution.ending import BROKEN_S, Ending, describe
 from worker.execution.environment import Unprepared
 from worker.execution.give_back import delay_s, give_back
 from worker.execution.monitor import Watch
 from worker.execution.verdict import Verdict, judge
-from worker.execution.wakeup import Poke
+from worker.execution.wakeup import Wakeup
 from worker.heartbeat import FROZEN_S, SURE_S, Held, Wish
-from worker.logs.shipper import Tape
+from worker.logs.shipper import LogBuffer
 from worker.processes.handle import Child, Exit, Launch, SpawnFailed, StartedLate, Unanswered
 from worker.processes.interpreter import CallRequest
 
@@ -64,19 +64,19 @@ class Execution:
     """
 
     def __init__(
-        self, shop: Workshop, claimed: Claimed, poke: Poke, asked_s: float, is_alive: Callable[[], None]
+        self, context: WorkerContext, claimed: Claimed, wakeup: Wakeup, asked_s: float, is_alive: Callable[[], None]
     ) -> None:
         self.run_id, self.record = claimed.id, claimed.record
         self._claimed_s = time.monotonic()
-        self._shop = shop
-        self._poke = poke
+        self._context = context
+        self._wakeup = wakeup
         self._is_alive = is_alive
         self._wishes: deque[Wish] = deque()
-        self._output_file = f"{shop.folder}/{claimed.id}.out"
-        self._mask = shop.private.mask()
+        self._output_file = f"{context.folder}/{claimed.id}.out"
+        self._mask = context.private.mask()
         self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore, asked_s)
         self._task: Task | None = None
-        self._tape: Tape | None = None
+        self._log_buffer: LogBuffer | None = None
         self._exit: Exit | None = None
         self._may_run = False
         self._ending: Ending | None = None
@@ -95,17 +95,17 @@ class Execution:
     def tell(self, wish: Wish) -> None:
         """Somebody wishes this run to stop, or it is no longer ours."""
         self._wishes.append(wish)
-        self._poke.ring()
+        self._wakeup.set()
 
     def look(self) -> None:
         """Make the watching thread look around."""
-        self._poke.ring()
+        self._wakeup.set()
 
     def restore(self) -> bool:
         """The store has forgotten everything: write this run back; whether it is there again."""
         try:
-            gates = ops.gates(self._shop.task(self.record))
-            return self._shop.store.run(runs.restore(self.run_id, self.record, gates)) != "refused"
+            gates = ops.gates(self._context.task(self.record))
+            return self._context.store.run(runs.restore(self.run_id, self.record, gates)) != "refused"
         except RunfleetError:
             return False
 
@@ -117,7 +117,7 @@ class Execution:
         goes wrong here becomes its end, with the reason.
         """
         log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
-        self._shop.leases.hold(self._held)
+        self._context.heartbeat.hold(self._held)
         try:
             try:
                 verdict = self._execute()
@@ -138,16 +138,16 @@ class Execution:
                 verdict = Verdict(Reason.CRASHED, code, f"crashed: its worker failed: {describe(error)}")
             return self._end(verdict, wanted)
         finally:
-            self._shop.leases.let_go(self.run_id)
-            if self._tape is not None:
-                self._shop.tapes.remove(self._tape)
+            self._context.heartbeat.let_go(self.run_id)
+            if self._log_buffer is not None:
+                self._context.log_shipper.remove(self._log_buffer)
 
     def end_anyhow(self, error: Exception) -> Ended | None:
         """End it as crashed when even its end could not be reported; one that has ended stays as it is."""
         message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
         call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
         try:
-            ended = self._patiently(lambda: self._shop.store.run(call))
+            ended = self._patiently(lambda: self._context.store.run(call))
         except Exception:
             log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
             return None
@@ -156,27 +156,30 @@ class Execution:
 
     def _execute(self) -> Verdict:
         """Prepare, spawn, watch and judge. Raises Lost, NotHere, Unprepared and SpawnFailed; nothing ran then."""
-        task = self._task = self._patiently(lambda: self._shop.task(self.record))
-        if self._shop.emitter is not None:
-            self._shop.emitter.tell(self.run_id, self.record)
+        task = self._task = self._patiently(lambda: self._context.task(self.record))
+        if self._context.emitter is not None:
+            self._context.emitter.tell(self.run_id, self.record)
         try:
             child = self._start(task)
         except SpawnFailed as error:
-            spawner = self._shop.spawner
-            if self._shop.spawner.is_gone(BROKEN_S if isinstance(error, Unanswered) else 0.0) and not spawner.given_up:
+            spawner = self._context.spawner
+            if (
+                self._context.spawner.is_gone(BROKEN_S if isinstance(error, Unanswered) else 0.0)
+                and not spawner.given_up
+            ):
                 raise Broken("crashed: its worker could not start anything any more") from None
-            if not self._shop.fitness.is_at_fault(error, task):
+            if not self._context.fitness.is_at_fault(error, task):
                 raise
             raise NotHere(str(error), crashes=1) from None
         try:
-            assert self._tape is not None
-            watch = self._watch_over(task, child, self._tape)
+            assert self._log_buffer is not None
+            watch = self._watch_over(task, child, self._log_buffer)
             self._exit = watch.until_end()
         finally:
             child.close()
         if watch.cause == "lost":
             raise Lost
-        return judge(task, self._exit, watch.cause, watch.last_words)
+        return judge(task, self._exit, watch.cause, watch.stderr_tail)
 
     def _not_here(self, error: NotHere, wanted: Wanted | None) -> Ended | None:
         """This worker cannot execute it: another one may, unless several have failed to already."""
@@ -184,44 +187,44 @@ class Execution:
         if error.crashes and crashes >= POISON_CRASHES:
             message = f"crashed: not started by {crashes} workers in a row; the last one said: {error}"
             return self._end(Verdict(Reason.CRASHED, NOTHING_RAN, message), wanted)
-        self._shop.fitness.look()
-        wait_s = 0.0 if self._shop.refusal else delay_s(self.record)
+        self._context.fitness.look()
+        wait_s = 0.0 if self._context.refusal else delay_s(self.record)
         give_back(
-            self._shop, self.run_id, self.record, self._mask.text(str(error)), delay_s=wait_s, crashes=error.crashes
+            self._context, self.run_id, self.record, self._mask.text(str(error)), delay_s=wait_s, crashes=error.crashes
         )
         return None
 
-    def _watch_over(self, task: Task, child: Child, tape: Tape) -> Watch:
+    def _watch_over(self, task: Task, child: Child, log_buffer: LogBuffer) -> Watch:
         return Watch(
             task,
             child,
-            tape,
+            log_buffer,
             held=self._held,
             wishes=self._wishes,
-            poke=self._poke,
-            draining=self._shop.draining,
+            wakeup=self._wakeup,
+            draining=self._context.draining,
             is_alive=self._is_alive,
         )
 
     def _start(self, task: Task) -> Child:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.parameters(task, self.record)
-        user = users.account(task, self._shop.settings.run_users)
+        user = users.account(task, self._context.settings.run_users)
         env, secrets = environment.compose(
             task,
             self.run_id,
             self.record,
             values,
             self._output_file,
-            self._shop.inherited,
+            self._context.inherited,
             self._withheld(),
             self._inputs(),
             user.variables if user is not None else {},
         )
-        self._shop.private.know(environment.sources(task), secrets)
+        self._context.private.know(environment.sources(task), secrets)
         # A secret parameter is the run's alone: what other runs get does not have it, and it is forgotten with the run.
-        self._mask = self._shop.private.mask(secrets | params.secrets(task, values))
-        cwd = str(Path(self._shop.spawner.cwd, task.working_dir)) if task.working_dir else None
+        self._mask = self._context.private.mask(secrets | params.secrets(task, values))
+        cwd = str(Path(self._context.spawner.cwd, task.working_dir)) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
             "umask": task.umask,
@@ -235,22 +238,24 @@ class Execution:
             "run_id": str(self.run_id),
         }
         with contextlib.suppress(FileExistsError):
-            self._shop.folder.mkdir(0o700)  # something that clears away old files took it
+            self._context.folder.mkdir(0o700)  # something that clears away old files took it
         if user is not None:
             users.make_output(self._output_file, user)
         self._be_sure()
         child: Child
         if task.call is not None:
             request = CallRequest(call=task.call, kwargs=values, isolate=task.isolate, python=task.python, **limits)
-            child = self._shop.templates.spawn(request)
+            child = self._context.interpreters.spawn(request)
         elif task.run is not None:
-            child = self._shop.spawner.spawn(Launch(argv=environment.arguments(task, values), **limits))
+            child = self._context.spawner.spawn(Launch(argv=environment.arguments(task, values), **limits))
         else:
             raise Unprepared(f"task {task.name} is external: nobody here executes it")
         try:
             self._may_run = True
             child.started()
-            self._tape = self._shop.tapes.add(self.run_id, self.record, self._claimed_s, task, self._mask)
+            self._log_buffer = self._context.log_shipper.add(
+                self.run_id, self.record, self._claimed_s, task, self._mask
+            )
         except SpawnFailed:
             self._may_run = False
             raise
@@ -272,8 +277,8 @@ class Execution:
 
     def _withheld(self) -> frozenset[str]:
         """The variables that other tasks make secrets of; waits while Redis never said. Raises Lost and NotHere."""
-        self._patiently(self._shop.private.refresh)
-        return self._shop.private.variables
+        self._patiently(self._context.private.refresh)
+        return self._context.private.variables
 
     def _see_whether_to_start(self) -> None:
         """Raises Lost when the run is another's, NotHere when it is not to be started any more."""
@@ -281,7 +286,7 @@ class Execution:
             raise Lost
         if self._wishes:
             raise NotHere("asked to stop before it was started")  # giving it back ends it
-        if self._shop.draining.begun:
+        if self._context.draining.begun:
             raise NotHere("its worker was shut down before it started")
 
     def _patiently(self, ask: Callable[[], T]) -> T:
@@ -304,16 +309,16 @@ class Execution:
             return []
         execution = UUID(self.record.execution) if self.record.execution else self.run_id
         call = executions.inputs(execution, self.record.step)
-        return self._patiently(lambda: self._shop.store.run(call))
+        return self._patiently(lambda: self._context.store.run(call))
 
     def _end(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
         """Report the end, claiming the next run for *wanted* with it. None: it is another's."""
         self._ending = Ending(
-            self._shop,
+            self._context,
             self.run_id,
             self.record,
             task=self._task,
-            tape=self._tape,
+            log_buffer=self._log_buffer,
             exit_=self._exit,
             mask=self._mask,
             output_file=self._output_file,

@@ -11,7 +11,7 @@ from shared.runs import Record
 from shared.store import runs, wakeups
 from shared.store.runs import GivenBack
 from shared.telemetry import get_logger
-from worker.execution.context import Workshop
+from worker.execution.context import WorkerContext
 
 log = get_logger("worker")
 
@@ -21,7 +21,7 @@ LATEST_S: Final = 60.0
 
 
 def give_back(
-    shop: Workshop, run_id: UUID, record: Record, why: str, *, delay_s: float = 0.0, crashes: int = 0
+    context: WorkerContext, run_id: UUID, record: Record, why: str, *, delay_s: float = 0.0, crashes: int = 0
 ) -> None:
     """
     Give a run back, again and again while Redis is away, as long as this worker is there. Raises nothing.
@@ -32,10 +32,10 @@ def give_back(
     call = runs.give_back(run_id, record.token, why, delay_us=round(delay_s * 1_000_000), crashes=crashes)
     while True:
         try:
-            given: GivenBack = shop.store.run(call)
+            given: GivenBack = context.store.run(call)
             break
         except StoreUnavailable:
-            if shop.draining.is_over:
+            if context.draining.is_over:
                 log.error("run.not_given_back", run_id=str(run_id), task=record.task, why="Redis is away")
                 return
             time.sleep(AGAIN_S)
@@ -47,7 +47,7 @@ def give_back(
     )
     if given.ready:
         try:
-            shop.store.run(wakeups.ring(given.ready))
+            context.store.run(wakeups.ring(given.ready))
         except RunfleetError:
             log.debug("bell.lost", queues=list(given.ready))  # the scheduler rings again
 

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.tasks import Task
-from worker.drain import Draining
-from worker.execution.stop_sequence import Ladder
+from worker.drain import DrainState
+from worker.execution.stop_sequence import StopSequence
 from worker.execution.verdict import Cause, stronger
-from worker.execution.wakeup import Poke
+from worker.execution.wakeup import Wakeup
 from worker.heartbeat import FRESH_S, STRICT_S, Held, Wish
 from worker.logs.line_buffer import Stream
-from worker.logs.shipper import Tape
+from worker.logs.shipper import LogBuffer
 from worker.processes.handle import Child, Exit
 
 READ_BYTES: Final = 256 * 1024
@@ -35,28 +35,28 @@ LAST_WORDS: Final = 4096
 
 
 class Watch:
-    """One thread's watch over the process of a run. *wishes* are added to by others, who then ring *poke*."""
+    """One thread's watch over the process of a run. *wishes* are added to by others, who then set *wakeup*."""
 
     def __init__(
         self,
         task: Task,
         child: Child,
-        tape: Tape,
+        log_buffer: LogBuffer,
         *,
         held: Held,
         wishes: deque[Wish],
-        poke: Poke,
-        draining: Draining,
+        wakeup: Wakeup,
+        draining: DrainState,
         is_alive: Callable[[], None],
     ) -> None:
         self.cause: Cause | None = None
         """Why it was made to end; None when it was not."""
-        self.last_words = b""
+        self.stderr_tail = b""
         """The end of what it wrote to its standard error."""
-        self._task, self._child, self._tape = task, child, tape
-        self._held, self._wishes, self._poke, self._draining = held, wishes, poke, draining
+        self._task, self._child, self._log_buffer = task, child, log_buffer
+        self._held, self._wishes, self._wakeup, self._draining = held, wishes, wakeup, draining
         self._is_alive = is_alive
-        self._ladder = Ladder(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
+        self._stop_sequence = StopSequence(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
         self._deadline_s: float | None = None
 
     def until_end(self) -> Exit:
@@ -66,7 +66,7 @@ class Watch:
             self._deadline_s = time.monotonic() + task.timeout_ms / 1000
         poller = select.poll()
         open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
-        for fd in (*open_pipes, child.control_fd, self._poke.fd):
+        for fd in (*open_pipes, child.control_fd, self._wakeup.fd):
             poller.register(fd, select.POLLIN)
         told_s = 0.0
         while True:
@@ -79,7 +79,7 @@ class Watch:
                 told_s = self._held.renewed_s
                 child.signal(0)  # should this process freeze, the spawner ends the run in its place
             self._look_around(now_s)
-            signal_due = self._ladder.due(now_s)
+            signal_due = self._stop_sequence.due(now_s)
             if signal_due:
                 child.signal(signal_due)
             for fd, _ in poller.poll(self._patience_ms(now_s)):
@@ -87,8 +87,8 @@ class Watch:
                     if not self._read(fd, open_pipes[fd]):
                         poller.unregister(fd)
                         del open_pipes[fd]
-                elif fd == self._poke.fd:
-                    self._poke.heed()
+                elif fd == self._wakeup.fd:
+                    self._wakeup.clear()
         self._read_rest(open_pipes)
         return exit_
 
@@ -105,7 +105,7 @@ class Watch:
             self._make_end("lost", now_s, 0.0)
         if self._deadline_s is not None and now_s >= self._deadline_s:
             self._make_end("timeout", now_s, None)
-        if self._tape.overflowed:
+        if self._log_buffer.overflowed:
             self._make_end("overflow", now_s, None)
         graceful_s = task.graceful_stop_ms / 1000
         stop_from_s = self._draining.stop_from_s(graceful_s)
@@ -116,12 +116,12 @@ class Watch:
         if self.cause == cause and graceful_s is None:
             return
         self.cause = stronger(self.cause, cause)
-        self._ladder.begin(now_s, graceful_s)
+        self._stop_sequence.begin(now_s, graceful_s)
 
     def _patience_ms(self, now_s: float) -> float:
         task = self._task
         stop_from_s = self._draining.stop_from_s(task.graceful_stop_ms / 1000)
-        waits = [self._ladder.wait_s(now_s), LOOK_S]
+        waits = [self._stop_sequence.wait_s(now_s), LOOK_S]
         if self._deadline_s is not None and self.cause is None:
             waits.append(self._deadline_s - now_s)
         if stop_from_s is not None and self.cause is None:
@@ -139,8 +139,8 @@ class Watch:
         if not data:
             return False
         if stream == "stderr":
-            self.last_words = (self.last_words + data)[-LAST_WORDS:]
-        self._tape.feed(stream, data)
+            self.stderr_tail = (self.stderr_tail + data)[-LAST_WORDS:]
+        self._log_buffer.feed(stream, data)
         return True
 
     def _read_rest(self, open_pipes: dict[int, Stream]) -> None:

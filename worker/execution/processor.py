@@ -10,10 +10,10 @@ from shared.errors import StoreUnavailable, Unreadable
 from shared.store import fleet, runs
 from shared.store.runs import Claimed, Wanted
 from shared.telemetry import get_logger
-from worker.execution.context import Workshop
+from worker.execution.context import WorkerContext
 from worker.execution.execution import Execution
 from worker.execution.give_back import give_back
-from worker.execution.wakeup import Poke
+from worker.execution.wakeup import Wakeup
 
 log = get_logger("worker")
 
@@ -24,25 +24,25 @@ REFUSED_S: Final = 2.0
 """And one that Redis, or the reading of its answer, refused: nothing is better a moment later."""
 
 
-class Slot:
+class Processor:
     """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
 
-    def __init__(self, shop: Workshop, worker: str, name: str, queues: tuple[str, ...]) -> None:
-        self._shop, self._worker, self._name = shop, worker, name
+    def __init__(self, context: WorkerContext, worker: str, name: str, queues: tuple[str, ...]) -> None:
+        self._context, self._worker, self._name = context, worker, name
         self._queues = list(queues)
         self._turn = 0
         self._unanswered: Wanted | None = None
         """A claim that may have been made without anybody having heard: the same turn has to ask again."""
         self._has: Claimed | None = None
         """The run that it was given and that nobody answers for yet."""
-        self._poke = Poke()
+        self._wakeup = Wakeup()
         self.execution: Execution | None = None
         self.busy = False
         """Whether it has a run, claims one, or may be about to: true before anything is looked at."""
         self.alive_s = time.monotonic()
         """Measured time at which it was last seen to do something; all that it waits for is shorter."""
 
-    def empty_queues(self, on_more: Callable[[int], None]) -> None:
+    def run_until_empty(self, on_more: Callable[[int], None]) -> None:
         """
         Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were.
 
@@ -57,16 +57,16 @@ class Slot:
             claimed, self._has = self._has, None
             if claimed is not None:
                 why = f"its worker could not begin it: {error}"
-                give_back(self._shop, claimed.id, claimed.record, why, crashes=1)
+                give_back(self._context, claimed.id, claimed.record, why, crashes=1)
         finally:
             self.busy = False
 
     def _empty_queues(self, on_more: Callable[[int], None]) -> None:
         asked_s, claimed = self._claim()
         while claimed is not None:
-            if why := self._shop.refusal:
+            if why := self._context.refusal:
                 self._has = None
-                give_back(self._shop, claimed.id, claimed.record, why)
+                give_back(self._context, claimed.id, claimed.record, why)
                 asked_s, claimed = self._claim()
                 continue
             if claimed.waiting:
@@ -79,7 +79,7 @@ class Slot:
     def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
         """Execute a run; the one that was claimed with its end or after it, and when that was first asked for."""
         wanted = self._wanted()
-        self.execution = execution = Execution(self._shop, claimed, self._poke, asked_s, self._is_alive)
+        self.execution = execution = Execution(self._context, claimed, self._wakeup, asked_s, self._is_alive)
         self._has = None  # the execution answers for it
         try:
             ended = execution.perform(wanted)
@@ -105,21 +105,21 @@ class Slot:
         asked_s = time.monotonic()
         wanted = self._unanswered
         if wanted is None:
-            if self._shop.refusal:
+            if self._context.refusal:
                 return asked_s, None
             wanted = self._unanswered = self._wanted()
         said = False
         while True:
             self._is_alive()
             try:
-                claimed = self._shop.store.run(runs.claim(wanted))
+                claimed = self._context.store.run(runs.claim(wanted))
             except StoreUnavailable:
                 # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
                 wait_s = AGAIN_S
             except Unreadable as error:
                 self._pass_over(str(error))
                 self._unanswered = None
-                if self._shop.refusal:
+                if self._context.refusal:
                     return asked_s, None
                 asked_s, wait_s = time.monotonic(), 0.0
                 wanted = self._unanswered = self._wanted()
@@ -131,7 +131,7 @@ class Slot:
                 self._unanswered, self._has = None, claimed
                 return asked_s, claimed
             time.sleep(wait_s)
-            if self._shop.draining.is_over:
+            if self._context.draining.is_over:
                 return asked_s, None
 
     def _pass_over(self, why: str) -> None:

@@ -6,7 +6,7 @@ import signal
 from typing import Literal
 
 
-class Ladder:
+class StopSequence:
     """
     The way a run is stopped: a signal, some time, SIGKILL. It only says what is due; times are measured seconds.
 

@@ -1,7 +1,7 @@
 """
 How a watched process is judged: its end reason, its exit code, and one plain sentence why.
 
-The ladder when several apply: stopped > timeout > log_overflow > exit code. A process that had already exited when the
+The order when several apply: stopped > timeout > log_overflow > exit code. A process that had already exited when the
 verdict came keeps its own result. Pure.
 """
 
@@ -37,11 +37,11 @@ def stronger(first: Cause | None, second: Cause) -> Cause:
     return second if first is None or _RANK[second] > _RANK[first] else first
 
 
-def judge(task: Task, exit_: Exit, cause: Cause | None, last_words: bytes) -> Verdict:
+def judge(task: Task, exit_: Exit, cause: Cause | None, stderr_tail: bytes) -> Verdict:
     """
     Judge a process that ended as *exit_* after the worker made it end for *cause* (None: it ended by itself).
 
-    ``last_words`` are the last bytes of its standard error, in which a memory error may be named. One that was being
+    ``stderr_tail`` are the last bytes of its standard error, in which a memory error may be named. One that was being
     stopped when its spawner was lost, and was killed then, has ended for that cause; its exit code is not known.
     """
     if exit_.lost and cause not in ("stop", "timeout"):
@@ -62,10 +62,10 @@ def judge(task: Task, exit_: Exit, cause: Cause | None, last_words: bytes) -> Ve
         return Verdict(Reason.CRASHED, exit_.code, message, interrupted=True)
     if exit_.signal is None and exit_.code in task.success_codes:
         return Verdict(Reason.SUCCESS, exit_.code, "")
-    return Verdict(Reason.FAILED, exit_.code, _why(task, exit_, last_words))
+    return Verdict(Reason.FAILED, exit_.code, _why(task, exit_, stderr_tail))
 
 
-def _why(task: Task, exit_: Exit, last_words: bytes) -> str:
+def _why(task: Task, exit_: Exit, stderr_tail: bytes) -> str:
     if exit_.signal is None:
         said = f"exited with code {exit_.code}"
     else:
@@ -78,7 +78,7 @@ def _why(task: Task, exit_: Exit, last_words: bytes) -> str:
     spent_ms = (task.cpu_limit_s or 0) * 1000 - 500
     if spent_ms > 0 and exit_.signal in (signal.SIGXCPU, signal.SIGKILL) and exit_.cpu_time_ms >= spent_ms:
         return f"{said}: used more than cpu_limit = {task.cpu_limit_s} s of CPU time"
-    if task.address_space_limit is not None and _OUT_OF_MEMORY.search(last_words):
+    if task.address_space_limit is not None and _OUT_OF_MEMORY.search(stderr_tail):
         return f"{said}: ran out of memory at address_space_limit = {format_size(task.address_space_limit)}"
     if exit_.signal == signal.SIGKILL:
         return f"{said}, possibly out of memory"

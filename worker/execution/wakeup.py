@@ -6,12 +6,12 @@ import contextlib
 import os
 
 
-class Poke:
+class Wakeup:
     """
     Wakes a thread that waits in ``poll``. Thread-safe.
 
     It lives as long as its thread's slot: one made for each run could be written to after its number belongs to another
-    descriptor. A ring that comes late makes the next run look around once for nothing.
+    descriptor. A late ``set`` makes the next run look around once for nothing.
     """
 
     def __init__(self) -> None:
@@ -19,12 +19,12 @@ class Poke:
         os.set_blocking(self.fd, False)
         os.set_blocking(self._in, False)
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Make ``fd`` readable."""
         with contextlib.suppress(BlockingIOError):  # it is, already
             os.write(self._in, b"!")
 
-    def heed(self) -> None:
+    def clear(self) -> None:
         """Make ``fd`` quiet again."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)

@@ -1,8 +1,8 @@
 """
 What a run prints, as numbered lines: cleaned (``sanitize.py``), and no more of them than the task's limit allows.
 
-A ``Capture`` is fed what was read from the pipes and gives lines to store, in batches. It does no input or output and
-knows no clock. Everything is done on whole blocks, and under ``drop_old`` as late as possible: of what a run prints
+A ``LineBuffer`` is fed what was read from the pipes and gives lines to store, in batches. It does no input or output
+and knows no clock. Everything is done on whole blocks, and under ``drop_old`` as late as possible: of what a run prints
 between two calls of ``take`` only the part that is kept becomes lines.
 """
 
@@ -34,7 +34,7 @@ class _Block(NamedTuple):
     plain_size: int
 
 
-class Capture:
+class LineBuffer:
     """
     The output of one run.
 

@@ -1,9 +1,9 @@
 """
 From captured output to the store: one thread writes for all runs of a worker process.
 
-A run's thread feeds its ``Tape`` and goes on watching; the writer gathers what is new on all tapes a few dozen times a
-second and appends it in one round trip. While Redis is away a tape keeps what its limit allows and counts what it
-had to drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
+A run's thread feeds its ``LogBuffer`` and goes on watching; the writer gathers what is new in all buffers a few dozen
+times a second and appends it in one round trip. While Redis is away a buffer keeps what its limit allows and counts
+what it had to drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.store.redis.call import Call
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from shared.telemetry import get_logger
-from worker.logs.line_buffer import Capture
+from worker.logs.line_buffer import LineBuffer
 from worker.logs.masking import Mask
 
 log = get_logger("worker")
@@ -33,7 +33,7 @@ GATHER_S: Final = 0.03
 """Lines that come within this time go out together; a reader sees a line well within 200 ms."""
 
 AWAY_BYTES: Final = 16 * 1024 * 1024
-"""What one tape keeps at most while Redis is away; older lines are dropped and counted."""
+"""What one buffer keeps at most while Redis is away; older lines are dropped and counted."""
 
 UNFINISHED_S: Final = 0.25
 """What was written without a line's end is shown after this long, and anew at most this often."""
@@ -57,15 +57,15 @@ FAILED_S: Final = 0.5
 """How long the writer waits after something failed."""
 
 
-class Tape:
+class LogBuffer:
     """
     The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread.
     """
 
     def __init__(
-        self, tapes: Tapes, run_id: UUID, record: Record, claimed_s: float, capture: Capture, mask: Mask
+        self, log_shipper: LogShipper, run_id: UUID, record: Record, claimed_s: float, capture: LineBuffer, mask: Mask
     ) -> None:
-        self._tapes, self._run_id, self._token = tapes, run_id, record.token
+        self._log_shipper, self._run_id, self._token = log_shipper, run_id, record.token
         self._start_us, self._claimed_s = record.start_us, claimed_s
         self._capture = capture
         self.mask = mask
@@ -136,7 +136,7 @@ class Tape:
         """Take in what the process wrote."""
         with self._lock:
             self._capture.feed(stream, data, self._now_us())
-        self._tapes.wake()
+        self._log_shipper.wake()
 
     def system(self, text: str) -> None:
         """Add a line of our own."""
@@ -197,17 +197,17 @@ class Tape:
         return calls
 
 
-class Tapes:
-    """All tapes of a worker process, and the thread that writes them."""
+class LogShipper:
+    """All log buffers of a worker process, and the thread that writes them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tapes: set[Tape] = set()
+        self._log_shipper: set[LogBuffer] = set()
         self._to_compact: deque[UUID] = deque(maxlen=MOST_TO_COMPACT)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._write_on, name="tapes", daemon=True)
+        self._thread = threading.Thread(target=self._write_on, name="logs", daemon=True)
 
     def start(self) -> None:
         """Begin to write."""
@@ -223,18 +223,18 @@ class Tapes:
         self._wake.set()
         self._thread.join(3)
 
-    def add(self, run_id: UUID, record: Record, claimed_s: float, task: Task, mask: Mask) -> Tape:
-        """A tape for a run that starts; it was claimed at measured time *claimed_s*."""
-        capture = Capture(task.log_max_size, task.log_on_full, mask)
-        tape = Tape(self, run_id, record, claimed_s, capture, mask)
+    def add(self, run_id: UUID, record: Record, claimed_s: float, task: Task, mask: Mask) -> LogBuffer:
+        """A buffer for a run that starts; it was claimed at measured time *claimed_s*."""
+        capture = LineBuffer(task.log_max_size, task.log_on_full, mask)
+        log_buffer = LogBuffer(self, run_id, record, claimed_s, capture, mask)
         with self._lock:
-            self._tapes.add(tape)
-        return tape
+            self._log_shipper.add(log_buffer)
+        return log_buffer
 
-    def remove(self, tape: Tape) -> None:
-        """The run has ended: the writer forgets its tape."""
+    def remove(self, log_buffer: LogBuffer) -> None:
+        """The run has ended: the writer forgets its buffer."""
         with self._lock:
-            self._tapes.discard(tape)
+            self._log_shipper.discard(log_buffer)
 
     def compact_soon(self, run_id: UUID) -> None:
         """Compress the log of a run that has ended. One that is never done here, a scheduler does."""
@@ -242,7 +242,7 @@ class Tapes:
         self._wake.set()
 
     def wake(self) -> None:
-        """Something new is on a tape."""
+        """Something new is in a buffer."""
         self._wake.set()
 
     def _write_on(self) -> None:
@@ -284,30 +284,30 @@ class Tapes:
 
     def _send(self) -> float | None:
         """
-        Store what is new on all tapes, in one round trip; in how many seconds to do so again if nothing comes.
+        Store what is new in all buffers, in one round trip; in how many seconds to do so again if nothing comes.
 
         Raises StoreUnavailable; everything is kept then.
         """
         with self._lock:
-            tapes = list(self._tapes)
+            log_shipper = list(self._log_shipper)
         now_s = time.monotonic()
-        dues = [due_s for tape in tapes if (due_s := tape.show_unfinished(now_s)) is not None]
+        dues = [due_s for log_buffer in log_shipper if (due_s := log_buffer.show_unfinished(now_s)) is not None]
         with contextlib.ExitStack() as held:
-            parts: list[tuple[Tape, list[Call[Any]]]] = []
-            for tape in tapes:
-                held.enter_context(tape.sending)
-                calls = tape.calls()
+            parts: list[tuple[LogBuffer, list[Call[Any]]]] = []
+            for log_buffer in log_shipper:
+                held.enter_context(log_buffer.sending)
+                calls = log_buffer.calls()
                 if calls:
-                    parts.append((tape, calls))
+                    parts.append((log_buffer, calls))
             answers: list[Any] = []
             error: RunfleetError | None = None
             try:
                 answers = self._store.settle([call for _, calls in parts for call in calls])
             except RunfleetError as away:
                 error = away
-            for tape, calls in parts:
+            for log_buffer, calls in parts:
                 mine, answers = ([error] if error else answers[: len(calls)]), answers[len(calls) :]
-                tape.settle(mine)
+                log_buffer.settle(mine)
             if error is not None:
                 raise error
         return max(0.0, min(dues) - time.monotonic()) if dues else None

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Final, NoReturn
 
-from worker.processes.client import Channel
+from worker.processes.client import ProcessChannel
 from worker.processes.commands import Spawner
 from worker.processes.handle import LOST, SIGNALLED, START_TIMEOUT_S, Exit, SpawnFailed, StartedLate, Unanswered
 from worker.processes.interpreter import FATAL, CallRequest, Interpreter, lasting
@@ -31,13 +31,13 @@ KILL_WAIT_S: Final = 5.0
 class Call:
     """The ``Child`` of a callable."""
 
-    def __init__(self, templates: Templates, request: CallRequest) -> None:
-        self._templates = templates
+    def __init__(self, interpreters: InterpreterPool, request: CallRequest) -> None:
+        self._interpreters = interpreters
         self._request = request
         self._exit: Exit | None = None
         self._closed = False
         self._killed_s = 0.0
-        self._interpreter, self._channel, self._first = templates.lend(request)
+        self._interpreter, self._channel, self._first = interpreters.lend(request)
         self._adopt()
 
     def _adopt(self) -> None:
@@ -65,13 +65,13 @@ class Call:
             if self._channel.silent:
                 if self._first:
                     self._interpreter.wait_exit(2.0)
-                    raise SpawnFailed(self._interpreter.last_words())
+                    raise SpawnFailed(self._interpreter.stderr_tail())
                 # It ended between two runs; nothing of this one happened yet.
                 self._channel.close()
-                self._interpreter.doomed = True
-                self._templates.give_back(self._interpreter)
+                self._interpreter.retired = True
+                self._interpreters.give_back(self._interpreter)
                 self._closed = True
-                self._interpreter, self._channel, self._first = self._templates.lend(self._request)
+                self._interpreter, self._channel, self._first = self._interpreters.lend(self._request)
                 self._closed = False
                 self._adopt()
                 said = self._channel.said
@@ -109,7 +109,7 @@ class Call:
                 # The interpreter is gone. If the call or the import was made in it, its end is that of the run.
                 own = self._first or not self._request.isolate
                 ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
-                self._interpreter.doomed = True
+                self._interpreter.retired = True
                 self._exit = ended or LOST
             elif self._exit is None and self._killed_s and time.monotonic() > self._killed_s + KILL_WAIT_S:
                 self._interpreter.signal(signal.SIGKILL)
@@ -143,9 +143,9 @@ class Call:
             self._channel.listen()
             self._heed()
             if not self._request.isolate and self._channel.exit() is None:
-                self._interpreter.doomed = True
+                self._interpreter.retired = True
             self._channel.close()
-            self._templates.give_back(self._interpreter)
+            self._interpreters.give_back(self._interpreter)
 
     def _has_fork(self) -> bool:
         return self._request.isolate and self._channel.said.get("pid", self._interpreter.pid) != self._interpreter.pid
@@ -159,10 +159,10 @@ class Call:
             # Whatever it said of a fork may be false. Other calls that this interpreter runs are of the same code.
             self._interpreter.signal(signal.SIGKILL)
         if "last" in said:
-            self._interpreter.doomed = True
+            self._interpreter.retired = True
 
 
-class Templates:
+class InterpreterPool:
     """All warm interpreters of a worker process. Thread-safe."""
 
     def __init__(self, spawner: Spawner) -> None:
@@ -174,7 +174,7 @@ class Templates:
         """Ask for a call; ``started`` of the answer tells more. Raises SpawnFailed if no interpreter can be started."""
         return Call(self, request)
 
-    def lend(self, request: CallRequest) -> tuple[Interpreter, Channel, bool]:
+    def lend(self, request: CallRequest) -> tuple[Interpreter, ProcessChannel, bool]:
         """An interpreter that now has *request*, the request's channel, and whether it is the first."""
         module, _, function = request.call.partition(":")
         if not module or not function:
@@ -204,12 +204,12 @@ class Templates:
                 else:
                     interpreter.wait_started()
                 has_started = True
-                return interpreter, interpreter.door.request(body), first
+                return interpreter, interpreter.client.request(body), first
             except BaseException as error:
                 why = error
                 if first and has_started and interpreter.wait_exit(2.0) is not None:
-                    why = SpawnFailed(interpreter.last_words())  # asked before it is given back, and so closed
-                interpreter.doomed = True
+                    why = SpawnFailed(interpreter.stderr_tail())  # asked before it is given back, and so closed
+                interpreter.retired = True
                 self.give_back(interpreter)
                 if first or not isinstance(error, SpawnFailed):
                     raise why from None
@@ -219,7 +219,7 @@ class Templates:
         with self._lock:
             interpreter.busy -= 1
             interpreter.idle_since_s = time.monotonic()
-            if interpreter.doomed or interpreter.served >= CALLS_MAX:
+            if interpreter.retired or interpreter.served >= CALLS_MAX:
                 self._retire()
 
     def close(self) -> None:
@@ -234,10 +234,10 @@ class Templates:
         key = _key(request, module)
         for interpreter in self._known.get(key, ()):
             free = interpreter.isolate or (not interpreter.busy and interpreter.served < CALLS_MAX)
-            if free and not interpreter.doomed:
+            if free and not interpreter.retired:
                 if interpreter.read_exit() is None:
                     return interpreter
-                interpreter.doomed = True
+                interpreter.retired = True
         self._retire()
         interpreter = Interpreter(request, module)
         self._known.setdefault(key, []).append(interpreter)
@@ -250,11 +250,13 @@ class Templates:
         idle.sort(key=lambda one: one.idle_since_s, reverse=True)
         for place, one in enumerate(idle):
             worn = not one.isolate and one.served >= CALLS_MAX
-            if one.doomed or worn or place >= IDLE_MAX or one.idle_since_s < oldest_s:
+            if one.retired or worn or place >= IDLE_MAX or one.idle_since_s < oldest_s:
                 one.close()
-                one.doomed = True
-        for key in [key for key, several in self._known.items() if any(one.doomed and not one.busy for one in several)]:
-            left = [one for one in self._known.pop(key) if not one.doomed or one.busy]
+                one.retired = True
+        for key in [
+            key for key, several in self._known.items() if any(one.retired and not one.busy for one in several)
+        ]:
+            left = [one for one in self._known.pop(key) if not one.retired or one.busy]
             if left:
                 self._known[key] = left
 

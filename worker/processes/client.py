@@ -50,7 +50,7 @@ class Message(msgspec.Struct, frozen=True):
 _message = msgspec.json.Decoder(Message).decode
 
 
-class Channel:
+class ProcessChannel:
     """One request's control socket and pipes, and the messages that came back so far."""
 
     def __init__(self, control: socket.socket, stdout_fd: int, stderr_fd: int) -> None:
@@ -153,7 +153,7 @@ class Channel:
             os.close(self.stderr_fd)
 
 
-class Door:
+class SpawnerClient:
     """A socket on which a spawner or a template takes requests. Thread-safe."""
 
     def __init__(self, server: socket.socket) -> None:
@@ -161,7 +161,7 @@ class Door:
         self._lock = threading.Lock()
         self._closed = False
 
-    def request(self, body: Mapping[str, object], passed: Sequence[int] = ()) -> Channel:
+    def request(self, body: Mapping[str, object], passed: Sequence[int] = ()) -> ProcessChannel:
         """
         Hand over a request with new pipes and, after them, the *passed* descriptors.
 
@@ -193,7 +193,7 @@ class Door:
         finally:
             for fd in theirs:
                 os.close(fd)
-        return Channel(control, readers[0], readers[1])
+        return ProcessChannel(control, readers[0], readers[1])
 
     def _hand_over(self, control: socket.socket, message: memoryview, fds: array.array[int]) -> None:
         try:

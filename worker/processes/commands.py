@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.errors import Misconfigured
-from worker.processes.client import Channel, Door
+from worker.processes.client import ProcessChannel, SpawnerClient
 from worker.processes.handle import LOST, START_TIMEOUT_S, Exit, Launch, SpawnFailed, StartedLate, Unanswered
 from worker.spawner.process_group import kill_group
 
@@ -29,7 +29,7 @@ SPAWNER: Final = Path(__file__).parents[1] / "spawner"
 class Command:
     """A process that the spawner started: the ``Child`` of a command."""
 
-    def __init__(self, channel: Channel, name: str, spawner: Spawner) -> None:
+    def __init__(self, channel: ProcessChannel, name: str, spawner: Spawner) -> None:
         self._channel = channel
         self._name = name
         self._spawner = spawner
@@ -104,10 +104,10 @@ class Command:
 class Spawner:
     """The spawner process of this worker process. Thread-safe; start it before there are threads."""
 
-    def __init__(self, process: subprocess.Popen[bytes], door: Door) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], client: SpawnerClient) -> None:
         self._process = process
-        self._door = door
-        self._ping: Channel | None = None
+        self._client = client
+        self._ping: ProcessChannel | None = None
         self._pinged_s = 0.0
         self._lock = threading.Lock()
         self.cwd = _working_directory()
@@ -137,7 +137,7 @@ class Spawner:
         with contextlib.suppress(OSError):
             if ours.recv(1):
                 ours.settimeout(None)
-                return cls(process, Door(ours))
+                return cls(process, SpawnerClient(ours))
         ours.close()
         process.kill()
         process.wait()
@@ -159,7 +159,7 @@ class Spawner:
             if self._ping is None:
                 self._pinged_s = time.monotonic()
                 with contextlib.suppress(SpawnFailed):
-                    self._ping = self._door.request({"run_id": "", "ping": True})
+                    self._ping = self._client.request({"run_id": "", "ping": True})
             else:
                 self._ping.listen()
                 if self._ping.said or self._ping.silent:
@@ -201,11 +201,11 @@ class Spawner:
         """
         body = {field: getattr(launch, field) for field in launch.__struct_fields__}
         body["cwd"] = launch.cwd or self.cwd
-        return Command(self._door.request(body, passed), launch.argv[0] if launch.argv else "", self)
+        return Command(self._client.request(body, passed), launch.argv[0] if launch.argv else "", self)
 
     def close(self) -> None:
         """Kill every process that was started here, and the spawner. Waits up to 5 s for that."""
-        self._door.close()
+        self._client.close()
         with self._lock:
             if self._ping is not None:
                 self._ping.close()

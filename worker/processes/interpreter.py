@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.processes.client import Door
+from worker.processes.client import SpawnerClient
 from worker.processes.commands import Command, Spawner
 from worker.processes.handle import Exit, Launch, SpawnFailed
 
@@ -66,10 +66,10 @@ class Interpreter:
         self.idle_since_s = time.monotonic()
         self.ready = False
         """Whether it is known to have imported its module."""
-        self.doomed = False
+        self.retired = False
         """It is not to be used again."""
         self.pid = 0
-        self.door: Door
+        self.client: SpawnerClient
         self._process: Command | None = None
         self._begun = threading.Event()
         self._failure: SpawnFailed | None = None
@@ -97,19 +97,19 @@ class Interpreter:
             self._start(spawner)
         except BaseException as error:
             failed = error if isinstance(error, SpawnFailed) else SpawnFailed(f"cannot start it: {error}")
-            self._failure, self.doomed = failed, True
+            self._failure, self.retired = failed, True
             raise
         finally:
             self._begun.set()
 
     def _start(self, spawner: Spawner) -> None:
         ours, theirs = socket.socketpair()
-        self.door = Door(ours)
+        self.client = SpawnerClient(ours)
         try:
             with theirs:
                 process = spawner.spawn(self._launch, (theirs.fileno(),))
         except SpawnFailed:
-            self.door.close()
+            self.client.close()
             raise
         self._process = process
         try:
@@ -142,12 +142,12 @@ class Interpreter:
 
     def signal(self, number: int) -> None:
         """Signal the interpreter and, being of its group, whatever it started."""
-        self.doomed = self.doomed or number in FATAL
+        self.retired = self.retired or number in FATAL
         with self._lock:
             if self._process is not None:
                 self._process.signal(number)
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """Why it ended before it served anybody, as far as it said."""
         text = b""
         with contextlib.suppress(OSError):
@@ -160,7 +160,7 @@ class Interpreter:
         with self._lock:
             if not self._closed and self._process is not None:
                 self._closed = True
-                self.door.close()
+                self.client.close()
                 self._process.close()
 
 

@@ -54,7 +54,7 @@ def remove(folder: str) -> None:
 if __name__ == "__main__":
     process_group.become_undumpable()  # the secrets of all runs pass through its memory
     worker = socket.socket(fileno=0)
-    serving = server.Loop(worker, spawn.start_command, executes=True)
+    serving = server.SpawnServer(worker, spawn.start_command, executes=True)
     worker.sendall(b"+")  # now no signal ends it any more
     serving.serve()
     for place in sys.argv[1:]:

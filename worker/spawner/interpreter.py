@@ -97,7 +97,7 @@ def serve_forks(listener: socket.socket, module: str) -> None:
                 os._exit(code)
         return pid
 
-    serving = server.Loop(listener, start)
+    serving = server.SpawnServer(listener, start)
     serving.take(run, request)
     serving.serve()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.spawner.server import Run
 
 
-class Leftovers:
+class Orphans:
     """The children of this process that no run is. Made by its only thread."""
 
     def __init__(self) -> None:
@@ -43,14 +43,14 @@ class Leftovers:
 
         *running* are the runs that live, by pid.
         """
-        strangers = self.children(running) - running.keys() - self.guards
-        if not strangers:
+        adopted = self.children(running) - running.keys() - self.guards
+        if not adopted:
             return set()
         held = set()
         ending = {run.pid: run for run in ended}
         by_id = {run.run_id: run.pid for run in ending.values()}
         living_ids = {run.run_id for run in running.values()}
-        for pid in strangers:
+        for pid in adopted:
             try:
                 session = os.getsid(pid)
             except OSError:

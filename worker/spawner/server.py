@@ -70,7 +70,7 @@ class Run:
             return True
 
 
-class Loop:
+class SpawnServer:
     """
     Serves one socket until its end of file: accepts requests, starts them, passes signals on, reports ends.
 
@@ -88,13 +88,13 @@ class Loop:
         self._limited: set[Run] = set()
         self._look_at = 0.0
         self._peak_kb, self._peak_until = 0, 0.0
-        self._leftovers = orphans.Leftovers()
+        self._orphans = orphans.Orphans()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._own_fds = [server.fileno(), self._wake_read, self._wake_write]
-        if self._leftovers.fd >= 0:
-            self._own_fds.append(self._leftovers.fd)
+        if self._orphans.fd >= 0:
+            self._own_fds.append(self._orphans.fd)
         self._poller = select.poll()
         self._poller.register(server.fileno(), select.POLLIN)
         self._poller.register(self._wake_read, select.POLLIN)
@@ -165,9 +165,9 @@ class Loop:
     def _kill_hungry(self) -> None:
         """Kill runs whose processes have more memory than they may, all processes of each."""
         began = time.monotonic()
-        strangers = self._leftovers.by_run(self._running)
+        adopted = self._orphans.by_run(self._running)
         for run in list(self._limited):
-            pids = memory.tree([run.pid, *strangers.get(run.pid, ())])
+            pids = memory.tree([run.pid, *adopted.get(run.pid, ())])
             used = memory.used(pids, run.memory_limit)
             if used > run.memory_limit:
                 self._limited.discard(run)
@@ -252,7 +252,7 @@ class Loop:
             self._strict.add(run)
             with contextlib.suppress(OSError):  # no process to be had: then this one watches alone
                 run.guard = guard.Guard(run.pid, run.silence_s)
-                self._leftovers.guards.add(run.guard.pid)
+                self._orphans.guards.add(run.guard.pid)
         if run.memory_limit:
             self._limited.add(run)
         if self._executes:  # a fork says it itself, or its value could get into the middle of this message
@@ -272,8 +272,8 @@ class Loop:
             if not pid:
                 break
             died = True
-            self._leftovers.forget(pid)
-            self._leftovers.guards.discard(pid)
+            self._orphans.forget(pid)
+            self._orphans.guards.discard(pid)
             run = self._running.pop(pid, None)
             if run is None:
                 continue
@@ -293,7 +293,7 @@ class Loop:
             run.report_by = time.monotonic() + LEFTOVER_WAIT_S
             self._ending.append(run)
         if died or self._ending:
-            held = self._leftovers.kill(self._running, self._ending)
+            held = self._orphans.kill(self._running, self._ending)
             now = time.monotonic()
             for run in self._ending[:]:
                 if run.pid not in held or now > run.report_by:
@@ -313,7 +313,7 @@ class Loop:
         for pid in self._running:
             process_group.kill_group(pid, signal.SIGKILL)
         while True:
-            for pid in self._leftovers.children(self._running):
+            for pid in self._orphans.children(self._running):
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             try:

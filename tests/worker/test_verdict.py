@@ -1,4 +1,4 @@
-"""How a process that ended is judged: the ladder of reasons, and the sentence that says why."""
+"""How a process that ended is judged: the order of reasons, and the sentence that says why."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_what_made_it_end_is_the_reason_whatever_its_exit_code(cause: Cause, rea
 
 
 def test_of_several_causes_the_one_higher_on_the_ladder_counts() -> None:
-    ladder: list[Cause] = ["lost", "stop", "timeout", "overflow", "shutdown"]
-    assert set(ladder) == set(get_args(Cause))
-    for higher, lower in itertools.combinations(ladder, 2):
+    stop_sequence: list[Cause] = ["lost", "stop", "timeout", "overflow", "shutdown"]
+    assert set(stop_sequence) == set(get_args(Cause))
+    for higher, lower in itertools.combinations(stop_sequence, 2):
         assert stronger(higher, lower) == stronger(lower, higher) == higher
     assert stronger(None, "shutdown") == "shutdown"
 

@@ -20,8 +20,8 @@ from shared.store.redis.sync_store import Store
 from tests.system.faults.test_failover import free_port
 from tests.system.fleet import Server
 from tests.waiting import wait_until
-from tests.worker.test_recent import kept_back, left
-from worker.replay import RecentEnds
+from tests.worker.test_replay import kept_back, left
+from worker.replay import EndReplay
 
 LOSSES = 300
 """More than redis-py's pool for Sentinels makes connections in its life."""
@@ -72,7 +72,7 @@ def lose_connections(client: redis.Redis) -> None:
 def test_more_lost_connections_than_the_pool_ever_makes_end_no_repeating_and_leak_nothing(
     by_sentinel: Store, primary: int
 ) -> None:
-    said = RecentEnds(by_sentinel)
+    said = EndReplay(by_sentinel)
     with redis.Redis(port=primary) as client:
         first, last = kept_back(by_sentinel, 2)
         said.add(first)

@@ -22,14 +22,14 @@ from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 from worker.logs import shipper as module
 from worker.logs.masking import NOTHING
-from worker.logs.shipper import Tape, Tapes
+from worker.logs.shipper import LogBuffer, LogShipper
 
 LOUD = Task(name="loud", run="true", log_max_size=64 * MB)
 
 
 @pytest.fixture
-def tapes(store: Store) -> Iterator[Tapes]:
-    made = Tapes(store)
+def log_shipper(store: Store) -> Iterator[LogShipper]:
+    made = LogShipper(store)
     made.start()
     yield made
     made.stop()
@@ -44,8 +44,8 @@ def running(store: Store, task: Task = LOUD) -> Claimed:
     return claimed
 
 
-def tape_of(tapes: Tapes, claimed: Claimed, task: Task = LOUD) -> Tape:
-    return tapes.add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
+def tape_of(log_shipper: LogShipper, claimed: Claimed, task: Task = LOUD) -> LogBuffer:
+    return log_shipper.add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
 
 
 def texts(store: Store, run_id: UUID) -> list[str]:
@@ -64,19 +64,19 @@ def ended_with_log(store: Store, size: int) -> UUID:
     return claimed.id
 
 
-def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, tapes: Tapes) -> None:
+def test_live_lines_do_not_wait_for_the_compression_of_ended_logs(store: Store, log_shipper: LogShipper) -> None:
     """F70: it is done in portions."""
     ended = [ended_with_log(store, 12 * MB) for _ in range(4)]
     live = running(store)
-    tape = tape_of(tapes, live)
+    log_buffer = tape_of(log_shipper, live)
     began_s = time.monotonic()
     for one in ended:
-        tapes.compact_soon(one)
+        log_shipper.compact_soon(one)
     slowest_s, number = 0.0, 0
     while store.run(logs.compacting(10, 1 << 60)):
         number += 1
         fed_s = time.monotonic()
-        tape.feed("stdout", b"line %d\n" % number)
+        log_buffer.feed("stdout", b"line %d\n" % number)
         wait_until(lambda number=number: f"line {number}" in texts(store, live.id), "it is there", 30)  # type: ignore[misc]
         slowest_s = max(slowest_s, time.monotonic() - fed_s)
     assert number >= 3, "the lines came when all was compressed: this shows nothing"
@@ -90,30 +90,30 @@ def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others
     real = Path(settings.redis_url.removeprefix("unix://"))
     with Proxy(short_path / "p", real).serving() as proxy:
         away = open_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5))
-        tapes = Tapes(away)
-        tapes.start()
+        log_shipper = LogShipper(away)
+        log_shipper.start()
         try:
             live = running(store)
-            tape = tape_of(tapes, live)
-            tape.feed("stdout", b"first\n")
+            log_buffer = tape_of(log_shipper, live)
+            log_buffer.feed("stdout", b"first\n")
             wait_until(lambda: texts(store, live.id) == ["first"], "it is there")
             proxy.lead_to(short_path / "nowhere")
             for number in range(4000):
-                tape.feed("stdout", b"line %04d %s\n" % (number, b"x" * 90))
-            wait_until(lambda: tape.unstored, "lines are dropped")
-            wait_until(lambda: sum(len(line.text) for line in tape._unsent) <= 100_000, "what is kept is bounded")
+                log_buffer.feed("stdout", b"line %04d %s\n" % (number, b"x" * 90))
+            wait_until(lambda: log_buffer.unstored, "lines are dropped")
+            wait_until(lambda: sum(len(line.text) for line in log_buffer._unsent) <= 100_000, "what is kept is bounded")
             proxy.lead_to(real)
-            tape.feed("stdout", b"last\n")
+            log_buffer.feed("stdout", b"last\n")
             wait_until(lambda: "last" in texts(store, live.id), "it is back", 20)
             kept = texts(store, live.id)[1:-1]
             numbers = [int(text.split()[1]) for text in kept]
             assert numbers == list(range(numbers[0], 4000))
-            assert tape.unstored == numbers[0]
-            assert tape.truncated
-            tape.finish()
-            calls = tape.final()
-            tape.settle(store.settle(calls))
-            assert texts(store, live.id)[-1].startswith(f"{tape.unstored} lines are missing: Redis was away")
+            assert log_buffer.unstored == numbers[0]
+            assert log_buffer.truncated
+            log_buffer.finish()
+            calls = log_buffer.final()
+            log_buffer.settle(store.settle(calls))
+            assert texts(store, live.id)[-1].startswith(f"{log_buffer.unstored} lines are missing: Redis was away")
         finally:
-            tapes.stop()
+            log_shipper.stop()
             away.close()

@@ -21,13 +21,13 @@ from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 from worker import replay
-from worker.replay import RecentEnds
+from worker.replay import EndReplay
 
 
 @pytest.fixture
-def said(store: Store) -> Iterator[RecentEnds]:
+def said(store: Store) -> Iterator[EndReplay]:
     """What remembers them, for ``store``."""
-    made = RecentEnds(store)
+    made = EndReplay(store)
     yield made
     made.stop()
 
@@ -61,7 +61,7 @@ def left(store: Store) -> int:
 
 @pytest.mark.parametrize(("count", "bytes_each", "trips"), [(1, 0, 1), (251, 0, 4), (12, 100 * 1024, 7)])
 def test_all_are_said_again_in_portions(
-    store: Store, asked: Store, said: RecentEnds, count: int, bytes_each: int, trips: int
+    store: Store, asked: Store, said: EndReplay, count: int, bytes_each: int, trips: int
 ) -> None:
     ends = kept_back(asked, count, '{"a":"' + "x" * bytes_each + '"}')
     for end in ends:
@@ -72,7 +72,7 @@ def test_all_are_said_again_in_portions(
     assert (left(asked), store.round_trips) == (0, trips)
 
 
-def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, said: RecentEnds) -> None:
+def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, said: EndReplay) -> None:
     for end in kept_back(asked, 50):
         said.add(end)
     asked.run(Call("SCRIPT", ("FLUSH",), bool))
@@ -81,7 +81,7 @@ def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, aske
     assert (left(asked), store.round_trips) == (0, 3)
 
 
-def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, said: RecentEnds) -> None:
+def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, said: EndReplay) -> None:
     early, late = kept_back(asked, 2)
     said.add(early)
     between_s = time.monotonic()
@@ -92,7 +92,7 @@ def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, said
     assert run.id.bytes == early.args[1]
 
 
-def test_only_so_many_bytes_are_remembered(asked: Store, said: RecentEnds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_bytes_are_remembered(asked: Store, said: EndReplay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "MOST_BYTES", 5 * 10_000)
     for end in kept_back(asked, 9, '{"a":"' + "x" * 9_000 + '"}'):
         said.add(end)
@@ -106,7 +106,7 @@ def test_leases_do_not_wait_for_a_store_that_is_away_and_it_hears_them_when_it_i
     ends = kept_back(asked, 3)
     with Proxy(short_path / "p", Path(settings.redis_url.removeprefix("unix://"))).serving() as proxy:
         store = open_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.3))
-        said = RecentEnds(store)
+        said = EndReplay(store)
         for end in ends:
             said.add(end)
         proxy.swallow()

@@ -18,7 +18,7 @@ from shared.store.runs import Wanted
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker.heartbeat import Held, Leases
+from worker.heartbeat import Heartbeat, Held
 
 ABOUT = About(host="h", pid=7, version="1", queues=("default",), slots=1, started_us=5)
 LATE_S = 0.7
@@ -37,13 +37,13 @@ def test_a_wish_list_that_cannot_be_read_is_not_asked_all_the_time(
         return block(call, seconds)
 
     monkeypatch.setattr(store, "block", counted)
-    leases = Leases(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
-    leases.start()
+    heartbeat = Heartbeat(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
+    heartbeat.start()
     try:
-        leases.hold(Held(ids.new_id(1), 1, lambda _: None, lambda: False, time.monotonic()))
+        heartbeat.hold(Held(ids.new_id(1), 1, lambda _: None, lambda: False, time.monotonic()))
         wait_until(lambda: len(asked_s) >= 7, "it asked some times")
     finally:
-        leases.stop()
+        heartbeat.stop()
         store.close()
     assert asked_s[6] - asked_s[0] > 0.3
 
@@ -57,15 +57,15 @@ def test_a_lease_is_as_old_as_the_request_that_renewed_it(settings: Settings, sh
         store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
         claimed = store.run(runs.claim(Wanted("w", "0", "1", LEASE_MS * 1000, ["default"])))
         assert claimed is not None
-        leases = Leases(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
+        heartbeat = Heartbeat(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
         held = Held(claimed.id, claimed.record.token, lambda _: None, lambda: False, 0.0)
-        leases.hold(held)
+        heartbeat.hold(held)
         proxy.latency_s = LATE_S
-        leases.start()
+        heartbeat.start()
         try:
             wait_until(lambda: held.renewed_s, "it was renewed")
             assert time.monotonic() - held.renewed_s >= LATE_S
         finally:
             proxy.latency_s = 0.0
-            leases.stop()
+            heartbeat.stop()
             store.close()

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.store.log_record import StoredLine as Line
-from worker.logs.line_buffer import UNFINISHED_MAX, Capture
+from worker.logs.line_buffer import UNFINISHED_MAX, LineBuffer
 from worker.logs.masking import Mask
 from worker.logs.sanitize import LINE_MAX
 
 BIG = 1 << 30
 
 
-def texts(capture: Capture) -> list[str]:
+def texts(capture: LineBuffer) -> list[str]:
     return [line.text for line in capture.take(BIG)]
 
 
 def printed(*chunks: bytes, secrets: tuple[str, ...] = ()) -> list[str]:
-    capture = Capture(BIG, "drop_old", Mask(secrets))
+    capture = LineBuffer(BIG, "drop_old", Mask(secrets))
     for chunk in chunks:
         capture.feed("stdout", chunk, 0)
     capture.finish(0)
@@ -32,7 +32,7 @@ def printed(*chunks: bytes, secrets: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_lines_have_number_time_stream_and_text() -> None:
-    capture = Capture(BIG, "drop_old")
+    capture = LineBuffer(BIG, "drop_old")
     capture.feed("stdout", b"one\ntwo", 11)
     capture.feed("stderr", b"three\n", 12)
     capture.feed("stdout", b" and more\n", 13)
@@ -47,7 +47,7 @@ def test_lines_have_number_time_stream_and_text() -> None:
 
 
 def test_a_line_without_its_end_waits_for_it_or_the_finish() -> None:
-    capture = Capture(BIG, "drop_old")
+    capture = LineBuffer(BIG, "drop_old")
     capture.feed("stdout", b"no end", 1)
     assert capture.take() == []
     capture.finish(2)
@@ -88,7 +88,7 @@ def test_progress_keeps_its_last_state(chunks: list[bytes]) -> None:
 
 
 def test_endless_progress_needs_no_memory_and_is_one_line() -> None:
-    capture = Capture(BIG, "drop_old")
+    capture = LineBuffer(BIG, "drop_old")
     for number in range(20_000):
         capture.feed("stdout", b"\r%06d of a bar" % number, 0)
     assert capture.pending_bytes == 0
@@ -99,7 +99,7 @@ def test_endless_progress_needs_no_memory_and_is_one_line() -> None:
 @pytest.mark.parametrize("by", [1000, 65536, 300_000])
 def test_a_long_line_is_split_and_marked(by: int) -> None:
     data = b"x" * (LINE_MAX * 4 + 10) + b"\nend\n"
-    capture = Capture(BIG, "drop_old")
+    capture = LineBuffer(BIG, "drop_old")
     for start in range(0, len(data), by):
         capture.feed("stdout", data[start : start + by], 0)
     capture.finish(0)
@@ -115,7 +115,7 @@ def test_a_long_line_is_not_split_within_a_character_or_a_colour() -> None:
         for odd in ("€", "\x1b[31m"):
             text = "x" * (LINE_MAX - ahead) + odd * 40_000
             for sent in (text, text + "\n"):
-                capture = Capture(BIG, "drop_old")
+                capture = LineBuffer(BIG, "drop_old")
                 capture.feed("stdout", sent.encode(), 0)
                 capture.finish(0)
                 got = texts(capture)
@@ -145,7 +145,7 @@ def test_each_line_of_a_secret_of_several_is_masked() -> None:
 def test_a_secret_where_a_long_line_is_cut_is_masked(secret: str, by: int) -> None:
     for ahead in range(0, len(secret) + 2, 3):
         data = b"x" * (LINE_MAX - ahead) + secret.encode() + b"y" * 100_000
-        capture = Capture(BIG, "drop_old", Mask([secret, secret[:6]]))
+        capture = LineBuffer(BIG, "drop_old", Mask([secret, secret[:6]]))
         near = LINE_MAX - 200
         places = [0, *range(near, near + 600, by), *range(near + 600, len(data), 65536), len(data)]
         for start, end in itertools.pairwise(places):
@@ -155,13 +155,13 @@ def test_a_secret_where_a_long_line_is_cut_is_masked(secret: str, by: int) -> No
 
 
 def test_secrets_are_masked_in_system_lines() -> None:
-    capture = Capture(BIG, "drop_old", Mask(["hunter2"]))
+    capture = LineBuffer(BIG, "drop_old", Mask(["hunter2"]))
     capture.system("cannot start hunter2\nat all", 0)
     assert texts(capture) == ["cannot start [redacted]", "at all"]
 
 
 def test_drop_old_keeps_the_newest_and_says_what_is_missing() -> None:
-    capture = Capture(30, "drop_old")
+    capture = LineBuffer(30, "drop_old")
     capture.feed("stdout", b"".join(b"line %d...\n" % number for number in range(10)), 0)
     capture.finish(9)
     lines = capture.take()
@@ -173,7 +173,7 @@ def test_drop_old_keeps_the_newest_and_says_what_is_missing() -> None:
 
 
 def test_drop_old_tells_which_stored_lines_to_let_go() -> None:
-    capture = Capture(30, "drop_old")
+    capture = LineBuffer(30, "drop_old")
     capture.feed("stdout", b"0........\n1........\n2........\n", 0)
     assert [line.n for line in capture.take()] == [0, 1, 2]
     assert (capture.first_kept, capture.truncated) == (0, False)
@@ -184,7 +184,7 @@ def test_drop_old_tells_which_stored_lines_to_let_go() -> None:
 
 
 def test_drop_new_keeps_the_oldest_and_says_what_is_missing() -> None:
-    capture = Capture(30, "drop_new")
+    capture = LineBuffer(30, "drop_new")
     capture.feed("stdout", b"".join(b"line %d...\n" % number for number in range(5)), 0)
     capture.feed("stdout", b"short\nwithout end", 0)
     capture.finish(9)
@@ -196,7 +196,7 @@ def test_drop_new_keeps_the_oldest_and_says_what_is_missing() -> None:
 
 
 def test_kill_tells_that_it_overflowed_and_keeps_what_fits() -> None:
-    capture = Capture(30, "kill")
+    capture = LineBuffer(30, "kill")
     capture.feed("stdout", b"line 0...\nline 1...\nline 2...\n", 0)
     seen = [capture.overflowed]
     capture.feed("stdout", b"x\n", 0)
@@ -215,7 +215,7 @@ def test_what_is_kept_exceeds_the_limit_by_a_line_at_most(
     chunks: list[bytes], limit: int, on_full: Literal["drop_old", "drop_new", "kill"], every: int
 ) -> None:
     whole = printed(*chunks)
-    capture = Capture(limit, on_full)
+    capture = LineBuffer(limit, on_full)
     stored: list[Line] = []
     for number, chunk in enumerate(chunks):
         capture.feed("stdout", chunk, number)
@@ -248,7 +248,7 @@ def test_where_reads_end_makes_no_difference(text: str, cuts: list[int]) -> None
 
 
 def test_taking_is_bounded_but_never_stuck() -> None:
-    capture = Capture(BIG, "drop_old")
+    capture = LineBuffer(BIG, "drop_old")
     capture.feed("stdout", b"x" * 99 + b"\n" + b"y" * 9 + b"\n" + b"z" * 9 + b"\n", 0)
     assert [line.n for line in capture.take(10)] == [0]
     assert capture.pending_bytes == 20
@@ -259,7 +259,7 @@ def test_taking_is_bounded_but_never_stuck() -> None:
 @pytest.mark.parametrize("on_full", ["drop_old", "drop_new"])
 def test_a_flood_costs_little(on_full: Literal["drop_old", "drop_new"]) -> None:
     block = b"".join(b"a line %06d of a usual length, some sixty bytes or so\n" % number for number in range(1200))
-    capture = Capture(1 << 20, on_full, Mask(["hunter2"]))
+    capture = LineBuffer(1 << 20, on_full, Mask(["hunter2"]))
     started_s = time.process_time()
     for _ in range(50_000_000 // len(block)):
         capture.feed("stdout", block, 0)
@@ -269,7 +269,7 @@ def test_a_flood_costs_little(on_full: Literal["drop_old", "drop_new"]) -> None:
 
 
 def unfinished(*chunks: bytes, secrets: tuple[str, ...] = ()) -> str:
-    capture = Capture(BIG, "drop_old", Mask(secrets))
+    capture = LineBuffer(BIG, "drop_old", Mask(secrets))
     for chunk in chunks:
         capture.feed("stdout", chunk, 0)
     assert capture.unfinished("stderr") == ""
@@ -299,7 +299,7 @@ def test_no_beginning_of_a_secret_is_shown_of_an_unfinished_line(text: str, secr
 
 
 def test_what_was_waiting_for_its_line_when_the_log_became_full_is_counted() -> None:
-    capture = Capture(10, "drop_new")
+    capture = LineBuffer(10, "drop_new")
     capture.feed("stdout", b"too long for it\nabc", 0)
     capture.feed("stdout", b"de\nf", 0)
     capture.feed("stderr", b"gh\n", 0)

@@ -10,14 +10,14 @@ import pytest
 
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task
-from tests.worker.test_tapes import running
-from worker.drain import Draining
+from tests.worker.test_shipper import running
+from worker.drain import DrainState
 from worker.execution.monitor import Watch
 from worker.execution.verdict import Cause
-from worker.execution.wakeup import Poke
+from worker.execution.wakeup import Wakeup
 from worker.heartbeat import Held, Wish
 from worker.logs.masking import NOTHING
-from worker.logs.shipper import Tapes
+from worker.logs.shipper import LogShipper
 from worker.processes.commands import Spawner
 from worker.processes.handle import Child, Exit, Launch
 
@@ -28,13 +28,15 @@ def watched(store: Store, child: Child, why: Cause) -> tuple[Exit, Cause | None]
     """How a process ends, and why it was made to, when *why* is there before anybody looks at it."""
     task = Task(name="t", run="x", timeout_ms=0 if why == "timeout" else None, graceful_stop_ms=100)
     wishes: deque[Wish] = deque([why] if why in ("stop", "lost") else [])
-    draining = Draining()
+    draining = DrainState()
     if why == "shutdown":
         draining.begin(0.0, now=True)
     claimed = running(store, task)
     held = Held(claimed.id, claimed.record.token, wishes.append, lambda: True, time.monotonic())
-    tape = Tapes(store).add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
-    watch = Watch(task, child, tape, held=held, wishes=wishes, poke=Poke(), draining=draining, is_alive=lambda: None)
+    log_buffer = LogShipper(store).add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
+    watch = Watch(
+        task, child, log_buffer, held=held, wishes=wishes, wakeup=Wakeup(), draining=draining, is_alive=lambda: None
+    )
     return watch.until_end(), watch.cause
 
 
