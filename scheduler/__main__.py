@@ -26,7 +26,7 @@ import socket
 from shared.clock import SECOND_US
 from shared.errors import Misconfigured
 from shared.settings import read_settings
-from shared.signals import be_deaf, heed
+from shared.signals import ignore_signals, on_shutdown
 from shared.startup import begin
 from shared.telemetry import configure, get_logger
 
@@ -59,14 +59,14 @@ def main() -> int:
         window_us=round(settings.catch_up_window_s * SECOND_US),
     )
     file = TaskFile(settings, store, name, lambda: loop.leads)
-    heed(loop.stop, read_again=file.read_again)
+    on_shutdown(loop.stop, read_again=file.read_again)
     try:
         file.start()
         loop.run()
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201  # as above
         return 2
-    be_deaf()
+    ignore_signals()
     file.stop()
     if emitter is not None:
         emitter.close()

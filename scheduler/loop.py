@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Final
 
 from scheduler import jobs
+from scheduler.cron_heap import ON_TIME_US, STALE, CronHeap
 from scheduler.jobs import Jobs
 from scheduler.outages import Outages
 from scheduler.queues import UnusedQueues
 from scheduler.stored_clock import StoredClock
-from scheduler.timetable import ON_TIME_US, STALE, Timetable
 from scheduler.troubles import SHOWN, Troubles, Turns
 from shared.clock import SECOND_US
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
@@ -83,7 +83,7 @@ class Loop:
         self._leader = ("", 0)
         self._store = store
         self._outages = Outages()
-        self._timetable = Timetable(self.troubles, window_us=window_us, why=self._outages.why)
+        self._cron_heap = CronHeap(self.troubles, window_us=window_us, why=self._outages.why)
         self._jobs = Jobs(store, self.troubles, emitter, clock)
         self._unused = UnusedQueues(store, clock)
         self._turns = Turns(clock, JOB_PAUSE_US)
@@ -204,13 +204,13 @@ class Loop:
 
     def _fire(self, pulse: fleet.Pulse) -> int:
         try:
-            self._timetable.refresh(self._store, pulse.catalog, pulse.now_us)
+            self._cron_heap.refresh(self._store, pulse.catalog, pulse.now_us)
             self.troubles.clear("refresh")
         except StoreUnavailable:
             raise
         except Exception as error:  # what is known of the catalog fires on: an old definition is refused by the store
             self.troubles.note("refresh", "", error)
-        fired = self._timetable.fire(self._store, pulse.now_us, self._until_s())
+        fired = self._cron_heap.fire(self._store, pulse.now_us, self._until_s())
         if fired:
             self._outages.ended("Redis was full", pulse.now_us)
         return fired
@@ -265,11 +265,11 @@ class Loop:
             return 0
         self._look_at_policy()
         standing = self._store.run(tasks.standing())
-        different = self._timetable.differences(standing, pulse.now_us)
+        different = self._cron_heap.differences(standing, pulse.now_us)
         self._checked_s = self._time()
         if different:
             self._repaired += len(different)
-            self._timetable.version = STALE
+            self._cron_heap.version = STALE
             log.error("schedule.repaired", tasks=", ".join(different[:SHOWN]), count=len(different))
         return len(different)
 
@@ -288,10 +288,10 @@ class Loop:
 
     def _describe(self, pulse: fleet.Pulse) -> None:
         """What the next pulse leaves in the store for whoever asks how the scheduler is."""
-        overdue = self._timetable.overdue(pulse.now_us)
-        unreadable = sorted(self._timetable.unreadable)
+        overdue = self._cron_heap.overdue(pulse.now_us)
+        unreadable = sorted(self._cron_heap.unreadable)
         health = Health(
-            schedules=len(self._timetable),
+            schedules=len(self._cron_heap),
             overdue=len(overdue),
             overdue_tasks=overdue[:SHOWN],
             unreadable=len(unreadable),
@@ -320,7 +320,7 @@ class Loop:
         if self._jobs.is_ready() and self._turns.may("forget"):
             return
         now_us = self._clock.now_us()
-        moments = [self._timetable.next_us()] if self._turns.may("fire") else []
+        moments = [self._cron_heap.next_us()] if self._turns.may("fire") else []
         moments += [self._next_due_us] if self._turns.may("release") else []
         seconds = min([ROUND_S, *((moment - now_us) / SECOND_US for moment in moments if moment is not None)])
         if seconds <= 0 or self.stopping.is_set():
@@ -338,7 +338,7 @@ class Loop:
         stepped_us = self._clock.after(pulse.now_us)
         if stepped_us:
             log.warning("clock.stepped", seconds=round(stepped_us / SECOND_US, 1))
-            self._timetable.version = STALE
+            self._cron_heap.version = STALE
         if stepped_us > 0:
             self._outages.was("Redis's clock jumped ahead", before_us, pulse.now_us)
         elif self.leads and before_us and not self._away_since_s and pulse.now_us - before_us > fleet.LEADERSHIP_US:
@@ -351,7 +351,7 @@ class Loop:
             return
         self._leader = (pulse.leader, pulse.token)
         if self.leads:
-            self._timetable.version = STALE  # what was read before may have been acted upon by another
+            self._cron_heap.version = STALE  # what was read before may have been acted upon by another
             self._outages.led_from(pulse.now_us)
             log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
             self._on_leading()
@@ -366,7 +366,7 @@ class Loop:
         """
         if self._instance and pulse.instance != self._instance:
             log.warning("store.wiped")
-            self._timetable.version = STALE
+            self._cron_heap.version = STALE
             self._on_wiped()
         self._instance = pulse.instance
 

@@ -135,7 +135,7 @@ def combined(final: Iterable[Phase]) -> Phase:
     return Phase.SKIPPED
 
 
-def moves_of(runs: Iterable[Run]) -> int:
+def transitions_of(runs: Iterable[Run]) -> int:
     """
     How many changes of status these runs have behind them: their part of an execution's version.
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.config import misfit
+from shared.config import mismatch
 from shared.errors import Problem
 from shared.tasks import Task
 
@@ -55,7 +55,7 @@ def accept(task: Task, given: Mapping[str, Any] | None) -> tuple[dict[str, Any],
             problems.append(Problem(f"body.params.{name}", f"is not a parameter of task {task.name}; it has: {known}"))
     for name, declared in task.params.items():
         if name in values:
-            wrong = misfit(declared, values[name])
+            wrong = mismatch(declared, values[name])
             if wrong:
                 problems.append(
                     Problem(f"body.params.{name}", wrong, "" if declared.secret else _text(values[name])[:200])

@@ -39,7 +39,7 @@ WAIT_S: Final = 5.0
 RESTART_S: Final = 1.0
 """How long a consumer that lost Redis waits before it tries again."""
 
-DISPATCH: Final = verbatim("dispatch", _scripts["dispatch"], below="dramatiq")
+DISPATCH: Final = verbatim("dispatch", _scripts["dispatch"], key_suffix="dramatiq")
 """Dramatiq's own script, with its keys below ours."""
 
 MOST_BELLS: Final = 1000
@@ -101,7 +101,7 @@ class FreeThreads:
             self._change.notify_all()
 
 
-class BellBroker(RedisBroker):
+class WakeupBroker(RedisBroker):
     """Dramatiq's Redis broker with consumers that wait and take only what can be answered."""
 
     def __init__(self, store: Store, threads: FreeThreads) -> None:
@@ -136,7 +136,7 @@ class BellBroker(RedisBroker):
 
 
 class _BellConsumer(_RedisConsumer):
-    broker: BellBroker
+    broker: WakeupBroker
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -223,7 +223,7 @@ class _BellConsumer(_RedisConsumer):
             self.logger.debug("Bells of queue %r could not be put back: %s", self.queue_name, error)
 
 
-def worker(broker: BellBroker, queues: Iterable[str], threads: int, answer: Callable[[], None]) -> dramatiq.Worker:
+def worker(broker: WakeupBroker, queues: Iterable[str], threads: int, answer: Callable[[], None]) -> dramatiq.Worker:
     """A Dramatiq worker whose *threads* call ``answer`` for every bell of *queues*. Not started yet."""
 
     def look() -> None:
@@ -239,7 +239,7 @@ def worker(broker: BellBroker, queues: Iterable[str], threads: int, answer: Call
     return made
 
 
-def local_bell(queue: str) -> Any:
+def local_wakeup(queue: str) -> Any:
     """A bell that one thread rings for another of its process, as an item of the worker's work queue."""
     return _WorkQueueItem(0, dramatiq.MessageProxy(_local(queue)))
 

@@ -1,8 +1,8 @@
 """
 What a run is, and the one table of how it may change.
 
-Nothing here touches Redis. ``MOVES`` is the only place that says which move may leave which status and enter which;
-the Lua scripts are told, they don't repeat it.
+Nothing here touches Redis. ``TRANSITIONS`` is the only place that says which transition may leave which status and
+enter which; the Lua scripts are told, they don't repeat it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FATE_UNKNOWN: Final = -2
 """``exit_code`` of a crashed run: nobody saw its process end."""
 
 
-class Move(NamedTuple):
+class Transition(NamedTuple):
     """One row of the table. ``source`` None: the run does not exist yet. ``reasons``: those it may end with."""
 
     source: Status | None
@@ -59,27 +59,27 @@ class Move(NamedTuple):
 _ANY = frozenset(Reason)
 _JUDGED = _ANY - {Reason.SKIPPED}
 
-MOVES: Final[dict[str, tuple[Move, ...]]] = {
-    "create": (Move(None, Status.PENDING),),
+TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
+    "create": (Transition(None, Status.PENDING),),
     "refuse": (
-        Move(None, Status.ENDED, frozenset({Reason.SKIPPED})),
-        Move(Status.PENDING, Status.ENDED, frozenset({Reason.SKIPPED})),
+        Transition(None, Status.ENDED, frozenset({Reason.SKIPPED})),
+        Transition(Status.PENDING, Status.ENDED, frozenset({Reason.SKIPPED})),
     ),
-    "claim": (Move(Status.PENDING, Status.RUNNING),),
-    "beat": (Move(Status.RUNNING, Status.RUNNING),),
-    "end": (Move(Status.RUNNING, Status.ENDED, _JUDGED),),
-    "stop": (Move(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),),
+    "claim": (Transition(Status.PENDING, Status.RUNNING),),
+    "beat": (Transition(Status.RUNNING, Status.RUNNING),),
+    "end": (Transition(Status.RUNNING, Status.ENDED, _JUDGED),),
+    "stop": (Transition(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),),
     "give_back": (
-        Move(Status.RUNNING, Status.PENDING),
-        Move(Status.RUNNING, Status.ENDED, frozenset({Reason.STOPPED})),
+        Transition(Status.RUNNING, Status.PENDING),
+        Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.STOPPED})),
     ),
-    "ask_stop": (Move(Status.RUNNING, Status.RUNNING),),
-    "interrupt": (Move(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
-    "rescue": (Move(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
+    "ask_stop": (Transition(Status.RUNNING, Status.RUNNING),),
+    "interrupt": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
+    "rescue": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
     "report": (
-        Move(Status.PENDING, Status.RUNNING),
-        Move(Status.PENDING, Status.ENDED, _ANY),
-        Move(Status.RUNNING, Status.ENDED, _JUDGED),
+        Transition(Status.PENDING, Status.RUNNING),
+        Transition(Status.PENDING, Status.ENDED, _ANY),
+        Transition(Status.RUNNING, Status.ENDED, _JUDGED),
     ),
 }
 """

@@ -11,7 +11,7 @@ from typing import Final
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def heed(leave: Callable[[], None], *, read_again: Callable[[], None] | None = None) -> None:
+def on_shutdown(leave: Callable[[], None], *, read_again: Callable[[], None] | None = None) -> None:
     """
     Have *leave* called for each SIGTERM and SIGINT, in a thread of its own. For the main thread to call.
 
@@ -34,7 +34,7 @@ def heed(leave: Callable[[], None], *, read_again: Callable[[], None] | None = N
         signal.signal(number, lambda number, frame: asked.put(number))
 
 
-def be_deaf() -> None:
+def ignore_signals() -> None:
     """
     Ignore them from now on.
 

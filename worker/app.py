@@ -20,7 +20,7 @@ from shared import __version__, queue
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.lineage.emitter import FLUSH_S, open_emitter
 from shared.settings import Settings
-from shared.signals import be_deaf, heed
+from shared.signals import ignore_signals, on_shutdown
 from shared.store import open_store, preflight
 from shared.store.fleet import About
 from shared.telemetry import get_logger
@@ -53,9 +53,9 @@ LOST_S: Final = 10.0
 def serve(settings: Settings) -> int:
     """Run one worker process; its exit code. Raises Misconfigured when Redis is unfit for use."""
     process = WorkerProcess(settings)
-    heed(process.drain)
+    on_shutdown(process.drain)
     code = process.run()
-    be_deaf()
+    ignore_signals()
     return code
 
 
@@ -71,7 +71,7 @@ class WorkerProcess:
         self._spawner = Spawner.start(folder)  # before there are threads, and while this process is small
         self._store = open_store(settings)
         self._threads = queue.FreeThreads(settings.worker_threads)
-        self._broker = queue.BellBroker(self._store, self._threads)
+        self._broker = queue.WakeupBroker(self._store, self._threads)
         self._worker = queue.worker(self._broker, settings.queues, settings.worker_threads, self._answer)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         about = About(
@@ -210,7 +210,7 @@ class WorkerProcess:
         free = min(self._threads.wait(0), waiting)
         for _ in range(free):
             self._threads.take()
-            self._worker.work_queue.put(queue.local_bell(self._settings.queues[0]))
+            self._worker.work_queue.put(queue.local_wakeup(self._settings.queues[0]))
 
     def _missing(self) -> str:
         if not self._spawner.is_alive():

@@ -123,7 +123,7 @@ class Heartbeat:
     def _beat_on(self) -> None:
         while not self._stopping:
             try:
-                with self._store.own_line():  # the leases of all runs depend on it
+                with self._store.dedicated_connection():  # the leases of all runs depend on it
                     self._beat_until_stopped()
             except Exception:  # whatever it is: without this thread every run here would be lost
                 log.exception("worker.beat_failed")

@@ -22,7 +22,7 @@ from typing import Final
 
 from shared.isolation import command, isolated
 from shared.settings import Settings
-from shared.signals import SIGNALS, be_deaf
+from shared.signals import SIGNALS, ignore_signals
 from shared.startup import begin
 from shared.telemetry import get_logger
 from worker import temp_folder
@@ -81,7 +81,7 @@ def serve(settings: Settings) -> int:
     if sys.platform != "linux":
         log.warning("leftovers.unseen", platform=sys.platform)
     code = Launcher(settings).run()
-    be_deaf()
+    ignore_signals()
     return code
 
 

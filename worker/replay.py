@@ -102,7 +102,9 @@ class EndReplay:
     def _say_on(self) -> None:
         while True:
             try:
-                with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+                with (
+                    self._store.dedicated_connection()
+                ):  # what it sends may be long, and ends and claims are not to wait behind it
                     while (owed := self._take()) is not None:
                         self._say_what_is_owed(*owed)
                         if self._stopping.is_set():

@@ -115,7 +115,7 @@ class TooManyFailures(TooManyRequests):
         self.retry_after_s = retry_after_s
 
 
-class Gate:
+class Authenticator:
     """Turns a request's token into a ``Grant``. *measured_s* is a monotonic clock."""
 
     def __init__(self, settings: Settings, store: AsyncStore, measured_s: Callable[[], float] = time.monotonic) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from api.http.auth import Gate
+from api.http.auth import Authenticator
 from api.http.event_tail import Tail
-from api.http.stream_limit import Newcomers, Seats
+from api.http.stream_limit import Newcomers, StreamLimit
 from shared.ops import Catalog
 from shared.settings import Settings
 from shared.store.redis.async_store import AsyncStore
@@ -28,9 +28,9 @@ class Web:
         self.settings = settings
         self.store = store
         self.catalog = Catalog()
-        self.gate = Gate(settings, store)
+        self.gate = Authenticator(settings, store)
         self.tail = Tail(store)
-        self.seats = Seats(settings.max_streams)
+        self.seats = StreamLimit(settings.max_streams)
         self.newcomers = Newcomers(max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet")
         self.unfinished_bytes = 0
         self.log_reads = asyncio.Semaphore(LOG_READS)

@@ -8,7 +8,7 @@ from collections import Counter
 from shared.errors import Unserviceable
 
 
-class Seats:
+class StreamLimit:
     """
     Seats for *what*: *total* in all, and at most half of them (but at least ten) for one client address.
 
@@ -47,7 +47,7 @@ class Seats:
             del self._taken[seat.client]
 
 
-class Newcomers(Seats):
+class Newcomers(StreamLimit):
     """
     Seats for those that have not said who they are, which takes a moment. When all are taken, a newcomer gets the one
     that was taken first by its own address, or else by the address that has most: so whoever takes many keeps nobody
@@ -81,8 +81,8 @@ class Seat:
 
     __slots__ = ("_seats", "client", "is_lost")
 
-    def __init__(self, seats: Seats, client: str) -> None:
-        self._seats: Seats | None = seats
+    def __init__(self, seats: StreamLimit, client: str) -> None:
+        self._seats: StreamLimit | None = seats
         self.client = client
         self.is_lost = asyncio.Event()
 

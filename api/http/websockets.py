@@ -208,7 +208,7 @@ class Socket:
     async def grant(self, token: str = "") -> Grant:
         """
         What the client may do, by a *token* that it sent as a message (as for Basic authentication if there is a colon
-        in it), or by its request. Raises as ``Gate.grant``, and Unserviceable when there is no seat for it.
+        in it), or by its request. Raises as ``Authenticator.grant``, and Unserviceable when there is no seat for it.
         """
         scope = self.scope
         if token:

@@ -130,7 +130,7 @@ async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
     spoke_at = loop.time()
     said_truncated = False
     shown: dict[str, str] = {}
-    with ask.web.store.hear_log(run.id) as ear:
+    with ask.web.store.subscribe_log(run.id) as subscription:
         while True:
             window = await log.window(start)
             if start < 0:
@@ -158,7 +158,7 @@ async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
                             yield sse("unfinished", {"stream": stream, "text": begun.get(stream, "")})
                             spoke_at = loop.time()
                     shown = begun
-                await ear.wait()
+                await subscription.wait()
             if loop.time() - spoke_at >= KEEPALIVE_S:
                 yield COMMENT
                 spoke_at = loop.time()

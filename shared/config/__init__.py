@@ -7,7 +7,7 @@ together.
 """
 
 from shared.config.durations import format_duration, format_size, parse_duration, parse_size
-from shared.config.params import misfit
+from shared.config.params import mismatch
 from shared.config.reading import Config, Notify, parse_task, read_config
 from shared.config.schema import schema, task_schema
 from shared.config.source_locations import nearest
@@ -18,7 +18,7 @@ __all__ = [
     "Notify",
     "format_duration",
     "format_size",
-    "misfit",
+    "mismatch",
     "nearest",
     "parse_duration",
     "parse_size",

@@ -32,7 +32,7 @@ PARAM_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 PARAMS_MAX: Final = 100
 
 
-def misfit(param: Param, value: object) -> str:
+def mismatch(param: Param, value: object) -> str:
     """
     Why *value* may not be passed as *param*, to follow its name in a sentence; "" when it may.
 
@@ -40,7 +40,7 @@ def misfit(param: Param, value: object) -> str:
     secret one neither the value nor its choices are named.
     """
     if param.secret:
-        wrong = misfit(msgspec.structs.replace(param, secret=False), value)
+        wrong = mismatch(msgspec.structs.replace(param, secret=False), value)
         return f"is no value that it takes (type {param.type}); it is secret, so nothing more is said" if wrong else ""
     if not _is_a(param.type, value):
         return f"must be {_NOUNS[param.type]}, not {show(value)}"
@@ -83,12 +83,12 @@ def _read_param(value: object, place: Place) -> object:
         place.under("pattern").problem(f'is for type = "string" only, not "{param.type}": remove it')
         return param
     for index, choice in enumerate(param.choices):
-        if problem := misfit(msgspec.structs.replace(param, choices=()), choice):
+        if problem := mismatch(msgspec.structs.replace(param, choices=()), choice):
             place.under("choices").under(index).problem(problem)
     if param.default is not UNSET:
         if param.required:
             place.under("default").problem("a required parameter never needs its default: remove one of the two")
-        if problem := misfit(param, param.default):
+        if problem := mismatch(param, param.default):
             place.under("default").problem(problem)
     return param
 

@@ -65,7 +65,7 @@ async def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condi
             entry = await tasks.entry(name)
             if entry is not None:
                 return Put(entry, verdict)
-    raise too_lively(name)
+    raise contended(name)
 
 
 async def remove(name: str, *, only_if: Condition | None = None) -> None:
@@ -92,7 +92,7 @@ async def remove(name: str, *, only_if: Condition | None = None) -> None:
             raise Conflict(f"task {name} is live ({which}); stop it, or wait for its end, before deleting it")
         if verdict in ("removed", "gone"):
             return  # gone since it was looked at: perhaps by this very call, whose answer was lost
-    raise too_lively(name)
+    raise contended(name)
 
 
 async def survey(name: str, needed: Iterable[str]) -> dict[str, Entry]:
@@ -113,7 +113,7 @@ def pins(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[str, str]:
     return dict.fromkeys(direct, "") | {name: entry.definition.hash for name, entry in known.items()}
 
 
-def too_lively(name: str) -> Conflict:
+def contended(name: str) -> Conflict:
     """What is said when others kept coming in between."""
     return Conflict(f"the catalog changes faster than task {name} can be; try again")
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UnsetType
 
 from shared.clock import from_datetime
-from shared.executions import FINAL, Execution, Phase, Step, combined, moves_of, phase_after
+from shared.executions import FINAL, Execution, Phase, Step, combined, phase_after, transitions_of
 from shared.runs import Record, Run, to_run
 from shared.store.packed import packed, with_texts
 from shared.store.readable_runs import as_runs, readable_rows
@@ -280,7 +280,7 @@ def _alone(execution_id: UUID, kept: list[tuple[UUID, Record]]) -> Execution:
         task=task,
         phase=phase,
         desired=Phase.STOPPED if asked else None,
-        version=moves_of(runs),
+        version=transitions_of(runs),
         created_us=stored_time(runs[0]),
         start_us=min(starts, default=0),
         over_us=max(_us(run.end_at) for run in runs) if phase in FINAL else 0,

@@ -17,7 +17,7 @@ import msgspec
 
 from shared.clock import to_datetime
 from shared.errors import NotFound
-from shared.runs import MOVES, Status
+from shared.runs import TRANSITIONS, Status
 from shared.store.log_record import StoredLine
 from shared.store.redis.call import Call, Key, RawKey, as_is
 from shared.store.redis.decoding import reading
@@ -104,7 +104,7 @@ def append(
         _encode(lines),
         first_kept,
         kept_bytes,
-        MOVES["beat"][0].source or "",
+        TRANSITIONS["beat"][0].source or "",
     )
     return Call(script("append"), args, lambda reply: reply.decode())
 
@@ -117,7 +117,7 @@ def show_unfinished(
     there. Forgotten after ``UNFINISHED_MS`` unless it is said again.
     """
     packed = _encode([next_line, lines]) if lines else b""
-    args = (now, run_id.bytes, token, packed, MOVES["beat"][0].source or "", UNFINISHED_MS)
+    args = (now, run_id.bytes, token, packed, TRANSITIONS["beat"][0].source or "", UNFINISHED_MS)
     return Call(script("unfinished"), args, lambda reply: reply.decode())
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.clock import from_datetime
 from shared.errors import NotFound, Refused, Unreadable
-from shared.runs import MOVES, Reason, Record, Run, Status, to_run
+from shared.runs import TRANSITIONS, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
 from shared.store.metadata import Annex
 from shared.store.packed import packed
@@ -153,7 +153,7 @@ def end(
     now: int | str = NOW,
 ) -> Call[Ended]:
     """End a run that this worker holds the token of, with its retry, and claim the next one for *wanted*."""
-    allowed = MOVES[move][0]
+    allowed = TRANSITIONS[move][0]
     if reason not in allowed.reasons:
         raise ValueError(f"{move} cannot end a run as {reason}")
     args = (
@@ -180,7 +180,7 @@ def give_back(
     It is the next to be claimed from its queue, or waits for *delay_us* first. *crashes* (0 or 1) counts towards those
     in a row after which a run is ended.
     """
-    args = (now, run_id.bytes, token, MOVES["give_back"][0].source or "", delay_us, message, crashes)
+    args = (now, run_id.bytes, token, TRANSITIONS["give_back"][0].source or "", delay_us, message, crashes)
 
     def read(reply: Any) -> GivenBack:
         return GivenBack(reply[0].decode(), reply[1].decode(), read_ready(reply[2:]))
@@ -190,7 +190,7 @@ def give_back(
 
 def rescue(run_id: UUID, message: str, retry: Retry | None, now: int | str = NOW) -> Call[Ended]:
     """End a run whose lease is over; refused when it is not, or while the outage hold lasts."""
-    args = (now, run_id.bytes, MOVES["rescue"][0].source or "", message, packed_retry(retry))
+    args = (now, run_id.bytes, TRANSITIONS["rescue"][0].source or "", message, packed_retry(retry))
     return Call(
         script("rescue"), args, lambda reply: Ended(reply[0].decode(), reply[1].decode(), None, read_ready(reply[2:]))
     )
@@ -222,7 +222,7 @@ def report(
     what time the next report has to come, or the run counts as crashed (0: however long it takes). *force* starts a run
     that its due time or an overlap rule holds back.
     """
-    rows = [row for row in MOVES["report"] if row.target == target]
+    rows = [row for row in TRANSITIONS["report"] if row.target == target]
     if target == "ended" and not any(reason in row.reasons for row in rows):
         raise ValueError(f"report cannot end a run as {reason}")
     options = {

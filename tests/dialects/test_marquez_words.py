@@ -9,7 +9,7 @@ import pytest
 from api.dialects.marquez import mapping
 from api.dialects.marquez.mapping import State
 from shared.clock import rfc3339
-from shared.runs import MOVES, Reason, Status
+from shared.runs import TRANSITIONS, Reason, Status
 from shared.tasks import is_task_name
 
 
@@ -22,7 +22,7 @@ def test_a_verb_leads_to_the_state_it_is_called_for_by_a_move_of_the_table() -> 
     wanted = {"start": "RUNNING", "complete": "COMPLETED", "fail": "FAILED", "abort": "ABORTED"}
     for verb, told in mapping.VERBS.items():
         assert mapping.state_of(told.target, told.reason or "") == wanted[verb]
-        rows = [row for row in MOVES["report"] if row.target == told.target]
+        rows = [row for row in TRANSITIONS["report"] if row.target == told.target]
         assert any(told.reason is None or told.reason in row.reasons for row in rows)
 
 

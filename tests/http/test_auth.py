@@ -13,7 +13,15 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
-from api.http.auth import FAILURE_WINDOW_S, MAX_FAILURES, REMEMBER_S, Gate, Grant, TooManyFailures, is_private_name
+from api.http.auth import (
+    FAILURE_WINDOW_S,
+    MAX_FAILURES,
+    REMEMBER_S,
+    Authenticator,
+    Grant,
+    TooManyFailures,
+    is_private_name,
+)
 from shared.errors import Unauthorized
 from shared.settings import Settings
 from shared.store import open_async_store, tokens
@@ -140,7 +148,7 @@ def at_a_time_of_ones_own(settings: Settings) -> Iterator[tuple[Callable[[str], 
 
     with asyncio.Runner() as runner:
         store = open_async_store(settings)
-        gate = Gate(settings, store, lambda: now[0])
+        gate = Authenticator(settings, store, lambda: now[0])
         try:
             yield lambda token: runner.run(grant(token)), wait
         finally:
@@ -203,7 +211,7 @@ def test_guessing_from_many_addresses_is_slowed_down_as_well(
 
     async def scene() -> None:
         store = open_async_store(settings)
-        gate = Gate(settings, store, lambda: 0.0)
+        gate = Authenticator(settings, store, lambda: 0.0)
         try:
             for number in range(31):
                 scope: Any = {"client": (f"10.0.0.{number}", 1), "headers": [(b"authorization", b"Bearer guess")]}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import shared.store
-from shared.runs import MOVES
+from shared.runs import TRANSITIONS
 
 README = Path(shared.store.__file__).with_name("README.md")
 Edge = tuple[str, str, str, frozenset[str]]
@@ -17,7 +17,7 @@ def test_the_chart_is_the_table() -> None:
     drawn = [_edge(line) for line in chart.splitlines() if line.strip()]
     table = [
         (move, str(row.source or "[*]"), str(row.target), frozenset(map(str, row.reasons)))
-        for move, rows in MOVES.items()
+        for move, rows in TRANSITIONS.items()
         for row in rows
     ]
     assert sorted(drawn, key=repr) == sorted(table, key=repr)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scheduler.timetable import ON_TIME_US, Timetable
+from scheduler.cron_heap import ON_TIME_US, CronHeap
 from shared.clock import SECOND_US
 from shared.runs import Reason, Run
 from shared.store import tasks
@@ -19,15 +19,15 @@ MINUTE_US = 60 * SECOND_US
 START_US = 1_800_000_000 * SECOND_US
 
 
-def put(store: Store, *made: Task) -> Timetable:
+def put(store: Store, *made: Task) -> CronHeap:
     store.run(tasks.apply([(task, define(task)) for task in made], now=START_US))
-    timetable = Timetable()
-    timetable.refresh(store, store.run(tasks.catalog_version()))
-    return timetable
+    cron_heap = CronHeap()
+    cron_heap.refresh(store, store.run(tasks.catalog_version()))
+    return cron_heap
 
 
-def fire(store: Store, timetable: Timetable, minute: float) -> int:
-    return timetable.fire(store, START_US + round(minute * MINUTE_US), time.monotonic() + 5)
+def fire(store: Store, cron_heap: CronHeap, minute: float) -> int:
+    return cron_heap.fire(store, START_US + round(minute * MINUTE_US), time.monotonic() + 5)
 
 
 def history(store: Store, name: str) -> list[Run]:
@@ -40,24 +40,24 @@ def minutes(runs: list[Run]) -> list[int]:
 
 def test_a_clock_that_went_back_fires_nothing_twice(store: Store) -> None:
     """F27: ten minutes back, then right again, for one that was there and for one that is new."""
-    timetable = put(store, Task(name="t", run="true", cron=("* * * * *",)))
+    cron_heap = put(store, Task(name="t", run="true", cron=("* * * * *",)))
     for minute in range(1, 21):
-        fire(store, timetable, minute)
+        fire(store, cron_heap, minute)
     for minute in range(10, 21):
-        assert fire(store, timetable, minute) == 0
-        later = Timetable()
-        later.refresh(store, timetable.version)
+        assert fire(store, cron_heap, minute) == 0
+        later = CronHeap()
+        later.refresh(store, cron_heap.version)
         assert fire(store, later, minute) == 0
-    assert fire(store, timetable, 21) == 1
+    assert fire(store, cron_heap, 21) == 1
     assert minutes(history(store, "t")) == list(range(1, 22))
 
 
 def test_a_clock_that_jumped_ahead_leaves_one_record_of_what_was_missed(store: Store) -> None:
     """F28: three hours."""
-    timetable = put(store, Task(name="t", run="true", cron=("* * * * *",), catch_up=0))
-    fire(store, timetable, 1)
-    fire(store, timetable, 181)
-    fire(store, timetable, 182)
+    cron_heap = put(store, Task(name="t", run="true", cron=("* * * * *",), catch_up=0))
+    fire(store, cron_heap, 1)
+    fire(store, cron_heap, 181)
+    fire(store, cron_heap, 182)
     first, missed, *rest = history(store, "t")
     assert (minutes([first]), minutes(rest)) == ([1], [181, 182])
     assert missed.end_reason is Reason.SKIPPED
@@ -72,9 +72,9 @@ def test_a_month_of_downtime_is_caught_up_at_once(store: Store, measured: Measur
     put(store, *(Task(name=name, run="true", cron=("* * * * *",), catch_up=catch_up) for name in names))
     now_us = START_US + 30 * 24 * 60 * MINUTE_US + ON_TIME_US + 1
     began_s = time.monotonic()
-    timetable = Timetable()
-    timetable.refresh(store, store.run(tasks.catalog_version()))
-    assert timetable.fire(store, now_us, time.monotonic() + 5) == 50 * catch_up
+    cron_heap = CronHeap()
+    cron_heap.refresh(store, store.run(tasks.catalog_version()))
+    assert cron_heap.fire(store, now_us, time.monotonic() + 5) == 50 * catch_up
     measured("F34", "caught up", time.monotonic() - began_s, 2)
     for name in names:
         runs = history(store, name)

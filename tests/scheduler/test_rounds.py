@@ -57,7 +57,7 @@ def test_a_schedule_that_fell_out_of_the_timetable_is_back_within_a_minute(desk:
     desk.task("u", cron=("@every 10s",))
     loop = scheduler(desk)
     go(desk, loop, 20)
-    loop._timetable._heap = [entry for entry in loop._timetable._heap if entry[1] != "t"]
+    loop._cron_heap._heap = [entry for entry in loop._cron_heap._heap if entry[1] != "t"]
     lost = len(ticks(desk))
     go(desk, loop, CHECK_S + 2)
     assert len(ticks(desk)) > lost
@@ -75,19 +75,19 @@ def test_a_timetable_that_differs_from_the_catalog_is_read_anew(desk: Faulty, fi
     desk.task("t", cron=("@every 10s",))
     loop = scheduler(desk)
     go(desk, loop, 20)
-    timetable = loop._timetable
+    cron_heap = loop._cron_heap
     if field == "cursor":
-        timetable._cursors["t"] += 10 * SECOND
+        cron_heap._cursors["t"] += 10 * SECOND
     elif field == "definition":
-        timetable._entries["t"] = desk.task("other", cron=("@every 10s",))
-        timetable.version = desk.run(tasks.catalog_version())
+        cron_heap._entries["t"] = desk.task("other", cron=("@every 10s",))
+        cron_heap.version = desk.run(tasks.catalog_version())
     else:
-        timetable._schedules["gone"] = timetable._schedules["t"]
+        cron_heap._schedules["gone"] = cron_heap._schedules["t"]
     standing = desk.run(tasks.standing())
-    assert timetable.differences(standing, desk.now) != []
-    timetable.version = -1
-    timetable.refresh(desk, standing.after, desk.now)
-    assert timetable.differences(standing, desk.now) == []
+    assert cron_heap.differences(standing, desk.now) != []
+    cron_heap.version = -1
+    cron_heap.refresh(desk, standing.after, desk.now)
+    assert cron_heap.differences(standing, desk.now) == []
 
 
 def test_a_catalog_that_cannot_be_read_again_stops_no_schedule_that_is_known(desk: Faulty) -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.runs import MOVES, Reason
+from shared.runs import TRANSITIONS, Reason
 from shared.store.creation import Create, Planned
 from shared.store.fleet import GAP_US, LEASE_US
 from shared.store.runs import Retry
@@ -197,7 +197,7 @@ class Model(Lives):
             return "gone", "gone"
         if not run.external:
             return "refused", "owned"
-        rows = [row for row in MOVES["report"] if row.target == target]
+        rows = [row for row in TRANSITIONS["report"] if row.target == target]
         is_allowed = any(row.source == run.status and (target == "running" or reason in row.reasons) for row in rows)
         was, verdict = run.status, "moved"
         execution = self.executions.get(run.execution)

@@ -102,7 +102,7 @@ class ModelPlan:
 
 
 @dataclass
-class Gate:
+class Authenticator:
     """Who went through and who waits, in order of arrival."""
 
     live: list[UUID] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Lives:
         self.runs: dict[UUID, ModelRun] = {}
         self.executions: dict[UUID, ModelExecution] = {}
         self.plans: dict[UUID, ModelPlan] = {}
-        self.gates: defaultdict[str, Gate] = defaultdict(Gate)
+        self.gates: defaultdict[str, Authenticator] = defaultdict(Authenticator)
         self.slot_leases: dict[UUID, SlotLease] = {}
         self.queues: defaultdict[str, list[tuple[int, int, UUID]]] = defaultdict(list)
         self.due: set[UUID] = set()

@@ -10,7 +10,7 @@ import pytest
 
 from shared.store import secret_variables, tasks
 from shared.store.dialects import ona_tasks
-from shared.store.dialects.ona_tasks import Furnishing, Listed
+from shared.store.dialects.ona_tasks import OnaTask, TaskWrite
 from shared.store.tasks import Verdict
 from shared.tasks import Task, define
 from tests.store.desk import Desk
@@ -26,15 +26,15 @@ def put(desk: Desk, name: str, pins: dict[str, str] | None = None, **settings: A
     return desk.run(tasks.define(task, define(task), seen if pins is None else pins))
 
 
-def item(name: str, before: Listed | None = None, *, id_: uuid.UUID | None = None, **settings: Any) -> Furnishing:
+def item(name: str, before: OnaTask | None = None, *, id_: uuid.UUID | None = None, **settings: Any) -> TaskWrite:
     """A task of an environment as it is to be."""
     task = Task(name=name, run=settings.pop("run", "true"))
-    listed = before or Listed(task=name, environment=HOME, reference=name, variables=["x" * 40, "y" * 300])
+    listed = before or OnaTask(task=name, environment=HOME, reference=name, variables=["x" * 40, "y" * 300])
     listed = msgspec.structs.replace(listed, **settings)
-    return Furnishing(id=id_ or uuid.uuid4(), listed=listed, before=before, task=task, definition=define(task))
+    return TaskWrite(id=id_ or uuid.uuid4(), listed=listed, before=before, task=task, definition=define(task))
 
 
-def listed_as(desk: Desk, one: Furnishing) -> Listed:
+def listed_as(desk: Desk, one: TaskWrite) -> OnaTask:
     """What is listed of a task that was furnished."""
     (found,) = desk.run(ona_tasks.by_id([one.id]))
     assert found is not None
@@ -108,7 +108,7 @@ def test_a_task_whose_plan_goes_on_is_live(desk: Desk) -> None:
 
 def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
     new = item("a")
-    assert [desk.run(ona_tasks.furnish([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
+    assert [desk.run(ona_tasks.put_ona_tasks([new], {"a": ""})) for _ in range(3)] == ["done"] * 3
     listed = listed_as(desk, new)
     assert listed.arrival > 0
     assert listed.created_us == desk.now
@@ -117,7 +117,7 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
         item("a", listed, id_=new.id, run="false"),
         item("a", listed, id_=new.id, run="false", title="New"),
     ):
-        assert [desk.run(ona_tasks.furnish([change], pins)) for _ in range(3)] == ["done"] * 3
+        assert [desk.run(ona_tasks.put_ona_tasks([change], pins)) for _ in range(3)] == ["done"] * 3
         pins = {"a": change.definition.hash}
     assert desk.run(ona_tasks.newest(None, None, 10)) == [(listed.arrival, new.id)]
 
@@ -125,7 +125,7 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(desk: Desk) -> None:
 def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
     desk.task("of-the-file")
     first, other = item("a"), item("b")
-    assert desk.run(ona_tasks.furnish([first], {"a": ""})) == "done"
+    assert desk.run(ona_tasks.put_ona_tasks([first], {"a": ""})) == "done"
     listed = listed_as(desk, first)
     stale = item("a", msgspec.structs.replace(listed, title="Old"), id_=first.id, title="New")
     again = item("c", msgspec.structs.replace(other.listed, task="c", reference="a"))
@@ -136,15 +136,15 @@ def test_tasks_are_furnished_all_or_none(desk: Desk) -> None:
         ([other, taken], {"b": "", "c": ""}, "exists"),
         ([other, item("of-the-file")], {"b": ""}, "kept"),
     ):
-        assert desk.run(ona_tasks.furnish(items, pins)) == verdict
+        assert desk.run(ona_tasks.put_ona_tasks(items, pins)) == verdict
         assert desk.run(tasks.names()) == ["a", "of-the-file"]
-    assert desk.run(ona_tasks.furnish([other], {"b": ""})) == "done"
+    assert desk.run(ona_tasks.put_ona_tasks([other], {"b": ""})) == "done"
 
 
 def test_the_newest_are_found_first_and_from_any_place_on(desk: Desk) -> None:
     made = [item(name) for name in "abcd"]
     for one in made:
-        desk.run(ona_tasks.furnish([one], {one.task.name: ""}))
+        desk.run(ona_tasks.put_ona_tasks([one], {one.task.name: ""}))
     found = desk.run(ona_tasks.newest(uuid.UUID(int=0), None, 2))
     assert [id_ for _, id_ in found] == [made[3].id, made[2].id]
     found = desk.run(ona_tasks.newest(None, found[-1][0], 9))
@@ -159,7 +159,7 @@ def test_the_newest_are_found_first_and_from_any_place_on(desk: Desk) -> None:
 
 def test_what_goes_from_the_catalog_goes_from_its_environment(desk: Desk) -> None:
     for name in ("a", "b"):
-        desk.run(ona_tasks.furnish([item(name)], {name: ""}))
+        desk.run(ona_tasks.put_ona_tasks([item(name)], {name: ""}))
     assert desk.run(tasks.undefine("a", desk.run(tasks.authored())))[0] == "removed"
     desk.task("b")
     assert desk.run(ona_tasks.newest(None, None, 10)) == []
@@ -168,6 +168,6 @@ def test_what_goes_from_the_catalog_goes_from_its_environment(desk: Desk) -> Non
 
 def test_a_listed_task_keeps_its_place_through_native_changes(desk: Desk) -> None:
     one = item("a")
-    desk.run(ona_tasks.furnish([one], {"a": ""}))
+    desk.run(ona_tasks.put_ona_tasks([one], {"a": ""}))
     assert put(desk, "a", run="false") == "changed"
     assert desk.run(ona_tasks.newest(None, None, 10)) == [(listed_as(desk, one).arrival, one.id)]

@@ -15,7 +15,7 @@ from shared import ops
 from shared.settings import Settings
 from shared.store import events, logs, open_async_store
 from shared.store.redis import async_store
-from shared.store.redis.async_store import AsyncStore, Ear
+from shared.store.redis.async_store import AsyncStore, Subscription
 from shared.store.redis.call import Call, Key
 from tests.store.desk import Desk
 from tests.system.proxy import Proxy
@@ -95,7 +95,7 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk
 
     async def follow(store: AsyncStore) -> list[str]:
         seen: list[str] = []
-        with store.hear_log(held.id) as ear:
+        with store.subscribe_log(held.id) as ear:
             while True:
                 window = await store.run(logs.window(held.id, len(seen), 100))
                 seen += [line.text for line in window.lines]
@@ -120,7 +120,7 @@ def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, desk: Desk) -
     held = desk.started()
 
     async def scene(store: AsyncStore) -> None:
-        with store.hear_log(held.id) as ear:
+        with store.subscribe_log(held.id) as ear:
             await ear.wait()
             await asyncio.to_thread(desk.append, held, 0, "line")
             await ear.wait()  # what follows is heard for sure
@@ -154,7 +154,7 @@ def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, va
     held = desk.started()
 
     async def scene(store: AsyncStore) -> None:
-        with store.hear_log(held.id) as ear, redis.Redis.from_url(valkey_url) as client:
+        with store.subscribe_log(held.id) as ear, redis.Redis.from_url(valkey_url) as client:
             await ear.wait()
             client.client_kill_filter(_type="pubsub")
             await asyncio.to_thread(desk.append, held, 0, "line")
@@ -176,7 +176,7 @@ def test_a_bell_connection_that_went_silent_is_made_again(
     with Proxy(short_path / "p", Path(valkey_url.removeprefix("unix://"))).serving() as proxy:
 
         async def scene(store: AsyncStore) -> None:
-            with store.hear_log(held.id) as ear:
+            with store.subscribe_log(held.id) as ear:
                 await ear.wait()
                 before = store._bell_connection
                 assert before is not None
@@ -204,14 +204,14 @@ def test_a_bell_connection_is_made_again_whatever_ended_it(
     monkeypatch.setattr(AsyncStore, "_listen_once", listen_once)
 
     async def scene(store: AsyncStore) -> None:
-        with store.hear_log(held.id) as ear:
+        with store.subscribe_log(held.id) as ear:
             await asyncio.to_thread(wait_until, lambda: not failures, "it was tried again")
             await _rings(store, ear, lambda: desk.append(held, 0, "line"))
 
     _in_a_loop(settings, scene)
 
 
-async def _rings(store: AsyncStore, ear: Ear, act: Callable[[], object]) -> None:
+async def _rings(store: AsyncStore, ear: Subscription, act: Callable[[], object]) -> None:
     """Fails unless *act* is heard, once there is a connection on which it can be."""
     await asyncio.to_thread(wait_until, lambda: store._bell_connection is not None, "there is a connection again")
     await ear.wait(0.5)  # until the channel is subscribed to
@@ -225,7 +225,7 @@ def test_closing_wakes_whoever_waits(settings: Settings, desk: Desk) -> None:
     held = desk.started()
 
     async def scene(store: AsyncStore) -> None:
-        with store.hear_log(held.id) as ear:
+        with store.subscribe_log(held.id) as ear:
             await ear.wait()
             waiting = asyncio.create_task(ear.wait(60))
             await asyncio.sleep(0)

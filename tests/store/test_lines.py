@@ -160,7 +160,7 @@ def test_a_thread_with_a_line_of_its_own_waits_for_nobody(narrow: Store, client:
     slow = threading.Thread(target=lambda: narrow.run(Call("BLPOP", (Key("nothing"), 2), as_is)))
     slow.start()  # holds the one that all share
     wait_until(lambda: any(one["cmd"] == "blpop" for one in client.client_list()), "it is held")
-    with narrow.own_line():
+    with narrow.dedicated_connection():
         began_s = time.monotonic()
         assert narrow.run(echo("mine")) == b"mine"
         assert narrow.block(Call("BLPOP", (Key("nothing else"), 0.01), as_is), 0.01) is None
@@ -210,7 +210,7 @@ def test_lines_of_their_own_are_not_the_pools(settings: Settings, client: redis.
     pool = store._blocking
     before = len(pool._connections)
     for _ in range(300):
-        with store.own_line():
+        with store.dedicated_connection():
             store.run(fleet.ping())
     assert len(pool._connections) == before
     assert len(store._lines._made) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from shared import ops
 from shared.errors import NotFound, Refused
-from shared.runs import MOVES, Reason, Status
+from shared.runs import TRANSITIONS, Reason, Status
 from shared.store import creation, fleet, runs
 from shared.store.creation import Create
 from tests.store.checking import check_store, snapshot
@@ -198,7 +198,7 @@ ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
     "interrupt": _interrupt,
     "give_back": _give_back,
     "rescue": _rescue,
-} | {f"end as {reason}": _end(reason) for reason in sorted(MOVES["end"][0].reasons)}
+} | {f"end as {reason}": _end(reason) for reason in sorted(TRANSITIONS["end"][0].reasons)}
 
 RULES: dict[str, set[str]] = {
     "refuse": {"absent", "pending, delayed"},
@@ -227,7 +227,7 @@ def _status(state: str) -> Status | None:
 @pytest.mark.parametrize(("state", "what"), _pairs())
 def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(desk: Desk, state: str, what: str) -> None:
     move, status = what.partition(" ")[0], _status(state)
-    rows = [row for row in MOVES[move] if row.source == status]
+    rows = [row for row in TRANSITIONS[move] if row.source == status]
     allowed = bool(rows) and (move not in RULES or state in RULES[move])
     scene = STATES[state](desk)
     was, before = desk.state(scene.id), snapshot(desk)
@@ -262,7 +262,7 @@ def test_a_report_is_a_move_of_the_table_or_changes_nothing(
     desk: Desk, state: str, target: Any, reason: Reason | None
 ) -> None:
     status = _status(state)
-    rows = [row for row in MOVES["report"] if (row.source, row.target) == (status, target)]
+    rows = [row for row in TRANSITIONS["report"] if (row.source, row.target) == (status, target)]
     allowed = any(target == "running" or reason in row.reasons for row in rows)
     scene = EXTERNAL[state](desk)
     was, before = desk.state(scene.id), snapshot(desk)
@@ -291,7 +291,7 @@ def test_nobody_else_reports_on_a_run_of_our_workers(
 
 
 def test_every_move_has_a_call() -> None:
-    assert set(MOVES) - {what.partition(" ")[0] for what in ATTEMPTS} == {"report"}
+    assert set(TRANSITIONS) - {what.partition(" ")[0] for what in ATTEMPTS} == {"report"}
 
 
 def test_every_state_is_tried() -> None:

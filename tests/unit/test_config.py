@@ -18,7 +18,7 @@ from shared.config import (
     Notify,
     format_duration,
     format_size,
-    misfit,
+    mismatch,
     parse_duration,
     parse_size,
     parse_task,
@@ -438,7 +438,7 @@ def test_a_bad_task_of_the_api_lists_its_problems_by_location() -> None:
     ],
 )
 def test_a_parameter_says_why_a_value_does_not_fit(param: Param, value: object, expected: str) -> None:
-    assert misfit(param, value) == expected
+    assert mismatch(param, value) == expected
 
 
 # Lines

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.config import misfit
+from shared.config import mismatch
 from shared.config.patterns import PATTERN_MAX, TEXT_MAX, why_not
 from shared.tasks import Param
 
@@ -65,12 +65,12 @@ def test_what_may_take_long_is_refused_and_named(pattern: str) -> None:
 
 def test_a_pattern_and_what_it_is_tried_on_have_a_length() -> None:
     assert f"may have {PATTERN_MAX}" in why_not("a" * (PATTERN_MAX + 1))
-    assert misfit(Param(pattern="a*"), "a" * TEXT_MAX) == ""
-    assert f"may have {TEXT_MAX} characters" in misfit(Param(pattern="a*"), "a" * (TEXT_MAX + 1))
+    assert mismatch(Param(pattern="a*"), "a" * TEXT_MAX) == ""
+    assert f"may have {TEXT_MAX} characters" in mismatch(Param(pattern="a*"), "a" * (TEXT_MAX + 1))
 
 
 def test_a_pattern_from_before_is_not_tried() -> None:
-    assert "may take very long" in misfit(Param(pattern="(a+)+b"), "a" * 40)
+    assert "may take very long" in mismatch(Param(pattern="(a+)+b"), "a" * 40)
 
 
 pieces = st.recursive(

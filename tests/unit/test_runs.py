@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from shared.clock import to_datetime
-from shared.runs import FIELDS, MOVES, Reason, Record, Run, Status, to_run
+from shared.runs import FIELDS, TRANSITIONS, Reason, Record, Run, Status, to_run
 
 ID = UUID("0190a1b2-0000-7000-8000-000000000001")
 OTHER = UUID("0190a1b2-0000-7000-8000-000000000002")
@@ -25,25 +25,25 @@ def _record(**changes: Any) -> Record:
 
 
 def test_ended_is_final() -> None:
-    assert [move for move, rows in MOVES.items() for row in rows if row.source is Status.ENDED] == []
+    assert [move for move, rows in TRANSITIONS.items() for row in rows if row.source is Status.ENDED] == []
 
 
 def test_an_end_has_a_reason_and_nothing_else_has() -> None:
-    for rows in MOVES.values():
+    for rows in TRANSITIONS.values():
         for row in rows:
             assert bool(row.reasons) == (row.target is Status.ENDED)
 
 
 def test_every_reason_can_be_reached_and_skipped_only_by_who_never_ran() -> None:
-    assert {reason for rows in MOVES.values() for row in rows for reason in row.reasons} == set(Reason)
-    for rows in MOVES.values():
+    assert {reason for rows in TRANSITIONS.values() for row in rows for reason in row.reasons} == set(Reason)
+    for rows in TRANSITIONS.values():
         for row in rows:
             assert row.source is not Status.RUNNING or Reason.SKIPPED not in row.reasons
 
 
 def test_no_move_goes_back_but_that_of_a_run_which_was_not_started() -> None:
     order = [None, Status.PENDING, Status.RUNNING, Status.ENDED]
-    for move, rows in MOVES.items():
+    for move, rows in TRANSITIONS.items():
         for row in [row for row in rows if move != "give_back"]:
             assert order.index(row.target) >= order.index(row.source)
             assert row.target is not Status.PENDING or row.source is None

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from shared.runs import Record
-from shared.store.dialects.ona_tasks import Listed
+from shared.store.dialects.ona_tasks import OnaTask
 from shared.store.log_record import StoredLine
 
 Layout = list[tuple[str, Any]]
@@ -84,7 +84,7 @@ LISTED: Layout = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "layout"), [(Record, RECORD), (StoredLine, LINE), (Listed, LISTED)])
+@pytest.mark.parametrize(("kind", "layout"), [(Record, RECORD), (StoredLine, LINE), (OnaTask, LISTED)])
 def test_what_another_release_stored_is_read_and_stored_again_as_it_was(kind: type[Any], layout: Layout) -> None:
     stored = msgspec.msgpack.encode([value for _, value in layout])
     found = msgspec.msgpack.decode(stored, type=kind)

@@ -248,7 +248,9 @@ class LogShipper:
     def _write_on(self) -> None:
         while not self._stopping:
             try:
-                with self._store.own_line():  # what it sends may be long, and ends and claims are not to wait behind it
+                with (
+                    self._store.dedicated_connection()
+                ):  # what it sends may be long, and ends and claims are not to wait behind it
                     self._write_until_stopped()
             except Exception:  # whatever it is: without this thread no run here would have a live log
                 log.exception("worker.log_failed")

@@ -26,7 +26,7 @@ from api.dialects.ona.translation import definition, spec_of
 from shared.errors import Invalid, Problem
 from shared.ops.define_tasks import survey
 from shared.store.dialects import ona_tasks
-from shared.store.dialects.ona_tasks import Listed
+from shared.store.dialects.ona_tasks import OnaTask
 from shared.store.tasks import Entry
 
 MOST_TASKS: Final = 500
@@ -56,7 +56,7 @@ async def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) ->
         rows: list[Row] = []
         problems: list[Problem] = []
         for reference, item in file.items():
-            new = Listed(
+            new = OnaTask(
                 task=names[reference],
                 environment=wanted.environment_id.lower(),
                 reference=reference,
@@ -99,7 +99,7 @@ def _check_file(file: Mapping[str, bodies.FileTask]) -> None:
 
 
 def _row_of_file(
-    item: bodies.FileTask, new: Listed, names: Mapping[str, str], known: Known | None, new_id: UUID
+    item: bodies.FileTask, new: OnaTask, names: Mapping[str, str], known: Known | None, new_id: UUID
 ) -> Row:
     """
     What a file makes of one task; *new* is what is listed of it if it is not *known*, *names* are those of the tasks

@@ -21,7 +21,7 @@ from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import tasks
 from shared.store.dialects import ona_tasks
-from shared.store.dialects.ona_tasks import Listed
+from shared.store.dialects.ona_tasks import OnaTask
 from shared.store.tasks import Entry
 
 DEFAULT: Final = UUID(int=0)
@@ -35,7 +35,7 @@ class Known(NamedTuple):
 
     id: UUID
     entry: Entry
-    listed: Listed | None
+    listed: OnaTask | None
 
     @property
     def environment(self) -> UUID:
@@ -62,7 +62,7 @@ async def by_names(names: Iterable[str]) -> dict[str, Known]:
     entries = await tasks.some(wanted)
     ids = await ids_of(entries)
     own = [id_ for name, id_ in ids.items() if id_ != derived_id(name)]
-    rows: list[Listed | None] = (await ona_tasks.by_id(own)) if own else []
+    rows: list[OnaTask | None] = (await ona_tasks.by_id(own)) if own else []
     listed = dict(zip(own, rows, strict=True))
     return {name: Known(id_, entries[name], listed.get(id_)) for name, id_ in ids.items()}
 

@@ -15,11 +15,11 @@ from api.dialects.ona.catalog import DEFAULT, Known, by_names
 from api.dialects.ona.words import AlreadyExists
 from api.http.auth import Grant
 from shared.errors import Conflict, Invalid, Problem
-from shared.ops.define_tasks import TRIES, pins, too_lively
+from shared.ops.define_tasks import TRIES, contended, pins
 from shared.plans import find_cycle, show_cycle
 from shared.signing import Keys
 from shared.store.dialects import ona_tasks
-from shared.store.dialects.ona_tasks import Furnishing, Listed
+from shared.store.dialects.ona_tasks import OnaTask, TaskWrite
 from shared.store.redis.call import Operation
 from shared.store.tasks import Entry
 from shared.tasks import Task, define, is_task_name, is_trusted
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     """One task as it is to be, and as it was (None: it is new)."""
 
     id: UUID
-    listed: Listed
+    listed: OnaTask
     task: Task
     before: Known | None
 
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 class Change(NamedTuple):
     """What is to be written: the tasks, and the hashes of what they were checked against."""
 
-    items: list[Furnishing]
+    items: list[TaskWrite]
     pins: dict[str, str]
 
 
@@ -57,7 +57,7 @@ def task_name(environment: UUID, reference: str, id_: UUID) -> str:
     return f"ona.{id_.hex[:8]}.{reference[:80]}"
 
 
-def require_listed(known: Known) -> Listed:
+def require_listed(known: Known) -> OnaTask:
     """What is listed of the task. Raises Conflict for one that is not this dialect's."""
     if known.listed is None:
         is_of_file = known.entry.source == "file"
@@ -66,7 +66,7 @@ def require_listed(known: Known) -> Listed:
     return known.listed
 
 
-async def require_free(new: Sequence[Listed]) -> None:
+async def require_free(new: Sequence[OnaTask]) -> None:
     """Raises AlreadyExists for a new task whose reference, or whose name in the catalog, is taken."""
     if not new:
         return
@@ -100,7 +100,7 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
                 "server's RUNFLEET_SECRET; nothing was changed. Delete the task and make it anew"
             )
     items = [
-        Furnishing(
+        TaskWrite(
             id=row.id,
             listed=row.listed,
             before=row.before.listed if row.before else None,
@@ -123,7 +123,7 @@ async def write(name: str, work_out: Callable[[], Operation[Change]]) -> None:
         change = await work_out()
         if not change.items:
             return
-        verdict = await ona_tasks.furnish(change.items, change.pins)
+        verdict = await ona_tasks.put_ona_tasks(change.items, change.pins)
         if verdict == "done":
             return
-    raise too_lively(name)
+    raise contended(name)

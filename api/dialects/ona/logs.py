@@ -84,7 +84,7 @@ def _next(execution: Execution, told: set[UUID]) -> Run | None:
 
 async def _of_run(ask: Question, run_id: UUID) -> AsyncGenerator[bytes]:
     start, log = 0, Piecewise(ask.web, run_id)
-    with ask.web.store.hear_log(run_id) as ear:
+    with ask.web.store.subscribe_log(run_id) as subscription:
         while True:
             try:
                 window = await log.window(start)
@@ -97,4 +97,4 @@ async def _of_run(ask: Question, run_id: UUID) -> AsyncGenerator[bytes]:
             elif window.finalized:
                 return
             else:
-                await ear.wait()
+                await subscription.wait()

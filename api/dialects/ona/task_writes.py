@@ -26,7 +26,7 @@ from api.dialects.ona.changes import (
 from api.dialects.ona.translation import definition, spec_of, trigger_names
 from shared.errors import Invalid, Problem
 from shared.ops.define_tasks import survey
-from shared.store.dialects.ona_tasks import Listed
+from shared.store.dialects.ona_tasks import OnaTask
 
 _REFERENCE: Final = wire.WORDS[wire.REFERENCE_PATTERN]
 
@@ -37,7 +37,7 @@ async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
     metadata = wanted.metadata
     if not re.match(wire.REFERENCE_PATTERN, metadata.reference):
         raise Invalid([Problem("body.metadata.reference", f"must be {_REFERENCE}", metadata.reference)])
-    listed = Listed(
+    listed = OnaTask(
         task=task_name(environment, metadata.reference, id_),
         environment=str(environment),
         reference=metadata.reference,

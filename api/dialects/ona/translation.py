@@ -20,7 +20,7 @@ from api.http.auth import Grant
 from shared.config import parse_task
 from shared.errors import Invalid, Problem
 from shared.ops import REDACTED
-from shared.store.dialects.ona_tasks import Listed
+from shared.store.dialects.ona_tasks import OnaTask
 from shared.tasks import Task
 
 NOTHING: Final = ":"
@@ -50,7 +50,7 @@ _KEYS: Final = {
 }
 
 
-def spec_of(task: Task, listed: Listed | None) -> bodies.TaskSpec:
+def spec_of(task: Task, listed: OnaTask | None) -> bodies.TaskSpec:
     """What *task* does. Of a task that is not this dialect's as much as can be said in it."""
     runs_on: bodies.RunsOn | UnsetType = UNSET
     command = _command(task)

@@ -183,12 +183,12 @@ class _Queue:
     async def serve(self) -> None:
         """Until the client leaves, or says something that it should not."""
         try:
-            with self._store.hear_inbox(self._tasks) as ear:
+            with self._store.subscribe_external_queues(self._tasks) as subscription:
                 while True:
                     wait_s = await self._deliver()
                     if wait_s is None:
                         return
-                    if wait_s > 0 and await self._hears_before(ear.wait(wait_s)):
+                    if wait_s > 0 and await self._hears_before(subscription.wait(wait_s)):
                         await self._unasked()
                         return
         finally:

@@ -22,12 +22,12 @@ from shared.tasks import Definition, Task
 
 Verdict = Literal["done", "exists", "moved", "kept"]
 """
-What became of ``furnish``. "exists": a reference is taken; "moved": something it was checked against has changed;
+What became of ``put_ona_tasks``. "exists": a reference is taken; "moved": something it was checked against has changed;
 "kept": a name is the task file's.
 """
 
 
-class Listed(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class OnaTask(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """
     A task of an environment as the store keeps it: a msgpack array in exactly this order. Only ever append a field,
     with a default.
@@ -49,21 +49,21 @@ class Listed(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     prebuild_requires_success: bool = False
 
 
-class Furnishing(msgspec.Struct, frozen=True, kw_only=True):
+class TaskWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One task to be written; ``before`` is what was read of it, None for a new one."""
 
     id: UUID
-    listed: Listed
-    before: Listed | None
+    listed: OnaTask
+    before: OnaTask | None
     task: Task
     definition: Definition
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_listed = reading(msgspec.msgpack.Decoder(Listed).decode, "a task of an environment")
+_listed = reading(msgspec.msgpack.Decoder(OnaTask).decode, "a task of an environment")
 
 
-def furnish(items: Sequence[Furnishing], pins: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:
+def put_ona_tasks(items: Sequence[TaskWrite], pins: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:
     """
     Write tasks into the catalog and their environments, all or none.
 
@@ -76,7 +76,7 @@ def furnish(items: Sequence[Furnishing], pins: Mapping[str, str], now: int | str
     return Call(script("furnish"), tuple(args), lambda reply: reply.decode())
 
 
-def by_id(ids: Sequence[UUID]) -> Call[list[Listed | None]]:
+def by_id(ids: Sequence[UUID]) -> Call[list[OnaTask | None]]:
     """What is listed under each of the ids. *ids* must not be empty."""
     return Call(
         "HMGET",

@@ -75,7 +75,7 @@ class AsyncStore:
                 operation.answer(answers)
         return operation.result
 
-    def hear_log(self, run_id: UUID) -> Ear:
+    def subscribe_log(self, run_id: UUID) -> Subscription:
         """
         An ear at a run's log: rings when it grew or when the run ended. Use it as::
 
@@ -84,15 +84,15 @@ class AsyncStore:
                     ...  # read the window after the last line seen, and show it
                     await ear.wait()
         """
-        return Ear(self, self.prefix + b":bell:log:" + run_id.bytes)
+        return Subscription(self, self.prefix + b":bell:log:" + run_id.bytes)
 
-    def hear_events(self) -> Ear:
-        """An ear at the stream of events; see ``hear_log`` for how to use it."""
-        return Ear(self, self.prefix + b":bell:events")
+    def subscribe_events(self) -> Subscription:
+        """An ear at the stream of events; see ``subscribe_log`` for how to use it."""
+        return Subscription(self, self.prefix + b":bell:events")
 
-    def hear_inbox(self, tasks: Sequence[str]) -> Ear:
-        """An ear at the inboxes of *tasks*; see ``hear_log`` for how to use it."""
-        return Ear(self, *(self.prefix + b":bell:inbox:" + task.encode() for task in tasks))
+    def subscribe_external_queues(self, tasks: Sequence[str]) -> Subscription:
+        """An ear at the inboxes of *tasks*; see ``subscribe_log`` for how to use it."""
+        return Subscription(self, *(self.prefix + b":bell:inbox:" + task.encode() for task in tasks))
 
     async def wait_events(self, after_id: str, timeout_s: float) -> list[Event]:
         """The events after *after_id* ("$": from now), at most 1000; waits up to *timeout_s* for the first."""
@@ -100,7 +100,7 @@ class AsyncStore:
             after_id = await self.run(recent_id())
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
-        with self.hear_events() as ear:
+        with self.subscribe_events() as ear:
             while True:
                 found = await self.run(events_after(after_id, 1000))
                 left = end - loop.time()
@@ -199,7 +199,7 @@ class AsyncStore:
             if isinstance(reply, NoScriptError) and isinstance(calls[number].what, Script)
         ]
         if missing:
-            again = [_packed(calls[number].spelled_out(self.prefix)) for number in missing]
+            again = [_packed(calls[number].packed_eval(self.prefix)) for number in missing]
             for number, reply in zip(missing, await self._exchange(again), strict=True):
                 replies[number] = reply
         return replies
@@ -272,7 +272,7 @@ class AsyncStore:
             task.add_done_callback(self._tasks.discard)
 
 
-class Ear:
+class Subscription:
     """One reader's ear at some channels, for the time of a ``with``."""
 
     def __init__(self, store: AsyncStore, *channels: bytes) -> None:
@@ -292,7 +292,7 @@ class Ear:
                 await self._bell.wait()
         self._bell.clear()
 
-    def __enter__(self) -> Ear:
+    def __enter__(self) -> Subscription:
         bells = self._store._bells
         for channel in self._channels:
             fresh = channel not in bells

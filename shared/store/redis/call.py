@@ -96,13 +96,13 @@ class Call(Generic[T]):
     def packed(self, prefix: bytes) -> tuple[Argument, ...]:
         """The command to send for a store whose keys start with *prefix*."""
         if isinstance(self.what, Script):
-            return ("EVALSHA", self.what.sha, 1, prefix + self.what.below, *self.args)
+            return ("EVALSHA", self.what.sha, 1, prefix + self.what.key_suffix, *self.args)
         return (self.what, *(_keyed(prefix, argument) for argument in self.args))
 
-    def spelled_out(self, prefix: bytes) -> tuple[Argument, ...]:
+    def packed_eval(self, prefix: bytes) -> tuple[Argument, ...]:
         """As ``packed``, with the script's whole text, so that a server that does not know it can't refuse it."""
         if isinstance(self.what, Script):
-            return ("EVAL", self.what.text, 1, prefix + self.what.below, *self.args)
+            return ("EVAL", self.what.text, 1, prefix + self.what.key_suffix, *self.args)
         return self.packed(prefix)
 
 

@@ -88,7 +88,7 @@ class Lines:
         return getattr(self._mine, "line", None)
 
     @contextmanager
-    def one_of_mine(self) -> Iterator[None]:
+    def dedicated(self) -> Iterator[None]:
         """Whatever the calling thread asks goes over a line of its own until the end of the ``with``."""
         line = self._mine.line = self._make()
         try:

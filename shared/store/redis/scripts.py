@@ -25,13 +25,13 @@ class Script:
     """
     A script's name, its whole text, and the SHA-1 that Redis knows it by.
 
-    Its one key is the store's prefix and whatever ``below`` adds to that.
+    Its one key is the store's prefix and whatever ``key_suffix`` adds to that.
     """
 
     name: str
     text: bytes
     sha: str
-    below: bytes = b""
+    key_suffix: bytes = b""
 
 
 @cache
@@ -54,10 +54,10 @@ def compose(name: str, own: str) -> Script:
     return verbatim(name, text.encode())
 
 
-def verbatim(name: str, text: bytes, *, below: str = "") -> Script:
+def verbatim(name: str, text: bytes, *, key_suffix: str = "") -> Script:
     """A script of exactly this text, its key being ``<prefix>:<below>``, or the prefix alone."""
     sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-    return Script(name, text, sha, b":" + below.encode() if below else b"")
+    return Script(name, text, sha, b":" + key_suffix.encode() if key_suffix else b"")
 
 
 def script_names() -> list[str]:

@@ -45,12 +45,12 @@ class Store:
         """How often a connection was lost: what was accepted just before may be gone with a failed primary."""
         return self._lines.losses
 
-    def own_line(self) -> AbstractContextManager[None]:
+    def dedicated_connection(self) -> AbstractContextManager[None]:
         """
         For a thread whose calls must not wait behind those of others: until the end of the ``with`` all that it makes,
         the blocking ones too, go over a connection of its own.
         """
-        return self._lines.one_of_mine()
+        return self._lines.dedicated()
 
     def run(self, what: Trip[T] | Operation[T]) -> T:
         """
@@ -76,7 +76,7 @@ class Store:
         No call is made before the ones in front of it: a server that forgot its scripts may know the last one already,
         and a log's last lines would come after the end of their run. So all but the last are spelled out.
         """
-        commands = [call.spelled_out(self.prefix) for call in calls[:-1]] + [c.packed(self.prefix) for c in calls[-1:]]
+        commands = [call.packed_eval(self.prefix) for call in calls[:-1]] + [c.packed(self.prefix) for c in calls[-1:]]
         settled: list[Any] = []
         for call, reply in zip(calls, self._replies(calls, commands, fail=False) if calls else [], strict=True):
             try:
@@ -127,7 +127,7 @@ class Store:
         for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
             if isinstance(reply, NoScriptError) and isinstance(call.what, Script):
                 # Redis was restarted or its scripts were flushed: hand the text over, once.
-                replies[number] = reply = self._exchange([call.spelled_out(self.prefix)])[0]
+                replies[number] = reply = self._exchange([call.packed_eval(self.prefix)])[0]
             if isinstance(reply, Exception):
                 replies[number] = error = self._failure(reply)
                 if fail:

@@ -58,7 +58,7 @@ class Owed(NamedTuple):
     last_us: int
 
 
-class Timetable:
+class CronHeap:
     """
     The schedules of the catalog, and a heap of when each has to be looked at next.
 
