@@ -32,7 +32,7 @@ run = 'for line in 1 2 3 4 5 6 7 8 9 10; do echo "line $line"; done'
 
 RUNS: Final = 12
 IDLE_S: Final = 20.0
-BY_CLOCK: Final = ("beat", "BLPOP wake")
+BY_CLOCK: Final = ("heartbeat", "BLPOP wake")
 """What a worker asks by the clock, not for a run."""
 
 _LINE = re.compile(rb'\+[\d.]+ \[\d+ (lua|[^\]]+)\] "([^"]+)"(?: "([^"]*)")?')

@@ -61,19 +61,19 @@ _JUDGED = _ANY - {Reason.SKIPPED}
 
 TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     "create": (Transition(None, Status.PENDING),),
-    "refuse": (
+    "skip": (
         Transition(None, Status.ENDED, frozenset({Reason.SKIPPED})),
         Transition(Status.PENDING, Status.ENDED, frozenset({Reason.SKIPPED})),
     ),
     "claim": (Transition(Status.PENDING, Status.RUNNING),),
-    "beat": (Transition(Status.RUNNING, Status.RUNNING),),
+    "heartbeat": (Transition(Status.RUNNING, Status.RUNNING),),
     "end": (Transition(Status.RUNNING, Status.ENDED, _JUDGED),),
     "stop": (Transition(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),),
     "give_back": (
         Transition(Status.RUNNING, Status.PENDING),
         Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.STOPPED})),
     ),
-    "ask_stop": (Transition(Status.RUNNING, Status.RUNNING),),
+    "request_stop": (Transition(Status.RUNNING, Status.RUNNING),),
     "interrupt": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
     "rescue": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
     "report": (
@@ -83,7 +83,7 @@ TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     ),
 }
 """
-Every way a run changes status. ``refuse`` of a pending run is a delayed trigger that met its overlap rule when it came
+Every way a run changes status. ``skip`` of a pending run is a delayed trigger that met its overlap rule when it came
 due; ``give_back`` is made of a run of which no process was started, because its worker leaves or cannot execute it: it
 waits for another, or ends when it had been asked to stop; ``rescue`` ends as ``stopped`` a run whose stop had been
 asked for before its worker was lost.

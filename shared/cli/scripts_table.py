@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shared.store.redis.scripts import FOLDER, script_names
+from shared.store.redis.scripts import path_of, script_names
 
 BEGIN = "<!-- scripts: made by `make docs` -->\n"
 END = "<!-- end of scripts -->\n"
@@ -26,7 +26,7 @@ def with_scripts(page: str) -> str:
 
 
 def _sentence(name: str) -> str:
-    lines = (FOLDER / f"{name}.lua").read_text().splitlines()
+    lines = path_of(name).read_text().splitlines()
     header = " ".join(line.removeprefix("--").strip() for line in lines if line.startswith("--"))
     found = re.match(r"(.+?[.;:])(?= |$)", header)
     return (found[1] if found else header).rstrip(".;:").replace("|", "\\|")

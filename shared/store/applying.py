@@ -196,7 +196,7 @@ async def definitions(hashes: Sequence[str]) -> list[Definition]:
 def sign(signatures: Sequence[tuple[Definition, str]], now: int | str = NOW) -> Call[int]:
     """Give definitions other signatures, if theirs are still those that they have here; how many."""
     args = [part for one, signature in signatures for part in (one.hash, one.signature, signature)]
-    return Call(script("sign"), (now, *args), int)
+    return Call(script("sign_definitions"), (now, *args), int)
 
 
 def _verdict(reply: Any) -> Literal["done", "moved"]:

@@ -100,7 +100,7 @@ def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mappi
     def read(reply: Any) -> tuple[int, Mapping[str, int]]:
         return int(reply[0]), read_ready(reply[1:])
 
-    return Call(script("make_rest"), (now, execution_id.bytes), read)
+    return Call(script("create_rest"), (now, execution_id.bytes), read)
 
 
 def making(limit: int, now_us: int) -> Call[list[UUID]]:

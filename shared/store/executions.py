@@ -162,7 +162,7 @@ def inputs(execution_id: UUID, step: int) -> Call[list[tuple[str, dict[str, Any]
     def read(reply: Any) -> list[tuple[str, dict[str, Any]]]:
         return [(task.decode(), _outputs(outputs)) for task, outputs in zip(reply[::2], reply[1::2], strict=True)]
 
-    return Call(script("inputs"), (execution_id.bytes, step), read)
+    return Call(script("step_inputs"), (execution_id.bytes, step), read)
 
 
 async def plan_of(execution_id: UUID) -> tuple[str, list[Record]] | None:

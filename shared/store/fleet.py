@@ -206,7 +206,7 @@ def beat(
     def read(reply: Any) -> Beat:
         return Beat(bool(reply[0]), bool(reply[1]), [verdict.decode() for verdict in reply[3:]], _name(reply[2]))
 
-    return Call(script("beat"), tuple(args), read)
+    return Call(script("heartbeat"), tuple(args), read)
 
 
 def gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
@@ -250,12 +250,12 @@ def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str 
             not_seen=[_name(name) for name in reply[13]],
         )
 
-    return Call(script("pulse"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)
+    return Call(script("scheduler_poll"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)
 
 
 def resign(scheduler: str) -> Call[bool]:
     """Hand the leadership over; whether this one had it."""
-    return Call(script("resign"), (NOW, scheduler), bool)
+    return Call(script("resign_leadership"), (NOW, scheduler), bool)
 
 
 async def workers() -> list[Worker]:

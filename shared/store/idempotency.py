@@ -47,9 +47,9 @@ def recall(request: str, digest: str, mark: str = "") -> Call[Memory]:
             return Memory(answer=reply[1])
         return Memory(mark=reply[1].decode(), seen=verdict == "seen")
 
-    return Call(script("recall"), (request, digest, mark or secrets.token_hex(8)), read)
+    return Call(script("idempotency_begin"), (request, digest, mark or secrets.token_hex(8)), read)
 
 
 def note(request: str, digest: str, answer: bytes) -> Call[bytes]:
     """Note what *request* is answered; of several answers the first one counts, and is what this gives back."""
-    return Call(script("note"), (request, digest, answer), bytes)
+    return Call(script("idempotency_finish"), (request, digest, answer), bytes)

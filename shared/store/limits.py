@@ -113,17 +113,17 @@ def take(
     lease: UUID, names: Sequence[str], slots: int, lasts_us: int, holder: bytes, now: int | str = NOW
 ) -> Call[Taken]:
     """Take *slots* of each of those limits that exist, until the lease is given back or lapses."""
-    return Call(script("take_slots"), (now, "take", lease.bytes, lasts_us, slots, holder, *names), _taken)
+    return Call(script("slot_lease"), (now, "take", lease.bytes, lasts_us, slots, holder, *names), _taken)
 
 
 def renew(lease: UUID, lasts_us: int, now: int | str = NOW) -> Call[Taken]:
     """Let a lease last from now."""
-    return Call(script("take_slots"), (now, "renew", lease.bytes, lasts_us, 0, ""), _taken)
+    return Call(script("slot_lease"), (now, "renew", lease.bytes, lasts_us, 0, ""), _taken)
 
 
 def give(lease: UUID, now: int | str = NOW) -> Call[Taken]:
     """Give a lease's slots back."""
-    return Call(script("take_slots"), (now, "give", lease.bytes, 0, 0, "", call_name()), _taken)
+    return Call(script("slot_lease"), (now, "give", lease.bytes, 0, 0, "", call_name()), _taken)
 
 
 def _taken(reply: Any) -> Taken:

@@ -119,7 +119,7 @@ def newest(task: str, limit: int) -> Call[list[Run]]:
 
 def latest(tasks: Sequence[str]) -> Call[list[str]]:
     """How the newest run of each task stands: ``pending``, ``running``, an end reason, or "" without a run."""
-    return Call(script("latest"), tuple(tasks), lambda reply: [state.decode() for state in reply])
+    return Call(script("last_states"), tuple(tasks), lambda reply: [state.decode() for state in reply])
 
 
 async def _scan(

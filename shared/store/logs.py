@@ -81,7 +81,9 @@ def jot(
     most *most_bytes*, the oldest.
     """
     parts = [part for line in lines for part in line]
-    return Call(script("jot"), (now, run_id.bytes, most_bytes, digest, *parts), lambda reply: reply.decode())
+    return Call(
+        script("append_reported_log"), (now, run_id.bytes, most_bytes, digest, *parts), lambda reply: reply.decode()
+    )
 
 
 def append(
@@ -104,7 +106,7 @@ def append(
         _encode(lines),
         first_kept,
         kept_bytes,
-        TRANSITIONS["beat"][0].source or "",
+        TRANSITIONS["heartbeat"][0].source or "",
     )
     return Call(script("append"), args, lambda reply: reply.decode())
 
@@ -117,8 +119,8 @@ def show_unfinished(
     there. Forgotten after ``UNFINISHED_MS`` unless it is said again.
     """
     packed = _encode([next_line, lines]) if lines else b""
-    args = (now, run_id.bytes, token, packed, TRANSITIONS["beat"][0].source or "", UNFINISHED_MS)
-    return Call(script("unfinished"), args, lambda reply: reply.decode())
+    args = (now, run_id.bytes, token, packed, TRANSITIONS["heartbeat"][0].source or "", UNFINISHED_MS)
+    return Call(script("unfinished_line"), args, lambda reply: reply.decode())
 
 
 async def window(run_id: UUID, start: int, limit: int) -> Window:

@@ -50,7 +50,7 @@ def write(annex: Annex) -> Call[bool]:
     Write to an annex; False when the expected value is another, or when there is no such run. True when what is to be
     written is there already: then the same call may have written it.
     """
-    return Call(script("annex"), ("", *annex.arguments()), bool)
+    return Call(script("write_metadata"), ("", *annex.arguments()), bool)
 
 
 def _fields(reply: Any) -> dict[str, bytes]:

@@ -33,7 +33,7 @@ AT_ONCE: Final = 500
 
 def read(ids: Sequence[bytes], read: Callable[[Any], T]) -> Call[T]:
     """The packed records of the runs, None for those that are gone."""
-    return Call(script("read"), ("", *ids), read)
+    return Call(script("read_records"), ("", *ids), read)
 
 
 async def packed(ids: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:

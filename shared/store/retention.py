@@ -29,7 +29,7 @@ def forget(
     What a live execution still needs stays, and takes no other's place.
     """
     args = (now, task, keep_runs, keep_us, batch, b"", behind)
-    return Call(script("forget"), args, lambda reply: Forgotten(reply[0], int(reply[1]) if reply[1] else None))
+    return Call(script("prune"), args, lambda reply: Forgotten(reply[0], int(reply[1]) if reply[1] else None))
 
 
 def delete(run: Run, now: int | str = NOW) -> Call[None]:
@@ -46,4 +46,4 @@ def delete(run: Run, now: int | str = NOW) -> Call[None]:
                 "wait for the end of it, or stop it, before deleting the run"
             )
 
-    return Call(script("forget"), (now, run.task_name, 0, 0, 1, run.id.bytes, 0), read)
+    return Call(script("prune"), (now, run.task_name, 0, 0, 1, run.id.bytes, 0), read)

@@ -315,7 +315,7 @@ def release(batch: int = 500, now: int | str = NOW) -> Call[Released]:
         next_due_us = int(float(reply[1])) if reply[1] else None
         return Released(reply[0], next_due_us, read_ready(reply[3:]), [UUID(bytes=one) for one in reply[2]])
 
-    return Call(script("release"), (now, batch), read)
+    return Call(script("enqueue_due"), (now, batch), read)
 
 
 def get(run_id: UUID) -> Call[Run | None]:

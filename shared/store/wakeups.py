@@ -31,7 +31,7 @@ def ring(queues: Mapping[str, int]) -> Call[None]:
     for queue, waiting in queues.items():
         for message_id, message in messages(queue, waiting):
             args += [queue, message_id, message]
-    return Call(script("ring"), tuple(args), nothing)
+    return Call(script("wake_queues"), tuple(args), nothing)
 
 
 def messages(queue: str, waiting: int) -> list[tuple[str, str]]:

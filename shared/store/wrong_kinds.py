@@ -97,7 +97,7 @@ async def wrong_kinds() -> list[WrongKind]:
     """Those that there are, by name; none if this user may not look. Raises StoreUnavailable when Redis is away."""
     pairs = [part for pair in KINDS.items() for part in pair]
     try:
-        reply = await Call(script("kinds"), tuple(pairs), list)
+        reply = await Call(script("key_types"), tuple(pairs), list)
     except RunfleetError as error:
         if isinstance(error, StoreUnavailable):
             raise

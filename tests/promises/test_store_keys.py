@@ -8,6 +8,7 @@ from pathlib import Path
 
 import shared
 import shared.store
+from shared.store.redis.scripts import path_of
 
 STORE = Path(shared.store.__file__).parent
 SHARED = Path(shared.__file__).parent
@@ -48,7 +49,7 @@ def _exists(word: str) -> bool:
     function = re.fullmatch(r"`(\w+)\.(\w+)`", word)
     if function:
         return any(f"def {function[2]}(" in path.read_text("utf-8") for path in STORE.rglob(f"{function[1]}.py"))
-    return " " in word or word in PLAIN or (STORE / "lua" / f"{word}.lua").exists()
+    return " " in word or word in PLAIN or path_of(word).exists()
 
 
 def _section() -> str:

@@ -21,20 +21,20 @@ PARTS = {
     "SMEMBERS": {"fire"},
     "create": {"fire"},
     "GET": {"compact"},
-    "read": {"rescue"},
+    "read_records": {"rescue"},
     "HMGET": {"fire", "rescue", "forget"},
     "HGET": set[str](),
     "INFO": set[str](),
     "SMISMEMBER": {"forget"},
-    "release": {"release"},
-    "ring": {"rescue"},
+    "enqueue_due": {"release"},
+    "wake_queues": {"rescue"},
     "rescue": {"rescue"},
     "SPOP": {"forget"},
-    "forget": {"forget"},
+    "prune": {"forget"},
     "ZRANGEBYSCORE": {"compact"},
     "XRANGE": {"compact"},
     "compact": {"compact"},
-    "untold": {"tell"},
+    "unreported_ends": {"tell"},
     "ZRANGE": {"workers"},
     "worker_gone": {"workers"},
     "trim_events": set[str](),
@@ -61,7 +61,7 @@ def test_a_round_without_faults_does_everything(scene: Scene) -> None:
 def test_every_call_of_a_round_is_tried_with_a_fault(scene: Scene) -> None:
     scene.desk.asked.clear()
     scene.loop.tick()
-    assert set(scene.desk.asked) - {"pulse"} <= PARTS.keys()
+    assert set(scene.desk.asked) - {"scheduler_poll"} <= PARTS.keys()
 
 
 @pytest.mark.parametrize("error", [OddError("odd"), RunfleetError("Redis refused a command"), StoreFull("full")])
@@ -90,25 +90,25 @@ def test_a_call_for_which_redis_is_away_keeps_no_other_job_from_being_done(scene
     assert scene.tick_until_done() == set()
 
 
-@pytest.mark.parametrize("job", ["create", "rescue", "forget", "compact"])
+@pytest.mark.parametrize("script", ["create", "rescue", "prune", "compact"])
 @pytest.mark.parametrize(
     "error", [OddError("odd"), Invalid([Problem("params.x", "is wrong")]), Unreadable("of a newer release")]
 )
-def test_one_bad_thing_holds_up_no_other_and_is_told(scene: Scene, job: str, error: Exception) -> None:
+def test_one_bad_thing_holds_up_no_other_and_is_told(scene: Scene, script: str, error: Exception) -> None:
     marks = {
         "create": b"tick-bad",
         "rescue": scene.lost["bad"].bytes,
-        "forget": b"past-bad",
+        "prune": b"past-bad",
         "compact": scene.logs["bad"].bytes,
     }
 
     def fault(call: Call[Any]) -> Exception | None:
         args = b" ".join(one if isinstance(one, bytes) else str(one).encode() for one in call.args)
-        return error if name_of(call) == job and marks[job] in args else None
+        return error if name_of(call) == script and marks[script] in args else None
 
     scene.desk.fault = fault
     scene.loop.tick()
-    named = {"create": "fire"}.get(job, job)
+    named = {"create": "fire", "prune": "forget"}.get(script, script)
     assert scene.undone() == {f"{named} bad"}
     told = scene.loop.troubles.told()
     assert len(told) == 1, told

@@ -169,7 +169,7 @@ def test_an_error_that_nobody_foresaw_ends_a_round_and_not_the_scheduler(setting
     """F56."""
     desk = Faulty(settings)
     errors = [OddError("odd"), OddError("odd again")]
-    desk.fault = lambda call: errors.pop() if name_of(call) == "pulse" and errors else None
+    desk.fault = lambda call: errors.pop() if name_of(call) == "scheduler_poll" and errors else None
     loop = Loop(desk, "one")
     thread = threading.Thread(target=loop.run)
     thread.start()

@@ -25,14 +25,14 @@ from tests.store.checking import snapshot
 STEPS: Final[dict[str, str]] = {
     "compact": "compresses the next block of a log",
     "drop_namespace": "drops the next jobs",
-    "forget": "forgets the next runs",
-    "make_rest": "makes the next runs of an execution",
-    "pulse": "takes note of who was there, and when",
-    "release": "lets the next due runs go",
-    "ring": "wakes somebody, who finds nothing",
+    "prune": "forgets the next runs",
+    "create_rest": "makes the next runs of an execution",
+    "scheduler_poll": "takes note of who was there, and when",
+    "enqueue_due": "lets the next due runs go",
+    "wake_queues": "wakes somebody, who finds nothing",
     "stop_all": "asks the next runs to stop",
     "trim_events": "forgets the next events",
-    "untold": "moves on to the next events",
+    "unreported_ends": "moves on to the next events",
 }
 """Scripts that take one step of something longer each time: a lost reply costs the answer to one of them, no more."""
 
@@ -45,10 +45,10 @@ SAYS_SO: Final[dict[str, str]] = {
     "define": "'unchanged', with the definition that it put there",
     "end": "'again': it has ended so, and nothing more is claimed for that",
     "give_back": "'refused': the token is not the run's any more, and the worker has let go of it either way",
-    "keep_event": "the event is not new; nobody asks whether it is",
+    "store_lineage_event": "the event is not new; nobody asks whether it is",
     "report": "'same': it is as was reported",
     "rescue": "'refused': it has ended; the leader rings the queue of its retry a second later",
-    "resign": "it is not the leader; it is on its way out either way",
+    "resign_leadership": "it is not the leader; it is on its way out either way",
     "restore": "'there'",
     "worker_gone": "those that were forgotten are gone; their names are for a line of the log",
 }
@@ -57,7 +57,7 @@ SAYS_SO: Final[dict[str, str]] = {
 SAYS: Final[dict[str, int]] = {"stop": 2}
 """How many parts of an answer say what was done. The queues to ring follow once; the leader rings them again."""
 
-DOES: Final[dict[str, int]] = {"put_limit": 3, "take_slots": 2}
+DOES: Final[dict[str, int]] = {"put_limit": 3, "slot_lease": 2}
 """Which argument of a script says what it is to do."""
 
 TRIED: set[str] = set()

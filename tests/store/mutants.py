@@ -16,7 +16,6 @@ from tests.store import (
     test_kept_for_plans,
     test_lineage,
     test_logs,
-    test_moves,
     test_overlap,
     test_plans,
     test_report,
@@ -26,6 +25,7 @@ from tests.store import (
     test_retries,
     test_schedules_in_store,
     test_stop,
+    test_transitions,
 )
 from tests.store.mutants_of_executions import MUTANTS_OF_EXECUTIONS
 from tests.store.mutants_of_texts import MUTANTS_OF_TEXTS
@@ -33,7 +33,7 @@ from tests.store.planting import Mutant
 
 
 def _move(state: str, what: str) -> Callable[..., Any]:
-    return partial(test_moves.test_a_move_is_made_where_it_is_allowed_and_nowhere_else, state=state, what=what)
+    return partial(test_transitions.test_a_move_is_made_where_it_is_allowed_and_nowhere_else, state=state, what=what)
 
 
 MUTANTS = [
@@ -77,17 +77,17 @@ MUTANTS = [
     ),
     Mutant("claim gives no new token", "lib/claim", "redis.call('INCR', P .. ':counter')", "1"),
     Mutant("claim gives no lease", "lib/claim", "  redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)\n", ""),
-    Mutant("beat does not extend the lease", "beat", "NOW + lease, ARGV[i]", "NOW, ARGV[i]"),
+    Mutant("beat does not extend the lease", "heartbeat", "NOW + lease, ARGV[i]", "NOW, ARGV[i]"),
     Mutant(
         "beat ignores the token",
-        "beat",
+        "heartbeat",
         " and r[F.token] == tonumber(ARGV[i + 1])",
         "",
-        _move("running, somebody else's", "beat"),
+        _move("running, somebody else's", "heartbeat"),
     ),
     Mutant(
         "beat brings no wishes back",
-        "beat",
+        "heartbeat",
         "answer[#answer + 1] = r[F.wish]",
         "answer[#answer + 1] = ''",
         test_stop.test_a_running_run_is_asked_and_its_worker_woken,
@@ -204,7 +204,7 @@ MUTANTS = [
         test_rescue.test_a_run_that_was_asked_to_stop_is_stopped_not_crashed,
     ),
     Mutant("rescue forgets the retry", "rescue", "if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end", ""),
-    Mutant("the hold is ignored by pulse", "pulse", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
+    Mutant("the hold is ignored by pulse", "scheduler_poll", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
     Mutant("no gap is ever noted", "lib/contact", "NOW - last > gap_us", "false"),
     Mutant("a tick fires twice", "create", "if seen_to >= o.tick_us or", "if seen_to > o.tick_us + 6e12 or"),
     Mutant(
@@ -230,7 +230,7 @@ MUTANTS = [
     ),
     Mutant(
         "a leader of a time before the clock went back leads on",
-        "pulse",
+        "scheduler_poll",
         "elseif tonumber(held[2]) > NOW + lasts then",
         "elseif false then",
         test_rescue.test_a_leader_of_a_time_before_the_clock_went_back_is_followed,
@@ -327,14 +327,14 @@ MUTANTS = [
     ),
     Mutant(
         "what is needed can be deleted",
-        "forget",
+        "prune",
         "  if is_needed(ARGV[6], r) then return -2 end\n",
         "",
         test_kept_for_plans.test_what_is_still_to_be_handed_on_cannot_be_deleted,
     ),
     Mutant(
         "a plan stays when its runs are gone",
-        "forget",
+        "prune",
         "  drop_plan(x)\n",
         "",
         test_kept_for_plans.test_a_plan_goes_with_the_last_of_its_runs,
@@ -346,25 +346,25 @@ MUTANTS = [
         "local answer = {stopped, 0}",
         partial(test_stop.test_a_large_execution_is_stopped_in_small_steps, by="execution"),
     ),
-    Mutant("forget leaves an index entry", "forget", "  unindex(id, r)\n", ""),
+    Mutant("forget leaves an index entry", "prune", "  unindex(id, r)\n", ""),
     Mutant(
         "forget leaves the log",
-        "forget",
+        "prune",
         ", P .. ':log:' .. id, P .. ':logz:' .. id",
         "",
         test_retention.test_everything_of_a_run_goes_with_it,
     ),
-    Mutant("forget leaves the definition's count", "forget", "'refs', -1) <= 0", "'refs', 0) <= 0"),
+    Mutant("forget leaves the definition's count", "prune", "'refs', -1) <= 0", "'refs', 0) <= 0"),
     Mutant(
         "forget takes the newest",
-        "forget",
+        "prune",
         "number < least",
         "number > least",
         test_retention.test_of_every_reason_the_oldest_are_forgotten_first,
     ),
     Mutant(
         "forget stops at the first reason that is within its number",
-        "forget",
+        "prune",
         "row.heads = {}",
         "rows = {}",
         test_retention.test_reasons_that_are_within_their_number_hold_up_no_other,
@@ -390,10 +390,10 @@ MUTANTS = [
         "then local _ = name end",
         test_retention.test_a_task_that_is_removed_keeps_the_bounds_of_its_history,
     ),
-    Mutant("forget takes live runs", "forget", "if r[F.status] ~= 'ended' then return -1 end", ""),
+    Mutant("forget takes live runs", "prune", "if r[F.status] ~= 'ended' then return -1 end", ""),
     Mutant(
         "forget keeps one too few",
-        "forget",
+        "prune",
         "row.left <= tonumber(ARGV[3])",
         "row.left <= tonumber(ARGV[3]) - 1",
         test_retention.test_the_newest_are_kept,
@@ -406,16 +406,16 @@ MUTANTS = [
         "then",
         test_logs.test_a_stranger_adds_nothing,
     ),
-    Mutant("release starts what is not due", "release", "'-inf', text(NOW),", "'-inf', '+inf',"),
+    Mutant("release starts what is not due", "enqueue_due", "'-inf', text(NOW),", "'-inf', '+inf',"),
     Mutant(
         "release asks no overlap rule",
-        "release",
+        "enqueue_due",
         "local verdict = decide(e[4], gates, e[2], tonumber(e[3]))",
         "local verdict = nil",
     ),
     Mutant(
         "release queues replicas twice",
-        "release",
+        "enqueue_due",
         "for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end",
         "",
         test_create.test_delayed_replicas_are_released_together_however_small_the_batch,
@@ -436,7 +436,7 @@ MUTANTS = [
     ),
     Mutant(
         "an event is kept again when it comes again",
-        "keep_event",
+        "store_lineage_event",
         "if is_new == 1 then",
         "if true then",
         test_lineage.test_an_event_is_kept_once,
@@ -450,14 +450,14 @@ MUTANTS = [
     ),
     Mutant(
         "an end that a worker told is told again",
-        "untold",
+        "unreported_ends",
         " and r[F.worker] == ''",
         "",
         test_lineage.test_only_ends_that_no_worker_made_are_to_be_told_and_each_once,
     ),
     Mutant(
         "the place of lineage moves before its answer has come",
-        "untold",
+        "unreported_ends",
         "  answer[3] = entry[1]\n",
         "  answer[3] = entry[1]\n  redis.call('SET', P .. ':lineage:told', entry[1])\n",
         test_lineage.test_what_was_answered_is_answered_again_until_it_is_said_to_be_told,
@@ -492,14 +492,14 @@ MUTANTS = [
     ),
     Mutant(
         "a reference is given twice",
-        "furnish",
+        "put_ona_tasks",
         "if item[3] == '' and redis.call('HEXISTS'",
         "if false and redis.call('HEXISTS'",
         test_authored.test_tasks_are_furnished_all_or_none,
     ),
     Mutant(
         "a repeated write is refused",
-        "furnish",
+        "put_ona_tasks",
         "if made == #items then return 'done' end",
         "",
         test_authored.test_a_write_whose_answer_was_lost_may_be_repeated,
@@ -544,14 +544,14 @@ MUTANTS = [
     ),
     Mutant(
         "a run that others drive ends before it starts",
-        "drive",
+        "orchestrate",
         "step[4], math.max(at_us, r[F.start_us]))",
         "step[4], at_us)",
         test_driven.test_an_end_that_was_decided_before_the_start_is_at_the_start,
     ),
     Mutant(
         "keep_for is counted from creation",
-        "forget",
+        "prune",
         "r[F.end_us] > NOW - tonumber(ARGV[4])",
         "r[F.created_us] > NOW - tonumber(ARGV[4])",
         test_retention.test_the_age_of_a_run_is_counted_from_its_end,

@@ -19,7 +19,7 @@ MUTANTS_OF_EXECUTIONS = [
     ),
     Mutant(
         "the leader does not hear of what a dead process left to stop",
-        "pulse",
+        "scheduler_poll",
         "P .. ':stopping', '-inf', text(NOW - 1000000)",
         "P .. ':stopping', '-inf', 0",
         partial(
@@ -59,7 +59,7 @@ MUTANTS_OF_EXECUTIONS = [
     ),
     Mutant(
         "a delayed trigger that is refused has exit code 0",
-        "release",
+        "enqueue_due",
         "'skipped', -1, verdict",
         "'skipped', 0, verdict",
         test_overlap.test_a_delayed_trigger_that_is_refused_ran_nothing,

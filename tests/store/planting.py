@@ -19,7 +19,10 @@ from shared.store.redis import scripts
 
 
 class Mutant(NamedTuple):
-    """``old`` is replaced by ``new`` in ``lua/<file>.lua``; ``killer`` notices it, or (None) the state machine does."""
+    """
+    ``old`` is replaced by ``new`` in a script or library (``file``: ``end``, ``lib/plan``); ``killer`` notices it, or
+    (None) the state machine does.
+    """
 
     name: str
     file: str
@@ -33,7 +36,9 @@ def planted(mutant: Mutant, folder: Path) -> Iterator[None]:
     """The scripts with this fault in them; *folder* is empty and may be written to."""
     copy = folder / "lua"
     shutil.copytree(scripts.FOLDER, copy)
-    path = copy / f"{mutant.file}.lua"
+    path = copy / scripts.path_of(mutant.file).relative_to(scripts.FOLDER)
+    if mutant.file.startswith("lib/"):
+        path = copy / f"{mutant.file}.lua"
     text = path.read_text("utf-8")
     assert text.count(mutant.old) == 1, f"{mutant.name}: the text to replace is there {text.count(mutant.old)} times"
     path.write_text(text.replace(mutant.old, mutant.new), "utf-8")

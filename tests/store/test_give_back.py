@@ -74,12 +74,12 @@ def test_a_repeated_one_changes_nothing(desk: Desk) -> None:
     assert desk.state(held.id) == "running"
 
 
-@pytest.mark.parametrize("late", ["beat", "end"])
+@pytest.mark.parametrize("late", ["heartbeat", "end"])
 def test_its_worker_has_no_right_to_it_any_more(desk: Desk, late: str) -> None:
     desk.task("a")
     held = desk.started()
     desk.run(runs.give_back(held.id, held.record.token, "again"))
-    if late == "beat":
+    if late == "heartbeat":
         assert desk.beat(held) == ["lost"]
     else:
         assert desk.end(held).verdict == "refused"

@@ -173,7 +173,7 @@ def test_redis_that_goes_away_in_the_middle_loses_nothing(desk: Desk) -> None:
     steps = []
 
     def be_away(calls: Sequence[Call[Any]]) -> None:
-        if any(getattr(call.what, "name", "") == "make_rest" for call in calls):
+        if any(getattr(call.what, "name", "") == "create_rest" for call in calls):
             steps.append(calls)
             raise StoreUnavailable("away")
 

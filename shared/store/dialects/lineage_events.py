@@ -96,7 +96,7 @@ def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
         _encode(event.facets),
         MOST_FIELDS,
     )
-    return Call(script("keep_event"), args, lambda reply: Kept(bool(reply[0]), bool(reply[1])))
+    return Call(script("store_lineage_event"), args, lambda reply: Kept(bool(reply[0]), bool(reply[1])))
 
 
 async def page(after_us: int, before_us: int, *, descending: bool, offset: int, limit: int) -> EventPage:
@@ -138,7 +138,7 @@ def untold(entries: int, place: str = "", now: int | str = NOW) -> Call[Untold]:
                 missed = True
         return Untold(runs, has_more=bool(reply[0]), missed=missed, place=reply[2].decode())
 
-    return Call(script("untold"), (now, entries, place), read)
+    return Call(script("unreported_ends"), (now, entries, place), read)
 
 
 def _number(reply: Any) -> int:

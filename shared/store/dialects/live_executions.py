@@ -17,7 +17,7 @@ _STEP: Final = 500
 
 async def places() -> list[tuple[int, UUID]] | None:
     """When each was made, and its id, the newest first. None when more than ``MOST`` runs are not over."""
-    runs = await Call(script("live"), (MOST,), as_is)
+    runs = await Call(script("live_runs"), (MOST,), as_is)
     if runs is None:
         return None
     found: dict[UUID, int] = {}

@@ -73,7 +73,7 @@ def put_ona_tasks(items: Sequence[TaskWrite], pins: Mapping[str, str], now: int 
     for item in items:
         args += [str(item.id), _encode(item.listed), _encode(item.before) if item.before else b""]
         args += [item.definition.hash, item.definition.body, item.definition.signature, schedule_key(item.task)]
-    return Call(script("furnish"), tuple(args), lambda reply: reply.decode())
+    return Call(script("put_ona_tasks"), tuple(args), lambda reply: reply.decode())
 
 
 def by_id(ids: Sequence[UUID]) -> Call[list[OnaTask | None]]:

@@ -133,7 +133,7 @@ def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[
             found.append(Latest(execution, UUID(bytes=one[0]), decode_record(one[1]), annex))
         return found
 
-    return Call(script("newest"), (NOW, _encode(list(fields)), *(one.bytes for one in executions)), read)
+    return Call(script("latest_attempts"), (NOW, _encode(list(fields)), *(one.bytes for one in executions)), read)
 
 
 async def attempts(execution: UUID) -> list[tuple[UUID, Record]]:
@@ -200,7 +200,7 @@ def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[
         )
 
     args = (now, seen.id.bytes, seen.head.bytes, holder, packed_retry(plan.opens), value, _encode(options))
-    return Call(script("drive"), (*args, *annex.arguments()), read)
+    return Call(script("orchestrate"), (*args, *annex.arguments()), read)
 
 
 class Turn(NamedTuple):
@@ -231,7 +231,7 @@ def deliver(consumer: str, about: bytes, tasks: Sequence[str], turn: Turn, now: 
             return Delivery(UUID(bytes=reply[0]), None)
         return Delivery(None, int(float(reply[1])) if reply[1] else None)
 
-    return Call(script("deliver"), (now, consumer, CONSUMER_LEASE_US, about, *turn, *tasks), read)
+    return Call(script("consumer_fetch"), (now, consumer, CONSUMER_LEASE_US, about, *turn, *tasks), read)
 
 
 class Lost(NamedTuple):
@@ -252,7 +252,7 @@ def attend(present: Sequence[str], gone: Sequence[str], slots: Sequence[str] = (
             [(consumer.decode(), UUID(bytes=execution)) for consumer, execution in reply[1]],
         )
 
-    return Call(script("attend"), args, read)
+    return Call(script("consumer_heartbeat"), args, read)
 
 
 def let_go(consumer: str, execution: UUID) -> Call[None]:

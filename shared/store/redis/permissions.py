@@ -94,7 +94,7 @@ async def refused() -> Sequence[str]:
     """
     await Call("PING", (), nothing)
     try:
-        names = await Call(script("rights"), (*ON_NOTHING, *ON_KEYS, *ON_CHANNELS), _names)
+        names = await Call(script("check_permissions"), (*ON_NOTHING, *ON_KEYS, *ON_CHANNELS), _names)
     except RunfleetError as error:
         said = str(error).lower()
         if "access a key" in said or "access one of the keys" in said:

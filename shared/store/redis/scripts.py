@@ -37,9 +37,15 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """
-    The script in ``lua/<name>.lua``. Raises FileNotFoundError, or KeyError for a field that a record does not have.
+    The script of that name. Raises FileNotFoundError, or KeyError for a field that a record does not have.
     """
-    return compose(name, (FOLDER / f"{name}.lua").read_text())
+    return compose(name, path_of(name).read_text())
+
+
+def path_of(name: str) -> Path:
+    """The file of a script: in ``lua/dialects`` if only other systems' APIs use it, otherwise in ``lua/core``."""
+    path = FOLDER / "core" / f"{name}.lua"
+    return path if path.exists() else FOLDER / "dialects" / f"{name}.lua"
 
 
 def compose(name: str, own: str) -> Script:
@@ -62,7 +68,7 @@ def verbatim(name: str, text: bytes, *, key_suffix: str = "") -> Script:
 
 def script_names() -> list[str]:
     """Every operation that is a script, sorted."""
-    return sorted(path.stem for path in FOLDER.glob("*.lua"))
+    return sorted(path.stem for path in FOLDER.glob("*/*.lua") if path.parent.name != "lib")
 
 
 @cache

@@ -190,20 +190,20 @@ def _give_back(scene: Scene) -> Attempt:
 
 ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
     "create": _create,
-    "refuse": _refuse,
+    "skip": _refuse,
     "claim": _claim,
-    "beat": _beat,
+    "heartbeat": _beat,
     "stop": _stop,
-    "ask_stop": _stop,
+    "request_stop": _stop,
     "interrupt": _interrupt,
     "give_back": _give_back,
     "rescue": _rescue,
 } | {f"end as {reason}": _end(reason) for reason in sorted(TRANSITIONS["end"][0].reasons)}
 
 RULES: dict[str, set[str]] = {
-    "refuse": {"absent", "pending, delayed"},
+    "skip": {"absent", "pending, delayed"},
     "claim": {"pending"},
-    "beat": {"running", "running, lease over"},
+    "heartbeat": {"running", "running, lease over"},
     "end": {"running", "running, lease over"},
     "interrupt": {"running", "running, lease over"},
     "give_back": {"running", "running, lease over"},
@@ -211,7 +211,7 @@ RULES: dict[str, set[str]] = {
 }
 """Beyond the table: in which states of a status a move's rule holds. A move that is not named has no rule."""
 
-TWINS = {("stop", "running"), ("ask_stop", "pending")}
+TWINS = {("stop", "running"), ("request_stop", "pending")}
 """A wish to stop is one call; the run's status says which of the two moves it is."""
 
 
@@ -242,11 +242,11 @@ def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(desk: Desk, state: 
         assert ("ended" if ended else now) == row.target
         assert not ended or Reason(now) in row.reasons
         assert move != "end" or now == what.removeprefix("end as ")
-        assert move == "beat" or attempt.told in (now, "")
+        assert move == "heartbeat" or attempt.told in (now, "")
     else:
         assert now == was
         assert snapshot(desk) == before, "a refused move left something behind"
-        if move == "beat":
+        if move == "heartbeat":
             assert attempt.told == "lost"
         elif move != "claim":  # which names no run, and hears that there is none
             assert attempt.told == ("gone" if was == "absent" else was)
