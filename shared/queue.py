@@ -164,10 +164,12 @@ class _BellConsumer(_RedisConsumer):
         if not free:
             return None
         if not self._look_first:
-            woken = self.broker.store.block(Call("BLPOP", (Key(f"ring:{self.queue_name}"), WAIT_S), bool), WAIT_S)
+            woken = self.broker.store.block(Call("BLPOP", (Key(f"wake:queue:{self.queue_name}"), WAIT_S), bool), WAIT_S)
             free = self.broker.threads.wait(0)
             if woken and not free:
-                self.broker.store.run(Call("LPUSH", (Key(f"ring:{self.queue_name}"), ""), int))  # for another process
+                self.broker.store.run(
+                    Call("LPUSH", (Key(f"wake:queue:{self.queue_name}"), ""), int)
+                )  # for another process
         try:
             bells = self.broker.do_fetch(self.queue_name, free) if free else []
         except StoreFull:

@@ -110,7 +110,7 @@ class Heartbeat:
         self._wake.set()
         if self._away_since_s is None:
             with suppress(RunfleetError):  # it may be waiting for a wish, for a second
-                self._store.run(Call("LPUSH", (Key("wake:" + self._worker), ""), int))
+                self._store.run(Call("LPUSH", (Key("wake:worker:" + self._worker), ""), int))
         self._thread.join(3)
         with suppress(RunfleetError):  # then it is forgotten after a minute
             self._store.run(fleet.gone(self._worker))
@@ -146,7 +146,9 @@ class Heartbeat:
             self._wake.clear()
             return
         try:
-            woken = self._store.block(Call("BLPOP", (Key("wake:" + self._worker), max(seconds, 0.01)), bool), seconds)
+            woken = self._store.block(
+                Call("BLPOP", (Key("wake:worker:" + self._worker), max(seconds, 0.01)), bool), seconds
+            )
         except RunfleetError:
             self._pause(min(seconds, 0.2))
         else:

@@ -61,17 +61,23 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
     """
     require_own_task(ask, path.task_name)
     request = _request(body, headers, ask.raw_body)
-    start = ops.trigger(ask.web.catalog, path.task_name, request, permit=ask.grant.authorise, charge=ask.grant.charge)
+
+    async def start() -> ops.Triggered:
+        permit, charge = ask.grant.authorise, ask.grant.charge
+        return await ask.web.store.run(
+            ops.trigger(ask.web.catalog, path.task_name, request, permit=permit, charge=charge)
+        )
+
     if query.wait:
         with Waiting(ask.web, ask.connection) as waiting:
-            triggered = await ask.web.store.run(start)
+            triggered = await start()
             run = triggered.run
 
             async def reply() -> Reply:
                 return await created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
 
             return waiting.for_end(run.execution_id, query.wait_timeout, reply)
-    triggered = await ask.web.store.run(start)
+    triggered = await start()
     return await created(ask, triggered.run, repeated=triggered.repeated)
 
 

@@ -145,7 +145,7 @@ def _all_gates(
     task: Task, needed: Mapping[str, Entry], plan: Sequence[Planned], limits: Sequence[str]
 ) -> list[tuple[str, int]]:
     others = [needed[step.template.task].task for step in plan if step.template.task != task.name]
-    return list(dict([*gates(task, *others), *((f"limit:{name}", 0) for name in limits)]).items())
+    return list(dict([*gates(task, *others), *((f"shared:{name}", 0) for name in limits)]).items())
 
 
 def _tasks(entries: Mapping[str, Entry]) -> dict[str, Task]:
@@ -235,7 +235,7 @@ def gates(task: Task, *needed: Task) -> list[tuple[str, int]]:
     for one in (task, *needed):
         if one.max_concurrent is not None:
             found[f"task:{one.name}"] = one.max_concurrent
-        found |= {f"limit:{name}": 0 for name in one.limits}
+        found |= {f"shared:{name}": 0 for name in one.limits}
     return list(found.items())
 
 

@@ -63,8 +63,8 @@ async def one_limit(name: str) -> Limit | None:
 async def holders(name: str) -> Holders:
     """Who holds its slots at this moment."""
     live, slots = await together(
-        Call("ZRANGE", (Key(f"gate:limit:{name}:live"), 0, -1), as_is),
-        Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is),
+        Call("ZRANGE", (Key(f"limit:shared:{name}:holders"), 0, -1), as_is),
+        Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), as_is),
     )
     runs = [UUID(bytes=one) for one in [*live, *(slot for slot in slots if len(slot) == 16)]]
     return Holders(runs, [holder for _, holder in (await _leases(slots))])
@@ -72,7 +72,7 @@ async def holders(name: str) -> Holders:
 
 async def leases(name: str) -> dict[UUID, bytes]:
     """The leases that hold slots of it at this moment, with the JSON that each was taken with."""
-    slots = await Call("ZRANGE", (Key(f"slots:limit:{name}"), 0, -1), as_is)
+    slots = await Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), as_is)
     return dict(await _leases(slots))
 
 

@@ -35,7 +35,7 @@ class Annex(msgspec.Struct, frozen=True):
 
 def read(run_id: UUID) -> Call[dict[str, bytes]]:
     """The whole annex of a run; {} without one."""
-    return Call("HGETALL", (RawKey(b"annex:" + run_id.bytes),), _fields)
+    return Call("HGETALL", (RawKey(b"meta:" + run_id.bytes),), _fields)
 
 
 async def read_many(ids: Sequence[UUID]) -> list[dict[str, bytes]]:

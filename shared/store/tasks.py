@@ -129,7 +129,7 @@ def define(task: Task, definition: Definition, pins: Mapping[str, str], now: int
 
 def authored() -> Call[int]:
     """Counts up with every task defined through the API that may depend on others."""
-    return Call("GET", (Key("authored"),), lambda reply: int(reply or 0))
+    return Call("GET", (Key("api-tasks-version"),), lambda reply: int(reply or 0))
 
 
 def undefine(name: str, known: int, now: int | str = NOW) -> Call[tuple[Verdict, int, int]]:
@@ -348,4 +348,6 @@ async def last_runs(names: Sequence[str]) -> dict[str, Run]:
 
 def dirty(count: int) -> Call[list[str]]:
     """Take up to *count* names of tasks in which runs ended since they were last tidied."""
-    return Call("SPOP", (Key("dirty"), count), lambda reply: [name.decode(errors="replace") for name in reply])
+    return Call(
+        "SPOP", (Key("prune-candidates"), count), lambda reply: [name.decode(errors="replace") for name in reply]
+    )

@@ -25,7 +25,17 @@ from tests.store.checking import Value, check_store, dump
 RANK = {"none": -1, "read": 0, "run": 1, "admin": 2}
 NEEDED = {"": -1, **RANK}
 REQUESTS = [row for row in TABLE if row.method != "WS"]
-PASSING = (b"contact", b"instance", b"ring:", b"dramatiq:", b"counter", b"workers", b"worker:", b"consumers", b"idem:")
+PASSING = (
+    b"contact",
+    b"store-id",
+    b"wake:queue:",
+    b"dramatiq:",
+    b"counter",
+    b"workers",
+    b"worker:",
+    b"consumers",
+    b"idempotency:",
+)
 """Keys that only say that somebody was there."""
 
 

@@ -69,7 +69,7 @@ def admin(client: Client) -> Client:
 
 def written(store: Store) -> dict[bytes, Value]:
     """What the store holds, without what only says that somebody was there."""
-    passing = (b"contact", b"instance", b"ring:", b"dramatiq:", b"counter", b"workers", b"consumers")
+    passing = (b"contact", b"store-id", b"wake:queue:", b"dramatiq:", b"counter", b"workers", b"consumers")
     return {key: value for key, value in dump(store).items() if not key.startswith(passing)}
 
 

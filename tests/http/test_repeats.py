@@ -87,7 +87,7 @@ def test_every_post_documents_the_key(client: Client, path: str) -> None:
 
 def facts(store: Store) -> dict[bytes, Any]:
     """What the store holds, without what is only noted about requests and what passes with time."""
-    passing = (b"idem:", b"contact", b"instance", b"wake:", b"ring:", b"dramatiq:", b"workers", b"events")
+    passing = (b"idempotency:", b"contact", b"store-id", b"wake:", b"wake:queue:", b"dramatiq:", b"workers", b"events")
     return {key: value for key, value in dump(store).items() if not key.startswith(passing)}
 
 
@@ -242,7 +242,7 @@ def forget_answer(store: Store) -> None:
     """As if the process had died before it noted one."""
     from shared.store.redis.call import Call, Key, as_is
 
-    assert store.run(Call("HDEL", (Key("idem:/api/tokens?:once"), "answer"), as_is)) == 1
+    assert store.run(Call("HDEL", (Key("idempotency:/api/tokens?:once"), "answer"), as_is)) == 1
 
 
 def test_a_token_for_some_tasks_gets_no_answer_meant_for_others(guarded: Client) -> None:

@@ -61,7 +61,7 @@ def _documented(what: str) -> set[str]:
     if what == "keys":
         found = re.findall(r"^\| `([^`]+)` \|", _section(), re.MULTILINE)
     else:
-        found = re.findall(r"`(bell:[^`]+)`", _section().partition("\nChannels")[2])
+        found = re.findall(r"`(channel:[^`]+)`", _section().partition("\nChannels")[2])
     assert found
     return {re.sub(r"<[^>]+>", "*", key) for key in found}
 

@@ -62,7 +62,7 @@ def test_a_queue_that_nobody_knows_of_any_more_is_forgotten_with_its_bells(desk:
     loop = leader(desk)
     loop.tick()
     assert known(desk) == {"served", "named", "waiting"}
-    assert [key for key in dump(desk) if b"old" in key and key.startswith((b"ring:", b"dramatiq:"))] == []
+    assert [key for key in dump(desk) if b"old" in key and key.startswith((b"wake:queue:", b"dramatiq:"))] == []
     assert [queue.name for queue in desk.run(fleet.queues())] == ["named", "served", "waiting"]
 
 

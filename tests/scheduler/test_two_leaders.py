@@ -96,7 +96,7 @@ def test_a_tick_whose_scheduler_was_lost_half_way_runs_once(desk: Desk) -> None:
     desk.now = tick
     half_way = Drive(ops.fire(ops.Catalog(), entry, tick))
     desk.run(half_way.calls[0])  # here it died
-    for key in ("dramatiq:default", "ring:default"):
+    for key in ("dramatiq:default", "wake:queue:default"):
         desk.run(Call("DEL", (Key(key),), bool))
     heir = loop(desk, "heir")
     heir.tick()

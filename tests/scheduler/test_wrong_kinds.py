@@ -16,7 +16,17 @@ from tests.scheduler.scenes import Faulty, Scene
 from tests.store.checking import README, check_store
 from tests.store.desk import SECOND, Desk
 
-PASSING = ("leader", "schedulers", "queues", "dirty", "events", "instance", "contact", "hold", "catalog")
+PASSING = (
+    "leader",
+    "schedulers",
+    "queues",
+    "prune-candidates",
+    "events",
+    "store-id",
+    "contact",
+    "rescue-hold",
+    "catalog",
+)
 """What holds the last seconds only, or is found out again."""
 
 KIND_OF = {"hash": "hash", "set": "set", "sorted set": "zset", "list": "list", "stream": "stream", "string": "string"}
@@ -76,7 +86,7 @@ def test_what_holds_the_last_seconds_is_begun_anew_and_everything_goes_on(
     """But for what was only in there: which histories to tidy next, and which ends to tell."""
     spoil(scene.desk, key)
     scene.loop.tick()
-    lost = {"dirty": {"forget"}, "events": {"tell"}}.get(key, set())
+    lost = {"prune-candidates": {"forget"}, "events": {"tell"}}.get(key, set())
     assert {what.split()[0] for what in scene.undone()} == lost
     assert scene.loop.troubles.told() == {}
     assert scene.desk.run(fleet.facts()).wrong_keys == []

@@ -219,7 +219,7 @@ def never_ended(story: Story) -> None:
 
 
 def left_in_a_gate(story: Story) -> None:
-    story.store.append({"what": "key", "key": "gate:task:single:live", "held": ["one"]})
+    story.store.append({"what": "key", "key": "limit:task:single:holders", "held": ["one"]})
 
 
 def changed_after_its_end(story: Story) -> None:

@@ -80,7 +80,7 @@ class Witness:
 def _held(client: Any, key: bytes) -> Any:
     """What a key of interest holds, in text; None for the others."""
     name = key[len(PREFIX) :]
-    if name == b"leases" or name == b"due" or name.startswith((b"queue:", b"gate:")):
+    if name == b"leases" or name == b"due" or name.startswith((b"queue:", b"limit:")):
         return [_id(member) for member in client.zrange(key, 0, -1)] if client.type(key) == b"zset" else []
     if name.startswith(b"plans:"):
         return [_id(member) for member in client.smembers(key)]

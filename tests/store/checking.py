@@ -64,7 +64,7 @@ def snapshot(store: Store) -> dict[bytes, Value]:
     return {
         key: value
         for key, value in dump(store).items()
-        if key not in (b"contact", b"instance") and not key.startswith((b"ring:", b"dramatiq:"))
+        if key not in (b"contact", b"store-id") and not key.startswith((b"wake:queue:", b"dramatiq:"))
     }
 
 
@@ -330,8 +330,8 @@ class _Check:
             gates_of[x] = msgspec.msgpack.decode(value.content.get(b"gates", b"\x90"))
             for name, _ in gates_of[x]:
                 if self.states.get(x) in ("started", "waiting"):
-                    wanted[f"{name}:{'live' if self.states[x] == 'started' else 'wait'}"].add(x)
-        found = {key.decode(): value.content for key, value in self.under(b"gate:").items()}
+                    wanted[f"{name}:{'holders' if self.states[x] == 'started' else 'waiters'}"].add(x)
+        found = {key.decode(): value.content for key, value in self.under(b"limit:").items()}
         for gate in sorted(found.keys() | wanted.keys()):
             self.same(f"gate {gate}", set(found.get(gate, ())), wanted.get(gate, set()))
 
@@ -346,7 +346,7 @@ class _Check:
             elif most and name.removeprefix("task:").encode() in self.get("tasks"):
                 most = 1 << 60
             elif not most:
-                most = int(self.get("limits").get(name.removeprefix("limit:").encode(), 1 << 60))
+                most = int(self.get("limits").get(name.removeprefix("shared:").encode(), 1 << 60))
             return len(found.get(f"{name}:live", ())) + len(self.get(f"slots:{name}")) < most
 
         for x, gates in gates_of.items():
@@ -416,19 +416,19 @@ class _Check:
                 r = self.runs.get(holder)
                 held = holder[:16] in leases if len(holder) > 16 else r is not None and r.status != "ended"
                 self.say(held, f"{holder.hex()} holds a slot of {gate.decode()} and is over")
-        waiting = {x for value in self.under(b"inbox:").values() for x in value.content}
-        handed = {x for value in self.under(b"handed:").values() for x in value.content}
+        waiting = {x for value in self.under(b"external-queue:").values() for x in value.content}
+        handed = {x for value in self.under(b"in-flight:").values() for x in value.content}
         self.say(not waiting & handed, "an execution waits for a consumer and is with one")
         for x in waiting | handed:
             live = any(self.runs[run].status != "ended" for run in self.executions.get(x, []))
             self.say(live, f"{x.hex()} waits for a consumer, or is with one, and is over")
-        names = {value.content for value in self.under(b"once:").values()}
+        names = {value.content for value in self.under(b"dedupe:").values()}
         self.say(names <= set(self.runs), "something was made once whose run is gone")
         self.same("offers", set(self.get("offers")), set(self.get("offered")))
         self.same("consumers", set(self.get("consumers:about")), set(self.get("consumers")))
 
     def rest(self) -> None:
-        for run in self.under(b"annex:"):
+        for run in self.under(b"meta:"):
             self.say(run in self.runs, f"there is an annex of {run.hex()} but no run")
         external: dict[bytes, set[bytes]] = defaultdict(set)
         for run, r in self.runs.items():
@@ -447,13 +447,13 @@ class _Check:
             self.say(number <= int(self.get("numbers").get(task.encode(), 0)), f"{task}#{number} is from the future")
         workers = set(self.get("workers"))
         for key, value in self.everything.items():
-            if key.startswith((b"idem:", b"claims:", b"cached:", b"answer:", b"unfinished:")) or (
-                key.startswith(b"wake:") and key != b"wake:scheduler"
+            if key.startswith(
+                (b"idempotency:", b"claims:", b"cached:", b"answer:", b"unfinished:", b"wake:worker:", b"wake:standby")
             ):
                 self.say(value.expires, f"{key!r} never expires")
             elif key.startswith(b"worker:"):
                 self.say(key[7:] in workers, f"{key!r} is of no worker")
-            elif key in (b"hold", b"health"):
+            elif key in (b"rescue-hold", b"health"):
                 self.say(value.expires, f"{key!r} never expires")
             elif value.expires:
                 self.wrong.append(f"{key!r} expires though what it belongs to may live")

@@ -58,7 +58,7 @@ class Machine(Callers, Workers, Outside):
         before = snapshot(self.desk)
         self.model.contact(self.now)
         assert self.desk.run(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
-        if self.model.hold == int(before[b"hold"].content if b"hold" in before else 0):
+        if self.model.hold == int(before[b"rescue-hold"].content if b"rescue-hold" in before else 0):
             line = StoredLine(run.lines, self.now, 0, "strange", False)
             assert self.desk.run(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
             assert self.desk.run(runs.end(run.id, token, Reason.SUCCESS, 0, "")).verdict == "refused"

@@ -177,17 +177,17 @@ class Base(RuleBasedStateMachine):
         for queue in ("default", "q"):
             assert _in_order(everything, f"queue:{queue}") == [one for _, _, one in model.queues[queue]]
         for name, gate in model.gates.items():
-            assert _in_order(everything, f"gate:{name}:live") == gate.live
-            assert _in_order(everything, f"gate:{name}:wait") == gate.wait
+            assert _in_order(everything, f"limit:{name}:holders") == gate.live
+            assert _in_order(everything, f"limit:{name}:waiters") == gate.wait
         for limit in LIMITS:
-            gate_name = f"limit:{limit}"
+            gate_name = f"shared:{limit}"
             taken = len(_of(everything, f"slots:{gate_name}")) + len(model.gates[gate_name].live)
             assert taken == model.taken(gate_name)
         leases = {one: run.lease for one, run in model.runs.items() if run.status == "running" and run.lease}
         assert {UUID(bytes=one): int(until) for one, until in _of(everything, "leases").items()} == leases
         slots = {lease: one.until for lease, one in model.slot_leases.items()}
         assert {UUID(bytes=one): int(until) for one, until in _of(everything, "slot-leases").items()} == slots
-        assert int(_of(everything, "hold") or 0) == model.hold
+        assert int(_of(everything, "rescue-hold") or 0) == model.hold
         assert int(_of(everything, "ticks")[b"ticking"]) == model.ticks["ticking"]
 
     def plans_agree(self, everything: dict[bytes, Value]) -> None:
@@ -224,7 +224,7 @@ class Base(RuleBasedStateMachine):
                     running.setdefault(gate, set()).add(record.execution or str(UUID(bytes=run)))
         for gate, executions in running.items():
             kind, _, name = gate.partition(":")
-            most = LIMITS[name] if kind == "limit" else TASKS[name]["max_concurrent"]
+            most = LIMITS[name] if kind == "shared" else TASKS[name]["max_concurrent"]
             slots = sum(lease.slots for lease in self.model.slot_leases.values() if gate in lease.gates)
             assert len(executions) + slots <= most, f"{len(executions)} executions and {slots} slots at {gate}"
 

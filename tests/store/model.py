@@ -277,10 +277,10 @@ class Model(Lives):
         for name in known:
             if slots > self.limits[name]:
                 return "few"
-            gate = f"limit:{name}"
+            gate = f"shared:{name}"
             if self.taken(gate) + slots > self.limits[name] or self.gates[gate].wait:
                 return "full"
-        self.slot_leases[lease] = SlotLease(now + lasts_us, slots, [f"limit:{name}" for name in known])
+        self.slot_leases[lease] = SlotLease(now + lasts_us, slots, [f"shared:{name}" for name in known])
         return "taken"
 
     def renew(self, lease: UUID, lasts_us: int, now: int) -> str:

@@ -136,7 +136,7 @@ class Lives:
     # Waiting and starting
 
     def most(self, gates: Sequence[tuple[str, int]], name: str) -> int:
-        return dict(gates)[name] or self.limits[name.removeprefix("limit:")]
+        return dict(gates)[name] or self.limits[name.removeprefix("shared:")]
 
     def taken(self, name: str) -> int:
         slots = sum(lease.slots for lease in self.slot_leases.values() if name in lease.gates)

@@ -120,7 +120,7 @@ MUTANTS = [
     Mutant(
         "an execution stays at its gates",
         "lib/execution",
-        "redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':live', x)",
+        "redis.call('ZREM', P .. ':limit:' .. gate[1] .. ':holders', x)",
         "",
     ),
     Mutant(
@@ -191,7 +191,7 @@ MUTANTS = [
     Mutant(
         "the hold is ignored by rescue",
         "rescue",
-        "(tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW",
+        "(tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW",
         "false",
         test_rescue.test_after_a_gap_nothing_is_rescued_for_one_lease,
     ),
@@ -257,7 +257,10 @@ MUTANTS = [
         test_create.test_a_key_used_for_another_body_is_refused,
     ),
     Mutant(
-        "a key is not kept", "create", "redis.call('HSET', P .. ':idem:' .. o.idem, 'run', x, 'digest', o.digest)", ""
+        "a key is not kept",
+        "create",
+        "redis.call('HSET', P .. ':idempotency:' .. o.idem, 'run', x, 'digest', o.digest)",
+        "",
     ),
     Mutant("a repeated create makes it again", "create", "if existing then", "if false then"),
     Mutant("replicas share a number", "lib/plan", "last - n + 1 + i", "last"),
@@ -459,7 +462,7 @@ MUTANTS = [
         "the place of lineage moves before its answer has come",
         "unreported_ends",
         "  answer[3] = entry[1]\n",
-        "  answer[3] = entry[1]\n  redis.call('SET', P .. ':lineage:told', entry[1])\n",
+        "  answer[3] = entry[1]\n  redis.call('SET', P .. ':lineage:cursor', entry[1])\n",
         test_lineage.test_what_was_answered_is_answered_again_until_it_is_said_to_be_told,
     ),
     Mutant(
@@ -479,7 +482,7 @@ MUTANTS = [
     Mutant(
         "a task is deleted that another has come to need",
         "undefine",
-        "if (redis.call('GET', P .. ':authored') or '0') ~= ARGV[3] then return {'moved'} end",
+        "if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'moved'} end",
         "",
         test_authored.test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between,
     ),
@@ -559,7 +562,7 @@ MUTANTS = [
     Mutant(
         "the end of a run wakes nobody who follows its log",
         "lib/ending",
-        "  redis.call('PUBLISH', P .. ':bell:log:' .. id, '')\n",
+        "  redis.call('PUBLISH', P .. ':channel:log:' .. id, '')\n",
         "",
         test_bells.test_who_follows_a_log_is_woken_by_the_end,
     ),

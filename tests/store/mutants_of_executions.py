@@ -67,8 +67,8 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "skip names the newest that runs",
         "lib/overlap",
-        "':live', 0, 0)[1]",
-        "':live', -1, -1)[1]",
+        "':holders', 0, 0)[1]",
+        "':holders', -1, -1)[1]",
         test_overlap.test_skip_names_the_oldest_of_several_that_run,
     ),
     Mutant(
@@ -109,7 +109,7 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "a lease of slots overtakes executions that wait",
         "lib/slots",
-        " and redis.call('EXISTS', P .. ':gate:' .. gate[1] .. ':wait') == 0",
+        " and redis.call('EXISTS', P .. ':limit:' .. gate[1] .. ':waiters') == 0",
         "",
         test_driven.test_a_lease_of_slots_overtakes_no_execution_that_waits,
     ),

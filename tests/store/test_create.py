@@ -148,7 +148,7 @@ def test_a_trigger_rings_for_its_queue_and_no_more_than_is_useful(desk: Desk) ->
     everything = dump(desk)
     assert len(everything[b"dramatiq:q"].content) == wakeups.MOST
     assert len(everything[b"dramatiq:q.msgs"].content) == wakeups.MOST
-    assert len(everything[b"ring:q"].content) == wakeups.MOST
+    assert len(everything[b"wake:queue:q"].content) == wakeups.MOST
 
 
 def test_a_rerun_is_like_its_run(desk: Desk) -> None:

@@ -356,10 +356,10 @@ def test_a_retry_of_what_a_consumer_has_stays_with_it(desk: Desk) -> None:
     drive(desk, run.id, "start", consumer="c")
     drive(desk, run.id, "failed+", consumer="c")
     assert seen(desk, run.id).record.worker == "c"
-    assert dump(desk)[b"handed:c"].content == {run.id.bytes}
+    assert dump(desk)[b"in-flight:c"].content == {run.id.bytes}
     drive(desk, run.id, "start", consumer="c")
     drive(desk, run.id, "success", consumer="c")
-    assert b"handed:c" not in dump(desk)
+    assert b"in-flight:c" not in dump(desk)
     check_store(desk)
 
 

@@ -284,7 +284,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, clien
         with pytest.raises(StoreUnavailable, match="READONLY"):
             desk.beat(held)
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            desk.block(Call("BLPOP", (Key("wake:w"), 0.1), bool), 0.1)
+            desk.block(Call("BLPOP", (Key("wake:worker:w"), 0.1), bool), 0.1)
         _in_a_loop(settings, scene)
         assert desk.losses > losses, "its connection led to a server that is no primary any more"
     finally:

@@ -68,7 +68,7 @@ def test_who_says_goodbye_leaves_nothing(desk: Desk) -> None:
     desk.run(ops.stop("a#1"))
     desk.end(held)
     desk.run(fleet.gone("w"))
-    after = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake"))}
+    after = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake:worker:"))}
     assert after == before
     assert "worker.left" in _types(desk)
 
@@ -166,7 +166,7 @@ def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
     for _ in range(wakeups.MOST):
         desk.run(wakeups.ring({"q": 1000}))
     everything = dump(desk)
-    assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"ring:q")] == [
+    assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"wake:queue:q")] == [
         wakeups.MOST
     ] * 3
     assert len(everything[b"dramatiq:r"].content) == 1
@@ -207,7 +207,7 @@ def test_what_somebody_else_wrote_fails_neither_beat_nor_look(desk: Desk) -> Non
         desk.run(Call("ZADD", (RawKey(key), 1, b"\xff\xfe"), bool))
     desk.run(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
     desk.run(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
-    desk.run(Call("SET", (Key("instance"), b"\xff\xfe"), bool))
+    desk.run(Call("SET", (Key("store-id"), b"\xff\xfe"), bool))
     assert desk.run(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
     for _ in range(30):  # nobody was away meanwhile
         desk.pass_s(2)

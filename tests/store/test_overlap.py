@@ -376,8 +376,8 @@ def test_those_who_wait_for_a_shared_limit_are_bounded(desk: Desk) -> None:
     desk.started()
     crowd = {uuid.uuid4().bytes: float(number) for number in range(10_000)}
     pairs = [part for member, score in crowd.items() for part in (score, member)]
-    desk.run(Call("ZADD", (Key("gate:limit:db:wait"), *pairs), int))
+    desk.run(Call("ZADD", (Key("limit:shared:db:waiters"), *pairs), int))
     refused = desk.trigger()
     assert refused.end_reason == "skipped"
     assert refused.message == "skipped: 10000 executions were waiting for the limit db already"
-    desk.run(Call("DEL", (Key("gate:limit:db:wait"),), int))
+    desk.run(Call("DEL", (Key("limit:shared:db:waiters"),), int))

@@ -156,7 +156,7 @@ def test_a_stop_ends_it_at_once_unless_its_reporter_can_hear_of_it(desk: Desk) -
     forced = desk.trigger("ext")
     report(desk, forced, "running")
     assert desk.run(ops.stop(str(forced.id), force=True)).end_reason == Reason.STOPPED
-    assert not [key for key in dump(desk) if key.startswith(b"wake:") and key != b"wake:scheduler"]
+    assert not [key for key in dump(desk) if key.startswith(b"wake:worker:")]
     check_store(desk)
 
 

@@ -32,13 +32,13 @@ def test_a_running_run_is_asked_and_its_worker_woken(desk: Desk) -> None:
     held = desk.started()
     asked = desk.run(ops.stop("a#1"))
     assert (asked.status, asked.stop_requested) == ("running", True)
-    assert len(dump(desk)[b"wake:w"].content) == 1
+    assert len(dump(desk)[b"wake:worker:w"].content) == 1
     assert desk.beat(held) == ["stop"]
     desk.run(ops.stop("a#1", force=True))
     assert desk.beat(held) == ["kill"]
     desk.run(ops.stop("a#1"))
     assert desk.beat(held) == ["kill"], "a wish is not taken back"
-    assert len(dump(desk)[b"wake:w"].content) == 1
+    assert len(dump(desk)[b"wake:worker:w"].content) == 1
 
 
 def test_who_wished_it_is_in_the_message(desk: Desk) -> None:

@@ -133,7 +133,7 @@ def test_a_last_tick_or_a_name_that_cannot_be_read_leaves_the_others(desk: Desk)
     last = desk.run(tasks.cursors())
     desk.run(Call("HSET", (Key("ticks"), "a", b"\xff no number"), int))
     desk.run(Call("HSET", (Key("ticks"), b"\xff", "1"), int))
-    for key in ("queues", "queues:paused", "dirty"):
+    for key in ("queues", "queues:paused", "prune-candidates"):
         desk.run(Call("SADD", (Key(key), b"\xff"), int))
     for key in ("workers", "schedulers", "history"):
         desk.run(Call("ZADD", (Key(key), 1, b"\xff"), int))

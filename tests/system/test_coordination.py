@@ -170,7 +170,7 @@ def test_runs_whose_bell_was_lost_start_soon(make_fleet: StartFleet, measured: M
     runs = [fleet.trigger("quick") for _ in range(20)]
     with fleet.redis.client() as client:
         client.srem("{runfleet}:queues:paused", "default")  # behind everybody's back: nobody rings
-        bells = [key for pattern in ("dramatiq:*", "ring:*") for key in client.keys("{runfleet}:" + pattern)]
+        bells = [key for pattern in ("dramatiq:*", "wake:queue:*") for key in client.keys("{runfleet}:" + pattern)]
         if bells:
             client.delete(*bells)
     asked_s = time.monotonic()

@@ -29,7 +29,7 @@ def test_a_wish_list_that_cannot_be_read_is_not_asked_all_the_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, asked_s = Store(settings), list[float]()
-    store.run(Call("SET", (Key("wake:w"), "no list"), as_is))
+    store.run(Call("SET", (Key("wake:worker:w"), "no list"), as_is))
     block = store.block
 
     def counted(call: Call[bool], seconds: float) -> bool:

@@ -257,7 +257,7 @@ def attend(present: Sequence[str], gone: Sequence[str], slots: Sequence[str] = (
 
 def let_go(consumer: str, execution: UUID) -> Call[None]:
     """*execution* is over or gone: nobody takes it back from *consumer*."""
-    return Call("SREM", (Key("handed:" + consumer), execution.bytes), lambda _: None)
+    return Call("SREM", (Key("in-flight:" + consumer), execution.bytes), lambda _: None)
 
 
 def consumers() -> Call[dict[str, bytes]]:

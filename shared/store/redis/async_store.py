@@ -84,15 +84,15 @@ class AsyncStore:
                     ...  # read the window after the last line seen, and show it
                     await ear.wait()
         """
-        return Subscription(self, self.prefix + b":bell:log:" + run_id.bytes)
+        return Subscription(self, self.prefix + b":channel:log:" + run_id.bytes)
 
     def subscribe_events(self) -> Subscription:
         """An ear at the stream of events; see ``subscribe_log`` for how to use it."""
-        return Subscription(self, self.prefix + b":bell:events")
+        return Subscription(self, self.prefix + b":channel:events")
 
     def subscribe_external_queues(self, tasks: Sequence[str]) -> Subscription:
         """An ear at the inboxes of *tasks*; see ``subscribe_log`` for how to use it."""
-        return Subscription(self, *(self.prefix + b":bell:inbox:" + task.encode() for task in tasks))
+        return Subscription(self, *(self.prefix + b":channel:external-queue:" + task.encode() for task in tasks))
 
     async def wait_events(self, after_id: str, timeout_s: float) -> list[Event]:
         """The events after *after_id* ("$": from now), at most 1000; waits up to *timeout_s* for the first."""

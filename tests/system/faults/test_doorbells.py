@@ -42,7 +42,7 @@ def triple_and_shuffle(client: redis.Redis) -> None:
             with client.pipeline() as pipe:
                 pipe.delete("{runfleet}:dramatiq:" + queue)
                 pipe.rpush("{runfleet}:dramatiq:" + queue, *bells)
-                pipe.lpush("{runfleet}:ring:" + queue, *[""] * 10)
+                pipe.lpush("{runfleet}:wake:queue:" + queue, *[""] * 10)
                 pipe.execute()
 
 
@@ -106,7 +106,7 @@ def test_odd_messages_cost_no_thread(make_fleet: StartFleet, kind: str) -> None:
         for number in range(5):
             client.hset("{runfleet}:dramatiq:default.msgs", f"odd-{number}", odd_message(kind))
             client.rpush("{runfleet}:dramatiq:default", f"odd-{number}")
-            client.lpush("{runfleet}:ring:default", "")
+            client.lpush("{runfleet}:wake:queue:default", "")
         wait_until(lambda: client.llen("{runfleet}:dramatiq:default") == 0, "they were taken")
     run = fleet.trigger("free", replicas=20)
     wait_until(lambda: len(fleet.workers()[0]["running"]) == 2, "both threads have a run")

@@ -26,5 +26,5 @@ if kept > 0 then
   if holds then redis.call('XTRIM', log, 'MINID', holds[1]) end
 end
 save(id, r)
-redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
+redis.call('PUBLISH', P .. ':channel:log:' .. id, '')
 return 'stored'

@@ -11,13 +11,13 @@
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
-  local before = redis.call('HMGET', P .. ':idem:' .. o.idem, 'run', 'digest')
+  local before = redis.call('HMGET', P .. ':idempotency:' .. o.idem, 'run', 'digest')
   if before[1] then
     if before[2] ~= o.digest then return {'mismatch'} end
     return {'repeated', before[1], whole(redis.call('GET', P .. ':run:' .. before[1]))}
   end
 end
-local known_as = o.once ~= '' and redis.call('GET', P .. ':once:' .. o.once)
+local known_as = o.once ~= '' and redis.call('GET', P .. ':dedupe:' .. o.once)
 if known_as then return {'exists', known_as, whole(redis.call('GET', P .. ':run:' .. known_as))} end
 local existing = redis.call('GET', P .. ':run:' .. x)
 if existing then return {'exists', x, whole(existing)} end
@@ -49,7 +49,7 @@ local steps = o.plan or {{r, n, {}, 0, {}, {}}}
 local has_plan = not refused and (o.plan or n > 1)
 if refused then
   r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, verdict, NOW
-  redis.call('SADD', P .. ':dirty', task)
+  redis.call('SADD', P .. ':prune-candidates', task)
   steps = {{r, 1, {}, 0, {}, {}}}
 else
   redis.call('HSET', P .. ':exec:' .. x, 'task', task, 'live', n, 'state', 'delayed',
@@ -87,13 +87,13 @@ event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped
 local annex = annex_from(6)
 if annex then annex_write(annex) end
 if o.once ~= '' then
-  redis.call('SET', P .. ':once:' .. o.once, x)
-  redis.call('HSET', P .. ':annex:' .. x, 'once', o.once)
+  redis.call('SET', P .. ':dedupe:' .. o.once, x)
+  redis.call('HSET', P .. ':meta:' .. x, 'once', o.once)
 end
 if o.inbox and not refused then put_into_inbox(x, r) end
 if o.idem ~= '' then
-  redis.call('HSET', P .. ':idem:' .. o.idem, 'run', x, 'digest', o.digest)
-  redis.call('EXPIRE', P .. ':idem:' .. o.idem, 86400)
+  redis.call('HSET', P .. ':idempotency:' .. o.idem, 'run', x, 'digest', o.digest)
+  redis.call('EXPIRE', P .. ':idempotency:' .. o.idem, 86400)
 end
 if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
 for _, bell in ipairs(ready[r[F.queue]] and o.bells or {}) do ring(o.most_bells, r[F.queue], bell[1], bell[2]) end

@@ -12,6 +12,6 @@ for name, hash in pairs(cmsgpack.unpack(ARGV[7])) do
   pins = pins + 1
 end
 local verdict = put_task('api', ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
-if pins > 1 then redis.call('INCR', P .. ':authored') end
+if pins > 1 then redis.call('INCR', P .. ':api-tasks-version') end
 tell_scheduler()
 return verdict

@@ -4,8 +4,8 @@
 local worker = ARGV[2]
 if redis.call('EXISTS', P .. ':worker:' .. worker) == 0 then return 0 end
 redis.call('HSET', P .. ':worker:' .. worker, 'drain', '1')
-redis.call('LPUSH', P .. ':wake:' .. worker, '')
-redis.call('LTRIM', P .. ':wake:' .. worker, 0, 0)
-redis.call('PEXPIRE', P .. ':wake:' .. worker, 60000)
+redis.call('LPUSH', P .. ':wake:worker:' .. worker, '')
+redis.call('LTRIM', P .. ':wake:worker:' .. worker, 0, 0)
+redis.call('PEXPIRE', P .. ':wake:worker:' .. worker, 60000)
 event('worker.drain', '', '', '', worker)
 return 1

@@ -7,7 +7,7 @@ for i = 2, #ARGV do
   if redis.call('ZCARD', P .. ':queue:' .. ARGV[i]) == 0 then
     local bells = P .. ':dramatiq:' .. ARGV[i]
     redis.call('SREM', P .. ':queues', ARGV[i])
-    redis.call('DEL', P .. ':ring:' .. ARGV[i], bells, bells .. '.msgs')
+    redis.call('DEL', P .. ':wake:queue:' .. ARGV[i], bells, bells .. '.msgs')
   end
 end
 local gone = 0

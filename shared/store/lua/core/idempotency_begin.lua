@@ -3,7 +3,7 @@
 --       first one that asks whether it is still alone)
 -- Answers {'new' | 'seen', mark} ('seen': it came before, and what became of it is not known), {'answered', answer},
 -- or {'mismatch'}.
-local key = KEYS[1] .. ':idem:' .. ARGV[1]
+local key = KEYS[1] .. ':idempotency:' .. ARGV[1]
 local digest, mark, answer = unpack(redis.call('HMGET', key, 'digest', 'mark', 'answer'))
 if not digest then
   redis.call('HSET', key, 'digest', ARGV[2], 'mark', ARGV[3])

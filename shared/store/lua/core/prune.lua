@@ -11,10 +11,10 @@ local at = P .. ':ix:t:' .. task .. ':'
 local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
 local states = {'pending', 'running', unpack(reasons)}
 local function forget(id, r)
-  local once = redis.call('HGET', P .. ':annex:' .. id, 'once')
-  if once then redis.call('DEL', P .. ':once:' .. once) end
+  local once = redis.call('HGET', P .. ':meta:' .. id, 'once')
+  if once then redis.call('DEL', P .. ':dedupe:' .. once) end
   unindex(id, r)
-  redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id, P .. ':annex:' .. id)
+  redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id, P .. ':meta:' .. id)
   redis.call('ZREM', P .. ':compact', id)
   local x = execution_of(id, r)
   redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)
@@ -34,7 +34,7 @@ end
 -- still have to be handed on, there or in an execution that goes on from it.
 local function is_needed(id, r)
   local x = execution_of(id, r)
-  for other in string.gmatch(redis.call('HGET', P .. ':annex:' .. id, 'lent') or '', string.rep('.', 16)) do
+  for other in string.gmatch(redis.call('HGET', P .. ':meta:' .. id, 'lent') or '', string.rep('.', 16)) do
     if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then return true end
   end
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return false end

@@ -18,7 +18,7 @@ local arrival = math.floor(r[F.token] / 4096)   -- lib/claim.lua
 if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then redis.call('SET', P .. ':counter', text(arrival)) end
 if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
   redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
-  for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x) end
+  for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x) end
 end
 if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then
   local list, following = P .. ':exec-runs:' .. x, nil   -- in the order made, whoever is the first to write its run back

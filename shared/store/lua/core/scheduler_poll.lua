@@ -37,7 +37,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
   end
 end
 local expired = {}
-if (tonumber(redis.call('GET', P .. ':hold')) or 0) <= NOW then
+if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) <= NOW then
   for _, id in ipairs(look('ZRANGEBYSCORE', P .. ':leases', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[6])) or {}) do
     expired[#expired + 1] = id
     expired[#expired + 1] = redis.call('GET', P .. ':run:' .. id) or ''
@@ -47,5 +47,5 @@ local due = (look('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') or {})[2]
 local lapse = (look('ZRANGE', P .. ':slot-leases', 0, 0, 'WITHSCORES') or {})[2]
 if lapse and (not due or tonumber(lapse) < tonumber(due)) then due = lapse end
 return {token, me, text(NOW), due or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
-  redis.call('SCARD', P .. ':dirty'), look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0, instance(),
+  redis.call('SCARD', P .. ':prune-candidates'), look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0, instance(),
   look('ZCOUNT', P .. ':making', '-inf', text(NOW)) or 0, look('ZCOUNT', P .. ':stopping', '-inf', text(NOW - 1000000)) or 0, anew, not_seen}

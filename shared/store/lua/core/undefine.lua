@@ -8,7 +8,7 @@ if answer_before(ARGV[4]) then return {'removed'} end
 local entry = entry_of(name)
 if not entry then return {'gone'} end
 if entry[2] ~= 'api' then return {'kept'} end
-if (redis.call('GET', P .. ':authored') or '0') ~= ARGV[3] then return {'moved'} end
+if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'moved'} end
 local live, number = redis.call('SCARD', P .. ':plans:' .. name), 0
 for _, state in ipairs({'pending', 'running'}) do
   local runs = P .. ':ix:t:' .. name .. ':' .. state .. ':created'

@@ -5,5 +5,5 @@
 local key, r = P .. ':unfinished:' .. ARGV[2], load(ARGV[2])
 if not r or r[F.status] ~= ARGV[5] or r[F.token] ~= tonumber(ARGV[3]) then return 'lost' end
 if ARGV[4] == '' then redis.call('DEL', key) else redis.call('SET', key, ARGV[4], 'PX', ARGV[6]) end
-redis.call('PUBLISH', P .. ':bell:log:' .. ARGV[2], '')
+redis.call('PUBLISH', P .. ':channel:log:' .. ARGV[2], '')
 return 'stored'

@@ -10,16 +10,16 @@ local function is_later(a, b)   -- of two ids of entries
   a_ms, b_ms = tonumber(a_ms), tonumber(b_ms)
   return a_ms > b_ms or (a_ms == b_ms and tonumber(a_n) > tonumber(b_n))
 end
-local most, told = tonumber(ARGV[2]), redis.call('GET', P .. ':lineage:told')
+local most, told = tonumber(ARGV[2]), redis.call('GET', P .. ':lineage:cursor')
 local newest = redis.call('XREVRANGE', P .. ':events', '+', '-', 'COUNT', 1)[1]
 if not told then
   told = newest and newest[1] or '0-0'
-  redis.call('SET', P .. ':lineage:told', told)
+  redis.call('SET', P .. ':lineage:cursor', told)
   return {0, 0, told}
 end
 if ARGV[3] ~= '' and is_later(ARGV[3], told) and newest and not is_later(ARGV[3], newest[1]) then   -- of this stream
   told = ARGV[3]
-  redis.call('SET', P .. ':lineage:told', told)
+  redis.call('SET', P .. ':lineage:cursor', told)
 end
 local entries, missed = redis.call('XRANGE', P .. ':events', '(' .. told, '+', 'COUNT', most), 0
 if #entries > 0 and told ~= '0-0' and #redis.call('XRANGE', P .. ':events', told, told) == 0 then missed = 1 end

@@ -16,7 +16,7 @@ for _, worker in ipairs(gone) do
   end
   if broker then redis.call('ZREM', bells .. ':__heartbeats__', broker) end
   local known = redis.call('ZREM', P .. ':workers', worker)
-  redis.call('DEL', P .. ':worker:' .. worker, P .. ':claims:' .. worker, P .. ':wake:' .. worker)
+  redis.call('DEL', P .. ':worker:' .. worker, P .. ':claims:' .. worker, P .. ':wake:worker:' .. worker)
   if known == 1 then event('worker.left', '', '', '', worker) end
 end
 return gone

@@ -5,7 +5,7 @@
 -- Answers 'stored', 'full' (what comes more is dropped), or 'lost' (no such run, or its log is closed).
 -- uses: clock records
 local id, room = ARGV[2], tonumber(ARGV[3])
-local r, annex = load(id), P .. ':annex:' .. id
+local r, annex = load(id), P .. ':meta:' .. id
 local log = P .. ':log:' .. id
 if not r or r[F.external] == 0 or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
 if redis.call('HGET', annex, 'jot') == ARGV[4] then return 'stored' end
@@ -21,5 +21,5 @@ if #lines > 0 then redis.call('XADD', log, text(first + 1) .. '-0', 'c', #lines,
 r[F.log_lines], r[F.log_bytes] = first + #lines, bytes
 save(id, r)
 if #lines > 0 and r[F.status] == 'ended' then redis.call('ZADD', P .. ':compact', r[F.end_us], id) end
-redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
+redis.call('PUBLISH', P .. ':channel:log:' .. id, '')
 return r[F.log_truncated] == 1 and 'full' or 'stored'

@@ -22,17 +22,17 @@ end
 while true do
   local x, task, due
   for i = 7, #ARGV do
-    local first = redis.call('ZRANGE', P .. ':inbox:' .. ARGV[i], 0, 0, 'WITHSCORES')
+    local first = redis.call('ZRANGE', P .. ':external-queue:' .. ARGV[i], 0, 0, 'WITHSCORES')
     if first[1] and (not due or tonumber(first[2]) < due) then x, task, due = first[1], ARGV[i], tonumber(first[2]) end
   end
   if not x or due > NOW then return {'', due and text(due - NOW) or ''} end
-  redis.call('ZREM', P .. ':inbox:' .. task, x)
+  redis.call('ZREM', P .. ':external-queue:' .. task, x)
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
   local r = load(head)
   if r and r[F.status] == 'pending' then
     r[F.worker] = consumer
     save(head, r)
-    redis.call('SADD', P .. ':handed:' .. consumer, x)
+    redis.call('SADD', P .. ':in-flight:' .. consumer, x)
     redis.call('HSET', P .. ':offers', slot, turn .. x .. consumer)
     redis.call('ZADD', P .. ':offered', NOW + lease, slot)
     return {x, head, redis.call('GET', P .. ':run:' .. head)}

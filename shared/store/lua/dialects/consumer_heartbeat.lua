@@ -19,9 +19,9 @@ for _, slot in ipairs(said[3]) do
   if redis.call('ZSCORE', P .. ':offered', slot) then redis.call('ZADD', P .. ':offered', NOW + lease, slot) end
 end
 local lost, unheard = {}, {}
-if (tonumber(redis.call('GET', P .. ':hold')) or 0) > NOW then return {lost, unheard} end
+if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW then return {lost, unheard} end
 for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', P .. ':consumers', '-inf', text(NOW), 'LIMIT', 0, 10)) do
-  local handed = redis.call('SRANDMEMBER', P .. ':handed:' .. consumer, 100)
+  local handed = redis.call('SRANDMEMBER', P .. ':in-flight:' .. consumer, 100)
   if #handed == 0 then
     redis.call('ZREM', P .. ':consumers', consumer)
     redis.call('HDEL', P .. ':consumers:about', consumer)

@@ -6,7 +6,7 @@ local fields, answer = cmsgpack.unpack(ARGV[2]), {}
 for i = 3, #ARGV do
   local x = ARGV[i]
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
-  local record, annex = redis.call('GET', P .. ':run:' .. head), P .. ':annex:' .. x
+  local record, annex = redis.call('GET', P .. ':run:' .. head), P .. ':meta:' .. x
   local found = record and {head, whole(record)} or false
   if record then
     for _, value in ipairs(#fields == 0 and redis.call('HGETALL', annex) or redis.call('HMGET', annex, unpack(fields))) do

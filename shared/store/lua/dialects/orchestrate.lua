@@ -22,7 +22,7 @@ local function answer(verdict, limit, since)
 end
 if not r then return answer('gone') end
 if not annex_fits(annex) then
-  local again = redis.call('HGET', P .. ':annex:' .. x, annex.field)
+  local again = redis.call('HGET', P .. ':meta:' .. x, annex.field)
   for i = annex.first, #ARGV, 2 do
     if ARGV[i] == annex.field and ARGV[i + 1] == again then return answer('done') end
   end
@@ -33,7 +33,7 @@ if head ~= ARGV[3] or mark ~= o.mark then return answer('conflict') end
 end_lapsed_leases()
 local slots = {}
 for _, name in ipairs(o.limits) do
-  local gate = {'limit:' .. name, 0}
+  local gate = {'shared:' .. name, 0}
   local at, most = P .. ':slots:' .. gate[1], gate_max(gate)
   if most == 0 then return answer('closed', name) end
   if most < math.huge and not redis.call('ZSCORE', at, holder) then
@@ -82,14 +82,14 @@ end
 for _, step in ipairs(o.steps) do does[step[1]](step) end
 for _, at in ipairs(slots) do redis.call('ZADD', at, NOW, holder) end
 if r[F.status] ~= 'ended' then
-  if r[F.worker] ~= '' and r[F.worker] ~= o.consumer then redis.call('SREM', P .. ':handed:' .. r[F.worker], x) end
-  if o.consumer ~= '' then redis.call('SADD', P .. ':handed:' .. o.consumer, x) end
+  if r[F.worker] ~= '' and r[F.worker] ~= o.consumer then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
+  if o.consumer ~= '' then redis.call('SADD', P .. ':in-flight:' .. o.consumer, x) end
   if r[F.worker] ~= o.consumer then
     r[F.worker] = o.consumer
     save(head, r)
   end
   if r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, head) end
-  if o.inbox then put_into_inbox(x, r) else redis.call('ZREM', P .. ':inbox:' .. r[F.task], x) end
+  if o.inbox then put_into_inbox(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
 end
 if o.cache_key ~= '' then redis.call('SET', P .. ':cached:' .. o.cache_key, ARGV[6], 'PX', math.ceil(o.cache_us / 1000)) end
 annex_write(annex)

@@ -4,7 +4,7 @@
 -- Answers 1, or 0 when there is none of the API's to delete or reset, or it is the task file's.
 -- flags: allow-oom
 -- uses: clock records texts events making execution slots limits calls
-local name, gate, known = ARGV[2], 'limit:' .. ARGV[2], redis.call('HEXISTS', P .. ':limits:api', ARGV[2])
+local name, gate, known = ARGV[2], 'shared:' .. ARGV[2], redis.call('HEXISTS', P .. ':limits:api', ARGV[2])
 local before = answer_before(ARGV[5])
 if before then return tonumber(before) end
 if redis.call('HEXISTS', P .. ':limits:file', name) == 1 then return 0 end

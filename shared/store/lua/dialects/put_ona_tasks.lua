@@ -37,6 +37,6 @@ for _, item in ipairs(items) do
   if r[4] == 0 then r[4], r[5] = redis.call('INCR', P .. ':counter'), NOW end
   list_task(item[1], cmsgpack.pack(r))
 end
-if pins > 1 then redis.call('INCR', P .. ':authored') end
+if pins > 1 then redis.call('INCR', P .. ':api-tasks-version') end
 tell_scheduler()
 return 'done'

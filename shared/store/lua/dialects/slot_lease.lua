@@ -22,7 +22,7 @@ end
 if redis.call('EXISTS', at) == 1 then return {'taken'} end   -- asked twice
 local slots, gates = tonumber(ARGV[5]), {}
 for i = 7, #ARGV do
-  local gate = {'limit:' .. ARGV[i], 0}
+  local gate = {'shared:' .. ARGV[i], 0}
   local most = gate_max(gate)
   if most < math.huge then
     if slots > most then return {'few', ARGV[i]} end

@@ -17,7 +17,7 @@ if ARGV[9] ~= '' then put_job(cmsgpack.unpack(ARGV[9]), at_us) end
 local there = id ~= '' and redis.call('EXISTS', P .. ':run:' .. id) or 0
 if there == 1 then
   for field, value in pairs(cmsgpack.unpack(ARGV[11])) do
-    newest(P .. ':annex:' .. id, field, at_us, value, tonumber(ARGV[12]))
+    newest(P .. ':meta:' .. id, field, at_us, value, tonumber(ARGV[12]))
   end
 end
 return {is_new, there}

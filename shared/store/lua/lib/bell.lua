@@ -1,10 +1,10 @@
--- The bell of a queue: Dramatiq's own enqueue, and a token for an idle consumer that waits on `ring:<queue>`.
+-- The bell of a queue: Dramatiq's own enqueue, and a token for an idle consumer that waits on `wake:queue:<queue>`.
 -- A queue whose bell has been rung often enough already is left alone: one thread that hears it empties the queue.
 local function ring(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
   if redis.call('LLEN', messages) >= most then return end
   redis.call('HSET', messages .. '.msgs', message_id, message)
   redis.call('RPUSH', messages, message_id)
-  redis.call('LPUSH', P .. ':ring:' .. queue, '')
-  redis.call('LTRIM', P .. ':ring:' .. queue, 0, most - 1)
+  redis.call('LPUSH', P .. ':wake:queue:' .. queue, '')
+  redis.call('LTRIM', P .. ':wake:queue:' .. queue, 0, most - 1)
 end

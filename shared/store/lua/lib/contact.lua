@@ -15,13 +15,13 @@ local function went_back(by, lease_us)
       redis.call('ZADD', P .. ':' .. name, text(NOW), one)
     end
   end
-  local hold = tonumber(redis.call('GET', P .. ':hold'))
-  if hold and hold > NOW + lease_us then redis.call('SET', P .. ':hold', text(NOW + lease_us), 'PX', 600000) end
+  local hold = tonumber(redis.call('GET', P .. ':rescue-hold'))
+  if hold and hold > NOW + lease_us then redis.call('SET', P .. ':rescue-hold', text(NOW + lease_us), 'PX', 600000) end
 end
 
 local function contact(gap_us, lease_us)
   local last = tonumber(redis.call('GET', P .. ':contact'))
-  if last and NOW - last > gap_us then redis.call('SET', P .. ':hold', text(NOW + lease_us), 'PX', 600000) end
+  if last and NOW - last > gap_us then redis.call('SET', P .. ':rescue-hold', text(NOW + lease_us), 'PX', 600000) end
   if last and last - NOW > 1000000 then went_back(last - NOW, lease_us) end
   redis.call('SET', P .. ':contact', text(NOW))
 end

@@ -11,8 +11,8 @@ local function finish(id, r, reason, code, message, at)   -- at: when it ended, 
   index(id, r)
   save(id, r)
   if r[F.log_lines] > 0 then redis.call('ZADD', P .. ':compact', NOW, id) end
-  redis.call('SADD', P .. ':dirty', r[F.task])
-  redis.call('PUBLISH', P .. ':bell:log:' .. id, '')
+  redis.call('SADD', P .. ':prune-candidates', r[F.task])
+  redis.call('PUBLISH', P .. ':channel:log:' .. id, '')
   give_up(id, r)
   bump(id, r)
   event('run.ended', r[F.task], id, execution_of(id, r), reason)
@@ -33,7 +33,7 @@ local function drop_rest(x, reason, why, of_task)
       r[F.status], r[F.reason], r[F.exit_code], r[F.end_us] = 'ended', reason, -1, NOW
       r[F.message] = why .. ' (' .. text(step[2] - from) .. ' runs were not made yet)'
       local made = make(x, text_of(x), r, from, 1, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
-      redis.call('SADD', P .. ':dirty', r[F.task])
+      redis.call('SADD', P .. ':prune-candidates', r[F.task])
       settle(x, made[1], r)
       event('run.ended', r[F.task], made[1], x, reason)
       redis.call('HDEL', at, 'rest:' .. i)

@@ -2,5 +2,5 @@
 local function event(kind, task, run, execution, data)
   redis.call('XADD', P .. ':events', 'MAXLEN', '~', 10000, '*',
     'type', kind, 'task', task, 'run', run, 'execution', execution, 'data', data or '')
-  redis.call('PUBLISH', P .. ':bell:events', '')
+  redis.call('PUBLISH', P .. ':channel:events', '')
 end

@@ -1,7 +1,7 @@
 -- Executions, while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started),
 -- gates (msgpack [[name, max then or 0], …]), overlap, max_queued. With more than one run, list `exec-runs:<id>` names them all.
 -- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
--- sorted sets `gate:<name>:live` and `gate:<name>:wait`, both in order of arrival. At a limit's gate, single runs that others
+-- sorted sets `limit:<name>:holders` and `limit:<name>:waiters`, both in order of arrival. At a limit's gate, single runs that others
 -- execute hold slots too, and leases that others took (`slots:<gate>`, see lib/slots.lua).
 local ready = {}   -- queues that runs were added to, and how many: the caller rings their bell
 
@@ -42,15 +42,15 @@ end
 
 -- How many a gate lets through. That of a task is as the task is defined now; of one that is not any more, as it was.
 local function gate_max(gate)
-  if gate[2] == 0 then return tonumber(redis.call('HGET', P .. ':limits', string.sub(gate[1], 7))) or math.huge end
-  local task = string.sub(gate[1], 6)
+  if gate[2] == 0 then return tonumber(redis.call('HGET', P .. ':limits', string.sub(gate[1], #'shared:' + 1))) or math.huge end
+  local task = string.sub(gate[1], #'task:' + 1)
   local max = redis.call('HGET', P .. ':maxima', task)
   if max then return tonumber(max) end
   return redis.call('HEXISTS', P .. ':tasks', task) == 1 and math.huge or gate[2]
 end
 
 local function taken_at(gate)
-  return redis.call('ZCARD', P .. ':gate:' .. gate[1] .. ':live') + redis.call('ZCARD', P .. ':slots:' .. gate[1])
+  return redis.call('ZCARD', P .. ':limit:' .. gate[1] .. ':holders') + redis.call('ZCARD', P .. ':slots:' .. gate[1])
 end
 
 local function later(id, due_us)
@@ -79,8 +79,8 @@ end
 local function start(x)
   local arrival = redis.call('INCR', P .. ':counter')
   for _, gate in ipairs(gates_of(x)) do
-    redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':wait', x)
-    redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':live', arrival, x)
+    redis.call('ZREM', P .. ':limit:' .. gate[1] .. ':waiters', x)
+    redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x)
   end
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'started')
   local ids = runs_of(x)
@@ -95,12 +95,12 @@ end
 -- Whoever stood behind it at its other gates may be first there now.
 local function admit(gate_name)
   while true do
-    local x = redis.call('ZRANGE', P .. ':gate:' .. gate_name .. ':wait', 0, 0)[1]
+    local x = redis.call('ZRANGE', P .. ':limit:' .. gate_name .. ':waiters', 0, 0)[1]
     if not x then return end
     for _, gate in ipairs(gates_of(x)) do
-      local at = P .. ':gate:' .. gate[1]
+      local at = P .. ':limit:' .. gate[1]
       if taken_at(gate) >= gate_max(gate) then return end
-      if redis.call('ZRANGE', at .. ':wait', 0, 0)[1] ~= x then return end
+      if redis.call('ZRANGE', at .. ':waiters', 0, 0)[1] ~= x then return end
     end
     start(x)
     for _, gate in ipairs(gates_of(x)) do
@@ -119,8 +119,8 @@ local function over(x)
     redis.call('SREM', P .. ':plans:' .. task, x)
   end
   for _, gate in ipairs(gates) do
-    redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':live', x)
-    redis.call('ZREM', P .. ':gate:' .. gate[1] .. ':wait', x)
+    redis.call('ZREM', P .. ':limit:' .. gate[1] .. ':holders', x)
+    redis.call('ZREM', P .. ':limit:' .. gate[1] .. ':waiters', x)
   end
   event('execution.ended', task, '', x)
   for _, gate in ipairs(gates) do admit(gate[1]) end
@@ -131,11 +131,11 @@ end
 local function give_up(id, r)
   if r[F.external] == 0 or (r[F.via] or '') == '' then return end
   local x = execution_of(id, r)
-  redis.call('ZREM', P .. ':inbox:' .. r[F.task], x)
-  if r[F.worker] ~= '' then redis.call('SREM', P .. ':handed:' .. r[F.worker], x) end
+  redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x)
+  if r[F.worker] ~= '' then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
   if r[F.tags] == '' then return end
   for _, tag in ipairs(cjson.decode(text_behind(r[F.tags]))) do
-    local gate = 'limit:tag:' .. tag
+    local gate = 'shared:tag:' .. tag
     if redis.call('ZREM', P .. ':slots:' .. gate, id) == 1 then admit(gate) end
   end
 end

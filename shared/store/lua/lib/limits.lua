@@ -3,5 +3,5 @@
 local function settle_limit(name)
   local max = redis.call('HGET', P .. ':limits:file', name) or redis.call('HGET', P .. ':limits:api:max', name)
   if not max or max == 'off' then redis.call('HDEL', P .. ':limits', name) else redis.call('HSET', P .. ':limits', name, max) end
-  admit('limit:' .. name)   -- there may be more room now
+  admit('shared:' .. name)   -- there may be more room now
 end

@@ -12,7 +12,7 @@ end
 
 -- The newest run of what is offered, if it is with that consumer and has not begun.
 local function unheard_run(offer)
-  if redis.call('SISMEMBER', P .. ':handed:' .. offer.consumer, offer.execution) == 0 then return nil end
+  if redis.call('SISMEMBER', P .. ':in-flight:' .. offer.consumer, offer.execution) == 0 then return nil end
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. offer.execution, -1, -1)[1] or offer.execution
   local r = load(head)
   return r and r[F.status] == 'pending' and r[F.worker] == offer.consumer and head or nil

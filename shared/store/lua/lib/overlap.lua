@@ -14,11 +14,11 @@ end
 local function decide(task, gates, policy, max_queued)
   local full, own, crowded = false, nil, nil
   for _, gate in ipairs(gates) do
-    local at = P .. ':gate:' .. gate[1]
-    local live, waiting = taken_at(gate), redis.call('ZCARD', at .. ':wait')
+    local at = P .. ':limit:' .. gate[1]
+    local live, waiting = taken_at(gate), redis.call('ZCARD', at .. ':waiters')
     if live >= gate_max(gate) or waiting > 0 then
       full = true
-      if gate[2] == 0 and waiting >= MOST_WAITING then crowded = string.sub(gate[1], 7) end
+      if gate[2] == 0 and waiting >= MOST_WAITING then crowded = string.sub(gate[1], #'shared:' + 1) end
       if gate[1] == 'task:' .. task then own = {at, gate_max(gate), live, waiting} end
     end
   end
@@ -26,7 +26,7 @@ local function decide(task, gates, policy, max_queued)
   if crowded then return 'skipped: ' .. MOST_WAITING .. ' executions were waiting for the limit ' .. crowded .. ' already' end
   if not own then return 'wait' end
   if policy == 'skip' then
-    local oldest = redis.call('ZRANGE', own[1] .. ':live', 0, 0)[1] or redis.call('ZRANGE', own[1] .. ':wait', 0, 0)[1]
+    local oldest = redis.call('ZRANGE', own[1] .. ':holders', 0, 0)[1] or redis.call('ZRANGE', own[1] .. ':waiters', 0, 0)[1]
     return 'skipped: ' .. in_the_way(oldest, task) .. ' was still running'
   end
   if policy == 'queue' and own[4] >= max_queued then
@@ -46,7 +46,7 @@ end
 
 local function wait(x, task, gates, policy)
   local arrival = redis.call('INCR', P .. ':counter')
-  for _, gate in ipairs(gates) do redis.call('ZADD', P .. ':gate:' .. gate[1] .. ':wait', arrival, x) end
+  for _, gate in ipairs(gates) do redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':waiters', arrival, x) end
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'waiting')
   if policy ~= 'kill' then return end
   local gate = {'task:' .. task, 0}
@@ -54,8 +54,8 @@ local function wait(x, task, gates, policy)
     if each[1] == gate[1] then gate = each end
   end
   if gate[2] == 0 then return end
-  local at, why = P .. ':gate:' .. gate[1], 'stopped: a newer trigger of ' .. task .. ' took its place'
-  local live, waiting = redis.call('ZRANGE', at .. ':live', 0, -1), redis.call('ZRANGE', at .. ':wait', 0, -1)
+  local at, why = P .. ':limit:' .. gate[1], 'stopped: a newer trigger of ' .. task .. ' took its place'
+  local live, waiting = redis.call('ZRANGE', at .. ':holders', 0, -1), redis.call('ZRANGE', at .. ':waiters', 0, -1)
   local excess = #live + #waiting - gate_max(gate)
   live, waiting = of_task(live, task), of_task(waiting, task, x)
   local stopped = math.min(excess, #live)

@@ -46,7 +46,7 @@ end
 -- Notes with a run that execution x, which is not its own, will hand on what it put out; of others only those that live.
 local function lend(id, x)
   if redis.call('EXISTS', P .. ':run:' .. id) == 0 then return end
-  local at, lent = P .. ':annex:' .. id, x
+  local at, lent = P .. ':meta:' .. id, x
   for other in string.gmatch(redis.call('HGET', at, 'lent') or '', string.rep('.', 16)) do
     if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then lent = lent .. other end
   end
@@ -123,7 +123,7 @@ local function advance(x)
       r[F.due_us] = 0
       if why then
         r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, why, NOW
-        redis.call('SADD', P .. ':dirty', r[F.task])
+        redis.call('SADD', P .. ':prune-candidates', r[F.task])
         redis.call('HSET', at, 'ended:' .. i, 'skipped')
       end
       local made = make(x, x_text, r, 0, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)

@@ -2,7 +2,7 @@
 -- is a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that others took for a while is a hash
 -- `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
 local function has_room(gate, slots)
-  return taken_at(gate) + slots <= gate_max(gate) and redis.call('EXISTS', P .. ':gate:' .. gate[1] .. ':wait') == 0
+  return taken_at(gate) + slots <= gate_max(gate) and redis.call('EXISTS', P .. ':limit:' .. gate[1] .. ':waiters') == 0
 end
 
 local function end_lease(lease)

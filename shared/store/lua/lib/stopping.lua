@@ -18,9 +18,9 @@ local function stop_run(id, wish, message)
     event('run.stop_requested', r[F.task], id, execution_of(id, r))
   end
   if r[F.external] == 1 then return true end
-  redis.call('LPUSH', P .. ':wake:' .. r[F.worker], '')
-  redis.call('LTRIM', P .. ':wake:' .. r[F.worker], 0, 0)
-  redis.call('PEXPIRE', P .. ':wake:' .. r[F.worker], 60000)
+  redis.call('LPUSH', P .. ':wake:worker:' .. r[F.worker], '')
+  redis.call('LTRIM', P .. ':wake:worker:' .. r[F.worker], 0, 0)
+  redis.call('PEXPIRE', P .. ':wake:worker:' .. r[F.worker], 60000)
   return true
 end
 
