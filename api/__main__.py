@@ -38,7 +38,7 @@ from api.app import create_app
 from api.http import protocol
 from api.http.protocol import Connection
 from api.http.proxies import VARIABLE, Proxies, trusted_networks
-from api.http.state import Web
+from api.http.state import AppState
 from api.http.websockets import MESSAGE_BYTES, PING_S, SocketConnection
 from shared.addresses import is_loopback
 from shared.errors import Misconfigured, StoreUnavailable
@@ -74,7 +74,7 @@ _log = get_logger("api")
 class Server(uvicorn.Server):
     """uvicorn's server, but a stop ends streams first, and a second one means now. Signals within a second are one."""
 
-    def __init__(self, config: uvicorn.Config, web: Web) -> None:
+    def __init__(self, config: uvicorn.Config, web: AppState) -> None:
         super().__init__(config)
         self._web = web
         self._asked_s = 0.0

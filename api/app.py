@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from litestar import Litestar, Response
+from litestar import Litestar
+from litestar import Response as LitestarResponse
 from litestar.types import ControllerRouterHandler
 
 from api.dialects import marquez, ona, prefect
@@ -14,7 +15,7 @@ from api.dialects.ona import hooks
 from api.http.dialect import Dialect, EncodedSlashes, Route, Routes, dialect_routes
 from api.http.endpoint import Endpoint, litestar_route
 from api.http.problems import AnyRequest, as_response, litestar_handler
-from api.http.state import Web
+from api.http.state import AppState
 from api.http.websockets import Sockets
 from api.native import events, executions, fleet, health, logs, queues, runs, schemas, tasks, tokens, workers
 from api.native.openapi import documentation
@@ -32,7 +33,7 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
     Without *store* it opens one of its own and closes it at the end. ``app.state.web`` is what the process holds; set
     its ``closing`` to end all streams.
     """
-    web = Web(settings, store or AsyncStore(settings))
+    web = AppState(settings, store or AsyncStore(settings))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -44,7 +45,7 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
 
     spoken = dialects()
 
-    def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
+    def refuse(request: AnyRequest, error: Exception) -> LitestarResponse[bytes]:
         path = request.scope["path"]
         for dialect in spoken:
             if path.startswith(dialect.prefixes):
@@ -90,7 +91,7 @@ def endpoints() -> list[Endpoint]:
     return [*declared, *documentation(declared).endpoints]
 
 
-def native_routes(web: Web, declared: Sequence[Endpoint]) -> list[ControllerRouterHandler]:
+def native_routes(web: AppState, declared: Sequence[Endpoint]) -> list[ControllerRouterHandler]:
     """One Litestar handler for each path of *declared*."""
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in declared:

@@ -3,7 +3,7 @@ How a dialect's requests come in and its answers go out.
 
 The native endpoints document themselves by structs and refuse with RFC 9457; a dialect's paths, methods, statuses and
 error bodies are another system's. So a dialect says with one ``Dialect`` how it refuses, declares its paths with
-``Routes``, and its handlers get a ``Question``::
+``Routes``, and its handlers get a ``DialectRequest``::
 
     DIALECT = Dialect(name="marquez", refuse=refuse, prefixes=("/api/v1/",))
     routes = Routes(DIALECT)
@@ -30,14 +30,14 @@ from api.http.decoding import MAX_QUERY_FIELDS, raise_if_any, read_json
 from api.http.endpoint import MAX_BODY, read_body
 from api.http.paths import MARK, as_meant, as_sent, held_together
 from api.http.problems import AnyRequest, TooLarge, WrongMediaType, named
-from api.http.response import Reply
-from api.http.state import Web
+from api.http.response import Response
+from api.http.state import AppState
 from api.http.urls import urls_of
 from shared.errors import Malformed, Problem, RunfleetError
 
 T = TypeVar("T", bound=msgspec.Struct)
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Refuse = Callable[[RunfleetError, Connection], Reply]
+Refuse = Callable[[RunfleetError, Connection], Response]
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,14 +51,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     refuse: Refuse
     prefixes: tuple[str, ...]
 
-    def answer(self, error: Exception, scope: Connection) -> Reply:
+    def answer(self, error: Exception, scope: Connection) -> Response:
         """The answer for *error*, in the dialect's shape."""
         if MARK in scope["path"]:
             scope = {**scope, "path": as_sent(scope["path"])}  # type: ignore[assignment]
         return self.refuse(named(error, scope), scope)
 
 
-class Question:
+class DialectRequest:
     """
     A request as a dialect's handler sees it.
 
@@ -68,7 +68,7 @@ class Question:
 
     __slots__ = ("_query", "body", "connection", "grant", "path", "urls", "web")
 
-    def __init__(self, web: Web, connection: Connection, grant: Grant, body: bytes) -> None:
+    def __init__(self, web: AppState, connection: Connection, grant: Grant, body: bytes) -> None:
         self.web = web
         self.connection = connection
         self.grant = grant
@@ -111,7 +111,7 @@ class Question:
         return value
 
 
-Handler = Callable[[Question], Awaitable[ASGIApp]]
+Handler = Callable[[DialectRequest], Awaitable[ASGIApp]]
 H = TypeVar("H", bound=Handler)
 
 
@@ -151,7 +151,7 @@ def header(scope: Connection, name: str) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), "")
 
 
-def dialect_routes(web: Web, declared: Sequence[Route]) -> list[HTTPRouteHandler]:
+def dialect_routes(web: AppState, declared: Sequence[Route]) -> list[HTTPRouteHandler]:
     """One Litestar handler for each path of *declared*."""
     by_path: dict[str, list[Route]] = {}
     for one in declared:
@@ -187,7 +187,7 @@ def _parts(connection: Connection) -> dict[str, str]:
     return {name: as_meant(value) for name, value in parts}
 
 
-def _litestar_route(web: Web, declared: Sequence[Route]) -> HTTPRouteHandler:
+def _litestar_route(web: AppState, declared: Sequence[Route]) -> HTTPRouteHandler:
     methods: dict[str, Route] = {one.method: one for one in declared}
     if "GET" in methods:
         methods["HEAD"] = methods["GET"]
@@ -205,7 +205,7 @@ def _litestar_route(web: Web, declared: Sequence[Route]) -> HTTPRouteHandler:
     return serve
 
 
-async def _handle(web: Web, asked: Route, scope: Connection, receive: Receive) -> ASGIApp:
+async def _handle(web: AppState, asked: Route, scope: Connection, receive: Receive) -> ASGIApp:
     grant = OPEN
     if asked.scope is not None:
         grant = await web.gate.grant(scope)
@@ -213,7 +213,7 @@ async def _handle(web: Web, asked: Route, scope: Connection, receive: Receive) -
     body = await read_body(web, scope, receive, asked.max_body)
     if body:
         body = unpacked(body, header(scope, "content-encoding").strip().lower(), asked.max_body)
-    return await asked.handler(Question(web, scope, grant, body))
+    return await asked.handler(DialectRequest(web, scope, grant, body))
 
 
 class UnknownEncoding(WrongMediaType):

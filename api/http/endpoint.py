@@ -28,8 +28,8 @@ from api.http.decoding import as_text, raise_if_any, read_headers, read_json, re
 from api.http.idempotency import KeyHeaders, answered_once
 from api.http.paths import MARK, as_meant
 from api.http.problems import AnyRequest, TooLarge, WrongMediaType, problem_reply
-from api.http.response import Reply
-from api.http.state import Web
+from api.http.response import Response
+from api.http.state import AppState
 from api.http.urls import urls_of
 from shared.errors import Invalid, Malformed, Problem, Unserviceable
 
@@ -81,7 +81,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     once: bool
 
 
-class Ask:
+class Request:
     """
     A request as a handler sees it: who asks, the process's belongings, and how to answer.
 
@@ -92,10 +92,10 @@ class Ask:
 
     __slots__ = ("connection", "grant", "mark", "raw_body", "request", "seen", "to_note", "urls", "web")
 
-    def __init__(self, web: Web, connection: Connection, grant: Grant, raw_body: bytes) -> None:
+    def __init__(self, web: AppState, connection: Connection, grant: Grant, raw_body: bytes) -> None:
         self.request = self.mark = ""
         self.seen = False
-        self.to_note: Reply | None = None
+        self.to_note: Response | None = None
         self.web = web
         self.connection = connection
         self.grant = grant
@@ -104,9 +104,9 @@ class Ask:
 
     def answer(
         self, value: msgspec.Struct, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> Reply:
+    ) -> Response:
         """*value* as JSON, with ``$schema`` in it."""
-        return Reply(_encoder.encode(self.with_schema(value)), status=status, headers=headers)
+        return Response(_encoder.encode(self.with_schema(value)), status=status, headers=headers)
 
     def with_schema(self, value: msgspec.Struct) -> msgspec.Struct:
         """A copy of *value* that carries the URL of its schema."""
@@ -175,7 +175,7 @@ class Routes:
         return keep
 
 
-def litestar_route(web: Web, endpoints: Sequence[Endpoint]) -> HTTPRouteHandler:
+def litestar_route(web: AppState, endpoints: Sequence[Endpoint]) -> HTTPRouteHandler:
     """
     The Litestar handler of one path: *endpoints* are its methods.
 
@@ -198,7 +198,7 @@ def litestar_route(web: Web, endpoints: Sequence[Endpoint]) -> HTTPRouteHandler:
     return serve
 
 
-async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Receive) -> ASGIApp:
+async def _handle(web: AppState, endpoint: Endpoint, scope: Connection, receive: Receive) -> ASGIApp:
     grant = OPEN
     if endpoint.scope is not None:
         grant = await web.gate.grant(scope)
@@ -222,7 +222,7 @@ async def _handle(web: Web, endpoint: Endpoint, scope: Connection, receive: Rece
         else:
             values["body"] = inputs["body"]()
     raise_if_any(problems)
-    ask = Ask(web, scope, grant, raw)
+    ask = Request(web, scope, grant, raw)
     wanted = [values[name] for name in endpoint.order]
     if endpoint.once and values["headers"].idempotency_key:
         return await answered_once(ask, values["headers"].idempotency_key, lambda: endpoint.handler(ask, *wanted))
@@ -237,7 +237,7 @@ class NoQuery(msgspec.Struct, frozen=True):
     """No parameters: any is a mistake."""
 
 
-async def read_body(web: Web, scope: Connection, receive: Receive, max_body: int = MAX_BODY) -> bytes:
+async def read_body(web: AppState, scope: Connection, receive: Receive, max_body: int = MAX_BODY) -> bytes:
     """
     The whole body as it was sent, b"" without one. Raises TooLarge above *max_body* bytes, Malformed when the client
     left before its end, and Unserviceable when too many large bodies are being read at once.

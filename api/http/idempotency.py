@@ -11,12 +11,12 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, UnsetType
 
 from api.http.problems import problem_reply
-from api.http.response import Reply
+from api.http.response import Response
 from shared.errors import RunfleetError, StoreFull, StoreUnavailable
 from shared.store import idempotency
 
 if TYPE_CHECKING:
-    from api.http.endpoint import Ask
+    from api.http.endpoint import Request
 
 KEPT_REFUSALS: Final = (404, 409, 422)
 """Refusals that are answers to the request itself, and not to who asks or when."""
@@ -44,7 +44,7 @@ class KeyHeaders(msgspec.Struct, frozen=True, rename={"idempotency_key": "Idempo
     ) = UNSET
 
 
-async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
+async def answered_once(ask: Request, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
     """
     The answer that an earlier request with this *key* got, or else that of *perform*, which is kept.
 
@@ -80,7 +80,7 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
                     continue
             reply = problem_reply(error, ask.connection)
             break
-    if not isinstance(reply, Reply):
+    if not isinstance(reply, Response):
         return reply
     if memory.seen:
         reply.headers.append(REPLAYED)
@@ -94,8 +94,8 @@ async def answered_once(ask: Ask, key: str, perform: Callable[[], Awaitable[ASGI
     return reply if counts == noted or ask.to_note else _replayed(counts)
 
 
-def _replayed(noted: bytes) -> Reply:
+def _replayed(noted: bytes) -> Response:
     status, headers, body = _noted(noted)
-    reply = Reply(body, status=status)
+    reply = Response(body, status=status)
     reply.headers = [*headers, REPLAYED]
     return reply

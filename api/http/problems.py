@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from litestar import Request, Response
+from litestar import Request as LitestarRequest
+from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import Scope
 from msgspec import Meta, field, json
 
 from api.http.paths import as_sent
-from api.http.response import JSON, PROBLEM_JSON, Reply, ResponseModel
+from api.http.response import JSON, PROBLEM_JSON, Response, ResponseModel
 from api.http.urls import urls_of
 from shared.errors import (
     Invalid,
@@ -173,7 +174,7 @@ def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def problem_reply(error: Exception, scope: Scope) -> Reply:
+def problem_reply(error: Exception, scope: Scope) -> Response:
     """The answer for *error*. One without a name is a 500 that tells an id, which the log has too, and nothing else."""
     error = named(error, scope)
     problems: Sequence[Problem] = error.problems[:MAX_PROBLEMS] if isinstance(error, Invalid) else ()
@@ -182,18 +183,18 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     return _reply(scope, error.status, error.title, str(error), problems, headers, instance)
 
 
-AnyRequest = Request[Any, Any, Any]
+AnyRequest = LitestarRequest[Any, Any, Any]
 
 
-def litestar_handler(request: AnyRequest, error: Exception) -> Response[bytes]:
+def litestar_handler(request: AnyRequest, error: Exception) -> LitestarResponse[bytes]:
     """The same for errors that come up in Litestar itself, such as an unknown path."""
     return as_response(problem_reply(error, request.scope))
 
 
-def as_response(reply: Reply) -> Response[bytes]:
+def as_response(reply: Response) -> LitestarResponse[bytes]:
     """*reply* as Litestar wants one from a handler of errors."""
     media = next((value for name, value in reply.headers if name == b"content-type"), JSON)
-    return Response(
+    return LitestarResponse(
         reply.body,
         status_code=reply.status,
         media_type=media.decode(),
@@ -225,7 +226,7 @@ def _reply(
     problems: Sequence[Problem] = (),
     headers: tuple[tuple[bytes, bytes], ...] = (),
     instance: str = "",
-) -> Reply:
+) -> Response:
     urls = urls_of(scope)
     raw_path = (scope.get("raw_path") or b"/").partition(b"?")[0]
     body = ErrorModel(
@@ -236,4 +237,4 @@ def _reply(
         instance=instance or urls.base + raw_path.decode("ascii", "replace"),
         errors=list(problems),
     )
-    return Reply(_encoder.encode(body), status=status, media=PROBLEM_JSON, headers=headers)
+    return Response(_encoder.encode(body), status=status, media=PROBLEM_JSON, headers=headers)

@@ -26,7 +26,7 @@ def guarded(*more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     return [pair for pair in _GUARDS if pair[0] not in named] + list(more)
 
 
-class Reply:
+class Response:
     """One answer of known length. A HEAD request gets its headers only."""
 
     __slots__ = ("body", "headers", "status")

@@ -16,9 +16,9 @@ LOG_READS: Final = 16
 """Windows of logs that are read for streams at once; while it is read, one may take megabytes."""
 
 
-class Web:
+class AppState:
     """
-    Made once per application; handlers reach it through ``Ask.web``.
+    Made once per application; handlers reach it through ``Request.web``.
 
     ``unfinished_bytes`` counts what has come of bodies that are not complete. ``closing`` is set when the process was
     told to stop: streams end, ``/ready`` says no, requests are still answered.

@@ -19,7 +19,7 @@ from litestar.types import Receive, Scope, Send
 from api.http.auth import client_of
 from api.http.problems import problem_reply
 from api.http.response import guarded
-from api.http.state import Web
+from api.http.state import AppState
 from shared.errors import RunfleetError, Unserviceable
 
 KEEPALIVE_S: Final = 15.0
@@ -64,7 +64,7 @@ class Stream:
 
     def __init__(
         self,
-        web: Web,
+        web: AppState,
         scope: Scope,
         source: AsyncGenerator[bytes],
         *,

@@ -12,8 +12,8 @@ from litestar.types import Receive, Scope, Send
 
 from api.http.auth import client_of
 from api.http.problems import problem_reply
-from api.http.response import Reply
-from api.http.state import Web
+from api.http.response import Response
+from api.http.state import AppState
 from api.http.streams import disconnected, first_of
 from shared.errors import StoreUnavailable
 from shared.store import runs
@@ -32,13 +32,13 @@ class Waiting:
             return waiting.for_end(execution_id, timeout_s, reply)
     """
 
-    def __init__(self, web: Web, scope: Scope) -> None:
+    def __init__(self, web: AppState, scope: Scope) -> None:
         """Take a seat. Raises Unserviceable when there is none."""
         self._web = web
         self._seat = web.seats.take(client_of(scope))
         self._execution: UUID | None = None
         self._timeout_s = 0.0
-        self._reply: Callable[[], Awaitable[Reply]] | None = None
+        self._reply: Callable[[], Awaitable[Response]] | None = None
 
     def __enter__(self) -> Waiting:
         return self
@@ -48,7 +48,7 @@ class Waiting:
         if kind is not None or self._reply is None:
             self._seat.leave()
 
-    def for_end(self, execution_id: UUID, timeout_s: float, reply: Callable[[], Awaitable[Reply]]) -> Waiting:
+    def for_end(self, execution_id: UUID, timeout_s: float, reply: Callable[[], Awaitable[Response]]) -> Waiting:
         """Wait for that execution, for so long at most, and answer then what *reply* does."""
         self._execution, self._timeout_s, self._reply = execution_id, timeout_s, reply
         return self
@@ -61,7 +61,7 @@ class Waiting:
         if not answering.cancelled():
             await answering.result()(scope, receive, send)
 
-    async def _answer(self, scope: Scope) -> Reply:
+    async def _answer(self, scope: Scope) -> Response:
         assert self._reply is not None
         try:
             with suppress(TimeoutError):

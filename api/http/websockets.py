@@ -22,7 +22,7 @@ from websockets.frames import Frame
 from api.http.auth import Grant, client_of
 from api.http.problems import named
 from api.http.protocol import STALL_S
-from api.http.state import Web
+from api.http.state import AppState
 from api.http.stream_limit import Seat
 from api.http.streams import end
 from shared.errors import RunfleetError, StoreUnavailable, Unauthorized, Unserviceable
@@ -144,7 +144,7 @@ class Socket:
     It takes one of the seats for newcomers, and one of those that streams have when the client has said who it is.
     """
 
-    def __init__(self, web: Web, scope: Any, receive: Receive, send: Send) -> None:
+    def __init__(self, web: AppState, scope: Any, receive: Receive, send: Send) -> None:
         self.web = web
         self.scope = scope
         self.gone: asyncio.Event = (scope.get("extensions") or {}).get(GONE) or asyncio.Event()
@@ -237,7 +237,7 @@ Handler = Callable[[Socket], Coroutine[Any, Any, None]]
 class Sockets:
     """Serves WebSockets at *handlers* (path: handler) and leaves everything else to *app*."""
 
-    def __init__(self, app: ASGIApp, web: Web, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, app: ASGIApp, web: AppState, handlers: Mapping[str, Handler]) -> None:
         self._app = app
         self._web = web
         self._handlers = handlers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-from api.http.endpoint import Ask, Media, Routes
+from api.http.endpoint import Media, Request, Routes
 from api.http.event_tail import place_of
 from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
 from api.native.parameters import EventsQuery, ResumeEventsHeaders
@@ -24,7 +24,7 @@ AT_ONCE: Final = 200
     answers={200: Media("text/event-stream", "One event for each thing that happened; its name is the event's type")},
     errors=(503,),
 )
-async def follow_events(ask: Ask, query: EventsQuery, headers: ResumeEventsHeaders) -> Stream:
+async def follow_events(ask: Request, query: EventsQuery, headers: ResumeEventsHeaders) -> Stream:
     """
     Server-sent events about runs, tasks, workers and queues, from now on. A client that comes back with `Last-Event-ID`
     gets what it missed; if some of that is no longer kept, the first event is `dropped`.
@@ -33,7 +33,7 @@ async def follow_events(ask: Ask, query: EventsQuery, headers: ResumeEventsHeade
     return Stream(ask.web, ask.connection, _follow(ask, query, last_id))
 
 
-async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncGenerator[bytes]:
+async def _follow(ask: Request, query: EventsQuery, last_id: str) -> AsyncGenerator[bytes]:
     tail = ask.web.tail
     async with tail.following() as newest:
         if last_id:
@@ -53,7 +53,7 @@ async def _follow(ask: Ask, query: EventsQuery, last_id: str) -> AsyncGenerator[
             yield chunk or COMMENT
 
 
-def _is_wanted(ask: Ask, query: EventsQuery, event: events.Event) -> bool:
+def _is_wanted(ask: Request, query: EventsQuery, event: events.Event) -> bool:
     if query.task and event.task not in query.task:
         return False
     # What is about no task is about the fleet, and so is nothing for a token that is for some tasks only.

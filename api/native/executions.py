@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from api.http.endpoint import Ask, Routes, invalid
+from api.http.endpoint import Request, Routes, invalid
 from api.http.idempotency import KeyHeaders
-from api.http.response import Reply
+from api.http.response import Response
 from api.native.parameters import ExecutionPath, ExecutionsQuery, RerunQuery, StopQuery
 from api.native.responses import Affected, ExecutionModel, ExecutionsResponseBody, StepModel
 from api.native.runs import created, moment, shown
@@ -21,7 +21,7 @@ routes = Routes("Executions")
 
 
 @routes.get("/api/executions", summary="List executions", answers={200: ExecutionsResponseBody})
-async def list_executions(ask: Ask, query: ExecutionsQuery) -> Reply:
+async def list_executions(ask: Request, query: ExecutionsQuery) -> Response:
     """The newest first, without their steps and runs."""
     if query.task_name and not ask.grant.covers(query.task_name):
         return ask.answer(ExecutionsResponseBody(executions=[], total=0, next_cursor=""))
@@ -51,14 +51,14 @@ async def list_executions(ask: Ask, query: ExecutionsQuery) -> Reply:
 
 
 @routes.get("/api/executions/{id}", summary="Read an execution", answers={200: ExecutionModel}, errors=(404,))
-async def read_execution(ask: Ask, path: ExecutionPath) -> Reply:
+async def read_execution(ask: Request, path: ExecutionPath) -> Response:
     """Its plan, how far it is, and all its runs: every step, replica and attempt."""
     execution = await _find(ask, path)
     return ask.answer(_model(ask, execution, await shown(ask, execution.runs) if execution.steps else None))
 
 
 @routes.post("/api/executions/{id}/stop", summary="Stop an execution", answers={202: Affected}, errors=(404,))
-async def stop_execution(ask: Ask, path: ExecutionPath, query: StopQuery) -> Reply:
+async def stop_execution(ask: Request, path: ExecutionPath, query: StopQuery) -> Response:
     """Every live run of it; steps that have not begun never will."""
     await _find(ask, path)
     affected = await ask.web.store.run(ops.stop_execution(path.id, force=query.force))
@@ -66,7 +66,7 @@ async def stop_execution(ask: Ask, path: ExecutionPath, query: StopQuery) -> Rep
 
 
 @routes.post("/api/executions/{id}/rerun", summary="Run an execution again", answers={201: Run}, errors=(404, 409, 507))
-async def rerun_execution(ask: Ask, path: ExecutionPath, query: RerunQuery, headers: KeyHeaders) -> Reply:
+async def rerun_execution(ask: Request, path: ExecutionPath, query: RerunQuery, headers: KeyHeaders) -> Response:
     """
     A new execution with the parameters of one that is over, and its first run. With `failed_only` what succeeded is not
     run again: only replicas that did not succeed, and the steps after them.
@@ -85,7 +85,7 @@ async def rerun_execution(ask: Ask, path: ExecutionPath, query: RerunQuery, head
     return await created(ask, triggered.run, repeated=triggered.repeated)
 
 
-async def _find(ask: Ask, path: ExecutionPath) -> Execution:
+async def _find(ask: Request, path: ExecutionPath) -> Execution:
     found = await ask.web.store.run(executions.get(path.id))
     if found is None:
         raise NotFound(f"there is no execution {path.id}")
@@ -93,7 +93,7 @@ async def _find(ask: Ask, path: ExecutionPath) -> Execution:
     return found
 
 
-def _model(ask: Ask, execution: Execution, runs: list[Run] | None = None) -> ExecutionModel:
+def _model(ask: Request, execution: Execution, runs: list[Run] | None = None) -> ExecutionModel:
     first = execution.first
     groups: list[list[str]] = [[] for _ in range(execution.groups)]
     for step in execution.steps:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from api.http.endpoint import Ask, Routes
-from api.http.response import Reply
+from api.http.endpoint import Request, Routes
+from api.http.response import Response
 from api.native.fleet_responses import FleetModel, RedisFacts, SchedulesModel, WrongKeyModel
 from shared.store import fleet, scoped_fleet
 from shared.store.health import Health
@@ -15,7 +15,7 @@ routes = Routes("Fleet")
 
 
 @routes.get("/api/fleet", summary="Read the fleet", answers={200: FleetModel})
-async def read_fleet(ask: Ask) -> Reply:
+async def read_fleet(ask: Request) -> Response:
     """
     Who schedules, how late it is, schedules that do not fire, what Redis says of itself, and how much waits, for how
     long, and runs. A token for some tasks is

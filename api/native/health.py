@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from api.http.endpoint import Ask, Media, Routes
+from api.http.endpoint import Media, Request, Routes
 from api.http.problems import UNFIT
-from api.http.response import Reply
+from api.http.response import Response
 from api.native.metrics import render
 from api.native.responses import HealthModel
 from shared.errors import Misconfigured, Unserviceable
@@ -16,13 +16,13 @@ METRICS: bytes = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 @routes.get("/health", summary="The process lives", scope=None, answers={200: HealthModel})
-async def health(ask: Ask) -> Reply:
+async def health(ask: Request) -> Response:
     """Asks nobody, so that a Redis outage restarts no process."""
     return ask.answer(HealthModel(status="ok"))
 
 
 @routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
-async def ready(ask: Ask) -> Reply:
+async def ready(ask: Request) -> Response:
     """
     Redis answers and takes what is written, its data is what this release knows, and the process is not stopping;
     otherwise 503 says why.
@@ -42,7 +42,7 @@ async def ready(ask: Ask) -> Reply:
     summary="Metrics of the fleet",
     answers={200: Media("text/plain", "Prometheus text format 0.0.4")},
 )
-async def metrics(ask: Ask) -> Reply:
+async def metrics(ask: Request) -> Response:
     """
     From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all. With a
     token for some tasks they are of these, and Redis is left out.
@@ -60,4 +60,4 @@ async def metrics(ask: Ask) -> Reply:
         streams=ask.web.seats.taken,
         most_streams=ask.web.seats.total,
     )
-    return Reply(text.encode(), media=METRICS)
+    return Response(text.encode(), media=METRICS)

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from api.http.endpoint import Ask, Media, Routes
-from api.http.response import TEXT, Reply
-from api.http.state import Web
+from api.http.endpoint import Media, Request, Routes
+from api.http.response import TEXT, Response
+from api.http.state import AppState
 from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
 from api.native.parameters import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
 from api.native.responses import LogLine, LogResponseBody, UnfinishedLine
@@ -33,7 +33,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @routes.get("/api/runs/{id}/log", summary="Read a window of a log", answers={200: LogResponseBody}, errors=(404,))
-async def read_log(ask: Ask, path: RunPath, query: LogQuery) -> Reply:
+async def read_log(ask: Request, path: RunPath, query: LogQuery) -> Response:
     """Lines keep their numbers for good; `first_available` says how many were dropped at the front."""
     run = await find(ask, path.id)
     window = await ask.web.store.run(logs.window(run.id, query.start, query.limit))
@@ -55,7 +55,7 @@ async def read_log(ask: Ask, path: RunPath, query: LogQuery) -> Reply:
     answers={200: Media("text/plain", "All lines that are kept, each ended by a line feed")},
     errors=(404, 503),
 )
-async def download_log(ask: Ask, path: RunPath, query: RawLogQuery) -> Stream:
+async def download_log(ask: Request, path: RunPath, query: RawLogQuery) -> Stream:
     """The log as plain text, streamed."""
     run = await find(ask, path.id)
     name = f"{run.task_name}-{run.number}.log"
@@ -75,7 +75,7 @@ async def download_log(ask: Ask, path: RunPath, query: RawLogQuery) -> Stream:
     answers={200: Media("text/event-stream", "Events `line`, `unfinished`, `dropped`, `truncated`, `done`")},
     errors=(404, 503),
 )
-async def follow_log(ask: Ask, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
+async def follow_log(ask: Request, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
     """
     Server-sent events: `line` for each line (its number is the event's id), `unfinished` for a line that has no end
     yet, with all of it each time (a `line` of its stream takes its place, and so does no text), `dropped` when wanted
@@ -95,7 +95,7 @@ class Piecewise:
     hold gigabytes. What a window has beyond ``PIECE_BYTES`` is read again later, and fewer lines are asked for next.
     """
 
-    def __init__(self, web: Web, run_id: UUID) -> None:
+    def __init__(self, web: AppState, run_id: UUID) -> None:
         self._web, self._run_id = web, run_id
         self._limit = CHUNK_LINES
 
@@ -113,7 +113,7 @@ class Piecewise:
         return found
 
 
-async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
+async def _text(web: AppState, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
     start, log = 0, Piecewise(web, run_id)
     while True:
         window = await log.window(start)
@@ -124,7 +124,7 @@ async def _text(web: Web, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]
         start = window.lines[-1].n + 1
 
 
-async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
+async def _follow(ask: Request, run: Run, start: int) -> AsyncGenerator[bytes]:
     log = Piecewise(ask.web, run.id)
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
@@ -164,7 +164,7 @@ async def _follow(ask: Ask, run: Run, start: int) -> AsyncGenerator[bytes]:
                 spoke_at = loop.time()
 
 
-async def _ended(ask: Ask, run_id: UUID) -> msgspec.Struct | dict[str, str]:
+async def _ended(ask: Request, run_id: UUID) -> msgspec.Struct | dict[str, str]:
     try:
         (run,) = await shown(ask, [await ask.web.store.run(runs.find(str(run_id)))])
         return run

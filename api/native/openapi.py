@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from api.http.endpoint import Ask, Endpoint, Media, Routes
-from api.http.response import JSON, Reply
+from api.http.endpoint import Endpoint, Media, Request, Routes
+from api.http.response import JSON, Response
 from api.native.responses import TaskModel
 from api.native.schemas import COMPONENTS, components, wire_types
 from shared.runs import Run
@@ -101,16 +101,16 @@ def documentation(endpoints: Sequence[Endpoint]) -> Routes:
         scope=None,
         answers={200: Media("application/json", "OpenAPI 3.1")},
     )
-    async def openapi(ask: Ask) -> Reply:
+    async def openapi(ask: Request) -> Response:
         """For generators of clients, and for tests."""
-        return Reply(made["json"], media=JSON)
+        return Response(made["json"], media=JSON)
 
     @routes.get("/docs", summary="This description, to read", scope=None, answers={200: Media("text/html", "A page")})
-    async def docs(ask: Ask) -> Reply:
+    async def docs(ask: Request) -> Response:
         """One page without scripts and without anything from another origin."""
         style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
         policy = f"default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'; base-uri 'none'"
-        return Reply(
+        return Response(
             made["html"],
             media=b"text/html; charset=utf-8",
             headers=((b"content-security-policy", policy.encode()),),

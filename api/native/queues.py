@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.http.endpoint import Ask, Routes
-from api.http.response import Reply
+from api.http.endpoint import Request, Routes
+from api.http.response import Response
 from api.native.fleet_responses import QueueModel, QueuesResponseBody
 from api.native.parameters import QueuePath
 from shared.errors import NotFound
@@ -13,7 +13,7 @@ routes = Routes("Queues")
 
 
 @routes.get("/api/queues", summary="List queues", answers={200: QueuesResponseBody})
-async def list_queues(ask: Ask) -> Reply:
+async def list_queues(ask: Request) -> Response:
     """
     `latency_ms` is the age of the oldest waiting run: the number to watch and to scale by. A token for some tasks sees
     the queues of these, and of each what their runs make up; slots and workers are all those of the queue.
@@ -26,7 +26,7 @@ async def list_queues(ask: Ask) -> Reply:
 @routes.post(
     "/api/queues/{queue}/pause", summary="Pause a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
-async def pause_queue(ask: Ask, path: QueuePath) -> Reply:
+async def pause_queue(ask: Request, path: QueuePath) -> Response:
     """Workers take nothing more from it; what runs goes on, what is triggered waits."""
     await _named(ask, path.queue)
     await ask.web.store.run(fleet.pause_queue(path.queue, True))
@@ -36,14 +36,14 @@ async def pause_queue(ask: Ask, path: QueuePath) -> Reply:
 @routes.post(
     "/api/queues/{queue}/resume", summary="Resume a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
-async def resume_queue(ask: Ask, path: QueuePath) -> Reply:
+async def resume_queue(ask: Request, path: QueuePath) -> Response:
     """Workers take from it again."""
     await _named(ask, path.queue)
     await ask.web.store.run(fleet.pause_queue(path.queue, False))
     return ask.answer(await _named(ask, path.queue))
 
 
-async def _named(ask: Ask, name: str) -> QueueModel:
+async def _named(ask: Request, name: str) -> QueueModel:
     for queue in await ask.web.store.run(fleet.queues()):
         if queue.name == name:
             return _model(queue)

@@ -14,9 +14,9 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
 from api.http.decoding import raise_if_any
-from api.http.endpoint import Ask, Routes, invalid
+from api.http.endpoint import Request, Routes, invalid
 from api.http.idempotency import KeyHeaders
-from api.http.response import Reply
+from api.http.response import Response
 from api.http.waiting import Waiting
 from api.native.parameters import AllRunsQuery, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
 from api.native.requests import ReportRequest, RunRequest
@@ -53,7 +53,7 @@ _encoder = msgspec.json.Encoder()
     body_required=False,
     example={"params": {"day": "2026-11-22"}, "tags": ["backfill"], "priority": 5},
 )
-async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> ASGIApp:
+async def run_task(ask: Request, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> ASGIApp:
     """
     Starts the task, and before it those it depends on. No body is needed. With several replicas or steps the answer is
     the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
@@ -73,7 +73,7 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
             triggered = await start()
             run = triggered.run
 
-            async def reply() -> Reply:
+            async def reply() -> Response:
                 return await created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
 
             return waiting.for_end(run.execution_id, query.wait_timeout, reply)
@@ -84,7 +84,7 @@ async def run_task(ask: Ask, path: TaskPath, query: WaitQuery, headers: KeyHeade
 @routes.get(
     "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
 )
-async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
+async def list_task_runs(ask: Request, path: TaskPath, query: RunsQuery) -> Response:
     """The newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
     require_own_task(ask, path.task_name)
     names = _texts(query.task_name)
@@ -99,7 +99,7 @@ async def list_task_runs(ask: Ask, path: TaskPath, query: RunsQuery) -> Reply:
 
 
 @routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
-async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
+async def list_runs(ask: Request, query: AllRunsQuery) -> Response:
     """Runs of all tasks, the newest first unless sorted otherwise."""
     names = _texts(query.task_name)
     if ask.grant.tasks:
@@ -132,20 +132,20 @@ async def list_runs(ask: Ask, query: AllRunsQuery) -> Reply:
 
 
 @routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
-async def read_run(ask: Ask, path: RunPath) -> Reply:
+async def read_run(ask: Request, path: RunPath) -> Response:
     """By id, or by task and number: `report#1412` (written `report%231412` in a URL)."""
     return await _answer(ask, await find(ask, path.id))
 
 
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
-async def delete_run(ask: Ask, path: RunPath) -> Reply:
+async def delete_run(ask: Request, path: RunPath) -> Response:
     """With its log. 409 while it is pending or running, or its execution still needs what it put out."""
     await ask.web.store.run(ops.delete(path.id))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @routes.post("/api/runs/{id}/stop", summary="Stop a run", answers={202: Run}, errors=(404, 409))
-async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
+async def stop_run(ask: Request, path: RunPath, query: StopQuery) -> Response:
     """
     A pending run ends at once; a running one is asked to, and ends when its process is gone. What is to follow it in
     its execution is skipped then, so the token must be for all tasks of that.
@@ -162,7 +162,7 @@ async def stop_run(ask: Ask, path: RunPath, query: StopQuery) -> Reply:
 
 
 @routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
-async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
+async def rerun(ask: Request, path: RunPath, headers: KeyHeaders) -> Response:
     """A new execution with the parameters of a run that ended."""
     if ask.grant.tasks:
         await find(ask, path.id)
@@ -181,7 +181,7 @@ async def rerun(ask: Ask, path: RunPath, headers: KeyHeaders) -> Reply:
     errors=(404, 409, 413, 415),
     body_required=False,
 )
-async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
+async def report(ask: Request, path: RunPath, body: ReportRequest) -> Response:
     """
     How a run of an `external` task goes, said by whoever executes it: that it runs (no body is needed), as often as it
     likes, and how it ended. `stop_requested` in the answer is somebody's wish
@@ -204,19 +204,19 @@ async def report(ask: Ask, path: RunPath, body: ReportRequest) -> Reply:
     return await _answer(ask, ops.accepted(run.id, reported))
 
 
-async def find(ask: Ask, ref: str) -> Run:
+async def find(ask: Request, ref: str) -> Run:
     """The run called *ref*. Raises NotFound, also when the token is for other tasks."""
     run = await ask.web.store.run(runs.find(ref))
     ask.grant.authorise((run.task_name,), absent=f"there is no run {run.id if _is_id(ref) else ref[:200]}")
     return run
 
 
-def require_own_task(ask: Ask, name: str) -> None:
+def require_own_task(ask: Request, name: str) -> None:
     """Raises NotFound for a task that the token is not for, as if there were none."""
     ask.grant.authorise((name,), absent=f"there is no task {name}")
 
 
-async def _require_whole(ask: Ask, run: Run) -> None:
+async def _require_whole(ask: Request, run: Run) -> None:
     """Raises Forbidden when the run's execution touches other tasks than the token is for."""
     touched = await ask.web.store.run(executions.tasks_of([run.execution_id]))
     ask.grant.authorise(touched.get(run.execution_id, ()))
@@ -230,7 +230,7 @@ def _is_id(ref: str) -> bool:
     return True
 
 
-async def _require_task(ask: Ask, name: str) -> None:
+async def _require_task(ask: Request, name: str) -> None:
     """Raises NotFound for a task that neither is defined nor has runs."""
     entry = await ask.web.store.run(tasks.entry(name))
     counts = await ask.web.store.run(tasks.counts([name]))
@@ -272,7 +272,7 @@ def _unfit(body: ReportRequest) -> list[Problem]:
     return problems
 
 
-async def _as_it_is(ask: Ask, run: Run, name: str) -> Run:
+async def _as_it_is(ask: Request, run: Run, name: str) -> Run:
     """The first run, in its last attempt; that of task *name* when the execution has come to it."""
     made = await ask.web.store.run(runs.execution_runs(run.execution_id))
     for wanted in (name, run.task_name):
@@ -282,7 +282,7 @@ async def _as_it_is(ask: Ask, run: Run, name: str) -> Run:
     return run
 
 
-async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
+async def _page(ask: Request, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
     try:
         return await ask.web.store.run(
             page(
@@ -298,7 +298,7 @@ async def _page(ask: Ask, where: Filter, query: RunsQuery, cursor: str = "") -> 
         raise invalid("query.cursor", str(error), cursor) from None
 
 
-async def shown(ask: Ask, found: Sequence[Run]) -> list[Run]:
+async def shown(ask: Request, found: Sequence[Run]) -> list[Run]:
     """The runs as they are answered: with the URL of their schema, and without the values of secret parameters."""
     url = ask.urls.run
     if any(run.params for run in found):
@@ -306,12 +306,12 @@ async def shown(ask: Ask, found: Sequence[Run]) -> list[Run]:
     return [msgspec.structs.replace(run, schema=url) for run in found]
 
 
-async def _answer(ask: Ask, run: Run, *, status: int = 200) -> Reply:
+async def _answer(ask: Request, run: Run, *, status: int = 200) -> Response:
     (one,) = await shown(ask, [run])
     return ask.answer(one, status=status)
 
 
-async def _runs(ask: Ask, found: Page) -> Reply:
+async def _runs(ask: Request, found: Page) -> Response:
     body = RunsResponseBody(
         runs=await shown(ask, found.runs),
         total=found.total,
@@ -322,14 +322,14 @@ async def _runs(ask: Ask, found: Page) -> Reply:
     return ask.answer(body)
 
 
-async def created(ask: Ask, run: Run, *, repeated: bool = False) -> Reply:
+async def created(ask: Request, run: Run, *, repeated: bool = False) -> Response:
     """The answer 201 for a run that was started, or was by the same request before."""
     url = ask.urls
     headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
     if repeated:
         headers.append((b"idempotent-replayed", b"true"))
     (one,) = await shown(ask, [run])
-    return Reply(_encoder.encode(one), status=201, headers=tuple(headers))
+    return Response(_encoder.encode(one), status=201, headers=tuple(headers))
 
 
 def _texts(value: str) -> tuple[str, ...]:

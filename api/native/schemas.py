@@ -11,8 +11,8 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from api.http import problems
-from api.http.endpoint import Ask, Endpoint, Media, Routes
-from api.http.response import JSON, Reply, ResponseModel
+from api.http.endpoint import Endpoint, Media, Request, Routes
+from api.http.response import JSON, Response, ResponseModel
 from api.native import fleet_responses, requests, responses
 from api.native.parameters import SchemaPath
 from shared import config
@@ -95,13 +95,13 @@ _EXAMPLES: Final[dict[str, Schema]] = {
     answers={200: Media("application/json", "JSON Schema 2020-12")},
     errors=(404,),
 )
-async def read_schema(ask: Ask, path: SchemaPath) -> Reply:
+async def read_schema(ask: Request, path: SchemaPath) -> Response:
     """Where the `$schema` member of every object leads."""
     name = path.file.removesuffix(".json")
     if name not in _PUBLIC:
         raise NotFound(f"there is no schema {name}; there are {', '.join(sorted(_PUBLIC))}")
     url = ask.urls.schema(name)
-    return Reply(msgspec.json.encode({"$schema": DIALECT, "$id": url, **standalone(name)}), media=JSON)
+    return Response(msgspec.json.encode({"$schema": DIALECT, "$id": url, **standalone(name)}), media=JSON)
 
 
 def components(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:

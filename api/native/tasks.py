@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.http.endpoint import Ask, Routes
-from api.http.response import Reply
+from api.http.endpoint import Request, Routes
+from api.http.response import Response
 from api.native.parameters import MatchHeaders, StatsQuery, TaskPath, TasksQuery
 from api.native.responses import (
     Affected,
@@ -39,7 +39,7 @@ DAY_US: Final = 86_400 * SECOND_US
 
 
 @routes.get("/api/tasks", summary="List tasks", answers={200: TasksResponseBody})
-async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
+async def list_tasks(ask: Request, query: TasksQuery) -> Response:
     """By name, with what each is doing."""
     text = query.search.lower()
     found = [
@@ -55,7 +55,7 @@ async def list_tasks(ask: Ask, query: TasksQuery) -> Reply:
 
 
 @routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
-async def read_task(ask: Ask, path: TaskPath) -> Reply:
+async def read_task(ask: Request, path: TaskPath) -> Response:
     """
     Its definition, its schedule in words and times, and how it is doing. Values of secrets and secret parameters are
     not shown, and values of `env` not to a token with scope `read`.
@@ -71,7 +71,7 @@ async def read_task(ask: Ask, path: TaskPath) -> Reply:
     errors=(409, 412, 507),
     example={"run": "./report.sh --day yesterday", "cron": "30 6 * * mon-fri", "timeout": "20m"},
 )
-async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Reply:
+async def define_task(ask: Request, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Response:
     """
     With the keys and rules of the task file. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a task of the task file.
     It survives an apply of the file, unless the file has a task of this name. Live runs go on as they were defined.
@@ -85,18 +85,18 @@ async def define_task(ask: Ask, path: TaskPath, headers: MatchHeaders, body: Tas
 
 
 @routes.delete("/api/tasks/{taskName}", summary="Delete a task", answers={204: None}, errors=(404, 409, 412))
-async def delete_task(ask: Ask, path: TaskPath, headers: MatchHeaders) -> Reply:
+async def delete_task(ask: Request, path: TaskPath, headers: MatchHeaders) -> Response:
     """
     One that was defined through the API; its runs stay in the history. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a
     task of the task file, for one that has live runs, and for one that others depend on.
     """
     _require_authoring(ask, path)
     await ask.web.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
-async def stop_task(ask: Ask, path: TaskPath) -> Reply:
+async def stop_task(ask: Request, path: TaskPath) -> Response:
     """
     Every live execution of it, those that wait included; also of one that is no longer defined. A token for some tasks
     stops those whose other steps are its own too, and leaves the rest alone.
@@ -110,21 +110,21 @@ async def stop_task(ask: Ask, path: TaskPath) -> Reply:
 
 
 @routes.post("/api/tasks/{taskName}/pause", summary="Pause a schedule", answers={200: TaskModel}, errors=(404,))
-async def pause_task(ask: Ask, path: TaskPath) -> Reply:
+async def pause_task(ask: Request, path: TaskPath) -> Response:
     """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
     require_own_task(ask, path.task_name)
     return await _answer(ask, await ask.web.store.run(ops.pause(path.task_name)))
 
 
 @routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
-async def resume_task(ask: Ask, path: TaskPath) -> Reply:
+async def resume_task(ask: Request, path: TaskPath) -> Response:
     """The next tick fires again."""
     require_own_task(ask, path.task_name)
     return await _answer(ask, await ask.web.store.run(ops.resume(path.task_name)))
 
 
 @routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
-async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
+async def task_stats(ask: Request, path: TaskPath, query: StatsQuery) -> Response:
     """Ends by reason, and how long runs waited and took, since a time and by stretches of it."""
     require_own_task(ask, path.task_name)
     await _entry(ask, path.task_name)
@@ -144,7 +144,7 @@ async def task_stats(ask: Ask, path: TaskPath, query: StatsQuery) -> Reply:
     )
 
 
-def _require_authoring(ask: Ask, path: TaskPath) -> None:
+def _require_authoring(ask: Request, path: TaskPath) -> None:
     require_own_task(ask, path.task_name)
     if not ask.web.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
@@ -173,19 +173,19 @@ def _etag(entry: tasks.Entry) -> str:
     return f'"{entry.definition.hash}"'
 
 
-async def _answer(ask: Ask, entry: tasks.Entry, *, status: int = 200) -> Reply:
+async def _answer(ask: Request, entry: tasks.Entry, *, status: int = 200) -> Response:
     (model,) = await _models(ask, [entry])
     return ask.answer(model, status=status, headers=((b"etag", _etag(entry).encode()),))
 
 
-async def _entry(ask: Ask, name: str) -> tasks.Entry:
+async def _entry(ask: Request, name: str) -> tasks.Entry:
     entry = await ask.web.store.run(tasks.entry(name))
     if entry is None:
         raise NotFound(f"there is no task {name}")
     return entry
 
 
-async def _models(ask: Ask, entries: list[tasks.Entry]) -> list[TaskModel]:
+async def _models(ask: Request, entries: list[tasks.Entry]) -> list[TaskModel]:
     names = [entry.name for entry in entries]
     if not names:
         return []
@@ -196,7 +196,7 @@ async def _models(ask: Ask, entries: list[tasks.Entry]) -> list[TaskModel]:
     return [_model(ask, entry, counts.get(entry.name), last.get(entry.name)) for entry in entries]
 
 
-def _model(ask: Ask, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
+def _model(ask: Request, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
     task = entry.task
     words, ticks = "", list[datetime]()
     if task.cron:

@@ -7,8 +7,8 @@ import time
 import msgspec
 from msgspec import UNSET
 
-from api.http.endpoint import Ask, Routes, invalid
-from api.http.response import Reply
+from api.http.endpoint import Request, Routes, invalid
+from api.http.response import Response
 from api.native.parameters import TokenPath
 from api.native.requests import TokenRequest
 from api.native.responses import QuotaModel, TokenModel, TokensResponseBody
@@ -20,7 +20,7 @@ routes = Routes("Tokens")
 
 
 @routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
-async def list_tokens(ask: Ask) -> Reply:
+async def list_tokens(ask: Request) -> Response:
     """
     Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
     another `RUNFLEET_SECRET`: it is refused, and can be revoked.
@@ -37,7 +37,7 @@ async def list_tokens(ask: Ask) -> Reply:
     errors=(409, 413, 415),
     example={"name": "nightly export", "scope": "run", "tasks": "export-*"},
 )
-async def make_token(ask: Ask, body: TokenRequest) -> Reply:
+async def make_token(ask: Request, body: TokenRequest) -> Response:
     """
     The answer shows the token; only a hash of it is kept. A repeat with the same `Idempotency-Key` makes no second
     token and is answered without `token`, which cannot be shown again.
@@ -67,12 +67,12 @@ async def make_token(ask: Ask, body: TokenRequest) -> Reply:
 
 
 @routes.delete("/api/tokens/{id}", summary="Revoke a token", answers={204: None}, errors=(404,))
-async def revoke_token(ask: Ask, path: TokenPath) -> Reply:
+async def revoke_token(ask: Request, path: TokenPath) -> Response:
     """Other API processes may take it for two seconds more."""
     if not await ask.web.store.run(tokens.revoke(path.id)):
         raise NotFound(f"there is no token {path.id}")
     ask.web.gate.forget()
-    return Reply(status=204)
+    return Response(status=204)
 
 
 def _model(token: tokens.Token, *, is_valid: bool = True) -> TokenModel:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from api.http.endpoint import Ask, Routes
-from api.http.response import Reply
+from api.http.endpoint import Request, Routes
+from api.http.response import Response
 from api.native.fleet_responses import WorkerModel, WorkersResponseBody
 from api.native.parameters import WorkerPath
 from shared.errors import NotFound
@@ -15,7 +15,7 @@ routes = Routes("Workers")
 
 
 @routes.get("/api/workers", summary="List workers", answers={200: WorkersResponseBody})
-async def list_workers(ask: Ask) -> Reply:
+async def list_workers(ask: Request) -> Response:
     """
     Every worker process that was heard of lately, with what it runs. A token for some tasks sees those that serve a
     queue of these, each with these queues and runs only.
@@ -28,7 +28,7 @@ async def list_workers(ask: Ask) -> Reply:
 @routes.post(
     "/api/workers/{id}/drain", summary="Drain a worker", scope="admin", answers={202: WorkerModel}, errors=(404,)
 )
-async def drain_worker(ask: Ask, path: WorkerPath) -> Reply:
+async def drain_worker(ask: Request, path: WorkerPath) -> Response:
     """It takes nothing new, and ends when its runs have ended."""
     await ask.web.store.run(fleet.drain(path.id))
     for worker in await ask.web.store.run(fleet.workers()):

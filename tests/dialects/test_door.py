@@ -15,16 +15,16 @@ from litestar.testing import TestClient
 from litestar.types import Scope as Connection
 
 import api.app
-from api.http.dialect import Dialect, Question, Routes
-from api.http.response import Reply
+from api.http.dialect import Dialect, DialectRequest, Routes
+from api.http.response import Response
 from shared.errors import RunfleetError
 from shared.settings import Settings
 
 TOKEN = "rf_of_the_door_tests"
 
 
-def refuse(error: RunfleetError, scope: Connection) -> Reply:
-    return Reply(msgspec.json.encode({"echo_code": error.status, "text": str(error)}), status=error.status)
+def refuse(error: RunfleetError, scope: Connection) -> Response:
+    return Response(msgspec.json.encode({"echo_code": error.status, "text": str(error)}), status=error.status)
 
 
 ECHO = Routes(Dialect(name="echo", refuse=refuse, prefixes=("/api/echo/",)))
@@ -36,17 +36,17 @@ class Named(msgspec.Struct):
 
 
 @ECHO.on("GET", "/api/echo/{first}/of/{second}", scope="read")
-async def echo_path(ask: Question) -> Reply:
-    return Reply(msgspec.json.encode({"path": ask.path, "query": ask.query}))
+async def echo_path(ask: DialectRequest) -> Response:
+    return Response(msgspec.json.encode({"path": ask.path, "query": ask.query}))
 
 
 @ECHO.on("PUT", "/api/echo/{first}", scope="run", max_body=1000)
-async def echo_body(ask: Question) -> Reply:
-    return Reply(msgspec.json.encode(ask.read(Named)))
+async def echo_body(ask: DialectRequest) -> Response:
+    return Response(msgspec.json.encode(ask.read(Named)))
 
 
 @ECHO.on("PATCH", "/api/echo/{first}", scope="run")
-async def fail(ask: Question) -> Reply:
+async def fail(ask: DialectRequest) -> Response:
     raise ZeroDivisionError("nobody foresaw this")
 
 

@@ -21,7 +21,7 @@ from litestar.testing import TestClient
 from api.__main__ import Server
 from api.app import create_app
 from api.http.protocol import Connection
-from api.http.state import Web
+from api.http.state import AppState
 from api.http.websockets import MESSAGE_BYTES, SocketConnection
 from shared.runs import Reason
 from shared.settings import Settings
@@ -74,7 +74,7 @@ class Served:
     """A server that answers at ``url``; ``web`` is what its process holds."""
 
     url: str
-    web: Web
+    web: AppState
     server: Server
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ def served(settings: Settings, catalog: Store) -> Iterator[Served]:
 def serving(settings: Settings) -> Iterator[Served]:
     """The API behind a real server in a thread of this process, for as long as this is entered."""
     app = create_app(settings)
-    web: Web = app.state.web
+    web: AppState = app.state.web
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,

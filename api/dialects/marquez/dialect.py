@@ -10,7 +10,7 @@ from litestar.types import Scope as Connection
 from api.dialects.marquez.unsupported import instead_of
 from api.http.dialect import Dialect
 from api.http.problems import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
-from api.http.response import Reply
+from api.http.response import Response
 from shared.errors import Invalid, NotFound, RunfleetError, StoreFull, StoreUnavailable
 
 _NOTHING_THERE: Final = (NotFound.status, NotAllowed.status)
@@ -25,7 +25,7 @@ class BadQuery(RunfleetError):
     title = "Bad Request"
 
 
-def refuse(error: RunfleetError, scope: Connection) -> Reply:
+def refuse(error: RunfleetError, scope: Connection) -> Response:
     """
     *error* as Marquez says it: ``{"errors": […]}`` for what is wrong with a body or a query, else a code and a message.
 
@@ -45,7 +45,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Reply:
     else:
         instead = instead_of(scope["path"]) if error.status in _NOTHING_THERE else ""
         body = {"code": status, "message": instead or str(error)}
-    return Reply(_encode(body), status=status, headers=tuple(headers))
+    return Response(_encode(body), status=status, headers=tuple(headers))
 
 
 DIALECT: Final = Dialect(name="marquez", refuse=refuse, prefixes=("/api/v1/",))

@@ -6,8 +6,8 @@ from typing import Final
 
 from api.dialects.marquez import bodies, ingest, mapping
 from api.dialects.marquez.dialect import DIALECT, BadQuery
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared.store.dialects import lineage_events
 from shared.store.dialects.lineage_events import EventPage
 
@@ -23,15 +23,15 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 
 
 @routes.on("POST", "/api/v1/lineage", scope="run", max_body=MAX_EVENT)
-async def take_event(ask: Question) -> Reply:
+async def take_event(ask: DialectRequest) -> Response:
     """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
     event = bodies.read_event(ask.body)
     await ask.web.store.run(ingest.record(ask.web.catalog, event, ask.body, ask.grant))
-    return Reply(status=201)
+    return Response(status=201)
 
 
 @routes.on("GET", "/api/v1/events/lineage", scope="read")
-async def list_events(ask: Question) -> Reply:
+async def list_events(ask: DialectRequest) -> Response:
     """Events of runs by the time they tell: ``after`` ≤ time < ``before``. The total counts those of no run as well."""
     limit, offset = bodies.paging(ask.query)
     direction = ask.query.get("sortDirection", ["desc"])[0].lower()
@@ -45,10 +45,12 @@ async def list_events(ask: Question) -> Reply:
         found = await ask.web.store.run(
             lineage_events.page(after_us, before_us, descending=is_descending, offset=offset, limit=limit)
         )
-    return Reply(b'{"events":[' + b",".join(found.bodies) + b'],"totalCount":%d}' % found.total)
+    return Response(b'{"events":[' + b",".join(found.bodies) + b'],"totalCount":%d}' % found.total)
 
 
-async def _own(ask: Question, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int) -> EventPage:
+async def _own(
+    ask: DialectRequest, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
+) -> EventPage:
     """
     Those of a token that is for some tasks: one after another is looked at, at most ``MOST_LOOKED_AT``, until the page
     is full. Its total counts what is on the page.
@@ -65,6 +67,6 @@ async def _own(ask: Question, after_us: int, before_us: int, is_descending: bool
     return EventPage(shown, len(shown))
 
 
-def _moment(ask: Question, name: str, default: int) -> int:
+def _moment(ask: DialectRequest, name: str, default: int) -> int:
     text = ask.query.get(name, [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     return bodies.bound(text, name) if text else default

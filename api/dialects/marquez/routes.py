@@ -13,8 +13,8 @@ from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.dialects.marquez.jobs import Place
 from api.dialects.marquez.responses import JobAnswer, RunAnswer
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import ops
 from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @routes.on("PUT", "/api/v1/namespaces/{namespace}", scope="run")
-async def put_namespace(ask: Question) -> Reply:
+async def put_namespace(ask: DialectRequest) -> Response:
     """Make it, or change its owner and description."""
     name = ask.path["namespace"]
     body = bodies.read(NamespaceBody, ask.body)
@@ -51,72 +51,72 @@ async def put_namespace(ask: Question) -> Reply:
         raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
     await ask.web.store.run(jobs.require_namespace_for(name, ask.grant))
     found = await ask.web.store.run(namespaces.put_namespace(name, owner, description))
-    return Reply(_encode(responses.namespace(found)))
+    return Response(_encode(responses.namespace(found)))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
-async def read_namespace(ask: Question) -> Reply:
+async def read_namespace(ask: DialectRequest) -> Response:
     """One namespace."""
     found = await ask.web.store.run(jobs.namespace(ask.path["namespace"]))
     if not await ask.web.store.run(jobs.seen(found.name, ask.grant)):
         raise NotFound(f"Namespace '{found.name}' not found.")
-    return Reply(_encode(responses.namespace(found)))
+    return Response(_encode(responses.namespace(found)))
 
 
 @routes.on("DELETE", "/api/v1/namespaces/{namespace}", scope="admin")
-async def delete_namespace(ask: Question) -> Reply:
+async def delete_namespace(ask: DialectRequest) -> Response:
     """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
     found = await ask.web.store.run(jobs.namespace(ask.path["namespace"]))
     await ask.web.store.run(namespaces.drop_namespace(found.name))
-    return Reply(_encode(responses.namespace(found, hidden=True)))
+    return Response(_encode(responses.namespace(found, hidden=True)))
 
 
 @routes.on("GET", "/api/v1/namespaces", scope="read")
-async def list_namespaces(ask: Question) -> Reply:
+async def list_namespaces(ask: DialectRequest) -> Response:
     """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
     limit, offset = bodies.paging(ask.query)
     found = await ask.web.store.run(_page(ask.grant, limit, offset)) if limit else []
-    return Reply(_encode({"namespaces": [responses.namespace(one) for one in found]}))
+    return Response(_encode({"namespaces": [responses.namespace(one) for one in found]}))
 
 
 @routes.on("PUT", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
-async def put_job(ask: Question) -> Reply:
+async def put_job(ask: DialectRequest) -> Response:
     """Make a job, or change it. With a ``runId`` there must be such a run of it."""
     body = bodies.read(JobBody, ask.body)
     missing = [name for name in ("type", "inputs", "outputs") if getattr(body, name) is None]
     bodies.need_datasets(body, missing)
     bodies.require(missing)
     answer = await ask.web.store.run(_put_job(ask, body))
-    return Reply(_encode(answer))
+    return Response(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="read")
-async def read_job(ask: Question) -> Reply:
+async def read_job(ask: DialectRequest) -> Response:
     """One job with its newest runs."""
     answer = await ask.web.store.run(_read_job(ask))
-    return Reply(_encode(answer))
+    return Response(_encode(answer))
 
 
 @routes.on("DELETE", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="admin")
-async def delete_job(ask: Question) -> Reply:
+async def delete_job(ask: DialectRequest) -> Response:
     """Forget a job; its runs stay as long as history does, and what is told of it brings it back."""
     answer = await ask.web.store.run(_delete_job(ask))
-    return Reply(_encode(answer))
+    return Response(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs", scope="read")
-async def list_jobs(ask: Question) -> Reply:
+async def list_jobs(ask: DialectRequest) -> Response:
     """Jobs of a namespace, the ones that were told of last first."""
     return await _list(ask, ask.path["namespace"])
 
 
 @routes.on("GET", "/api/v1/jobs", scope="read")
-async def list_all_jobs(ask: Question) -> Reply:
+async def list_all_jobs(ask: DialectRequest) -> Response:
     """Our own tasks by name, then all jobs, the ones that were told of last first."""
     return await _list(ask, None)
 
 
-async def require_job(ask: Question) -> Place:
+async def require_job(ask: DialectRequest) -> Place:
     """The job that the path names. Raises NotFound for its namespace or itself, and Forbidden."""
     return await ask.web.store.run(_place(ask))
 
@@ -147,7 +147,7 @@ async def _namespaces(limit: int, offset: int) -> list[namespaces.Namespace]:
     return home + ((await namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
 
-async def _place(ask: Question) -> Place:
+async def _place(ask: DialectRequest) -> Place:
     namespace, name = ask.path["namespace"], ask.path["job"]
     place = await jobs.find(ask.web.catalog, namespace, name)
     is_there = await jobs.require_place(place, ask.grant)
@@ -157,7 +157,7 @@ async def _place(ask: Question) -> Place:
     return place
 
 
-async def _put_job(ask: Question, body: JobBody) -> JobAnswer:
+async def _put_job(ask: DialectRequest, body: JobBody) -> JobAnswer:
     namespace, name = ask.path["namespace"], ask.path["job"]
     jobs.require_names(namespace, name)
     place = await jobs.find(ask.web.catalog, namespace, name)
@@ -188,7 +188,7 @@ async def _put_job(ask: Question, body: JobBody) -> JobAnswer:
     return responses.job(job, (await _latest(ask.web.catalog, [place], facets=True))[0])
 
 
-async def _read_job(ask: Question) -> JobAnswer:
+async def _read_job(ask: DialectRequest) -> JobAnswer:
     place = await _place(ask)
     latest = (await _latest(ask.web.catalog, [place], facets=True))[0]
     if place.own:
@@ -200,7 +200,7 @@ async def _read_job(ask: Question) -> JobAnswer:
     return responses.job(job, latest)
 
 
-async def _delete_job(ask: Question) -> JobAnswer:
+async def _delete_job(ask: DialectRequest) -> JobAnswer:
     answer = await _read_job(ask)
     place = await _place(ask)
     if place.own:
@@ -209,7 +209,7 @@ async def _delete_job(ask: Question) -> JobAnswer:
     return answer
 
 
-async def _list(ask: Question, namespace: str | None) -> Reply:
+async def _list(ask: DialectRequest, namespace: str | None) -> Response:
     limit, offset = bodies.paging(ask.query)
     wanted = ask.query.get("lastRunStates", [])
     unknown = [state for state in wanted if state not in mapping.STATES.values()]
@@ -218,11 +218,11 @@ async def _list(ask: Question, namespace: str | None) -> Reply:
             f"query param lastRunStates must be one of NEW, RUNNING, COMPLETED, FAILED, ABORTED: {unknown[0][:50]}"
         )
     answer = await ask.web.store.run(_jobs(ask, namespace, frozenset(wanted), limit, offset))
-    return Reply(_encode(answer))
+    return Response(_encode(answer))
 
 
 async def _jobs(
-    ask: Question, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
+    ask: DialectRequest, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
 ) -> dict[str, Any]:
     """
     A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's);

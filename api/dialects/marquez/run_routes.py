@@ -10,8 +10,8 @@ from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.dialects.marquez.jobs import Place
 from api.dialects.marquez.responses import Nominal, RunAnswer
 from api.dialects.marquez.routes import require_job
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import ops
 from shared.errors import Malformed, NotFound
 from shared.runs import Run
@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @routes.on("POST", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="run")
-async def create_run(ask: Question) -> Reply:
+async def create_run(ask: DialectRequest) -> Response:
     """
     Make a run in state NEW. One of a task of ours is a trigger: our workers execute it, and no verb moves it.
 
@@ -58,56 +58,56 @@ async def create_run(ask: Question) -> Reply:
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="read")
-async def list_runs(ask: Question) -> Reply:
+async def list_runs(ask: DialectRequest) -> Response:
     """Runs of a job, the ones that started last first, those that never did last."""
     limit, offset = bodies.paging(ask.query)
     place = await require_job(ask)
     answer = await ask.web.store.run(_page(ask, place, limit, offset))
-    return Reply(_encode(answer))
+    return Response(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/jobs/runs/{id}", scope="read")
-async def read_run(ask: Question) -> Reply:
+async def read_run(ask: DialectRequest) -> Response:
     """One run, whoever made it."""
     return _run(await ask.web.store.run(_shown(ask, await _find(ask))))
 
 
 @routes.on("GET", "/api/v1/jobs/runs/{id}/facets", scope="read")
-async def read_facets(ask: Question) -> Reply:
+async def read_facets(ask: DialectRequest) -> Response:
     """What was told of a run, or of its job (``type=run`` or ``job``)."""
     kind = ask.query.get("type", [""])[0].lower()
     if kind not in ("run", "job"):
         raise BadQuery("query param type must be one of RUN, JOB" if kind else "query param type must not be null")
     run = await _find(ask)
     facets = await ask.web.store.run(_run_facets(run) if kind == "run" else _job_facets(ask, run))
-    return Reply(_encode({"runId": str(run.id), "facets": facets}))
+    return Response(_encode({"runId": str(run.id), "facets": facets}))
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/start", scope="run")
-async def start(ask: Question) -> Reply:
+async def start(ask: DialectRequest) -> Response:
     """It runs. Of several starts the earliest counts; one that is told after the end, with its time, is filled in."""
     return await _report(ask, "start")
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/complete", scope="run")
-async def complete(ask: Question) -> Reply:
+async def complete(ask: DialectRequest) -> Response:
     """It ended well."""
     return await _report(ask, "complete")
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/fail", scope="run")
-async def fail(ask: Question) -> Reply:
+async def fail(ask: DialectRequest) -> Response:
     """It failed."""
     return await _report(ask, "fail")
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/abort", scope="run")
-async def abort(ask: Question) -> Reply:
+async def abort(ask: DialectRequest) -> Response:
     """It was stopped."""
     return await _report(ask, "abort")
 
 
-async def _report(ask: Question, verb: str) -> Reply:
+async def _report(ask: DialectRequest, verb: str) -> Response:
     at = ask.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     at_us = bodies.instant(at, "at", zone=True) if at else 0
     found = await _find(ask)
@@ -115,7 +115,7 @@ async def _report(ask: Question, verb: str) -> Reply:
     return _run(await ask.web.store.run(_shown(ask, run)))
 
 
-async def _find(ask: Question) -> Run:
+async def _find(ask: DialectRequest) -> Run:
     text = ask.path["id"]
     run_id = mapping.run_id(text)
     run = await ask.web.store.run(runs.get(run_id)) if run_id else None
@@ -125,13 +125,13 @@ async def _find(ask: Question) -> Run:
     return run
 
 
-async def _shown(ask: Question, run: Run) -> RunAnswer:
+async def _shown(ask: DialectRequest, run: Run) -> RunAnswer:
     (run,) = await ops.without_secrets(ask.web.catalog, [run])
     place = await jobs.of_task(run.task_name)
     return responses.run(run, place, (await metadata.read(run.id)))
 
 
-async def _page(ask: Question, place: Place, limit: int, offset: int) -> dict[str, object]:
+async def _page(ask: DialectRequest, place: Place, limit: int, offset: int) -> dict[str, object]:
     found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
@@ -146,7 +146,7 @@ async def _run_facets(run: Run) -> dict[str, msgspec.Raw]:
     return responses.run_facets(run, place, (await metadata.read(run.id)))
 
 
-async def _job_facets(ask: Question, run: Run) -> dict[str, msgspec.Raw]:
+async def _job_facets(ask: DialectRequest, run: Run) -> dict[str, msgspec.Raw]:
     place = await jobs.of_task(run.task_name)
     if not place.own:
         job = await namespaces.job(place.task)
@@ -158,5 +158,5 @@ async def _job_facets(ask: Question, run: Run) -> dict[str, msgspec.Raw]:
     return responses.task_facets(entry)
 
 
-def _run(answer: RunAnswer, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    return Reply(_encode(answer), status=status, headers=headers)
+def _run(answer: RunAnswer, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    return Response(_encode(answer), status=status, headers=headers)

@@ -15,14 +15,14 @@ from api.dialects.ona import binary, codec
 from api.dialects.ona.wire import Message
 from api.dialects.ona.words import CALLS, refuse
 from api.http.auth import Scope
-from api.http.dialect import Dialect, Question, Routes, unpacked
+from api.http.dialect import Dialect, DialectRequest, Routes, unpacked
 from api.http.endpoint import MAX_BODY
 from api.http.problems import WrongMediaType
-from api.http.response import JSON, Reply
+from api.http.response import JSON, Response
 from shared.errors import Invalid, Malformed, Problem
 
 M = TypeVar("M", bound=Message)
-Handler = Callable[[Question, M], Awaitable[Message]]
+Handler = Callable[[DialectRequest, M], Awaitable[Message]]
 
 DIALECT: Final = Dialect(name="ona", refuse=refuse, prefixes=("/api/gitpod.v1.",))
 
@@ -53,19 +53,19 @@ class Calls(Routes):
         path = service + kind.__name__.removesuffix("Request")
 
         def keep(handler: Handler[M]) -> Handler[M]:
-            async def answer(ask: Question, form: Form, content: bytes) -> Reply:
+            async def answer(ask: DialectRequest, form: Form, content: bytes) -> Response:
                 _require_deadline(ask)
                 wanted: M = form.read(kind, content)
-                return Reply(form.write(await handler(ask, wanted)), media=form.media)
+                return Response(form.write(await handler(ask, wanted)), media=form.media)
 
             @self.on("POST", path, scope=scope)
-            async def serve(ask: Question) -> Reply:
+            async def serve(ask: DialectRequest) -> Response:
                 return await answer(ask, _form(ask), ask.body)
 
             if scope == "read":
                 # What changes nothing may be asked for by a GET, if the client is told to.
                 @self.on("GET", path, scope=scope)
-                async def serve_get(ask: Question) -> Reply:
+                async def serve_get(ask: DialectRequest) -> Response:
                     return await answer(ask, *_from_query(ask))
 
             return handler
@@ -73,7 +73,7 @@ class Calls(Routes):
         return keep
 
 
-def _require_deadline(ask: Question) -> None:
+def _require_deadline(ask: DialectRequest) -> None:
     """
     Raises Invalid for a deadline that is none. Any other is left to the client, who stops waiting by itself: cut off
     here, it could not know whether what it asked for was done.
@@ -84,7 +84,7 @@ def _require_deadline(ask: Question) -> None:
         raise Invalid([Problem("", message)])
 
 
-def _form(ask: Question) -> Form:
+def _form(ask: DialectRequest) -> Form:
     """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
     version = ask.header("connect-protocol-version")
     if version not in ("", "1"):
@@ -98,7 +98,7 @@ def _form(ask: Question) -> Form:
     return form
 
 
-def _from_query(ask: Question) -> tuple[Form, bytes]:
+def _from_query(ask: DialectRequest) -> tuple[Form, bytes]:
     """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
     given = {name: values[0] for name, values in ask.query.items()}
     unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}

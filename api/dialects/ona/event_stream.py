@@ -14,7 +14,7 @@ from api.dialects.ona.codec import from_plain
 from api.dialects.ona.connect_rpc import Calls
 from api.dialects.ona.wire import Uuid
 from api.dialects.ona.words import EVENTS
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from api.http.problems import WrongMediaType
 from api.http.streams import KEEPALIVE_S, Stream
 from shared.store.events import Event
@@ -47,7 +47,7 @@ class Watch(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 
 @routes.on("POST", EVENTS + "WatchEvents", scope="read")
-async def watch_events(ask: Question) -> ASGIApp:
+async def watch_events(ask: DialectRequest) -> ASGIApp:
     """Until the client leaves. The binary form of a stream is not spoken."""
     if ask.header("content-type").lower().partition(";")[0].strip() != "application/json":
         raise WrongMediaType("events are asked for with application/json and come as application/jsonl")
@@ -58,7 +58,7 @@ async def watch_events(ask: Question) -> ASGIApp:
     return Stream(ask.web, ask.connection, _lines(ask, UUID(watch.environment_id)), media=b"application/jsonl")
 
 
-async def _lines(ask: Question, environment: UUID) -> AsyncGenerator[bytes]:
+async def _lines(ask: DialectRequest, environment: UUID) -> AsyncGenerator[bytes]:
     async with ask.web.tail.following() as position:
         while True:
             events = await ask.web.tail.after(position, KEEPALIVE_S)

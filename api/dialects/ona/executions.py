@@ -24,7 +24,7 @@ from api.dialects.ona.execution_bodies import (
 )
 from api.dialects.ona.status import Start
 from api.http.auth import Grant
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import Conflict, NotFound
@@ -42,7 +42,7 @@ REPEAT_US: Final = 10 * SECOND_US
 
 
 @routes.call(StartTaskRequest, scope="run")
-async def start_task(ask: Question, wanted: StartTaskRequest) -> StartTaskResponse:
+async def start_task(ask: DialectRequest, wanted: StartTaskRequest) -> StartTaskResponse:
     """
     Answers at once with the execution that was made. A call that the client repeats by itself, because it got no answer
     to it, is answered with the execution of the first one.
@@ -56,13 +56,13 @@ async def start_task(ask: Question, wanted: StartTaskRequest) -> StartTaskRespon
 
 
 @routes.call(GetTaskExecutionRequest, scope="read")
-async def get_task_execution(ask: Question, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
+async def get_task_execution(ask: DialectRequest, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
     """An execution as it is now."""
     return GetTaskExecutionResponse(task_execution=await _told(ask, UUID(wanted.id)))
 
 
 @routes.call(ListTaskExecutionsRequest, scope="read")
-async def list_task_executions(ask: Question, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
+async def list_task_executions(ask: DialectRequest, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
     wish = pagination.wish(ask, wanted.pagination)
@@ -84,7 +84,7 @@ async def list_task_executions(ask: Question, wanted: ListTaskExecutionsRequest)
 
 
 @routes.call(StopTaskExecutionRequest, scope="run")
-async def stop_task_execution(ask: Question, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
+async def stop_task_execution(ask: DialectRequest, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
     """Asks what runs to end, and lets nothing more of it begin. One that is over is left as it is."""
     execution = await readable(ask, UUID(wanted.id))
     await ask.web.store.run(ops.stop_execution(execution.id, by=ask.grant.who))
@@ -115,7 +115,7 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
     return triggered.run.execution_id
 
 
-async def readable(ask: Question, execution_id: UUID) -> Execution:
+async def readable(ask: DialectRequest, execution_id: UUID) -> Execution:
     """The execution. Raises NotFound, also when the token is not for all its tasks."""
     found = await ask.web.store.run(render.read(execution_id))
     if found is None:
@@ -124,13 +124,13 @@ async def readable(ask: Question, execution_id: UUID) -> Execution:
     return found
 
 
-async def _told(ask: Question, execution_id: UUID) -> TaskExecution:
+async def _told(ask: DialectRequest, execution_id: UUID) -> TaskExecution:
     found = await readable(ask, execution_id)
     (told,) = await ask.web.store.run(render.tell([found], ask.urls.base, ask.grant))
     return told
 
 
-def _is_repeat(ask: Question) -> bool:
+def _is_repeat(ask: DialectRequest) -> bool:
     count = ask.header("x-stainless-retry-count")
     return count.isascii() and count.isdigit() and count.strip("0") != ""
 

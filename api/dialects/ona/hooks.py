@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from api.dialects.ona import executions, task_list
 from api.dialects.ona.catalog import Known
-from api.http.endpoint import Ask, Routes
-from api.http.response import Reply
+from api.http.endpoint import Request, Routes
+from api.http.response import Response
 from api.native.parameters import EnvironmentTriggerPath
 from api.native.responses import StartedResponseBody, StartedTask
 from shared.errors import RunfleetError, StoreUnavailable
@@ -19,7 +19,7 @@ routes = Routes("Hooks")
     answers={200: StartedResponseBody},
     errors=(507,),
 )
-async def fire_environment(ask: Ask, path: EnvironmentTriggerPath) -> Reply:
+async def fire_environment(ask: Request, path: EnvironmentTriggerPath) -> Response:
     """
     Starts every task of the environment that is triggered by what happened (see Ona's `triggeredBy`). One that another
     of them depends on is started for that one, and not once more by itself.

@@ -19,7 +19,7 @@ from api.dialects.ona.connect_rpc import Calls
 from api.dialects.ona.executions import readable
 from api.dialects.ona.words import ENVIRONMENTS, LOGS
 from api.http.auth import sent_token
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from api.http.response import TEXT
 from api.http.streams import Stream
 from api.native.logs import Piecewise
@@ -37,7 +37,7 @@ PATIENCE_S: Final = 5.0
 
 
 @routes.on("GET", LOGS + "{execution}", scope="read")
-async def read_log(ask: Question) -> ASGIApp:
+async def read_log(ask: DialectRequest) -> ASGIApp:
     """All that its steps print, one step after another, until it is over."""
     try:
         execution_id = UUID(ask.path["execution"])
@@ -49,7 +49,7 @@ async def read_log(ask: Question) -> ASGIApp:
 
 @routes.call(execution_bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)
 async def create_environment_logs_token(
-    ask: Question, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
+    ask: DialectRequest, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
 ) -> execution_bodies.CreateEnvironmentLogsTokenResponse:
     """The caller's own token, which opens the logs of all that it may see."""
     sent = ask.header("authorization")
@@ -57,7 +57,7 @@ async def create_environment_logs_token(
     return execution_bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
 
 
-async def _text(ask: Question, execution_id: UUID) -> AsyncGenerator[bytes]:
+async def _text(ask: DialectRequest, execution_id: UUID) -> AsyncGenerator[bytes]:
     web, told = ask.web, set[UUID]()
     async with web.tail.following() as position:
         while True:
@@ -82,7 +82,7 @@ def _next(execution: Execution, told: set[UUID]) -> Run | None:
     return min(begun, key=lambda run: (run.start_at, run.id), default=None)
 
 
-async def _of_run(ask: Question, run_id: UUID) -> AsyncGenerator[bytes]:
+async def _of_run(ask: DialectRequest, run_id: UUID) -> AsyncGenerator[bytes]:
     start, log = 0, Piecewise(ask.web, run_id)
     with ask.web.store.subscribe_log(run_id) as subscription:
         while True:

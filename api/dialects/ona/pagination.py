@@ -10,7 +10,7 @@ import base64
 from typing import Final, NamedTuple
 
 from api.dialects.ona.bodies import PaginationRequest
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from shared.errors import Invalid, Problem
 
 SIZE: Final = 25
@@ -26,7 +26,7 @@ class Wish(NamedTuple):
     place: str
 
 
-def wish(ask: Question, pagination: PaginationRequest) -> Wish:
+def wish(ask: DialectRequest, pagination: PaginationRequest) -> Wish:
     """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
     size, token = pagination.page_size, pagination.token
     in_query = {} if ask.connection.get("method") == "GET" else ask.query  # where a GET has its message

@@ -8,7 +8,7 @@ from api.dialects.ona import automations, bodies, pagination, task_list, task_wr
 from api.dialects.ona.catalog import find, shown
 from api.dialects.ona.changes import Author
 from api.dialects.ona.connect_rpc import Calls
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from shared.errors import Forbidden, Invalid, Problem
 from shared.ops import define_tasks
 
@@ -16,20 +16,20 @@ routes = Calls()
 
 
 @routes.call(bodies.CreateTaskRequest, scope="admin")
-async def create_task(ask: Question, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
+async def create_task(ask: DialectRequest, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
     """A task in an environment, under a reference that is new there."""
     id_ = await ask.web.store.run(task_writes.create(wanted, _author(ask)))
     return bodies.CreateTaskResponse(task=await _task(ask, id_))
 
 
 @routes.call(bodies.GetTaskRequest, scope="read")
-async def get_task(ask: Question, wanted: bodies.GetTaskRequest) -> bodies.GetTaskResponse:
+async def get_task(ask: DialectRequest, wanted: bodies.GetTaskRequest) -> bodies.GetTaskResponse:
     """A task as it is now."""
     return bodies.GetTaskResponse(task=await _task(ask, UUID(wanted.id)))
 
 
 @routes.call(bodies.ListTasksRequest, scope="read")
-async def list_tasks(ask: Question, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
+async def list_tasks(ask: DialectRequest, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
     """Those that the filter lets through, the newest first."""
     which = task_list.where(wanted.filter, ask.grant)
     found, place = await ask.web.store.run(task_list.page(which, pagination.wish(ask, wanted.pagination)))
@@ -40,14 +40,14 @@ async def list_tasks(ask: Question, wanted: bodies.ListTasksRequest) -> bodies.L
 
 
 @routes.call(bodies.UpdateTaskRequest, scope="admin")
-async def update_task(ask: Question, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
+async def update_task(ask: DialectRequest, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
     """What is given changes, the rest stays. Executions go on with the task that they were started with."""
     await ask.web.store.run(task_writes.update(wanted, _author(ask)))
     return bodies.UpdateTaskResponse()
 
 
 @routes.call(bodies.DeleteTaskRequest, scope="admin")
-async def delete_task(ask: Question, wanted: bodies.DeleteTaskRequest) -> bodies.DeleteTaskResponse:
+async def delete_task(ask: DialectRequest, wanted: bodies.DeleteTaskRequest) -> bodies.DeleteTaskResponse:
     """Unless it is live, or others depend on it."""
     _author(ask)
     known = await ask.web.store.run(find(UUID(wanted.id), ask.grant))
@@ -57,7 +57,7 @@ async def delete_task(ask: Question, wanted: bodies.DeleteTaskRequest) -> bodies
 
 @routes.call(bodies.UpsertAutomationsFileRequest, scope="admin")
 async def upsert_automations_file(
-    ask: Question, wanted: bodies.UpsertAutomationsFileRequest
+    ask: DialectRequest, wanted: bodies.UpsertAutomationsFileRequest
 ) -> bodies.UpsertAutomationsFileResponse:
     """Tasks are made and changed, all or none; those that the file does not name stay."""
     author = _author(ask)
@@ -68,13 +68,13 @@ async def upsert_automations_file(
     return bodies.UpsertAutomationsFileResponse(updated_service_ids=[], updated_task_ids=[str(id_) for id_ in touched])
 
 
-async def _task(ask: Question, id_: UUID) -> bodies.Task:
+async def _task(ask: DialectRequest, id_: UUID) -> bodies.Task:
     known = await ask.web.store.run(find(id_, ask.grant))
     (task,) = await ask.web.store.run(shown([known], ask.grant))
     return task
 
 
-def _author(ask: Question) -> Author:
+def _author(ask: DialectRequest) -> Author:
     """Who defines. Raises Forbidden where nobody may."""
     if not ask.web.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")

@@ -11,7 +11,7 @@ from litestar.types import Scope as Connection
 from api.dialects.ona.wire import ConnectError, ErrorDetail
 from api.http.dialect import UnknownEncoding
 from api.http.problems import MAX_PROBLEMS, extra_headers
-from api.http.response import Reply
+from api.http.response import Response
 from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError
 
 CALLS: Final = "/api/gitpod.v1.EnvironmentAutomationService/"
@@ -68,7 +68,7 @@ class AlreadyExists(Conflict):
     """The environment has a task with that reference."""
 
 
-def refuse(error: RunfleetError, scope: Connection) -> Reply:
+def refuse(error: RunfleetError, scope: Connection) -> Response:
     """
     Any error as ``{code, message, details}``.
 
@@ -90,7 +90,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Reply:
         headers.append((b"x-should-retry", b"false"))
     if status == 415:
         headers.append((b"accept-post", b"application/json, application/proto"))
-    return Reply(_encode(ConnectError(code, message, details)), status=status, headers=tuple(headers))
+    return Response(_encode(ConnectError(code, message, details)), status=status, headers=tuple(headers))
 
 
 def _placed(problem: Problem) -> Problem:

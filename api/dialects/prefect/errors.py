@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 from litestar.types import Scope as Connection
 
-from api.http.dialect import Dialect, Question, header
+from api.http.dialect import Dialect, DialectRequest, header
 from api.http.problems import MAX_PROBLEMS, extra_headers
-from api.http.response import Reply
+from api.http.response import Response
 from shared.errors import Conflict, Invalid, Malformed, NotFound, Problem, RunfleetError, StoreFull
 
 API_VERSION: Final = "0.8.4"
@@ -39,7 +39,7 @@ class Locked(RunfleetError):
         self.retry_after_s = retry_after_s
 
 
-def refuse(error: RunfleetError, scope: Connection) -> Reply:
+def refuse(error: RunfleetError, scope: Connection) -> Response:
     """The answer for *error*. What a client should try again later is a 503, the only such status that it knows."""
     status = 503 if isinstance(error, StoreFull) else error.status
     body: dict[str, Any]
@@ -62,7 +62,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Reply:
     headers = extra_headers(error)
     if isinstance(error, Locked):
         headers.append((b"retry-after", b"%.3f" % error.retry_after_s))
-    return Reply(_encode(body), status=status, headers=tuple(headers))
+    return Response(_encode(body), status=status, headers=tuple(headers))
 
 
 _MESSAGES: Final = {401: "Unauthorized", 500: "Internal Server Error", 503: "Service Unavailable"}
@@ -104,7 +104,7 @@ DIALECT: Final = Dialect(
 )
 
 
-def require_version(ask: Question) -> None:
+def require_version(ask: DialectRequest) -> None:
     """Raises BadVersion when the client wants an API that is older than what is spoken, or says so unreadably."""
     wanted = header(ask.connection, "x-prefect-api-version")
     if not wanted:

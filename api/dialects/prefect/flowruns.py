@@ -34,8 +34,8 @@ from api.dialects.prefect.set_state import Answer
 from api.dialects.prefect.taskruns import Made
 from api.dialects.prefect.transitions import course, first_mark
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Status
@@ -71,14 +71,14 @@ class FlowRunChange(msgspec.Struct):
 
 
 @on(routes, "POST", "/api/flow_runs", "run")
-async def create_flow_run(ask: Question) -> Reply:
+async def create_flow_run(ask: DialectRequest) -> Response:
     """Make a flow run: 201, or 200 for one with the same idempotency key."""
     made = await ask.web.store.run(_create(ask.web.catalog, ask.grant, ask.read(FlowRunCreate)))
     return say(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
 
 
 @on(routes, "GET", "/api/flow_runs/{id}", "read")
-async def read_flow_run(ask: Question) -> Reply:
+async def read_flow_run(ask: DialectRequest) -> Response:
     """A flow run."""
     view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
     if view is None or not ask.grant.covers(view.latest.record.task):
@@ -87,25 +87,25 @@ async def read_flow_run(ask: Question) -> Reply:
 
 
 @on(routes, "PATCH", "/api/flow_runs/{id}", "run")
-async def rename_flow_run(ask: Question) -> Reply:
+async def rename_flow_run(ask: DialectRequest) -> Response:
     """Give a flow run another name."""
     await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(FlowRunChange).name, FLOW_RUNS)
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @on(routes, "DELETE", "/api/flow_runs/{id}", "admin")
-async def delete_flow_run(ask: Question) -> Reply:
+async def delete_flow_run(ask: DialectRequest) -> Response:
     """Forget a flow run; its task runs stay."""
     view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
     if view is None:
         raise NotFound("Flow run not found")
     ask.grant.authorise((view.latest.record.task,), absent="Flow run not found")
     await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @on(routes, "POST", "/api/flow_runs/{id}/set_state", "run")
-async def set_flow_run_state(ask: Question) -> Reply:
+async def set_flow_run_state(ask: DialectRequest) -> Response:
     """Propose a state for a flow run."""
     run_id, wanted = uuid_in(ask), ask.read(SetState)
     try:
@@ -115,7 +115,7 @@ async def set_flow_run_state(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/flow_runs/filter", "read")
-async def filter_flow_runs(ask: Question) -> Reply:
+async def filter_flow_runs(ask: DialectRequest) -> Response:
     """Flow runs that fit a filter."""
     wanted = search.read_page(ask)
     found = await ask.web.store.run(search.find(wanted, ask.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
@@ -123,7 +123,7 @@ async def filter_flow_runs(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/flow_runs/count", "read")
-async def count_flow_runs(ask: Question) -> Reply:
+async def count_flow_runs(ask: DialectRequest) -> Response:
     """How many flow runs fit a filter."""
     wanted = search.read_page(ask)
     found = await ask.web.store.run(search.find(wanted, ask.grant, 0, 0, counts=True, via=FLOW_RUNS))
@@ -131,7 +131,7 @@ async def count_flow_runs(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/flow_run_states", "read")
-async def read_flow_run_states(ask: Question) -> Reply:
+async def read_flow_run_states(ask: DialectRequest) -> Response:
     """All states of a flow run, oldest first; none of an unknown one."""
     view = await ask.web.store.run(taskruns.read(run_in_query(ask, "flow_run_id"), FLOW_RUNS, history=True))
     if view is None or not ask.grant.covers(view.latest.record.task):

@@ -16,8 +16,8 @@ from api.dialects.prefect.filters import TaskRunFilter
 from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, fits_flow
 from api.dialects.prefect.routes import on, say, uuid_in
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import external_names, ops
 from shared.clock import to_datetime
 from shared.errors import NotFound
@@ -68,7 +68,7 @@ def task_name(name: str) -> str:
 
 
 @on(routes, "POST", "/api/flows", "run")
-async def create_flow(ask: Question) -> Reply:
+async def create_flow(ask: DialectRequest) -> Response:
     """Make a flow: 201, or 200 when there is one of that name, which is left as it is."""
     wanted = ask.read(FlowCreate)
     ask.grant.authorise((task_name(wanted.name),))
@@ -77,7 +77,7 @@ async def create_flow(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/flows/{id}", "read")
-async def read_flow(ask: Question) -> Reply:
+async def read_flow(ask: DialectRequest) -> Response:
     """A flow."""
     found = await ask.web.store.run(flow(ask.web.catalog, uuid_in(ask)))
     if found is None or not ask.grant.covers(found.name):
@@ -86,7 +86,7 @@ async def read_flow(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/flows/name/{name}", "read")
-async def read_flow_by_name(ask: Question) -> Reply:
+async def read_flow_by_name(ask: DialectRequest) -> Response:
     """The flow of that name."""
     name = task_name(ask.path["name"])
     try:
@@ -99,7 +99,7 @@ async def read_flow_by_name(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/flows/filter", "read")
-async def filter_flows(ask: Question) -> Reply:
+async def filter_flows(ask: DialectRequest) -> Response:
     """Flows that fit a filter."""
     page = _page(ask)
     limit = search.read_limit(page.limit)
@@ -108,7 +108,7 @@ async def filter_flows(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/flows/count", "read")
-async def count_flows(ask: Question) -> Reply:
+async def count_flows(ask: DialectRequest) -> Response:
     """How many flows fit a filter."""
     return say(len(await ask.web.store.run(_find(ask.grant, _page(ask)))))
 
@@ -150,7 +150,7 @@ def _is_flow(entry: Entry) -> bool:
     return entry.task.external and NAME in labels and labels.get(ID) == str(flow_id(labels[NAME]))
 
 
-def _page(ask: Question) -> FlowPage:
+def _page(ask: DialectRequest) -> FlowPage:
     page = ask.read(FlowPage) if ask.body else FlowPage()
     if asks(page.flow_runs) or asks(page.task_runs):
         raise search.invalid("body", "flows are found here by what is known of flows, not of their runs")

@@ -16,8 +16,8 @@ from api.dialects.prefect.orchestration import jittered
 from api.dialects.prefect.routes import on, say
 from api.dialects.prefect.run_view import View
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import ids
 from shared.errors import Forbidden, NotFound, RunfleetError
 from shared.store import limits
@@ -81,7 +81,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/increment-with-lease", "run")
-async def take_slots(ask: Question) -> Reply:
+async def take_slots(ask: DialectRequest) -> Response:
     """
     Take slots for a while: 423 while there are none. A limit that there is not lets everybody through.
 
@@ -100,16 +100,16 @@ async def take_slots(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/decrement-with-lease", "run")
-async def give_slots(ask: Question) -> Reply:
+async def give_slots(ask: DialectRequest) -> Response:
     """Give a lease's slots back; nothing happens when it is over."""
     lease = ask.read(Give).lease_id
     if await _is_own(ask, lease):
         await ask.web.store.run(limits.give(lease))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/leases/{id}/renew", "run")
-async def renew_lease(ask: Question) -> Reply:
+async def renew_lease(ask: DialectRequest) -> Response:
     """Let a lease last from now: 410 when it is over, or was taken for other tasks than the token is for."""
     try:
         lease = UUID(ask.path["id"])
@@ -119,7 +119,7 @@ async def renew_lease(ask: Question) -> Reply:
     lasts_us = round(wanted.lease_duration * 1e6)
     if not await _is_own(ask, lease) or (await ask.web.store.run(limits.renew(lease, lasts_us))).verdict == "gone":
         raise Gone("Lease not found - it may have expired or been revoked")
-    return Reply(status=204)
+    return Response(status=204)
 
 
 def task_runs(holders: Iterable[bytes]) -> list[Holder]:
@@ -152,7 +152,7 @@ def _kept(taker: Taker | None, grant: Grant) -> Holder | None:
     return Holder(taker.type, taker.id, grant.tasks)
 
 
-async def _is_own(ask: Question, lease: UUID) -> bool:
+async def _is_own(ask: DialectRequest, lease: UUID) -> bool:
     """Whether a lease was taken with a token for the same tasks; any is for one that is for all."""
     if not ask.grant.tasks:
         return True
@@ -161,7 +161,7 @@ async def _is_own(ask: Question, lease: UUID) -> bool:
     return holder is not None and holder.tasks == ask.grant.tasks
 
 
-async def _require_own(ask: Question, wanted: Take) -> None:
+async def _require_own(ask: DialectRequest, wanted: Take) -> None:
     """
     Raises Forbidden for limits, there or not, that no task names which the token is for.
 
@@ -175,7 +175,7 @@ async def _require_own(ask: Question, wanted: Take) -> None:
         raise Forbidden(f"limit {others[0]} is not one that a task names which {ask.grant.who} is for")
 
 
-async def _taken_of(ask: Question, wanted: Take) -> list[dict[str, Any]]:
+async def _taken_of(ask: DialectRequest, wanted: Take) -> list[dict[str, Any]]:
     known = {one.name: one for one in await ask.web.store.run(limits.all_limits())}
     found = [known[name] for name in dict.fromkeys(wanted.names) if name in known]
     return [{"id": about_of(one).id, "name": one.name, "limit": about_of(one).max} for one in found]

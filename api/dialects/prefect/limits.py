@@ -18,8 +18,8 @@ from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.routes import on, say
 from api.dialects.prefect.search import invalid
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import ids
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound
@@ -89,7 +89,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits", "admin")
-async def create_limit(ask: Question) -> Reply:
+async def create_limit(ask: DialectRequest) -> Response:
     """Make a limit. One whose slots come back by themselves (a rate) is not to be had here."""
     wanted = ask.read(NamedLimit)
     if wanted.slot_decay_per_second:
@@ -101,7 +101,7 @@ async def create_limit(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/filter", "read")
-async def list_limits(ask: Question) -> Reply:
+async def list_limits(ask: DialectRequest) -> Response:
     """All limits, by name; for a token that is for some tasks those that these name, with their own slots."""
     part = ask.read(Part) if ask.body else Part()
     own = await own_limits(ask)
@@ -110,7 +110,7 @@ async def list_limits(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/v2/concurrency_limits/{id}", "read")
-async def read_limit(ask: Question) -> Reply:
+async def read_limit(ask: DialectRequest) -> Response:
     """A limit, by id or name."""
     limit, own = await ask.web.store.run(known(ask.path["id"])), await own_limits(ask)
     if own is not None and limit.name not in own:
@@ -119,7 +119,7 @@ async def read_limit(ask: Question) -> Reply:
 
 
 @on(routes, "PATCH", "/api/v2/concurrency_limits/{id}", "admin")
-async def change_limit(ask: Question) -> Reply:
+async def change_limit(ask: DialectRequest) -> Response:
     """Change a limit that was made through an API."""
     wanted = ask.read(LimitChange)
     if wanted.slot_decay_per_second:
@@ -132,15 +132,15 @@ async def change_limit(ask: Question) -> Reply:
         raise invalid("body.name", "cannot be changed; make another limit")
     most = about.max if wanted.limit is None else wanted.limit
     await ask.web.store.run(put(limit.name, most, about.active if wanted.active is None else wanted.active))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @on(routes, "DELETE", "/api/v2/concurrency_limits/{id}", "admin")
-async def delete_limit(ask: Question) -> Reply:
+async def delete_limit(ask: DialectRequest) -> Response:
     """Take away a limit that was made through an API."""
     limit = await ask.web.store.run(known(ask.path["id"]))
     await ask.web.store.run(remove(limit.name))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 async def put(name: str, most: int, active: bool) -> tuple[Limit, bool]:
@@ -183,7 +183,7 @@ def about_of(limit: Limit) -> About:
     return About(ids.named_id(UUID(int=0), f"limit {limit.name}", 0), 0, 0, limit.max or 0)
 
 
-async def own_limits(ask: Question) -> set[str] | None:
+async def own_limits(ask: DialectRequest) -> set[str] | None:
     """
     The limits that the tasks name which the token is for; None when it is for all. What a limit is for is what its
     tasks are for, so that no other token for some tasks sees it.

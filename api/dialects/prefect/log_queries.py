@@ -15,8 +15,8 @@ from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.routes import on, say
 from api.dialects.prefect.run_view import FLOW_RUNS, View
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared import ids
 from shared.clock import from_datetime
 from shared.store import logs
@@ -84,7 +84,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 @on(routes, "POST", "/api/logs/filter", "read")
-async def filter_logs(ask: Question) -> Reply:
+async def filter_logs(ask: DialectRequest) -> Response:
     """Log lines of the runs that are named."""
     page = ask.read(LogPage) if ask.body else LogPage()
     wanted = page.logs or LogFilter()

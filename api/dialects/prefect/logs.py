@@ -17,8 +17,8 @@ from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.routes import on
 from api.dialects.prefect.run_view import FLOW_RUNS, View
 from api.dialects.prefect.search import invalid
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared.store import logs
 from shared.tasks import MB
 
@@ -52,7 +52,7 @@ class Line(msgspec.Struct):
 
 
 @on(routes, "POST", "/api/logs", "run", max_body=MOST_AT_ONCE)
-async def write_logs(ask: Question) -> Reply:
+async def write_logs(ask: DialectRequest) -> Response:
     """
     Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
     (yet), become the flow run's. A run that the token is not for is not known.
@@ -69,7 +69,7 @@ async def write_logs(ask: Question) -> Reply:
     for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
         await ask.web.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
-    return Reply(status=201)
+    return Response(status=201)
 
 
 async def _views_of(told: list[Line]) -> dict[UUID, View]:
@@ -82,17 +82,17 @@ async def _views_of(told: list[Line]) -> dict[UUID, View]:
 
 
 @on(routes, "POST", "/api/events", "run")
-async def take_events(ask: Question) -> Reply:
+async def take_events(ask: DialectRequest) -> Response:
     """Take events, as over the WebSocket."""
     for raw in _read(ask, list[msgspec.Raw]):
         event = events.read_event(bytes(raw))
         if event is None:
             raise invalid("body", "must be a list of events")
         await ask.web.store.run(events.apply(ask.web.catalog, ask.grant, event))
-    return Reply(status=204)
+    return Response(status=204)
 
 
-def _read(ask: Question, kind: Any) -> Any:
+def _read(ask: DialectRequest, kind: Any) -> Any:
     try:
         return msgspec.json.decode(ask.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -15,9 +15,9 @@ from api.dialects.prefect.errors import DIALECT, Untold, require_version
 from api.dialects.prefect.run_view import View
 from api.dialects.prefect.set_state import Answer
 from api.http.auth import Scope
-from api.http.dialect import Handler, Method, Question, Routes
+from api.http.dialect import DialectRequest, Handler, Method, Routes
 from api.http.endpoint import MAX_BODY
-from api.http.response import Reply
+from api.http.response import Response
 from shared.errors import NotFound
 
 routes = Routes(DIALECT)
@@ -31,7 +31,7 @@ def on(
     """Declare a handler for clients that speak this version of the API; *max_body* is in bytes."""
 
     def keep(handler: Handler) -> Handler:
-        async def spoken(ask: Question) -> Any:
+        async def spoken(ask: DialectRequest) -> Any:
             require_version(ask)
             return await handler(ask)
 
@@ -41,12 +41,12 @@ def on(
     return keep
 
 
-def say(value: Any, status: int = 200) -> Reply:
+def say(value: Any, status: int = 200) -> Response:
     """*value* as JSON."""
-    return Reply(_encode(value), status=status)
+    return Response(_encode(value), status=status)
 
 
-def uuid_in(ask: Question, name: str = "id") -> UUID:
+def uuid_in(ask: DialectRequest, name: str = "id") -> UUID:
     """The id in the path. Raises NotFound when it is none."""
     text = ask.path[name]
     try:
@@ -55,7 +55,7 @@ def uuid_in(ask: Question, name: str = "id") -> UUID:
         raise NotFound("Not Found") from None
 
 
-def run_in_query(ask: Question, name: str) -> UUID:
+def run_in_query(ask: DialectRequest, name: str) -> UUID:
     """The id of a run in the query. Raises Invalid when there is none."""
     try:
         return UUID(ask.query.get(name, [""])[0])
@@ -74,7 +74,7 @@ def shown(view: View) -> dict[str, Any]:
 
 
 @on(routes, "POST", "/api/task_runs", "run")
-async def create_task_run(ask: Question) -> Reply:
+async def create_task_run(ask: DialectRequest) -> Response:
     """Make a task run: 201, or 200 when it was there."""
     wanted = ask.read(TaskRunCreate)
     made = await ask.web.store.run(taskruns.create(ask.web.catalog, ask.grant, wanted))
@@ -83,7 +83,7 @@ async def create_task_run(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/task_runs/{id}", "read")
-async def read_task_run(ask: Question) -> Reply:
+async def read_task_run(ask: DialectRequest) -> Response:
     """A task run."""
     view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
     if view is None or not ask.grant.covers(view.latest.record.task):
@@ -92,25 +92,25 @@ async def read_task_run(ask: Question) -> Reply:
 
 
 @on(routes, "PATCH", "/api/task_runs/{id}", "run")
-async def rename_task_run(ask: Question) -> Reply:
+async def rename_task_run(ask: DialectRequest) -> Response:
     """Give a task run another name."""
     await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(Rename).name)
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @on(routes, "DELETE", "/api/task_runs/{id}", "admin")
-async def delete_task_run(ask: Question) -> Reply:
+async def delete_task_run(ask: DialectRequest) -> Response:
     """Forget a task run; what it held is free."""
     view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
     if view is None:
         raise NotFound("Task run not found")
     ask.grant.authorise((view.latest.record.task,), absent="Task run not found")
     await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
-    return Reply(status=204)
+    return Response(status=204)
 
 
 @on(routes, "POST", "/api/task_runs/{id}/set_state", "run")
-async def set_task_run_state(ask: Question) -> Reply:
+async def set_task_run_state(ask: DialectRequest) -> Response:
     """Propose a state: 201 when one was written."""
     run_id, wanted = uuid_in(ask), ask.read(SetState)
     try:
@@ -120,7 +120,7 @@ async def set_task_run_state(ask: Question) -> Reply:
     return answered(answer)
 
 
-def answered(answer: Answer) -> Reply:
+def answered(answer: Answer) -> Response:
     """What is said to a proposal."""
     decision = answer.decision
     details: dict[str, Any] = {"type": f"{decision.answer.lower()}_details"}
@@ -133,7 +133,7 @@ def answered(answer: Answer) -> Reply:
 
 
 @on(routes, "GET", "/api/task_run_states", "read")
-async def read_task_run_states(ask: Question) -> Reply:
+async def read_task_run_states(ask: DialectRequest) -> Response:
     """All states of a task run, oldest first; none of an unknown one."""
     view = await ask.web.store.run(taskruns.read(run_in_query(ask, "task_run_id"), history=True))
     if view is None or not ask.grant.covers(view.latest.record.task):
@@ -142,7 +142,7 @@ async def read_task_run_states(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/task_runs/filter", "read")
-async def filter_task_runs(ask: Question) -> Reply:
+async def filter_task_runs(ask: DialectRequest) -> Response:
     """Task runs that fit a filter."""
     wanted = search.read_page(ask)
     found = await ask.web.store.run(search.find(wanted, ask.grant, wanted.offset, wanted.limit))
@@ -150,7 +150,7 @@ async def filter_task_runs(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/task_runs/paginate", "read")
-async def paginate_task_runs(ask: Question) -> Reply:
+async def paginate_task_runs(ask: DialectRequest) -> Response:
     """A page of those that fit, and how many pages there are."""
     wanted = search.read_page(ask)
     offset = (wanted.page - 1) * wanted.limit
@@ -161,7 +161,7 @@ async def paginate_task_runs(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/task_runs/count", "read")
-async def count_task_runs(ask: Question) -> Reply:
+async def count_task_runs(ask: DialectRequest) -> Response:
     """How many fit a filter."""
     wanted = search.read_page(ask)
     found = await ask.web.store.run(search.find(wanted, ask.grant, 0, 0, counts=True))
@@ -169,7 +169,7 @@ async def count_task_runs(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/task_runs/history", "read")
-async def task_run_history(ask: Question) -> Reply:
+async def task_run_history(ask: DialectRequest) -> Response:
     """How many were to start in each stretch of time, by the state that they are in now."""
     stretches, wanted = search.read_history(ask)
     found = await ask.web.store.run(search.find(wanted, ask.grant, 0, wanted.limit))

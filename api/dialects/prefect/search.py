@@ -21,7 +21,7 @@ from api.dialects.prefect.filters import TaskRunFilter, fits_task_run
 from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, belongs, fits_flow_run, is_of_flow
 from api.dialects.prefect.run_view import FLOW_RUNS, TASK_RUNS, View
 from api.http.auth import Grant
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from shared.clock import from_datetime, to_datetime
 from shared.errors import Invalid, Problem, RunfleetError
 from shared.runs import Reason, Status
@@ -102,7 +102,7 @@ class BadLimit(RunfleetError):
     title = "Unprocessable Entity"
 
 
-def read_page(ask: Question) -> Wanted:
+def read_page(ask: DialectRequest) -> Wanted:
     """The body's filters. Raises Invalid, and BadLimit."""
     page = ask.read(Page) if ask.body else Page()
     if page.flows and page.flows.tags:
@@ -120,7 +120,7 @@ def read_limit(limit: int | None) -> int:
     return limit
 
 
-def read_history(ask: Question) -> tuple[History, Wanted]:
+def read_history(ask: DialectRequest) -> tuple[History, Wanted]:
     """The body's filters and stretches of time. Raises Invalid."""
     wanted = ask.read(History)
     wanted.history_start, wanted.history_end = in_utc(wanted.history_start), in_utc(wanted.history_end)

@@ -7,9 +7,9 @@ import msgspec
 from api.dialects.prefect import taskruns
 from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
 from api.dialects.prefect.routes import on, say
-from api.http.dialect import Question, Routes
+from api.http.dialect import DialectRequest, Routes
 from api.http.problems import UNFIT
-from api.http.response import Reply
+from api.http.response import Response
 from shared.errors import Misconfigured, NotFound, Unserviceable
 from shared.store import tasks, version
 from shared.store.dialects import orchestrated
@@ -31,19 +31,19 @@ class TaskWorkers(msgspec.Struct):
 
 
 @on(routes, "GET", "/api/hello", None)
-async def hello(ask: Question) -> Reply:
+async def hello(ask: DialectRequest) -> Response:
     """Wave back."""
     return say("👋")
 
 
 @on(routes, "GET", "/api/health", None)
-async def health(ask: Question) -> Reply:
+async def health(ask: DialectRequest) -> Response:
     """The process lives."""
     return say(True)
 
 
 @on(routes, "GET", "/api/ready", None)
-async def ready(ask: Question) -> Reply:
+async def ready(ask: DialectRequest) -> Response:
     """Redis answers, and the process is not stopping."""
     if ask.web.closing.is_set():
         raise Unserviceable("this process is stopping")
@@ -55,31 +55,31 @@ async def ready(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/version", "read")
-async def api_version(ask: Question) -> Reply:
+async def api_version(ask: DialectRequest) -> Response:
     """The version of the REST API."""
     return say(API_VERSION)
 
 
 @on(routes, "GET", "/api/admin/version", "read")
-async def package_version(ask: Question) -> Reply:
+async def package_version(ask: DialectRequest) -> Response:
     """The version of the server that this stands for."""
     return say(PACKAGE_VERSION)
 
 
 @on(routes, "GET", "/api/admin/storage", "read")
-async def storage(ask: Question) -> Reply:
+async def storage(ask: DialectRequest) -> Response:
     """Where clients put results when they are told nothing: where they like."""
     return say({"default_result_storage_block_id": None})
 
 
 @on(routes, "GET", "/api/csrf-token", None)
-async def csrf_token(ask: Question) -> Reply:
+async def csrf_token(ask: DialectRequest) -> Response:
     """There is none: clients then send none."""
     raise NotFound("Not Found")
 
 
 @on(routes, "POST", "/api/task_workers/filter", "read")
-async def task_workers(ask: Question) -> Reply:
+async def task_workers(ask: DialectRequest) -> Response:
     """Who serves background tasks, each with those that the token is for."""
     wanted = ask.read(TaskWorkers) if ask.body else TaskWorkers()
     found = [msgspec.json.decode(about) for about in (await ask.web.store.run(orchestrated.consumers())).values()]
@@ -91,7 +91,7 @@ async def task_workers(ask: Question) -> Reply:
     return say([one for one in found if keys is None or set(keys) & set(one["task_keys"])])
 
 
-async def _task_of(ask: Question, key: str) -> str:
+async def _task_of(ask: DialectRequest, key: str) -> str:
     """What we call the task whose runs are fetched by *key*."""
     entries = await ask.web.store.run(tasks.some([key])) if is_task_name(key) else {}
     return key if key in entries and entries[key].task.external else taskruns.task_name(key)

@@ -18,7 +18,7 @@ from api.dialects.prefect import events, run_view, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.task_queue import QUEUE, Consumers, read_as, serve_queue
 from api.http.auth import Grant, Scope
-from api.http.state import Web
+from api.http.state import AppState
 from api.http.streams import first_of
 from api.http.websockets import HANDSHAKE_S, Handler, Socket, read_token
 from shared.errors import RunfleetError, StoreUnavailable, Unserviceable
@@ -61,7 +61,7 @@ class _Filter(msgspec.Struct, tag_field="type", tag="filter"):
     backfill: bool = True
 
 
-def handlers(web: Web) -> Mapping[str, Handler]:
+def handlers(web: AppState) -> Mapping[str, Handler]:
     """The WebSockets by path."""
     consumers = Consumers(web)
 
@@ -85,7 +85,7 @@ async def take_events(socket: Socket) -> None:
             await _apply(socket.web, grant, event)
 
 
-async def _apply(web: Web, grant: Grant, event: events.Event) -> None:
+async def _apply(web: AppState, grant: Grant, event: events.Event) -> None:
     """What was told must not be lost because Redis is away for a while; the client cannot be asked for it again."""
     while True:
         try:

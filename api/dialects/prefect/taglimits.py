@@ -23,8 +23,8 @@ from api.dialects.prefect.limits import (
 )
 from api.dialects.prefect.routes import on, say
 from api.http.auth import Grant
-from api.http.dialect import Question, Routes
-from api.http.response import Reply
+from api.http.dialect import DialectRequest, Routes
+from api.http.response import Response
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import limits
@@ -47,7 +47,7 @@ class Reset(msgspec.Struct):
 
 
 @on(routes, "POST", "/api/concurrency_limits", "admin")
-async def put_tag_limit(ask: Question) -> Reply:
+async def put_tag_limit(ask: DialectRequest) -> Response:
     """Limit the runs with a tag: 201, or 200 when there was a limit."""
     wanted = ask.read(TagLimit)
     limit, is_new = await ask.web.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
@@ -55,7 +55,7 @@ async def put_tag_limit(ask: Question) -> Reply:
 
 
 @on(routes, "POST", "/api/concurrency_limits/filter", "read")
-async def list_tag_limits(ask: Question) -> Reply:
+async def list_tag_limits(ask: DialectRequest) -> Response:
     """All limits by tag; for a token that is for some tasks those that these name."""
     part, own = ask.read(Part) if ask.body else Part(), await own_limits(ask)
     every = await ask.web.store.run(limits.all_limits())
@@ -64,34 +64,34 @@ async def list_tag_limits(ask: Question) -> Reply:
 
 
 @on(routes, "GET", "/api/concurrency_limits/tag/{tag}", "read")
-async def read_tag_limit(ask: Question) -> Reply:
+async def read_tag_limit(ask: DialectRequest) -> Response:
     """The limit of a tag, and the runs that hold a slot."""
     return await _answer(ask, await ask.web.store.run(known(f"tag:{ask.path['tag']}")))
 
 
 @on(routes, "GET", "/api/concurrency_limits/{id}", "read")
-async def read_tag_limit_by_id(ask: Question) -> Reply:
+async def read_tag_limit_by_id(ask: DialectRequest) -> Response:
     """As by tag."""
     return await _answer(ask, await ask.web.store.run(known(ask.path["id"], by_tag=True)))
 
 
 @on(routes, "DELETE", "/api/concurrency_limits/tag/{tag}", "admin")
-async def delete_tag_limit(ask: Question) -> Reply:
+async def delete_tag_limit(ask: DialectRequest) -> Response:
     """Take the limit of a tag away."""
     await ask.web.store.run(remove(f"tag:{ask.path['tag']}"))
-    return Reply()
+    return Response()
 
 
 @on(routes, "DELETE", "/api/concurrency_limits/{id}", "admin")
-async def delete_tag_limit_by_id(ask: Question) -> Reply:
+async def delete_tag_limit_by_id(ask: DialectRequest) -> Response:
     """As by tag."""
     limit = await ask.web.store.run(known(ask.path["id"], by_tag=True))
     await ask.web.store.run(remove(limit.name))
-    return Reply()
+    return Response()
 
 
 @on(routes, "POST", "/api/concurrency_limits/tag/{tag}/reset", "admin")
-async def reset_tag_limit(ask: Question) -> Reply:
+async def reset_tag_limit(ask: DialectRequest) -> Response:
     """Take the slots of a tag from whoever holds them."""
     wanted = ask.read(Reset) if ask.body else Reset()
     name = f"tag:{ask.path['tag']}"
@@ -100,7 +100,7 @@ async def reset_tag_limit(ask: Question) -> Reply:
     return say(await ask.web.store.run(_shown_tag(await ask.web.store.run(known(name)), ask.grant)))
 
 
-async def _answer(ask: Question, limit: Limit) -> Reply:
+async def _answer(ask: DialectRequest, limit: Limit) -> Response:
     own = await own_limits(ask)
     if own is not None and limit.name not in own:
         raise NotFound("Concurrency limit not found")

@@ -17,7 +17,7 @@ import msgspec
 
 from api.dialects.prefect import events, run_view, taskruns
 from api.http.auth import Grant
-from api.http.state import Web
+from api.http.state import AppState
 from api.http.websockets import NORMAL, Gone, Socket
 from shared.clock import rfc3339
 from shared.errors import RunfleetError, StoreUnavailable
@@ -67,7 +67,7 @@ class Consumers:
     a consumer was connected with may be gone too.
     """
 
-    def __init__(self, web: Web) -> None:
+    def __init__(self, web: AppState) -> None:
         self._web = web
         self._store = web.store
         self._present: Counter[str] = Counter()
@@ -253,7 +253,7 @@ class _Queue:
         return await (heard or self._socket.receive())
 
 
-async def _queue_of(web: Web, key: str, grant: Grant) -> str:
+async def _queue_of(web: AppState, key: str, grant: Grant) -> str:
     """The task whose runs a consumer asks for by *key*. Raises Forbidden when *grant* is not for it."""
     entry = await web.store.run(taskruns.task_of(web.catalog, key, False, grant))
     return entry.name
