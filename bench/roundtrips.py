@@ -59,7 +59,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
             )
             yield Figure(
                 part="roundtrips",
-                name=f"{words}, bell to silence",
+                name=f"{words}, wake-up to silence",
                 value=median([len(trips) for trips in whole]),
                 unit="trips",
                 note=_made_of(whole),
@@ -73,7 +73,7 @@ def once(fleet: Fleet, relay: Relay, task: str) -> list[Trip]:
     before = len(relay.trips)
     triggered = fleet.run(ops.trigger(fleet.catalog, task, ops.Request()))
     wait_until(lambda: fleet.store.run(runs.is_over(triggered.run.execution_id)), f"{task} ended")
-    time.sleep(0.2)  # its log is compressed, its bell is put away
+    time.sleep(0.2)  # its log is compressed, its wake-up is put away
     return [trip for trip in relay.trips[before:] if trip.what not in BY_CLOCK]
 
 

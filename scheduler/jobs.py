@@ -114,7 +114,7 @@ class Jobs:
         return self.store.run(ops.stop_rest(execution_id, lambda: time.monotonic() < until_s))
 
     def ring_again(self, pulse: Pulse) -> int:
-        """Ring for queues in which runs wait, in case a bell was lost; how many queues."""
+        """Ring for queues in which runs wait, in case a wake-up was lost; how many queues."""
         if pulse.waiting:
             self.store.run(wakeups.ring(pulse.waiting))
         return len(pulse.waiting)

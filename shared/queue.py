@@ -1,13 +1,13 @@
 """
-The bell on a worker's door: Dramatiq, bent in one place.
+The Dramatiq broker: wakes workers when a queue has runs.
 
 Pending runs wait in the store. A Dramatiq message only says "look at this queue"; whoever hears it claims runs until
 there are none. Two things are different from Dramatiq's own Redis broker, and why:
 
 * An idle consumer *waits* on ``ring:<queue>`` instead of polling with a back-off, which hears a message 362 ms late at
   the median. A lost wake-up costs one ``WAIT_S``.
-* A consumer takes no more bells than there are free threads in its process, so that no bell lies where nobody can
-  answer it. Bells are hints: they are acknowledged whatever happened, and the scheduler rings again for runs
+* A consumer takes no more wake-ups than there are free threads in its process, so that no wake-up lies where nobody can
+  answer it. Wake-ups are hints: they are acknowledged whatever happened, and the scheduler sends them again for runs
   that still wait.
 
 There are no delay queues, no retries and no results: delays, retries and outcomes are moves in the store.
@@ -43,11 +43,11 @@ DISPATCH: Final = verbatim("dispatch", _scripts["dispatch"], key_suffix="dramati
 """Dramatiq's own script, with its keys below ours."""
 
 MOST_BELLS: Final = 1000
-"""Most bells that are taken in one step; fewer than Lua's stack holds."""
+"""Most wake-ups that are taken in one step; fewer than Lua's stack holds."""
 
 
 class FreeThreads:
-    """How many of a process's worker threads have nothing to do; consumers wait for one before they take a bell."""
+    """How many of a process's worker threads have nothing to do; consumers wait for one before they take a wake-up."""
 
     def __init__(self, total: int) -> None:
         self._free = self._total = total
@@ -62,7 +62,7 @@ class FreeThreads:
 
     @property
     def taken(self) -> int:
-        """For how many threads a bell was taken that is not answered yet."""
+        """For how many threads a wake-up was taken that is not answered yet."""
         return self._total - self._free
 
     def wait(self, timeout_s: float) -> int:
@@ -74,28 +74,28 @@ class FreeThreads:
             return 0 if self._closed or self._resting else max(0, self._free)
 
     def take(self) -> None:
-        """A bell was taken for a thread."""
+        """A wake-up was taken for a thread."""
         with self._change:
             self._free -= 1
 
     def give_back(self) -> None:
-        """The thread has answered its bell."""
+        """The thread has answered its wake-up."""
         self.forget(1)
 
     def forget(self, count: int) -> None:
-        """So many bells that were taken will never be answered."""
+        """So many wake-ups that were taken will never be answered."""
         with self._change:
             self._free = min(self._total, self._free + count)
             self._change.notify_all()
 
     def rest(self, resting: bool) -> None:
-        """No bell is to be taken for now, because nothing can be executed here; or again."""
+        """No wake-up is to be taken for now, because nothing can be executed here; or again."""
         with self._change:
             self._resting = resting
             self._change.notify_all()
 
     def close(self) -> None:
-        """No bell is to be taken any more: this process is draining."""
+        """No wake-up is to be taken any more: this process is draining."""
         with self._change:
             self._closed = True
             self._change.notify_all()
@@ -110,8 +110,8 @@ class WakeupBroker(RedisBroker):
         self.threads = threads
 
     @property
-    def consumer_class(self) -> type[_BellConsumer]:
-        return _BellConsumer
+    def consumer_class(self) -> type[_WakeupConsumer]:
+        return _WakeupConsumer
 
     def declare_queue(self, queue_name: str) -> None:
         """Declare a queue, without the delay queue that Dramatiq would poll beside it."""
@@ -135,7 +135,7 @@ class WakeupBroker(RedisBroker):
         return dispatch
 
 
-class _BellConsumer(_RedisConsumer):
+class _WakeupConsumer(_RedisConsumer):
     broker: WakeupBroker
 
     def __init__(self, *args: Any) -> None:
@@ -153,7 +153,7 @@ class _BellConsumer(_RedisConsumer):
             return None
         except Exception:
             # A consumer that raises is closed and made again by Dramatiq; what it had taken is with it.
-            self.logger.exception("The bell of queue %r could not be heard.", self.queue_name)
+            self.logger.exception("Queue %r could not be listened to.", self.queue_name)
             time.sleep(RESTART_S)  # what raised may raise again at once
             return None
 
@@ -171,17 +171,17 @@ class _BellConsumer(_RedisConsumer):
                     Call("LPUSH", (Key(f"wake:queue:{self.queue_name}"), ""), int)
                 )  # for another process
         try:
-            bells = self.broker.do_fetch(self.queue_name, free) if free else []
+            messages = self.broker.do_fetch(self.queue_name, free) if free else []
         except StoreFull:
-            # Dramatiq's script needs memory to hand a bell over; a claim needs none, and what waits was accepted.
+            # Dramatiq's script needs memory to hand a wake-up over; a claim needs none, and what waits was accepted.
             self.broker.threads.take()
             return dramatiq.MessageProxy(_local(self.queue_name))
-        self.message_cache = [bell for bell in bells if bell]  # one that was in the list twice is empty
-        self._look_first = len(bells) > 1  # there may be more
+        self.message_cache = [message for message in messages if message]  # one that was in the list twice is empty
+        self._look_first = len(messages) > 1  # there may be more
         return self._hand_over() if self.message_cache else None
 
     def _hand_over(self) -> Any:
-        """The first bell that was taken; None when it is none, as anybody may write to the list that it came from."""
+        """The first wake-up taken; None when it is none, as anybody may write to the list that it came from."""
         raw = self.message_cache.pop(0)
         try:
             message = Message.decode(raw)
@@ -200,7 +200,7 @@ class _BellConsumer(_RedisConsumer):
 
     def ack(self, message: Any) -> None:
         """
-        Drop a bell that was answered. One that cannot be dropped now goes with its worker; it is not worth waiting.
+        Drop a wake-up that was answered. One that cannot be dropped now goes with its worker; it is not worth waiting.
 
         The one place where its thread counts as free again, because Dramatiq comes here whatever has happened.
         """
@@ -213,20 +213,20 @@ class _BellConsumer(_RedisConsumer):
         try:
             super().ack(message)
         except Exception as error:
-            self.logger.debug("A bell of queue %r could not be acknowledged: %s", self.queue_name, error)
+            self.logger.debug("A wake-up of queue %r could not be acknowledged: %s", self.queue_name, error)
 
     nack = ack
 
     def requeue(self, messages: Iterable[Any]) -> None:
-        """Put bells back that were taken and not answered, so that another process hears them."""
+        """Put wake-ups back that were taken and not answered, so that another process hears them."""
         try:
             super().requeue([message for message in messages if message.options["redis_message_id"]])
         except Exception as error:
-            self.logger.debug("Bells of queue %r could not be put back: %s", self.queue_name, error)
+            self.logger.debug("Wake-ups of queue %r could not be put back: %s", self.queue_name, error)
 
 
 def worker(broker: WakeupBroker, queues: Iterable[str], threads: int, answer: Callable[[], None]) -> dramatiq.Worker:
-    """A Dramatiq worker whose *threads* call ``answer`` for every bell of *queues*. Not started yet."""
+    """A Dramatiq worker whose *threads* call ``answer`` for every wake-up of *queues*. Not started yet."""
 
     def look() -> None:
         answer()
@@ -242,10 +242,10 @@ def worker(broker: WakeupBroker, queues: Iterable[str], threads: int, answer: Ca
 
 
 def local_wakeup(queue: str) -> Any:
-    """A bell that one thread rings for another of its process, as an item of the worker's work queue."""
+    """A wake-up that one thread sends to another of its process, as an item of the worker's work queue."""
     return _WorkQueueItem(0, dramatiq.MessageProxy(_local(queue)))
 
 
 def _local(queue: str) -> Message[Any]:
-    """A bell that Redis knows nothing of."""
+    """A wake-up that Redis knows nothing of."""
     return Message(queue, ACTOR, (), {}, {"redis_message_id": ""})

@@ -97,8 +97,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "F32": Fault("an old and a new release with different schedules", "only the newer fires; no tick twice"),
     "F33": Fault("the clocks change, both directions", "the exact expected list"),
     "F34": Fault("50 schedules, down for 30 days, `catch_up` 1 and 3", "exactly so many runs; done within 2 s"),
-    "F35": Fault("all doorbells are lost", "runs start within 3 s"),
-    "F36": Fault("doorbells are tripled and shuffled", "each run once; never more than `max_concurrent`"),
+    "F35": Fault("all wake-ups are lost", "runs start within 3 s"),
+    "F36": Fault("wake-ups are tripled and shuffled", "each run once; never more than `max_concurrent`"),
     "F37": Fault("stops at random moments from two clients at once", "ended within `graceful_stop` + 2 s; one verdict"),
     "F38": Fault("a stop while the worker is dead or frozen", "stopped within a lease + 2 s"),
     "F39": Fault(

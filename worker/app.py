@@ -197,7 +197,7 @@ class WorkerProcess:
             self._miscounted_since_s = None
 
     def _answer(self) -> None:
-        """What a thread does when it hears the bell."""
+        """What a thread does when it is woken."""
         thread = threading.get_ident()
         slot = self._slots.get(thread)
         if slot is None:

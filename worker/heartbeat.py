@@ -126,7 +126,7 @@ class Heartbeat:
                 with self._store.dedicated_connection():  # the leases of all runs depend on it
                     self._beat_until_stopped()
             except Exception:  # whatever it is: without this thread every run here would be lost
-                log.exception("worker.beat_failed")
+                log.exception("worker.heartbeat_failed")
                 self._pause(BEAT_S / 2)
 
     def _beat_until_stopped(self) -> None:
@@ -173,7 +173,7 @@ class Heartbeat:
                 self._away_since_s = sent_s
             return
         except RunfleetError:
-            log.exception("worker.beat_failed")
+            log.exception("worker.heartbeat_failed")
             return
         lost_s = sent_s
         if self._away_since_s is not None:
@@ -189,7 +189,7 @@ class Heartbeat:
             try:
                 self._heed(one, verdict, wiped, sent_s)
             except Exception:  # one run's trouble is not that of the others
-                log.exception("worker.beat_failed", run_id=str(one.run_id))
+                log.exception("worker.heartbeat_failed", run_id=str(one.run_id))
         if self._store.losses != self._losses:
             self._on_loss(lost_s)
             self._losses = self._store.losses

@@ -147,7 +147,7 @@ class EndReplay:
                 lost += sum(answer.verdict == "ended" for answer in answers)
         finally:
             if lost:
-                log.warning("run.ended_again", runs=lost)
+                log.warning("run.end_replayed", runs=lost)
 
 
 def _portions(ends: Sequence[_Said]) -> Iterator[list[Call[Ended]]]:

@@ -9,7 +9,7 @@ error bodies are another system's. So a dialect says with one ``Dialect`` how it
     routes = Routes(DIALECT)
 
     @routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
-    async def read_namespace(ask: Question) -> Reply: ...
+    async def read_namespace(ask: DialectRequest) -> Response: ...
 """
 
 from __future__ import annotations

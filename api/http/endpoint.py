@@ -8,7 +8,7 @@ handler is called; ``api.native.openapi`` documents the same structs. So a handl
     routes = Routes("Runs")
 
     @routes.get("/api/runs/{id}", answers={200: Run}, summary="Read a run")
-    async def read_run(ask: Ask, path: RunPath) -> Reply: ...
+    async def read_run(ask: Request, path: RunPath) -> Response: ...
 """
 
 from __future__ import annotations

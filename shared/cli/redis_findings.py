@@ -26,7 +26,7 @@ SCHEDULER_CONNECTIONS: Final = 2
 API_CONNECTIONS: Final = 1
 WORKER_CONNECTIONS: Final = 2
 """
-Of an API and of a worker process beside those that their calls share: one that hears bells; one that renews leases
+Of an API and of a worker process beside those that their calls share: one that is subscribed; one that renews leases
 and one that writes logs. A worker waits for each of its queues on one more.
 """
 

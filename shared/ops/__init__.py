@@ -1,7 +1,7 @@
 """
 What the product does: trigger, stop, rerun, fire, release, rescue, apply, forget.
 
-Each is an operation of the store: it decides with the pure modules, makes a move by one script, and rings the bell
+Each is an operation of the store: it decides with the pure modules, makes a move by one script, and wakes the workers
 for what became ready. The same operation is run by a request, a chore or a test. Start reading with ``starting``.
 """
 

@@ -1,4 +1,4 @@
-"""The bell: what became ready in the store is told to the workers of its queue."""
+"""Wakes the workers of queues in which something became ready."""
 
 from __future__ import annotations
 

@@ -134,8 +134,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "inbox": what.inbox,
         "most_pending": what.most_pending,
         "plan": what.plan or False,
-        "bells": [] if what.plan or what.template.external else wakeups.messages(what.template.queue, len(what.ids)),
-        "most_bells": wakeups.MOST,
+        "wakeups": [] if what.plan or what.template.external else wakeups.messages(what.template.queue, len(what.ids)),
+        "most_wakeups": wakeups.MOST,
     }
     packed = b"".join(one.bytes for one in what.ids)
     first, task = str(what.ids[0]), what.template.task

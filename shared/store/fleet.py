@@ -42,8 +42,8 @@ Verdict = Literal["", "stop", "kill", "lost"]
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What a worker process says of itself. ``broker`` is its Dramatiq broker's id, whose bells go with it; ``unfit`` is
-    why it executes nothing, "" when it does.
+    What a worker process says of itself. ``broker`` is its Dramatiq broker's id, whose wake-ups go with it; ``unfit``
+    is why it executes nothing, "" when it does.
     """
 
     host: str

@@ -39,7 +39,7 @@ def read(run_id: UUID) -> Call[dict[str, bytes]]:
 
 
 async def read_many(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
-    """The annexes of runs, in their order, in one round trip."""
+    """The metadata of runs, in their order, in one round trip."""
     if not ids:
         return []
     return await each(read(one) for one in ids)

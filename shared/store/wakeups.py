@@ -1,4 +1,4 @@
-"""The store's side of the bell: a Dramatiq message that says "look at queue q" and nothing else."""
+"""The store's side of a wake-up: a Dramatiq message that says "look at queue q" and nothing else."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ACTOR: Final = "look"
 """The name of the one actor."""
 
 MOST: Final = 64
-"""Bells that a queue may have at once; more would wake nobody who is not awake."""
+"""Wake-ups that a queue may have at once; more would wake nobody who is not awake."""
 
 AT_ONCE: Final = 16
-"""Bells that one occasion rings at most; who hears one and sees more runs wakes others."""
+"""Wake-ups that one occasion sends at most; whoever gets one and sees more runs wakes others."""
 
 
 def ring(queues: Mapping[str, int]) -> Call[None]:
     """
-    Ring for *queues*, each for its number of waiting runs. A lost bell costs one reconcile interval, a spare one
-    nothing.
+    Wake the workers of *queues*, each for its number of waiting runs. A lost wake-up costs one reconcile interval, a
+    spare one nothing.
     """
     args: list[Argument] = ["", MOST]
     for queue, waiting in queues.items():
@@ -35,7 +35,7 @@ def ring(queues: Mapping[str, int]) -> Call[None]:
 
 
 def messages(queue: str, waiting: int) -> list[tuple[str, str]]:
-    """Bells for so many runs of one queue, as (id, message), at most ``AT_ONCE``; not rung yet."""
+    """Wake-ups for so many runs of one queue, as (id, message), at most ``AT_ONCE``; not sent yet."""
     ids = [str(uuid4()) for _ in range(min(waiting, AT_ONCE))]
     return [(message_id, _message(queue, message_id)) for message_id in ids]
 

@@ -142,4 +142,4 @@ def test_readers_that_come_and_go_leave_no_seat_taken(settings: Settings, catalo
         wait_until(lambda: served.web.newcomers.taken == 0, "so are those of newcomers")
         wait_until(lambda: not served.web.tail.is_reading, "nobody follows any more")
         # The seat of a client that left is free at once; what it had said is still dealt with then.
-        wait_until(lambda: not served.web.store._bells, "nobody listens any more")
+        wait_until(lambda: not served.web.store._subscriptions, "nobody listens any more")

@@ -60,7 +60,7 @@ def dump(store: Store) -> dict[bytes, Value]:
 
 
 def snapshot(store: Store) -> dict[bytes, Value]:
-    """As ``dump``, without what changes when nothing happens: bells, and the note that somebody was there."""
+    """As ``dump``, without what changes when nothing happens: wake-ups, and the note that somebody was there."""
     return {
         key: value
         for key, value in dump(store).items()

@@ -8,7 +8,6 @@ from typing import Any
 
 from tests.store import (
     test_authored,
-    test_bells,
     test_claim,
     test_create,
     test_driven,
@@ -26,6 +25,7 @@ from tests.store import (
     test_schedules_in_store,
     test_stop,
     test_transitions,
+    test_wakeups,
 )
 from tests.store.mutants_of_executions import MUTANTS_OF_EXECUTIONS
 from tests.store.mutants_of_texts import MUTANTS_OF_TEXTS
@@ -564,21 +564,21 @@ MUTANTS = [
         "lib/ending",
         "  redis.call('PUBLISH', P .. ':channel:log:' .. id, '')\n",
         "",
-        test_bells.test_who_follows_a_log_is_woken_by_the_end,
+        test_wakeups.test_who_follows_a_log_is_woken_by_the_end,
     ),
     Mutant(
         "the scheduler sleeps on when an earlier run comes",
         "lib/execution",
         "if not first[1] or due_us < tonumber(first[2]) then",
         "if not first[1] then",
-        test_bells.test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others,
+        test_wakeups.test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others,
     ),
     Mutant(
         "the scheduler is woken for every delayed run",
         "lib/execution",
         "if not first[1] or due_us < tonumber(first[2]) then",
         "if true then",
-        test_bells.test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others,
+        test_wakeups.test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others,
     ),
     Mutant(
         "a wiped store gives tokens again",

@@ -22,8 +22,8 @@ from tests.store.desk import Desk
 
 ROOT = Path(__file__).parents[2]
 SCENES = (
-    "applying authored bells claim create driven end executions fleet give_back kept_for_plans lineage listing logs "
-    "overlap plans report rescue restore retention retries schedules_in_store stop tokens version"
+    "applying authored claim create driven end executions fleet give_back kept_for_plans lineage listing logs "
+    "overlap plans report rescue restore retention retries schedules_in_store stop tokens version wakeups"
 )
 THEIR_OWN_COUNT = (
     "threads or one_wins or small_steps or oldest_first or long_queue or paused or two_schedulers or in_order "

@@ -45,7 +45,7 @@ def test_a_cause_is_said_once_and_another_one_too(said: list[tuple[str, object]]
         away.failed(StoreUnavailable(f"refused, from port {port}"))
     away.failed(StoreUnavailable("loading"))
     away.failed(StoreUnavailable("refused, from port 5003"))
-    assert said == [("store.away", "refused, from port 5001"), ("store.away", "loading")]
+    assert said == [("store.unavailable", "refused, from port 5001"), ("store.unavailable", "loading")]
 
 
 def test_it_is_back_when_all_connections_have_been_well_for_a_moment(
@@ -58,13 +58,13 @@ def test_it_is_back_when_all_connections_have_been_well_for_a_moment(
     away.failed(StoreUnavailable("refused"))
     clock[0] += 0.9
     away.worked()
-    assert [event for event, _ in said] == ["store.away"]
+    assert [event for event, _ in said] == ["store.unavailable"]
     clock[0] += 0.2
     away.worked()
     away.worked()
-    assert [event for event, _ in said] == ["store.away", "store.back"]
+    assert [event for event, _ in said] == ["store.unavailable", "store.recovered"]
     away.failed(StoreUnavailable("refused"))
-    assert [event for event, _ in said] == ["store.away", "store.back", "store.away"]
+    assert [event for event, _ in said] == ["store.unavailable", "store.recovered", "store.unavailable"]
 
 
 def test_a_full_redis_is_not_away(said: list[tuple[str, object]]) -> None:
@@ -89,4 +89,4 @@ def test_all_stores_of_a_process_say_it_together(tmp_path: Path, said: list[tupl
             store.run(fleet.ping())
     asyncio.run(ask())
     store.close()
-    assert [event for event, _ in said] == ["store.away"]
+    assert [event for event, _ in said] == ["store.unavailable"]

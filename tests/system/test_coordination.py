@@ -162,7 +162,7 @@ def test_a_task_keeps_so_many_runs_and_their_logs_go_with_them(fleet: Fleet) -> 
     assert fleet.http.get(f"/api/runs/{runs[0]['id']}/log").status_code == 404
 
 
-def test_runs_whose_bell_was_lost_start_soon(make_fleet: StartFleet, measured: Measured) -> None:
+def test_runs_whose_wake_up_was_lost_start_soon(make_fleet: StartFleet, measured: Measured) -> None:
     """F35: the scheduler rings again."""
     fleet = make_fleet(TASKS).start_all()
     assert fleet.perform("quick")["end_reason"] == "success"

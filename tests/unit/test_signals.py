@@ -10,10 +10,10 @@ import pytest
 
 WAITING_WITH_THE_LOCK = """
 import os, signal, sys, threading
-from shared.signals import heed
+from shared.signals import on_shutdown
 
 told = threading.Event()
-heed(told.set)
+on_shutdown(told.set)
 with told._cond:  # as `wait` does for a moment each time
     for _ in range(5):
         os.kill(os.getpid(), signal.{name})

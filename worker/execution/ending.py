@@ -161,7 +161,7 @@ class Ending:
         if ended.ready:
             self._ring(ended.ready)
         if log_buffer is not None and log_buffer.unstored:
-            log.warning("log.unstored", run_id=str(self._run_id), task=record.task, lines=log_buffer.unstored)
+            log.warning("run.lines_dropped", run_id=str(self._run_id), task=record.task, lines=log_buffer.unstored)
         if log_buffer is not None and facts.log_lines and ended.verdict != "refused":
             self._context.log_shipper.compact_soon(self._run_id)
         if ended.verdict == "refused":
@@ -239,7 +239,7 @@ class Ending:
         try:
             self._context.store.run(wakeups.ring(ready))
         except RunfleetError:
-            log.debug("bell.lost", queues=list(ready))  # the scheduler rings again
+            log.debug("wakeup.failed", queues=list(ready))  # the scheduler wakes them again
 
 
 def describe(error: Exception) -> str:

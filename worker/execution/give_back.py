@@ -49,7 +49,7 @@ def give_back(
         try:
             context.store.run(wakeups.ring(given.ready))
         except RunfleetError:
-            log.debug("bell.lost", queues=list(given.ready))  # the scheduler rings again
+            log.debug("wakeup.failed", queues=list(given.ready))  # the scheduler wakes them again
 
 
 def delay_s(record: Record) -> float:

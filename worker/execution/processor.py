@@ -51,7 +51,7 @@ class Processor:
         self.alive_s = time.monotonic()
         self.busy = True
         try:
-            self._empty_queues(on_more)
+            self._run_until_empty(on_more)
         except Exception as error:
             log.exception("worker.slot_failed", doing="executing runs")
             claimed, self._has = self._has, None
@@ -61,7 +61,7 @@ class Processor:
         finally:
             self.busy = False
 
-    def _empty_queues(self, on_more: Callable[[int], None]) -> None:
+    def _run_until_empty(self, on_more: Callable[[int], None]) -> None:
         asked_s, claimed = self._claim()
         while claimed is not None:
             if why := self._context.refusal:

@@ -244,7 +244,7 @@ class InterpreterPool:
         return interpreter
 
     def _retire(self) -> None:
-        """Close the doomed, the worn out, those idle for long, and the longest idle ones beyond ``IDLE_MAX``."""
+        """Close the retired, the worn out, those idle for long, and the longest idle ones beyond ``IDLE_MAX``."""
         oldest_s = time.monotonic() - IDLE_MAX_S
         idle = [one for several in self._known.values() for one in several if not one.busy]
         idle.sort(key=lambda one: one.idle_since_s, reverse=True)

@@ -17,8 +17,8 @@ ROOM: Final = 8 * 1024 * 1024
 STEP: Final = 20
 
 
-async def annexes(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
-    """The annexes of runs, in their order, as far as there is room; {} for the rest."""
+async def metadata_of(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
+    """The metadata of runs, in their order, as far as there is room; {} for the rest."""
     found: list[dict[str, bytes]] = []
     size = 0
     while len(found) < len(ids) and size < ROOM:

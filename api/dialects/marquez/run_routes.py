@@ -135,7 +135,7 @@ async def _page(ask: DialectRequest, place: Place, limit: int, offset: int) -> d
     found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
-    beside = await pagination.annexes([run.id for run in found.runs])
+    beside = await pagination.metadata_of([run.id for run in found.runs])
     runs_shown = await ops.without_secrets(ask.web.catalog, found.runs)
     shown = [responses.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}

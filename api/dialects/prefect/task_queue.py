@@ -42,7 +42,7 @@ MOST_KEYS: Final = 1000
 """Tasks that one consumer may serve."""
 
 LOOK_S: Final = 2.0
-"""How long a consumer waits for a bell before the queue is looked at anyway."""
+"""How long a consumer waits for a message before the queue is looked at anyway."""
 
 AWAY_S: Final = 1.0
 """How long to wait before asking Redis again that did not answer."""

@@ -1,9 +1,9 @@
 """
-Makes calls from an event loop, and waits for bells.
+Makes calls from an event loop, and waits for published messages.
 
 The calls of concurrent requests share round trips: whatever was asked for while one pipeline was on its way goes out
 together in the next; ``settings.redis_pool`` may be under way at once. Waiting is by one Pub/Sub connection a process,
-however many readers follow logs or events; a bell that is lost costs them ``PATIENCE_S``.
+however many readers follow logs or events; a message that is lost costs them ``PATIENCE_S``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ T = TypeVar("T")
 _log = get_logger("store")
 
 PATIENCE_S = 1.0
-"""How long a reader waits for a bell before it looks anyway."""
+"""How long a reader waits for a message before it looks anyway."""
 
 PING_S = 10.0
-"""How long the connection that bells come by may be silent before it is asked whether it is there, and then until it is
+"""How long the subscribed connection may be silent before it is asked whether it is there, and then until it is
 given up."""
 
 BATCH = 256
@@ -48,14 +48,14 @@ class AsyncStore:
         self.prefix = settings.key_prefix.encode()
         self._pipelines = settings.redis_pool
         self._pool = async_pool(settings, timeout_s=settings.redis_timeout_s, size=self._pipelines)
-        self._bell_pool = async_pool(settings, timeout_s=None, size=1)
+        self._pubsub_pool = async_pool(settings, timeout_s=None, size=1)
         self._waiting: list[tuple[Call[Any], asyncio.Future[Any]]] = []
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bells: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
+        self._subscriptions: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
         self._outage = outage_of(settings.redis_url)
         self._listener: asyncio.Task[None] | None = None
-        self._bell_connection: Any = None
+        self._pubsub_connection: Any = None
 
     async def run(self, what: Trip[T] | Operation[T]) -> T:
         """
@@ -77,21 +77,21 @@ class AsyncStore:
 
     def subscribe_log(self, run_id: UUID) -> Subscription:
         """
-        An ear at a run's log: rings when it grew or when the run ended. Use it as::
+        A subscription to a run's log: it is woken when that grew or when the run ended. Use it as::
 
-            with store.hear_log(run_id) as ear:
+            with store.subscribe_log(run_id) as subscription:
                 while not finished:
                     ...  # read the window after the last line seen, and show it
-                    await ear.wait()
+                    await subscription.wait()
         """
         return Subscription(self, self.prefix + b":channel:log:" + run_id.bytes)
 
     def subscribe_events(self) -> Subscription:
-        """An ear at the stream of events; see ``subscribe_log`` for how to use it."""
+        """A subscription to the stream of events; see ``subscribe_log`` for how to use it."""
         return Subscription(self, self.prefix + b":channel:events")
 
     def subscribe_external_queues(self, tasks: Sequence[str]) -> Subscription:
-        """An ear at the inboxes of *tasks*; see ``subscribe_log`` for how to use it."""
+        """A subscription to the queues of external tasks *tasks*; see ``subscribe_log`` for how to use it."""
         return Subscription(self, *(self.prefix + b":channel:external-queue:" + task.encode() for task in tasks))
 
     async def wait_events(self, after_id: str, timeout_s: float) -> list[Event]:
@@ -100,13 +100,13 @@ class AsyncStore:
             after_id = await self.run(recent_id())
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
-        with self.subscribe_events() as ear:
+        with self.subscribe_events() as subscription:
             while True:
                 found = await self.run(events_after(after_id, 1000))
                 left = end - loop.time()
                 if found or left <= 0:
                     return found
-                await ear.wait(min(left, PATIENCE_S))
+                await subscription.wait(min(left, PATIENCE_S))
 
     async def close(self) -> None:
         """Give the connections back; waiting readers wake up."""
@@ -114,10 +114,10 @@ class AsyncStore:
             self._listener.cancel()
             with suppress(asyncio.CancelledError):
                 await self._listener
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.set()
-        for each in (self._pool, self._bell_pool):
+        for subscriptions in self._subscriptions.values():
+            for event in subscriptions:
+                event.set()
+        for each in (self._pool, self._pubsub_pool):
             with suppress(*AWAY):
                 await each.disconnect()
 
@@ -225,7 +225,7 @@ class AsyncStore:
             await self._pool.release(connection)
 
     async def _listen(self) -> None:
-        """Read bells for as long as anybody waits for one; a lost connection is made again, whatever lost it."""
+        """Read messages for as long as anybody waits for one; a lost connection is made again, whatever lost it."""
         while True:
             try:
                 await self._listen_once()
@@ -236,12 +236,12 @@ class AsyncStore:
             await asyncio.sleep(PATIENCE_S)
 
     async def _listen_once(self) -> None:
-        """Read bells until the connection is lost, or silent although it was asked for a sign of life."""
-        connection = await self._bell_pool.get_connection()
+        """Read messages until the connection is lost, or silent although it was asked for a sign of life."""
+        connection = await self._pubsub_pool.get_connection()
         try:
-            self._bell_connection = connection
-            if self._bells:
-                await connection.send_command("SUBSCRIBE", *self._bells)
+            self._pubsub_connection = connection
+            if self._subscriptions:
+                await connection.send_command("SUBSCRIBE", *self._subscriptions)
             is_asked = False
             while True:
                 reply = await connection.read_response(timeout=PING_S, disconnect_on_error=False)
@@ -253,19 +253,19 @@ class AsyncStore:
                     continue
                 is_asked = False
                 if reply[0] == b"message":
-                    for bell in self._bells.get(reply[1], ()):
-                        bell.set()
+                    for event in self._subscriptions.get(reply[1], ()):
+                        event.set()
         finally:
-            self._bell_connection = None
+            self._pubsub_connection = None
             try:
                 await connection.disconnect(nowait=True)
             finally:
-                await self._bell_pool.release(connection)
+                await self._pubsub_pool.release(connection)
 
     def _subscribe(self, verb: str, channel: bytes) -> None:
         if self._listener is None or self._listener.done():
             self._listener = asyncio.get_running_loop().create_task(self._listen())
-        connection = self._bell_connection
+        connection = self._pubsub_connection
         if connection is not None:
             task = asyncio.get_running_loop().create_task(_quietly(connection, verb, channel))
             self._tasks.add(task)
@@ -273,40 +273,40 @@ class AsyncStore:
 
 
 class Subscription:
-    """One reader's ear at some channels, for the time of a ``with``."""
+    """One reader's subscription to some channels, for the time of a ``with``."""
 
     def __init__(self, store: AsyncStore, *channels: bytes) -> None:
-        self._store, self._channels, self._bell = store, channels, asyncio.Event()
+        self._store, self._channels, self._event = store, channels, asyncio.Event()
         self._settled = False
 
     async def wait(self, timeout_s: float = PATIENCE_S) -> None:
         """
         Return at the next ring, at once when it rang since the last wait, or after *timeout_s*.
 
-        The first wait is short, because what happened before the subscription took hold has rung no bell.
+        The first wait is short, because what happened before the subscription took hold was not published to it.
         """
         if not self._settled:
             timeout_s, self._settled = min(timeout_s, 0.1), True
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._bell.wait()
-        self._bell.clear()
+                await self._event.wait()
+        self._event.clear()
 
     def __enter__(self) -> Subscription:
-        bells = self._store._bells
+        subscriptions = self._store._subscriptions
         for channel in self._channels:
-            fresh = channel not in bells
-            bells[channel].add(self._bell)
+            fresh = channel not in subscriptions
+            subscriptions[channel].add(self._event)
             if fresh:
                 self._store._subscribe("SUBSCRIBE", channel)
         return self
 
     def __exit__(self, *_: object) -> None:
-        bells = self._store._bells
+        subscriptions = self._store._subscriptions
         for channel in self._channels:
-            bells[channel].discard(self._bell)
-            if not bells[channel]:
-                del bells[channel]
+            subscriptions[channel].discard(self._event)
+            if not subscriptions[channel]:
+                del subscriptions[channel]
                 self._store._subscribe("UNSUBSCRIBE", channel)
 
 

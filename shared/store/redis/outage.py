@@ -54,7 +54,7 @@ class Outage:
             if kind in self._said or len(self._said) >= MOST_CAUSES:
                 return
             self._said.add(kind)
-        log.warning("store.away", error=cause)
+        log.warning("store.unavailable", error=cause)
 
     def worked(self) -> None:
         """A call was answered."""
@@ -67,4 +67,4 @@ class Outage:
                 return
             self._since_s = None
             self._said.clear()
-        log.info("store.back", away_s=round(now_s - since_s, 1))
+        log.info("store.recovered", away_s=round(now_s - since_s, 1))

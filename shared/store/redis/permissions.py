@@ -73,14 +73,14 @@ ON_KEYS: Final = (
 )
 """Commands of the scripts and of the processes themselves, each in a form that touches one key."""
 
-ON_CHANNELS: Final = ("PUBLISH @bell:c m", "SUBSCRIBE @bell:c")
+ON_CHANNELS: Final = ("PUBLISH @channel:c m", "SUBSCRIBE @channel:c")
 ON_NOTHING: Final = (
     "EVALSHA 0000000000000000000000000000000000000000 0",
     "EVAL return 0",
     "PING",
     "SCAN 0",
     "TIME",
-    "UNSUBSCRIBE @bell:c",
+    "UNSUBSCRIBE @channel:c",
 )
 WANTED: Final = ("INFO", "CONFIG")
 """For what ``doctor`` and the start say about the server; without them it stays unsaid."""

@@ -88,7 +88,7 @@ def test_a_worker_that_starts_before_a_silent_redis_waits_for_it(make_fleet: Sta
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         proxy.swallow()
         worker = fleet.launch("worker", RUNFLEET_REDIS_URL=proxy.url, RUNFLEET_REDIS_TIMEOUT="1")
-        worker.wait_for("store.away")
+        worker.wait_for("store.unavailable")
         run = fleet.trigger("talk")
         time.sleep(3)  # how long it is silent
         proxy.pass_on()

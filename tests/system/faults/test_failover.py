@@ -69,7 +69,7 @@ def test_what_a_failed_primary_took_with_it_is_said_again(
             proxy.lead_to(replica.socket)
 
             worker = fleet.of("worker")
-            worker.wait_for("run.ended_again", 5)
+            worker.wait_for("run.end_replayed", 5)
             assert fleet.ended(ending)["end_reason"] == "success"
             worker.wait_for("run.lost", 5)  # the one whose start is forgotten
             wait_until(lambda: len(fleet.wrote(starting["id"], "began")) == 2, "it starts anew")

@@ -158,9 +158,9 @@ def test_the_first_process_of_a_container_leaves_what_others_started_in_it() -> 
     """F66: as process 1 it gets every orphan there is, not only those of lost spawners."""
     script = """
 import os, subprocess, sys, time
-from worker.adopted_processes import Strangers
+from worker.adopted_processes import AdoptedProcesses
 assert os.getpid() == 1
-strangers = Strangers()
+adopted = AdoptedProcesses()
 def orphan(env):
     # A process of another session whose parent has ended: it comes to process 1.
     code = (
@@ -174,7 +174,7 @@ def lives(pid):
     with open(f"/proc/{pid}/cmdline") as file:
         return bool(file.read())
 for _ in range(500):
-    strangers.kill_all()
+    adopted.kill_all()
     if not os.path.exists(f"/proc/{ours}") or not lives(ours):
         break
     time.sleep(0.01)

@@ -67,7 +67,7 @@ def test_a_silent_redis_crashes_no_run(make_fleet: StartFleet, away_s: float) ->
     if away_s > 10:
         expect_refusals(fleet)
         late = fleet.launch("worker")
-        late.wait_for("store.away")
+        late.wait_for("store.unavailable")
     time.sleep(max(0.0, frozen_s + away_s - time.monotonic()))  # the length of the outage is what is tested
     fleet.redis.thaw()
     wait_until(is_fine(fleet), "it is back", 5)
@@ -115,7 +115,7 @@ def test_a_fleet_that_starts_before_redis_waits_for_it(make_fleet: StartFleet) -
     assert fleet.http.get("/ready").status_code == 503
     waiting = [fleet.launch("worker"), fleet.launch("scheduler")]
     for process in waiting:
-        process.wait_for("store.away")
+        process.wait_for("store.unavailable")
     fleet.redis.start()
     run = wait_until(lambda: _accepted(fleet), "the tasks are there")
     assert fleet.ended(run)["end_reason"] == "success"

@@ -24,43 +24,48 @@ run = "echo all is well"
 """
 LOOPS = {
     "lease thread": """
-        worker.leases:Leases._beat worker.leases:Leases._wait worker.leases:Leases._heed
-        worker.leases:Leases._beat_until_stopped worker.leases:Leases.introduce
+        worker.heartbeat:Heartbeat._beat worker.heartbeat:Heartbeat._wait worker.heartbeat:Heartbeat._heed
+        worker.heartbeat:Heartbeat._beat_until_stopped worker.heartbeat:Heartbeat.introduce
     """,
     "log writer": """
-        worker.tapes:Tapes._send worker.tapes:Tapes._compact worker.tapes:Tapes._write_until_stopped
-        worker.tapes:Tape.calls worker.tapes:Tape.settle
+        worker.logs.shipper:LogShipper._send worker.logs.shipper:LogShipper._compact
+        worker.logs.shipper:LogShipper._write_until_stopped worker.logs.shipper:LogBuffer.calls
+        worker.logs.shipper:LogBuffer.settle
     """,
     "slots": """
-        worker.slots:Slot._empty_queues worker.slots:Slot._claim worker.slots:Slot._execute worker.slots:Slot._wanted
+        worker.execution.processor:Processor._run_until_empty worker.execution.processor:Processor._claim
+        worker.execution.processor:Processor._execute worker.execution.processor:Processor._wanted
         worker.app:WorkerProcess._call_others worker.app:WorkerProcess._answer
     """,
     "preparing": """
-        worker.workshop:Workshop._read worker.environment:compose
-        worker.execution:Execution._start worker.execution:Execution._be_sure worker.tapes:Tapes.add
-        worker.callables:Templates.lend worker.callables:Interpreter.start worker.channel:Door.request
+        worker.execution.context:WorkerContext._read worker.execution.environment:compose
+        worker.execution.execution:Execution._start worker.execution.execution:Execution._be_sure
+        worker.logs.shipper:LogShipper.add worker.processes.callables:InterpreterPool.lend
+        worker.processes.callables:Interpreter.start worker.processes.client:SpawnerClient.request
     """,
     "watching": """
-        worker.watching:Watch.until_end worker.watching:Watch._look_around worker.watching:Watch._read
-        worker.watching:Watch._read_rest worker.tapes:Tape.feed worker.execution:judge
+        worker.execution.monitor:Watch.until_end worker.execution.monitor:Watch._look_around
+        worker.execution.monitor:Watch._read worker.execution.monitor:Watch._read_rest
+        worker.logs.shipper:LogBuffer.feed worker.execution.execution:judge
     """,
     "ending": """
-        worker.ending:collect worker.ending:Ending._facts worker.ending:Ending._retry
-        worker.ending:Ending._repeat worker.ending:Ending._last_lines worker.ending:Ending._settle
-        worker.ending:Ending._follow_up worker.ending:Ending._ring worker.tapes:Tape.finish
-        worker.recent:RecentEnds.add worker.tapes:Tapes.compact_soon worker.tapes:Tapes.remove
+        worker.execution.ending:collect worker.execution.ending:Ending._facts worker.execution.ending:Ending._retry
+        worker.execution.ending:Ending._repeat worker.execution.ending:Ending._last_lines
+        worker.execution.ending:Ending._settle worker.execution.ending:Ending._follow_up
+        worker.execution.ending:Ending._ring worker.logs.shipper:LogBuffer.finish worker.replay:EndReplay.add
+        worker.logs.shipper:LogShipper.compact_soon worker.logs.shipper:LogShipper.remove
     """,
     # So often that the lease thread hears meanwhile that the run, whose end was accepted, is no longer this worker's.
     "ending for seconds": """
-        worker.ending:Ending._settle@2-16
+        worker.execution.ending:Ending._settle@2-16
     """,
     "consumers": """
-        shared.queue:_BellConsumer._next shared.queue:_BellConsumer._hand_over shared.queue:_BellConsumer.ack
-        shared.queue:_BellConsumer._drop shared.queue:_BellConsumer.requeue
+        shared.queue:_WakeupConsumer._next shared.queue:_WakeupConsumer._hand_over shared.queue:_WakeupConsumer.ack
+        shared.queue:_WakeupConsumer._drop shared.queue:_WakeupConsumer.requeue
     """,
     "self-check": """
         worker.fitness:Fitness._look worker.fitness:Fitness._conclude worker.fitness:Fitness._folder_trouble
-        worker.commands:Spawner.ping
+        worker.processes.commands:Spawner.ping
     """,
 }
 
@@ -106,7 +111,7 @@ def test_no_loop_ends_of_an_error_and_every_run_has_an_end_with_its_cause(fleet:
 
 def test_a_slot_that_hangs_is_noticed_and_its_worker_process_replaced(fleet: Fleet) -> None:
     """F65: runs of other slots end by themselves; the run that hung is rescued."""
-    worker = start(fleet, "--everywhere", "hang=worker.environment:compose", "stuck=7")
+    worker = start(fleet, "--everywhere", "hang=worker.execution.environment:compose", "stuck=7")
     try:
         hung = fleet.trigger("last")
         wait_until((fleet.folder / "hung").exists, "it hangs")
@@ -126,7 +131,8 @@ def test_a_launcher_outlives_errors_of_its_own(fleet: Fleet) -> None:
     """F65: its worker processes, too."""
     points = """
         worker.launcher:Launcher._fill_up worker.launcher:Launcher._reap worker.launcher:Launcher._wait
-        worker.launcher:Launcher._kill_hanging worker.strangers:Strangers.kill worker.launcher:Launcher._start
+        worker.launcher:Launcher._kill_hanging worker.launcher:Launcher._start
+        worker.adopted_processes:AdoptedProcesses.kill
     """
     worker = start(fleet, *points.split())
     try:

@@ -80,7 +80,7 @@ def test_a_redis_full_of_logs_lets_everything_end(make_fleet: StartFleet) -> Non
         assert fleet.run(until["id"])["log_truncated"]  # its only line found no room
         client.config_set("maxmemory", 0)
     assert fleet.perform("quick")["end_reason"] == "success"
-    unstored = worker.events("log.unstored")
+    unstored = worker.events("run.lines_dropped")
     assert [run["id"] in said for run, said in zip([loud, until], unstored, strict=True)] == [True, True]
     assert not [line for process in fleet.processes for line in process.said().splitlines() if "Traceback" in line]
     assert fleet.log(fleet.perform("until")) == ["the last words"]

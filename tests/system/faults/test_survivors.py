@@ -118,13 +118,13 @@ def test_a_worker_cut_off_from_redis_says_so_once(make_fleet: StartFleet, short_
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
         fleet.perform("short")
         proxy.lead_to(short_path / "nobody")
-        worker.wait_for("store.away")
+        worker.wait_for("store.unavailable")
         time.sleep(5)  # in which it tries again and again
         proxy.lead_to(fleet.redis.socket)
-        worker.wait_for("store.back")
+        worker.wait_for("store.recovered")
         assert fleet.perform("short")["end_reason"] == "success"
         outage = worker.said()
-        assert len(worker.events("store.away")) <= 3, outage  # one a cause
-        assert len(worker.events("store.back")) == 1, outage
+        assert len(worker.events("store.unavailable")) <= 3, outage  # one a cause
+        assert len(worker.events("store.recovered")) == 1, outage
         assert "level=critical" not in outage
         assert "Traceback" not in outage

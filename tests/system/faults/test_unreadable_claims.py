@@ -70,5 +70,5 @@ def test_a_claimed_run_that_became_no_record_does_not_keep_its_slot(make_fleet: 
     spoil(fleet, run, b"\xc1")
     later = fleet.trigger("good")
     assert fleet.ended(later, 3)["end_reason"] == "success"
-    assert not worker.events("worker.beat_failed"), "the other runs of its worker would lose their leases"
+    assert not worker.events("worker.heartbeat_failed"), "the other runs of its worker would lose their leases"
     assert len(worker.events("run.lost")) == 1

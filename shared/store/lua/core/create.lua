@@ -3,11 +3,11 @@
 --       4 its id as text
 --       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox, most_pending,
 --          plan (steps as in lib/plan.lua, whose first group is made, or false),
---          bells (message id and message each, for the run's queue), most_bells
+--          wakeups (message id and message each, for the run's queue), most_wakeups
 --       6… annex of the first run (lib/annex.lua)
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'},
 -- {'quota', pending runs of the task}.
--- uses: clock records texts sharing events making execution plan ending stopping overlap bell annex inbox
+-- uses: clock records texts sharing events making execution plan ending stopping overlap wakeup annex inbox
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -96,8 +96,8 @@ if o.idem ~= '' then
   redis.call('EXPIRE', P .. ':idempotency:' .. o.idem, 86400)
 end
 if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
-for _, bell in ipairs(ready[r[F.queue]] and o.bells or {}) do ring(o.most_bells, r[F.queue], bell[1], bell[2]) end
-if #o.bells > 0 then ready[r[F.queue]] = nil end   -- rung; what else became ready is for the caller to ring
+for _, wakeup in ipairs(ready[r[F.queue]] and o.wakeups or {}) do ring(o.most_wakeups, r[F.queue], wakeup[1], wakeup[2]) end
+if #o.wakeups > 0 then ready[r[F.queue]] = nil end   -- they are woken; the others are for the caller to wake
 local made = redis.call('GET', P .. ':run:' .. x)
 local answer = {'created', x, references and whole(made) or made}
 tell_ready(answer)

@@ -1,13 +1,13 @@
--- Forgets queues of which nobody knows any more, with their bells: those in which nothing waits at this moment. Whoever puts a
+-- Forgets queues of which nobody knows any more, with their wake-ups: those in which nothing waits at this moment. Whoever puts a
 -- run into one of them names it again, in the same step.
 -- ARGV: 1 now  2… queues    Answers how many are gone.
 -- flags: allow-oom
 -- uses: clock
 for i = 2, #ARGV do
   if redis.call('ZCARD', P .. ':queue:' .. ARGV[i]) == 0 then
-    local bells = P .. ':dramatiq:' .. ARGV[i]
+    local messages = P .. ':dramatiq:' .. ARGV[i]
     redis.call('SREM', P .. ':queues', ARGV[i])
-    redis.call('DEL', P .. ':wake:queue:' .. ARGV[i], bells, bells .. '.msgs')
+    redis.call('DEL', P .. ':wake:queue:' .. ARGV[i], messages, messages .. '.msgs')
   end
 end
 local gone = 0

@@ -1,4 +1,4 @@
--- Forgets worker processes that have not been heard of, or one that says goodbye, with the bells they had taken.
+-- Forgets worker processes that have not been heard of, or one that says goodbye, with the wake-ups they had taken.
 -- ARGV: 1 now  2 worker or '' for all silent since ARGV[3] us  3 silence    Answers the workers forgotten.
 -- flags: allow-oom
 -- uses: clock events
@@ -7,14 +7,14 @@ if ARGV[2] == '' then
   gone = redis.call('ZRANGEBYSCORE', P .. ':workers', '-inf', text(NOW - tonumber(ARGV[3])), 'LIMIT', 0, 20)
 end
 for _, worker in ipairs(gone) do
-  local broker, bells = redis.call('HGET', P .. ':worker:' .. worker, 'broker'), P .. ':dramatiq'
+  local broker, messages = redis.call('HGET', P .. ':worker:' .. worker, 'broker'), P .. ':dramatiq'
   for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
     if not broker then break end
-    local taken = bells .. ':__acks__.' .. broker .. '.' .. queue
-    for _, message in ipairs(redis.call('SMEMBERS', taken)) do redis.call('HDEL', bells .. ':' .. queue .. '.msgs', message) end
+    local taken = messages .. ':__acks__.' .. broker .. '.' .. queue
+    for _, message in ipairs(redis.call('SMEMBERS', taken)) do redis.call('HDEL', messages .. ':' .. queue .. '.msgs', message) end
     redis.call('DEL', taken)
   end
-  if broker then redis.call('ZREM', bells .. ':__heartbeats__', broker) end
+  if broker then redis.call('ZREM', messages .. ':__heartbeats__', broker) end
   local known = redis.call('ZREM', P .. ':workers', worker)
   redis.call('DEL', P .. ':worker:' .. worker, P .. ':claims:' .. worker, P .. ':wake:worker:' .. worker)
   if known == 1 then event('worker.left', '', '', '', worker) end

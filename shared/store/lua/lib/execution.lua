@@ -3,7 +3,7 @@
 -- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
 -- sorted sets `limit:<name>:holders` and `limit:<name>:waiters`, both in order of arrival. At a limit's gate, single runs that others
 -- execute hold slots too, and leases that others took (`slots:<gate>`, see lib/slots.lua).
-local ready = {}   -- queues that runs were added to, and how many: the caller rings their bell
+local ready = {}   -- queues that runs were added to, and how many: the caller wakes their workers
 
 local function tell_ready(answer)
   for queue, runs in pairs(ready) do

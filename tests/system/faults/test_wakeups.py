@@ -1,4 +1,4 @@
-"""Doorbells that are tripled and shuffled, by a server that keeps forgetting its scripts: nobody notices."""
+"""Wake-ups that are tripled and shuffled, by a server that keeps forgetting its scripts: nobody notices."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _ended(fleet: Fleet) -> int:
 
 
 def odd_message(kind: str) -> bytes:
-    """What a foreign hand may leave in the list that bells come by."""
+    """What a foreign hand may leave in the list that wake-ups come by."""
     if kind == "no message":
         return b"{]"
     message: dramatiq.Message[None] = dramatiq.Message(

@@ -1,5 +1,5 @@
--- The bell of a queue: Dramatiq's own enqueue, and a token for an idle consumer that waits on `wake:queue:<queue>`.
--- A queue whose bell has been rung often enough already is left alone: one thread that hears it empties the queue.
+-- A wake-up of a queue: Dramatiq's own enqueue, and a token for an idle consumer that waits on `wake:queue:<queue>`.
+-- A queue to which enough wake-ups were sent already is left alone: one thread that gets it empties the queue.
 local function ring(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
   if redis.call('LLEN', messages) >= most then return end

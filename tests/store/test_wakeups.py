@@ -61,11 +61,11 @@ def test_who_waits_for_events_is_woken(settings: Settings, desk: Desk) -> None:
 
     async def scene(store: AsyncStore) -> None:
         waiting = asyncio.create_task(store.wait_events("$", 10))
-        while not store._bells:  # noqa: ASYNC110  # the store tells nobody that it listens
+        while not store._subscriptions:  # noqa: ASYNC110  # the store tells nobody that it listens
             await asyncio.sleep(0.001)
         await asyncio.to_thread(desk.trigger)
         assert [event.type for event in await waiting] == ["run.created"]
-        assert not store._bells, "nobody listens any more"
+        assert not store._subscriptions, "nobody listens any more"
 
     _in_a_loop(settings, scene)
 
@@ -110,7 +110,7 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk
         await asyncio.to_thread(desk.end, held)
         for seen in await asyncio.gather(*readers):
             assert seen == [f"line {n}" for n in range(10)]
-        assert not store._bells
+        assert not store._subscriptions
 
     _in_a_loop(settings, scene)
 
@@ -178,10 +178,10 @@ def test_a_bell_connection_that_went_silent_is_made_again(
         async def scene(store: AsyncStore) -> None:
             with store.subscribe_log(held.id) as ear:
                 await ear.wait()
-                before = store._bell_connection
+                before = store._pubsub_connection
                 assert before is not None
                 proxy.swallow()
-                await asyncio.to_thread(wait_until, lambda: store._bell_connection is not before, "it is given up")
+                await asyncio.to_thread(wait_until, lambda: store._pubsub_connection is not before, "it is given up")
                 proxy.pass_on()
                 await _rings(store, ear, lambda: desk.append(held, 0, "line"))
 
@@ -213,7 +213,7 @@ def test_a_bell_connection_is_made_again_whatever_ended_it(
 
 async def _rings(store: AsyncStore, ear: Subscription, act: Callable[[], object]) -> None:
     """Fails unless *act* is heard, once there is a connection on which it can be."""
-    await asyncio.to_thread(wait_until, lambda: store._bell_connection is not None, "there is a connection again")
+    await asyncio.to_thread(wait_until, lambda: store._pubsub_connection is not None, "there is a connection again")
     await ear.wait(0.5)  # until the channel is subscribed to
     await asyncio.to_thread(act)
     async with asyncio.timeout(5):

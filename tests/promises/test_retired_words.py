@@ -1,0 +1,43 @@
+"""Words that the code once had for its own ideas stay away: each has a standard term now (``docs/architecture.md``)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RETIRED = {
+    "keeper": "spawner",
+    "keepers": "spawners",
+    "doorbell": "wake-up",
+    "workshop": "context",
+    "tapes": "log buffers",
+    "furnish": "put_ona_tasks",
+    "annexes": "metadata",
+    "too_lively": "contended",
+    "hear_log": "subscribe_log",
+    "own_line": "dedicated_connection",
+    "be_deaf": "ignore_signals",
+    "empty_queues": "run_until_empty",
+    "misfit": "mismatch",
+    "guardian": "orphan guard",
+    "Timetable": "CronHeap",
+    "MOVES": "TRANSITIONS",
+}
+FILES = [
+    name
+    for name in subprocess.run(
+        ["git", "ls-files", "*.py", "*.lua", "*.md", "*.toml"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if not name.startswith("tests/dialects/clients/") and Path(name).name != Path(__file__).name
+]
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_a_retired_word_is_nowhere(word: str) -> None:
+    pattern = re.compile(rf"(?<![A-Za-z]){word}(?![A-Za-z])")
+    found = [name for name in FILES if pattern.search((ROOT / name).read_text("utf-8"))]
+    assert found == [], f"say {RETIRED[word]}"
