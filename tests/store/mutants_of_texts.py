@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.store import test_texts
 from tests.store.planting import Mutant
 
@@ -30,9 +32,16 @@ MUTANTS_OF_TEXTS = [
     Mutant(
         "only the first large text of a record is put back",
         "lib/texts",
-        "    at = string.find(packed, PACKED, from, true)\n",
-        "    at = nil\n",
+        "ipairs({F.params, F.tags, F.labels})",
+        "ipairs({F.params})",
         test_texts.test_every_reader_of_a_run_gets_all_of_it,
+    ),
+    Mutant(
+        "a message that looks like a reference is taken for one",
+        "lib/texts",
+        "ipairs({F.params, F.tags, F.labels})",
+        "ipairs({F.params, F.tags, F.labels, F.message})",
+        partial(test_texts.test_a_text_that_looks_like_a_reference_is_shown_as_it_was_sent, looks="of another's"),
     ),
     Mutant("what is written back has large texts itself", "restore", "share_texts(x, r)\n", ""),
     Mutant(

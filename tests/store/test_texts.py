@@ -17,7 +17,7 @@ from shared.runs import Reason, Record, Run
 from shared.store import executions, listing, runs
 from shared.store.creation import Created, create
 from shared.store.dialects import lineage_events, orchestrated
-from shared.store.redis.call import Call
+from shared.store.redis.call import Call, RawKey
 from shared.tasks import Param
 from tests.store.checking import check_store, dump
 from tests.store.desk import Desk
@@ -289,3 +289,45 @@ def test_they_stay_until_the_last_run_is_forgotten_and_nothing_stays_then(desk: 
         check_store(desk)
         assert number == 5 or {str(shown(desk.get(one.id))) for one in made[number + 1 :]} == {str(ALL)}
     assert dump(desk).keys() == before
+
+
+REFERENCES = {
+    "no hex": "@text:" + "z" * 32 + "0" * 40,
+    "of nothing": "@text:" + "0" * 72,
+}
+
+
+@pytest.mark.parametrize("looks", [*REFERENCES, "of another's"])
+def test_a_text_that_looks_like_a_reference_is_shown_as_it_was_sent(desk: Desk, looks: str) -> None:
+    """Whoever knew execution and SHA-1 would read the parameters of others, and what is no hex broke every list."""
+    desk.task("secret", params=DECLARED)
+    desk.task("ours")
+    desk.task("outside", run=None, external=True)
+    other = desk.trigger("secret", params=PARAMS)
+    (texts,) = (value.content for key, value in dump(desk).items() if key.startswith(b"texts:"))
+    sha = next(name for name, text in texts.items() if b"blob" in text).decode()
+    text = REFERENCES.get(looks, f"@text:{other.execution_id.hex}{sha}")
+    assert len(text) == 78
+    mine = desk.trigger("ours", external_execution_id=text)
+    told = desk.trigger("outside")
+    reported = desk.run(runs.report(told.id, "ended", reason=Reason.FAILED, exit_code=1, message=text))
+    assert reported.run is not None
+    assert reported.run.message == text
+    found = {run.id: run for run in desk.run(listing.page(listing.Filter(), limit=10)).runs}
+    assert found[told.id].message == desk.get(told.id).message == text
+    assert found[mine.id].external_execution_id == desk.get(mine.id).external_execution_id == text
+    assert found[other.id].params == PARAMS
+
+
+@pytest.mark.damaged
+def test_a_run_whose_texts_somebody_overwrote_fails_no_list(desk: Desk) -> None:
+    desk.task("a", params=DECLARED)
+    desk.task("b")
+    spoiled, other = desk.trigger("a", params=PARAMS), desk.trigger("b")
+    desk.run(Call("SET", (RawKey(b"texts:" + spoiled.execution_id.bytes), "junk"), bool))
+    page = desk.run(listing.page(listing.Filter(), limit=10))
+    assert [run.id for run in page.runs] == [other.id]
+    desk.run(Call("DEL", (RawKey(b"texts:" + spoiled.execution_id.bytes),), bool))
+    desk.run(Call("DEL", (RawKey(b"run:" + spoiled.id.bytes),), bool))
+    desk.run(Call("LPUSH", (RawKey(b"run:" + spoiled.id.bytes), "junk"), int))
+    assert [run.id for run in desk.run(listing.page(listing.Filter(), limit=10)).runs] == [other.id]

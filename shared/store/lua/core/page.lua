@@ -62,7 +62,7 @@ local function take(key, from, to, count, offset)
 end
 local function give(id)
   answer[#answer + 1] = id
-  answer[#answer + 1] = whole(redis.call('GET', P .. ':run:' .. id))
+  answer[#answer + 1] = whole(redis.pcall('GET', P .. ':run:' .. id))
   limit = limit - 1
 end
 local function before(keys, score, from, to)   -- how many members come before this score

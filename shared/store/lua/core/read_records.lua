@@ -3,5 +3,5 @@
 -- flags: no-writes
 -- uses: clock texts
 local answer = {}
-for i = 2, #ARGV do answer[i - 1] = whole(redis.call('GET', P .. ':run:' .. ARGV[i])) end
+for i = 2, #ARGV do answer[i - 1] = whole(redis.pcall('GET', P .. ':run:' .. ARGV[i])) end
 return answer

@@ -3,29 +3,29 @@
 -- characters in its place: '@text:', the execution and the SHA-1 in hex. Scripts move records as they are; who answers one
 -- puts the texts back (`whole`). The hash goes with the last run of the execution (forget.lua).
 
--- The text that a field of a record stands for.
+-- The text that one of these three fields stands for; a reference whose text is gone stays, and cannot be read.
+local REFERENCE = '^@text:(' .. string.rep('%x', 32) .. ')(' .. string.rep('%x', 40) .. ')$'
+local texts = {}   -- by reference
 local function text_behind(field)
-  if string.sub(field, 1, 6) ~= '@text:' then return field end
-  local x = string.gsub(string.sub(field, 7, 38), '..', function(pair) return string.char(tonumber(pair, 16)) end)
-  return redis.call('HGET', P .. ':texts:' .. x, string.sub(field, 39)) or field
+  if type(field) ~= 'string' or #field ~= 78 then return field end
+  local x, hash = string.match(field, REFERENCE)
+  if not hash then return field end
+  if not texts[field] then
+    x = string.gsub(x, '..', function(pair) return string.char(tonumber(pair, 16)) end)
+    local text = redis.pcall('HGET', P .. ':texts:' .. x, hash)   -- the key may have been overwritten by somebody
+    texts[field] = type(text) == 'string' and text or field
+  end
+  return texts[field]
 end
 
--- A packed record (or false) as whoever asks for it is to see it. PACKED is how a packed reference begins; no text of a record
--- holds that, for it is no UTF-8.
-local PACKED, texts = '\217N@text:', nil
+-- A packed record (or anything else, which is nothing) as whoever asks for it is to see it. Only parameters, tags and labels
+-- are looked at, which are JSON that we wrote: what looks like a reference in any other field is a text that somebody sent.
+local PACKED = '\217N@text:'   -- how a packed reference begins
 local function whole(packed)
-  local at = packed and string.find(packed, PACKED, 1, true)
-  if not at then return packed end
-  texts = texts or {}   -- reference: text, packed
-  local from, parts = 1, {}
-  while at do
-    local field = string.sub(packed, at + 2, at + 79)
-    texts[field] = texts[field] or cmsgpack.pack(text_behind(field))
-    parts[#parts + 1] = string.sub(packed, from, at - 1)
-    parts[#parts + 1] = texts[field]
-    from = at + 80
-    at = string.find(packed, PACKED, from, true)
-  end
-  parts[#parts + 1] = string.sub(packed, from)
-  return table.concat(parts)
+  if type(packed) ~= 'string' then return false end
+  if not string.find(packed, PACKED, 1, true) then return packed end
+  local sound, r = pcall(cmsgpack.unpack, packed)
+  if not sound or type(r) ~= 'table' then return packed end
+  for _, i in ipairs({F.params, F.tags, F.labels}) do r[i] = text_behind(r[i]) end
+  return cmsgpack.pack(r)
 end
