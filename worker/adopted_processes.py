@@ -17,7 +17,7 @@ from typing import Final
 
 RUN_ID: Final = b"RUNFLEET_RUN_ID="
 LEAVE_S: Final = 2.0
-SPAWNER: Final = b"/worker/spawner"
+SPAWNER: Final = b"/worker/spawner\0"
 
 
 class AdoptedProcesses:

@@ -216,7 +216,11 @@ def _process_of(launcher: Process) -> int | None:
 
 
 def _spawner_of(worker: int | None) -> int | None:
-    return next((pid for pid in _children(worker) if "worker/spawner" in command_line(pid)), None) if worker else None
+    return (
+        next((pid for pid in _children(worker) if "worker/spawner " in f"{command_line(pid)} "), None)
+        if worker
+        else None
+    )
 
 
 def _children(pid: int) -> list[int]:

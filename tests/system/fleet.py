@@ -122,7 +122,7 @@ class Process:
         """The process id of the spawner of its worker process."""
         worker = self.worker_process()
         return wait_until(
-            lambda: next((pid for pid in family([worker]) if "worker/spawner" in command_line(pid)), 0),
+            lambda: next((pid for pid in family([worker]) if "worker/spawner " in f"{command_line(pid)} "), 0),
             "there is a spawner",
         )
 
