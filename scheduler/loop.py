@@ -122,6 +122,8 @@ class Loop:
                 self.tick()
                 self._back()
                 self._wait()
+                if self.troubles.clear("round"):
+                    log.info("scheduler.recovered")
             except StoreUnavailable as error:
                 self._away(error)
                 self.stopping.wait(0.5)

@@ -120,10 +120,9 @@ class Troubles:
             logged_s = known.logged_s
         self._now[job, about] = _Trouble(now_s, logged_s, f"{type(error).__name__}: {error}"[:300])
 
-    def clear(self, job: str, about: str = "") -> None:
-        """It succeeded."""
-        if self._now:
-            self._now.pop((job, about), None)
+    def clear(self, job: str, about: str = "") -> bool:
+        """It succeeded; answers whether it had failed before."""
+        return bool(self._now) and self._now.pop((job, about), None) is not None
 
     def told(self) -> dict[str, str]:
         """What fails now, some of it: job and what of it → why."""

@@ -34,6 +34,7 @@ EVENTS: Final[dict[str, str]] = {
     "scheduler.leading": "This scheduler is the one that acts; `fence` is higher than that of each leader before.",
     "scheduler.standby": "Another scheduler leads; this one waits to take over.",
     "scheduler.stopped": "The scheduler handed its leadership over and is gone.",
+    "scheduler.recovered": "A round of the scheduler went well again as a whole, after one that failed (job `round`).",
     "scheduler.job_failed": "One job of the scheduler, or one part of it (`about`), failed; it is tried again, the "
     "others go on. Said again each minute while it lasts.",
     "definitions.refused": "The task file is wrong; nothing of it was applied, the store's tasks stay as they are.",

@@ -165,7 +165,9 @@ def test_a_clock_that_went_back_fires_nothing_twice(desk: Faulty) -> None:
 # What ends a round
 
 
-def test_an_error_that_nobody_foresaw_ends_a_round_and_not_the_scheduler(settings: Settings) -> None:
+def test_an_error_that_nobody_foresaw_ends_a_round_and_not_the_scheduler(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     """F56."""
     desk = Faulty(settings)
     errors = [OddError("odd"), OddError("odd again")]
@@ -176,6 +178,11 @@ def test_an_error_that_nobody_foresaw_ends_a_round_and_not_the_scheduler(setting
     try:
         wait_until(lambda: loop.leads, "it leads")
         assert loop.troubles.failures == {"round": 2}
+        wait_until(lambda: loop.troubles.told() == {}, "a round that went well is told of no more as failing")
+        wait_until(lambda: "event=scheduler.recovered" in capsys.readouterr().out, "and that is logged")
+        loop.stop()
+        thread.join()
+        assert "scheduler.recovered" not in capsys.readouterr().out, "once"
     finally:
         loop.stop()
         thread.join()
