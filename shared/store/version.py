@@ -11,12 +11,16 @@ SCHEMA: Final = 1
 """The layout that this release reads and writes; counts up when keys change so that older code cannot cope."""
 
 
+class NotALayout(Misconfigured):
+    """Key ``version`` holds what somebody else wrote."""
+
+
 async def check() -> None:
     """
     Note the layout in an empty store, and see that it is one we know.
 
-    Raises Misconfigured when a newer release wrote it. Only an empty store is written to, so that a process can start
-    on a Redis that is full.
+    Raises Misconfigured when a newer release wrote it, NotALayout when that cannot be told. Only an empty store is
+    written to, so that a process can start on a Redis that is full.
     """
     layout = await found()
     if layout is None:
@@ -36,7 +40,7 @@ def found() -> Call[int | None]:
 def _layout(reply: Any) -> int | None:
     if reply is None or reply.isdigit():
         return None if reply is None else int(reply)
-    raise Misconfigured(
+    raise NotALayout(
         f"the layout of the data in Redis (key version) is {reply[:50]!r}, which is no number: somebody else wrote it. "
         f"Write {SCHEMA} there, or use another RUNFLEET_KEY_PREFIX"
     )

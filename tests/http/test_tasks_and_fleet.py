@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 
 from shared.clock import SECOND_US
 from shared.runs import Reason
-from shared.store import fleet, tasks
+from shared.store import fleet, tasks, version
 from shared.store.fleet import About
 from shared.store.health import Health
 from shared.store.redis.call import Call, Key
@@ -133,7 +133,7 @@ def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) ->
 
 
 @pytest.mark.damaged
-@pytest.mark.parametrize("key", ["tasks", "queues", "leader", "due"])
+@pytest.mark.parametrize("key", ["tasks", "queues", "leader", "due", "version"])
 def test_a_key_that_somebody_else_wrote_to_is_in_the_fleet_with_the_cure(
     client: Client, catalog: Store, key: str
 ) -> None:
@@ -141,10 +141,19 @@ def test_a_key_that_somebody_else_wrote_to_is_in_the_fleet_with_the_cure(
     assert "wrong_keys" not in client.get("/api/fleet").json()
     catalog.run(Call("SET", (Key(key), "x"), bool))
     [wrong] = client.get("/api/fleet").json()["wrong_keys"]
-    assert (wrong["key"], wrong["kind"]) == (key, "a string")
-    assert wrong["wanted"] in ("a hash", "a set", "a zset")
+    assert (wrong["key"], wrong["kind"].partition(" that")[0]) == (key, "a string")
+    assert wrong["wanted"] in ("a hash", "a set", "a zset", "a number")
     assert "delete that key" in wrong["cure"]
     assert client.get("/ready").status_code == 200
+    catalog.run(Call("DEL", (Key(key),), int))
+    catalog.run(Call("GEOADD", (Key(key), 1, 1, "x"), int))
+    assert client.get("/ready").status_code == 200
+
+
+@pytest.mark.damaged
+def test_a_newer_releases_store_is_no_reason_to_be_ready(client: Client, catalog: Store) -> None:
+    catalog.run(Call("SET", (Key("version"), version.SCHEMA + 1), bool))
+    assert client.get("/ready").status_code == 503
 
 
 def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
