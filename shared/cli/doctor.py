@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,7 +81,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     from shared.cli.findings import Finding
     from shared.redis_url import place
     from shared.store import open_store
-    from shared.store.redis import permissions
+    from shared.store.redis import permissions, server_info
     from shared.store.wrong_kinds import wrong_kinds
 
     try:
@@ -110,6 +111,9 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
         found += redis_findings.transport(settings)
         where = place(settings.redis_url)
         found.append(Finding("redis", "error", "Redis", where, str(error), _way_back(str(error))))
+        if "MISCONF" in str(error):  # what it says of itself can be read all the same
+            with contextlib.suppress(RunfleetError):
+                found += redis_findings.last_write(store.run(server_info.server()))
         return found, EXIT_CODES["unreachable"]
     finally:
         store.close()

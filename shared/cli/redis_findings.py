@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.store.fleet import Worker
 from shared.store.preflight import EVICTION_CURE
 from shared.store.redis.permissions import ON_CHANNELS, ON_KEYS, all_of
-from shared.store.redis.server_info import OLDEST_MAJOR
+from shared.store.redis.server_info import OLDEST_MAJOR, Server
 from shared.store.version import SCHEMA
 from shared.store.wrong_kinds import WrongKind
 
@@ -196,9 +196,8 @@ def persistence(facts: Facts) -> list[Finding]:
     return say("warning", "none", "a restart of the server loses all runs, logs and tasks")
 
 
-def last_write(facts: Facts) -> list[Finding]:
+def last_write(server: Server) -> list[Finding]:
     """Whether the server could write to its disk; one that could not refuses every write (MISCONF)."""
-    server = facts.server
     if server.append_is_well is None and server.snapshot_is_well is None:
         return unread("disk", "server's disk")
     cure = "see the server's log; usually its disk is full: free or enlarge it"
@@ -341,7 +340,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     role,
     eviction,
     persistence,
-    last_write,
+    lambda facts: last_write(facts.server),
     memory,
     clocks,
     connections,

@@ -251,6 +251,30 @@ def test_a_replica_is_an_error(start_valkey: StartValkey, tmp_path: Path) -> Non
     assert (answered.returncode, levels(answered.stdout)["role"]) == (1, "error")
 
 
+def test_a_redis_that_cannot_save_is_said_to_have_a_full_disk(start_valkey: StartValkey, tmp_path: Path) -> None:
+    """It refuses every write, and even PING."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    url = start_valkey("--dir", str(gone), "--save", "3600 1")
+    gone.rmdir()
+    with redis.Redis.from_url(url) as client:
+        client.bgsave()
+
+        def refuses() -> bool:
+            try:
+                client.ping()
+            except redis.ResponseError as error:
+                return "MISCONF" in str(error)
+            return False
+
+        wait_until(refuses, "it refuses to write")
+        answered = examined(tmp_path, surroundings(url), "--json")
+        client.config_set("save", "")
+    assert answered.returncode == 6
+    assert {"redis": "error", "disk": "error"}.items() <= levels(answered.stdout).items()
+    assert "usually its disk is full" in answered.stdout
+
+
 def test_a_redis_that_does_not_answer_exits_with_6(tmp_path: Path) -> None:
     answered = examined(tmp_path, surroundings(f"unix://{tmp_path}/nobody"), "--json")
     assert answered.returncode == 6
