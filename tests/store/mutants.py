@@ -28,6 +28,7 @@ from tests.store import (
     test_wakeups,
 )
 from tests.store.mutants_of_executions import MUTANTS_OF_EXECUTIONS
+from tests.store.mutants_of_overwritten_keys import MUTANTS_OF_OVERWRITTEN_KEYS
 from tests.store.mutants_of_texts import MUTANTS_OF_TEXTS
 from tests.store.planting import Mutant
 
@@ -48,8 +49,8 @@ MUTANTS = [
     Mutant(
         "end tries again although a stop was wished",
         "end",
-        "and not wished then",
-        "then",
+        "and not wished and",
+        "and",
         test_retries.test_a_wish_to_stop_forbids_the_retry_not_the_reason,
     ),
     Mutant(
@@ -68,7 +69,7 @@ MUTANTS = [
         test_claim.test_what_stands_in_a_queue_but_does_not_wait_is_passed_over,
     ),
     Mutant("claim ignores the turn", "lib/claim", "string.sub(before, 17) ~= wanted[3]", "true"),
-    Mutant("a refused end claims", "end", "verdict ~= 'refused' and claim(wanted)", "claim(wanted)"),
+    Mutant("a refused end claims", "end", "if verdict == 'refused' then", "if false then"),
     Mutant(
         "claim ignores a paused queue",
         "lib/claim",
@@ -107,7 +108,7 @@ MUTANTS = [
     Mutant(
         "a retry is offered twice",
         "lib/ending",
-        "if redis.call('EXISTS', P .. ':run:' .. next_id) == 1 then return end",
+        "if redis.call('EXISTS', P .. ':run:' .. string.sub(packed, 1, 16)) == 1 then return nil end",
         "",
         test_retries.test_a_retry_takes_the_place_of_nobody,
     ),
@@ -126,8 +127,8 @@ MUTANTS = [
     Mutant(
         "who waits is let through too early",
         "lib/execution",
-        ">= gate_max(gate) then return end",
-        "> gate_max(gate) then return end",
+        "if taken_at(gate) >= most then return end",
+        "if taken_at(gate) > most then return end",
     ),
     Mutant(
         "who waits overtakes",
@@ -203,7 +204,7 @@ MUTANTS = [
         "local asked = false",
         test_rescue.test_a_run_that_was_asked_to_stop_is_stopped_not_crashed,
     ),
-    Mutant("rescue forgets the retry", "rescue", "if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end", ""),
+    Mutant("rescue forgets the retry", "rescue", "  retry(id, r, ARGV[5], prepared)\n", ""),
     Mutant("the hold is ignored by pulse", "scheduler_poll", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
     Mutant("no gap is ever noted", "lib/contact", "NOW - last > gap_us", "false"),
     Mutant("a tick fires twice", "create", "if seen_to >= o.tick_us or", "if seen_to > o.tick_us + 6e12 or"),
@@ -238,7 +239,7 @@ MUTANTS = [
     Mutant(
         "a tick does not move the cursor",
         "create",
-        "redis.call('HSET', P .. ':ticks', task, text(o.tick_us))",
+        "if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end",
         "",
         test_schedules_in_store.test_a_tick_that_was_forgotten_does_not_fire_again,
     ),
@@ -303,7 +304,7 @@ MUTANTS = [
     Mutant(
         "a retry does without what its lost plan handed on",
         "lib/ending",
-        "  if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return end\n",
+        "  if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return nil end\n",
         "",
         test_restore.test_a_step_whose_inputs_are_lost_is_not_tried_again,
     ),
@@ -588,5 +589,6 @@ MUTANTS = [
         test_restore.test_no_token_is_given_twice_after_a_wipe,
     ),
     *MUTANTS_OF_EXECUTIONS,
+    *MUTANTS_OF_OVERWRITTEN_KEYS,
     *MUTANTS_OF_TEXTS,
 ]

@@ -35,8 +35,10 @@ if o.tick_us > 0 then
   if seen_to <= NOW + 10000000 then
     if seen_to >= o.tick_us or (o.after > 0 and seen_to > 0 and seen_to ~= o.after) then return {'stale'} end
   end
-  redis.call('HSET', P .. ':ticks', task, text(o.tick_us))
-  if redis.call('SISMEMBER', P .. ':paused', task) == 1 then return {'paused'} end
+  if redis.call('SISMEMBER', P .. ':paused', task) == 1 then
+    redis.call('HSET', P .. ':ticks', task, text(o.tick_us))
+    return {'paused'}
+  end
 end
 if o.delay_us > 0 then r[F.due_us] = NOW + o.delay_us end
 local delayed = r[F.due_us] > NOW
@@ -47,9 +49,20 @@ if refused then n = 1 end
 r[F.created_us], r[F.execution] = NOW, ''
 local steps = o.plan or {{r, n, {}, 0, {}, {}}}
 local has_plan = not refused and (o.plan or n > 1)
+-- First what fails when somebody else wrote to a key of all runs: Redis rolls nothing back.
+-- Only then is the tick done.
+local first, last = delayed and not refused and first_due() or nil, nil
+if has_plan then
+  redis.call('HLEN', P .. ':numbers')
+  redis.call('ZCARD', P .. ':making')
+else
+  last = number(task, 1)
+end
+redis.call('ZADD', P .. ':executions:all', NOW, x)
+if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end
 if refused then
   r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, verdict, NOW
-  redis.call('SADD', P .. ':prune-candidates', task)
+  redis.pcall('SADD', P .. ':prune-candidates', task)
   steps = {{r, 1, {}, 0, {}, {}}}
 else
   redis.call('HSET', P .. ':exec:' .. x, 'task', task, 'live', n, 'state', 'delayed',
@@ -64,7 +77,6 @@ if has_plan then
   end
   keep_plan(x, task, steps)
 end
-redis.call('ZADD', P .. ':executions:all', NOW, x)
 redis.call('ZADD', P .. ':executions:t:' .. task, NOW, x)
 local taken, room = 0, AT_ONCE
 for number, step in ipairs(steps) do
@@ -79,8 +91,8 @@ for number, step in ipairs(steps) do
     if count < step[2] then leave_rest(x, number - 1, count, step[2] - count) end
     local made = make(x, x_text, one, 0, count, step[5], has_plan, function(i)
       return string.sub(ids, (from + i) * 16 + 1, (from + i) * 16 + 16)
-    end)
-    for _, id in ipairs(delayed and not refused and made or {}) do later(id, r[F.due_us]) end
+    end, last)
+    for _, id in ipairs(delayed and not refused and made or {}) do later(id, r[F.due_us], first) end
   end
 end
 event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))

@@ -9,6 +9,7 @@ local left = tonumber(redis.call('HGET', at, 'rest'))
 if not left then
   redis.call('ZREM', P .. ':making', x)
 elseif state == 'started' then
+  redis.call('HLEN', P .. ':numbers')   -- fails before anything is written, if somebody else wrote there
   local room, x_text = AT_ONCE, text_of(x)
   for _, i in ipairs(cmsgpack.unpack(redis.call('HGET', at, 'group:' .. redis.call('HGET', at, 'at')))) do
     local from = tonumber(redis.call('HGET', at, 'rest:' .. i))

@@ -24,14 +24,20 @@ else
   end
   local wished, message = r[F.wish] ~= '', ARGV[7]
   if ARGV[5] == 'stopped' and wished then message = r[F.message] end   -- who wished it knows why
+  local prepared = ARGV[9] ~= '' and not wished and prepare_retry(id, r, ARGV[9])
   finish(id, r, ARGV[5], tonumber(ARGV[6]), message)
-  if ARGV[9] ~= '' and not wished then retry(id, r, ARGV[9]) end
+  retry(id, r, ARGV[9], prepared)
   leave(id, r)
 end
 local answer = {verdict, state, false}
 if ARGV[10] ~= '' then
   local wanted = cmsgpack.unpack(ARGV[10])
-  answer[3] = (verdict == 'refused' and claimed_before(wanted) or verdict ~= 'refused' and claim(wanted)) or false
+  if verdict == 'refused' then
+    answer[3] = claimed_before(wanted) or false
+  else
+    local sound, claimed = pcall(claim, wanted)   -- what is not claimed now waits on: the end stands
+    answer[3] = sound and claimed or false
+  end
 end
 tell_ready(answer)
 return answer

@@ -11,9 +11,9 @@ local function release(id)
   local x = execution_of(id, r)
   local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued', 'task')
   if e[1] == 'delayed' then
-    for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end
     local gates = gates_of(x)
     local verdict = decide(e[4], gates, e[2], tonumber(e[3]))
+    for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end
     if verdict == 'wait' then
       wait(x, e[4], gates, e[2])
     elseif verdict then

@@ -15,16 +15,18 @@ if r[F.wish] ~= '' then
   finish(id, r, 'stopped', -1, r[F.message])
   leave(id, r)
 else
-  unindex(id, r)
+  local delay_us = tonumber(ARGV[5])
+  local first = delay_us > 0 and first_due() or nil   -- before anything is written: it may be somebody else's
   redis.call('ZREM', P .. ':leases', id)
+  unindex(id, r)
   r[F.status], r[F.start_us], r[F.worker], r[F.token] = 'pending', 0, '', 0
   r[F.message], r[F.crashes] = ARGV[6], r[F.crashes] + tonumber(ARGV[7])
-  if tonumber(ARGV[5]) > 0 then r[F.due_us] = NOW + tonumber(ARGV[5]) end
+  if delay_us > 0 then r[F.due_us] = NOW + delay_us end
   index(id, r)
   save(id, r)
   bump(id, r)
   event('run.given_back', r[F.task], id, execution_of(id, r))
-  if r[F.due_us] > NOW then later(id, r[F.due_us]) else enqueue(id, r, true) end
+  if r[F.due_us] > NOW then later(id, r[F.due_us], first) else enqueue(id, r, true) end
 end
 local answer = {verdict, state_of(r)}
 tell_ready(answer)

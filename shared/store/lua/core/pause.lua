@@ -11,6 +11,6 @@ elseif redis.call('SREM', P .. ':paused', task) == 1 then
   event('task.resumed', task, '', '')
 end
 redis.call('INCR', P .. ':catalog')
-redis.call('LPUSH', P .. ':wake:scheduler', '')
-redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+redis.pcall('LPUSH', P .. ':wake:scheduler', '')
+redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
 return 1

@@ -15,7 +15,7 @@ local function forget(id, r)
   if once then redis.call('DEL', P .. ':dedupe:' .. once) end
   unindex(id, r)
   redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id, P .. ':meta:' .. id)
-  redis.call('ZREM', P .. ':compact', id)
+  redis.pcall('ZREM', P .. ':compact', id)
   local x = execution_of(id, r)
   redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)
   if redis.call('EXISTS', P .. ':exec-runs:' .. x) == 0 then   -- it was the last one

@@ -33,8 +33,9 @@ local function start(at_us)
 end
 local verdict = 'moved'
 if allowed and o.target == 'running' then
-  unindex(id, r)
   redis.call('ZREM', P .. ':due', id)
+  if o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
+  unindex(id, r)
   r[F.status], r[F.start_us] = o.target, at
   index(id, r)
   save(id, r)
@@ -45,8 +46,9 @@ elseif allowed then
   r[F.outputs] = o.outputs
   local wished, message = r[F.wish] ~= '', o.message
   if o.reason == 'stopped' and wished then message = r[F.message] end
+  local prepared = ARGV[4] ~= '' and not wished and prepare_retry(id, r, ARGV[4])
   finish(id, r, o.reason, o.exit_code, message, at)
-  if ARGV[4] ~= '' and not wished then retry(id, r, ARGV[4]) end
+  retry(id, r, ARGV[4], prepared)
   leave(id, r)
 elseif was == o.target and (was == 'running' or r[F.reason] == o.reason) then
   verdict = 'same'
@@ -58,6 +60,6 @@ elseif was == 'ended' and o.target == 'running' and o.late_start then
 else
   return answer('refused')
 end
-if r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
+if verdict == 'same' and r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
 if annex then annex_write(annex) end
 return answer(verdict)

@@ -16,8 +16,9 @@ local asked = r[F.wish] ~= ''
 if asked then
   finish(id, r, 'stopped', -2, 'stopped as asked; its worker was lost before it could say so')
 else
+  local prepared = ARGV[5] ~= '' and prepare_retry(id, r, ARGV[5])
   finish(id, r, 'crashed', -2, ARGV[4])
-  if ARGV[5] ~= '' then retry(id, r, ARGV[5]) end
+  retry(id, r, ARGV[5], prepared)
 end
 leave(id, r)
 local answer = {'ended', state_of(r)}

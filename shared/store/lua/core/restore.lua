@@ -10,12 +10,14 @@ if now then return 'refused' end
 local x = execution_of(id, r)
 if redis.call('EXISTS', P .. ':plan:' .. x) == 0 then r[F.step] = -1 end   -- what was to follow is lost
 redis.call('ZADD', P .. ':history', 0, r[F.task])
-redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
 if (tonumber(redis.call('HGET', P .. ':numbers', r[F.task])) or 0) < r[F.number] then
   redis.call('HSET', P .. ':numbers', r[F.task], r[F.number])
 end
 local arrival = math.floor(r[F.token] / 4096)   -- lib/claim.lua
 if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then redis.call('SET', P .. ':counter', text(arrival)) end
+redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
+redis.call('ZADD', P .. ':leases', NOW + tonumber(ARGV[4]), id)
+redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)   -- from here on nothing fails because of a key of all runs
 if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
   redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
   for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x) end
@@ -28,12 +30,10 @@ if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then
   end
   if following then redis.call('LINSERT', list, 'BEFORE', following, id) else redis.call('RPUSH', list, id) end
 end
-redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
 redis.call('ZADD', P .. ':executions:t:' .. redis.call('HGET', P .. ':exec:' .. x, 'task'), 'NX', r[F.created_us], x)
 if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
 share_texts(x, r)
 save(id, r)
 index(id, r)
-redis.call('ZADD', P .. ':leases', NOW + tonumber(ARGV[4]), id)
 event('run.restored', r[F.task], id, x)
 return 'restored'

@@ -47,12 +47,12 @@ if #o.steps > 0 and o.steps[1][1] == 'start' and not o.force
   return answer('waiting')
 end
 local at_us = math.min(NOW, math.max(r[F.created_us], o.at_us > 0 and o.at_us or NOW))
-local function open()
+local function open(prepared)
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then
     redis.call('HSET', P .. ':exec:' .. x, 'task', r[F.task], 'live', 0, 'state', 'started', 'gates', cmsgpack.pack({}),
       'overlap', 'queue', 'max_queued', 0)
   end
-  retry(head, r, next_run)
+  retry(head, r, next_run, prepared or prepare_retry(head, r, next_run))
   head = string.sub(next_run, 1, 16)
   r = load(head)
 end
@@ -67,9 +67,10 @@ function does.start()
   event('run.started', r[F.task], head, x, o.consumer)
 end
 function does.close(step)
+  local prepared = step[5] and prepare_retry(head, r, next_run)
   finish(head, r, step[2], step[3], step[4], math.max(at_us, r[F.start_us]))
   local ended, record = head, r
-  if step[5] then open() end
+  if step[5] then open(prepared) end
   leave(ended, record)
 end
 function does.open() open() end

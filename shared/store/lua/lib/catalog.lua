@@ -56,7 +56,7 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if before then let_go(before[1]) end
     if source == 'file' then unlist_task(name) end
     verdict = before and 'changed' or 'added'
-    if redis.call('ZSCORE', P .. ':history', name) then redis.call('SADD', P .. ':prune-candidates', name) end   -- its bounds may be lower
+    if redis.call('ZSCORE', P .. ':history', name) then redis.pcall('SADD', P .. ':prune-candidates', name) end   -- its bounds may be lower
     event('task.changed', name, '', '', hash)
     note_max(name, body)
     redis.call('HDEL', P .. ':retired', name)
@@ -74,7 +74,7 @@ local function drop_task(name, entry)
   redis.call('HDEL', P .. ':tasks', name)
   redis.call('HDEL', P .. ':ticks', name)
   redis.call('SREM', P .. ':paused', name)
-  redis.call('SADD', P .. ':prune-candidates', name)
+  redis.pcall('SADD', P .. ':prune-candidates', name)
   if redis.call('ZSCORE', P .. ':history', name) then note_bounds(name, entry[1]) end
   redis.call('HDEL', P .. ':maxima', name)
   let_go(entry[1])
@@ -87,6 +87,6 @@ end
 local function tell_scheduler()
   if schedules == 0 then return end
   redis.call('INCR', P .. ':catalog')
-  redis.call('LPUSH', P .. ':wake:scheduler', '')
-  redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+  redis.pcall('LPUSH', P .. ':wake:scheduler', '')
+  redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
 end

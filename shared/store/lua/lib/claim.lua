@@ -13,21 +13,35 @@ local function claimed_before(wanted)
   end
 end
 
--- Gives a run that waited; its record, nil when it may not be claimed.
+local function is_running(id)
+  local r = load_sound(id)
+  return r ~= nil and r[F.status] == 'running'
+end
+
+-- What a claim needs beside the run, before anything of that is changed: it may fail because of what somebody else wrote to
+-- a key. Answers the fencing token.
+local function reserve(id, wanted)
+  local turns = P .. ':claims:' .. wanted[1]
+  local count = redis.call('INCR', P .. ':counter')
+  redis.call('HSET', turns, wanted[2], id .. wanted[3])
+  redis.call('PEXPIRE', turns, 86400000)
+  redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)
+  return count * 4096 + NOW % 4096
+end
+
+-- Gives a run that waited; its record, nil when it may not be claimed. False and why when nothing can be, for now.
 local function take(id, wanted)
   local r = load(id)
   assert(not r or type(r[F.status]) == 'string', 'no record')
   if not r or r[F.status] ~= 'pending' then return nil end
-  local worker, turns = wanted[1], P .. ':claims:' .. wanted[1]
+  local worker, reserved, token = wanted[1], pcall(reserve, id, wanted)
+  if not reserved then return false, token end
   unindex(id, r)
   r[F.status], r[F.start_us], r[F.worker] = 'running', NOW, worker
   r[F.message] = ''   -- why it waited, if it was given back
-  r[F.token] = redis.call('INCR', P .. ':counter') * 4096 + NOW % 4096
+  r[F.token] = token
   index(id, r)
   save(id, r)
-  redis.call('ZADD', P .. ':leases', NOW + wanted[4], id)
-  redis.call('HSET', turns, wanted[2], id .. wanted[3])
-  redis.call('PEXPIRE', turns, 86400000)
   bump(id, r, true)
   event('run.started', r[F.task], id, execution_of(id, r), worker)
   return whole(cmsgpack.pack(r))
@@ -39,9 +53,15 @@ local function claim(wanted)
   for _, queue in ipairs(wanted[5]) do
     local waiting = P .. ':queue:' .. queue
     while redis.call('SISMEMBER', P .. ':queues:paused', queue) == 0 do
-      local id = redis.call('ZPOPMIN', waiting)[1]
+      local first = redis.call('ZPOPMIN', waiting)
+      local id = first[1]
       if not id then break end
-      local sound, record = pcall(take, id, wanted)
+      local sound, record, why = pcall(take, id, wanted)
+      if why then
+        redis.call('ZADD', waiting, first[2], id)   -- it waits on, where it was
+        error(why)
+      end
+      if not sound and not is_running(id) then redis.call('ZREM', P .. ':leases', id) end
       if record or not sound then return {id, sound and record or '', redis.call('ZCARD', waiting)} end
     end
   end

@@ -1,17 +1,17 @@
 -- How a run ends, whoever ends it. `finish` moves the record; `leave` lets its execution go on or be over.
 local function finish(id, r, reason, code, message, at)   -- at: when it ended, if that was before NOW
-  unindex(id, r)
-  if r[F.status] == 'pending' then
-    redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)
+  if r[F.status] == 'pending' then   -- first what may fail because of what somebody else wrote to a key of all runs
     redis.call('ZREM', P .. ':due', id)
+    redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)
   else
     redis.call('ZREM', P .. ':leases', id)
   end
+  unindex(id, r)
   r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', reason, code, message, at or NOW
   index(id, r)
   save(id, r)
-  if r[F.log_lines] > 0 then redis.call('ZADD', P .. ':compact', NOW, id) end
-  redis.call('SADD', P .. ':prune-candidates', r[F.task])
+  if r[F.log_lines] > 0 then redis.pcall('ZADD', P .. ':compact', NOW, id) end
+  redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
   redis.call('PUBLISH', P .. ':channel:log:' .. id, '')
   give_up(id, r)
   bump(id, r)
@@ -33,7 +33,7 @@ local function drop_rest(x, reason, why, of_task)
       r[F.status], r[F.reason], r[F.exit_code], r[F.end_us] = 'ended', reason, -1, NOW
       r[F.message] = why .. ' (' .. text(step[2] - from) .. ' runs were not made yet)'
       local made = make(x, text_of(x), r, from, 1, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
-      redis.call('SADD', P .. ':prune-candidates', r[F.task])
+      redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
       settle(x, made[1], r)
       event('run.ended', r[F.task], made[1], x, reason)
       redis.call('HDEL', at, 'rest:' .. i)
@@ -55,20 +55,28 @@ local function leave(id, r)
   if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -1) <= 0 and not advance(x) then over(x) end
 end
 
--- packed: its id (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}. The retry is a copy of the record as it was created, one attempt on.
-local function retry(id, r, packed)
-  local wanted = cmsgpack.unpack(string.sub(packed, 17))
+-- What a retry needs of the keys of all runs, before the run that owes it is ended: it fails when somebody else wrote to one.
+-- Answers nil when none is to be made.
+local function prepare_retry(id, r, packed)
   local x = execution_of(id, r)
-  local next_id, n = string.sub(packed, 1, 16), load(id)
   -- What it was handed is lost with its plan (restore.lua): without that it would do something else.
-  if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return end
+  if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return nil end
   owed[id] = true
-  if redis.call('EXISTS', P .. ':run:' .. next_id) == 1 then return end
+  if redis.call('EXISTS', P .. ':run:' .. string.sub(packed, 1, 16)) == 1 then return nil end
+  local wanted = cmsgpack.unpack(string.sub(packed, 17))
+  return {wanted = wanted, first = wanted[1] > 0 and first_due() or nil, number = number(r[F.task], 1)}
+end
+
+-- prepared: what prepare_retry answered, or nil. packed: its id (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}. The retry is a copy of the record as it was created, one attempt on.
+local function retry(id, r, packed, prepared)
+  if not prepared then return end
+  local wanted, x = prepared.wanted, execution_of(id, r)
+  local next_id, n = string.sub(packed, 1, 16), load(id)
   n[F.status], n[F.reason], n[F.exit_code], n[F.message] = 'pending', '', 0, ''
   n[F.created_us], n[F.start_us], n[F.end_us], n[F.due_us] = NOW, 0, 0, NOW + wanted[1]
   n[F.attempt], n[F.crashes], n[F.reruns] = wanted[2], wanted[3], wanted[4]
   n[F.execution], n[F.retry_of] = wanted[5], wanted[6]
-  n[F.number] = redis.call('HINCRBY', P .. ':numbers', r[F.task], 1)
+  n[F.number] = prepared.number
   n[F.worker], n[F.token], n[F.wish], n[F.outputs] = '', 0, '', ''
   n[F.log_bytes], n[F.log_lines], n[F.log_truncated], n[F.log_first] = 0, 0, 0, 0
   n[F.peak_memory], n[F.cpu_ms] = 0, 0
@@ -80,6 +88,6 @@ local function retry(id, r, packed)
   save(next_id, n)
   unlist(id, r)
   index(next_id, n)
-  offer(next_id, n)
+  offer(next_id, n, prepared.first)
   event('run.created', n[F.task], next_id, x)
 end

@@ -53,31 +53,41 @@ local function taken_at(gate)
   return redis.call('ZCARD', P .. ':limit:' .. gate[1] .. ':holders') + redis.call('ZCARD', P .. ':slots:' .. gate[1])
 end
 
-local function later(id, due_us)
-  local first = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
+-- The run that is due first, and when. Asked for before a script writes anything, it tells whether `due` can be written to.
+local function first_due() return redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') end
+
+local function later(id, due_us, first)
+  first = first or first_due()
   redis.call('ZADD', P .. ':due', due_us, id)
   if not first[1] or due_us < tonumber(first[2]) then
-    redis.call('LPUSH', P .. ':wake:scheduler', '')
-    redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+    redis.pcall('LPUSH', P .. ':wake:scheduler', '')
+    redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
   end
+end
+
+-- The place of what comes now: a number that only grows. 0, which is before all others, while somebody else's value is in
+-- its key: whoever calls this is half-way by then.
+local function arrives()
+  local count = redis.pcall('INCR', P .. ':counter')
+  return type(count) == 'number' and count or 0
 end
 
 -- The score of a waiting run: priority band (9 first), then arrival. 10 * 2^48 fits a double exactly.
 -- One that was given back goes first in its band; of several, whose score is the same, the oldest id.
 local function enqueue(id, r, first)
-  local arrival = first and 0 or redis.call('INCR', P .. ':counter')
+  local arrival = first and 0 or arrives()
   redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
-  redis.call('SADD', P .. ':queues', r[F.queue])
+  redis.pcall('SADD', P .. ':queues', r[F.queue])
   ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
 end
 
 -- A run that others execute waits nowhere once it is due.
-local function offer(id, r)
-  if r[F.due_us] > NOW then later(id, r[F.due_us]) elseif r[F.external] == 0 then enqueue(id, r) end
+local function offer(id, r, first)
+  if r[F.due_us] > NOW then later(id, r[F.due_us], first) elseif r[F.external] == 0 then enqueue(id, r) end
 end
 
 local function start(x)
-  local arrival = redis.call('INCR', P .. ':counter')
+  local arrival = arrives()
   for _, gate in ipairs(gates_of(x)) do
     redis.call('ZREM', P .. ':limit:' .. gate[1] .. ':waiters', x)
     redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x)
@@ -99,7 +109,9 @@ local function admit(gate_name)
     if not x then return end
     for _, gate in ipairs(gates_of(x)) do
       local at = P .. ':limit:' .. gate[1]
-      if taken_at(gate) >= gate_max(gate) then return end
+      local known, most = pcall(gate_max, gate)
+      if not known then most = gate[2] end   -- somebody else wrote there: a task's as it was, and no shared limit lets any through
+      if taken_at(gate) >= most then return end
       if redis.call('ZRANGE', at .. ':waiters', 0, 0)[1] ~= x then return end
     end
     start(x)
@@ -112,7 +124,7 @@ end
 local function over(x)
   local gates, was = gates_of(x), redis.call('HMGET', P .. ':exec:' .. x, 'task', 'stop_left')
   local task = was[1]
-  if was[2] then redis.call('ZREM', P .. ':stopping', x) end
+  if was[2] then redis.pcall('ZREM', P .. ':stopping', x) end   -- stop_more takes it out otherwise
   redis.call('DEL', P .. ':exec:' .. x)
   if redis.call('EXISTS', P .. ':plan:' .. x) == 1 then
     redis.call('HSET', P .. ':plan:' .. x, 'over', text(NOW))

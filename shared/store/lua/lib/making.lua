@@ -19,18 +19,19 @@ local function leave_rest(x, i, from, left)
   local at = P .. ':plan:' .. x
   redis.call('HSET', at, 'rest:' .. i, from)
   redis.call('HINCRBY', at, 'rest', left)
-  redis.call('ZADD', P .. ':making', 'NX', '+inf', x)
+  redis.pcall('ZADD', P .. ':making', 'NX', '+inf', x)
 end
 
 -- The execution has started: the others are to be made now.
 local function make_rest_soon(x)
-  if not redis.call('ZSCORE', P .. ':making', x) then return end
+  local waits = redis.pcall('ZSCORE', P .. ':making', x)
+  if type(waits) ~= 'string' then return end   -- or somebody else wrote there
   redis.call('ZADD', P .. ':making', NOW, x)
-  redis.call('LPUSH', P .. ':wake:scheduler', '')
-  redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+  redis.pcall('LPUSH', P .. ':wake:scheduler', '')
+  redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
 end
 
 local function rest_is_over(x)
   redis.call('HDEL', P .. ':plan:' .. x, 'rest')
-  redis.call('ZREM', P .. ':making', x)
+  redis.pcall('ZREM', P .. ':making', x)   -- create_rest takes it out otherwise
 end

@@ -45,7 +45,7 @@ local function of_task(executions, task, x)
 end
 
 local function wait(x, task, gates, policy)
-  local arrival = redis.call('INCR', P .. ':counter')
+  local arrival = arrives()
   for _, gate in ipairs(gates) do redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':waiters', arrival, x) end
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'waiting')
   if policy ~= 'kill' then return end

@@ -23,13 +23,32 @@ local function id_for(purpose)
     string.char(112 + math.floor(low / 256), low % 256, 128 + string.byte(tail, 1) % 64) .. string.sub(tail, 2)
 end
 
--- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1] its
--- replica if not i itself.
-local function make(x, x_text, r, from, n, only, listed, id_at)
-  local task, made = r[F.task], {}
+-- Counts n runs more of a task and notes that it has some; the number of the last one. Before anything of them is written:
+-- it fails when somebody else wrote to one of these keys.
+local function number(task, n)
   local last = redis.call('HINCRBY', P .. ':numbers', task, n)
+  redis.pcall('ZADD', P .. ':history', 0, task)   -- with the next of its runs otherwise
+  return last
+end
+
+-- The same in the midst of a script, which has to go on: by the runs that there are, if need be.
+local function number_anyhow(task, n)
+  local counted, last = pcall(number, task, n)
+  if counted then return last end
+  local greatest = 0
+  for _, state in ipairs({'pending', 'running', 'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}) do
+    local newest = redis.call('ZREVRANGE', P .. ':ix:t:' .. task .. ':' .. state .. ':created', 0, 0, 'WITHSCORES')[2]
+    greatest = math.max(greatest, tonumber(newest) or 0)
+  end
+  return greatest + n
+end
+
+-- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1] its
+-- replica if not i itself. `last` is the number of the last one, if they were numbered before.
+local function make(x, x_text, r, from, n, only, listed, id_at, last)
+  local task, made = r[F.task], {}
+  last = last or number_anyhow(task, n)
   redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', n)
-  redis.call('ZADD', P .. ':history', 0, task)
   r[F.created_us] = NOW
   for i = from, from + n - 1 do
     local id = id_at(i)
@@ -123,10 +142,13 @@ local function advance(x)
       r[F.due_us] = 0
       if why then
         r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, why, NOW
-        redis.call('SADD', P .. ':prune-candidates', r[F.task])
+        redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
         redis.call('HSET', at, 'ended:' .. i, 'skipped')
       end
-      local made = make(x, x_text, r, 0, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+      local counted, last = pcall(number, r[F.task], n)
+      if not counted and not why then n = 0 end   -- the scheduler makes them, once somebody else's value is out of the way
+      local made = n == 0 and {} or make(x, x_text, r, 0, n, step[5], true,
+        function(j) return id_for(x .. i .. ':' .. j) end, counted and last)
       if n > 0 then
         event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
       end

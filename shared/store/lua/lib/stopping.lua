@@ -56,7 +56,10 @@ local function stop_more(x)
   local at, listed = P .. ':exec:' .. x, P .. ':exec-runs:' .. x
   local p = redis.call('HMGET', at, 'stop_wish', 'stop_why', 'stop_left', 'stop_did')
   local left = tonumber(p[3])
-  if not left then return 0 end
+  if not left then
+    redis.call('ZREM', P .. ':stopping', x)
+    return 0
+  end
   local from = math.max(0, left - may_look_at)
   if from == left then return 0 end
   local stopped = stop_each(redis.call('LRANGE', listed, from, left - 1), p[1], p[2])
@@ -80,11 +83,11 @@ local function stop_execution(x, wish, message, to_leader)
   if count == 0 or count <= may_look_at then return stop_each(runs_of(x), wish, message) end
   if redis.call('EXISTS', at) == 0 then return 0 end
   if redis.call('HGET', at, 'stop_wish') == 'kill' then wish = 'kill' end
-  redis.call('HSET', at, 'stop_wish', wish, 'stop_why', message, 'stop_left', count, 'stop_did', 0)
   redis.call('ZADD', P .. ':stopping', to_leader and 0 or NOW, x)
+  redis.call('HSET', at, 'stop_wish', wish, 'stop_why', message, 'stop_left', count, 'stop_did', 0)
   if to_leader then
-    redis.call('LPUSH', P .. ':wake:scheduler', '')
-    redis.call('LTRIM', P .. ':wake:scheduler', 0, 0)
+    redis.pcall('LPUSH', P .. ':wake:scheduler', '')
+    redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
   end
   return stop_more(x)
 end

@@ -1,0 +1,53 @@
+"""Seeded faults of what scripts do with a key that somebody else wrote to; see ``planting.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tests.store import test_overwritten_keys as scenes
+from tests.store.planting import Mutant
+
+
+def _lost(scene: Callable[..., Any], key: str) -> Callable[..., Any]:
+    return partial(scenes.test_nothing_is_lost, scene=scene, key=key)
+
+
+MUTANTS_OF_OVERWRITTEN_KEYS = [
+    Mutant(
+        "a run that cannot be claimed is lost from its queue",
+        "lib/claim",
+        "redis.call('ZADD', waiting, first[2], id)",
+        "",
+        _lost(scenes.claiming, "leases"),
+    ),
+    Mutant(
+        "an end that claims nothing is no end",
+        "end",
+        "local sound, claimed = pcall(claim, wanted)",
+        "local sound, claimed = true, claim(wanted)",
+        _lost(scenes.ending_and_claiming, "counter"),
+    ),
+    Mutant(
+        "an event that is lost stops a script half-way",
+        "lib/events",
+        "redis.pcall('XADD'",
+        "redis.call('XADD'",
+        _lost(scenes.giving_back, "events"),
+    ),
+    Mutant(
+        "a tick is done before its run can be made",
+        "create",
+        "-- First what fails when somebody else wrote",
+        "if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end\n-- First what",
+        _lost(scenes.firing, "executions:all"),
+    ),
+    Mutant(
+        "an end comes before the retry it owes can be made",
+        "end",
+        "  local prepared = ARGV[9]",
+        "  redis.call('ZREM', P .. ':leases', id)\n  local prepared = ARGV[9]",
+        _lost(scenes.ending_with_a_retry, "numbers"),
+    ),
+]
