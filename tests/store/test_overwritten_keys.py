@@ -338,3 +338,13 @@ MADE = {scene.__name__: 1 for scene in SCENES} | {
     "rescuing": 2,
     "releasing": 4,
 }
+
+
+@pytest.mark.damaged
+def test_an_end_stands_although_nothing_can_be_claimed_with_it(desk: Desk) -> None:
+    _tasks(desk)
+    act = ending_and_claiming(desk)
+    mend = _overwritten(desk, "counter")
+    assert _attempted(act)
+    mend()
+    check_store(desk)
