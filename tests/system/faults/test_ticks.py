@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import pytest
 import redis
 
 from shared.errors import StoreUnavailable
@@ -30,6 +31,7 @@ from tests.waiting import wait_until
 
 SECONDS: Final = float(os.environ.get("RUNFLEET_TICKS_SECONDS", "35"))
 SEED: Final = int(os.environ.get("RUNFLEET_TICKS_SEED", str(random.SystemRandom().randrange(10**6))))
+pytestmark = pytest.mark.timeout(300 + SECONDS)
 SCHEDULES: Final = 300
 PERIOD_S: Final = 5
 RECOVERED_S: Final = 30.0
