@@ -141,10 +141,10 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     Only ever append a field, with a default: readers of both ages must cope. Nothing is ever nil, because a hole would
     turn a Lua array into a map; absent is "" for text, 0 for times (microseconds) and -1 where 0 means something.
     ``params``, ``tags``, ``labels`` and ``outputs`` are JSON texts. ``execution`` is "" when it is the run's own id.
-    ``wish`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row before
-    this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is the
-    number of the first log line that is still kept. ``via`` names the other system's API that the run was made by and
-    is listed under; "" for our own. ``step`` is its place in the execution's plan, -1 when none is kept
+    ``stop_request`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row
+    before this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is
+    the number of the first log line that is still kept. ``via`` names the other system's API that the run was made by
+    and is listed under; "" for our own. ``step`` is its place in the execution's plan, -1 when none is kept
     (``lua/lib/plan.lua``), and ``needs`` how many steps of it hand their outputs on to this one; ``target`` is the task
     that the execution was started for, if it has a plan of steps, else "".
     """
@@ -170,7 +170,7 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     definition: str
     worker: str
     token: int
-    wish: str
+    stop_request: str
     message: str
     external_id: str
     params: str
@@ -234,7 +234,7 @@ def _to_run(run_id: UUID, record: Record) -> Run:
         labels=_decode_json(record.labels) if record.labels else UNSET,
         duration_ms=(ended - started) // 1000 if started and ended else UNSET,
         message=record.message or UNSET,
-        stop_requested=True if record.wish and not over else UNSET,
+        stop_requested=True if record.stop_request and not over else UNSET,
         log_bytes=record.log_bytes,
         log_lines=record.log_lines,
         log_truncated=True if record.log_truncated else UNSET,

@@ -1,4 +1,4 @@
-"""From the wish to run a task to all that the script needs to make its runs: pure."""
+"""Builds, from a request to run a task, all that the script needs to make its runs. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.tasks import Task
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One wish to run a task. Everything may be left out.
+    One request to run a task. Everything may be left out.
 
     ``due_us`` (stored time) or ``delay_ms`` delays it; ``replicas`` and ``priority`` override the task's.
     ``idempotency_key`` makes repeats answer the same run for 24 hours, as long as ``body_digest`` is the same.
@@ -207,7 +207,7 @@ def template_of(
         definition=entry.definition.hash,
         worker="",
         token=0,
-        wish="",
+        stop_request="",
         message="",
         external_id=request.external_execution_id,
         params=as_json(values),

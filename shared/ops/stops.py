@@ -1,4 +1,4 @@
-"""Ends that people wish for: stop a run, a task, an execution; delete what ended."""
+"""Requests to stop a run, a task or an execution, and to delete what has ended."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "
 
 
 async def stop_rest(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> int:
-    """Go on with the stop of an execution as it was wished; how many steps."""
+    """Go on with the stop of an execution as it was requested; how many steps."""
     left, steps = 1, 0
     while left and may_go_on():
         _, left, ready = await runs.stop_all("", execution_id, "stop", "", left)
@@ -87,11 +87,11 @@ async def _stop_all(name: str, execution: UUID | None, force: bool, by: str) -> 
     return total
 
 
-async def _stop_each(name: str, execution: UUID | None, wish: Literal["stop", "kill"], message: str) -> int:
+async def _stop_each(name: str, execution: UUID | None, stop_request: Literal["stop", "kill"], message: str) -> int:
     total: int = 0
     left: int | str = ""
     while left != 0:
-        stopped, left, ready = await runs.stop_all(name, execution, wish, message, left)
+        stopped, left, ready = await runs.stop_all(name, execution, stop_request, message, left)
         total += stopped
         await ring(ready)
     return total

@@ -37,7 +37,7 @@ SILENCE_US: Final = 60_000_000
 T = TypeVar("T")
 
 Verdict = Literal["", "stop", "kill", "lost"]
-"""What a beat learns of a run: nothing new, a wish to stop it, or that it is no longer this worker's."""
+"""What a beat learns of a run: nothing new, a request to stop it, or that it is no longer this worker's."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):

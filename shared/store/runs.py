@@ -119,13 +119,14 @@ class Reported(msgspec.Struct, frozen=True):
 
     ``moved``: its status changed. ``same``: it was so already. ``refused``: the table does not allow it; ``state`` is
     then its status or end reason, or ``owned`` (our workers execute it), or ``waiting`` (an overlap rule or its due
-    time holds it back). ``conflict``: its annex is not as expected. ``wish`` is "stop" once somebody asked for that.
+    time holds it back). ``conflict``: its metadata is not as expected. ``stop_request`` is "stop" once that was
+    requested.
     """
 
     verdict: Literal["moved", "same", "refused", "conflict", "gone"]
     state: str
     run: Run | None
-    wish: str
+    stop_request: str
     ready: Mapping[str, int]
 
 
@@ -248,7 +249,7 @@ def report(
 
 
 def stop(
-    run_id: UUID, wish: Literal["stop", "kill"], message: str, now: int | str = NOW
+    run_id: UUID, stop_request: Literal["stop", "kill"], message: str, now: int | str = NOW
 ) -> Call[tuple[str, Run, dict[str, int]]]:
     """
     Ask a run to stop. Answers ("stopped" | "asked", the run, queues to ring).
@@ -265,13 +266,13 @@ def stop(
             raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
         return verdict, run, read_ready(reply[2:])
 
-    return Call(script("stop"), (now, run_id.bytes, wish, message, call_name()), read)
+    return Call(script("stop"), (now, run_id.bytes, stop_request, message, call_name()), read)
 
 
 def stop_all(
     task: str,
     execution: UUID | None,
-    wish: Literal["stop", "kill"],
+    stop_request: Literal["stop", "kill"],
     message: str,
     left: int | str = "",
     now: int | str = NOW,
@@ -279,10 +280,10 @@ def stop_all(
     """
     Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to ring).
 
-    To be called again with what is *left* until that is 0. Of an execution the store remembers what was wished, and the
-    leader goes on with it when nobody has for a second.
+    To be called again with what is *left* until that is 0. The store remembers the request to stop an execution, and
+    the leader goes on with it when nothing has for a second.
     """
-    args = (now, "" if execution else task, execution.bytes if execution else b"", wish, message, left)
+    args = (now, "" if execution else task, execution.bytes if execution else b"", stop_request, message, left)
     return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], read_ready(reply[2:])))
 
 

@@ -49,7 +49,19 @@ NEEDED = {"after": ("before", "beside"), "last": ("after", "before", "beside")}
 OURS = sorted(set(TASKS) - set(NEEDED) - {"outside", "before", "beside"})
 WORKERS = ("w1", "w2")
 MINUTE = 60 * SECOND
-STATE = ("task", "status", "reason", "exit_code", "message", "number", "attempt", "crashes", "wish", "worker", "token")
+STATE = (
+    "task",
+    "status",
+    "reason",
+    "exit_code",
+    "message",
+    "number",
+    "attempt",
+    "crashes",
+    "stop_request",
+    "worker",
+    "token",
+)
 SAME = (*STATE, "params", "labels")
 """What model and record call by the same name."""
 

@@ -41,14 +41,14 @@ class Callers(Base):
         self.create(self.creation(name, ops.Request(idempotency_key=key, body_digest=digest)))
 
     @precondition(lambda self: self.model.runs)
-    @rule(pick=picks, wish=st.sampled_from(["stop", "kill"]))
-    def stop_one(self, pick: int, wish: Any) -> None:
+    @rule(pick=picks, stop_request=st.sampled_from(["stop", "kill"]))
+    def stop_one(self, pick: int, stop_request: Any) -> None:
         run = self.any_run(pick, lambda run: run.status != "ended") or self.any_run(pick)
         assert run is not None
-        message = f"asked to {wish}"
-        expected = self.model.stop(run.id, wish, message, self.now)
+        message = f"asked to {stop_request}"
+        expected = self.model.stop(run.id, stop_request, message, self.now)
         try:
-            verdict = self.desk.run(runs.stop(run.id, wish, message))[0]
+            verdict = self.desk.run(runs.stop(run.id, stop_request, message))[0]
         except Refused:
             verdict = "ended"
         assert verdict == expected

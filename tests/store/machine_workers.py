@@ -135,11 +135,11 @@ class Workers(Base):
             self.history.append((held.id, runs.end(held.id, held.token, reason, code, said, retry=retry, move=move)))
 
     @precondition(lambda self: self.held)
-    @rule(pick=picks, wish=st.sampled_from(["stop", "kill"]))
-    def a_wish_meets_an_end(self, pick: int, wish: Any) -> None:
+    @rule(pick=picks, stop_request=st.sampled_from(["stop", "kill"]))
+    def a_wish_meets_an_end(self, pick: int, stop_request: Any) -> None:
         held = self.held[pick % len(self.held)]
         retry = self.owed(held, Reason.FAILED)
-        for each in (wish, "stop"):
+        for each in (stop_request, "stop"):
             self.model.stop(held.id, each, f"asked to {each}", self.now)
             self.desk.settle([runs.stop(held.id, each, f"asked to {each}")])
         self.finish(held, Reason.FAILED, retry, False)

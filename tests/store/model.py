@@ -128,7 +128,7 @@ class Model(Lives):
             return "refused", "gone"
         if run.status != "running" or run.token != token:
             return "refused", run.state
-        if run.wish:
+        if run.stop_request:
             self.finish(run, "stopped", -1, run.message, now)
             self.leave(run, now)
             return "stopped", run.state
@@ -144,7 +144,7 @@ class Model(Lives):
         if run is None or run.status != "running" or run.token != token:
             return "lost"
         run.lease = now + LEASE_US
-        return run.wish
+        return run.stop_request
 
     def append(self, run_id: UUID, token: int, first: int, count: int) -> str:
         run = self.runs.get(run_id)
@@ -170,7 +170,7 @@ class Model(Lives):
     def end_now(
         self, run: ModelRun, reason: str, exit_code: int, message: str, retry: Retry | None, now: int, at: int = 0
     ) -> None:
-        is_wished = bool(run.wish)
+        is_wished = bool(run.stop_request)
         if reason == "stopped" and is_wished:
             message = run.message  # that of whoever wished it
         self.finish(run, reason, exit_code, message, now, at)
@@ -227,11 +227,11 @@ class Model(Lives):
 
     # Stopping
 
-    def stop(self, run_id: UUID, wish: str, message: str, now: int) -> str:
+    def stop(self, run_id: UUID, stop_request: str, message: str, now: int) -> str:
         run = self.runs.get(run_id)
         if run is None:
             return "gone"
-        if not self.stop_run(run, wish, message, now):
+        if not self.stop_run(run, stop_request, message, now):
             return "ended"
         return "stopped" if run.status == "ended" else "asked"
 
@@ -239,7 +239,8 @@ class Model(Lives):
         mine = sorted((run for run in self.runs.values() if run.task == task), key=lambda run: run.number)
         live = [run for status in ("running", "pending") for run in mine if run.status == status]
         return sum(
-            run.wish not in ("stop", "kill") and self.stop_run(run, "stop", message, now) for run in reversed(live)
+            run.stop_request not in ("stop", "kill") and self.stop_run(run, "stop", message, now)
+            for run in reversed(live)
         )
 
     def contact(self, now: int) -> None:
@@ -259,7 +260,7 @@ class Model(Lives):
             return "refused", run.state
         if self.hold > now:
             return "refused", "held"
-        if run.wish:
+        if run.stop_request:
             self.finish(run, "stopped", -2, LOST, now)
             self.leave(run, now)
         else:
@@ -315,7 +316,7 @@ class Model(Lives):
 
     def restore(self, run: ModelRun, gates: list[tuple[str, int]], target: str, now: int) -> None:
         """A run that its worker still executes is written back, as it was when it was claimed, into an empty store."""
-        run.wish, run.message, run.lines, run.lease = "", "", 0, now + LEASE_US
+        run.stop_request, run.message, run.lines, run.lease = "", "", 0, now + LEASE_US
         run.step = run.step if run.execution in self.plans else -1
         self.runs[run.id] = run
         self.numbers[run.task] = max(self.numbers[run.task], run.number)

@@ -47,7 +47,7 @@ class ModelRun:
     message: str = ""
     worker: str = ""
     token: int = 0
-    wish: str = ""
+    stop_request: str = ""
     lease: int = 0
     started: int = 0
     ended: int = 0
@@ -345,27 +345,27 @@ class Lives:
 
     # Stopping
 
-    def stop_run(self, run: ModelRun, wish: str, message: str, now: int) -> bool:
+    def stop_run(self, run: ModelRun, stop_request: str, message: str, now: int) -> bool:
         """Wish a run to stop; whether it was live. Nobody here hears of the wish for one that others execute."""
         if run.status == "ended":
             return False
-        is_unheard = run.external and (wish == "kill" or not run.lease)
+        is_unheard = run.external and (stop_request == "kill" or not run.lease)
         if run.status == "pending" or is_unheard:
             self.finish(run, "stopped", -1 if run.status == "pending" else -2, message, now)
             self.leave(run, now)
-        elif run.wish not in ("kill", wish):
-            run.wish, run.message = wish, message
+        elif run.stop_request not in ("kill", stop_request):
+            run.stop_request, run.message = stop_request, message
             self.bump(run)
         return True
 
-    def stop_execution(self, execution: UUID, wish: str, message: str, now: int) -> None:
+    def stop_execution(self, execution: UUID, stop_request: str, message: str, now: int) -> None:
         plan = self.plans.get(execution)
         if plan is not None and not plan.is_stopped:
             plan.is_stopped = True
             plan.version += 1
         for run_id in [*reversed(self.executions[execution].runs)]:
             if run_id in self.runs:
-                self.stop_run(self.runs[run_id], wish, message, now)
+                self.stop_run(self.runs[run_id], stop_request, message, now)
 
 
 def _id_for(execution: UUID, step: int, replica: int, now: int) -> UUID:

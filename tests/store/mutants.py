@@ -49,7 +49,7 @@ MUTANTS = [
     Mutant(
         "end tries again although a stop was wished",
         "end",
-        "and not wished and",
+        "and not stop_requested and",
         "and",
         test_retries.test_a_wish_to_stop_forbids_the_retry_not_the_reason,
     ),
@@ -89,7 +89,7 @@ MUTANTS = [
     Mutant(
         "beat brings no wishes back",
         "heartbeat",
-        "answer[#answer + 1] = r[F.wish]",
+        "answer[#answer + 1] = r[F.stop_request]",
         "answer[#answer + 1] = ''",
         test_stop.test_a_running_run_is_asked_and_its_worker_woken,
     ),
@@ -184,8 +184,8 @@ MUTANTS = [
     Mutant(
         "a kill is taken back",
         "lib/stopping",
-        "r[F.wish] ~= 'kill' and r[F.wish] ~= wish",
-        "r[F.wish] ~= wish",
+        "r[F.stop_request] ~= 'kill' and r[F.stop_request] ~= request",
+        "r[F.stop_request] ~= request",
         test_stop.test_a_running_run_is_asked_and_its_worker_woken,
     ),
     Mutant("a stopped run's execution lives on", "lib/stopping", "    leave(id, r)\n", ""),
@@ -200,7 +200,7 @@ MUTANTS = [
     Mutant(
         "rescue tries again although a stop was wished",
         "rescue",
-        "local asked = r[F.wish] ~= ''",
+        "local asked = r[F.stop_request] ~= ''",
         "local asked = false",
         test_rescue.test_a_run_that_was_asked_to_stop_is_stopped_not_crashed,
     ),

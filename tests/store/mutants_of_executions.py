@@ -29,7 +29,7 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "a stop that is under way takes a kill back",
         "lib/stopping",
-        "  if redis.call('HGET', at, 'stop_wish') == 'kill' then wish = 'kill' end\n",
+        "  if redis.call('HGET', at, 'stop_request') == 'kill' then request = 'kill' end\n",
         "",
         test_stop_in_steps.test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way,
     ),
@@ -53,7 +53,7 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "a wish to stop is forgotten when the run is given back",
         "give_back",
-        "if r[F.wish] ~= '' then",
+        "if r[F.stop_request] ~= '' then",
         "if false then",
         test_give_back.test_one_that_had_been_asked_to_stop_has_ended_and_lets_its_execution_end,
     ),

@@ -149,7 +149,7 @@ def test_a_stop_ends_it_at_once_unless_its_reporter_can_hear_of_it(desk: Desk) -
     hearing = external(desk, heartbeat_timeout_ms=30_000)
     report(desk, hearing, "running")
     assert desk.run(ops.stop(str(hearing.id), by="ada")).stop_requested is True
-    assert report(desk, hearing, "running").wish == "stop"
+    assert report(desk, hearing, "running").stop_request == "stop"
     report(desk, hearing, "ended", reason=Reason.STOPPED, message="as you wish")
     assert desk.get(hearing.id).message == "stopped by ada"
 

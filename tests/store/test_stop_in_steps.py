@@ -40,7 +40,7 @@ def by_a_person_who_died(desk: Desk, large: UUID) -> None:
 def stopped(desk: Desk, large: UUID) -> int:
     """How many of its runs have ended, or were asked to end."""
     found = [desk.record(run.id) for run in desk.run(runs.execution_runs(large))]
-    return sum(record.reason == Reason.STOPPED or record.wish == "stop" for record in found)
+    return sum(record.reason == Reason.STOPPED or record.stop_request == "stop" for record in found)
 
 
 def led(desk: Desk, large: UUID) -> None:
@@ -107,7 +107,7 @@ def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(desk: Desk) 
     desk.run(runs.stop_all("", large, "stop", "stopped by ada"))
     desk.run(ops.stop_execution(large, force=True))
     running = [run.id for run in desk.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
-    assert [desk.record(one).wish for one in running] == ["kill"] * 3
+    assert [desk.record(one).stop_request for one in running] == ["kill"] * 3
     check_store(desk)
 
 
@@ -116,7 +116,7 @@ def test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way(desk: Desk) -> 
     desk.run(runs.stop_all("", large, "kill", "stopped by ada"))
     desk.run(ops.stop_execution(large))
     running = [run.id for run in desk.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
-    assert [desk.record(one).wish for one in running] == ["kill"] * 3
+    assert [desk.record(one).stop_request for one in running] == ["kill"] * 3
     check_store(desk)
 
 
@@ -126,7 +126,7 @@ def test_asking_to_stop_what_was_asked_to_be_killed_comes_to_an_end(desk: Desk) 
     assert desk.run(ops.stop_execution(held.id, force=True)) == 1
     assert desk.run(ops.stop_execution(held.id)) == 0
     assert desk.run(ops.stop_task("a")) == 0
-    assert desk.record(held.id).wish == "kill"
+    assert desk.record(held.id).stop_request == "kill"
 
 
 def test_it_is_over_in_the_middle_of_a_step_and_leaves_nothing(desk: Desk) -> None:

@@ -95,7 +95,7 @@ def test_what_is_known_is_shown() -> None:
         log_truncated=1,
         peak_memory=4096,
         cpu_ms=7,
-        wish="stop",
+        stop_request="stop",
     )
     run = to_run(ID, record)
     assert (run.status, run.end_reason, run.exit_code, run.duration_ms) == (Status.ENDED, Reason.FAILED, 3, 2500)
@@ -112,8 +112,8 @@ def test_what_is_known_is_shown() -> None:
     [
         ({"due_us": 5}, True, False),
         ({"due_us": 5, "status": "running"}, True, False),
-        ({"status": "running", "wish": "kill"}, False, True),
-        ({"status": "ended", "reason": "stopped", "wish": "stop", "due_us": 5}, True, False),
+        ({"status": "running", "stop_request": "kill"}, False, True),
+        ({"status": "ended", "reason": "stopped", "stop_request": "stop", "due_us": 5}, True, False),
         ({"status": "ended", "reason": "success"}, False, False),
     ],
 )

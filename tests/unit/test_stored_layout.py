@@ -39,7 +39,7 @@ RECORD: Layout = [
     ("definition", "a hash"),
     ("worker", "host:1:abc"),
     ("token", 20),
-    ("wish", "kill"),
+    ("stop_request", "kill"),
     ("message", "exited with 3"),
     ("external_id", "theirs"),
     ("params", '{"p":24}'),

@@ -192,7 +192,7 @@ def _moves_of(run_id: UUID, record: Record, before: str, is_last: bool) -> list[
         add("SCHEDULED", "AwaitingRetry", record.created_us, later)
     if before in ("", Status.PENDING) and record.start_us:
         add("RUNNING", "Retrying" if record.attempt else "Running", record.start_us)
-    if record.status == Status.RUNNING and record.wish and not before.endswith("!"):
+    if record.status == Status.RUNNING and record.stop_request and not before.endswith("!"):
         add("CANCELLING", "Cancelling", max(record.start_us, record.created_us), message=record.message)
     if record.status == Status.ENDED and is_last and before in ("", "pending", "running", "running!"):
         kind, name = states.of_reason(Reason(record.reason))

@@ -113,7 +113,7 @@ class Delivery(msgspec.Struct, frozen=True):
 def mark(record: Record) -> str:
     """The status of a run, or its end reason; with "!" when it was asked to stop."""
     state = record.reason if record.status == Status.ENDED else record.status
-    return state + ("!" if record.status == Status.RUNNING and record.wish else "")
+    return state + ("!" if record.status == Status.RUNNING and record.stop_request else "")
 
 
 def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[Latest | None]]:

@@ -3,7 +3,7 @@
 --       8 facts (msgpack {outputs, log_bytes, log_lines, log_truncated, log_first, peak_memory, cpu_ms}) or ''
 --       9 retry (lib/ending.lua) or ''  10 wanted (lib/claim.lua) or ''
 -- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
--- 'again': this very worker ended it before and asks twice. A wish to stop forbids the retry, not the reason.
+-- 'again': this very worker ended it before and asks twice. A request to stop forbids the retry, not the reason.
 -- A refused end claims nothing new: it may come late, from a worker that is dead by now.
 -- flags: allow-oom
 -- uses: clock records texts events making execution plan ending claim
@@ -22,9 +22,9 @@ else
     r[F.outputs], r[F.log_bytes], r[F.log_lines], r[F.log_truncated] = facts[1], facts[2], facts[3], facts[4]
     r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
   end
-  local wished, message = r[F.wish] ~= '', ARGV[7]
-  if ARGV[5] == 'stopped' and wished then message = r[F.message] end   -- who wished it knows why
-  local prepared = ARGV[9] ~= '' and not wished and prepare_retry(id, r, ARGV[9])
+  local stop_requested, message = r[F.stop_request] ~= '', ARGV[7]
+  if ARGV[5] == 'stopped' and stop_requested then message = r[F.message] end   -- who asked knows why
+  local prepared = ARGV[9] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[9])
   finish(id, r, ARGV[5], tonumber(ARGV[6]), message)
   retry(id, r, ARGV[9], prepared)
   leave(id, r)

@@ -10,7 +10,7 @@ local r = load(id)
 if not r then return {'refused', 'gone'} end
 if r[F.status] ~= source or r[F.token] ~= token then return {'refused', state_of(r)} end
 local verdict = 'given_back'
-if r[F.wish] ~= '' then
+if r[F.stop_request] ~= '' then
   verdict = 'stopped'
   finish(id, r, 'stopped', -1, r[F.message])
   leave(id, r)

@@ -1,4 +1,4 @@
--- A worker process says it lives and renews the leases of its runs; it hears what is wished of them.
+-- A worker process says that it lives, renews the leases of its runs, and gets the requests to stop them.
 -- ARGV: 1 now  2 worker  3 lease_us  4 gap_us  5 its own record (JSON) or '' when unchanged  6 source status
 --       7 Dramatiq broker's id or ''  8… pairs: run id, token
 -- Answers {known (0: say who you are again), drain (1: asked to), instance of the store, verdict per pair: '' | 'stop' | 'kill' | 'lost'}.
@@ -17,7 +17,7 @@ for i = 8, #ARGV, 2 do
   local r = load_sound(ARGV[i])
   if r and r[F.status] == ARGV[6] and r[F.token] == tonumber(ARGV[i + 1]) then
     redis.call('ZADD', P .. ':leases', NOW + lease, ARGV[i])
-    answer[#answer + 1] = r[F.wish]
+    answer[#answer + 1] = r[F.stop_request]
   else
     answer[#answer + 1] = 'lost'
   end

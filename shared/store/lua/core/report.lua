@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
 --         late_start, backdated, force
 --       4 retry (lib/ending.lua) or ''  5… annex (lib/annex.lua)
--- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', wish, ready queue, runs…}.
+-- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- flags: allow-oom
 -- uses: clock records texts events making execution plan ending annex
@@ -12,7 +12,7 @@ local r = load(id)
 if not r then return {'gone', 'gone', '', ''} end
 local was = r[F.status]
 local function answer(verdict, state)
-  local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == 'ended' and '' or r[F.wish]}
+  local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == 'ended' and '' or r[F.stop_request]}
   tell_ready(said)
   return said
 end
@@ -44,9 +44,9 @@ if allowed and o.target == 'running' then
 elseif allowed then
   if r[F.start_us] > at then at = r[F.start_us] end
   r[F.outputs] = o.outputs
-  local wished, message = r[F.wish] ~= '', o.message
-  if o.reason == 'stopped' and wished then message = r[F.message] end
-  local prepared = ARGV[4] ~= '' and not wished and prepare_retry(id, r, ARGV[4])
+  local stop_requested, message = r[F.stop_request] ~= '', o.message
+  if o.reason == 'stopped' and stop_requested then message = r[F.message] end
+  local prepared = ARGV[4] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[4])
   finish(id, r, o.reason, o.exit_code, message, at)
   retry(id, r, ARGV[4], prepared)
   leave(id, r)

@@ -12,7 +12,7 @@ end
 local lease = tonumber(redis.call('ZSCORE', P .. ':leases', id))
 if r[F.status] ~= ARGV[3] or not lease or lease > NOW then return {'refused', state_of(r)} end
 if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW then return {'refused', 'held'} end
-local asked = r[F.wish] ~= ''
+local asked = r[F.stop_request] ~= ''
 if asked then
   finish(id, r, 'stopped', -2, 'stopped as asked; its worker was lost before it could say so')
 else

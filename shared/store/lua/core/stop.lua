@@ -1,5 +1,5 @@
--- Wishes a run to stop: a pending one ends at once, a running one is asked (lib/stopping.lua).
--- ARGV: 1 now  2 run id  3 wish ('stop' | 'kill')  4 message  5 a name for this very call
+-- Asks a run to stop: a pending one ends at once, a running one is asked (lib/stopping.lua).
+-- ARGV: 1 now  2 run id  3 request ('stop' | 'kill')  4 message  5 a name for this very call
 -- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
 -- flags: allow-oom
 -- uses: clock records texts events making execution plan ending stopping calls

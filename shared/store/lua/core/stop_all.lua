@@ -1,7 +1,7 @@
 -- Stops live runs of a task, or of one execution, of which nothing begins any more then: at most 100 waiting ones a call,
 -- so that nobody waits for it long.
--- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 wish  5 message
---       6 what the call before left, at first ''; to go on with an execution wish and message are those of the first call
+-- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 request ('stop' | 'kill')  5 message
+--       6 what the call before left, at first ''; to go on with an execution request and message are those of the first call
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
 -- flags: allow-oom
 -- uses: clock records texts events making execution plan ending stopping

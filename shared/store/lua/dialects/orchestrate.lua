@@ -28,7 +28,7 @@ if not annex_fits(annex) then
   end
   return answer('conflict')
 end
-local mark = state_of(r) .. (r[F.status] == 'running' and r[F.wish] ~= '' and '!' or '')
+local mark = state_of(r) .. (r[F.status] == 'running' and r[F.stop_request] ~= '' and '!' or '')
 if head ~= ARGV[3] or mark ~= o.mark then return answer('conflict') end
 end_lapsed_leases()
 local slots = {}

@@ -77,7 +77,7 @@ local function retry(id, r, packed, prepared)
   n[F.attempt], n[F.crashes], n[F.reruns] = wanted[2], wanted[3], wanted[4]
   n[F.execution], n[F.retry_of] = wanted[5], wanted[6]
   n[F.number] = prepared.number
-  n[F.worker], n[F.token], n[F.wish], n[F.outputs] = '', 0, '', ''
+  n[F.worker], n[F.token], n[F.stop_request], n[F.outputs] = '', 0, '', ''
   n[F.log_bytes], n[F.log_lines], n[F.log_truncated], n[F.log_first] = 0, 0, 0, 0
   n[F.peak_memory], n[F.cpu_ms] = 0, 0
   if redis.call('EXISTS', P .. ':exec-runs:' .. x) == 0 then redis.call('RPUSH', P .. ':exec-runs:' .. x, x) end

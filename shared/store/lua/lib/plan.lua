@@ -1,6 +1,6 @@
 -- Plans: hash `plan:<execution>` of each execution that begins with more than one run or has more than one step, kept as
 -- long as any of its runs. Fields: task, created, steps, groups, at (the group that runs), version, start, over (times),
--- desired ('stopped' once that was wished), reason and failed (why a step failed for good, and the sentence that says so);
+-- desired ('stopped' once that was requested), reason and failed (why a step failed for good, and the sentence that says so);
 -- from 0: step:<i> (msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for
 -- all, runs it has already {replica, id as text}}), rest and rest:<i> (runs that are left to make, lib/making.lua), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
 -- ok:<i>:<replica> (the run that succeeded, if it is needed), ended:<i> (why the step did not succeed). A group of -1 is

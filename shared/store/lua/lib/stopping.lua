@@ -1,17 +1,17 @@
--- A wish to stop one run: a waiting one ends at once, a running one is asked through its worker. Of one that others
+-- A request to stop one run: a waiting one ends at once, a running one is asked through its worker. Of one that others
 -- execute nobody here hears, unless it is reported on time: then it is asked by the answers; otherwise it ends at once.
--- wish: 'stop' | 'kill'. Answers true when the run was live.
-local function stop_run(id, wish, message)
+-- request: 'stop' | 'kill'. Answers true when the run was live.
+local function stop_run(id, request, message)
   local r = load(id)
   if not r or r[F.status] == 'ended' then return false end
-  local unheard = r[F.external] == 1 and (wish == 'kill' or not redis.call('ZSCORE', P .. ':leases', id))
+  local unheard = r[F.external] == 1 and (request == 'kill' or not redis.call('ZSCORE', P .. ':leases', id))
   if r[F.status] == 'pending' or unheard then
     finish(id, r, 'stopped', r[F.status] == 'pending' and -1 or -2, message)
     leave(id, r)
     return true
   end
-  if r[F.wish] ~= 'kill' and r[F.wish] ~= wish then
-    r[F.wish] = wish
+  if r[F.stop_request] ~= 'kill' and r[F.stop_request] ~= request then
+    r[F.stop_request] = request
     r[F.message] = message
     save(id, r)
     bump(id, r)
@@ -25,7 +25,7 @@ local function stop_run(id, wish, message)
 end
 
 -- No later group of the execution begins, also when all that runs now ends well.
-local function wish_stopped(x, why)
+local function no_more_groups(x, why)
   local plan = P .. ':plan:' .. x
   if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('EXISTS', plan) == 1
     and redis.call('HSET', plan, 'desired', 'stopped') == 1 then
@@ -35,17 +35,17 @@ local function wish_stopped(x, why)
 end
 
 -- An execution of more runs is stopped in steps of so many, so that nobody waits for it long. What is left is in its hash
--- (stop_wish, stop_why, stop_left: of how many of its runs from the oldest on, stop_did: how many this pass has stopped), and
+-- (stop_request, stop_why, stop_left: of how many of its runs from the oldest on, stop_did: how many this pass has stopped), and
 -- in sorted set `stopping`: executions by the time of the last step, 0 when nobody but the leader goes on with it.
 local MOST_STOPPED = 100
 local may_look_at = MOST_STOPPED
 
 -- From the newest on. Answers how many were stopped, or asked what they had not been asked before.
-local function stop_each(ids, wish, message)
+local function stop_each(ids, request, message)
   local stopped = 0
   for i = #ids, 1, -1 do
     local r = load(ids[i])
-    if r and r[F.wish] ~= wish and r[F.wish] ~= 'kill' and stop_run(ids[i], wish, message) then stopped = stopped + 1 end
+    if r and r[F.stop_request] ~= request and r[F.stop_request] ~= 'kill' and stop_run(ids[i], request, message) then stopped = stopped + 1 end
   end
   may_look_at = may_look_at - #ids
   return stopped
@@ -54,7 +54,7 @@ end
 -- The next step. A pass that stopped any is followed by another: there may be retries that were made meanwhile.
 local function stop_more(x)
   local at, listed = P .. ':exec:' .. x, P .. ':exec-runs:' .. x
-  local p = redis.call('HMGET', at, 'stop_wish', 'stop_why', 'stop_left', 'stop_did')
+  local p = redis.call('HMGET', at, 'stop_request', 'stop_why', 'stop_left', 'stop_did')
   local left = tonumber(p[3])
   if not left then
     redis.call('ZREM', P .. ':stopping', x)
@@ -66,7 +66,7 @@ local function stop_more(x)
   if redis.call('EXISTS', at) == 0 then return stopped end   -- it is over now
   local did = tonumber(p[4]) + stopped
   if from == 0 and did == 0 then
-    redis.call('HDEL', at, 'stop_wish', 'stop_why', 'stop_left', 'stop_did')
+    redis.call('HDEL', at, 'stop_request', 'stop_why', 'stop_left', 'stop_did')
     redis.call('ZREM', P .. ':stopping', x)
     return stopped
   end
@@ -77,14 +77,14 @@ local function stop_more(x)
 end
 
 -- Stops an execution, or begins to. Whoever does not go on with it itself leaves the rest to the leader.
-local function stop_execution(x, wish, message, to_leader)
+local function stop_execution(x, request, message, to_leader)
   local at, count = P .. ':exec:' .. x, redis.call('LLEN', P .. ':exec-runs:' .. x)
-  wish_stopped(x, message)
-  if count == 0 or count <= may_look_at then return stop_each(runs_of(x), wish, message) end
+  no_more_groups(x, message)
+  if count == 0 or count <= may_look_at then return stop_each(runs_of(x), request, message) end
   if redis.call('EXISTS', at) == 0 then return 0 end
-  if redis.call('HGET', at, 'stop_wish') == 'kill' then wish = 'kill' end
+  if redis.call('HGET', at, 'stop_request') == 'kill' then request = 'kill' end
   redis.call('ZADD', P .. ':stopping', to_leader and 0 or NOW, x)
-  redis.call('HSET', at, 'stop_wish', wish, 'stop_why', message, 'stop_left', count, 'stop_did', 0)
+  redis.call('HSET', at, 'stop_request', request, 'stop_why', message, 'stop_left', count, 'stop_did', 0)
   if to_leader then
     redis.pcall('LPUSH', P .. ':wake:scheduler', '')
     redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
