@@ -13,7 +13,7 @@ from shared import ids, params, plans
 from shared.errors import Conflict, Forbidden, Invalid, Problem
 from shared.runs import Record, Status, Trigger
 from shared.store.creation import Create, Planned
-from shared.store.metadata import Annex
+from shared.store.origin import Origin
 from shared.store.tasks import Entry
 from shared.tasks import Task
 
@@ -24,10 +24,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     ``due_us`` (stored time) or ``delay_ms`` delays it; ``replicas`` and ``priority`` override the task's.
     ``idempotency_key`` makes repeats answer the same run for 24 hours, as long as ``body_digest`` is the same.
-    ``run_id`` is what another system calls the first run: when there is such a run, that is answered. ``annex`` is
-    written with it, and ``nominal_us`` (stored time, 0: none) is the instant it is for. ``via`` is the other system's
-    API that asks; while there is a run that was made ``once`` under that name, it is answered; ``inbox``: a consumer
-    outside fetches the run to execute it; ``limits`` are shared limits that it must pass beside its task's.
+    ``origin`` is the other system that asks; None for our own API and for a tick.
     """
 
     params: Mapping[str, Any] | None = None
@@ -41,13 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     triggered_by: Trigger = "api"
     idempotency_key: str = ""
     body_digest: str = ""
-    run_id: UUID | None = None
-    annex: Mapping[str, bytes] = {}
-    nominal_us: int = 0
-    via: str = ""
-    once: str = ""
-    inbox: bool = False
-    limits: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 MAX_SHOWN: Final = 64 * 1024 * 1024
@@ -86,7 +77,8 @@ def creation(
         raise Forbidden(f"task {task.name} may not be started by hand (manual_trigger = false)")
     values, problems = params.accept(task, request.params)
     count = task.replicas if request.replicas is None else request.replicas
-    tick_us = tick_us or request.nominal_us
+    origin = request.origin
+    tick_us = tick_us or (origin.nominal_us if origin else 0)
     template = template_of(entry, request, values, tick_us, count)
     plan: list[Planned] = []
     if task.depends_on or progress:
@@ -112,22 +104,20 @@ def creation(
         raise Invalid(problems)
     first = [step for step in plan if step.group == 0] or [Planned(template, count, (), 0)]
     chosen = _ids(entry, first, bool(plan), 0 if by_hand else tick_us, now_us)
-    if request.run_id is not None:
-        chosen[0] = request.run_id
+    if origin is not None and origin.run_id is not None:
+        chosen[0] = origin.run_id
     return Create(
         ids=chosen,
         template=template,
-        gates=_all_gates(task, needed, plan, request.limits),
+        gates=_all_gates(task, needed, plan, origin.limits if origin else ()),
         overlap=task.on_overlap,
         max_queued=task.max_queued,
         delay_us=(request.delay_ms or 0) * 1000,
         tick_us=0 if by_hand else tick_us,
         idem=f"{task.name}:{request.idempotency_key}" if request.idempotency_key else "",
         digest=request.body_digest,
-        once=request.once,
-        inbox=request.inbox,
         plan=plan,
-        annex=Annex(chosen[0], request.annex) if request.annex else None,
+        origin=origin,
     )
 
 
@@ -222,7 +212,7 @@ def template_of(
         crashes=0,
         reruns=0,
         external=1 if task.external else 0,
-        via=request.via,
+        via=request.origin.api if request.origin else "",
     )
 
 

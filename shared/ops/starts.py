@@ -24,7 +24,7 @@ from shared.store.tasks import Entry
 
 
 class Triggered(msgspec.Struct, frozen=True):
-    """The run of replica 0. ``repeated``: an earlier request with the same idempotency key or ``run_id`` made it."""
+    """The run of replica 0. ``repeated``: an earlier request with the same key or id made it."""
 
     run: Run
     repeated: bool
@@ -72,8 +72,9 @@ async def trigger(
         await ring(created.ready)
         assert created.run is not None
         await _make_rest(what, created.run)
-        existed = created.verdict == "exists" and (request.run_id is not None or request.once != "")
-        return Triggered(created.run, created.verdict == "repeated" or existed)
+        origin = request.origin
+        is_known = origin is not None and (origin.run_id is not None or origin.dedupe_key != "")
+        return Triggered(created.run, created.verdict == "repeated" or (created.verdict == "exists" and is_known))
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 

@@ -12,6 +12,7 @@ from shared.errors import Conflict, DefinitionChanged, Invalid, OverQuota, Probl
 from shared.runs import Record, Run, to_run
 from shared.store import wakeups
 from shared.store.metadata import Annex
+from shared.store.origin import Origin
 from shared.store.packed import packed_size
 from shared.store.redis.call import Call, Key
 from shared.store.redis.scripts import script
@@ -45,9 +46,8 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
 
     ``gates`` are the limits it must pass, as (``task:<name>``, max) or (``limit:<name>``, 0). ``tick_us`` is the
     tick it belongs to, and moves the schedule's cursor, if that is at ``after_us`` (0: wherever before); ``refuse`` is
-    the sentence of a skipped record; ``known`` False makes a run of a definition that is not in the catalog. While
-    there is a run that was made ``once`` under that name, it is answered; ``inbox``: a consumer outside fetches it.
-    ``annex`` is written with the first run. ``most_pending`` runs of the task may wait then, 0 for any number.
+    the sentence of a skipped record; ``known`` False makes a run of a definition that is not in the catalog.
+    ``most_pending`` runs of the task may wait then, 0 for any number. ``origin`` is the other system that starts it.
     """
 
     ids: Sequence[UUID]
@@ -62,11 +62,9 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     refuse: str = ""
     known: bool = True
-    once: str = ""
-    inbox: bool = False
     most_pending: int = 0
     plan: Sequence[Planned] = ()
-    annex: Annex | None = None
+    origin: Origin | None = None
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -130,8 +128,8 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "digest": what.digest,
         "refuse": what.refuse,
         "known": what.known,
-        "once": what.once,
-        "inbox": what.inbox,
+        "once": what.origin.dedupe_key if what.origin else "",
+        "inbox": what.origin is not None and what.origin.for_consumer,
         "most_pending": what.most_pending,
         "plan": what.plan or False,
         "wakeups": [] if what.plan or what.template.external else wakeups.messages(what.template.queue, len(what.ids)),
@@ -160,5 +158,6 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
             raise Conflict("the run that this idempotency key made has been deleted; use a new key")
         return Created(verdict, to_run(UUID(bytes=reply[1]), decode_record(reply[2])), read_ready(reply[3:]))
 
-    annex = what.annex.arguments() if what.annex else ()
+    metadata = what.origin.metadata if what.origin else {}
+    annex = Annex(what.ids[0], metadata).arguments() if metadata else ()
     return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *annex), read)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from shared.ids import new_id
 from shared.runs import Reason, Run
 from shared.store import fleet, limits, logs, retention, runs
 from shared.store.dialects import orchestrated
 from shared.store.dialects.orchestrated import Driven, Latest, Plan, Turn
 from shared.store.metadata import Annex
+from shared.store.origin import Origin
 from shared.store.runs import Retry
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, Desk
@@ -19,11 +22,15 @@ NOTHING = orchestrated.Lost([], [])
 """Nothing is to be taken back."""
 
 
-def made(desk: Desk, **request: Any) -> Run:
+ORIGIN = Origin(api="x", metadata={"x.now": b"0"})
+FOR_CONSUMER = replace(ORIGIN, for_consumer=True)
+
+
+def made(desk: Desk, origin: Origin | None = None, **request: Any) -> Run:
     """An external run that another system's API made."""
     if "ext" not in desk._tasks:
         desk.task("ext", run=None, external=True)
-    return desk.trigger("ext", **{"via": "x", "annex": {"x.now": b"0"}, **request})
+    return desk.trigger("ext", origin=origin or ORIGIN, **request)
 
 
 def seen(desk: Desk, execution: UUID) -> Latest:
@@ -95,13 +102,14 @@ def test_what_a_person_did_meanwhile_counts(desk: Desk) -> None:
 
 
 def test_a_run_is_made_once_under_a_name(desk: Desk) -> None:
-    first = made(desk, once="name")
-    again = made(desk, once="name", run_id=new_id(desk.now))
+    named = replace(ORIGIN, dedupe_key="name")
+    first = made(desk, named)
+    again = made(desk, replace(named, run_id=new_id(desk.now)))
     assert again.id == first.id
     drive(desk, first.id, "success")
     desk.run(retention.delete(desk.get(first.id)))
     check_store(desk)
-    assert made(desk, once="name").id != first.id
+    assert made(desk, named).id != first.id
 
 
 def test_slots_are_taken_with_the_start_and_freed_by_any_end(desk: Desk) -> None:
@@ -136,7 +144,7 @@ def test_runs_of_ours_wait_for_a_slot_that_others_hold(desk: Desk) -> None:
     desk.run(limits.put("tag:t", 1, b"{}"))
     theirs = made(desk, tags=("t",))
     drive(desk, theirs.id, "start", limits=["tag:t"])
-    ours = desk.trigger("ours", limits=("tag:t",))
+    ours = desk.trigger("ours", origin=Origin(limits=("tag:t",)))
     assert desk.claim() is None
     third = made(desk, tags=("t",))
     drive(desk, theirs.id, "success")
@@ -201,7 +209,7 @@ def test_whoever_waits_for_a_lease_that_lapses_goes_on(desk: Desk) -> None:
     desk.task("ours")
     desk.run(limits.put("tag:t", 1, b"{}"))
     desk.run(limits.take(new_id(desk.now), ["tag:t"], 1, 60 * SECOND, b"{}"))
-    ours = desk.trigger("ours", limits=("tag:t",))
+    ours = desk.trigger("ours", origin=Origin(limits=("tag:t",)))
     assert desk.claim() is None
     pulse = desk.run(fleet.pulse("s"))
     assert pulse.next_due_us == desk.now + 60 * SECOND
@@ -243,8 +251,8 @@ def test_an_apply_leaves_the_limits_that_an_api_made(desk: Desk) -> None:
 
 
 def test_a_run_is_delivered_when_it_is_due_and_not_twice(desk: Desk) -> None:
-    now = made(desk, inbox=True)
-    later = made(desk, inbox=True, due_us=desk.now + 10 * SECOND)
+    now = made(desk, FOR_CONSUMER)
+    later = made(desk, FOR_CONSUMER, due_us=desk.now + 10 * SECOND)
     assert desk.run(orchestrated.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
     nothing = desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first()))
     assert (nothing.id, nothing.wait_us) == (None, 10 * SECOND)
@@ -254,7 +262,7 @@ def test_a_run_is_delivered_when_it_is_due_and_not_twice(desk: Desk) -> None:
 
 
 def test_what_ended_meanwhile_is_not_delivered(desk: Desk) -> None:
-    run = made(desk, inbox=True)
+    run = made(desk, FOR_CONSUMER)
     desk.run(runs.stop(run.id, "stop", "by a person"))
     assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id is None
     check_store(desk)
@@ -268,7 +276,7 @@ def acknowledged(desk: Desk) -> None:
 
 
 def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
-    run = made(desk, inbox=True)
+    run = made(desk, FOR_CONSUMER)
     acknowledged(desk)
     for _ in range(3):
         desk.pass_s(3)
@@ -286,7 +294,7 @@ def test_a_consumer_that_goes_gives_back_what_it_has(desk: Desk) -> None:
 
 
 def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
-    first, second = made(desk, inbox=True), made(desk, inbox=True)
+    first, second = made(desk, FOR_CONSUMER), made(desk, FOR_CONSUMER)
     turn = Turn.first()
     assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == first.id
     assert desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == first.id
@@ -297,7 +305,7 @@ def test_an_answer_that_was_lost_loses_no_run(desk: Desk) -> None:
 
 
 def test_a_turn_whose_run_has_ended_brings_the_next_one(desk: Desk) -> None:
-    first, second = made(desk, inbox=True), made(desk, inbox=True)
+    first, second = made(desk, FOR_CONSUMER), made(desk, FOR_CONSUMER)
     turn = Turn.first()
     desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
     desk.run(runs.stop(first.id, "stop", "by a person"))
@@ -306,7 +314,7 @@ def test_a_turn_whose_run_has_ended_brings_the_next_one(desk: Desk) -> None:
 
 
 def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: Desk) -> None:
-    run = made(desk, inbox=True)
+    run = made(desk, FOR_CONSUMER)
     turn = Turn.first()
     desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
     for _ in range(8):  # its connection is attended
@@ -328,7 +336,7 @@ def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(desk: D
 
 
 def test_what_was_acknowledged_stays_with_its_consumer(desk: Desk) -> None:
-    made(desk, inbox=True)
+    made(desk, FOR_CONSUMER)
     turn = Turn.first()
     desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
     desk.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next()))
@@ -339,7 +347,7 @@ def test_what_was_acknowledged_stays_with_its_consumer(desk: Desk) -> None:
 
 
 def test_after_an_outage_nobody_loses_what_it_has(desk: Desk) -> None:
-    made(desk, inbox=True)
+    made(desk, FOR_CONSUMER)
     acknowledged(desk)
     desk.run(orchestrated.attend(["c"], []))
     desk.pass_s(60)
@@ -351,7 +359,7 @@ def test_after_an_outage_nobody_loses_what_it_has(desk: Desk) -> None:
 
 
 def test_a_retry_of_what_a_consumer_has_stays_with_it(desk: Desk) -> None:
-    run = made(desk, inbox=True)
+    run = made(desk, FOR_CONSUMER)
     desk.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first()))
     drive(desk, run.id, "start", consumer="c")
     drive(desk, run.id, "failed+", consumer="c")

@@ -12,6 +12,7 @@ from shared.ids import new_id
 from shared.runs import Reason, Run
 from shared.store import creation, fleet, metadata, runs
 from shared.store.metadata import Annex
+from shared.store.origin import Origin
 from shared.tasks import Task
 from tests.store.checking import check_store, dump
 from tests.store.desk import SECOND, START, Desk
@@ -93,7 +94,8 @@ def test_what_was_heard_of_late_is_believed(desk: Desk) -> None:
 def test_another_system_may_name_the_run(desk: Desk) -> None:
     entry = desk.task("ext", run=None, external=True)
     chosen = new_id(START)
-    request = ops.Request(run_id=chosen, annex={"x.a": b"1"}, nominal_us=START + SECOND, triggered_by="cloud")
+    origin = Origin(run_id=chosen, metadata={"x.a": b"1"}, nominal_us=START + SECOND)
+    request = ops.Request(origin=origin, triggered_by="cloud")
     made = desk.run(ops.trigger(desk.catalog, entry.name, request))
     assert (made.run.id, made.repeated) == (chosen, False)
     assert desk.record(chosen).tick_us == START + SECOND
@@ -197,9 +199,9 @@ def test_an_annex_is_written_with_the_move_or_not_at_all(desk: Desk) -> None:
 
 def test_an_annex_goes_with_its_run(desk: Desk) -> None:
     entry = desk.task("ext", run=None, external=True)
-    what = ops.creation(entry, ops.Request(), desk.now)
+    what = ops.creation(entry, ops.Request(origin=Origin(metadata={"x.a": b"1"})), desk.now)
     first = what.ids[0]
-    desk.run(creation.create(creation.Create(ids=what.ids, template=what.template, annex=Annex(first, {"x.a": b"1"}))))
+    desk.run(creation.create(what))
     assert desk.run(metadata.read(first)) == {"x.a": b"1"}
     desk.run(runs.report(first, "ended", reason=Reason.SUCCESS))
     desk.run(ops.delete(str(first)))

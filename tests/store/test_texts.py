@@ -17,6 +17,7 @@ from shared.runs import Reason, Record, Run
 from shared.store import executions, listing, runs
 from shared.store.creation import Created, create
 from shared.store.dialects import lineage_events, orchestrated
+from shared.store.origin import Origin
 from shared.store.redis.call import Call, RawKey
 from shared.tasks import Param
 from tests.store.checking import check_store, dump
@@ -147,7 +148,7 @@ def test_a_slot_that_asks_again_gets_all_of_its_run_again(desk: Desk) -> None:
 
 def test_what_others_execute_is_answered_with_all_of_it(desk: Desk) -> None:
     desk.task("ext", run=None, external=True)
-    run = desk.trigger("ext", via="x", annex={"x.now": b"0"}, limits=(), **LARGE)
+    run = desk.trigger("ext", origin=Origin(api="x", metadata={"x.now": b"0"}), **LARGE)
     assert shown(drive(desk, run.id, "start", "failed+").record) == ALL
     assert shown(seen(desk, run.id).record) == ALL
     head = seen(desk, run.id).head
@@ -161,7 +162,7 @@ def test_a_slot_of_a_limit_is_free_after_a_run_of_many_tags(desk: Desk) -> None:
     """The limits that it took are read from its tags."""
     desk.task("ext", run=None, external=True, limits={})
     desk.task(limits={f"tag:{TAGS[4]}": 1})
-    run = desk.trigger("ext", via="x", annex={"x.now": b"0"}, **LARGE)
+    run = desk.trigger("ext", origin=Origin(api="x", metadata={"x.now": b"0"}), **LARGE)
     drive(desk, run.id, "start", limits=[f"tag:{TAGS[4]}"])
     assert [key for key in dump(desk) if key.startswith(b"slots:")]
     drive(desk, run.id, "success")

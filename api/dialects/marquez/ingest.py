@@ -26,6 +26,7 @@ from shared.store.dialects import lineage_events, namespaces
 from shared.store.dialects.lineage_events import Kept, LineageEvent
 from shared.store.dialects.namespaces import JobChange
 from shared.store.metadata import Annex
+from shared.store.origin import Origin
 from shared.store.redis.call import Call
 from shared.store.runs import Reported
 from shared.tasks import Task
@@ -49,9 +50,12 @@ MAX_MESSAGE: Final = 1000
 _encode = msgspec.json.Encoder().encode
 
 
-async def begin(catalog: Catalog, place: Place, request: ops.Request, grant: Grant) -> Triggered:
+async def begin(
+    catalog: Catalog, place: Place, origin: Origin, grant: Grant, params: Mapping[str, Any] | None = None
+) -> Triggered:
     """Make a run of a job; one of a task of ours is executed by our workers. Raises as ``ops.trigger``."""
     await jobs.declare(catalog, place)
+    request = ops.Request(params=params, triggered_by="cloud", origin=origin)
     try:
         return await ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge)
     except NotFound:
@@ -99,7 +103,7 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
     run_id = mapping.run_id_of(event.run.run_id or "")
     facets = {responses.RUN_FACET + facet: text for facet, text in _facets(event.run.facets).items()}
     kind = (event.event_type or "").upper()
-    request = ops.Request(run_id=run_id, nominal_us=_nominal_us(event), triggered_by="cloud", via=mapping.NAME)
+    origin = Origin(api=mapping.NAME, run_id=run_id, nominal_us=_nominal_us(event))
     kept = lineage_events.keep(LineageEvent(body, at_us, kind, run_id, change, facets))
     told = mapping.told_by(kind)
     if told is not None and told.exit_code:
@@ -116,7 +120,7 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
         await kept  # of a run that there never was, or not any more: it is not for others to make one of our task
         return
     await _move(
-        catalog, place, request, told, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
+        catalog, place, origin, told, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
     )
 
 
@@ -146,7 +150,7 @@ class Parent(msgspec.Struct, frozen=True):
 async def _move(
     catalog: Catalog,
     place: Place,
-    request: ops.Request,
+    origin: Origin,
     told: Told | None,
     at_us: int,
     kept: Call[Kept],
@@ -157,11 +161,11 @@ async def _move(
     """
     Make the run if there is none, report what is told of it, and keep the event; *is_new* is a guess that saves a look.
     """
-    run_id = request.run_id
+    run_id = origin.run_id
     assert run_id is not None
     entry = await jobs.declare(catalog, place)
     if is_new:
-        await begin(catalog, place, request, grant)
+        await begin(catalog, place, origin, grant)
     if told is None:
         await kept
         return
@@ -169,7 +173,7 @@ async def _move(
     try:
         reported = await _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
     except NotFound:
-        await begin(catalog, place, request, grant)
+        await begin(catalog, place, origin, grant)
         reported = await _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
     if task is not None and reported.run is not None and reported.run.task_name != place.task:
         await _report(catalog, run_id, told, at_us, late_start=True)  # another task's, which may have a lease
@@ -237,7 +241,7 @@ async def _see_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant
         return
     await namespaces.put_namespace(place.namespace)
     await namespaces.put_job(JobChange(place.task, place.namespace, place.job))
-    await begin(catalog, place, ops.Request(run_id=parent.run, triggered_by="cloud", via=mapping.NAME), grant)
+    await begin(catalog, place, Origin(api=mapping.NAME, run_id=parent.run), grant)
     await _report(catalog, parent.run, mapping.VERBS["start"], at_us, late_start=True)
 
 

@@ -18,6 +18,7 @@ from shared.runs import Run
 from shared.store import metadata, runs
 from shared.store.dialects import namespaces
 from shared.store.listing import Filter, page
+from shared.store.origin import Origin
 
 routes = Routes(DIALECT)
 
@@ -40,15 +41,14 @@ async def create_run(ask: DialectRequest) -> Response:
         bodies.instant(body.nominal_end_time, "nominalEndTime") if body.nominal_end_time else 0,
     )
     place = await require_job(ask)
-    request = ops.Request(
-        params={name: mapping.argument(value) for name, value in (body.args or {}).items()},
+    origin = Origin(
+        api=mapping.NAME,
         run_id=run_id,
-        annex={responses.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
         nominal_us=nominal.start,
-        triggered_by="cloud",
-        via=mapping.NAME,
+        metadata={responses.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
     )
-    made = await ask.web.store.run(ingest.begin(ask.web.catalog, place, request, ask.grant))
+    params = {name: mapping.argument(value) for name, value in (body.args or {}).items()}
+    made = await ask.web.store.run(ingest.begin(ask.web.catalog, place, origin, ask.grant, params))
     if made.repeated:
         raise ingest.exists(made.run.id, place)
     beside = await ask.web.store.run(metadata.read(made.run.id))

@@ -31,6 +31,7 @@ from shared.errors import Conflict, NotFound
 from shared.executions import Execution
 from shared.ops import Catalog
 from shared.store import executions, metadata
+from shared.store.origin import Origin
 
 routes = Calls()
 
@@ -105,7 +106,7 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
         note = Start(creator=grant.who, trigger=trigger, environment=known.environment, ids=ids)
         request = ops.Request(
             triggered_by="cloud",
-            annex={render.START: msgspec.json.encode(note)},
+            origin=Origin(metadata={render.START: msgspec.json.encode(note)}),
             idempotency_key=key,
             body_digest=trigger if key else "",
         )

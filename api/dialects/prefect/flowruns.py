@@ -39,6 +39,7 @@ from api.http.response import Response
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Status
+from shared.store.origin import Origin
 
 routes = Routes(DIALECT)
 
@@ -166,17 +167,18 @@ async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> 
     current.mark = first_mark(state)
     due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
     key = wanted.idempotency_key
-    once = taskruns.identity(FLOW_RUNS, str(wanted.flow_id), key) if key else ""
     request = ops.Request(
         due_us=due_us if due_us > at_us else None,
         tags=tuple(facts.tags),
         labels={key: value for key, value in facts.labels.items() if isinstance(value, str)},
         replicas=1,
         triggered_by="cloud",
-        run_id=run_id,
-        annex=run_view.opening(facts, current),
-        via=FLOW_RUNS,
-        once=once,
+        origin=Origin(
+            api=FLOW_RUNS,
+            run_id=run_id,
+            dedupe_key=taskruns.identity(FLOW_RUNS, str(wanted.flow_id), key) if key else "",
+            metadata=run_view.opening(facts, current),
+        ),
     )
     triggered = await ops.trigger(catalog, flow.name, request, permit=grant.authorise, charge=grant.charge)
     if not triggered.repeated and current.mark == Status.PENDING:

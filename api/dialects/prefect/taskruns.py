@@ -22,6 +22,7 @@ from shared.store import metadata, runs, wakeups
 from shared.store.dialects import orchestrated
 from shared.store.dialects.orchestrated import Driven
 from shared.store.metadata import Annex
+from shared.store.origin import Origin
 from shared.store.redis.async_store import AsyncStore
 from shared.store.tasks import Entry
 from shared.tasks import ParamType, Task, is_task_name
@@ -110,12 +111,14 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
         labels={name: value for name, value in facts.labels.items() if isinstance(value, str)},
         replicas=1,
         triggered_by="cloud",
-        run_id=run_id,
-        annex=run_view.opening(facts, current),
-        via=TASK_RUNS,
-        once=identity(TASK_RUNS, str(wanted.flow_run_id or ""), wanted.task_key, wanted.dynamic_key),
-        inbox=not is_ours and first is None and waits_for_consumer(state),
-        limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
+        origin=Origin(
+            api=TASK_RUNS,
+            run_id=run_id,
+            dedupe_key=identity(TASK_RUNS, str(wanted.flow_run_id or ""), wanted.task_key, wanted.dynamic_key),
+            for_consumer=not is_ours and first is None and waits_for_consumer(state),
+            limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
+            metadata=run_view.opening(facts, current),
+        ),
     )
     triggered = await ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
     if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
