@@ -21,7 +21,7 @@ from shared.cli.valkey_server import find_server
 from shared.settings import Settings
 from shared.store import open_store
 from shared.store.redis.sync_store import Store
-from tests.store.checking import check_store
+from tests.store.consistency import check_store
 from tests.waiting import wait_until
 
 LIMIT_S = 300

@@ -15,8 +15,8 @@ from shared.store import tasks
 from tests.authorisation.table import Asked, state_event
 from tests.authorisation.test_every_route import opened, without_names, written
 from tests.authorisation.world import World, made_world
-from tests.dialects.telling import event
-from tests.store.checking import check_store
+from tests.dialects.marquez import event
+from tests.store.consistency import check_store
 
 KINDS = ("run", "ended", "external_run", "job_run", "flow_run", "task_run")
 """Runs that the other owner has, each made by way of another API, waiting or over."""

@@ -20,7 +20,7 @@ from shared.store.redis.sync_store import Store
 from shared.store.runs import Wanted
 from tests.authorisation.table import TABLE, Asked, Row, state_event
 from tests.authorisation.world import Owner, World, made_world
-from tests.store.checking import Value, check_store, dump
+from tests.store.consistency import Value, check_store, dump
 
 RANK = {"none": -1, "read": 0, "run": 1, "admin": 2}
 NEEDED = {"": -1, **RANK}

@@ -23,7 +23,7 @@ from shared.store import fleet, open_store, tasks
 from shared.store.fleet import About
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
-from tests.dialects.telling import event
+from tests.dialects.marquez import event
 from tests.http.conftest import TOKEN, Served, serving
 from tests.system.fleet import Server
 

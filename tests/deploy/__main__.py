@@ -22,9 +22,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from shared.cli.valkey_server import find_server
-from tests.deploy import reading
+from tests.deploy import deploy_files
 from tests.deploy.scratch import PATH, Process, Scratch, enter_namespaces, is_root, say
-from tests.packages import building
+from tests.packages import builds
 
 TOKEN = "rf_deploy_check_0123456789abcdef"
 SECRET = "a secret of the deploy check, long enough"
@@ -42,15 +42,17 @@ def main() -> int:
         for path in ("runfleet.toml", "docs/examples"):
             target = image.path("/app") / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if (reading.ROOT / path).is_dir() else shutil.copy)(reading.ROOT / path, target)
+            (shutil.copytree if (deploy_files.ROOT / path).is_dir() else shutil.copy)(deploy_files.ROOT / path, target)
         subprocess.run(["mount", "-o", "remount,ro,bind", image.root], check=True)  # read_only, and /tmp is a tmpfs
         names = ("web", "scheduler", "worker")
-        fleet = {name: reading.composed(name) for name in names}
-        try_fleet(image, place / "compose", fleet, reading.image_environment(), user, reading.composed("release"))
+        fleet = {name: deploy_files.composed(name) for name in names}
+        try_fleet(
+            image, place / "compose", fleet, deploy_files.image_environment(), user, deploy_files.composed("release")
+        )
         say("The units of deploy/systemd")
         subprocess.run(["mount", "-o", "remount,rw,bind", image.root], check=True)
         verify_units(image)
-        units = {path.stem.removeprefix("runfleet-"): reading.served(path) for path in reading.UNITS}
+        units = {path.stem.removeprefix("runfleet-"): deploy_files.served(path) for path in deploy_files.UNITS}
         shutil.copytree(image.path("/app"), image.path("/srv/runfleet"))
         try_fleet(image, place / "systemd", units, {"PATH": PATH}, user, None)
     say("Both fleets ran a task and ended as they should.")
@@ -61,12 +63,12 @@ def build(at_end: ExitStack) -> tuple[Scratch, str]:
     """Carry out the Dockerfile: the root of its last stage, and the user that it names."""
     stages: dict[str, Scratch] = {}
     context = Path(at_end.enter_context(tempfile.TemporaryDirectory(prefix="runfleet-context-")))
-    building.copy_to(context)
-    shutil.copy(reading.ROOT / "requirements.txt", context)
+    builds.copy_to(context)
+    shutil.copy(deploy_files.ROOT / "requirements.txt", context)
     stage: Scratch | None = None
     env: dict[str, str] = {}
     folder, user = "/", ""
-    for step in reading.dockerfile():
+    for step in deploy_files.dockerfile():
         if step.verb == "FROM":
             name = step.text.partition(" AS ")[2] or "image"
             stage, folder, env = at_end.enter_context(Scratch(name)), "/", {}
@@ -83,7 +85,7 @@ def build(at_end: ExitStack) -> tuple[Scratch, str]:
             source = stages[words.pop(0).partition("=")[2]].root if words[0].startswith("--from=") else context
             copy([source / word.lstrip("/") for word in words], stage.path(os.path.join(folder, target)))
         elif step.verb == "ENV":
-            env |= reading.image_environment()
+            env |= deploy_files.image_environment()
         elif step.verb == "USER":
             user = step.text
         else:
@@ -105,10 +107,10 @@ def copy(sources: list[Path], target: Path) -> None:
 def try_fleet(
     image: Scratch,
     place: Path,
-    services: Mapping[str, reading.Service],
+    services: Mapping[str, deploy_files.Service],
     base: Mapping[str, str],
     user: str,
-    release: reading.Service | None,
+    release: deploy_files.Service | None,
 ) -> None:
     """Start a store and the services, run a task, and end everything by SIGTERM."""
     place.mkdir()
@@ -118,7 +120,7 @@ def try_fleet(
         own = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}/0", "RUNFLEET_SECRET": SECRET, "RUNFLEET_TOKEN": TOKEN}
         own |= {"RUNFLEET_PORT": str(port), "RUNFLEET_HOST": "127.0.0.1"}
 
-        def start(name: str, service: reading.Service) -> Process:
+        def start(name: str, service: deploy_files.Service) -> Process:
             say(f"  {name}: {' '.join(service.command)}")
             env = {**base, **service.environment, **own}
             process = image.start(service.command, folder, env, user=user, log=place / f"{name}.log")
@@ -147,7 +149,7 @@ class Store:
     """The store, with the options that the compose file gives it."""
 
     def __init__(self, place: Path, port: int) -> None:
-        _, *options = reading.composed("store").command
+        _, *options = deploy_files.composed("store").command
         command = [find_server(), *options, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(place)]
         self._popen = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -161,10 +163,12 @@ def verify_units(image: Scratch) -> None:
     """Have systemd itself read the units, where it is installed."""
     target = image.path("/srv/units")
     target.mkdir(parents=True, exist_ok=True)
-    for path in reading.UNITS:
+    for path in deploy_files.UNITS:
         shutil.copy(path, target)
     if shutil.which("systemd-analyze"):
-        image.run(f"systemd-analyze verify {' '.join(f'/srv/units/{path.name}' for path in reading.UNITS)}", "/", {})
+        image.run(
+            f"systemd-analyze verify {' '.join(f'/srv/units/{path.name}' for path in deploy_files.UNITS)}", "/", {}
+        )
     else:
         say("  systemd-analyze is not installed: the units are not verified")
 

@@ -18,7 +18,7 @@ from shared.store import tasks
 from shared.store.redis.sync_store import Store
 from shared.tasks import define
 from tests.http.conftest import BASE, TASKS, TOKEN
-from tests.store.checking import check_store
+from tests.store.consistency import check_store
 
 Client = TestClient[Litestar]
 SECRET = "a secret that only processes know"

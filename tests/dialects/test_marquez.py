@@ -18,9 +18,9 @@ from shared.store import creation, tasks
 from shared.store.dialects import lineage_events
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
-from tests.dialects.telling import NOBODY, Client, at, event, new_job, new_run, run_of, send
+from tests.dialects.marquez import NOBODY, Client, at, event, new_job, new_run, run_of, send
 from tests.http.conftest import TASKS, claim, finish
-from tests.store.checking import check_store
+from tests.store.consistency import check_store
 
 EXTERNAL = Task(name="outside", external=True, max_concurrent=1)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from api.dialects.marquez.dialect import DIALECT
 from shared.errors import Invalid, RunfleetError
 from shared.store.redis.sync_store import Store
-from tests.dialects.telling import NOBODY, Client, at, event, new_job, send
+from tests.dialects.marquez import NOBODY, Client, at, event, new_job, send
 from tests.http.conftest import TOKEN
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
-from tests.store.checking import check_store, snapshot
+from tests.store.consistency import check_store, snapshot
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.http.conftest import BASE, TASKS, TOKEN, Served, claim, served
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
-from tests.store.checking import check_store
+from tests.store.consistency import check_store
 from tests.waiting import wait_until
 
 __all__ = ["served"]

@@ -23,7 +23,7 @@ from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.http.conftest import BASE, TOKEN, claim
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
-from tests.store.checking import Value, check_store, dump
+from tests.store.consistency import Value, check_store, dump
 
 Client = TestClient[Litestar]
 ROUTES: Final = foreign_routes()

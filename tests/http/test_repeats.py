@@ -21,7 +21,7 @@ from shared.store import fleet, idempotency, runs
 from shared.store.fleet import About
 from shared.store.redis.sync_store import Store
 from tests.http.conftest import BASE, TOKEN, Served, finish
-from tests.store.checking import dump
+from tests.store.consistency import dump
 
 Client = TestClient[Litestar]
 KEY = {"Idempotency-Key": "once"}

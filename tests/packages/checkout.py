@@ -6,15 +6,15 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.packages import building
+from tests.packages import builds
 
 
 def make(folder: Path) -> Path:
     """A copy of all that is tracked, with a ``.venv`` that holds the pinned libraries but not us."""
-    for path in building.tracked():
+    for path in builds.tracked():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(building.ROOT / path, folder / path)
-    building.environment(folder / ".venv", lock="requirements-dev.txt", and_more=("pip",))
+        shutil.copy(builds.ROOT / path, folder / path)
+    builds.environment(folder / ".venv", lock="requirements-dev.txt", and_more=("pip",))
     return folder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages import building
+from tests.packages import builds
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "distributions"
     folder.mkdir(exist_ok=True)
-    return building.built(folder)
+    return builds.built(folder)
 
 
 @pytest.fixture(scope="session")

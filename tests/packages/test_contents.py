@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
 
-from tests.packages.building import PACKAGES, tracked
+from tests.packages.builds import PACKAGES, tracked
 
 
 def ours() -> set[str]:

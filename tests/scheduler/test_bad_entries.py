@@ -13,113 +13,113 @@ from shared.settings import Settings
 from shared.store import runs
 from shared.store.health import health
 from shared.store.redis.call import Call, Key, RawKey, as_is
-from tests.scheduler.scenes import Faulty, Scene
+from tests.scheduler.failing_store import FailingStore, PairedWork
 
 pytestmark = pytest.mark.damaged
 
 
 @pytest.fixture
-def scene(settings: Settings) -> Iterator[Scene]:
+def work(settings: Settings) -> Iterator[PairedWork]:
     """A scheduler with work in each of its jobs."""
-    desk = Faulty(settings)
-    yield Scene(desk)
-    desk.close()
+    harness = FailingStore(settings)
+    yield PairedWork(harness)
+    harness.close()
 
 
-def spoil_definition(scene: Scene, task: str) -> None:
-    definition = scene.desk.entry(task).definition
+def spoil_definition(work: PairedWork, task: str) -> None:
+    definition = work.harness.entry(task).definition
     body = definition.body.replace(b'{"name":', b'{"on_overlap":"of a newer release","name":', 1)
-    scene.desk.run(Call("HSET", (Key("def:" + definition.hash), "body", body), bool))
+    work.harness.run(Call("HSET", (Key("def:" + definition.hash), "body", body), bool))
 
 
-def spoil_record(scene: Scene, run_id: UUID, field: str, value: object) -> None:
+def spoil_record(work: PairedWork, run_id: UUID, field: str, value: object) -> None:
     key = RawKey(b"run:" + run_id.bytes)
-    values = list(msgspec.msgpack.decode(scene.desk.run(Call("GET", (key,), as_is))))
+    values = list(msgspec.msgpack.decode(work.harness.run(Call("GET", (key,), as_is))))
     values[FIELDS.index(field)] = value
-    scene.desk.run(Call("SET", (key, msgspec.msgpack.encode(values)), bool))
+    work.harness.run(Call("SET", (key, msgspec.msgpack.encode(values)), bool))
 
 
-def test_a_lost_run_of_a_definition_that_cannot_be_read_ends_without_a_retry(scene: Scene) -> None:
+def test_a_lost_run_of_a_definition_that_cannot_be_read_ends_without_a_retry(work: PairedWork) -> None:
     """F57."""
-    spoil_definition(scene, "lost-bad")
-    scene.loop.tick()
-    assert scene.undone() == set()
-    ended = scene.desk.get(scene.lost["bad"])
+    spoil_definition(work, "lost-bad")
+    work.loop.tick()
+    assert work.undone() == set()
+    ended = work.harness.get(work.lost["bad"])
     assert (ended.end_reason, ended.exit_code) == (Reason.CRASHED, -2)
     assert "not tried again" in str(ended.message)
-    assert len(scene.desk.run(runs.execution_runs(ended.execution_id))) == 1
+    assert len(work.harness.run(runs.execution_runs(ended.execution_id))) == 1
 
 
-def test_a_lost_run_whose_record_cannot_be_read_is_ended_without_a_retry(scene: Scene) -> None:
+def test_a_lost_run_whose_record_cannot_be_read_is_ended_without_a_retry(work: PairedWork) -> None:
     """F57."""
-    spoil_record(scene, scene.lost["bad"], "step", "of a newer release")
-    scene.loop.tick()
-    assert scene.desk.get(scene.lost["good"]).end_reason == Reason.CRASHED
-    leases: list[bytes] = scene.desk.run(Call("ZRANGE", (Key("leases"), 0, -1), as_is))
+    spoil_record(work, work.lost["bad"], "step", "of a newer release")
+    work.loop.tick()
+    assert work.harness.get(work.lost["good"]).end_reason == Reason.CRASHED
+    leases: list[bytes] = work.harness.run(Call("ZRANGE", (Key("leases"), 0, -1), as_is))
     assert leases == []
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x93\x01\x02\x03", b"text"])
-def test_a_lost_run_that_is_no_record_at_all_holds_up_no_other(scene: Scene, garbage: bytes) -> None:
+def test_a_lost_run_that_is_no_record_at_all_holds_up_no_other(work: PairedWork, garbage: bytes) -> None:
     """F57."""
-    scene.desk.run(Call("SET", (RawKey(b"run:" + scene.lost["bad"].bytes), garbage), bool))
-    scene.loop.tick()
-    assert scene.desk.get(scene.lost["good"]).end_reason == Reason.CRASHED
-    assert any(what.startswith("rescue") for what in scene.loop.troubles.told()) or garbage == b""
+    work.harness.run(Call("SET", (RawKey(b"run:" + work.lost["bad"].bytes), garbage), bool))
+    work.loop.tick()
+    assert work.harness.get(work.lost["good"]).end_reason == Reason.CRASHED
+    assert any(what.startswith("rescue") for what in work.loop.troubles.told()) or garbage == b""
 
 
-def test_a_due_run_that_is_no_record_at_all_holds_up_no_other(scene: Scene) -> None:
+def test_a_due_run_that_is_no_record_at_all_holds_up_no_other(work: PairedWork) -> None:
     """F57: it is put off, and told of."""
-    bad = scene.desk.run(runs.find("later-bad#1")).id
-    good = scene.desk.run(runs.find("later-good#1")).id
-    scene.desk.run(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
-    scene.loop.tick()
-    due: list[bytes] = scene.desk.run(Call("ZRANGE", (Key("due"), 0, -1), as_is))
+    bad = work.harness.run(runs.find("later-bad#1")).id
+    good = work.harness.run(runs.find("later-good#1")).id
+    work.harness.run(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
+    work.loop.tick()
+    due: list[bytes] = work.harness.run(Call("ZRANGE", (Key("due"), 0, -1), as_is))
     assert due == [bad.bytes]
-    assert scene.desk.get(good).status == "pending"
-    assert list(scene.loop.troubles.told()) == [f"release {bad}"]
+    assert work.harness.get(good).status == "pending"
+    assert list(work.loop.troubles.told()) == [f"release {bad}"]
 
 
-def test_history_with_a_run_that_is_no_record_at_all_is_forgotten_around_it(scene: Scene) -> None:
+def test_history_with_a_run_that_is_no_record_at_all_is_forgotten_around_it(work: PairedWork) -> None:
     """F57."""
-    bad = scene.desk.run(runs.find("past-bad#1")).id
-    scene.desk.run(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
-    scene.loop.tick()
-    numbers: list[bytes] = scene.desk.run(
+    bad = work.harness.run(runs.find("past-bad#1")).id
+    work.harness.run(Call("SET", (RawKey(b"run:" + bad.bytes), b"\xc1"), bool))
+    work.loop.tick()
+    numbers: list[bytes] = work.harness.run(
         Call("ZRANGE", (Key("ix:t:past-bad:success:created"), 0, -1, "WITHSCORES"), as_is)
     )
     assert [int(number) for number in numbers[1::2]] == [1, 3]
-    assert scene.undone() == {"forget bad"}
+    assert work.undone() == {"forget bad"}
 
 
-def test_a_log_that_cannot_be_read_holds_up_no_other(scene: Scene) -> None:
+def test_a_log_that_cannot_be_read_holds_up_no_other(work: PairedWork) -> None:
     """F57."""
-    log = RawKey(b"log:" + scene.logs["bad"].bytes)
-    scene.desk.run(Call("XADD", (log, "99-0", "c", 1, "d", b"\xc1"), as_is))
-    scene.loop.tick()
-    assert scene.undone() == {"compact bad"}
-    assert list(scene.loop.troubles.told()) == [f"compact {scene.logs['bad']}"]
+    log = RawKey(b"log:" + work.logs["bad"].bytes)
+    work.harness.run(Call("XADD", (log, "99-0", "c", 1, "d", b"\xc1"), as_is))
+    work.loop.tick()
+    assert work.undone() == {"compact bad"}
+    assert list(work.loop.troubles.told()) == [f"compact {work.logs['bad']}"]
 
 
-def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(scene: Scene) -> None:
+def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedWork) -> None:
     """F57: from the start of a scheduler on."""
-    spoil_definition(scene, "tick-bad")
-    scene.loop.tick()
-    assert scene.undone() == {"fire bad"}
-    scene.desk.pass_s(1)
-    scene.loop.tick()
-    said = scene.desk.run(health())
+    spoil_definition(work, "tick-bad")
+    work.loop.tick()
+    assert work.undone() == {"fire bad"}
+    work.harness.pass_s(1)
+    work.loop.tick()
+    said = work.harness.run(health())
     assert said is not None
     assert (said.schedules, said.unreadable, said.unreadable_tasks) == (1, 1, ["tick-bad"])
 
 
-def test_a_schedule_that_cannot_be_read_is_told_of_and_the_others_fire(scene: Scene) -> None:
+def test_a_schedule_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedWork) -> None:
     """F57: its time zone is not on this machine."""
-    scene.desk.task("tick-bad", cron=("* * * * *",), timezone="Nowhere/At-all")
-    scene.loop.tick()
-    assert scene.undone() == {"fire bad"}
-    scene.desk.pass_s(1)
-    scene.loop.tick()
-    said = scene.desk.run(health())
+    work.harness.task("tick-bad", cron=("* * * * *",), timezone="Nowhere/At-all")
+    work.loop.tick()
+    assert work.undone() == {"fire bad"}
+    work.harness.pass_s(1)
+    work.loop.tick()
+    said = work.harness.run(health())
     assert said is not None
     assert said.unreadable_tasks == ["tick-bad"]

@@ -14,18 +14,18 @@ from shared.settings import Settings
 from shared.store import limits, runs
 from shared.store.health import health
 from shared.store.redis.call import Call, Key
-from tests.scheduler.scenes import Faulty, OddError, Scene, name_of
-from tests.store.checking import check_store
-from tests.store.desk import SECOND
+from tests.scheduler.failing_store import FailingStore, OddError, PairedWork, name_of
+from tests.store.consistency import check_store
+from tests.store.harness import SECOND
 
 
 @pytest.fixture
-def scene(settings: Settings) -> Iterator[Scene]:
+def work(settings: Settings) -> Iterator[PairedWork]:
     """A scheduler with work in each of its jobs; everything in its store has an owner at the end."""
-    desk = Faulty(settings)
-    yield Scene(desk)
-    check_store(desk)
-    desk.close()
+    harness = FailingStore(settings)
+    yield PairedWork(harness)
+    check_store(harness)
+    harness.close()
 
 
 @contextmanager
@@ -39,48 +39,48 @@ def full(settings: Settings) -> Iterator[None]:
             client.config_set("maxmemory", 0)
 
 
-def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, scene: Scene) -> None:
+def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, work: PairedWork) -> None:
     """F59: with due ticks, due runs and lapsed leases of slots there."""
-    desk = scene.desk
-    desk.run(limits.put("db", 2, b"{}"))
-    desk.run(limits.take(uuid4(), ["db"], 1, SECOND, b"{}"))
-    desk.pass_s(2)
+    harness = work.harness
+    harness.run(limits.put("db", 2, b"{}"))
+    harness.run(limits.take(uuid4(), ["db"], 1, SECOND, b"{}"))
+    harness.pass_s(2)
     with full(settings):
         for _ in range(3):
-            scene.loop.tick()
-            desk.pass_s(1)
-        assert scene.undone() == {"fire bad", "fire good"}
-        assert desk.run(Call("ZCARD", (Key("slot-leases"),), int)) == 0
-        said = desk.run(health())
+            work.loop.tick()
+            harness.pass_s(1)
+        assert work.undone() == {"fire bad", "fire good"}
+        assert harness.run(Call("ZCARD", (Key("slot-leases"),), int)) == 0
+        said = harness.run(health())
         assert said is not None
         assert "fire" in said.failing
-    assert scene.tick_until_done() == set()
+    assert work.tick_until_done() == set()
 
 
-def test_in_a_full_redis_what_frees_memory_comes_before_what_needs_some(scene: Scene) -> None:
+def test_in_a_full_redis_what_frees_memory_comes_before_what_needs_some(work: PairedWork) -> None:
     """F59."""
     errors: dict[str, Exception] = {"create": StoreFull("full"), "SPOP": OddError("not this time")}
-    scene.desk.fault = lambda call: errors.get(name_of(call))
-    scene.loop.tick()
-    assert scene.desk.asked.index("SPOP") > scene.desk.asked.index("create")
+    work.harness.fault = lambda call: errors.get(name_of(call))
+    work.loop.tick()
+    assert work.harness.asked.index("SPOP") > work.harness.asked.index("create")
     del errors["SPOP"]
-    scene.desk.pass_s(2)
-    scene.desk.asked.clear()
-    scene.loop.tick()
-    assert scene.desk.asked.index("SPOP") < scene.desk.asked.index("create")
-    scene.desk.fault = lambda call: None
-    assert scene.tick_until_done() == set()
+    work.harness.pass_s(2)
+    work.harness.asked.clear()
+    work.loop.tick()
+    assert work.harness.asked.index("SPOP") < work.harness.asked.index("create")
+    work.harness.fault = lambda call: None
+    assert work.tick_until_done() == set()
 
 
-def test_ticks_that_were_due_in_a_full_redis_are_on_record_and_say_why(settings: Settings, scene: Scene) -> None:
+def test_ticks_that_were_due_in_a_full_redis_are_on_record_and_say_why(settings: Settings, work: PairedWork) -> None:
     """F59: the newest runs, one record has the others."""
     with full(settings):
         for _ in range(6 * 60):
-            scene.loop.tick()
-            scene.desk.pass_s(1)
-            scene.desk.beat(worker="alive")
-    assert scene.tick_until_done() == set()
-    first, second = (scene.desk.run(runs.find(f"tick-good#{number}")) for number in (1, 2))
+            work.loop.tick()
+            work.harness.pass_s(1)
+            work.harness.beat(worker="alive")
+    assert work.tick_until_done() == set()
+    first, second = (work.harness.run(runs.find(f"tick-good#{number}")) for number in (1, 2))
     assert str(first.message).startswith("skipped: missed ")
     assert str(first.message).endswith("Redis was full")
     assert second.status == "pending"

@@ -7,27 +7,27 @@ import redis
 
 from scheduler.loop import CHECK_S, Loop
 from shared.settings import Settings
-from tests.store.desk import SECOND, Desk
+from tests.store.harness import SECOND, StoreHarness
 
 
 def test_a_policy_that_is_changed_at_run_time_is_told_until_it_is_mended(
     settings: Settings, valkey_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = Desk(settings)
-    loop = Loop(desk, "s", clock=lambda: desk.now / SECOND)
+    harness = StoreHarness(settings)
+    loop = Loop(harness, "s", clock=lambda: harness.now / SECOND)
     loop.tick()
     assert loop.troubles.told() == {}
     with redis.Redis.from_url(valkey_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            desk.pass_s(CHECK_S + 1)
+            harness.pass_s(CHECK_S + 1)
             loop.tick()
             assert "allkeys-lru" in str(loop.troubles.told())
             assert "CONFIG SET maxmemory-policy noeviction" in str(loop.troubles.told())
             assert "event=store.evicts" in capsys.readouterr().out
         finally:
             client.config_set("maxmemory-policy", "noeviction")
-    desk.pass_s(CHECK_S + 1)
+    harness.pass_s(CHECK_S + 1)
     loop.tick()
     assert loop.troubles.told() == {}
-    desk.close()
+    harness.close()

@@ -14,96 +14,96 @@ from shared.settings import Settings
 from shared.store import runs
 from shared.store.listing import Filter, page
 from shared.store.redis.call import Call, Drive, Key
-from tests.store.checking import check_store
-from tests.store.desk import SECOND, START, Desk
+from tests.store.consistency import check_store
+from tests.store.harness import SECOND, START, StoreHarness
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
+def harness(settings: Settings) -> Iterator[StoreHarness]:
     """A store with a clock in hand; everything in it has an owner at the end."""
-    opened = Desk(settings)
+    opened = StoreHarness(settings)
     yield opened
     check_store(opened)
     opened.close()
 
 
-def loop(desk: Desk, name: str) -> Loop:
-    """A scheduler for whom time is the desk's."""
-    return Loop(desk, name, clock=lambda: desk.now / SECOND)
+def loop(harness: StoreHarness, name: str) -> Loop:
+    """A scheduler for whom time is that of its store."""
+    return Loop(harness, name, clock=lambda: harness.now / SECOND)
 
 
-def ticks(desk: Desk, name: str) -> list[int]:
+def ticks(harness: StoreHarness, name: str) -> list[int]:
     """The seconds after the start at which ticks were due that became runs, in order of creation."""
     found = []
     cursor = ""
     while True:
-        listed = desk.run(page(Filter(task_name=(name,)), descending=False, limit=500, cursor=cursor))
+        listed = harness.run(page(Filter(task_name=(name,)), descending=False, limit=500, cursor=cursor))
         found += [(from_datetime(run.scheduled_for) - START) // SECOND for run in listed.runs if run.scheduled_for]
         cursor = listed.next_cursor
         if not cursor:
             return found
 
 
-def test_two_that_believe_to_lead_fire_each_tick_once(desk: Desk) -> None:
+def test_two_that_believe_to_lead_fire_each_tick_once(harness: StoreHarness) -> None:
     """F29: for ten minutes; what is delayed is released once, what is lost is rescued once."""
-    desk.task("often", cron=("@every 10s",))
-    desk.task("sometimes", cron=("* * * * *",), jitter_ms=20_000, catch_up=1)
-    desk.task("lost", retry_attempts=1, retry_delay_ms=(0,))
-    delayed = desk.trigger("lost", delay_ms=300_000)
-    loops = [loop(desk, "one"), loop(desk, "two")]
+    harness.task("often", cron=("@every 10s",))
+    harness.task("sometimes", cron=("* * * * *",), jitter_ms=20_000, catch_up=1)
+    harness.task("lost", retry_attempts=1, retry_delay_ms=(0,))
+    delayed = harness.trigger("lost", delay_ms=300_000)
+    loops = [loop(harness, "one"), loop(harness, "two")]
     for second in range(600):
         for one in loops[:: 1 if second % 2 else -1]:
-            desk.run(Call("DEL", (Key("leader"),), bool))
+            harness.run(Call("DEL", (Key("leader"),), bool))
             one.tick()
             assert one.leads
         if second == 310:
-            held = desk.claimed("w", "default")
+            held = harness.claimed("w", "default")
             while held.id != delayed.id:
-                desk.end(held)
-                held = desk.claimed("w", "default")
-        desk.pass_s(1)
-    often = ticks(desk, "often")
+                harness.end(held)
+                held = harness.claimed("w", "default")
+        harness.pass_s(1)
+    often = ticks(harness, "often")
     assert often == list(range(often[0], 600, 10))
     assert often[0] <= 10
-    assert Counter(ticks(desk, "sometimes")).most_common(1)[0][1] == 1
-    assert len(ticks(desk, "sometimes")) >= 9
-    assert [one.retry_attempt for one in desk.run(runs.execution_runs(delayed.id))] == [0, 1]
+    assert Counter(ticks(harness, "sometimes")).most_common(1)[0][1] == 1
+    assert len(ticks(harness, "sometimes")) >= 9
+    assert [one.retry_attempt for one in harness.run(runs.execution_runs(delayed.id))] == [0, 1]
 
 
-def test_of_two_releases_only_the_newer_fires(desk: Desk) -> None:
+def test_of_two_releases_only_the_newer_fires(harness: StoreHarness) -> None:
     """F32: for a minute in which both believe to lead; the older has read its schedule before the newer was applied."""
-    desk.task("t", cron=("@every 7s",))
-    older, newer = loop(desk, "older"), loop(desk, "newer")
+    harness.task("t", cron=("@every 7s",))
+    older, newer = loop(harness, "older"), loop(harness, "newer")
     older.tick()
-    desk.pass_s(20)
-    desk.task("t", cron=("@every 5s",))
+    harness.pass_s(20)
+    harness.task("t", cron=("@every 5s",))
     applied = 20
     for _ in range(60):
         for one in (older, newer):
-            desk.run(Call("DEL", (Key("leader"),), bool))
+            harness.run(Call("DEL", (Key("leader"),), bool))
             one.tick()
-        desk.pass_s(1)
-    fired = [second for second in ticks(desk, "t") if second > applied]
+        harness.pass_s(1)
+    fired = [second for second in ticks(harness, "t") if second > applied]
     assert fired == list(range(fired[0], 80, 5))
     assert len(fired) >= 11
-    assert len(set(ticks(desk, "t"))) == len(ticks(desk, "t"))
+    assert len(set(ticks(harness, "t"))) == len(ticks(harness, "t"))
 
 
-def test_a_tick_whose_scheduler_was_lost_half_way_runs_once(desk: Desk) -> None:
+def test_a_tick_whose_scheduler_was_lost_half_way_runs_once(harness: StoreHarness) -> None:
     """F31: its runs are made and nobody was told; the next scheduler rings for them, and does not fire again."""
-    entry = desk.task("t", cron=("* * * * *",))
+    entry = harness.task("t", cron=("* * * * *",))
     tick = START - START % (60 * SECOND) + 120 * SECOND
-    desk.now = tick
+    harness.now = tick
     half_way = Drive(ops.fire(ops.Catalog(), entry, tick))
-    desk.run(half_way.calls[0])  # here it died
+    harness.run(half_way.calls[0])  # here it died
     for key in ("dramatiq:default", "wake:queue:default"):
-        desk.run(Call("DEL", (Key(key),), bool))
-    heir = loop(desk, "heir")
+        harness.run(Call("DEL", (Key(key),), bool))
+    heir = loop(harness, "heir")
     heir.tick()
-    assert desk.run(Call("LLEN", (Key("dramatiq:default"),), int)) == 1
-    held = desk.claimed()
+    assert harness.run(Call("LLEN", (Key("dramatiq:default"),), int)) == 1
+    held = harness.claimed()
     assert held.record.tick_us == tick
-    desk.end(held)
+    harness.end(held)
     heir.tick()
-    assert desk.claim() is None
-    assert len(ticks(desk, "t")) == 1
+    assert harness.claim() is None
+    assert len(ticks(harness, "t")) == 1

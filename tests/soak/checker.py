@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.soak.evidence_index import EvidenceIndex, Findings
 from tests.soak.history import Evidence, read_evidence
 from tests.soak.logs import logs_true
 from tests.soak.processes import crashes_seen, memory_bounded, never_more, nothing_left, one_process, stops_heard
 from tests.soak.records import all_ended, ended_once, requests_kept, ticks_once, whole_chains
-from tests.soak.scene import Findings, Scene
 from tests.soak.steps import plans_followed
 
 
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
     problems: list[str]
 
 
-INVARIANTS: Final[list[Callable[[Scene], Findings]]] = [
+INVARIANTS: Final[list[Callable[[EvidenceIndex], Findings]]] = [
     all_ended,
     ended_once,
     one_process,
@@ -48,10 +48,10 @@ INVARIANTS: Final[list[Callable[[Scene], Findings]]] = [
 
 def check(evidence: Evidence) -> list[Verdict]:
     """Judge all invariants, in order."""
-    scene, verdicts = Scene(evidence), []
+    index, verdicts = EvidenceIndex(evidence), []
     for invariant in INVARIANTS:
         name, _, says = (invariant.__doc__ or "").partition(" ")
-        findings = list(invariant(scene))
+        findings = list(invariant(index))
         verdicts.append(Verdict(name, says, len(findings), [one for one in findings if one]))
     return verdicts
 

@@ -11,16 +11,16 @@ import httpx
 
 from tests.soak.history import now_us
 from tests.soak.plan import RUN_AGAIN
-from tests.soak.stage import Stage
+from tests.soak.soak import Soak
 from tests.system.fleet import TOKEN, Fleet
 
 
 class Clients:
     """Those who trigger, stop, rerun and repeat. Two threads share one plan."""
 
-    def __init__(self, stage: Stage, fleet: Fleet) -> None:
-        self._stage, self._fleet = stage, fleet
-        self._todo = iter(list(enumerate(stage.actions("client"))))
+    def __init__(self, soak: Soak, fleet: Fleet) -> None:
+        self._soak, self._fleet = soak, fleet
+        self._todo = iter(list(enumerate(soak.actions("client"))))
         self._lock = threading.Lock()
         self._asks: list[tuple[str, dict[str, Any], str, str]] = []
         self._run = uuid.uuid4().hex[:8]
@@ -31,7 +31,7 @@ class Clients:
             while True:
                 with self._lock:
                     n, action = next(self._todo, (0, None))
-                if action is None or not self._stage.wait_for(action.at_s):
+                if action is None or not self._soak.wait_for(action.at_s):
                     return
                 getattr(self, "_" + action.what)(http, n, **action.args)
 
@@ -98,11 +98,11 @@ class Clients:
                 status, run = answer.status_code, answer.json()
             except (httpx.HTTPError, ValueError):
                 pass
-            self._stage.answers.add("post", path=path, key=key, ask=ask, sent_us=sent_us, status=status, answer=run)
-            if (status and status < 500) or not key or self._stage.over.is_set():
+            self._soak.answers.add("post", path=path, key=key, ask=ask, sent_us=sent_us, status=status, answer=run)
+            if (status and status < 500) or not key or self._soak.over.is_set():
                 return
             hasty = False
-            self._stage.over.wait(0.2)
+            self._soak.over.wait(0.2)
 
 
 def client_of(fleet: Fleet) -> httpx.Client:

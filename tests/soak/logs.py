@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tests.soak.evidence_index import EvidenceIndex, Findings
 from tests.soak.history import Entry, Life
-from tests.soak.scene import Findings, Scene
 
 FATE_UNKNOWN: Final = -2
 _LINE = re.compile(r"line (\d+) of (\S+)")
 
 
-def logs_true(scene: Scene) -> Findings:
+def logs_true(index: EvidenceIndex) -> Findings:
     """I7 the stored log is what was printed, by the task's policy, numbered without gap or repeat"""
-    for run, log in scene.found.logs.items():
-        record, lives = scene.found.records[run], scene.found.lives.get(run, [])
+    for run, log in index.found.logs.items():
+        record, lives = index.found.records[run], index.found.lives.get(run, [])
         if len(lives) == 1:
-            yield _wrong_log(scene.found.tasks[record["task_name"]], record, lives[0], log)
+            yield _wrong_log(index.found.tasks[record["task_name"]], record, lives[0], log)
         elif not lives:
             printed = [line["text"] for line in log["lines"] if line["stream"] != "system"]
             yield f"run {run} printed nothing, but its log says {printed[:3]}" if printed else None

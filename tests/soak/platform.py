@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.soak.history import now_us, read_lives
 from tests.soak.plan import SCHEDULERS, WORKERS, Action
-from tests.soak.stage import Stage
+from tests.soak.soak import Soak
 from tests.system.fleet import Fleet, Process
 from tests.system.processes import Identity, command_line, family, identity, is_alive, send
 
@@ -32,8 +32,8 @@ TAKEOVER_S: Final = 5.0
 class Platform:
     """Kills, freezes and drains processes, and starts again whatever ended, within a moment."""
 
-    def __init__(self, stage: Stage, fleet: Fleet) -> None:
-        self._stage, self._fleet = stage, fleet
+    def __init__(self, soak: Soak, fleet: Fleet) -> None:
+        self._soak, self._fleet = soak, fleet
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._slots: list[tuple[str, Process]] = []
@@ -50,13 +50,13 @@ class Platform:
 
     def work(self) -> None:
         """Do the plan, and what follows from it, until the soak is over."""
-        for action in self._stage.actions("platform"):
-            self._at(self._stage.started_s + action.at_s, self._doing(action))
+        for action in self._soak.actions("platform"):
+            self._at(self._soak.started_s + action.at_s, self._doing(action))
         memory_s = seen_s = time.monotonic()
-        while not self._stage.over.is_set():
+        while not self._soak.over.is_set():
             now_s = time.monotonic()
             if now_s - seen_s > STALL_S:
-                self._stage.chaos.add("stall", from_us=now_us() - int((now_s - seen_s) * 1e6), to_us=now_us())
+                self._soak.chaos.add("stall", from_us=now_us() - int((now_s - seen_s) * 1e6), to_us=now_us())
             seen_s = now_s
             while self._later and self._later[0][0] <= now_s:
                 heapq.heappop(self._later)[2]()
@@ -64,13 +64,13 @@ class Platform:
             if now_s > memory_s:
                 memory_s = now_s + 2
                 self._weigh()
-            if self._stage.calm.is_set() and not self._later:
+            if self._soak.calm.is_set() and not self._later:
                 self.calmed.set()
-            self._stage.over.wait(ROUND_S)
+            self._soak.over.wait(ROUND_S)
 
     def _doing(self, action: Action) -> Callable[[], None]:
         def do() -> None:
-            if not self._stage.calm.is_set():
+            if not self._soak.calm.is_set():
                 getattr(self, "_" + action.what)(**action.args)
 
         return do
@@ -80,7 +80,7 @@ class Platform:
 
     def _release(self, place: int) -> dict[str, str]:
         """If there is an older release every other process is of it, and each place changes sides when it restarts."""
-        older = self._stage.older
+        older = self._soak.older
         self._starts[place] += 1
         is_older = (place + self._starts[place]) % 2 == 0 and older is not None
         return {"PYTHONPATH": str(older)} if is_older else {}
@@ -91,7 +91,7 @@ class Platform:
             if code is None:
                 continue
             if process.pid not in self._killed:
-                self._stage.chaos.add("exited", name=name, pid=process.pid, code=code)
+                self._soak.chaos.add("exited", name=name, pid=process.pid, code=code)
             self._slots[place] = (name, self._fleet.launch(name, **self._release(place)))
 
     def _worker(self, pick: int) -> int | None:
@@ -108,7 +108,7 @@ class Platform:
             pid = self._child(pick)
             if pid:
                 send([pid], signal.SIGKILL)
-                self._stage.chaos.add("kill", victim=victim, pid=pid, pids=[pid])
+                self._soak.chaos.add("kill", victim=victim, pid=pid, pids=[pid])
             return
         place = self._worker(pick)
         if place is None:
@@ -126,14 +126,14 @@ class Platform:
         at_us = now_us()
         spawner = _spawner_of(worker)
         doomed |= {one for one in map(identity, family([spawner] if spawner else [])) if one}
-        self._stage.chaos.add(
+        self._soak.chaos.add(
             "kill", at_us=at_us, victim=victim, pid=pid, worker=worker, pids=sorted(one.pid for one in doomed)
         )
         self._at(time.monotonic() + GONE_S, lambda: self._see_gone(at_us, doomed))
 
     def _see_gone(self, at_us: int, doomed: set[Identity]) -> None:
         alive = [f"{one.pid} {command_line(one.pid)}" for one in doomed if is_alive(one)]
-        self._stage.chaos.add("gone", of_us=at_us, alive=alive)
+        self._soak.chaos.add("gone", of_us=at_us, alive=alive)
 
     def _child(self, pick: int) -> int:
         """The process of some run that is under way, by the history's last lines."""
@@ -155,11 +155,11 @@ class Platform:
         pids = sorted(family([process.pid]))
         for _ in range(times):
             process.signal_group(signal.SIGTERM)
-        at_us = self._stage.chaos.add("drain", pid=process.pid, worker=_process_of(process), pids=pids)["at_us"]
+        at_us = self._soak.chaos.add("drain", pid=process.pid, worker=_process_of(process), pids=pids)["at_us"]
 
         def see() -> None:
             code = process.popen.poll()
-            self._stage.chaos.add("drained", of_us=at_us, pid=process.pid, code=code)
+            self._soak.chaos.add("drained", of_us=at_us, pid=process.pid, code=code)
 
         self._at(time.monotonic() + GRACE_S + 4, see)
 
@@ -171,11 +171,11 @@ class Platform:
         frozen = [process.pid, _process_of(process) or process.pid]
         self._busy.add(process.pid)
         send(frozen, signal.SIGSTOP)
-        entry = self._stage.chaos.add("freeze", pid=frozen[1], worker=frozen[1], pids=sorted(family(frozen)))
+        entry = self._soak.chaos.add("freeze", pid=frozen[1], worker=frozen[1], pids=sorted(family(frozen)))
 
         def thaw() -> None:
             send(frozen, signal.SIGCONT)
-            self._stage.chaos.add("thaw", of_us=entry["at_us"], pid=frozen[1])
+            self._soak.chaos.add("thaw", of_us=entry["at_us"], pid=frozen[1])
             self._at(time.monotonic() + 2, lambda: self._busy.discard(process.pid))
 
         self._at(time.monotonic() + for_s, thaw)
@@ -187,12 +187,12 @@ class Platform:
         there = [process for name, process in self._slots if name == "scheduler"]
         self._end(there[pick % len(there)], "scheduler")
         # It may have been the leader: another takes over within that time.
-        self._stage.chaos.add("away", of="scheduler", from_us=now_us(), to_us=now_us() + int(TAKEOVER_S * 1e6))
+        self._soak.chaos.add("away", of="scheduler", from_us=now_us(), to_us=now_us() + int(TAKEOVER_S * 1e6))
 
     def _end(self, process: Process, of: str) -> None:
         self._killed.add(process.pid)
         process.kill()
-        self._stage.chaos.add("kill", victim=of, pid=process.pid, pids=[process.pid])
+        self._soak.chaos.add("kill", victim=of, pid=process.pid, pids=[process.pid])
 
     def _weigh(self) -> None:
         """Note the resident memory of our own processes, in kB."""
@@ -207,7 +207,7 @@ class Platform:
             for what, pid in of.items():
                 if pid:
                     weights[what] = max(weights.get(what, 0), _resident_kb(pid))
-        self._stage.chaos.add("memory", **weights)
+        self._soak.chaos.add("memory", **weights)
 
 
 def _process_of(launcher: Process) -> int | None:

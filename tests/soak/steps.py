@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from tests.soak.evidence_index import EvidenceIndex, Findings
 from tests.soak.history import Entry
-from tests.soak.scene import Findings, Scene
 
 
-def plans_followed(scene: Scene) -> Findings:
+def plans_followed(index: EvidenceIndex) -> Findings:
     """I13 every replica of a step runs, after all that it needs; a step whose needs failed is skipped"""
-    needs: dict[str, list[str]] = {task: limits["needs"] for task, limits in scene.found.tasks.items()}
+    needs: dict[str, list[str]] = {task: limits["needs"] for task, limits in index.found.tasks.items()}
     if not any(needs.values()):
         yield None  # a release in the mix knows no plans
-    stopped = {post["path"].split("/")[3] for post in scene.found.posts if post["status"] == 202}
+    stopped = {post["path"].split("/")[3] for post in index.found.posts if post["status"] == 202}
     executions: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for (execution, task, _), chain in scene.chains.items():
+    for (execution, task, _), chain in index.chains.items():
         executions[execution][task] += chain
     asked_for = {
-        scene.found.records[post["answer"]["id"]]["execution_id"]: post["path"].split("/")[3]
-        for post in scene.found.posts
-        if post["status"] == 201 and post["path"].endswith("/run") and post["answer"]["id"] in scene.found.records
+        index.found.records[post["answer"]["id"]]["execution_id"]: post["path"].split("/")[3]
+        for post in index.found.posts
+        if post["status"] == 201 and post["path"].endswith("/run") and post["answer"]["id"] in index.found.records
     }
     for execution, found in executions.items():
         wanted = _all_needed(needs, asked_for.get(execution) or _last_step(needs, found))
         for task in wanted if len(wanted) > 1 else ():
             before = [record for need in needs[task] for record in found.get(need, []) if _succeeded(record)]
-            is_due = len(before) == sum(scene.found.tasks[need]["replicas"] for need in needs[task])
-            yield _wrong_step(scene, found.get(task, []), before, task, is_due, execution in stopped)
+            is_due = len(before) == sum(index.found.tasks[need]["replicas"] for need in needs[task])
+            yield _wrong_step(index, found.get(task, []), before, task, is_due, execution in stopped)
 
 
 def _wrong_step(
-    scene: Scene, records: list[Entry], before: list[Entry], task: str, is_due: bool, is_stopped: bool
+    index: EvidenceIndex, records: list[Entry], before: list[Entry], task: str, is_due: bool, is_stopped: bool
 ) -> str | None:
     """What is wrong with a step, *before* being the successes of what it needs; *is_due*: all of them."""
     if not records:
         return f"there is no word of {task} beside {[record['id'] for record in before]}"
-    name, lives = f"{task} {records[0]['execution_id']}", [life for r in records for life in scene.lives_of(r)]
+    name, lives = f"{task} {records[0]['execution_id']}", [life for r in records for life in index.lives_of(r)]
     if [record.get("end_reason") for record in records] == ["skipped"]:
         if lives or (is_due and not is_stopped):
             return f"{name} was skipped, but {'ran' if lives else 'all that it needs succeeded'}"
@@ -44,11 +44,11 @@ def _wrong_step(
     if not is_due:
         return f"{name} began though not all that it needs succeeded"
     replicas = {record["replica_index"] for record in records}
-    if replicas != set(range(scene.found.tasks[task]["replicas"])):
+    if replicas != set(range(index.found.tasks[task]["replicas"])):
         return f"{name} has the replicas {sorted(replicas)}"
     if any(record["created_at"] < need["end_at"] for record in records for need in before):
         return f"{name} was made before the end of what it needs"
-    ended_us = max((life.ended_us for need in before for life in scene.lives_of(need)), default=0)
+    ended_us = max((life.ended_us for need in before for life in index.lives_of(need)), default=0)
     early = [life.pid for life in lives if life.started_us < ended_us]
     return f"{name}: pids {early} began before what it needs had ended" if early else None
 

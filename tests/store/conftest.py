@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from shared.settings import Settings
-from tests.store.desk import Desk
+from tests.store.harness import StoreHarness
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
+def harness(settings: Settings) -> Iterator[StoreHarness]:
     """A store with a clock in hand."""
-    opened = Desk(settings)
+    opened = StoreHarness(settings)
     yield opened
     opened.close()

@@ -15,11 +15,11 @@ from shared.runs import Reason
 from shared.store import fleet, logs, runs
 from shared.store.log_record import StoredLine
 from shared.store.redis.call import Call
-from tests.store.checking import snapshot
-from tests.store.desk import SECOND
+from tests.store.consistency import snapshot
+from tests.store.harness import SECOND
 from tests.store.machine_base import LIMITS, NEEDED, WORKERS, names, picks, workers
 from tests.store.machine_callers import Callers
-from tests.store.machine_outside import Outside
+from tests.store.machine_external import Outside
 from tests.store.machine_workers import Workers
 from tests.store.model import Model
 
@@ -55,14 +55,14 @@ class Machine(Callers, Workers, Outside):
         run = self.any_run(pick, lambda run: run.status == "running")
         assert run is not None
         token = run.token - 1
-        before = snapshot(self.desk)
+        before = snapshot(self.harness)
         self.model.contact(self.now)
-        assert self.desk.run(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
+        assert self.harness.run(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
         if self.model.hold == int(before[b"rescue-hold"].content if b"rescue-hold" in before else 0):
             line = StoredLine(run.lines, self.now, 0, "strange", False)
-            assert self.desk.run(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
-            assert self.desk.run(runs.end(run.id, token, Reason.SUCCESS, 0, "")).verdict == "refused"
-            assert snapshot(self.desk) == before
+            assert self.harness.run(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
+            assert self.harness.run(runs.end(run.id, token, Reason.SUCCESS, 0, "")).verdict == "refused"
+            assert snapshot(self.harness) == before
 
     @precondition(lambda self: self.history)
     @rule(pick=picks)
@@ -70,9 +70,9 @@ class Machine(Callers, Workers, Outside):
         about, call = self.history[-1 - pick % min(len(self.history), 10)]
         if about not in self.model.runs:
             return  # nobody repeats a call for as long as a run is kept
-        before = snapshot(self.desk)
-        self.desk.run(call)
-        assert snapshot(self.desk) == before, "a repeated call changed something"
+        before = snapshot(self.harness)
+        self.harness.run(call)
+        assert snapshot(self.harness) == before, "a repeated call changed something"
 
     @precondition(lambda self: self.model.runs)
     @rule(is_applied_first=st.booleans())
@@ -84,37 +84,37 @@ class Machine(Callers, Workers, Outside):
             if run is not None and run.status == "running" and run.token == one.token:
                 held.append((one, run, before.executions[run.execution]))
         held.sort(key=lambda each: (each[0].token // 4096, each[0].id.bytes))
-        self.desk.run(Call("FLUSHALL", (), bool))
+        self.harness.run(Call("FLUSHALL", (), bool))
         self.begin(Model(LIMITS))
         if is_applied_first:
-            self.desk.apply()
+            self.harness.apply()
         for one, run, execution in held:
             self.model.restore(run, execution.gates, execution.task, self.now)
             call = runs.restore(one.id, one.record, execution.gates)
-            assert self.desk.run(call) == "restored"
-            assert self.desk.run(call) == "there"
+            assert self.harness.run(call) == "restored"
+            assert self.harness.run(call) == "there"
             self.held.append(one)
             self.tokens.add(one.token)
         if not is_applied_first:
-            self.desk.apply()
+            self.harness.apply()
 
     @rule(tenths=st.integers(1, 30))
     def time_passes(self, tenths: int) -> None:
-        self.desk.now += tenths * SECOND // 10
+        self.harness.now += tenths * SECOND // 10
 
     @rule(seconds=st.sampled_from([3, 5, 7, 20, 90]))
     def nobody_reaches_redis(self, seconds: int) -> None:
-        self.desk.now += seconds * SECOND
+        self.harness.now += seconds * SECOND
         self.pulse("s1")
         for run in list(self.model.runs.values()):
             if run.status == "running":
-                self.rescue(run.id, self.desk.record(run.id))
+                self.rescue(run.id, self.harness.record(run.id))
 
     @precondition(lambda self: self.held)
     @rule(silent=workers, seconds=st.integers(5, 8))
     def a_worker_pauses_past_its_lease(self, silent: str, seconds: int) -> None:
         for _ in range(seconds):
-            self.desk.now += SECOND
+            self.harness.now += SECOND
             for worker in WORKERS:
                 if worker != silent:
                     self.beat(worker)
@@ -129,7 +129,7 @@ class Machine(Callers, Workers, Outside):
         if self.held:
             self.append(-1, 2)
             self.end(0, Reason.SUCCESS, 0, True, True)
-        self.desk.now += SECOND
+        self.harness.now += SECOND
         self.pulse("s2")
 
     @rule(name=st.sampled_from(sorted(NEEDED)), worker=workers, failures=st.integers(0, 3))
@@ -150,7 +150,7 @@ class Machine(Callers, Workers, Outside):
         self.release(500)  # too early
         if stopped:
             self.stop_all(name)
-        self.desk.now += 2 * SECOND
+        self.harness.now += 2 * SECOND
         self.release(batch)
 
     @rule(worker=workers)

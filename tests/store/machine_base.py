@@ -24,8 +24,8 @@ from shared.store.creation import Create
 from shared.store.redis.call import Call
 from shared.store.tasks import Entry
 from shared.tasks import Param
-from tests.store.checking import Value, check_store, records
-from tests.store.desk import SECOND, Desk
+from tests.store.consistency import Value, check_store, records
+from tests.store.harness import SECOND, StoreHarness
 from tests.store.model import Model
 from tests.store.model_lives import ModelPlan, ModelRun
 
@@ -71,7 +71,7 @@ workers = st.sampled_from(WORKERS)
 picks = st.integers(0, 99)
 
 
-class Sure(Desk):
+class Sure(StoreHarness):
     """A desk whose scripts never fail: one that meets what cannot be (and is a script at all) is a failed test."""
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
@@ -105,9 +105,9 @@ class Base(RuleBasedStateMachine):
         self.patch.setattr(maintenance, "time", SimpleNamespace(time_ns=lambda: self.now * 1000))
         with redis.Redis.from_url(self.valkey_url) as client:
             client.flushall()
-        self.desk = Sure(Settings(redis_url=self.valkey_url, key_prefix="{machine}"))
-        self.desk.tasks(TASKS, LIMITS)
-        self.entries: dict[str, Entry] = {name: self.desk.entry(name) for name in TASKS}
+        self.harness = Sure(Settings(redis_url=self.valkey_url, key_prefix="{machine}"))
+        self.harness.tasks(TASKS, LIMITS)
+        self.entries: dict[str, Entry] = {name: self.harness.entry(name) for name in TASKS}
         self.begin(Model(LIMITS))
 
     def begin(self, model: Model) -> None:
@@ -121,12 +121,12 @@ class Base(RuleBasedStateMachine):
         self.fired: set[int] = set()
 
     def teardown(self) -> None:
-        self.desk.close()
+        self.harness.close()
         self.patch.undo()
 
     @property
     def now(self) -> int:
-        return self.desk.now
+        return self.harness.now
 
     # What steps are made of
 
@@ -141,7 +141,7 @@ class Base(RuleBasedStateMachine):
         expected = self.model.create(what, self.now)
         call = creation.create(what)
         try:
-            created = self.desk.run(call)
+            created = self.harness.run(call)
         except Invalid:
             assert expected == "mismatch"
             return expected
@@ -167,7 +167,7 @@ class Base(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        everything = check_store(self.desk)
+        everything = check_store(self.harness)
         stored = records(everything)
         self.runs_agree(stored)
         self.places_agree(everything)

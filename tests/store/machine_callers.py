@@ -14,7 +14,7 @@ from shared.ops.new_execution import template_of
 from shared.runs import Reason, Record
 from shared.store import fleet, logs, retention, runs, tasks
 from shared.store.creation import Create
-from tests.store.desk import SECOND, START
+from tests.store.harness import SECOND, START
 from tests.store.machine_base import MINUTE, NEEDED, Base, all_names, names, picks
 
 
@@ -48,7 +48,7 @@ class Callers(Base):
         message = f"asked to {stop_request}"
         expected = self.model.stop(run.id, stop_request, message, self.now)
         try:
-            verdict = self.desk.run(runs.stop(run.id, stop_request, message))[0]
+            verdict = self.harness.run(runs.stop(run.id, stop_request, message))[0]
         except Refused:
             verdict = "ended"
         assert verdict == expected
@@ -56,7 +56,7 @@ class Callers(Base):
     @rule(name=all_names)
     def stop_all(self, name: str) -> None:
         expected = self.model.stop_task(name, "all stopped", self.now)
-        assert self.desk.run(runs.stop_all(name, None, "stop", "all stopped"))[0] == expected
+        assert self.harness.run(runs.stop_all(name, None, "stop", "all stopped"))[0] == expected
 
     @precondition(lambda self: self.model.executions)
     @rule(pick=picks)
@@ -64,7 +64,7 @@ class Callers(Base):
         live = sorted(self.model.executions)
         chosen = live[pick % len(live)]
         self.model.stop_execution(chosen, "stop", "it was stopped", self.now)
-        self.desk.run(runs.stop_all("", chosen, "stop", "it was stopped"))
+        self.harness.run(runs.stop_all("", chosen, "stop", "it was stopped"))
 
     @precondition(lambda self: self.ended())
     @rule(pick=picks)
@@ -73,7 +73,7 @@ class Callers(Base):
         chosen = ended[pick % len(ended)]
         is_needed = self.model.is_needed(chosen)
         try:
-            self.desk.run(ops.delete(str(chosen.id)))
+            self.harness.run(ops.delete(str(chosen.id)))
         except Conflict:
             assert is_needed
             return
@@ -86,7 +86,7 @@ class Callers(Base):
         run = self.any_run(pick, lambda run: run.status != "ended")
         assert run is not None
         try:
-            self.desk.run(ops.delete(str(run.id)))
+            self.harness.run(ops.delete(str(run.id)))
         except Conflict:
             return
         raise AssertionError("a live run was deleted")
@@ -103,14 +103,14 @@ class Callers(Base):
     def pause_a_queue(self, queue: str) -> None:
         paused = queue not in self.model.paused_queues
         self.model.paused_queues ^= {queue}
-        self.desk.run(fleet.pause_queue(queue, paused))
+        self.harness.run(fleet.pause_queue(queue, paused))
 
     # The scheduler
 
     @rule(scheduler=st.sampled_from(["s1", "s2"]))
     def pulse(self, scheduler: str) -> None:
         self.model.contact(self.now)
-        pulse = self.desk.run(fleet.pulse(scheduler))
+        pulse = self.harness.run(fleet.pulse(scheduler))
         if pulse.token:
             assert {run_id for run_id, _ in pulse.expired} == self.model.expired(self.now)
             assert pulse.next_due_us == self.model.next_due()
@@ -124,14 +124,14 @@ class Callers(Base):
     def rescue_too_early_or_not(self, pick: int) -> None:
         run = self.any_run(pick, lambda run: run.status == "running")
         assert run is not None
-        self.rescue(run.id, self.desk.record(run.id))
+        self.rescue(run.id, self.harness.record(run.id))
 
     def rescue(self, run_id: UUID, record: Record) -> None:
         task = self.entries[record.task].task
         retry = ops.next_attempt(run_id, record, task, Reason.CRASHED, -2)
         expected = self.model.rescue(run_id, f"{record.worker} was lost", retry, self.now)
         call = runs.rescue(run_id, f"{record.worker} was lost", retry)
-        ended = self.desk.run(call)
+        ended = self.harness.run(call)
         assert (ended.verdict, ended.state) == expected
         if ended.verdict == "ended":
             self.history.append((run_id, call))
@@ -139,12 +139,12 @@ class Callers(Base):
     @rule(batch=st.sampled_from([1, 2, 500]))
     def release(self, batch: int) -> None:
         expected = self.model.release(self.now, batch)
-        assert self.desk.run(runs.release(batch))[0] == expected
+        assert self.harness.run(runs.release(batch))[0] == expected
 
     @precondition(lambda self: self.model.due)
     @rule(batch=st.sampled_from([1, 500]))
     def wait_until_the_next_is_due(self, batch: int) -> None:
-        self.desk.now = max(self.now, min(self.model.runs[one].due for one in self.model.due))
+        self.harness.now = max(self.now, min(self.model.runs[one].due for one in self.model.due))
         self.release(batch)
 
     @rule(ticks=st.integers(0, 1), refuse=st.booleans())
@@ -168,18 +168,18 @@ class Callers(Base):
         self.model.paused ^= {"ticking"}
         if not paused:
             self.model.ticks["ticking"] = self.now
-        self.desk.run(tasks.pause("ticking", paused))
+        self.harness.run(tasks.pause("ticking", paused))
 
     @rule(name=all_names, keep=st.integers(0, 3), keep_s=st.sampled_from([5, 1000, 1000]))
     def forget(self, name: str, keep: int, keep_s: int) -> None:
         expected = self.model.forget(name, keep, keep_s * SECOND, self.now)
-        assert self.desk.run(retention.forget(name, keep, keep_s * SECOND, 1000)).runs == expected
+        assert self.harness.run(retention.forget(name, keep, keep_s * SECOND, 1000)).runs == expected
 
     @precondition(lambda self: any(run.lines for run in self.ended()))
     @rule(pick=picks)
     def compact(self, pick: int) -> None:
         run = self.any_run(pick, lambda run: run.status == "ended" and run.lines > 0)
         assert run is not None
-        before = self.desk.run(logs.window(run.id, 0, 100))
-        self.desk.run(logs.compact(run.id))
-        assert self.desk.run(logs.window(run.id, 0, 100)) == before
+        before = self.harness.run(logs.window(run.id, 0, 100))
+        self.harness.run(logs.compact(run.id))
+        assert self.harness.run(logs.window(run.id, 0, 100)) == before

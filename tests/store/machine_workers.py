@@ -24,11 +24,11 @@ class Workers(Base):
 
     @rule(worker=workers, both=st.booleans(), repeated=st.booleans())
     def claim(self, worker: str, both: bool, repeated: bool) -> None:
-        wanted = self.desk.wanted(worker, *(("q", "default") if both else ("default",)))
+        wanted = self.harness.wanted(worker, *(("q", "default") if both else ("default",)))
         expected = self.model.claim(worker, wanted.queues, self.now)
-        held = self.desk.run(runs.claim(wanted))
+        held = self.harness.run(runs.claim(wanted))
         if repeated and held is not None:
-            again = self.desk.run(runs.claim(wanted))
+            again = self.harness.run(runs.claim(wanted))
             assert again is not None
             assert again.id == held.id
         self.took(held, expected, worker)
@@ -48,7 +48,7 @@ class Workers(Base):
         mine = [held for held in self.held if held.worker == worker]
         self.model.contact(self.now)
         expected = [self.model.beat(held.id, held.token, self.now) for held in mine]
-        assert self.desk.run(fleet.beat(worker, [(held.id, held.token) for held in mine], None))[2] == expected
+        assert self.harness.run(fleet.beat(worker, [(held.id, held.token) for held in mine], None))[2] == expected
         self.held = [
             held
             for held in self.held
@@ -64,8 +64,8 @@ class Workers(Base):
         expected = self.model.append(held.id, held.token, first, count)
         lines = [StoredLine(first + n, self.now, 0, f"line {first + n}", False) for n in range(count)]
         call = logs.append(held.id, held.token, lines, first_kept=0, kept_bytes=(first + count) * 6)
-        assert self.desk.run(call) == expected
-        assert self.desk.run(call) == ("again" if expected == "stored" else expected)
+        assert self.harness.run(call) == expected
+        assert self.harness.run(call) == ("again" if expected == "stored" else expected)
         self.history.append((held.id, call))
 
     @precondition(lambda self: self.held)
@@ -100,7 +100,7 @@ class Workers(Base):
             return  # it did something already
         expected = self.model.give_back(held.id, held.token, "not started", delay_us, crashes, self.now)
         call = runs.give_back(held.id, held.token, "not started", delay_us=delay_us, crashes=crashes)
-        given = self.desk.run(call)
+        given = self.harness.run(call)
         assert (given.verdict, given.state) == expected
         self.history.append((held.id, call))
 
@@ -114,7 +114,7 @@ class Workers(Base):
         self.beat(worker)
 
     def owed(self, held: Held, reason: Reason, interrupted: Any = None) -> Retry | None:
-        record = self.desk.run(runs.record(held.id))
+        record = self.harness.run(runs.record(held.id))
         if record is None:
             return None
         task = self.entries[record.task].task
@@ -124,11 +124,13 @@ class Workers(Base):
         self, held: Held, reason: Reason, retry: Retry | None, going_on: bool, move: Any = "end", *, code: int = 1
     ) -> None:
         said = f"ended with {code}"
-        wanted = self.desk.wanted(held.worker, "q", "default") if going_on else None
+        wanted = self.harness.wanted(held.worker, "q", "default") if going_on else None
         expected = self.model.end(held.id, held.token, reason, code, said, retry, self.now)
         goes_on = wanted is not None and expected[0] != "refused"
         following = self.model.claim(held.worker, ("q", "default"), self.now) if goes_on else None
-        ended = self.desk.run(runs.end(held.id, held.token, reason, code, said, retry=retry, wanted=wanted, move=move))
+        ended = self.harness.run(
+            runs.end(held.id, held.token, reason, code, said, retry=retry, wanted=wanted, move=move)
+        )
         assert (ended.verdict, ended.state) == expected
         self.took(ended.claimed, following, held.worker)
         if ended.verdict == "ended":
@@ -141,5 +143,5 @@ class Workers(Base):
         retry = self.owed(held, Reason.FAILED)
         for each in (stop_request, "stop"):
             self.model.stop(held.id, each, f"asked to {each}", self.now)
-            self.desk.settle([runs.stop(held.id, each, f"asked to {each}")])
+            self.harness.settle([runs.stop(held.id, each, f"asked to {each}")])
         self.finish(held, Reason.FAILED, retry, False)

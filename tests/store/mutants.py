@@ -1,4 +1,4 @@
-"""Seeded faults of the scripts, each of which some test must notice (``planting.py``)."""
+"""Seeded faults of the scripts, each of which some test must notice (``mutation.py``)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from functools import partial
 from typing import Any
 
 from tests.store import (
-    test_authored,
     test_claim,
     test_create,
-    test_driven,
+    test_define_tasks,
     test_end,
-    test_kept_for_plans,
     test_lineage,
     test_logs,
+    test_orchestrated,
     test_overlap,
     test_plans,
     test_report,
     test_rescue,
     test_restore,
     test_retention,
+    test_retention_of_plans,
     test_retries,
-    test_schedules_in_store,
+    test_schedules,
     test_stop,
     test_transitions,
     test_wakeups,
@@ -30,7 +30,7 @@ from tests.store import (
 from tests.store.mutants_of_executions import MUTANTS_OF_EXECUTIONS
 from tests.store.mutants_of_overwritten_keys import MUTANTS_OF_OVERWRITTEN_KEYS
 from tests.store.mutants_of_texts import MUTANTS_OF_TEXTS
-from tests.store.planting import Mutant
+from tests.store.mutation import Mutant
 
 
 def _move(state: str, what: str) -> Callable[..., Any]:
@@ -213,14 +213,14 @@ MUTANTS = [
         "create",
         "seen_to ~= o.after)",
         "false)",
-        test_schedules_in_store.test_missed_ticks_of_which_one_was_fired_meanwhile_are_not_counted,
+        test_schedules.test_missed_ticks_of_which_one_was_fired_meanwhile_are_not_counted,
     ),
     Mutant(
         "a cursor of a time before the clock went back stops the schedule",
         "create",
         "if seen_to <= NOW + 10000000 then",
         "if true then",
-        test_schedules_in_store.test_a_cursor_of_a_time_before_the_clock_went_back_stops_no_tick,
+        test_schedules.test_a_cursor_of_a_time_before_the_clock_went_back_stops_no_tick,
     ),
     Mutant(
         "leases wait for a time before the clock went back",
@@ -241,14 +241,14 @@ MUTANTS = [
         "create",
         "if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end",
         "",
-        test_schedules_in_store.test_a_tick_that_was_forgotten_does_not_fire_again,
+        test_schedules.test_a_tick_that_was_forgotten_does_not_fire_again,
     ),
     Mutant(
         "a paused schedule fires",
         "create",
         "if redis.call('SISMEMBER', P .. ':paused', task) == 1 then",
         "if false then",
-        test_schedules_in_store.test_a_paused_schedule_lets_its_ticks_pass,
+        test_schedules.test_a_paused_schedule_lets_its_ticks_pass,
     ),
     Mutant(
         "the digest of a key is ignored",
@@ -313,35 +313,35 @@ MUTANTS = [
         "lib/plan",
         "if before and (MILD[before] or 3) >= (MILD[reason] or 3) then return false end",
         "",
-        test_kept_for_plans.test_how_a_step_ended_is_known_when_its_runs_are_forgotten,
+        test_retention_of_plans.test_how_a_step_ended_is_known_when_its_runs_are_forgotten,
     ),
     Mutant(
         "what was lent can be deleted",
         "lib/plan",
         "  redis.call('HSET', at, 'lent', lent)\n",
         "",
-        test_kept_for_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
+        test_retention_of_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
     ),
     Mutant(
         "a later loan forgets an earlier one",
         "lib/plan",
         "then lent = lent .. other end",
         "then lent = x end",
-        test_kept_for_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
+        test_retention_of_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
     ),
     Mutant(
         "what is needed can be deleted",
         "prune",
         "  if is_needed(ARGV[6], r) then return -2 end\n",
         "",
-        test_kept_for_plans.test_what_is_still_to_be_handed_on_cannot_be_deleted,
+        test_retention_of_plans.test_what_is_still_to_be_handed_on_cannot_be_deleted,
     ),
     Mutant(
         "a plan stays when its runs are gone",
         "prune",
         "  drop_plan(x)\n",
         "",
-        test_kept_for_plans.test_a_plan_goes_with_the_last_of_its_runs,
+        test_retention_of_plans.test_a_plan_goes_with_the_last_of_its_runs,
     ),
     Mutant(
         "only the newest runs of an execution are stopped",
@@ -478,49 +478,49 @@ MUTANTS = [
         "define",
         "if (entry and entry[1] or '') ~= hash then return 'moved' end",
         "",
-        test_authored.test_a_task_is_defined_on_what_was_seen_only,
+        test_define_tasks.test_a_task_is_defined_on_what_was_seen_only,
     ),
     Mutant(
         "a task is deleted that another has come to need",
         "undefine",
         "if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'moved'} end",
         "",
-        test_authored.test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between,
+        test_define_tasks.test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between,
     ),
     Mutant(
         "a task is deleted while its plan goes on",
         "undefine",
         "redis.call('SCARD', P .. ':plans:' .. name), 0",
         "0, 0",
-        test_authored.test_a_task_whose_plan_goes_on_is_live,
+        test_define_tasks.test_a_task_whose_plan_goes_on_is_live,
     ),
     Mutant(
         "a reference is given twice",
         "put_ona_tasks",
         "if item[3] == '' and redis.call('HEXISTS'",
         "if false and redis.call('HEXISTS'",
-        test_authored.test_tasks_are_furnished_all_or_none,
+        test_define_tasks.test_tasks_are_furnished_all_or_none,
     ),
     Mutant(
         "a repeated write is refused",
         "put_ona_tasks",
         "if made == #items then return 'done' end",
         "",
-        test_authored.test_a_write_whose_answer_was_lost_may_be_repeated,
+        test_define_tasks.test_a_write_whose_answer_was_lost_may_be_repeated,
     ),
     Mutant(
         "a deleted task stays in its environment",
         "lib/catalog",
         "  unlist_task(name)\n",
         "",
-        test_authored.test_what_goes_from_the_catalog_goes_from_its_environment,
+        test_define_tasks.test_what_goes_from_the_catalog_goes_from_its_environment,
     ),
     Mutant(
         "a task that the file takes over stays in its environment",
         "lib/catalog",
         "if source == 'file' then unlist_task(name) end",
         "",
-        test_authored.test_what_goes_from_the_catalog_goes_from_its_environment,
+        test_define_tasks.test_what_goes_from_the_catalog_goes_from_its_environment,
     ),
     Mutant(
         "a paused schedule owes the past", "pause", "redis.call('HSET', P .. ':ticks', task, text(NOW))", "return 1"
@@ -551,7 +551,7 @@ MUTANTS = [
         "orchestrate",
         "step[4], math.max(at_us, r[F.start_us]))",
         "step[4], at_us)",
-        test_driven.test_an_end_that_was_decided_before_the_start_is_at_the_start,
+        test_orchestrated.test_an_end_that_was_decided_before_the_start_is_at_the_start,
     ),
     Mutant(
         "keep_for is counted from creation",

@@ -1,11 +1,11 @@
-"""Seeded faults of how executions are held back, let go on and counted; see ``planting.py``."""
+"""Seeded faults of how executions are held back, let go on and counted; see ``mutation.py``."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from tests.store import test_driven, test_executions, test_give_back, test_overlap, test_stop_in_steps
-from tests.store.planting import Mutant
+from tests.store import test_executions, test_give_back, test_orchestrated, test_overlap, test_stop_in_steps
+from tests.store.mutation import Mutant
 
 MUTANTS_OF_EXECUTIONS = [
     Mutant(
@@ -111,13 +111,13 @@ MUTANTS_OF_EXECUTIONS = [
         "lib/slots",
         " and redis.call('EXISTS', P .. ':limit:' .. gate[1] .. ':waiters') == 0",
         "",
-        test_driven.test_a_lease_of_slots_overtakes_no_execution_that_waits,
+        test_orchestrated.test_a_lease_of_slots_overtakes_no_execution_that_waits,
     ),
     Mutant(
         "a lease of several slots frees one",
         "lib/slots",
         "for i = 1, tonumber(slots) do redis.call('ZREM'",
         "for i = 1, 1 do redis.call('ZREM'",
-        test_driven.test_a_lease_of_several_slots_frees_them_all,
+        test_orchestrated.test_a_lease_of_several_slots_frees_them_all,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Seeded faults of what scripts do with a key that somebody else wrote to; see ``planting.py``."""
+"""Seeded faults of what scripts do with a key that somebody else wrote to; see ``mutation.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tests.store import test_overwritten_keys as scenes
-from tests.store.planting import Mutant
+from tests.store.mutation import Mutant
 
 
 def _lost(scene: Callable[..., Any], key: str) -> Callable[..., Any]:

@@ -1,11 +1,11 @@
-"""Seeded faults of how large texts are kept once for an execution; see ``planting.py``."""
+"""Seeded faults of how large texts are kept once for an execution; see ``mutation.py``."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from tests.store import test_texts
-from tests.store.planting import Mutant
+from tests.store.mutation import Mutant
 
 MUTANTS_OF_TEXTS = [
     Mutant("large texts outlive their runs", "prune", "    redis.call('DEL', P .. ':texts:' .. x)\n", ""),

@@ -20,8 +20,8 @@ from shared.store import applying, limits, retention, tasks, version
 from shared.store.redis.call import Call, Key, Operation
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define, signer
-from tests.store.checking import snapshot
-from tests.store.desk import driven
+from tests.store.consistency import snapshot
+from tests.store.harness import driven
 
 NEW, OLD = Keys("the secret of the fleet"), Keys("the secret before that")
 BOTH = Keys("the secret of the fleet", "the secret before that")

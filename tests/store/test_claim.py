@@ -14,13 +14,13 @@ from shared.settings import Settings
 from shared.store import fleet, open_store, runs
 from shared.store.redis.call import Call, Key, as_is
 from shared.store.runs import Wanted
-from tests.store.checking import snapshot
-from tests.store.desk import LEASE, Desk
+from tests.store.consistency import snapshot
+from tests.store.harness import LEASE, StoreHarness
 
 
-def test_of_many_claims_one_wins(settings: Settings, desk: Desk) -> None:
-    desk.task()
-    wanted = {desk.trigger().id for _ in range(40)}
+def test_of_many_claims_one_wins(settings: Settings, harness: StoreHarness) -> None:
+    harness.task()
+    wanted = {harness.trigger().id for _ in range(40)}
     won: Counter[UUID] = Counter()
 
     def work(name: str) -> None:
@@ -40,52 +40,54 @@ def test_of_many_claims_one_wins(settings: Settings, desk: Desk) -> None:
     assert set(won.values()) == {1}
 
 
-def test_a_claim_starts_the_run_with_a_lease_and_a_token_of_its_own(desk: Desk) -> None:
-    desk.task()
-    one, two = desk.started(), desk.started()
-    run = desk.get(one.id)
+def test_a_claim_starts_the_run_with_a_lease_and_a_token_of_its_own(harness: StoreHarness) -> None:
+    harness.task()
+    one, two = harness.started(), harness.started()
+    run = harness.get(one.id)
     assert (run.status, run.worker) == ("running", "w")
-    assert desk.record(one.id).start_us == desk.now
+    assert harness.record(one.id).start_us == harness.now
     assert 0 < one.record.token < two.record.token
-    assert desk.run(fleet.pulse("s")).expired == []
-    desk.now += LEASE
-    assert {run_id for run_id, _ in desk.run(fleet.pulse("t", now=desk.now - LEASE)).expired} == set()
-    assert {run_id for run_id, _ in desk.run(fleet.pulse("s", now=desk.now + LEASE)).expired} == set(), "the gap holds"
+    assert harness.run(fleet.pulse("s")).expired == []
+    harness.now += LEASE
+    assert {run_id for run_id, _ in harness.run(fleet.pulse("t", now=harness.now - LEASE)).expired} == set()
+    assert {run_id for run_id, _ in harness.run(fleet.pulse("s", now=harness.now + LEASE)).expired} == set(), (
+        "the gap holds"
+    )
 
 
-def test_the_same_turn_gets_the_same_run(desk: Desk) -> None:
-    desk.task()
-    desk.trigger()
-    desk.trigger()
-    first = desk.claim(turn="one")
-    before = snapshot(desk)
-    again = desk.claim(turn="one")
+def test_the_same_turn_gets_the_same_run(harness: StoreHarness) -> None:
+    harness.task()
+    harness.trigger()
+    harness.trigger()
+    first = harness.claim(turn="one")
+    before = snapshot(harness)
+    again = harness.claim(turn="one")
     assert first is not None
     assert again is not None
     assert (again.id, again.record) == (first.id, first.record)
-    assert snapshot(desk) == before
-    other = desk.claim(turn="two")
+    assert snapshot(harness) == before
+    other = harness.claim(turn="two")
     assert other is not None
     assert other.id != first.id
 
 
-def test_the_turn_of_a_run_that_is_over_gets_the_next(desk: Desk) -> None:
-    desk.task()
-    desk.trigger()
-    second = desk.trigger()
-    first = desk.claim(turn="one")
+def test_the_turn_of_a_run_that_is_over_gets_the_next(harness: StoreHarness) -> None:
+    harness.task()
+    harness.trigger()
+    second = harness.trigger()
+    first = harness.claim(turn="one")
     assert first is not None
-    desk.end(first)
-    held = desk.claim(turn="one")
+    harness.end(first)
+    held = harness.claim(turn="one")
     assert held is not None
     assert held.id == second.id
 
 
-def test_slots_have_turns_of_their_own(desk: Desk) -> None:
-    desk.task()
-    desk.trigger()
-    desk.trigger()
-    one, two = desk.claim(slot="0", turn="t"), desk.claim(slot="1", turn="t")
+def test_slots_have_turns_of_their_own(harness: StoreHarness) -> None:
+    harness.task()
+    harness.trigger()
+    harness.trigger()
+    one, two = harness.claim(slot="0", turn="t"), harness.claim(slot="1", turn="t")
     assert one is not None
     assert two is not None
     assert one.id != two.id
@@ -93,66 +95,66 @@ def test_slots_have_turns_of_their_own(desk: Desk) -> None:
 
 @hypothesis_settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(priorities=st.lists(st.integers(0, 9), max_size=12))
-def test_a_higher_priority_goes_first_and_equals_keep_their_order(desk: Desk, priorities: list[int]) -> None:
-    desk.task()
-    made = [(priority, desk.trigger(priority=priority).number) for priority in priorities]
+def test_a_higher_priority_goes_first_and_equals_keep_their_order(harness: StoreHarness, priorities: list[int]) -> None:
+    harness.task()
+    made = [(priority, harness.trigger(priority=priority).number) for priority in priorities]
     order = []
-    while held := desk.claim():
+    while held := harness.claim():
         order.append((held.record.priority, held.record.number))
     assert order == sorted(made, key=lambda pair: (-pair[0], pair[1]))
 
 
-def test_a_paused_queue_gives_nothing_and_keeps_everything(desk: Desk) -> None:
-    desk.task()
-    run = desk.trigger()
-    desk.run(fleet.pause_queue("default", True))
-    assert desk.claim() is None
-    assert desk.run(fleet.pulse("s")).waiting == {}
-    desk.run(fleet.pause_queue("default", False))
-    assert desk.run(fleet.pulse("s")).waiting == {"default": 1}
-    assert desk.claimed().id == run.id
+def test_a_paused_queue_gives_nothing_and_keeps_everything(harness: StoreHarness) -> None:
+    harness.task()
+    run = harness.trigger()
+    harness.run(fleet.pause_queue("default", True))
+    assert harness.claim() is None
+    assert harness.run(fleet.pulse("s")).waiting == {}
+    harness.run(fleet.pause_queue("default", False))
+    assert harness.run(fleet.pulse("s")).waiting == {"default": 1}
+    assert harness.claimed().id == run.id
 
 
-def test_queues_are_taken_in_the_order_asked_for(desk: Desk) -> None:
-    desk.task("a", queue="slow")
-    desk.task("b", queue="fast")
-    slow, fast = desk.trigger("a"), desk.trigger("b")
-    assert desk.claim("w", "other") is None
-    assert desk.claimed("w", "fast", "slow").id == fast.id
-    assert desk.claimed("w", "fast", "slow").id == slow.id
-    assert desk.claim("w", "fast", "slow") is None
+def test_queues_are_taken_in_the_order_asked_for(harness: StoreHarness) -> None:
+    harness.task("a", queue="slow")
+    harness.task("b", queue="fast")
+    slow, fast = harness.trigger("a"), harness.trigger("b")
+    assert harness.claim("w", "other") is None
+    assert harness.claimed("w", "fast", "slow").id == fast.id
+    assert harness.claimed("w", "fast", "slow").id == slow.id
+    assert harness.claim("w", "fast", "slow") is None
 
 
-def test_a_claim_says_how_many_still_wait(desk: Desk) -> None:
-    desk.task()
+def test_a_claim_says_how_many_still_wait(harness: StoreHarness) -> None:
+    harness.task()
     for _ in range(3):
-        desk.trigger()
-    assert [desk.claimed().waiting for _ in range(3)] == [2, 1, 0]
+        harness.trigger()
+    assert [harness.claimed().waiting for _ in range(3)] == [2, 1, 0]
 
 
-def test_what_stands_in_a_queue_but_does_not_wait_is_passed_over(desk: Desk) -> None:
-    desk.task()
-    ended = desk.started()
-    desk.end(ended)
-    waiting = desk.trigger()
+def test_what_stands_in_a_queue_but_does_not_wait_is_passed_over(harness: StoreHarness) -> None:
+    harness.task()
+    ended = harness.started()
+    harness.end(ended)
+    waiting = harness.trigger()
     for stale in (ended.id.bytes, UUID(int=7).bytes):
-        desk.run(Call("ZADD", (Key("queue:default"), 0, stale), as_is))
-    assert desk.claimed().id == waiting.id
-    assert desk.state(ended.id) == "success"
+        harness.run(Call("ZADD", (Key("queue:default"), 0, stale), as_is))
+    assert harness.claimed().id == waiting.id
+    assert harness.state(ended.id) == "success"
 
 
-def test_a_claim_that_a_failed_primary_kept_to_itself_is_not_taken_for_the_next_one(desk: Desk) -> None:
+def test_a_claim_that_a_failed_primary_kept_to_itself_is_not_taken_for_the_next_one(harness: StoreHarness) -> None:
     """F24: the replica that took over gives the run again, and who had it before is told."""
-    desk.task()
-    desk.trigger()
-    everything = desk.run(Call("KEYS", ("*",), list))
-    dumps = {key: desk.run(Call("DUMP", (key,), bytes)) for key in everything}
-    first = desk.claimed("one")
-    desk.run(Call("FLUSHALL", (), as_is))
+    harness.task()
+    harness.trigger()
+    everything = harness.run(Call("KEYS", ("*",), list))
+    dumps = {key: harness.run(Call("DUMP", (key,), bytes)) for key in everything}
+    first = harness.claimed("one")
+    harness.run(Call("FLUSHALL", (), as_is))
     for key, value in dumps.items():
-        desk.run(Call("RESTORE", (key, 0, value), as_is))
-    desk.now += 1500
-    second = desk.claimed("two")
+        harness.run(Call("RESTORE", (key, 0, value), as_is))
+    harness.now += 1500
+    second = harness.claimed("two")
     assert (second.id, second.record.worker) == (first.id, "two")
-    assert desk.beat(first, worker="one") == ["lost"]
-    assert desk.beat(second, worker="two") == [""]
+    assert harness.beat(first, worker="one") == ["lost"]
+    assert harness.beat(second, worker="two") == [""]

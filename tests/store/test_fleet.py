@@ -10,125 +10,125 @@ from shared.settings import Settings
 from shared.store import events, fleet, health, scoped_fleet, wakeups
 from shared.store.fleet import About
 from shared.store.redis.call import Call, Key, RawKey
-from tests.store.checking import check_store, dump
-from tests.store.desk import SECOND, Desk
+from tests.store.consistency import check_store, dump
+from tests.store.harness import SECOND, StoreHarness
 
 ABOUT = About(host="h", pid=7, version="1", queues=("default", "q"), slots=4, started_us=5, broker="b1")
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Desk:
+def harness(settings: Settings) -> StoreHarness:
     """A desk whose clock is Redis's, which the figures of the fleet are told by."""
-    opened = Desk(settings)
+    opened = StoreHarness(settings)
     opened.now = opened.run(fleet.clock())
     return opened
 
 
-def test_a_worker_introduces_itself_and_is_known(desk: Desk) -> None:
-    assert desk.run(fleet.beat("w", [], None))[:3] == (False, False, [])
-    assert desk.run(fleet.beat("w", [], ABOUT))[:3] == (True, False, [])
-    assert desk.run(fleet.beat("w", [], None))[:3] == (True, False, [])
-    (worker,) = desk.run(fleet.workers())
+def test_a_worker_introduces_itself_and_is_known(harness: StoreHarness) -> None:
+    assert harness.run(fleet.beat("w", [], None))[:3] == (False, False, [])
+    assert harness.run(fleet.beat("w", [], ABOUT))[:3] == (True, False, [])
+    assert harness.run(fleet.beat("w", [], None))[:3] == (True, False, [])
+    (worker,) = harness.run(fleet.workers())
     assert (worker.id, worker.host, worker.pid, worker.queues, worker.slots) == ("w", "h", 7, ("default", "q"), 4)
     assert (worker.alive, worker.draining, worker.running) == (True, False, [])
-    assert _types(desk) == ["worker.joined"]
+    assert _types(harness) == ["worker.joined"]
 
 
-def test_a_worker_shows_what_it_runs(desk: Desk) -> None:
-    desk.task()
-    desk.run(fleet.beat("w", [], ABOUT))
-    one, two = desk.started(), desk.started()
-    (worker,) = desk.run(fleet.workers())
+def test_a_worker_shows_what_it_runs(harness: StoreHarness) -> None:
+    harness.task()
+    harness.run(fleet.beat("w", [], ABOUT))
+    one, two = harness.started(), harness.started()
+    (worker,) = harness.run(fleet.workers())
     assert set(worker.running) == {one.id, two.id}
-    desk.end(one)
-    (worker,) = desk.run(fleet.workers())
+    harness.end(one)
+    (worker,) = harness.run(fleet.workers())
     assert worker.running == [two.id]
 
 
-def test_a_silent_worker_is_dead_and_then_forgotten(desk: Desk) -> None:
-    now = desk.now
-    desk.run(fleet.beat("old", [], ABOUT, now=now - 61 * SECOND))
-    desk.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
-    desk.run(fleet.beat("alive", [], ABOUT))
-    assert {worker.id: worker.alive for worker in desk.run(fleet.workers())} == {
+def test_a_silent_worker_is_dead_and_then_forgotten(harness: StoreHarness) -> None:
+    now = harness.now
+    harness.run(fleet.beat("old", [], ABOUT, now=now - 61 * SECOND))
+    harness.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    harness.run(fleet.beat("alive", [], ABOUT))
+    assert {worker.id: worker.alive for worker in harness.run(fleet.workers())} == {
         "alive": True,
         "dead": False,
         "old": False,
     }
-    assert desk.run(fleet.gone()) == ["old"]
-    check_store(desk)
-    assert [worker.id for worker in desk.run(fleet.workers())] == ["alive", "dead"]
+    assert harness.run(fleet.gone()) == ["old"]
+    check_store(harness)
+    assert [worker.id for worker in harness.run(fleet.workers())] == ["alive", "dead"]
 
 
-def test_who_says_goodbye_leaves_nothing(desk: Desk) -> None:
-    desk.task()
-    before = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake", b"dramatiq"))}
-    desk.run(fleet.beat("w", [], ABOUT))
-    held = desk.started()
-    desk.run(ops.stop("a#1"))
-    desk.end(held)
-    desk.run(fleet.gone("w"))
-    after = {key for key in dump(desk) if key.startswith((b"worker", b"claims", b"wake:worker:"))}
+def test_who_says_goodbye_leaves_nothing(harness: StoreHarness) -> None:
+    harness.task()
+    before = {key for key in dump(harness) if key.startswith((b"worker", b"claims", b"wake", b"dramatiq"))}
+    harness.run(fleet.beat("w", [], ABOUT))
+    held = harness.started()
+    harness.run(ops.stop("a#1"))
+    harness.end(held)
+    harness.run(fleet.gone("w"))
+    after = {key for key in dump(harness) if key.startswith((b"worker", b"claims", b"wake:worker:"))}
     assert after == before
-    assert "worker.left" in _types(desk)
+    assert "worker.left" in _types(harness)
 
 
-def test_a_worker_that_is_asked_to_drain_hears_it(desk: Desk) -> None:
+def test_a_worker_that_is_asked_to_drain_hears_it(harness: StoreHarness) -> None:
     with pytest.raises(NotFound, match="there is no worker w"):
-        desk.run(fleet.drain("w"))
-    desk.run(fleet.beat("w", [], ABOUT))
-    desk.run(fleet.drain("w"))
-    assert desk.run(fleet.beat("w", [], None))[1]
-    (worker,) = desk.run(fleet.workers())
+        harness.run(fleet.drain("w"))
+    harness.run(fleet.beat("w", [], ABOUT))
+    harness.run(fleet.drain("w"))
+    assert harness.run(fleet.beat("w", [], None))[1]
+    (worker,) = harness.run(fleet.workers())
     assert worker.draining
-    check_store(desk)
+    check_store(harness)
 
 
-def test_a_queue_shows_who_waits_and_how_long(desk: Desk) -> None:
-    desk.task("a", queue="q")
-    now = desk.now
-    desk.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
-    desk.run(fleet.beat("w", [], ABOUT))
-    desk.now = now - 9 * SECOND
-    desk.trigger(priority=1)
-    desk.now = now - 5 * SECOND
-    desk.trigger(priority=9)
-    default, queue = desk.run(fleet.queues())
+def test_a_queue_shows_who_waits_and_how_long(harness: StoreHarness) -> None:
+    harness.task("a", queue="q")
+    now = harness.now
+    harness.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
+    harness.run(fleet.beat("w", [], ABOUT))
+    harness.now = now - 9 * SECOND
+    harness.trigger(priority=1)
+    harness.now = now - 5 * SECOND
+    harness.trigger(priority=9)
+    default, queue = harness.run(fleet.queues())
     assert (queue.name, queue.depth, queue.running, queue.slots, queue.workers) == ("q", 2, 0, 4, 1)
     assert 9000 <= queue.latency_ms < 12_000, "the longest wait, though another goes first"
     assert (default.name, default.depth, default.latency_ms) == ("default", 0, 0)
-    desk.now = now
-    desk.claimed("w", "q")
-    desk.claimed("w", "q")
-    _, queue = desk.run(fleet.queues())
+    harness.now = now
+    harness.claimed("w", "q")
+    harness.claimed("w", "q")
+    _, queue = harness.run(fleet.queues())
     assert (queue.depth, queue.running, queue.latency_ms) == (0, 2, 0)
 
 
-def test_a_delayed_run_has_waited_since_it_was_due(desk: Desk) -> None:
-    desk.task()
-    now = desk.now
-    desk.now = now - 100 * SECOND
-    desk.trigger(delay_ms=97_000)
-    desk.now = now
-    desk.run(ops.release())
-    (queue,) = desk.run(fleet.queues())
+def test_a_delayed_run_has_waited_since_it_was_due(harness: StoreHarness) -> None:
+    harness.task()
+    now = harness.now
+    harness.now = now - 100 * SECOND
+    harness.trigger(delay_ms=97_000)
+    harness.now = now
+    harness.run(ops.release())
+    (queue,) = harness.run(fleet.queues())
     assert 3000 <= queue.latency_ms < 6000
 
 
-def test_a_paused_queue_says_so(desk: Desk) -> None:
-    desk.run(fleet.pause_queue("q", True))
-    assert [(queue.name, queue.paused) for queue in desk.run(fleet.queues())] == [("q", True)]
+def test_a_paused_queue_says_so(harness: StoreHarness) -> None:
+    harness.run(fleet.pause_queue("q", True))
+    assert [(queue.name, queue.paused) for queue in harness.run(fleet.queues())] == [("q", True)]
 
 
-def test_the_facts_name_the_leader_and_count(desk: Desk) -> None:
-    desk.task()
-    desk.task("b", cron=("* * * * *",))
-    desk.started()
-    desk.trigger()
-    desk.trigger(delay_ms=60_000)
-    desk.run(fleet.pulse("one"))
-    desk.run(fleet.pulse("two"))
-    facts = desk.run(fleet.facts())
+def test_the_facts_name_the_leader_and_count(harness: StoreHarness) -> None:
+    harness.task()
+    harness.task("b", cron=("* * * * *",))
+    harness.started()
+    harness.trigger()
+    harness.trigger(delay_ms=60_000)
+    harness.run(fleet.pulse("one"))
+    harness.run(fleet.pulse("two"))
+    facts = harness.run(fleet.facts())
     assert (facts.leader, facts.standbys) == ("one", ["two"])
     assert isinstance(facts.scheduler_lag_ms, int)
     assert facts.scheduler_lag_ms < 3000
@@ -138,45 +138,45 @@ def test_the_facts_name_the_leader_and_count(desk: Desk) -> None:
     assert facts.redis.memory_bytes > 0
 
 
-def test_without_a_scheduler_nobody_leads(desk: Desk) -> None:
-    facts = desk.run(fleet.facts())
+def test_without_a_scheduler_nobody_leads(harness: StoreHarness) -> None:
+    facts = harness.run(fleet.facts())
     assert (facts.leader or "", facts.scheduler_lag_ms or 0, facts.standbys) == ("", 0, [])
 
 
-def test_the_pulse_says_what_is_to_be_done(desk: Desk) -> None:
-    entry = desk.task("a", queue="q")
-    desk.trigger()
-    desk.trigger()
-    desk.trigger(delay_ms=5000)
-    pulse = desk.run(fleet.pulse("s"))
-    assert (pulse.waiting, pulse.next_due_us) == ({"q": 2}, desk.now + 5 * SECOND)
+def test_the_pulse_says_what_is_to_be_done(harness: StoreHarness) -> None:
+    entry = harness.task("a", queue="q")
+    harness.trigger()
+    harness.trigger()
+    harness.trigger(delay_ms=5000)
+    pulse = harness.run(fleet.pulse("s"))
+    assert (pulse.waiting, pulse.next_due_us) == ({"q": 2}, harness.now + 5 * SECOND)
     version = pulse.catalog
-    desk.end(desk.claimed("w", "q"))
-    assert desk.run(fleet.pulse("s")).dirty == 1
-    desk.task("a", priority=3, queue="q")
-    assert desk.run(fleet.pulse("s")).catalog == version, "no schedule came, went or changed"
-    desk.task("a", cron=("@daily",))
-    assert desk.run(fleet.pulse("s")).catalog > version
+    harness.end(harness.claimed("w", "q"))
+    assert harness.run(fleet.pulse("s")).dirty == 1
+    harness.task("a", priority=3, queue="q")
+    assert harness.run(fleet.pulse("s")).catalog == version, "no schedule came, went or changed"
+    harness.task("a", cron=("@daily",))
+    assert harness.run(fleet.pulse("s")).catalog > version
     assert entry.task.queue == "q"
 
 
-def test_a_bell_is_not_rung_more_often_than_is_useful(desk: Desk) -> None:
-    desk.run(wakeups.ring({"q": 1000, "r": 1}))
-    assert len(dump(desk)[b"dramatiq:q"].content) == wakeups.AT_ONCE
+def test_a_bell_is_not_rung_more_often_than_is_useful(harness: StoreHarness) -> None:
+    harness.run(wakeups.ring({"q": 1000, "r": 1}))
+    assert len(dump(harness)[b"dramatiq:q"].content) == wakeups.AT_ONCE
     for _ in range(wakeups.MOST):
-        desk.run(wakeups.ring({"q": 1000}))
-    everything = dump(desk)
+        harness.run(wakeups.ring({"q": 1000}))
+    everything = dump(harness)
     assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"wake:queue:q")] == [
         wakeups.MOST
     ] * 3
     assert len(everything[b"dramatiq:r"].content) == 1
 
 
-def _types(desk: Desk) -> list[str]:
-    return [event.type for event in desk.run(events.events_after("0-0", 100))]
+def _types(harness: StoreHarness) -> list[str]:
+    return [event.type for event in harness.run(events.events_after("0-0", 100))]
 
 
-def test_those_who_see_some_tasks_are_told_of_their_schedules_only(desk: Desk) -> None:
+def test_those_who_see_some_tasks_are_told_of_their_schedules_only(harness: StoreHarness) -> None:
     whole = health.Health(
         schedules=9,
         overdue=2,
@@ -185,34 +185,34 @@ def test_those_who_see_some_tasks_are_told_of_their_schedules_only(desk: Desk) -
         unreadable_tasks=["yours.c"],
         failing={"fire yours.b": "it raised"},
     )
-    desk.run(fleet.pulse("s", health=whole.packed()))
-    assert desk.run(fleet.facts()).health == whole
-    shared = desk.run(scoped_fleet.facts(lambda name: name.startswith("mine."))).health
+    harness.run(fleet.pulse("s", health=whole.packed()))
+    assert harness.run(fleet.facts()).health == whole
+    shared = harness.run(scoped_fleet.facts(lambda name: name.startswith("mine."))).health
     assert shared == health.Health(overdue=1, overdue_tasks=["mine.a"])
 
 
-def test_what_a_leader_said_is_forgotten_with_it(desk: Desk) -> None:
-    desk.run(fleet.pulse("s", health=health.Health(overdue=1).packed()))
-    left_ms: int = desk.run(Call("PTTL", (Key("health"),), int))
+def test_what_a_leader_said_is_forgotten_with_it(harness: StoreHarness) -> None:
+    harness.run(fleet.pulse("s", health=health.Health(overdue=1).packed()))
+    left_ms: int = harness.run(Call("PTTL", (Key("health"),), int))
     assert 170_000 < left_ms <= 180_000
-    desk.run(fleet.pulse("s"))
-    assert desk.run(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
+    harness.run(fleet.pulse("s"))
+    assert harness.run(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
 
 
 @pytest.mark.damaged
-def test_what_somebody_else_wrote_fails_neither_beat_nor_look(desk: Desk) -> None:
-    entry = desk.task()
-    lost = desk.started()
+def test_what_somebody_else_wrote_fails_neither_beat_nor_look(harness: StoreHarness) -> None:
+    entry = harness.task()
+    lost = harness.started()
     for key in ("queue:\u00e9".encode() + b"\xff", b"queue:default"):
-        desk.run(Call("ZADD", (RawKey(key), 1, b"\xff\xfe"), bool))
-    desk.run(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
-    desk.run(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
-    desk.run(Call("SET", (Key("store-id"), b"\xff\xfe"), bool))
-    assert desk.run(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
+        harness.run(Call("ZADD", (RawKey(key), 1, b"\xff\xfe"), bool))
+    harness.run(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
+    harness.run(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
+    harness.run(Call("SET", (Key("store-id"), b"\xff\xfe"), bool))
+    assert harness.run(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
     for _ in range(30):  # nobody was away meanwhile
-        desk.pass_s(2)
-        pulse = desk.run(fleet.pulse("s"))
+        harness.pass_s(2)
+        pulse = harness.run(fleet.pulse("s"))
     assert pulse.token
     assert [run_id for run_id, _ in pulse.expired] == [lost.id]
-    assert desk.rescue(lost.id, entry).verdict == "ended"
-    assert desk.run(fleet.pulse("s")).instance == desk.run(fleet.beat("w", [], ABOUT)).instance
+    assert harness.rescue(lost.id, entry).verdict == "ended"
+    assert harness.run(fleet.pulse("s")).instance == harness.run(fleet.beat("w", [], ABOUT)).instance

@@ -14,8 +14,8 @@ from shared.store.dialects import lineage_events, namespaces
 from shared.store.dialects.lineage_events import LineageEvent
 from shared.store.dialects.namespaces import JobChange
 from shared.store.redis.call import Call, Drive, Key, as_is
-from tests.store.checking import check_store
-from tests.store.desk import SECOND, START, Desk
+from tests.store.consistency import check_store
+from tests.store.harness import SECOND, START, StoreHarness
 
 RUN = ids.new_id(START)
 
@@ -24,48 +24,50 @@ def event(at_s: float = 0, body: bytes = b"{}", run: UUID | None = RUN, **told: 
     return LineageEvent(body=body, at_us=START + round(at_s * SECOND), kind="START", run=run, **told)
 
 
-def bodies(desk: Desk, after_s: int = -1000, before_s: int = 1000, **page: Any) -> list[bytes]:
+def bodies(harness: StoreHarness, after_s: int = -1000, before_s: int = 1000, **page: Any) -> list[bytes]:
     wanted = {"descending": False, "offset": 0, "limit": 100, **page}
-    return desk.run(lineage_events.page(START + after_s * SECOND, START + before_s * SECOND, **wanted)).bodies
+    return harness.run(lineage_events.page(START + after_s * SECOND, START + before_s * SECOND, **wanted)).bodies
 
 
-def test_an_event_is_kept_once(desk: Desk) -> None:
-    assert desk.run(lineage_events.keep(event())).is_new
-    assert not desk.run(lineage_events.keep(event())).is_new
+def test_an_event_is_kept_once(harness: StoreHarness) -> None:
+    assert harness.run(lineage_events.keep(event())).is_new
+    assert not harness.run(lineage_events.keep(event())).is_new
     for other in (event(1), event(body=b'{"x":1}'), event(run=ids.new_id(START))):
-        assert desk.run(lineage_events.keep(other)).is_new
-    assert len(bodies(desk)) == 4
-    check_store(desk)
+        assert harness.run(lineage_events.keep(other)).is_new
+    assert len(bodies(harness)) == 4
+    check_store(harness)
 
 
-def test_events_are_read_by_the_time_they_tell(desk: Desk) -> None:
+def test_events_are_read_by_the_time_they_tell(harness: StoreHarness) -> None:
     for at_s in (3, 1, 2):
-        desk.run(lineage_events.keep(event(at_s, b"%d" % at_s)))
-    desk.run(lineage_events.keep(event(2, b"static", run=None)))
-    assert bodies(desk) == [b"1", b"2", b"3"]
-    assert bodies(desk, descending=True, limit=2) == [b"3", b"2"]
-    assert bodies(desk, offset=1, limit=1) == [b"2"]
-    assert bodies(desk, after_s=2, before_s=3) == [b"2"]
-    total = desk.run(lineage_events.page(START, START + 3 * SECOND, descending=True, offset=0, limit=1)).total
+        harness.run(lineage_events.keep(event(at_s, b"%d" % at_s)))
+    harness.run(lineage_events.keep(event(2, b"static", run=None)))
+    assert bodies(harness) == [b"1", b"2", b"3"]
+    assert bodies(harness, descending=True, limit=2) == [b"3", b"2"]
+    assert bodies(harness, offset=1, limit=1) == [b"2"]
+    assert bodies(harness, after_s=2, before_s=3) == [b"2"]
+    total = harness.run(lineage_events.page(START, START + 3 * SECOND, descending=True, offset=0, limit=1)).total
     assert total == 3  # the event of no run is counted, though not listed
 
 
 @pytest.mark.parametrize(
     ("bound", "value"), [("MOST_EVENTS", 5), ("MOST_BYTES", 50), ("LIFE_US", 5 * SECOND)], ids=["count", "bytes", "age"]
 )
-def test_the_ones_that_came_first_go_first(desk: Desk, monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
+def test_the_ones_that_came_first_go_first(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
     monkeypatch.setattr(lineage_events, bound, value)
     for number in range(20):
-        desk.run(lineage_events.keep(event(-number, b"%010d" % number)))
-        desk.pass_s(1)
-        check_store(desk)
-    assert bodies(desk) == [b"%010d" % number for number in range(19, 14, -1)]
-    desk.pass_s(100)
-    assert desk.run(lineage_events.trim()) == (5 if bound == "LIFE_US" else 0)
-    check_store(desk)
+        harness.run(lineage_events.keep(event(-number, b"%010d" % number)))
+        harness.pass_s(1)
+        check_store(harness)
+    assert bodies(harness) == [b"%010d" % number for number in range(19, 14, -1)]
+    harness.pass_s(100)
+    assert harness.run(lineage_events.trim()) == (5 if bound == "LIFE_US" else 0)
+    check_store(harness)
 
 
-def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
+def test_what_is_told_of_a_job_is_the_same_in_any_order(harness: StoreHarness) -> None:
     told: list[tuple[float, dict[str, str]]] = [
         (1, {"inputs": "a", "facet.x": "1"}),
         (2, {"inputs": "b"}),
@@ -75,141 +77,141 @@ def test_what_is_told_of_a_job_is_the_same_in_any_order(desk: Desk) -> None:
     for number, order in enumerate(permutations(told)):
         task = f"t{number}"
         for at_s, fields in order:
-            desk.run(
+            harness.run(
                 lineage_events.keep(event(at_s, task.encode(), job=JobChange(task, "ns", f"job {number}", fields)))
             )
-        job = desk.run(namespaces.job(task))
+        job = harness.run(namespaces.job(task))
         assert job is not None
         assert dict(job.fields) == {"inputs": b"b", "location": b"d", "facet.x": b"1"}
-    assert desk.run(namespaces.job_page("ns", 0, 100)).total == number + 1
-    check_store(desk)
+    assert harness.run(namespaces.job_page("ns", 0, 100)).total == number + 1
+    check_store(harness)
 
 
-def test_an_unforeseen_number_of_fields_is_bounded(desk: Desk) -> None:
+def test_an_unforeseen_number_of_fields_is_bounded(harness: StoreHarness) -> None:
     for number in range(300):
-        desk.run(lineage_events.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
-    job = desk.run(namespaces.job("t"))
+        harness.run(lineage_events.keep(event(number, job=JobChange("t", "ns", "j", {f"facet.{number}": "x"}))))
+    job = harness.run(namespaces.job("t"))
     assert job is not None
     assert len(job.fields) < 200
 
 
-def test_namespaces_are_listed_by_name_and_go_with_their_jobs(desk: Desk) -> None:
+def test_namespaces_are_listed_by_name_and_go_with_their_jobs(harness: StoreHarness) -> None:
     for name in ("b", "a", "c"):
-        desk.run(namespaces.put_namespace(name, "ada"))
+        harness.run(namespaces.put_namespace(name, "ada"))
     for number in range(namespaces.DROP_BATCH + 5):
-        desk.run(namespaces.put_job(JobChange(f"t{number}", "b", f"j{number}")))
-    assert [one.name for one in desk.run(namespaces.namespace_page(1, 5))] == ["b", "c"]
-    assert desk.run(namespaces.drop_job("t4"))
-    assert not desk.run(namespaces.drop_job("t4"))
-    check_store(desk)
-    desk.run(namespaces.drop_namespace("b"))
-    assert desk.run(namespaces.namespace("b")) is None
-    assert desk.run(namespaces.job_page(None, 0, 10)).total == 0
-    check_store(desk)
+        harness.run(namespaces.put_job(JobChange(f"t{number}", "b", f"j{number}")))
+    assert [one.name for one in harness.run(namespaces.namespace_page(1, 5))] == ["b", "c"]
+    assert harness.run(namespaces.drop_job("t4"))
+    assert not harness.run(namespaces.drop_job("t4"))
+    check_store(harness)
+    harness.run(namespaces.drop_namespace("b"))
+    assert harness.run(namespaces.namespace("b")) is None
+    assert harness.run(namespaces.job_page(None, 0, 10)).total == 0
+    check_store(harness)
 
 
-def test_a_job_that_is_dropped_leaves_nothing(desk: Desk) -> None:
-    desk.run(lineage_events.keep(event(job=JobChange("t", "ns", "j"))))
-    assert desk.run(namespaces.drop_job("t"))
-    check_store(desk)
+def test_a_job_that_is_dropped_leaves_nothing(harness: StoreHarness) -> None:
+    harness.run(lineage_events.keep(event(job=JobChange("t", "ns", "j"))))
+    assert harness.run(namespaces.drop_job("t"))
+    check_store(harness)
 
 
-def test_a_namespace_keeps_what_is_not_said_again(desk: Desk) -> None:
-    desk.run(namespaces.put_namespace("a", "ada", "of hers"))
-    desk.pass_s(1)
-    changed = desk.run(namespaces.put_namespace("a", "grace"))
+def test_a_namespace_keeps_what_is_not_said_again(harness: StoreHarness) -> None:
+    harness.run(namespaces.put_namespace("a", "ada", "of hers"))
+    harness.pass_s(1)
+    changed = harness.run(namespaces.put_namespace("a", "grace"))
     assert (changed.owner, changed.description) == ("grace", "of hers")
     assert changed.updated_us - changed.created_us == SECOND
-    desk.run(lineage_events.keep(event(job=JobChange("t", "new", "j"))))
-    made = desk.run(namespaces.namespace("new"))
+    harness.run(lineage_events.keep(event(job=JobChange("t", "new", "j"))))
+    made = harness.run(namespaces.namespace("new"))
     assert made is not None
     assert (made.owner, made.description) == ("anonymous", "")
 
 
-def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(desk: Desk) -> None:
-    desk.task("a", max_concurrent=1, on_overlap="skip")
-    desk.task("out", run=None, external=True)
-    assert desk.run(lineage_events.untold(100)).runs == []
-    first, skipped = desk.trigger(), desk.trigger()
-    desk.run(ops.stop(str(desk.trigger("out").id)))
-    desk.end(desk.claimed(), Reason.STOPPED)
-    waiting = desk.trigger()
-    desk.run(ops.stop(str(waiting.id)))
-    untold = desk.run(lineage_events.untold(100))
+def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(harness: StoreHarness) -> None:
+    harness.task("a", max_concurrent=1, on_overlap="skip")
+    harness.task("out", run=None, external=True)
+    assert harness.run(lineage_events.untold(100)).runs == []
+    first, skipped = harness.trigger(), harness.trigger()
+    harness.run(ops.stop(str(harness.trigger("out").id)))
+    harness.end(harness.claimed(), Reason.STOPPED)
+    waiting = harness.trigger()
+    harness.run(ops.stop(str(waiting.id)))
+    untold = harness.run(lineage_events.untold(100))
     assert [(run, record.reason) for run, record in untold.runs] == [(skipped.id, "skipped"), (waiting.id, "stopped")]
     assert (untold.has_more, untold.missed) == (False, False)
-    assert desk.run(lineage_events.untold(100, untold.place)).runs == []
+    assert harness.run(lineage_events.untold(100, untold.place)).runs == []
     assert first.id != skipped.id
-    check_store(desk)
+    check_store(harness)
 
 
-def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(desk: Desk) -> None:
-    desk.task("a")
-    desk.trigger()
-    desk.run(lineage_events.untold(100))
+def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(harness: StoreHarness) -> None:
+    harness.task("a")
+    harness.trigger()
+    harness.run(lineage_events.untold(100))
     for _ in range(3):
-        desk.run(ops.stop(str(desk.trigger().id)))
-    seen = desk.run(lineage_events.untold(2))
+        harness.run(ops.stop(str(harness.trigger().id)))
+    seen = harness.run(lineage_events.untold(2))
     assert seen.has_more
-    desk.run(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
-    untold = desk.run(lineage_events.untold(100, seen.place))
+    harness.run(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
+    untold = harness.run(lineage_events.untold(100, seen.place))
     assert untold.missed
-    assert not desk.run(lineage_events.untold(100, untold.place)).missed
+    assert not harness.run(lineage_events.untold(100, untold.place)).missed
 
 
-def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(desk: Desk) -> None:
+def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(harness: StoreHarness) -> None:
     """An answer may be lost, and a scheduler with it."""
-    desk.task("a")
-    desk.run(lineage_events.untold(100))
-    runs = [desk.trigger() for _ in range(4)]
+    harness.task("a")
+    harness.run(lineage_events.untold(100))
+    runs = [harness.trigger() for _ in range(4)]
     for run in runs:
-        desk.run(ops.stop(str(run.id)))
-    first = desk.run(lineage_events.untold(100))
+        harness.run(ops.stop(str(run.id)))
+    first = harness.run(lineage_events.untold(100))
     assert [run for run, _ in first.runs] == [run.id for run in runs]
-    assert desk.run(lineage_events.untold(100)) == first
-    assert desk.run(lineage_events.untold(100, first.place)).runs == []
-    assert desk.run(lineage_events.untold(100)).runs == []
+    assert harness.run(lineage_events.untold(100)) == first
+    assert harness.run(lineage_events.untold(100, first.place)).runs == []
+    assert harness.run(lineage_events.untold(100)).runs == []
 
 
-def test_a_place_of_a_stream_that_was_wiped_moves_nothing(desk: Desk) -> None:
-    desk.task("a")
-    desk.run(lineage_events.untold(100))
-    run = desk.trigger()
-    desk.run(ops.stop(str(run.id)))
-    assert [one for one, _ in desk.run(lineage_events.untold(100, "99999999999999-0")).runs] == [run.id]
+def test_a_place_of_a_stream_that_was_wiped_moves_nothing(harness: StoreHarness) -> None:
+    harness.task("a")
+    harness.run(lineage_events.untold(100))
+    run = harness.trigger()
+    harness.run(ops.stop(str(run.id)))
+    assert [one for one, _ in harness.run(lineage_events.untold(100, "99999999999999-0")).runs] == [run.id]
 
 
-def test_an_older_place_moves_nothing_back(desk: Desk) -> None:
+def test_an_older_place_moves_nothing_back(harness: StoreHarness) -> None:
     """Two schedulers may both believe to lead."""
-    desk.task("a")
-    old = desk.run(lineage_events.untold(100))
-    desk.run(ops.stop(str(desk.trigger().id)))
-    new = desk.run(lineage_events.untold(100))
-    assert desk.run(lineage_events.untold(100, new.place)).runs == []
-    assert desk.run(lineage_events.untold(100, old.place)).runs == []
+    harness.task("a")
+    old = harness.run(lineage_events.untold(100))
+    harness.run(ops.stop(str(harness.trigger().id)))
+    new = harness.run(lineage_events.untold(100))
+    assert harness.run(lineage_events.untold(100, new.place)).runs == []
+    assert harness.run(lineage_events.untold(100, old.place)).runs == []
 
 
-def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(desk: Desk) -> None:
+def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(harness: StoreHarness) -> None:
     """More of them than one step takes, which it would come upon again and again."""
-    desk.run(namespaces.put_namespace("b"))
+    harness.run(namespaces.put_namespace("b"))
     pairs = [part for number in range(namespaces.DROP_BATCH + 5) for part in (1, f"gone{number}")]
-    desk.run(Call("ZADD", (Key("jobs:b"), *pairs), as_is))
-    desk.run(namespaces.drop_namespace("b"))
-    assert desk.run(namespaces.namespace("b")) is None
-    check_store(desk)
+    harness.run(Call("ZADD", (Key("jobs:b"), *pairs), as_is))
+    harness.run(namespaces.drop_namespace("b"))
+    assert harness.run(namespaces.namespace("b")) is None
+    check_store(harness)
 
 
-def test_jobs_that_are_told_of_while_their_namespace_is_dropped_stay_with_it(desk: Desk) -> None:
+def test_jobs_that_are_told_of_while_their_namespace_is_dropped_stay_with_it(harness: StoreHarness) -> None:
     """However fast they come: who drops it is done with those that there were."""
     for number in range(namespaces.DROP_BATCH):
-        desk.run(lineage_events.keep(event(job=JobChange(f"t{number}", "b", "j"))))
-    desk.now += SECOND
+        harness.run(lineage_events.keep(event(job=JobChange(f"t{number}", "b", "j"))))
+    harness.now += SECOND
     steps = Drive(namespaces.drop_namespace("b"))
-    steps.answer([desk.run(call) for call in steps.calls])
-    desk.now += SECOND
-    desk.run(lineage_events.keep(event(job=JobChange("new", "b", "j"))))
-    steps.answer([desk.run(call) for call in steps.calls])
+    steps.answer([harness.run(call) for call in steps.calls])
+    harness.now += SECOND
+    harness.run(lineage_events.keep(event(job=JobChange("new", "b", "j"))))
+    steps.answer([harness.run(call) for call in steps.calls])
     assert steps.is_over
-    assert desk.run(namespaces.job("new")) is not None
-    assert desk.run(namespaces.namespace("b")) is not None
-    check_store(desk)
+    assert harness.run(namespaces.job("new")) is not None
+    assert harness.run(namespaces.namespace("b")) is not None
+    check_store(harness)

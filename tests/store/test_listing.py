@@ -18,8 +18,8 @@ from shared.runs import Reason, Run, Status, to_run
 from shared.store import creation, listing, retention, runs, tasks
 from shared.store.listing import Filter
 from shared.store.redis.call import Call, Key
-from tests.store.checking import dump, records
-from tests.store.desk import Desk, driven
+from tests.store.consistency import dump, records
+from tests.store.harness import StoreHarness, driven
 
 NAMES = ("a", "b", "c")
 FATES = ("pending", "running", "stopped before it started", *(str(one) for one in Reason))
@@ -44,16 +44,16 @@ filters = st.builds(
         max_size=6,
     ),
 )
-def test_any_list_is_that_of_a_plain_sort(desk: Desk, history: list[Any], questions: list[Any]) -> None:
-    _forget_everything(desk)
-    _live(desk, history)
-    everything = _everything(desk)
+def test_any_list_is_that_of_a_plain_sort(harness: StoreHarness, history: list[Any], questions: list[Any]) -> None:
+    _forget_everything(harness)
+    _live(harness, history)
+    everything = _everything(harness)
     for where, sort_field, descending, limit in questions:
         wanted = [run for run in everything if _matches(run, where)]
         seen: list[Run] = []
         offset = 0
         while True:
-            page = desk.run(
+            page = harness.run(
                 listing.page(where, sort_field=sort_field, descending=descending, limit=limit, offset=offset)
             )
             assert (page.total, page.complete) == (len(wanted), True)
@@ -67,12 +67,12 @@ def test_any_list_is_that_of_a_plain_sort(desk: Desk, history: list[Any], questi
         assert {run.id for run in seen} == {run.id for run in wanted}
         keys = [_key(run, sort_field) for run in seen]
         assert keys == sorted(keys, reverse=descending)
-        by_cursor = list(_walk(desk, where, sort_field, descending, limit))
+        by_cursor = list(_walk(harness, where, sort_field, descending, limit))
         assert by_cursor == [run.id for run in seen], "cursors lead over the same pages"
 
 
 def _walk(
-    desk: Desk,
+    harness: StoreHarness,
     where: Filter,
     sort_field: str,
     descending: bool,
@@ -83,7 +83,9 @@ def _walk(
     seen: list[UUID] = []
     cursor = ""
     while True:
-        page = desk.run(listing.page(where, sort_field=sort_field, descending=descending, limit=limit, cursor=cursor))
+        page = harness.run(
+            listing.page(where, sort_field=sort_field, descending=descending, limit=limit, cursor=cursor)
+        )
         seen += [run.id for run in page.runs]
         if not page.next_cursor:
             return seen
@@ -95,51 +97,51 @@ def _walk(
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("sort_field", listing.SORT_FIELDS)
 def test_no_run_is_shown_twice_or_left_out_while_others_come_and_go(
-    desk: Desk, sort_field: str, descending: bool, filtered: bool
+    harness: StoreHarness, sort_field: str, descending: bool, filtered: bool
 ) -> None:
     for task in "abc":
-        desk.task(task)
+        harness.task(task)
         for number in range(12):
-            desk.started(task)
-            desk.pass_s(1 if number % 3 else 0)  # some are equal in all that can be sorted by
-    for run in desk.run(listing.page(Filter(status=(Status.RUNNING,)), limit=100)).runs:
-        record = desk.record(run.id)
-        desk.run(runs.end(run.id, record.token, Reason.SUCCESS, run.number % 3, "", facts=None))
+            harness.started(task)
+            harness.pass_s(1 if number % 3 else 0)  # some are equal in all that can be sorted by
+    for run in harness.run(listing.page(Filter(status=(Status.RUNNING,)), limit=100)).runs:
+        record = harness.record(run.id)
+        harness.run(runs.end(run.id, record.token, Reason.SUCCESS, run.number % 3, "", facts=None))
     where = Filter(triggered_by=("api",)) if filtered else Filter()
-    before = {run.id for run in _everything(desk)}
+    before = {run.id for run in _everything(harness)}
     gone: set[UUID] = set()
 
     def between(seen: list[UUID]) -> None:
-        desk.pass_s(1)
-        desk.trigger("a")  # one more at the one end
+        harness.pass_s(1)
+        harness.trigger("a")  # one more at the one end
         for victim in (seen[-1], min(before - set(seen) - gone, default=None), seen[0]):
             if victim in before - gone:
-                desk.run(ops.delete(str(victim)))
+                harness.run(ops.delete(str(victim)))
                 gone.add(victim)
 
-    seen = _walk(desk, where, sort_field, descending, 5, between)
+    seen = _walk(harness, where, sort_field, descending, 5, between)
     assert len(set(seen)) == len(seen), "a run is on two pages"
     assert before - gone <= set(seen), "a run is on none"
 
 
-def test_a_cursor_is_of_one_query(desk: Desk) -> None:
-    desk.task()
+def test_a_cursor_is_of_one_query(harness: StoreHarness) -> None:
+    harness.task()
     for _ in range(3):
-        desk.trigger()
-    cursor = desk.run(listing.page(Filter(), limit=1)).next_cursor
+        harness.trigger()
+    cursor = harness.run(listing.page(Filter(), limit=1)).next_cursor
     with pytest.raises(ValueError, match="is of another query"):
-        desk.run(listing.page(Filter(), limit=1, cursor=cursor, descending=False))
+        harness.run(listing.page(Filter(), limit=1, cursor=cursor, descending=False))
     with pytest.raises(ValueError, match="is of another query"):
-        desk.run(listing.page(Filter(task_name=("a",)), limit=1, cursor=cursor))
+        harness.run(listing.page(Filter(task_name=("a",)), limit=1, cursor=cursor))
 
 
-def test_a_cursor_goes_on_where_a_page_ended(desk: Desk) -> None:
-    desk.task()
-    ids = [desk.trigger().id for _ in range(5)]
+def test_a_cursor_goes_on_where_a_page_ended(harness: StoreHarness) -> None:
+    harness.task()
+    ids = [harness.trigger().id for _ in range(5)]
     seen: list[UUID] = []
     cursor = ""
     while True:
-        page = desk.run(listing.page(Filter(), limit=2, cursor=cursor, descending=False))
+        page = harness.run(listing.page(Filter(), limit=2, cursor=cursor, descending=False))
         seen += [run.id for run in page.runs]
         cursor = page.next_cursor
         if not cursor:
@@ -148,41 +150,41 @@ def test_a_cursor_goes_on_where_a_page_ended(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "o50", "o-1", "²", "A" * 30, "====", "lg"])
-def test_what_is_no_cursor_is_refused(desk: Desk, cursor: str) -> None:
+def test_what_is_no_cursor_is_refused(harness: StoreHarness, cursor: str) -> None:
     with pytest.raises(ValueError, match="is no cursor"):
-        desk.run(listing.page(Filter(), cursor=cursor))
+        harness.run(listing.page(Filter(), cursor=cursor))
 
 
 @pytest.mark.parametrize("sort_field", listing.SORT_FIELDS)
 @pytest.mark.parametrize("descending", [True, False])
-def test_equals_are_all_shown_whatever_the_page(desk: Desk, sort_field: str, descending: bool) -> None:
-    desk.task()
+def test_equals_are_all_shown_whatever_the_page(harness: StoreHarness, sort_field: str, descending: bool) -> None:
+    harness.task()
     for number in range(12):
-        held = desk.started()
-        desk.end(held, list(Reason)[number % 4], 3)
+        held = harness.started()
+        harness.end(held, list(Reason)[number % 4], 3)
     seen = [
         run.id
         for offset in range(12)
-        for run in desk.run(
+        for run in harness.run(
             listing.page(Filter(), sort_field=sort_field, descending=descending, limit=1, offset=offset)
         ).runs
     ]
     assert len(set(seen)) == 12
 
 
-def test_filters_that_no_index_knows(desk: Desk) -> None:
-    desk.task("a", tags=("nightly",))
-    desk.task("b", queue="q")
-    one = desk.trigger("a", triggered_by="cloud", external_execution_id="E-1")
-    desk.end(desk.claimed("w1"), Reason.FAILED, 3, message="It broke")
-    desk.pass_s(2)
-    two = desk.trigger("b", tags=("extra",))
-    held = desk.claimed("w2", "q")
-    desk.pass_s(1.5)
-    desk.end(held)
+def test_filters_that_no_index_knows(harness: StoreHarness) -> None:
+    harness.task("a", tags=("nightly",))
+    harness.task("b", queue="q")
+    one = harness.trigger("a", triggered_by="cloud", external_execution_id="E-1")
+    harness.end(harness.claimed("w1"), Reason.FAILED, 3, message="It broke")
+    harness.pass_s(2)
+    two = harness.trigger("b", tags=("extra",))
+    held = harness.claimed("w2", "q")
+    harness.pass_s(1.5)
+    harness.end(held)
 
     def found(**where: Any) -> list[UUID]:
-        return [run.id for run in desk.run(listing.page(Filter(**where), descending=False)).runs]
+        return [run.id for run in harness.run(listing.page(Filter(**where), descending=False)).runs]
 
     assert found(tag=("nightly",)) == [one.id]
     assert found(tag=("nightly", "extra")) == [one.id, two.id]
@@ -199,15 +201,15 @@ def test_filters_that_no_index_knows(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("descending", [True, False])
-def test_a_stretch_of_time_is_listed_exactly(desk: Desk, descending: bool) -> None:
-    desk.task("a")
-    desk.task("b")
+def test_a_stretch_of_time_is_listed_exactly(harness: StoreHarness, descending: bool) -> None:
+    harness.task("a")
+    harness.task("b")
     made = []
     for number in range(12):
-        made.append(desk.trigger("ab"[number % 2]))
+        made.append(harness.trigger("ab"[number % 2]))
         if number % 3 == 2:
-            desk.end(desk.claimed())
-            desk.pass_s(1)
+            harness.end(harness.claimed())
+            harness.pass_s(1)
     moments = sorted({from_datetime(run.created_at) for run in made})
     for after in (None, *moments):
         for before in (None, *moments):
@@ -221,7 +223,7 @@ def test_a_stretch_of_time_is_listed_exactly(desk: Desk, descending: bool) -> No
                 ]
                 where = Filter(created_after_us=after, created_before_us=before, task_name=names)
                 pages = [
-                    desk.run(listing.page(where, descending=descending, limit=5, offset=offset))
+                    harness.run(listing.page(where, descending=descending, limit=5, offset=offset))
                     for offset in range(0, 15, 5)
                 ]
                 assert {(page.total, page.complete) for page in pages} == {(len(wanted), True)}
@@ -230,130 +232,131 @@ def test_a_stretch_of_time_is_listed_exactly(desk: Desk, descending: bool) -> No
                 assert times == sorted(times, reverse=descending)
 
 
-def test_retries_can_be_listed_alone(desk: Desk) -> None:
-    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
-    desk.fail(desk.started(), entry)
-    page = desk.run(listing.page(Filter(retries_only=True)))
+def test_retries_can_be_listed_alone(harness: StoreHarness) -> None:
+    entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    harness.fail(harness.started(), entry)
+    page = harness.run(listing.page(Filter(retries_only=True)))
     assert [run.retry_attempt for run in page.runs] == [1]
 
 
 @pytest.mark.parametrize("field", ["created", "ended"])
-def test_times_are_compared_to_the_microsecond(desk: Desk, field: str) -> None:
-    desk.task()
-    moments = [desk.now + n for n in range(60)]
+def test_times_are_compared_to_the_microsecond(harness: StoreHarness, field: str) -> None:
+    harness.task()
+    moments = [harness.now + n for n in range(60)]
     for moment in moments:
-        desk.now = moment
-        desk.end(desk.started())
+        harness.now = moment
+        harness.end(harness.started())
     for moment in moments:
         bounds: dict[str, Any] = {f"{field}_after_us": moment, f"{field}_before_us": moment + 1}
         where = Filter(**bounds)
-        (run,) = desk.run(listing.page(where)).runs
+        (run,) = harness.run(listing.page(where)).runs
         assert from_datetime(run.created_at) == moment
 
 
-def test_a_run_is_found_by_its_id_and_by_its_number(desk: Desk) -> None:
-    desk.task("my.task-1")
-    run = desk.trigger("my.task-1")
-    assert desk.run(runs.find(str(run.id))).id == run.id
-    assert desk.run(runs.find("my.task-1#1")).id == run.id
-    held = desk.claimed()
-    assert desk.run(runs.find("my.task-1#1")).status == "running"
+def test_a_run_is_found_by_its_id_and_by_its_number(harness: StoreHarness) -> None:
+    harness.task("my.task-1")
+    run = harness.trigger("my.task-1")
+    assert harness.run(runs.find(str(run.id))).id == run.id
+    assert harness.run(runs.find("my.task-1#1")).id == run.id
+    held = harness.claimed()
+    assert harness.run(runs.find("my.task-1#1")).status == "running"
     for reason in Reason:
         if reason is not Reason.SKIPPED:
-            desk.end(held, reason)
-            assert desk.run(runs.find(f"my.task-1#{held.record.number}")).end_reason == reason
-            held = desk.started("my.task-1")
+            harness.end(held, reason)
+            assert harness.run(runs.find(f"my.task-1#{held.record.number}")).end_reason == reason
+            held = harness.started("my.task-1")
 
 
 @pytest.mark.parametrize(
     "ref", ["", "#", "a#", "#1", "a#2", "a#x", "a#²", "a#-1", "a#" + "1" * 40, "b#1", "x" * 500, "a b#1"]
 )
-def test_a_name_of_nothing_is_not_found(desk: Desk, ref: str) -> None:
-    desk.task("a")
-    desk.trigger()
+def test_a_name_of_nothing_is_not_found(harness: StoreHarness, ref: str) -> None:
+    harness.task("a")
+    harness.trigger()
     with pytest.raises(NotFound, match="there is no run"):
-        desk.run(runs.find(ref))
+        harness.run(runs.find(ref))
 
 
-def test_a_run_that_moves_while_it_is_looked_for_is_found(desk: Desk) -> None:
-    desk.task()
-    run = desk.trigger()
+def test_a_run_that_moves_while_it_is_looked_for_is_found(harness: StoreHarness) -> None:
+    harness.task()
+    run = harness.trigger()
 
     def look(calls: object) -> None:
-        if held := desk.claim():
+        if held := harness.claim():
             assert held.id == run.id
 
-    assert driven(desk, runs.find("a#1"), after=look).id == run.id
+    assert driven(harness, runs.find("a#1"), after=look).id == run.id
 
 
-def test_counts_and_last_runs(desk: Desk) -> None:
-    desk.task("a")
-    desk.task("b")
+def test_counts_and_last_runs(harness: StoreHarness) -> None:
+    harness.task("a")
+    harness.task("b")
     _live(
-        desk, [("a", str(Reason.FAILED), 0, 1), ("a", "running", 0, 0), ("b", "pending", 0, 0), ("a", "pending", 0, 0)]
+        harness,
+        [("a", str(Reason.FAILED), 0, 1), ("a", "running", 0, 0), ("b", "pending", 0, 0), ("a", "pending", 0, 0)],
     )
-    counts = desk.run(tasks.counts(["a", "b", "c"]))
+    counts = harness.run(tasks.counts(["a", "b", "c"]))
     assert counts["a"] == tasks.Counts(1, 1, {"failed": 1}, 3)
     assert counts["b"] == tasks.Counts(1, 0, {}, 1)
     assert counts["c"] == tasks.Counts(0, 0, {}, 0)
-    newest = desk.run(tasks.last_runs(["a", "b", "c"]))
+    newest = harness.run(tasks.last_runs(["a", "b", "c"]))
     assert {name: run.number for name, run in newest.items()} == {"a": 3, "b": 1}
 
 
-def _live(desk: Desk, history: list[Any]) -> None:
+def _live(harness: StoreHarness, history: list[Any]) -> None:
     """Make runs that met these fates: (task, fate, queue of time, exit code)."""
     for name in NAMES:
-        desk.task(name, queue=f"q-{name}")
+        harness.task(name, queue=f"q-{name}")
     for number, (name, fate, delta, code) in enumerate(history):
-        desk.now += delta
-        run = desk.trigger(name, priority=9 if fate not in ("pending", "stopped before it started") else 0)
+        harness.now += delta
+        run = harness.trigger(name, priority=9 if fate not in ("pending", "stopped before it started") else 0)
         if fate == "stopped before it started":
-            desk.run(ops.stop(str(run.id)))
+            harness.run(ops.stop(str(run.id)))
         elif fate == Reason.SKIPPED:
-            desk.run(ops.stop(str(run.id)))
-            what = ops.creation(desk.entry(name), ops.Request(), desk.now + number)
-            desk.run(
+            harness.run(ops.stop(str(run.id)))
+            what = ops.creation(harness.entry(name), ops.Request(), harness.now + number)
+            harness.run(
                 creation.create(creation.Create(ids=what.ids[:1], template=what.template, refuse="skipped: for a test"))
             )
         elif fate != "pending":
-            held = desk.claimed("w", f"q-{name}")
+            held = harness.claimed("w", f"q-{name}")
             assert held.id == run.id
             if fate != "running":
-                desk.now += 2 * delta
-                desk.end(held, Reason(fate), code)
+                harness.now += 2 * delta
+                harness.end(held, Reason(fate), code)
 
 
 @pytest.mark.parametrize("score", [-9.2e18, 9.2e18, 1e308, "-inf", "+inf"])
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("is_ended", [True, False])
 def test_a_score_that_somebody_else_wrote_holds_up_nobody(
-    desk: Desk, score: float | str, is_ended: bool, descending: bool
+    harness: StoreHarness, score: float | str, is_ended: bool, descending: bool
 ) -> None:
-    desk.task("a")
-    ended, held = desk.trigger("a"), desk.claimed()
-    desk.run(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, ""))
-    waiting = desk.trigger("a")
+    harness.task("a")
+    ended, held = harness.trigger("a"), harness.claimed()
+    harness.run(runs.end(held.id, held.record.token, Reason.SUCCESS, 0, ""))
+    waiting = harness.trigger("a")
     state, run = ("success", ended) if is_ended else ("pending", waiting)
-    desk.run(Call("ZADD", (Key(f"ix:all:{state}:created"), score, run.id.bytes), bool))
+    harness.run(Call("ZADD", (Key(f"ix:all:{state}:created"), score, run.id.bytes), bool))
     for offset in range(3):  # two sets in one segment, so that the score at which the page begins is looked for
-        assert desk.run(listing.page(Filter(), descending=descending, limit=2, offset=offset)).total == 2
-    _forget_everything(desk)
+        assert harness.run(listing.page(Filter(), descending=descending, limit=2, offset=offset)).total == 2
+    _forget_everything(harness)
 
 
-def _forget_everything(desk: Desk) -> None:
+def _forget_everything(harness: StoreHarness) -> None:
     for name in NAMES:
-        desk.run(ops.stop_task(name))
-    for run in _everything(desk):
+        harness.run(ops.stop_task(name))
+    for run in _everything(harness):
         if run.status == Status.RUNNING:
-            record = desk.record(run.id)
-            desk.run(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
+            record = harness.record(run.id)
+            harness.run(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
     for name in NAMES:
-        while desk.run(retention.forget(name, 0, 0)).runs:
+        while harness.run(retention.forget(name, 0, 0)).runs:
             pass
 
 
-def _everything(desk: Desk) -> list[Run]:
-    return [to_run(UUID(bytes=one), record) for one, record in records(dump(desk)).items()]
+def _everything(harness: StoreHarness) -> list[Run]:
+    return [to_run(UUID(bytes=one), record) for one, record in records(dump(harness)).items()]
 
 
 def _matches(run: Run, where: Filter) -> bool:

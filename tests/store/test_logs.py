@@ -19,107 +19,109 @@ from shared.store.log_record import StoredLine
 from shared.store.redis.call import Call, Operation
 from shared.store.redis.scripts import Script
 from shared.store.runs import Claimed, Facts
-from tests.store.checking import check_store, dump
-from tests.store.desk import SECOND, Desk, driven
+from tests.store.consistency import check_store, dump
+from tests.store.harness import SECOND, StoreHarness, driven
 
 T = TypeVar("T")
 
 
-def test_lines_are_read_while_the_run_lives(desk: Desk) -> None:
-    held = _held(desk)
-    assert desk.run(logs.window(held.id, 0, 10)).lines == []
-    assert desk.append(held, 0, "one", "two") == "stored"
-    assert desk.append(held, 2, "three") == "stored"
-    window = desk.run(logs.window(held.id, 0, 10))
+def test_lines_are_read_while_the_run_lives(harness: StoreHarness) -> None:
+    held = _held(harness)
+    assert harness.run(logs.window(held.id, 0, 10)).lines == []
+    assert harness.append(held, 0, "one", "two") == "stored"
+    assert harness.append(held, 2, "three") == "stored"
+    window = harness.run(logs.window(held.id, 0, 10))
     assert [(line.n, line.text, line.stream) for line in window.lines] == [
         (0, "one", "stdout"),
         (1, "two", "stdout"),
         (2, "three", "stdout"),
     ]
     assert (window.first_available, window.total_lines, window.truncated, window.finalized) == (0, 3, False, False)
-    desk.end(held, facts=Facts(log_lines=3, log_bytes=11))
-    assert desk.run(logs.window(held.id, 0, 10)).finalized
+    harness.end(held, facts=Facts(log_lines=3, log_bytes=11))
+    assert harness.run(logs.window(held.id, 0, 10)).finalized
 
 
-def test_a_chunk_that_comes_twice_is_stored_once(desk: Desk) -> None:
-    held = _held(desk)
-    assert [desk.append(held, 0, "one"), desk.append(held, 0, "one")] == ["stored", "again"]
-    assert desk.append(held, 1, "two") == "stored"
-    assert desk.append(held, 0, "one") == "again"
-    assert _texts(desk, held, 0, 10) == ["one", "two"]
+def test_a_chunk_that_comes_twice_is_stored_once(harness: StoreHarness) -> None:
+    held = _held(harness)
+    assert [harness.append(held, 0, "one"), harness.append(held, 0, "one")] == ["stored", "again"]
+    assert harness.append(held, 1, "two") == "stored"
+    assert harness.append(held, 0, "one") == "again"
+    assert _texts(harness, held, 0, 10) == ["one", "two"]
 
 
-def test_a_chunk_that_grew_before_it_was_repeated_loses_nothing(desk: Desk) -> None:
-    held = _held(desk)
-    assert desk.append(held, 0, "zero", "one") == "stored", "an answer that never arrived"
-    assert desk.append(held, 0, "zero", "one", "two", "drei ß") == "stored"
-    assert desk.append(held, 1, "one", "two", "drei ß") == "again"
-    assert desk.append(held, 3, "drei ß", "four") == "stored"
-    assert _texts(desk, held, 0, 10) == ["zero", "one", "two", "drei ß", "four"]
-    assert [line.n for line in desk.run(logs.window(held.id, 0, 10)).lines] == [0, 1, 2, 3, 4]
+def test_a_chunk_that_grew_before_it_was_repeated_loses_nothing(harness: StoreHarness) -> None:
+    held = _held(harness)
+    assert harness.append(held, 0, "zero", "one") == "stored", "an answer that never arrived"
+    assert harness.append(held, 0, "zero", "one", "two", "drei ß") == "stored"
+    assert harness.append(held, 1, "one", "two", "drei ß") == "again"
+    assert harness.append(held, 3, "drei ß", "four") == "stored"
+    assert _texts(harness, held, 0, 10) == ["zero", "one", "two", "drei ß", "four"]
+    assert [line.n for line in harness.run(logs.window(held.id, 0, 10)).lines] == [0, 1, 2, 3, 4]
 
 
-def test_who_lost_the_run_adds_nothing(desk: Desk) -> None:
-    held = _held(desk)
-    desk.append(held, 0, "one")
-    desk.pass_s(7)
-    desk.rescue(held.id)
-    assert desk.append(held, 1, "late") == "lost"
-    assert _texts(desk, held, 0, 10) == ["one"]
+def test_who_lost_the_run_adds_nothing(harness: StoreHarness) -> None:
+    held = _held(harness)
+    harness.append(held, 0, "one")
+    harness.pass_s(7)
+    harness.rescue(held.id)
+    assert harness.append(held, 1, "late") == "lost"
+    assert _texts(harness, held, 0, 10) == ["one"]
 
 
-def test_a_stranger_adds_nothing(desk: Desk) -> None:
-    held = _held(desk)
-    line = StoredLine(0, desk.now, 0, "strange", False)
-    assert desk.run(logs.append(held.id, held.record.token - 1, [line], first_kept=0, kept_bytes=7)) == "lost"
-    assert _texts(desk, held, 0, 10) == []
+def test_a_stranger_adds_nothing(harness: StoreHarness) -> None:
+    held = _held(harness)
+    line = StoredLine(0, harness.now, 0, "strange", False)
+    assert harness.run(logs.append(held.id, held.record.token - 1, [line], first_kept=0, kept_bytes=7)) == "lost"
+    assert _texts(harness, held, 0, 10) == []
 
 
-def test_a_log_nobody_knows_is_not_found(desk: Desk) -> None:
+def test_a_log_nobody_knows_is_not_found(harness: StoreHarness) -> None:
     with pytest.raises(NotFound):
-        desk.run(logs.window(UUID(int=1), 0, 10))
+        harness.run(logs.window(UUID(int=1), 0, 10))
 
 
 @pytest.mark.parametrize("compacted", [False, True])
 @pytest.mark.parametrize("start", [0, 1, 4, 5, 9, 10, 23, 24, 25, 100, -1, -3, -25, -100])
 @pytest.mark.parametrize("limit", [1, 7, 100])
-def test_a_window_is_what_was_asked_for(desk: Desk, start: int, limit: int, compacted: bool) -> None:
-    held = _held(desk)
+def test_a_window_is_what_was_asked_for(harness: StoreHarness, start: int, limit: int, compacted: bool) -> None:
+    held = _held(harness)
     for first in range(0, 25, 5):
-        desk.append(held, first, *(f"line {first + n}" for n in range(5)))
-    desk.end(held)
+        harness.append(held, first, *(f"line {first + n}" for n in range(5)))
+    harness.end(held)
     if compacted:
-        assert desk.run(logs.compact(held.id))
+        assert harness.run(logs.compact(held.id))
     everything = [f"line {n}" for n in range(25)]
     begin = max(0, 25 + start) if start < 0 else start
-    assert _texts(desk, held, start, limit) == everything[begin : begin + limit]
+    assert _texts(harness, held, start, limit) == everything[begin : begin + limit]
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_what_was_let_go_is_not_shown(desk: Desk, compacted: bool) -> None:
-    held = _held(desk)
+def test_what_was_let_go_is_not_shown(harness: StoreHarness, compacted: bool) -> None:
+    held = _held(harness)
     for first in range(0, 20, 5):
-        desk.append(held, first, *(f"{first + n}" for n in range(5)), first_kept=max(0, first - 3))
-    assert len(dump(desk)[b"log:" + held.id.bytes].content) == 2, "whole chunks before the first kept line are dropped"
-    desk.end(held)
+        harness.append(held, first, *(f"{first + n}" for n in range(5)), first_kept=max(0, first - 3))
+    assert len(dump(harness)[b"log:" + held.id.bytes].content) == 2, (
+        "whole chunks before the first kept line are dropped"
+    )
+    harness.end(held)
     if compacted:
-        desk.run(logs.compact(held.id))
-    window = desk.run(logs.window(held.id, 0, 100))
+        harness.run(logs.compact(held.id))
+    window = harness.run(logs.window(held.id, 0, 100))
     assert [line.n for line in window.lines] == list(range(12, 20))
     assert (window.first_available, window.total_lines, window.truncated) == (12, 20, True)
-    assert _texts(desk, held, -2, 10) == ["18", "19"]
+    assert _texts(harness, held, -2, 10) == ["18", "19"]
 
 
-def test_a_log_with_a_hole_is_read_around_it(desk: Desk) -> None:
-    held = _held(desk)
-    desk.append(held, 0, "one")
-    desk.append(held, 50, "fifty-one")
-    assert _texts(desk, held, 0, 10) == ["one", "fifty-one"]
-    assert _texts(desk, held, 10, 10) == ["fifty-one"]
-    desk.end(held)
-    desk.run(logs.compact(held.id))
-    assert _texts(desk, held, 0, 10) == ["one", "fifty-one"]
-    assert _texts(desk, held, 10, 10) == ["fifty-one"]
+def test_a_log_with_a_hole_is_read_around_it(harness: StoreHarness) -> None:
+    held = _held(harness)
+    harness.append(held, 0, "one")
+    harness.append(held, 50, "fifty-one")
+    assert _texts(harness, held, 0, 10) == ["one", "fifty-one"]
+    assert _texts(harness, held, 10, 10) == ["fifty-one"]
+    harness.end(held)
+    harness.run(logs.compact(held.id))
+    assert _texts(harness, held, 0, 10) == ["one", "fifty-one"]
+    assert _texts(harness, held, 10, 10) == ["fifty-one"]
 
 
 @hypothesis_settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -130,84 +132,86 @@ def test_a_log_with_a_hole_is_read_around_it(desk: Desk) -> None:
     kept=st.integers(0, 40),
 )
 def test_compaction_changes_nothing_that_is_seen(
-    desk: Desk, chunks: list[list[str]], start: int, limit: int, kept: int
+    harness: StoreHarness, chunks: list[list[str]], start: int, limit: int, kept: int
 ) -> None:
-    held = _held(desk)
+    held = _held(harness)
     number = 0
     for chunk in chunks:
         lines = [
-            StoredLine(number + n, desk.now + n, (number + n) % 3, text, n % 2 == 0) for n, text in enumerate(chunk)
+            StoredLine(number + n, harness.now + n, (number + n) % 3, text, n % 2 == 0) for n, text in enumerate(chunk)
         ]
         number += len(chunk)
-        desk.run(
+        harness.run(
             logs.append(held.id, held.record.token, lines, first_kept=min(kept, number - len(chunk)), kept_bytes=number)
         )
-    desk.end(held)
-    before = desk.run(logs.window(held.id, start, limit))
-    assert desk.run(logs.compact(held.id))
-    assert desk.run(logs.window(held.id, start, limit)) == before
-    assert not desk.run(logs.compact(held.id)), "there is nothing left to do"
-    assert b"log:" + held.id.bytes not in dump(desk)
+    harness.end(held)
+    before = harness.run(logs.window(held.id, start, limit))
+    assert harness.run(logs.compact(held.id))
+    assert harness.run(logs.window(held.id, start, limit)) == before
+    assert not harness.run(logs.compact(held.id)), "there is nothing left to do"
+    assert b"log:" + held.id.bytes not in dump(harness)
 
 
-def test_a_long_log_becomes_several_blocks(desk: Desk) -> None:
-    held = _held(desk)
+def test_a_long_log_becomes_several_blocks(harness: StoreHarness) -> None:
+    held = _held(harness)
     for first in range(0, 5000, 500):
-        desk.append(held, first, *(f"line {first + n}" for n in range(500)))
-    desk.end(held)
-    desk.run(logs.compact(held.id))
-    assert len(dump(desk)[b"logz:" + held.id.bytes].content) == 3
-    assert _texts(desk, held, 3999, 3) == ["line 3999", "line 4000", "line 4001"]
-    assert len(_texts(desk, held, 0, 10_000)) == 5000
+        harness.append(held, first, *(f"line {first + n}" for n in range(500)))
+    harness.end(held)
+    harness.run(logs.compact(held.id))
+    assert len(dump(harness)[b"logz:" + held.id.bytes].content) == 3
+    assert _texts(harness, held, 3999, 3) == ["line 3999", "line 4000", "line 4001"]
+    assert len(_texts(harness, held, 0, 10_000)) == 5000
 
 
 def test_a_log_is_compacted_a_block_at_a_time_and_reads_the_same_after_each(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "BLOCK_LINES", 10)
-    held = _held(desk)
+    held = _held(harness)
     for first in range(0, 60, 4):
-        desk.append(held, first, *(f"line {n}" for n in range(first, first + 4)))
-    desk.end(held)
-    whole = desk.run(logs.window(held.id, 0, 100)).lines
+        harness.append(held, first, *(f"line {n}" for n in range(first, first + 4)))
+    harness.end(held)
+    whole = harness.run(logs.window(held.id, 0, 100)).lines
     assert len(whole) == 60
     steps = 0
-    while desk.run(logs.compact_block(held.id)):
+    while harness.run(logs.compact_block(held.id)):
         steps += 1
         for start in range(60):
-            assert desk.run(logs.window(held.id, start, 100)).lines == whole[start:], f"from {start} after {steps}"
-            assert desk.run(logs.window(held.id, start, 3)).lines == whole[start : start + 3]
-        assert desk.run(logs.window(held.id, -7, 100)).lines == whole[-7:]
-        check_store(desk)
+            assert harness.run(logs.window(held.id, start, 100)).lines == whole[start:], f"from {start} after {steps}"
+            assert harness.run(logs.window(held.id, start, 3)).lines == whole[start : start + 3]
+        assert harness.run(logs.window(held.id, -7, 100)).lines == whole[-7:]
+        check_store(harness)
     assert steps == 5
-    assert desk.run(logs.compacting(10, desk.now + SECOND)) == []
+    assert harness.run(logs.compacting(10, harness.now + SECOND)) == []
 
 
-def test_a_part_that_another_one_compacted_is_left_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_another_one_compacted_is_left_alone(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logs, "BLOCK_LINES", 2)
-    held = _held(desk)
+    held = _held(harness)
     for first in range(0, 8, 2):
-        desk.append(held, first, "a", "b")
-    desk.end(held)
-    whole = desk.run(logs.window(held.id, 0, 100)).lines
+        harness.append(held, first, "a", "b")
+    harness.end(held)
+    whole = harness.run(logs.window(held.id, 0, 100)).lines
 
     def look(call: Call[Any]) -> None:
         if isinstance(call.what, Script):
-            desk.run(logs.compact_block(held.id))  # another one was faster
+            harness.run(logs.compact_block(held.id))  # another one was faster
 
-    assert _interrupted(desk, logs.compact_block(held.id), look) is False
-    assert desk.run(logs.window(held.id, 0, 100)).lines == whole
-    desk.run(logs.compact(held.id))
-    assert desk.run(logs.window(held.id, 0, 100)).lines == whole
-    check_store(desk)
+    assert _interrupted(harness, logs.compact_block(held.id), look) is False
+    assert harness.run(logs.window(held.id, 0, 100)).lines == whole
+    harness.run(logs.compact(held.id))
+    assert harness.run(logs.window(held.id, 0, 100)).lines == whole
+    check_store(harness)
 
 
-def test_two_may_compact_at_once(settings: Settings, desk: Desk) -> None:
+def test_two_may_compact_at_once(settings: Settings, harness: StoreHarness) -> None:
     helds = []
     for _ in range(5):
-        held = _held(desk)
-        desk.append(held, 0, *(f"line {n}" for n in range(300)))
-        desk.end(held)
+        held = _held(harness)
+        harness.append(held, 0, *(f"line {n}" for n in range(300)))
+        harness.end(held)
         helds.append(held)
     done: list[bool] = []
 
@@ -223,57 +227,57 @@ def test_two_may_compact_at_once(settings: Settings, desk: Desk) -> None:
         thread.join()
     assert sum(done) == 5
     for held in helds:
-        assert _texts(desk, held, 0, 1000) == [f"line {n}" for n in range(300)]
+        assert _texts(harness, held, 0, 1000) == [f"line {n}" for n in range(300)]
 
 
-def test_a_reader_finds_the_lines_while_the_log_is_compacted(desk: Desk) -> None:
-    held = _held(desk)
-    desk.append(held, 0, "one", "two")
-    desk.end(held)
+def test_a_reader_finds_the_lines_while_the_log_is_compacted(harness: StoreHarness) -> None:
+    held = _held(harness)
+    harness.append(held, 0, "one", "two")
+    harness.end(held)
 
     def look(call: Call[Any]) -> None:
         if call.what == "XREVRANGE":
-            desk.run(logs.compact(held.id))  # between the two looks of the reader
+            harness.run(logs.compact(held.id))  # between the two looks of the reader
 
-    window = _interrupted(desk, logs.window(held.id, 0, 10), look)
+    window = _interrupted(harness, logs.window(held.id, 0, 10), look)
     assert [line.text for line in window.lines] == ["one", "two"]
 
 
-def test_logs_that_their_worker_left_behind_are_found(desk: Desk) -> None:
-    held, empty = _held(desk), _held(desk)
-    desk.append(held, 0, "one")
-    desk.pass_s(7)
-    desk.rescue(held.id)
-    desk.end(empty)
-    assert desk.run(logs.compacting(10, desk.now - SECOND)) == []
-    assert desk.run(logs.compacting(10, desk.now)) == [held.id]
-    desk.run(logs.compact(held.id))
-    assert desk.run(logs.compacting(10, desk.now)) == []
-    check_store(desk)
+def test_logs_that_their_worker_left_behind_are_found(harness: StoreHarness) -> None:
+    held, empty = _held(harness), _held(harness)
+    harness.append(held, 0, "one")
+    harness.pass_s(7)
+    harness.rescue(held.id)
+    harness.end(empty)
+    assert harness.run(logs.compacting(10, harness.now - SECOND)) == []
+    assert harness.run(logs.compacting(10, harness.now)) == [held.id]
+    harness.run(logs.compact(held.id))
+    assert harness.run(logs.compacting(10, harness.now)) == []
+    check_store(harness)
 
 
-def test_the_log_of_a_deleted_run_cannot_be_compacted(desk: Desk) -> None:
-    held = _held(desk)
-    desk.append(held, 0, "one")
-    desk.end(held)
+def test_the_log_of_a_deleted_run_cannot_be_compacted(harness: StoreHarness) -> None:
+    held = _held(harness)
+    harness.append(held, 0, "one")
+    harness.end(held)
 
     def look(call: Call[Any]) -> None:
         if isinstance(call.what, Script):
-            desk.run(retention.delete(desk.get(held.id)))
+            harness.run(retention.delete(harness.get(held.id)))
 
-    assert _interrupted(desk, logs.compact(held.id), look) is False
-    check_store(desk)
+    assert _interrupted(harness, logs.compact(held.id), look) is False
+    check_store(harness)
 
 
-def _interrupted(desk: Desk, operation: Operation[T], look: Callable[[Call[Any]], None]) -> T:
+def _interrupted(harness: StoreHarness, operation: Operation[T], look: Callable[[Call[Any]], None]) -> T:
     """An operation's result when *look* is called before each of its calls."""
-    return driven(desk, operation, lambda calls: look(*calls))
+    return driven(harness, operation, lambda calls: look(*calls))
 
 
-def _held(desk: Desk) -> Claimed:
-    desk.task()
-    return desk.started()
+def _held(harness: StoreHarness) -> Claimed:
+    harness.task()
+    return harness.started()
 
 
-def _texts(desk: Desk, held: Claimed, start: int, limit: int) -> list[str]:
-    return [line.text for line in desk.run(logs.window(held.id, start, limit)).lines]
+def _texts(harness: StoreHarness, held: Claimed, start: int, limit: int) -> list[str]:
+    return [line.text for line in harness.run(logs.window(held.id, start, limit)).lines]

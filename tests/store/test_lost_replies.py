@@ -17,13 +17,13 @@ from shared.store.redis import permissions
 from shared.store.redis.call import Call
 from shared.store.redis.scripts import script_names
 from shared.store.wrong_kinds import wrong_kinds
-from tests.store.checking import snapshot
-from tests.store.desk import Desk
+from tests.store.consistency import snapshot
+from tests.store.harness import StoreHarness
 
 ROOT = Path(__file__).parents[2]
 SCENES = (
-    "applying authored claim create driven end executions fleet give_back kept_for_plans lineage listing logs "
-    "overlap plans report rescue restore retention retries schedules_in_store stop tokens version wakeups"
+    "applying define_tasks claim create orchestrated end executions fleet give_back retention_of_plans lineage listing "
+    "logs overlap plans report rescue restore retention retries schedules stop tokens version wakeups"
 )
 THEIR_OWN_COUNT = (
     "threads or one_wins or small_steps or oldest_first or long_queue or paused or two_schedulers or in_order "
@@ -37,7 +37,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The scripts of which a reply was lost in other tests of the store, without a trace in it."""
     file = tmp_path_factory.mktemp("tried") / "scripts"
     scenes = [str(ROOT / f"tests/store/test_{name}.py") for name in SCENES.split()]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "tests.store.losing", *scenes]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "tests.store.lost_replies", *scenes]
     done = subprocess.run(
         [*command, "-k", f"not ({THEIR_OWN_COUNT})", "-p", "no:cacheprovider"],
         cwd=ROOT,
@@ -51,12 +51,12 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return set(file.read_text().splitlines())
 
 
-def unfinished(desk: Desk) -> Call[Any]:
-    held = desk.claimed()
-    return logs.show_unfinished(held.id, held.record.token, [], 0, desk.now)
+def unfinished(harness: StoreHarness) -> Call[Any]:
+    held = harness.claimed()
+    return logs.show_unfinished(held.id, held.record.token, [], 0, harness.now)
 
 
-ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
+ASKED_HERE: dict[str, Callable[[StoreHarness], Call[Any]]] = {
     "drop_queues": lambda _: fleet.drop_queues(["old", "default"]),
     "last_states": lambda _: listing.latest(["a"]),
     "idempotency_finish": lambda _: idempotency.note("/path?a:key", "digest", b"answer"),
@@ -69,27 +69,27 @@ ASKED_HERE: dict[str, Callable[[Desk], Call[Any]]] = {
 
 
 @pytest.mark.parametrize("name", ASKED_HERE)
-def test_a_second_call_changes_nothing(desk: Desk, name: str) -> None:
+def test_a_second_call_changes_nothing(harness: StoreHarness, name: str) -> None:
     """F65: after the first, whose answer was lost."""
-    desk.task("a")
-    desk.trigger("a")
-    call = ASKED_HERE[name](desk)
-    first = desk.run(call)
-    before = snapshot(desk)
-    again = desk.run(call)
-    assert snapshot(desk) == before
+    harness.task("a")
+    harness.trigger("a")
+    call = ASKED_HERE[name](harness)
+    first = harness.run(call)
+    before = snapshot(harness)
+    again = harness.run(call)
+    assert snapshot(harness) == before
     if name != "idempotency_begin":
         assert again == first
 
 
-def test_some_only_read(desk: Desk) -> None:
-    desk.task("a")
-    desk.trigger("a")
-    before = snapshot(desk)
-    desk.run(live_executions.places())
-    desk.run(permissions.refused())
-    desk.run(wrong_kinds())
-    assert snapshot(desk) == before
+def test_some_only_read(harness: StoreHarness) -> None:
+    harness.task("a")
+    harness.trigger("a")
+    before = snapshot(harness)
+    harness.run(live_executions.places())
+    harness.run(permissions.refused())
+    harness.run(wrong_kinds())
+    assert snapshot(harness) == before
 
 
 def test_every_script_leaves_the_same_when_its_reply_was_lost(tried: set[str]) -> None:

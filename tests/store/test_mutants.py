@@ -11,11 +11,11 @@ import pytest
 
 from shared.settings import Settings
 from shared.store.redis.call import Call, as_is
-from tests.store.checking import check_store
-from tests.store.desk import Desk
+from tests.store.consistency import check_store
+from tests.store.harness import StoreHarness
 from tests.store.machine import play
 from tests.store.mutants import MUTANTS
-from tests.store.planting import Mutant, planted
+from tests.store.mutation import Mutant, planted
 
 PREFIX = "{mutant}"
 
@@ -54,11 +54,11 @@ def _look(mutant: Mutant, valkey_url: str) -> None:
 
 def _try(killer: Callable[..., Any], valkey_url: str) -> None:
     settings = Settings(redis_url=valkey_url, key_prefix=PREFIX)
-    desk = Desk(settings)
-    desk.run(Call("FLUSHALL", (), as_is))
-    given = {"desk": desk, "settings": settings}
+    harness = StoreHarness(settings)
+    harness.run(Call("FLUSHALL", (), as_is))
+    given = {"harness": harness, "settings": settings}
     try:
         killer(**{name: given[name] for name in inspect.signature(killer).parameters if name in given})
-        check_store(desk)
+        check_store(harness)
     finally:
-        desk.close()
+        harness.close()

@@ -13,8 +13,8 @@ from shared.errors import RunfleetError
 from shared.runs import Reason
 from shared.store import creation, runs
 from shared.store.redis.call import Call, Key, as_is
-from tests.store.checking import check_store, dump, records
-from tests.store.desk import SECOND, Desk
+from tests.store.consistency import check_store, dump, records
+from tests.store.harness import SECOND, StoreHarness
 
 SHARED = (
     "leases",
@@ -40,125 +40,125 @@ NOT_NEEDED = ("queues", "history", "events", "compact", "prune-candidates", "wak
 Act = Callable[[], Any]
 
 
-def creating(desk: Desk) -> Act:
-    return _once(desk, "plain")
+def creating(harness: StoreHarness) -> Act:
+    return _once(harness, "plain")
 
 
-def creating_delayed(desk: Desk) -> Act:
-    return _once(desk, "plain", delay_ms=5000)
+def creating_delayed(harness: StoreHarness) -> Act:
+    return _once(harness, "plain", delay_ms=5000)
 
 
-def creating_replicas(desk: Desk) -> Act:
-    return _once(desk, "three")
+def creating_replicas(harness: StoreHarness) -> Act:
+    return _once(harness, "three")
 
 
-def creating_a_plan(desk: Desk) -> Act:
-    return _once(desk, "second")
+def creating_a_plan(harness: StoreHarness) -> Act:
+    return _once(harness, "second")
 
 
-def creating_one_that_waits(desk: Desk) -> Act:
-    desk.trigger("alone")
-    return _once(desk, "alone")
+def creating_one_that_waits(harness: StoreHarness) -> Act:
+    harness.trigger("alone")
+    return _once(harness, "alone")
 
 
-def claiming(desk: Desk) -> Act:
-    desk.trigger("plain")
-    return lambda: desk.claim(turn="this")
+def claiming(harness: StoreHarness) -> Act:
+    harness.trigger("plain")
+    return lambda: harness.claim(turn="this")
 
 
-def ending(desk: Desk) -> Act:
-    held = desk.started("plain")
-    return lambda: desk.end(held)
+def ending(harness: StoreHarness) -> Act:
+    held = harness.started("plain")
+    return lambda: harness.end(held)
 
 
-def ending_with_lines(desk: Desk) -> Act:
-    held = desk.started("plain")
-    desk.append(held, 0, "a line")
-    return lambda: desk.end(held)
+def ending_with_lines(harness: StoreHarness) -> Act:
+    held = harness.started("plain")
+    harness.append(held, 0, "a line")
+    return lambda: harness.end(held)
 
 
-def ending_and_claiming(desk: Desk) -> Act:
-    held, wanted = desk.started("plain"), desk.wanted()
-    desk.trigger("plain")
-    return lambda: desk.end(held, wanted=wanted)
+def ending_and_claiming(harness: StoreHarness) -> Act:
+    held, wanted = harness.started("plain"), harness.wanted()
+    harness.trigger("plain")
+    return lambda: harness.end(held, wanted=wanted)
 
 
-def ending_with_a_retry(desk: Desk) -> Act:
-    return _failing(desk, "again")
+def ending_with_a_retry(harness: StoreHarness) -> Act:
+    return _failing(harness, "again")
 
 
-def ending_with_a_delayed_retry(desk: Desk) -> Act:
-    return _failing(desk, "later")
+def ending_with_a_delayed_retry(harness: StoreHarness) -> Act:
+    return _failing(harness, "later")
 
 
-def ending_before_one_that_waits(desk: Desk) -> Act:
-    held = desk.started("alone")
-    desk.trigger("alone")
-    return lambda: desk.end(held)
+def ending_before_one_that_waits(harness: StoreHarness) -> Act:
+    held = harness.started("alone")
+    harness.trigger("alone")
+    return lambda: harness.end(held)
 
 
-def ending_before_a_next_step(desk: Desk) -> Act:
-    held = desk.started("second")
-    return lambda: desk.end(held)
+def ending_before_a_next_step(harness: StoreHarness) -> Act:
+    held = harness.started("second")
+    return lambda: harness.end(held)
 
 
-def ending_for_good_before_a_next_step(desk: Desk) -> Act:
-    held = desk.started("second")
-    return lambda: desk.end(held, Reason.FAILED, 1)
+def ending_for_good_before_a_next_step(harness: StoreHarness) -> Act:
+    held = harness.started("second")
+    return lambda: harness.end(held, Reason.FAILED, 1)
 
 
-def giving_back(desk: Desk) -> Act:
-    held = desk.started("plain")
-    return lambda: desk.run(runs.give_back(held.id, held.record.token, "not now"))
+def giving_back(harness: StoreHarness) -> Act:
+    held = harness.started("plain")
+    return lambda: harness.run(runs.give_back(held.id, held.record.token, "not now"))
 
 
-def giving_back_for_a_while(desk: Desk) -> Act:
-    held = desk.started("plain")
-    return lambda: desk.run(runs.give_back(held.id, held.record.token, "not now", delay_us=SECOND))
+def giving_back_for_a_while(harness: StoreHarness) -> Act:
+    held = harness.started("plain")
+    return lambda: harness.run(runs.give_back(held.id, held.record.token, "not now", delay_us=SECOND))
 
 
-def rescuing(desk: Desk) -> Act:
-    held, entry = desk.started("crashing"), desk.entry("crashing")
-    owed = desk.owed(held, entry, Reason.CRASHED)
+def rescuing(harness: StoreHarness) -> Act:
+    held, entry = harness.started("crashing"), harness.entry("crashing")
+    owed = harness.owed(held, entry, Reason.CRASHED)
     assert owed is not None
-    desk.pass_s(60)
-    return lambda: desk.run(ops.rescue(held.id, held.record, entry.task))
+    harness.pass_s(60)
+    return lambda: harness.run(ops.rescue(held.id, held.record, entry.task))
 
 
-def releasing(desk: Desk) -> Act:
-    desk.trigger("three", delay_ms=5000)
-    desk.trigger("alone", delay_ms=5000)
-    desk.pass_s(6)
-    return lambda: desk.run(runs.release(100))
+def releasing(harness: StoreHarness) -> Act:
+    harness.trigger("three", delay_ms=5000)
+    harness.trigger("alone", delay_ms=5000)
+    harness.pass_s(6)
+    return lambda: harness.run(runs.release(100))
 
 
-def stopping(desk: Desk) -> Act:
-    run = desk.trigger("plain")
-    return lambda: desk.run(runs.stop(run.id, "stop", "stopped: for a test"))
+def stopping(harness: StoreHarness) -> Act:
+    run = harness.trigger("plain")
+    return lambda: harness.run(runs.stop(run.id, "stop", "stopped: for a test"))
 
 
-def stopping_a_delayed_one(desk: Desk) -> Act:
-    run = desk.trigger("plain", delay_ms=5000)
-    return lambda: desk.run(runs.stop(run.id, "stop", "stopped: for a test"))
+def stopping_a_delayed_one(harness: StoreHarness) -> Act:
+    run = harness.trigger("plain", delay_ms=5000)
+    return lambda: harness.run(runs.stop(run.id, "stop", "stopped: for a test"))
 
 
-def firing(desk: Desk) -> Act:
-    return _tick(desk, "plain")
+def firing(harness: StoreHarness) -> Act:
+    return _tick(harness, "plain")
 
 
-def firing_a_plan(desk: Desk) -> Act:
-    return _tick(desk, "second")
+def firing_a_plan(harness: StoreHarness) -> Act:
+    return _tick(harness, "second")
 
 
-def reporting_a_start(desk: Desk) -> Act:
-    run = desk.trigger("outside")
-    return lambda: desk.run(ops.report(desk.catalog, run.id, "running"))
+def reporting_a_start(harness: StoreHarness) -> Act:
+    run = harness.trigger("outside")
+    return lambda: harness.run(ops.report(harness.catalog, run.id, "running"))
 
 
-def reporting_an_end(desk: Desk) -> Act:
-    run = desk.trigger("outside")
-    desk.run(ops.report(desk.catalog, run.id, "running"))
-    return lambda: desk.run(ops.report(desk.catalog, run.id, "ended", reason=Reason.FAILED))
+def reporting_an_end(harness: StoreHarness) -> Act:
+    run = harness.trigger("outside")
+    harness.run(ops.report(harness.catalog, run.id, "running"))
+    return lambda: harness.run(ops.report(harness.catalog, run.id, "ended", reason=Reason.FAILED))
 
 
 SCENES = (
@@ -189,26 +189,26 @@ SCENES = (
 )
 
 
-def _once(desk: Desk, task: str, **request: Any) -> Act:
-    return lambda: desk.trigger(task, idempotency_key="this", **request)
+def _once(harness: StoreHarness, task: str, **request: Any) -> Act:
+    return lambda: harness.trigger(task, idempotency_key="this", **request)
 
 
-def _tick(desk: Desk, task: str) -> Act:
-    entry, tick_us = desk.entry(task), desk.now
-    return lambda: desk.run(ops.fire(desk.catalog, entry, tick_us))
+def _tick(harness: StoreHarness, task: str) -> Act:
+    entry, tick_us = harness.entry(task), harness.now
+    return lambda: harness.run(ops.fire(harness.catalog, entry, tick_us))
 
 
-def _failing(desk: Desk, task: str) -> Act:
-    held, entry = desk.started(task), desk.entry(task)
-    retry = desk.owed(held, entry, Reason.FAILED)
+def _failing(harness: StoreHarness, task: str) -> Act:
+    held, entry = harness.started(task), harness.entry(task)
+    retry = harness.owed(held, entry, Reason.FAILED)
     assert retry is not None
-    return lambda: desk.end(held, Reason.FAILED, 1, retry=retry)
+    return lambda: harness.end(held, Reason.FAILED, 1, retry=retry)
 
 
-def _tasks(desk: Desk) -> None:
+def _tasks(harness: StoreHarness) -> None:
     """Each has run once, so that all keys are there."""
     again = {"retry_attempts": 1, "retry_delay_ms": (0,)}
-    desk.tasks(
+    harness.tasks(
         {
             "plain": {"cron": ("* * * * *",)},
             "outside": {"run": None, "external": True, "heartbeat_timeout_ms": 600_000} | again,
@@ -223,27 +223,27 @@ def _tasks(desk: Desk) -> None:
         {},
     )
     for name in ("plain", "three", "alone", "again", "later", "crashing", "second"):
-        desk.trigger(name)
-    _finish_all(desk)
+        harness.trigger(name)
+    _finish_all(harness)
 
 
-def _finish_all(desk: Desk) -> None:
+def _finish_all(harness: StoreHarness) -> None:
     """Every run that there is runs and ends well."""
-    desk.pass_s(120)
-    desk.run(runs.release(100))
-    for run, r in records(dump(desk)).items():
+    harness.pass_s(120)
+    harness.run(runs.release(100))
+    for run, r in records(dump(harness)).items():
         if r.external and r.status != "ended":
-            desk.run(ops.report(desk.catalog, UUID(bytes=run), "ended", reason=Reason.SUCCESS))
+            harness.run(ops.report(harness.catalog, UUID(bytes=run), "ended", reason=Reason.SUCCESS))
         elif r.status == "running":
-            desk.end(runs.Claimed(UUID(bytes=run), r, 0))
-    for execution in desk.run(creation.making(100, desk.now)):
-        desk.run(ops.make_all(execution))
-    while held := desk.claim():
-        desk.end(held)
+            harness.end(runs.Claimed(UUID(bytes=run), r, 0))
+    for execution in harness.run(creation.making(100, harness.now)):
+        harness.run(ops.make_all(execution))
+    while held := harness.claim():
+        harness.end(held)
 
 
-def _tally(desk: Desk) -> list[tuple[str, str]]:
-    return sorted((r.task, r.reason or r.status) for r in records(dump(desk)).values())
+def _tally(harness: StoreHarness) -> list[tuple[str, str]]:
+    return sorted((r.task, r.reason or r.status) for r in records(dump(harness)).values())
 
 
 def _attempted(act: Act) -> bool:
@@ -256,38 +256,38 @@ def _attempted(act: Act) -> bool:
     return True
 
 
-def _overwritten(desk: Desk, key: str) -> Callable[[], None]:
+def _overwritten(harness: StoreHarness, key: str) -> Callable[[], None]:
     """Overwrites the key; answers what puts it back as it was."""
-    there = desk.run(Call("EXISTS", (Key(key),), as_is))
+    there = harness.run(Call("EXISTS", (Key(key),), as_is))
     if there:
-        desk.run(Call("RENAME", (Key(key), Key("aside")), as_is))
-    desk.run(
+        harness.run(Call("RENAME", (Key(key), Key("aside")), as_is))
+    harness.run(
         Call("GEOADD", (Key(key), 1, 1, "x"), as_is) if key in HASHES else Call("HSET", (Key(key), "x", "x"), as_is)
     )
 
     def mend() -> None:
-        desk.run(Call("DEL", (Key(key),), as_is))
+        harness.run(Call("DEL", (Key(key),), as_is))
         if there:
-            desk.run(Call("RENAME", (Key("aside"), Key(key)), as_is))
+            harness.run(Call("RENAME", (Key("aside"), Key(key)), as_is))
 
     return mend
 
 
 @pytest.mark.damaged
 @pytest.mark.parametrize("key", ["history", "numbers", "counter", "executions:all", "leases", "events"])
-def test_a_run_is_written_back_whole_or_not_at_all(desk: Desk, key: str) -> None:
-    _tasks(desk)
-    held = desk.started("plain")
-    desk.run(Call("FLUSHDB", (), as_is))
-    desk.apply()
-    mend = _overwritten(desk, key)
-    done = _attempted(lambda: desk.run(runs.restore(held.id, held.record, [])))
+def test_a_run_is_written_back_whole_or_not_at_all(harness: StoreHarness, key: str) -> None:
+    _tasks(harness)
+    held = harness.started("plain")
+    harness.run(Call("FLUSHDB", (), as_is))
+    harness.apply()
+    mend = _overwritten(harness, key)
+    done = _attempted(lambda: harness.run(runs.restore(held.id, held.record, [])))
     mend()
     assert done == (key == "events")
-    desk.run(runs.restore(held.id, held.record, []))
-    check_store(desk)
-    desk.end(held)
-    check_store(desk)
+    harness.run(runs.restore(held.id, held.record, []))
+    check_store(harness)
+    harness.end(held)
+    check_store(harness)
 
 
 REPAIRED_LATER = {("releasing", "maxima"), ("ending_for_good_before_a_next_step", "numbers")}
@@ -302,26 +302,26 @@ HASHES = ("numbers", "maxima", "tasks", "ticks")
 @pytest.mark.damaged
 @pytest.mark.parametrize("key", SHARED)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_nothing_is_lost(desk: Desk, scene: Callable[[Desk], Act], key: str) -> None:
-    _tasks(desk)
-    before = _tally(desk)
-    act = scene(desk)
-    mend = _overwritten(desk, key)
+def test_nothing_is_lost(harness: StoreHarness, scene: Callable[[StoreHarness], Act], key: str) -> None:
+    _tasks(harness)
+    before = _tally(harness)
+    act = scene(harness)
+    mend = _overwritten(harness, key)
     done = _attempted(act)
     mend()
     assert done or key not in NOT_NEEDED
     if not done:
-        check_store(desk)
+        check_store(harness)
     if not done:
         act()
     is_whole = (scene.__name__, key) not in REPAIRED_LATER and key != "compact"
     if is_whole:
-        check_store(desk)
-    _finish_all(desk)
-    assert len(_tally(desk)) == len(before) + MADE[scene.__name__]
-    assert {state for _, state in _tally(desk)} <= {"success", "failed", "crashed", "skipped", "stopped"}
+        check_store(harness)
+    _finish_all(harness)
+    assert len(_tally(harness)) == len(before) + MADE[scene.__name__]
+    assert {state for _, state in _tally(harness)} <= {"success", "failed", "crashed", "skipped", "stopped"}
     if is_whole or scene is releasing:
-        check_store(desk)
+        check_store(harness)
 
 
 MADE = {scene.__name__: 1 for scene in SCENES} | {
@@ -341,10 +341,10 @@ MADE = {scene.__name__: 1 for scene in SCENES} | {
 
 
 @pytest.mark.damaged
-def test_an_end_stands_although_nothing_can_be_claimed_with_it(desk: Desk) -> None:
-    _tasks(desk)
-    act = ending_and_claiming(desk)
-    mend = _overwritten(desk, "counter")
+def test_an_end_stands_although_nothing_can_be_claimed_with_it(harness: StoreHarness) -> None:
+    _tasks(harness)
+    act = ending_and_claiming(harness)
+    mend = _overwritten(harness, "counter")
     assert _attempted(act)
     mend()
-    check_store(desk)
+    check_store(harness)

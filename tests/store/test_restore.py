@@ -13,174 +13,174 @@ from shared.executions import Execution
 from shared.runs import Reason
 from shared.store import executions, fleet, runs
 from shared.store.redis.call import Call
-from tests.store.checking import check_store, dump
-from tests.store.desk import Desk
+from tests.store.consistency import check_store, dump
+from tests.store.harness import StoreHarness
 
 
-def wipe(desk: Desk) -> None:
-    desk.run(Call("FLUSHALL", (), bool))
+def wipe(harness: StoreHarness) -> None:
+    harness.run(Call("FLUSHALL", (), bool))
 
 
-def restore(desk: Desk, held: runs.Claimed, gates: list[tuple[str, int]] | None = None) -> str:
-    return desk.run(runs.restore(held.id, held.record, gates or []))
+def restore(harness: StoreHarness, held: runs.Claimed, gates: list[tuple[str, int]] | None = None) -> str:
+    return harness.run(runs.restore(held.id, held.record, gates or []))
 
 
-def test_a_wiped_store_has_another_name(desk: Desk) -> None:
-    before = desk.run(fleet.beat("w", [], None)).instance
-    assert desk.run(fleet.beat("w", [], None)).instance == before
-    wipe(desk)
-    desk.pass_s(1)
-    assert desk.run(fleet.beat("w", [], None)).instance != before
-    assert desk.run(fleet.pulse("s")).instance == desk.run(fleet.beat("w", [], None)).instance
+def test_a_wiped_store_has_another_name(harness: StoreHarness) -> None:
+    before = harness.run(fleet.beat("w", [], None)).instance
+    assert harness.run(fleet.beat("w", [], None)).instance == before
+    wipe(harness)
+    harness.pass_s(1)
+    assert harness.run(fleet.beat("w", [], None)).instance != before
+    assert harness.run(fleet.pulse("s")).instance == harness.run(fleet.beat("w", [], None)).instance
 
 
-def test_a_run_is_written_back_and_can_end(desk: Desk) -> None:
+def test_a_run_is_written_back_and_can_end(harness: StoreHarness) -> None:
     """F14: in the store."""
-    desk.task(retry_attempts=1)
-    held = desk.started()
-    wipe(desk)
-    assert restore(desk, held) == "restored"
-    desk.apply()
-    assert restore(desk, held) == "there"
-    assert desk.beat(held) == [""]
-    assert desk.end(held).verdict == "ended"
-    assert desk.trigger().number == held.record.number + 1
+    harness.task(retry_attempts=1)
+    held = harness.started()
+    wipe(harness)
+    assert restore(harness, held) == "restored"
+    harness.apply()
+    assert restore(harness, held) == "there"
+    assert harness.beat(held) == [""]
+    assert harness.end(held).verdict == "ended"
+    assert harness.trigger().number == held.record.number + 1
 
 
-def test_a_failed_run_that_was_written_back_is_tried_again(desk: Desk) -> None:
-    entry = desk.task(retry_attempts=1, retry_delay_ms=(0,))
-    held = desk.started()
-    wipe(desk)
-    restore(desk, held)
-    desk.apply()
-    desk.fail(held, entry)
-    assert desk.claimed().record.attempt == 1
+def test_a_failed_run_that_was_written_back_is_tried_again(harness: StoreHarness) -> None:
+    entry = harness.task(retry_attempts=1, retry_delay_ms=(0,))
+    held = harness.started()
+    wipe(harness)
+    restore(harness, held)
+    harness.apply()
+    harness.fail(held, entry)
+    assert harness.claimed().record.attempt == 1
 
 
-def test_replicas_are_listed_in_order_whichever_is_written_back_first(desk: Desk) -> None:
-    desk.task(replicas=4)
-    held = [desk.started(), *(desk.claimed() for _ in range(3))]
-    wipe(desk)
+def test_replicas_are_listed_in_order_whichever_is_written_back_first(harness: StoreHarness) -> None:
+    harness.task(replicas=4)
+    held = [harness.started(), *(harness.claimed() for _ in range(3))]
+    wipe(harness)
     for number in (2, 0, 3, 1):
-        assert restore(desk, held[number]) == "restored"
-    desk.apply()
-    found = desk.run(runs.execution_runs(held[0].id))
+        assert restore(harness, held[number]) == "restored"
+    harness.apply()
+    found = harness.run(runs.execution_runs(held[0].id))
     assert [run.replica_index for run in found] == [0, 1, 2, 3]
-    check_store(desk)
+    check_store(harness)
 
 
-def test_replicas_that_are_written_back_are_one_execution_at_one_gate(desk: Desk) -> None:
-    entry = desk.task(max_concurrent=1, replicas=2)
-    first, second = desk.started(), desk.claimed()
-    wipe(desk)
+def test_replicas_that_are_written_back_are_one_execution_at_one_gate(harness: StoreHarness) -> None:
+    entry = harness.task(max_concurrent=1, replicas=2)
+    first, second = harness.started(), harness.claimed()
+    wipe(harness)
     for held in (first, second):
-        assert restore(desk, held, ops.gates(entry.task)) == "restored"
-    desk.apply()
-    desk.trigger()
-    assert desk.claim() is None, "the execution that was written back still holds its place"
-    desk.end(first)
-    assert desk.claim() is None
-    desk.end(second)
-    assert desk.claimed()
+        assert restore(harness, held, ops.gates(entry.task)) == "restored"
+    harness.apply()
+    harness.trigger()
+    assert harness.claim() is None, "the execution that was written back still holds its place"
+    harness.end(first)
+    assert harness.claim() is None
+    harness.end(second)
+    assert harness.claimed()
 
 
-def test_no_token_is_given_twice_after_a_wipe(desk: Desk) -> None:
-    desk.task()
+def test_no_token_is_given_twice_after_a_wipe(harness: StoreHarness) -> None:
+    harness.task()
     for _ in range(3):
-        desk.end(desk.started())
-    held = desk.started()
-    wipe(desk)
-    assert restore(desk, held) == "restored"
-    desk.apply()
-    assert desk.started().record.token > held.record.token
+        harness.end(harness.started())
+    held = harness.started()
+    wipe(harness)
+    assert restore(harness, held) == "restored"
+    harness.apply()
+    assert harness.started().record.token > held.record.token
 
 
-def test_what_the_store_knows_better_is_left_alone(desk: Desk) -> None:
-    desk.task()
-    held = desk.started()
-    desk.end(held, Reason.SUCCESS)
-    before = dump(desk)
-    assert restore(desk, held) == "refused"
-    assert dump(desk) == before
+def test_what_the_store_knows_better_is_left_alone(harness: StoreHarness) -> None:
+    harness.task()
+    held = harness.started()
+    harness.end(held, Reason.SUCCESS)
+    before = dump(harness)
+    assert restore(harness, held) == "refused"
+    assert dump(harness) == before
 
 
-def look(desk: Desk, execution: UUID) -> Execution:
-    found = desk.run(executions.get(execution))
+def look(harness: StoreHarness, execution: UUID) -> Execution:
+    found = harness.run(executions.get(execution))
     assert found is not None
-    (listed,) = desk.run(executions.page()).executions
+    (listed,) = harness.run(executions.page()).executions
     assert (listed.task, listed.phase, listed.message) == (found.task, found.phase, found.message)
     return found
 
 
-def plan(desk: Desk, **settings: dict[str, Any]) -> None:
+def plan(harness: StoreHarness, **settings: dict[str, Any]) -> None:
     """``fetch`` and ``build`` → ``deploy``; *settings* by task."""
     for name, needs in (("fetch", ()), ("build", ()), ("deploy", ("build", "fetch"))):
-        desk.task(name, depends_on=needs, **settings.get(name, {}))
+        harness.task(name, depends_on=needs, **settings.get(name, {}))
 
 
-def test_a_plan_that_lost_its_later_steps_is_no_success(desk: Desk) -> None:
-    plan(desk)
-    first, second = desk.started("deploy"), desk.claimed()
-    wipe(desk)
+def test_a_plan_that_lost_its_later_steps_is_no_success(harness: StoreHarness) -> None:
+    plan(harness)
+    first, second = harness.started("deploy"), harness.claimed()
+    wipe(harness)
     for held in (first, second):
-        assert restore(desk, held) == "restored"
-        assert restore(desk, held) == "there"
-    desk.apply()
-    seen = look(desk, first.id)
+        assert restore(harness, held) == "restored"
+        assert restore(harness, held) == "there"
+    harness.apply()
+    seen = look(harness, first.id)
     assert (seen.task, seen.phase, [run.id for run in seen.runs]) == ("deploy", "running", [first.id, second.id])
-    desk.end(first)
-    assert look(desk, first.id).phase == "running"
-    desk.end(second)
-    seen = look(desk, first.id)
+    harness.end(first)
+    assert look(harness, first.id).phase == "running"
+    harness.end(second)
+    seen = look(harness, first.id)
     assert [(step.task, step.phase) for step in seen.steps] == [("build", "succeeded"), ("fetch", "succeeded")]
     assert (seen.phase, seen.message) == ("failed", executions.LOST)
-    assert desk.run(runs.is_over(first.id))
+    assert harness.run(runs.is_over(first.id))
     with pytest.raises(NotFound, match="start deploy itself"):
-        desk.run(ops.rerun_execution(desk.catalog, first.id))
-    check_store(desk)
+        harness.run(ops.rerun_execution(harness.catalog, first.id))
+    check_store(harness)
     for run in seen.runs:
-        desk.run(ops.delete(str(run.id)))
-        check_store(desk)
+        harness.run(ops.delete(str(run.id)))
+        check_store(harness)
 
 
-def test_a_plan_whose_last_step_was_saved_whole_succeeds(desk: Desk) -> None:
-    plan(desk, deploy={"replicas": 2})
-    first, second = desk.started("deploy"), desk.claimed()
-    desk.end(first)
-    desk.end(second)
-    last = [desk.claimed(), desk.claimed()]
-    wipe(desk)
-    restore(desk, last[0])
-    desk.apply()
-    desk.end(last[0])
-    assert look(desk, first.id).phase == "failed", "its other replica is not there"
-    restore(desk, last[1])
-    assert look(desk, first.id).phase == "running"
-    desk.end(last[1])
-    assert (look(desk, first.id).phase, look(desk, first.id).message) == ("succeeded", "")
-    check_store(desk)
+def test_a_plan_whose_last_step_was_saved_whole_succeeds(harness: StoreHarness) -> None:
+    plan(harness, deploy={"replicas": 2})
+    first, second = harness.started("deploy"), harness.claimed()
+    harness.end(first)
+    harness.end(second)
+    last = [harness.claimed(), harness.claimed()]
+    wipe(harness)
+    restore(harness, last[0])
+    harness.apply()
+    harness.end(last[0])
+    assert look(harness, first.id).phase == "failed", "its other replica is not there"
+    restore(harness, last[1])
+    assert look(harness, first.id).phase == "running"
+    harness.end(last[1])
+    assert (look(harness, first.id).phase, look(harness, first.id).message) == ("succeeded", "")
+    check_store(harness)
 
 
-def test_replicas_that_were_lost_are_missed(desk: Desk) -> None:
-    desk.task(replicas=3)
-    first, second = desk.started(), desk.claimed()
-    wipe(desk)
+def test_replicas_that_were_lost_are_missed(harness: StoreHarness) -> None:
+    harness.task(replicas=3)
+    first, second = harness.started(), harness.claimed()
+    wipe(harness)
     for held in (first, second):
-        restore(desk, held)
-        desk.end(held)
-    assert (look(desk, first.id).phase, look(desk, first.id).message) == ("failed", executions.LOST)
+        restore(harness, held)
+        harness.end(held)
+    assert (look(harness, first.id).phase, look(harness, first.id).message) == ("failed", executions.LOST)
 
 
-def test_a_step_whose_inputs_are_lost_is_not_tried_again(desk: Desk) -> None:
-    plan(desk, deploy={"retry_attempts": 3}, fetch={"retry_attempts": 3})
-    desk.trigger("deploy")
-    for held in (desk.claimed(), desk.claimed()):
-        desk.end(held)
-    deploy = desk.claimed()
-    wipe(desk)
-    restore(desk, deploy)
-    desk.apply()
-    desk.fail(deploy, desk.entry("deploy"))
-    seen = look(desk, UUID(deploy.record.execution))
+def test_a_step_whose_inputs_are_lost_is_not_tried_again(harness: StoreHarness) -> None:
+    plan(harness, deploy={"retry_attempts": 3}, fetch={"retry_attempts": 3})
+    harness.trigger("deploy")
+    for held in (harness.claimed(), harness.claimed()):
+        harness.end(held)
+    deploy = harness.claimed()
+    wipe(harness)
+    restore(harness, deploy)
+    harness.apply()
+    harness.fail(deploy, harness.entry("deploy"))
+    seen = look(harness, UUID(deploy.record.execution))
     assert (seen.phase, [run.retry_attempt for run in seen.runs]) == ("failed", [0])
-    check_store(desk)
+    check_store(harness)

@@ -9,203 +9,203 @@ from shared.errors import Conflict, NotFound
 from shared.runs import Reason
 from shared.store import logs, retention, runs, tasks
 from shared.store.tasks import Entry
-from tests.store.checking import check_store, dump, records
-from tests.store.desk import SECOND, Desk
+from tests.store.consistency import check_store, dump, records
+from tests.store.harness import SECOND, StoreHarness
 
 DAY = 86_400 * SECOND
 
 
-def test_the_newest_are_kept(desk: Desk) -> None:
-    entry = desk.task("a", keep_runs=3)
-    _end(desk, 8)
-    assert _forget(desk, entry) == 5
-    assert _numbers(desk) == [6, 7, 8]
-    assert _forget(desk, entry) == 0
+def test_the_newest_are_kept(harness: StoreHarness) -> None:
+    entry = harness.task("a", keep_runs=3)
+    _end(harness, 8)
+    assert _forget(harness, entry) == 5
+    assert _numbers(harness) == [6, 7, 8]
+    assert _forget(harness, entry) == 0
 
 
-def test_what_is_old_goes_even_when_there_is_little(desk: Desk) -> None:
-    entry = desk.task("a", keep_for_ms=DAY // 1000)
-    _end(desk, 2)
-    desk.now += DAY - SECOND
-    _end(desk, 1)
-    assert _forget(desk, entry) == 0
-    desk.now += SECOND
-    assert _forget(desk, entry) == 2
-    assert _numbers(desk) == [3]
+def test_what_is_old_goes_even_when_there_is_little(harness: StoreHarness) -> None:
+    entry = harness.task("a", keep_for_ms=DAY // 1000)
+    _end(harness, 2)
+    harness.now += DAY - SECOND
+    _end(harness, 1)
+    assert _forget(harness, entry) == 0
+    harness.now += SECOND
+    assert _forget(harness, entry) == 2
+    assert _numbers(harness) == [3]
 
 
-def test_the_age_of_a_run_is_counted_from_its_end(desk: Desk) -> None:
-    entry = desk.task("a", keep_for_ms=DAY // 1000)
-    held = desk.started()
-    desk.now += 2 * DAY
-    desk.end(held)
-    desk.now += DAY - SECOND
-    assert _forget(desk, entry) == 0
-    desk.now += SECOND
-    assert _forget(desk, entry) == 1
+def test_the_age_of_a_run_is_counted_from_its_end(harness: StoreHarness) -> None:
+    entry = harness.task("a", keep_for_ms=DAY // 1000)
+    held = harness.started()
+    harness.now += 2 * DAY
+    harness.end(held)
+    harness.now += DAY - SECOND
+    assert _forget(harness, entry) == 0
+    harness.now += SECOND
+    assert _forget(harness, entry) == 1
 
 
-def test_live_runs_are_never_forgotten(desk: Desk) -> None:
-    entry = desk.task("a", keep_runs=1, keep_for_ms=1000)
-    held = desk.started()
-    waiting = desk.trigger()
-    desk.now += DAY
-    assert _forget(desk, entry) == 0
+def test_live_runs_are_never_forgotten(harness: StoreHarness) -> None:
+    entry = harness.task("a", keep_runs=1, keep_for_ms=1000)
+    held = harness.started()
+    waiting = harness.trigger()
+    harness.now += DAY
+    assert _forget(harness, entry) == 0
     with pytest.raises(Conflict, match="is running; stop it"):
-        desk.run(ops.delete(str(held.id)))
+        harness.run(ops.delete(str(held.id)))
     with pytest.raises(Conflict, match="is pending; stop it"):
-        desk.run(ops.delete(str(waiting.id)))
+        harness.run(ops.delete(str(waiting.id)))
 
 
-def test_a_long_history_goes_in_small_steps(desk: Desk) -> None:
-    entry = desk.task("a", keep_runs=10)
-    _end(desk, 130)
-    assert desk.run(retention.forget("a", 10, DAY, batch=50)).runs == 50
-    check_store(desk)
-    assert _forget(desk, entry) == 70
-    assert _numbers(desk) == list(range(121, 131))
+def test_a_long_history_goes_in_small_steps(harness: StoreHarness) -> None:
+    entry = harness.task("a", keep_runs=10)
+    _end(harness, 130)
+    assert harness.run(retention.forget("a", 10, DAY, batch=50)).runs == 50
+    check_store(harness)
+    assert _forget(harness, entry) == 70
+    assert _numbers(harness) == list(range(121, 131))
 
 
-def test_of_every_reason_the_oldest_are_forgotten_first(desk: Desk) -> None:
-    desk.task("a")
+def test_of_every_reason_the_oldest_are_forgotten_first(harness: StoreHarness) -> None:
+    harness.task("a")
     for number in range(12):
-        desk.end(desk.started(), list(Reason)[number % 5])
-    assert desk.run(retention.forget("a", 1, DAY, batch=3)).runs == 3
-    assert _numbers(desk) == list(range(4, 13))
-    assert desk.run(retention.forget("a", 1, DAY)).runs == 4
-    assert _numbers(desk) == [8, 9, 10, 11, 12]
+        harness.end(harness.started(), list(Reason)[number % 5])
+    assert harness.run(retention.forget("a", 1, DAY, batch=3)).runs == 3
+    assert _numbers(harness) == list(range(4, 13))
+    assert harness.run(retention.forget("a", 1, DAY)).runs == 4
+    assert _numbers(harness) == [8, 9, 10, 11, 12]
 
 
-def test_many_ends_of_one_reason_push_out_none_of_another(desk: Desk) -> None:
-    entry = desk.task("a", keep_runs=3)
-    desk.end(desk.started(), Reason.FAILED, 1)
-    _end(desk, 5)
-    desk.end(desk.started(), Reason.CRASHED, -2)
+def test_many_ends_of_one_reason_push_out_none_of_another(harness: StoreHarness) -> None:
+    entry = harness.task("a", keep_runs=3)
+    harness.end(harness.started(), Reason.FAILED, 1)
+    _end(harness, 5)
+    harness.end(harness.started(), Reason.CRASHED, -2)
     for _ in range(5):
-        desk.end(desk.started(), Reason.STOPPED, 143)
-    assert _forget(desk, entry) == 4
-    assert _numbers(desk) == [1, 4, 5, 6, 7, 10, 11, 12]
+        harness.end(harness.started(), Reason.STOPPED, 143)
+    assert _forget(harness, entry) == 4
+    assert _numbers(harness) == [1, 4, 5, 6, 7, 10, 11, 12]
 
 
-def test_reasons_that_are_within_their_number_hold_up_no_other(desk: Desk) -> None:
+def test_reasons_that_are_within_their_number_hold_up_no_other(harness: StoreHarness) -> None:
     """In steps of two, with the oldest run of all one that stays."""
-    desk.task("a")
-    desk.end(desk.started(), Reason.FAILED, 1)
-    _end(desk, 9)
+    harness.task("a")
+    harness.end(harness.started(), Reason.FAILED, 1)
+    _end(harness, 9)
     behind: int | None = 0
     forgotten = 0
     while behind is not None:
-        step = desk.run(retention.forget("a", 4, DAY, batch=2, behind=behind))
+        step = harness.run(retention.forget("a", 4, DAY, batch=2, behind=behind))
         forgotten, behind = forgotten + step.runs, step.behind
     assert forgotten == 5
-    assert _numbers(desk) == [1, 7, 8, 9, 10]
+    assert _numbers(harness) == [1, 7, 8, 9, 10]
 
 
-def test_a_task_that_is_removed_keeps_the_bounds_of_its_history(desk: Desk) -> None:
+def test_a_task_that_is_removed_keeps_the_bounds_of_its_history(harness: StoreHarness) -> None:
     """It may be gone by mistake, or for a moment."""
-    desk.task("a", keep_runs=5000, keep_for_ms=400 * DAY // 1000)
-    desk.task("b")
-    _end(desk, 3)
-    desk.remove("a")
-    kept = desk.run(tasks.bounds("a"))
+    harness.task("a", keep_runs=5000, keep_for_ms=400 * DAY // 1000)
+    harness.task("b")
+    _end(harness, 3)
+    harness.remove("a")
+    kept = harness.run(tasks.bounds("a"))
     assert (kept.keep_runs, kept.keep_for_ms) == (5000, 400 * DAY // 1000)
-    desk.now += 300 * DAY
-    assert desk.run(ops.forget("a", kept)) is None
-    assert _numbers(desk) == [1, 2, 3]
-    desk.task("a", keep_runs=2)
-    assert desk.run(tasks.bounds("a")).keep_runs == 2
-    desk.remove("a")
-    assert desk.run(tasks.bounds("a")).keep_runs == 2
-    desk.now += 101 * DAY
-    desk.run(ops.forget("a", desk.run(tasks.bounds("a"))))
-    assert desk.run(tasks.bounds("a")).keep_runs == 1000  # nothing is left that could need others
+    harness.now += 300 * DAY
+    assert harness.run(ops.forget("a", kept)) is None
+    assert _numbers(harness) == [1, 2, 3]
+    harness.task("a", keep_runs=2)
+    assert harness.run(tasks.bounds("a")).keep_runs == 2
+    harness.remove("a")
+    assert harness.run(tasks.bounds("a")).keep_runs == 2
+    harness.now += 101 * DAY
+    harness.run(ops.forget("a", harness.run(tasks.bounds("a"))))
+    assert harness.run(tasks.bounds("a")).keep_runs == 1000  # nothing is left that could need others
 
 
-def test_a_removed_task_without_runs_leaves_nothing(desk: Desk) -> None:
-    desk.task("a", keep_runs=5)
-    desk.task("b")
-    desk.remove("a")
-    assert b"retired" not in dump(desk)
+def test_a_removed_task_without_runs_leaves_nothing(harness: StoreHarness) -> None:
+    harness.task("a", keep_runs=5)
+    harness.task("b")
+    harness.remove("a")
+    assert b"retired" not in dump(harness)
 
 
-def test_everything_of_a_run_goes_with_it(desk: Desk) -> None:
-    desk.task("a", replicas=2, limits={"db": 1})
-    before = set(dump(desk))
-    desk.trigger(external_execution_id="e", tags=("t",))
-    one, two = desk.claimed(), desk.claimed()
+def test_everything_of_a_run_goes_with_it(harness: StoreHarness) -> None:
+    harness.task("a", replicas=2, limits={"db": 1})
+    before = set(dump(harness))
+    harness.trigger(external_execution_id="e", tags=("t",))
+    one, two = harness.claimed(), harness.claimed()
     for held in (one, two):
-        desk.append(held, 0, "line")
-        desk.end(held)
-    desk.run(logs.compact(one.id))
+        harness.append(held, 0, "line")
+        harness.end(held)
+    harness.run(logs.compact(one.id))
     for held in (one, two):
-        desk.run(ops.delete(str(held.id)))
-        check_store(desk)
-    left = {key for key in dump(desk) if not key.startswith((b"dramatiq", b"wake:queue:"))} - before
+        harness.run(ops.delete(str(held.id)))
+        check_store(harness)
+    left = {key for key in dump(harness) if not key.startswith((b"dramatiq", b"wake:queue:"))} - before
     assert left == {b"counter", b"claims:w", b"prune-candidates", b"history", b"numbers", b"queues"}, left
     with pytest.raises(NotFound):
-        desk.run(ops.delete(str(one.id)))
+        harness.run(ops.delete(str(one.id)))
 
 
-def test_a_definition_lives_as_long_as_anything_uses_it(desk: Desk) -> None:
-    old = desk.task("a", priority=1).definition.hash
-    held = desk.started()
-    desk.task("a", priority=2)
-    assert desk.run(tasks.definition(old)) is not None
-    desk.end(held)
-    desk.run(ops.delete(str(held.id)))
-    assert desk.run(tasks.definition(old)) is None
+def test_a_definition_lives_as_long_as_anything_uses_it(harness: StoreHarness) -> None:
+    old = harness.task("a", priority=1).definition.hash
+    held = harness.started()
+    harness.task("a", priority=2)
+    assert harness.run(tasks.definition(old)) is not None
+    harness.end(held)
+    harness.run(ops.delete(str(held.id)))
+    assert harness.run(tasks.definition(old)) is None
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_a_removed_task_is_forgotten_with_its_last_run(desk: Desk, by_hand: bool) -> None:
-    desk.task("a")
-    desk.task("b")
-    held = desk.started("a")
-    desk.remove("a")
-    assert desk.run(tasks.known_tasks()) == ["a"]
-    desk.end(held)
+def test_a_removed_task_is_forgotten_with_its_last_run(harness: StoreHarness, by_hand: bool) -> None:
+    harness.task("a")
+    harness.task("b")
+    held = harness.started("a")
+    harness.remove("a")
+    assert harness.run(tasks.known_tasks()) == ["a"]
+    harness.end(held)
     if by_hand:
-        desk.run(ops.delete(str(held.id)))
+        harness.run(ops.delete(str(held.id)))
     else:
-        assert desk.run(retention.forget("a", 0, 0)).runs == 1
-    assert desk.run(tasks.known_tasks()) == []
-    assert b"numbers" not in dump(desk)
+        assert harness.run(retention.forget("a", 0, 0)).runs == 1
+    assert harness.run(tasks.known_tasks()) == []
+    assert b"numbers" not in dump(harness)
 
 
-def test_a_removed_task_is_to_be_tidied(desk: Desk) -> None:
-    desk.task("a")
-    desk.task("b")
-    desk.remove("a")
-    assert desk.run(tasks.dirty(10)) == ["a"]
-    assert desk.run(tasks.dirty(10)) == []
+def test_a_removed_task_is_to_be_tidied(harness: StoreHarness) -> None:
+    harness.task("a")
+    harness.task("b")
+    harness.remove("a")
+    assert harness.run(tasks.dirty(10)) == ["a"]
+    assert harness.run(tasks.dirty(10)) == []
 
 
-def test_a_run_of_a_live_execution_can_be_forgotten(desk: Desk) -> None:
-    entry = desk.task("a", retry_attempts=2, retry_delay_ms=(0,), max_concurrent=1)
-    held = desk.started()
-    desk.fail(held, entry)
-    desk.run(ops.delete(str(held.id)))
-    check_store(desk)
-    retry = desk.claimed()
-    desk.fail(retry, entry)
-    check_store(desk)
-    desk.end(desk.claimed())
-    assert desk.run(runs.is_over(held.id))
+def test_a_run_of_a_live_execution_can_be_forgotten(harness: StoreHarness) -> None:
+    entry = harness.task("a", retry_attempts=2, retry_delay_ms=(0,), max_concurrent=1)
+    held = harness.started()
+    harness.fail(held, entry)
+    harness.run(ops.delete(str(held.id)))
+    check_store(harness)
+    retry = harness.claimed()
+    harness.fail(retry, entry)
+    check_store(harness)
+    harness.end(harness.claimed())
+    assert harness.run(runs.is_over(held.id))
 
 
-def _forget(desk: Desk, entry: Entry) -> int:
+def _forget(harness: StoreHarness, entry: Entry) -> int:
     """As often as there is more; how many runs are gone."""
-    before = len(_numbers(desk))
+    before = len(_numbers(harness))
     behind: int | None = 0
     while behind is not None:
-        behind = desk.run(ops.forget(entry.name, entry.task, behind))
-    return before - len(_numbers(desk))
+        behind = harness.run(ops.forget(entry.name, entry.task, behind))
+    return before - len(_numbers(harness))
 
 
-def _end(desk: Desk, count: int) -> None:
+def _end(harness: StoreHarness, count: int) -> None:
     for _ in range(count):
-        desk.end(desk.started())
+        harness.end(harness.started())
 
 
-def _numbers(desk: Desk) -> list[int]:
-    return sorted(record.number for record in records(dump(desk)).values())
+def _numbers(harness: StoreHarness) -> list[int]:
+    return sorted(record.number for record in records(dump(harness)).values())

@@ -13,14 +13,14 @@ from shared.errors import NotFound, Refused
 from shared.runs import TRANSITIONS, Reason, Status
 from shared.store import creation, fleet, runs
 from shared.store.creation import Create
-from tests.store.checking import check_store, snapshot
-from tests.store.desk import LEASE, SECOND, Desk
+from tests.store.consistency import check_store, snapshot
+from tests.store.harness import LEASE, SECOND, StoreHarness
 
 
 class Scene(NamedTuple):
     """The run in question: what made it (or would make it), and the token that its worker believes in."""
 
-    desk: Desk
+    harness: StoreHarness
     what: Create
     token: int
 
@@ -29,88 +29,88 @@ class Scene(NamedTuple):
         return self.what.ids[0]
 
 
-def _absent(desk: Desk) -> Scene:
-    return Scene(desk, _what(desk), 1)
+def _absent(harness: StoreHarness) -> Scene:
+    return Scene(harness, _what(harness), 1)
 
 
-def _ready(desk: Desk) -> Scene:
-    what = _what(desk)
-    desk.run(creation.create(what))
-    return Scene(desk, what, 1)
+def _ready(harness: StoreHarness) -> Scene:
+    what = _what(harness)
+    harness.run(creation.create(what))
+    return Scene(harness, what, 1)
 
 
-def _delayed(desk: Desk) -> Scene:
-    what = _what(desk, max_concurrent=1, on_overlap="skip", delay_ms=1000, busy=True)
-    desk.run(creation.create(what))
-    return Scene(desk, what, 1)
+def _delayed(harness: StoreHarness) -> Scene:
+    what = _what(harness, max_concurrent=1, on_overlap="skip", delay_ms=1000, busy=True)
+    harness.run(creation.create(what))
+    return Scene(harness, what, 1)
 
 
-def _waiting(desk: Desk) -> Scene:
-    what = _what(desk, max_concurrent=1, busy=True)
-    desk.run(creation.create(what))
-    return Scene(desk, what, 1)
+def _waiting(harness: StoreHarness) -> Scene:
+    what = _what(harness, max_concurrent=1, busy=True)
+    harness.run(creation.create(what))
+    return Scene(harness, what, 1)
 
 
-def _running(desk: Desk) -> Scene:
-    what = _what(desk)
-    desk.run(creation.create(what))
-    return Scene(desk, what, desk.claimed().record.token)
+def _running(harness: StoreHarness) -> Scene:
+    what = _what(harness)
+    harness.run(creation.create(what))
+    return Scene(harness, what, harness.claimed().record.token)
 
 
-def _running_elsewhere(desk: Desk) -> Scene:
-    scene = _running(desk)
+def _running_elsewhere(harness: StoreHarness) -> Scene:
+    scene = _running(harness)
     return scene._replace(token=scene.token - 1)
 
 
-def _running_lease_over(desk: Desk) -> Scene:
-    scene = _running(desk)
-    desk.now += LEASE + 1
+def _running_lease_over(harness: StoreHarness) -> Scene:
+    scene = _running(harness)
+    harness.now += LEASE + 1
     return scene
 
 
-def _ended(reason: Reason) -> Callable[[Desk], Scene]:
-    def make(desk: Desk) -> Scene:
+def _ended(reason: Reason) -> Callable[[StoreHarness], Scene]:
+    def make(harness: StoreHarness) -> Scene:
         if reason is Reason.SKIPPED:
-            what = _what(desk)
-            desk.run(creation.create(_refused(what)))
-            return Scene(desk, what, 1)
-        scene = _running(desk)
-        desk.run(runs.end(scene.id, scene.token, reason, 0, ""))
+            what = _what(harness)
+            harness.run(creation.create(_refused(what)))
+            return Scene(harness, what, 1)
+        scene = _running(harness)
+        harness.run(runs.end(scene.id, scene.token, reason, 0, ""))
         return scene
 
     return make
 
 
-def _external(desk: Desk) -> Scene:
-    what = _what(desk, run=None, external=True)
-    desk.run(creation.create(what))
-    return Scene(desk, what, 1)
+def _external(harness: StoreHarness) -> Scene:
+    what = _what(harness, run=None, external=True)
+    harness.run(creation.create(what))
+    return Scene(harness, what, 1)
 
 
-def _external_running(desk: Desk) -> Scene:
-    scene = _external(desk)
-    desk.run(runs.report(scene.id, "running"))
+def _external_running(harness: StoreHarness) -> Scene:
+    scene = _external(harness)
+    harness.run(runs.report(scene.id, "running"))
     return scene
 
 
-def _external_ended(reason: Reason) -> Callable[[Desk], Scene]:
-    def make(desk: Desk) -> Scene:
-        scene = _external(desk)
+def _external_ended(reason: Reason) -> Callable[[StoreHarness], Scene]:
+    def make(harness: StoreHarness) -> Scene:
+        scene = _external(harness)
         if reason is not Reason.SKIPPED:
-            desk.run(runs.report(scene.id, "running"))
-        desk.run(runs.report(scene.id, "ended", reason=reason))
+            harness.run(runs.report(scene.id, "running"))
+        harness.run(runs.report(scene.id, "ended", reason=reason))
         return scene
 
     return make
 
 
-EXTERNAL: dict[str, Callable[[Desk], Scene]] = {
+EXTERNAL: dict[str, Callable[[StoreHarness], Scene]] = {
     "pending": _external,
     "running": _external_running,
 } | {f"ended, {reason}": _external_ended(reason) for reason in Reason}
 """States of a run that others execute: only these know the move ``report``."""
 
-STATES: dict[str, Callable[[Desk], Scene]] = {
+STATES: dict[str, Callable[[StoreHarness], Scene]] = {
     "absent": _absent,
     "pending": _ready,
     "pending, delayed": _delayed,
@@ -129,35 +129,35 @@ class Attempt(NamedTuple):
 
 
 def _create(scene: Scene) -> Attempt:
-    created = scene.desk.run(creation.create(scene.what))
+    created = scene.harness.run(creation.create(scene.what))
     assert created.run is not None
     return Attempt(created.verdict == "created", str(created.run.end_reason or created.run.status))
 
 
 def _refuse(scene: Scene) -> Attempt:
-    desk = scene.desk
-    before = desk.state(scene.id)
-    desk.now += 2 * SECOND
-    desk.run(ops.release())
-    created = desk.run(creation.create(_refused(scene.what)))
+    harness = scene.harness
+    before = harness.state(scene.id)
+    harness.now += 2 * SECOND
+    harness.run(ops.release())
+    created = harness.run(creation.create(_refused(scene.what)))
     assert created.run is not None
     state = str(created.run.end_reason or created.run.status)
     return Attempt(before != state, state)
 
 
 def _claim(scene: Scene) -> Attempt:
-    held = scene.desk.claim()
+    held = scene.harness.claim()
     return Attempt(held is not None and held.id == scene.id, "")
 
 
 def _beat(scene: Scene) -> Attempt:
-    verdict = scene.desk.run(fleet.beat("w", [(scene.id, scene.token)], None))[2][0]
+    verdict = scene.harness.run(fleet.beat("w", [(scene.id, scene.token)], None))[2][0]
     return Attempt(verdict != "lost", "" if verdict != "lost" else "lost")
 
 
 def _end(reason: Reason) -> Callable[[Scene], Attempt]:
     def attempt(scene: Scene) -> Attempt:
-        ended = scene.desk.run(runs.end(scene.id, scene.token, reason, 0, ""))
+        ended = scene.harness.run(runs.end(scene.id, scene.token, reason, 0, ""))
         return Attempt(ended.verdict == "ended", ended.state)
 
     return attempt
@@ -165,7 +165,7 @@ def _end(reason: Reason) -> Callable[[Scene], Attempt]:
 
 def _stop(scene: Scene) -> Attempt:
     try:
-        verdict, run, _ = scene.desk.run(runs.stop(scene.id, "stop", "stopped by a test"))
+        verdict, run, _ = scene.harness.run(runs.stop(scene.id, "stop", "stopped by a test"))
     except Refused as error:
         return Attempt(False, error.state)
     except NotFound:
@@ -174,17 +174,17 @@ def _stop(scene: Scene) -> Attempt:
 
 
 def _interrupt(scene: Scene) -> Attempt:
-    ended = scene.desk.run(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", move="interrupt"))
+    ended = scene.harness.run(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", move="interrupt"))
     return Attempt(ended.verdict == "ended", ended.state)
 
 
 def _rescue(scene: Scene) -> Attempt:
-    ended = scene.desk.run(runs.rescue(scene.id, "crashed", None))
+    ended = scene.harness.run(runs.rescue(scene.id, "crashed", None))
     return Attempt(ended.verdict == "ended", ended.state)
 
 
 def _give_back(scene: Scene) -> Attempt:
-    given = scene.desk.run(runs.give_back(scene.id, scene.token, "its worker left"))
+    given = scene.harness.run(runs.give_back(scene.id, scene.token, "its worker left"))
     return Attempt(given.verdict != "refused", given.state)
 
 
@@ -225,16 +225,16 @@ def _status(state: str) -> Status | None:
 
 
 @pytest.mark.parametrize(("state", "what"), _pairs())
-def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(desk: Desk, state: str, what: str) -> None:
+def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(harness: StoreHarness, state: str, what: str) -> None:
     move, status = what.partition(" ")[0], _status(state)
     rows = [row for row in TRANSITIONS[move] if row.source == status]
     allowed = bool(rows) and (move not in RULES or state in RULES[move])
-    scene = STATES[state](desk)
-    was, before = desk.state(scene.id), snapshot(desk)
+    scene = STATES[state](harness)
+    was, before = harness.state(scene.id), snapshot(harness)
 
     attempt = ATTEMPTS[what](scene)
 
-    now = desk.state(scene.id)
+    now = harness.state(scene.id)
     assert attempt.made == allowed
     if allowed:
         row = rows[0]
@@ -245,12 +245,12 @@ def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(desk: Desk, state: 
         assert move == "heartbeat" or attempt.told in (now, "")
     else:
         assert now == was
-        assert snapshot(desk) == before, "a refused move left something behind"
+        assert snapshot(harness) == before, "a refused move left something behind"
         if move == "heartbeat":
             assert attempt.told == "lost"
         elif move != "claim":  # which names no run, and hears that there is none
             assert attempt.told == ("gone" if was == "absent" else was)
-    check_store(desk)
+    check_store(harness)
 
 
 REPORTS = [("running", None), *(("ended", reason) for reason in Reason)]
@@ -259,35 +259,35 @@ REPORTS = [("running", None), *(("ended", reason) for reason in Reason)]
 @pytest.mark.parametrize("state", EXTERNAL)
 @pytest.mark.parametrize(("target", "reason"), REPORTS)
 def test_a_report_is_a_move_of_the_table_or_changes_nothing(
-    desk: Desk, state: str, target: Any, reason: Reason | None
+    harness: StoreHarness, state: str, target: Any, reason: Reason | None
 ) -> None:
     status = _status(state)
     rows = [row for row in TRANSITIONS["report"] if (row.source, row.target) == (status, target)]
     allowed = any(target == "running" or reason in row.reasons for row in rows)
-    scene = EXTERNAL[state](desk)
-    was, before = desk.state(scene.id), snapshot(desk)
+    scene = EXTERNAL[state](harness)
+    was, before = harness.state(scene.id), snapshot(harness)
 
-    reported = desk.run(runs.report(scene.id, target, reason=reason))
+    reported = harness.run(runs.report(scene.id, target, reason=reason))
 
-    now = desk.state(scene.id)
+    now = harness.state(scene.id)
     assert (reported.verdict == "moved") == allowed
     assert reported.state == now == (str(reason or target) if allowed else was)
     if not allowed:
-        assert snapshot(desk) == before, "a refused report left something behind"
+        assert snapshot(harness) == before, "a refused report left something behind"
         assert reported.verdict == ("same" if was == str(reason or target) else "refused")
-    check_store(desk)
+    check_store(harness)
 
 
 @pytest.mark.parametrize("state", [state for state in STATES if state != "absent"])
 @pytest.mark.parametrize(("target", "reason"), REPORTS)
 def test_nobody_else_reports_on_a_run_of_our_workers(
-    desk: Desk, state: str, target: Any, reason: Reason | None
+    harness: StoreHarness, state: str, target: Any, reason: Reason | None
 ) -> None:
-    scene = STATES[state](desk)
-    before = snapshot(desk)
-    reported = desk.run(runs.report(scene.id, target, reason=reason))
+    scene = STATES[state](harness)
+    before = snapshot(harness)
+    reported = harness.run(runs.report(scene.id, target, reason=reason))
     assert (reported.verdict, reported.state) == ("refused", "owned")
-    assert snapshot(desk) == before
+    assert snapshot(harness) == before
 
 
 def test_every_move_has_a_call() -> None:
@@ -300,23 +300,23 @@ def test_every_state_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("move", "reason"), [("end", Reason.SKIPPED), ("interrupt", Reason.SUCCESS)])
-def test_a_reason_outside_the_table_is_not_even_sent(desk: Desk, move: str, reason: Reason) -> None:
-    held = _running(desk)
+def test_a_reason_outside_the_table_is_not_even_sent(harness: StoreHarness, move: str, reason: Reason) -> None:
+    held = _running(harness)
     with pytest.raises(ValueError, match="cannot end a run as"):
         runs.end(held.id, held.token, reason, 0, "", move=move)  # type: ignore[arg-type]  # parametrized
 
 
-def test_a_rescue_of_a_forgotten_run_clears_its_lease(desk: Desk) -> None:
-    ended = desk.run(runs.rescue(UUID(int=7), "crashed", None))
+def test_a_rescue_of_a_forgotten_run_clears_its_lease(harness: StoreHarness) -> None:
+    ended = harness.run(runs.rescue(UUID(int=7), "crashed", None))
     assert (ended.verdict, ended.state) == ("refused", "gone")
 
 
-def _what(desk: Desk, *, delay_ms: int = 0, busy: bool = False, **settings: Any) -> Create:
-    entry = desk.task("a", **settings)
+def _what(harness: StoreHarness, *, delay_ms: int = 0, busy: bool = False, **settings: Any) -> Create:
+    entry = harness.task("a", **settings)
     if busy:
-        desk.trigger("a")
-        assert desk.claim("other") is not None
-    return ops.creation(entry, ops.Request(delay_ms=delay_ms), desk.now)
+        harness.trigger("a")
+        assert harness.claim("other") is not None
+    return ops.creation(entry, ops.Request(delay_ms=delay_ms), harness.now)
 
 
 def _refused(what: Create) -> Create:

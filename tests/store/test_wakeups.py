@@ -17,21 +17,21 @@ from shared.store import events, logs, open_async_store
 from shared.store.redis import async_store
 from shared.store.redis.async_store import AsyncStore, Subscription
 from shared.store.redis.call import Call, Key
-from tests.store.desk import Desk
+from tests.store.harness import StoreHarness
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 
 
-def test_what_happens_is_told_in_order(desk: Desk) -> None:
-    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
-    start = desk.run(events.recent_id())
-    held = desk.started()
-    desk.run(ops.stop("a#1"))
-    desk.end(held)
-    desk.run(ops.delete("a#1"))
-    desk.run(ops.pause("a"))
-    desk.run(ops.resume("a"))
-    told = desk.run(events.events_after(start, 100))
+def test_what_happens_is_told_in_order(harness: StoreHarness) -> None:
+    entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    start = harness.run(events.recent_id())
+    held = harness.started()
+    harness.run(ops.stop("a#1"))
+    harness.end(held)
+    harness.run(ops.delete("a#1"))
+    harness.run(ops.pause("a"))
+    harness.run(ops.resume("a"))
+    told = harness.run(events.events_after(start, 100))
     assert [event.type for event in told] == [
         "run.created",
         "run.started",
@@ -47,34 +47,34 @@ def test_what_happens_is_told_in_order(desk: Desk) -> None:
     assert (started.data, ended.data) == ("w", "success")
     assert (over.run_id, over.execution_id) == (None, held.id)
     assert entry.name == "a"
-    assert desk.run(events.events_after(told[2].id, 2)) == told[3:5]
+    assert harness.run(events.events_after(told[2].id, 2)) == told[3:5]
 
 
-def test_an_empty_stream_has_ids_too(desk: Desk) -> None:
-    assert desk.run(events.recent_id()) == desk.run(events.oldest_id()) == "0-0"
-    desk.task()
-    assert desk.run(events.recent_id()) == desk.run(events.oldest_id()) != "0-0"
+def test_an_empty_stream_has_ids_too(harness: StoreHarness) -> None:
+    assert harness.run(events.recent_id()) == harness.run(events.oldest_id()) == "0-0"
+    harness.task()
+    assert harness.run(events.recent_id()) == harness.run(events.oldest_id()) != "0-0"
 
 
-def test_who_waits_for_events_is_woken(settings: Settings, desk: Desk) -> None:
-    desk.task()
+def test_who_waits_for_events_is_woken(settings: Settings, harness: StoreHarness) -> None:
+    harness.task()
 
     async def scene(store: AsyncStore) -> None:
         waiting = asyncio.create_task(store.wait_events("$", 10))
         while not store._subscriptions:  # noqa: ASYNC110  # the store tells nobody that it listens
             await asyncio.sleep(0.001)
-        await asyncio.to_thread(desk.trigger)
+        await asyncio.to_thread(harness.trigger)
         assert [event.type for event in await waiting] == ["run.created"]
         assert not store._subscriptions, "nobody listens any more"
 
     _in_a_loop(settings, scene)
 
 
-def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, desk: Desk) -> None:
-    desk.task()
-    after = desk.run(events.recent_id())
-    desk.trigger()
-    desk.trigger()
+def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, harness: StoreHarness) -> None:
+    harness.task()
+    after = harness.run(events.recent_id())
+    harness.trigger()
+    harness.trigger()
 
     async def scene(store: AsyncStore) -> None:
         assert len(await store.wait_events(after, 10)) == 2
@@ -82,16 +82,16 @@ def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, desk: 
     _in_a_loop(settings, scene)
 
 
-def test_who_waits_in_vain_comes_back(settings: Settings, desk: Desk) -> None:
+def test_who_waits_in_vain_comes_back(settings: Settings, harness: StoreHarness) -> None:
     async def scene(store: AsyncStore) -> None:
         assert await store.wait_events("$", 0.05) == []
 
     _in_a_loop(settings, scene)
 
 
-def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk) -> None:
-    desk.task()
-    held = desk.started()
+def test_many_follow_a_log_through_one_connection(settings: Settings, harness: StoreHarness) -> None:
+    harness.task()
+    held = harness.started()
 
     async def follow(store: AsyncStore) -> list[str]:
         seen: list[str] = []
@@ -106,8 +106,8 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk
     async def scene(store: AsyncStore) -> None:
         readers = [asyncio.create_task(follow(store)) for _ in range(30)]
         for n in range(10):
-            await asyncio.to_thread(desk.append, held, n, f"line {n}")
-        await asyncio.to_thread(desk.end, held)
+            await asyncio.to_thread(harness.append, held, n, f"line {n}")
+        await asyncio.to_thread(harness.end, held)
         for seen in await asyncio.gather(*readers):
             assert seen == [f"line {n}" for n in range(10)]
         assert not store._subscriptions
@@ -115,17 +115,17 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, desk: Desk
     _in_a_loop(settings, scene)
 
 
-def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, desk: Desk) -> None:
-    desk.task()
-    held = desk.started()
+def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, harness: StoreHarness) -> None:
+    harness.task()
+    held = harness.started()
 
     async def scene(store: AsyncStore) -> None:
         with store.subscribe_log(held.id) as ear:
             await ear.wait()
-            await asyncio.to_thread(desk.append, held, 0, "line")
+            await asyncio.to_thread(harness.append, held, 0, "line")
             await ear.wait()  # what follows is heard for sure
             waiting = asyncio.create_task(ear.wait(60))
-            await asyncio.to_thread(desk.end, held)
+            await asyncio.to_thread(harness.end, held)
             _, still = await asyncio.wait([waiting], timeout=5)
             assert not still, "nothing rang"
 
@@ -136,28 +136,28 @@ def _is_there(token: bytes | None) -> bool:
     return token is not None
 
 
-def test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others(desk: Desk) -> None:
-    desk.task()
+def test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others(harness: StoreHarness) -> None:
+    harness.task()
 
     def is_woken() -> bool:
-        return desk.run(Call("LPOP", (Key("wake:scheduler"),), _is_there))
+        return harness.run(Call("LPOP", (Key("wake:scheduler"),), _is_there))
 
     woken = []
     for delay_ms in (5000, 9000, 1000):
-        desk.trigger(delay_ms=delay_ms)
+        harness.trigger(delay_ms=delay_ms)
         woken.append(is_woken())
     assert woken == [True, False, True]
 
 
-def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, valkey_url: str) -> None:
-    desk.task()
-    held = desk.started()
+def test_a_lost_bell_connection_costs_no_line(settings: Settings, harness: StoreHarness, valkey_url: str) -> None:
+    harness.task()
+    held = harness.started()
 
     async def scene(store: AsyncStore) -> None:
         with store.subscribe_log(held.id) as ear, redis.Redis.from_url(valkey_url) as client:
             await ear.wait()
             client.client_kill_filter(_type="pubsub")
-            await asyncio.to_thread(desk.append, held, 0, "line")
+            await asyncio.to_thread(harness.append, held, 0, "line")
             for _ in range(10):
                 if (await store.run(logs.window(held.id, 0, 10))).lines:
                     return
@@ -168,11 +168,11 @@ def test_a_lost_bell_connection_costs_no_line(settings: Settings, desk: Desk, va
 
 
 def test_a_bell_connection_that_went_silent_is_made_again(
-    settings: Settings, desk: Desk, valkey_url: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, harness: StoreHarness, valkey_url: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_store, "PING_S", 0.2)
-    desk.task()
-    held = desk.started()
+    harness.task()
+    held = harness.started()
     with Proxy(short_path / "p", Path(valkey_url.removeprefix("unix://"))).serving() as proxy:
 
         async def scene(store: AsyncStore) -> None:
@@ -183,17 +183,17 @@ def test_a_bell_connection_that_went_silent_is_made_again(
                 proxy.swallow()
                 await asyncio.to_thread(wait_until, lambda: store._pubsub_connection is not before, "it is given up")
                 proxy.pass_on()
-                await _rings(store, ear, lambda: desk.append(held, 0, "line"))
+                await _rings(store, ear, lambda: harness.append(held, 0, "line"))
 
         _in_a_loop(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5), scene)
 
 
 def test_a_bell_connection_is_made_again_whatever_ended_it(
-    settings: Settings, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_store, "PATIENCE_S", 0.05)
-    desk.task()
-    held = desk.started()
+    harness.task()
+    held = harness.started()
     real, failures = AsyncStore._listen_once, [ValueError("unforeseen"), RuntimeError("unforeseen as well")]
 
     async def listen_once(store: AsyncStore) -> None:
@@ -206,7 +206,7 @@ def test_a_bell_connection_is_made_again_whatever_ended_it(
     async def scene(store: AsyncStore) -> None:
         with store.subscribe_log(held.id) as ear:
             await asyncio.to_thread(wait_until, lambda: not failures, "it was tried again")
-            await _rings(store, ear, lambda: desk.append(held, 0, "line"))
+            await _rings(store, ear, lambda: harness.append(held, 0, "line"))
 
     _in_a_loop(settings, scene)
 
@@ -220,9 +220,9 @@ async def _rings(store: AsyncStore, ear: Subscription, act: Callable[[], object]
         await ear.wait(60)
 
 
-def test_closing_wakes_whoever_waits(settings: Settings, desk: Desk) -> None:
-    desk.task()
-    held = desk.started()
+def test_closing_wakes_whoever_waits(settings: Settings, harness: StoreHarness) -> None:
+    harness.task()
+    held = harness.started()
 
     async def scene(store: AsyncStore) -> None:
         with store.subscribe_log(held.id) as ear:

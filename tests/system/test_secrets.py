@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.system.conftest import StartFleet
 from tests.system.fleet import SECRET, TOKEN
 from tests.system.processes import command_line
-from tests.system.reading import ORDINARY, readable
+from tests.system.unprivileged import ORDINARY, readable
 from tests.waiting import wait_until
 
 PLANTED = "pl4nted-s3cret-0f-the-env1ronment"

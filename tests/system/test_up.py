@@ -23,7 +23,7 @@ from shared.cli.valkey_server import arguments, ask, find_server
 from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
 from tests.system.processes import command_line, family, identity, is_alive
-from tests.system.reading import ORDINARY, memory_of, readable
+from tests.system.unprivileged import ORDINARY, memory_of, readable
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from shared.tasks import Task
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.system.processes import is_alive
-from tests.system.reading import ORDINARY
+from tests.system.unprivileged import ORDINARY
 from tests.waiting import wait_until
 from worker.execution.environment import Unprepared
 from worker.execution.users import account

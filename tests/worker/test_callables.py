@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.waiting import wait_until
-from tests.worker.reading import Ended, is_running, read_line, read_to_end
+from tests.worker.child_output import Ended, is_running, read_line, read_to_end
 from worker.processes.callables import CALLS_MAX, Call, InterpreterPool
 from worker.processes.commands import Spawner
 from worker.processes.handle import SpawnFailed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system import faulty
+from tests.system import faulty_worker
 from tests.system.fleet import Fleet, Process
 from tests.waiting import wait_until
 
@@ -81,7 +81,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 def start(fleet: Fleet, *words: str) -> Process:
     """A worker with errors planted at the points named."""
-    command = [sys.executable, "-P", str(Path(faulty.__file__)), *words]
+    command = [sys.executable, "-P", str(Path(faulty_worker.__file__)), *words]
     fleet.processes.append(Process("worker", command, fleet.env, fleet.folder))
     fleet.processes[-1].wait_for("worker.started")
     return fleet.processes[-1]

@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule
 from shared import ids, ops
 from shared.runs import Reason
 from shared.store import limits, runs
-from tests.store.desk import SECOND
+from tests.store.harness import SECOND
 from tests.store.machine_base import Base, picks
 
 reported = st.sampled_from([Reason.SUCCESS, Reason.FAILED, Reason.STOPPED, Reason.SKIPPED])
@@ -54,7 +54,7 @@ class Outside(Base):
     def report(self, run_id: UUID, target: Any, **details: Any) -> None:
         expected = self.model.report(run_id, target, self.now, **details)
         call = runs.report(run_id, target, **details)
-        found = self.desk.run(call)
+        found = self.harness.run(call)
         assert (found.verdict, found.state) == expected
         if target == "ended" and found.verdict == "moved":
             self.history.append((run_id, call))
@@ -67,7 +67,7 @@ class Outside(Base):
         for _ in range(2):  # the answer to the first was lost
             expected = self.model.take(lease, ["db", "unknown"], slots, lasts_s * SECOND, self.now)
             call = limits.take(lease, ["db", "unknown"], slots, lasts_s * SECOND, b"{}")
-            assert self.desk.run(call).verdict == expected
+            assert self.harness.run(call).verdict == expected
 
     @precondition(lambda self: self.model.slot_leases)
     @rule(pick=picks, is_over=st.booleans())
@@ -75,7 +75,7 @@ class Outside(Base):
         lease = sorted(self.model.slot_leases)[pick % len(self.model.slot_leases)]
         if is_over:
             expected = self.model.give(lease, self.now)
-            assert self.desk.run(limits.give(lease)).verdict == expected
+            assert self.harness.run(limits.give(lease)).verdict == expected
         else:
             expected = self.model.renew(lease, 10 * SECOND, self.now)
-            assert self.desk.run(limits.renew(lease, 10 * SECOND)).verdict == expected
+            assert self.harness.run(limits.renew(lease, 10 * SECOND)).verdict == expected

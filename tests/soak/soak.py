@@ -19,7 +19,7 @@ DRAINED_PER_S: Final = 50
 HOME: Final = Path(__file__).parent
 
 
-class Stage:
+class Soak:
     """
     One soak in a folder: its plan, the hour, and where what is done and answered is written down.
 

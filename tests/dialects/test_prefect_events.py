@@ -17,7 +17,7 @@ from shared.store import tasks
 from shared.store.dialects import orchestrated
 from shared.store.redis.sync_store import Store
 from tests.dialects.test_prefect_orchestration import TYPES
-from tests.store.checking import check_store
+from tests.store.consistency import check_store
 
 Client = TestClient[Litestar]
 

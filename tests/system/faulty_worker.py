@@ -1,5 +1,5 @@
 """
-A launcher or worker process into which errors are planted: ``python faulty.py [--process] <point> …``.
+A launcher or worker process into which errors are planted: ``python faulty_worker.py [--process] <point> …``.
 
 A point is ``module:path.of.function``. Its second, third and seventh call raise an error that nobody foresees; of
 ``module:path.of.function@2-16`` these calls do. At ``hang=module:path.of.function`` the first call ever hangs, which

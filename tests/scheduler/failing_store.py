@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.store import fleet, runs, tasks
 from shared.store.redis.call import Call, Key
 from shared.store.redis.scripts import Script
-from tests.store.desk import SECOND, Desk
+from tests.store.harness import SECOND, StoreHarness
 
 T = TypeVar("T")
 
@@ -31,8 +31,8 @@ def name_of(call: Call[Any]) -> str:
     return call.what.name if isinstance(call.what, Script) else call.what
 
 
-class Faulty(Desk):
-    """A desk whose calls fail where ``fault`` says so; ``asked`` are the names of all that were made."""
+class FailingStore(StoreHarness):
+    """A store whose calls fail where ``fault`` says so; ``asked`` are the names of all that were made."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -64,74 +64,74 @@ class Listener:
         self.told.append(run_id)
 
 
-class Scene:
+class PairedWork:
     """
-    A leader with all kinds of work, each in a pair. Its clock is the desk's.
+    A leader with all kinds of work, each in a pair. Its clock is the store's.
 
     For each of ``PAIR``: a due tick (task ``tick-…``), a delayed run that is due (``later-…``), a run whose worker was
     lost (``lost-…``), history beyond its bounds (``past-…``), a log that was left behind (``log-…``), and a run that
     ended without a worker (``told-…``). Beside them there is a worker that was silent for a minute.
     """
 
-    def __init__(self, desk: Faulty) -> None:
-        self.desk = desk
+    def __init__(self, harness: FailingStore) -> None:
+        self.harness = harness
         self.listener = Listener()
-        self.loop = Loop(desk, "s", emitter=cast(Emitter, self.listener), clock=lambda: desk.now / SECOND)
+        self.loop = Loop(harness, "s", emitter=cast(Emitter, self.listener), clock=lambda: harness.now / SECOND)
         self.lost: dict[str, UUID] = {}
         self.logs: dict[str, UUID] = {}
         self.told: dict[str, UUID] = {}
         self.loop.tick()
-        desk.beat(worker="gone")
+        harness.beat(worker="gone")
         for which in PAIR:
             self._prepare(which)
         self._pass(90)
         for which in PAIR:
-            held = desk.started(f"lost-{which}")
+            held = harness.started(f"lost-{which}")
             self.lost[which] = held.id
-            self.told[which] = desk.trigger(f"told-{which}").id
-            desk.run(ops.stop(str(self.told[which])))
+            self.told[which] = harness.trigger(f"told-{which}").id
+            harness.run(ops.stop(str(self.told[which])))
         self._pass(11)
 
     def _prepare(self, which: str) -> None:
-        desk = self.desk
-        desk.task(f"tick-{which}", cron=("* * * * *",), external=False)
+        harness = self.harness
+        harness.task(f"tick-{which}", cron=("* * * * *",), external=False)
         for name in ("later", "lost", "log", "told"):
-            desk.task(f"{name}-{which}")
-        desk.task(f"past-{which}", keep_runs=1)
+            harness.task(f"{name}-{which}")
+        harness.task(f"past-{which}", keep_runs=1)
         for _ in range(3):
-            desk.end(desk.started(f"past-{which}"))
-        held = desk.started(f"log-{which}")
-        desk.append(held, 0, "one", "two")
-        desk.end(held, Reason.SUCCESS)
+            harness.end(harness.started(f"past-{which}"))
+        held = harness.started(f"log-{which}")
+        harness.append(held, 0, "one", "two")
+        harness.end(held, Reason.SUCCESS)
         self.logs[which] = held.id
-        desk.trigger(f"later-{which}", delay_ms=95_000)
+        harness.trigger(f"later-{which}", delay_ms=95_000)
 
     def _pass(self, seconds: int) -> None:
         for _ in range(seconds):
-            self.desk.pass_s(1)
-            self.desk.beat(worker="alive")
+            self.harness.pass_s(1)
+            self.harness.beat(worker="alive")
 
     def undone(self) -> set[str]:
         """What is not done yet, as ``<job> <which>``."""
-        desk, found = self.desk, set()
-        fault, desk.fault = desk.fault, lambda call: None
-        left: list[Any] = desk.run(Call("ZRANGE", (Key("compact"), 0, -1), list))
-        due: list[Any] = desk.run(Call("ZRANGE", (Key("due"), 0, -1), list))
+        harness, found = self.harness, set()
+        fault, harness.fault = harness.fault, lambda call: None
+        left: list[Any] = harness.run(Call("ZRANGE", (Key("compact"), 0, -1), list))
+        due: list[Any] = harness.run(Call("ZRANGE", (Key("due"), 0, -1), list))
         for which in PAIR:
-            totals = desk.run(tasks.counts([f"tick-{which}", f"past-{which}"]))
-            later = desk.run(runs.find(f"later-{which}#1")).id
+            totals = harness.run(tasks.counts([f"tick-{which}", f"past-{which}"]))
+            later = harness.run(runs.find(f"later-{which}#1")).id
             states = {
                 "fire": totals[f"tick-{which}"].total > 0,
                 "forget": totals[f"past-{which}"].total == 1,
                 "release": later.bytes not in due,
-                "rescue": desk.get(self.lost[which]).end_reason == Reason.CRASHED,
+                "rescue": harness.get(self.lost[which]).end_reason == Reason.CRASHED,
                 "compact": self.logs[which].bytes not in left,
                 "tell": self.told[which] in self.listener.told,
             }
             found |= {f"{job} {which}" for job, done in states.items() if not done}
-        if "gone" in [worker.id for worker in desk.run(fleet.workers())]:
+        if "gone" in [worker.id for worker in harness.run(fleet.workers())]:
             found.add("workers")
-        desk.fault = fault
+        harness.fault = fault
         return found
 
     def tick_until_done(self, rounds: int = 70) -> set[str]:

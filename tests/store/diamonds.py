@@ -7,26 +7,26 @@ from uuid import UUID
 
 from shared.store import runs
 from shared.store.runs import Claimed
-from tests.store.checking import check_store
-from tests.store.desk import Desk
+from tests.store.consistency import check_store
+from tests.store.harness import StoreHarness
 
 
-def diamond(desk: Desk, **settings: dict[str, Any]) -> None:
+def diamond(harness: StoreHarness, **settings: dict[str, Any]) -> None:
     """``install`` → ``lint`` and ``test`` → ``deploy``; *settings* by task."""
     for name, needs in (("install", ()), ("lint", ("install",)), ("test", ("install",)), ("deploy", ("lint", "test"))):
-        desk.task(name, depends_on=needs, **settings.get(name, {}))
+        harness.task(name, depends_on=needs, **settings.get(name, {}))
 
 
-def claim_all(desk: Desk) -> dict[str, Claimed]:
+def claim_all(harness: StoreHarness) -> dict[str, Claimed]:
     """Claim whatever waits, by task (and replica, if there are several)."""
     found: dict[str, Claimed] = {}
-    while held := desk.claim():
+    while held := harness.claim():
         many = held.record.replica_count > 1
         found[held.record.task + (f"[{held.record.replica_index}]" if many else "")] = held
-    check_store(desk)
+    check_store(harness)
     return found
 
 
-def states(desk: Desk, execution: UUID) -> dict[str, str]:
+def states(harness: StoreHarness, execution: UUID) -> dict[str, str]:
     """What became of each task's newest run of an execution."""
-    return {run.task_name: str(run.end_reason or run.status) for run in desk.run(runs.execution_runs(execution))}
+    return {run.task_name: str(run.end_reason or run.status) for run in harness.run(runs.execution_runs(execution))}

@@ -27,7 +27,7 @@ START = 1_700_000_000 * SECOND
 LEASE = 6 * SECOND
 
 
-class Desk(Store):
+class StoreHarness(Store):
     """A store whose scripts take ``now`` for the time. The short methods do what their names say, at that time."""
 
     def __init__(self, settings: Settings, now: int = START) -> None:

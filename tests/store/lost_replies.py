@@ -20,7 +20,7 @@ from shared.store.redis.connect import NoScriptError
 from shared.store.redis.connections import Lines
 from shared.store.redis.scripts import script, script_names
 from shared.store.redis.sync_store import Store
-from tests.store.checking import snapshot
+from tests.store.consistency import snapshot
 
 STEPS: Final[dict[str, str]] = {
     "compact": "compresses the next block of a log",

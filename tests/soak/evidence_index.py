@@ -21,7 +21,7 @@ Findings = Iterator[str | None]
 """One for each thing that was looked at: None, or what is wrong with it."""
 
 
-class Scene:
+class EvidenceIndex:
     """The evidence, sorted by what the invariants ask for."""
 
     def __init__(self, evidence: Evidence) -> None:

@@ -12,32 +12,32 @@ import redis
 
 from tests.soak.clients import client_of
 from tests.soak.history import Recorder
-from tests.soak.stage import DRAIN_S, Stage
+from tests.soak.soak import DRAIN_S, Soak
 from tests.system.fleet import Fleet
 from tests.waiting import wait_until
 
 PREFIX: Final = b"{runfleet}:"
 
 
-class Witness:
+class Observer:
     """Looks at the records while they change, and at everything when nothing changes any more."""
 
-    def __init__(self, stage: Stage, fleet: Fleet) -> None:
-        self._stage, self._fleet = stage, fleet
+    def __init__(self, soak: Soak, fleet: Fleet) -> None:
+        self._soak, self._fleet = soak, fleet
         self._seen: set[str] = set()
 
     def watch(self) -> None:
         """Keep each record as it is when it is first seen to have ended, and what the store weighs."""
         with client_of(self._fleet) as http:
-            while not self._stage.over.wait(0.7):
+            while not self._soak.over.wait(0.7):
                 with contextlib.suppress(httpx.HTTPError, redis.RedisError):
                     answer = http.get("/api/runs", params={"status": "ended", "limit": 300})
                     for record in answer.json()["runs"] if answer.status_code == 200 else ():
                         if record["id"] not in self._seen:
                             self._seen.add(record["id"])
-                            self._stage.answers.add("first_end", record=record)
+                            self._soak.answers.add("first_end", record=record)
                     with self._fleet.redis.client() as client:
-                        self._stage.chaos.add("memory", store=client.info("memory")["used_memory"] // 1024)
+                        self._soak.chaos.add("memory", store=client.info("memory")["used_memory"] // 1024)
 
     def see_drained(self) -> None:
         """Pause the schedule and wait until nothing is live any more; says whether that came true."""
@@ -45,14 +45,14 @@ class Witness:
             # What is owed is made first: the ticks of a pause are not missed ones, whoever was late.
             calm = datetime.now(UTC).isoformat()
             wait_until(lambda: _last_tick(http) > calm, "the schedule has caught up", DRAIN_S)
-            self._stage.chaos.add("paused")
+            self._soak.chaos.add("paused")
             wait_until(lambda: _answers(http, "POST", "/api/tasks/tick/pause"), "the schedule is paused", DRAIN_S)
             drained = True
             try:
-                wait_until(lambda: _live(http) == 0, "all runs have ended", self._stage.drain_s)
+                wait_until(lambda: _live(http) == 0, "all runs have ended", self._soak.drain_s)
             except AssertionError:
                 drained = False
-            self._stage.chaos.add("drained_all", drained=drained)
+            self._soak.chaos.add("drained_all", drained=drained)
 
     def save(self) -> None:
         """All records and logs by the API, and all that the store holds by plain commands."""
@@ -64,12 +64,12 @@ class Witness:
                 page = http.get("/api/runs", params=query | {"cursor": page["next_cursor"]}).json()
                 records += page["runs"]
             for record in records:
-                self._stage.answers.add("final", record=record)
+                self._soak.answers.add("final", record=record)
                 log = http.get(f"/api/runs/{record['id']}/log", params={"limit": 10000}).json()
-                self._stage.answers.add("log", run=record["id"], **{k: v for k, v in log.items() if k != "$schema"})
+                self._soak.answers.add("log", run=record["id"], **{k: v for k, v in log.items() if k != "$schema"})
         with (
             self._fleet.redis.client() as client,
-            contextlib.closing(Recorder(self._stage.folder / "store.jsonl")) as to,
+            contextlib.closing(Recorder(self._soak.folder / "store.jsonl")) as to,
         ):
             for key in client.scan_iter(PREFIX + b"*", count=1000):
                 held = _held(client, key)

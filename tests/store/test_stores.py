@@ -19,7 +19,7 @@ from shared.store import fleet, open_async_store, open_store, retention, runs, t
 from shared.store.redis.async_store import AsyncStore
 from shared.store.redis.call import Call, Key, as_is, each, together
 from shared.store.redis.sync_store import Store
-from tests.store.desk import Desk
+from tests.store.harness import StoreHarness
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def client(valkey_url: str) -> Iterator[redis.Redis]:
         yield opened
 
 
-def test_flushed_scripts_are_handed_over_again(desk: Desk, client: redis.Redis) -> None:
+def test_flushed_scripts_are_handed_over_again(harness: StoreHarness, client: redis.Redis) -> None:
     """F23: one script."""
-    desk.task()
-    desk.trigger()
+    harness.task()
+    harness.trigger()
     client.script_flush()
-    assert desk.claim() is not None
-    assert desk.claim() is None
+    assert harness.claim() is not None
+    assert harness.claim() is None
 
 
-def test_a_script_may_be_missing_inside_a_pipeline(store: Store, desk: Desk, client: redis.Redis) -> None:
-    desk.task()
-    runs_made = [desk.trigger() for _ in range(3)]
+def test_a_script_may_be_missing_inside_a_pipeline(store: Store, harness: StoreHarness, client: redis.Redis) -> None:
+    harness.task()
+    runs_made = [harness.trigger() for _ in range(3)]
     client.script_flush()
     before = store.round_trips
     answers = store.run(
@@ -56,10 +56,10 @@ def test_a_script_may_be_missing_inside_a_pipeline(store: Store, desk: Desk, cli
 
 
 def test_flushed_scripts_are_nothing_to_the_event_loop_either(
-    settings: Settings, desk: Desk, client: redis.Redis
+    settings: Settings, harness: StoreHarness, client: redis.Redis
 ) -> None:
-    desk.task()
-    desk.trigger()
+    harness.task()
+    harness.trigger()
 
     async def scene(store: AsyncStore) -> None:
         client.script_flush()
@@ -138,19 +138,19 @@ def test_who_gives_up_waiting_harms_nobody_else(settings: Settings) -> None:
     _in_a_loop(settings, scene)
 
 
-def test_a_refusal_is_raised_after_all_calls_were_made(desk: Desk) -> None:
-    desk.task()
-    run = desk.trigger()
+def test_a_refusal_is_raised_after_all_calls_were_made(harness: StoreHarness) -> None:
+    harness.task()
+    run = harness.trigger()
     unknown = ids.new_id(1)
     with pytest.raises(NotFound):
-        desk.run(each([runs.stop(unknown, "stop", "m"), runs.stop(run.id, "stop", "m")]))
-    assert desk.state(run.id) == Reason.STOPPED
+        harness.run(each([runs.stop(unknown, "stop", "m"), runs.stop(run.id, "stop", "m")]))
+    assert harness.state(run.id) == Reason.STOPPED
 
 
-def test_settled_calls_stand_beside_each_other(desk: Desk) -> None:
-    desk.task()
-    run = desk.trigger()
-    refused, stopped, broken, seen = desk.settle(
+def test_settled_calls_stand_beside_each_other(harness: StoreHarness) -> None:
+    harness.task()
+    run = harness.trigger()
+    refused, stopped, broken, seen = harness.settle(
         [
             runs.stop(ids.new_id(1), "stop", "m"),
             runs.stop(run.id, "stop", "m"),
@@ -162,34 +162,36 @@ def test_settled_calls_stand_beside_each_other(desk: Desk) -> None:
     assert stopped[0] == "stopped"
     assert type(broken) is RunfleetError
     assert seen.end_reason == Reason.STOPPED
-    assert desk.settle([]) == desk.run(each([])) == []
+    assert harness.settle([]) == harness.run(each([])) == []
 
 
-def test_a_full_redis_takes_nothing_new_but_lets_runs_end(desk: Desk, client: redis.Redis) -> None:
+def test_a_full_redis_takes_nothing_new_but_lets_runs_end(harness: StoreHarness, client: redis.Redis) -> None:
     """F21: every script."""
-    entry = desk.task("a", retry_attempts=1, retry_delay_ms=(0,))
-    ending, stopping, lost = desk.started(), desk.started(), desk.started()
-    waiting = desk.trigger()
-    desk.beat(ending, stopping, lost)
+    entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
+    ending, stopping, lost = harness.started(), harness.started(), harness.started()
+    waiting = harness.trigger()
+    harness.beat(ending, stopping, lost)
     with _no_memory(client):
         with pytest.raises(StoreFull, match="raise maxmemory or lower keep_runs"):
-            desk.trigger()
+            harness.trigger()
         with pytest.raises(StoreFull):
-            desk.append(ending, 0, "a line")
-        assert desk.beat(ending, stopping, lost) == ["", "", ""]
-        assert desk.fail(ending, entry).verdict == "ended"
-        desk.run(ops.stop(str(stopping.id)))
-        desk.run(ops.stop(str(waiting.id)))
-        assert desk.beat(stopping) == ["stop"]
-        desk.pass_s(7)
-        assert desk.rescue(lost.id, entry).verdict == "ended"
-        assert desk.claim() is not None
-        assert desk.run(retention.forget("a", 0, 0)).runs > 0
-    assert desk.trigger().status == "pending"
+            harness.append(ending, 0, "a line")
+        assert harness.beat(ending, stopping, lost) == ["", "", ""]
+        assert harness.fail(ending, entry).verdict == "ended"
+        harness.run(ops.stop(str(stopping.id)))
+        harness.run(ops.stop(str(waiting.id)))
+        assert harness.beat(stopping) == ["stop"]
+        harness.pass_s(7)
+        assert harness.rescue(lost.id, entry).verdict == "ended"
+        assert harness.claim() is not None
+        assert harness.run(retention.forget("a", 0, 0)).runs > 0
+    assert harness.trigger().status == "pending"
 
 
-def test_a_full_redis_is_the_same_to_the_event_loop(settings: Settings, desk: Desk, client: redis.Redis) -> None:
-    desk.task()
+def test_a_full_redis_is_the_same_to_the_event_loop(
+    settings: Settings, harness: StoreHarness, client: redis.Redis
+) -> None:
+    harness.task()
 
     async def scene(store: AsyncStore) -> None:
         with _no_memory(client):
@@ -268,28 +270,28 @@ def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, 
     asyncio.run(main())
 
 
-def test_a_replica_is_a_store_that_is_away(settings: Settings, desk: Desk, client: redis.Redis) -> None:
+def test_a_replica_is_a_store_that_is_away(settings: Settings, harness: StoreHarness, client: redis.Redis) -> None:
     """F25: it says so, and says what is wrong; nothing else is made of it."""
-    desk.task()
-    held = desk.started()
-    desk.beat(held)
+    harness.task()
+    held = harness.started()
+    harness.beat(held)
 
     async def scene(store: AsyncStore) -> None:
         with pytest.raises(StoreUnavailable, match="READONLY"):
             await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
 
-    desk.run(Call("REPLICAOF", ("127.0.0.1", "1"), as_is))
+    harness.run(Call("REPLICAOF", ("127.0.0.1", "1"), as_is))
     try:
-        losses = desk.losses
+        losses = harness.losses
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            desk.beat(held)
+            harness.beat(held)
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            desk.block(Call("BLPOP", (Key("wake:worker:w"), 0.1), bool), 0.1)
+            harness.block(Call("BLPOP", (Key("wake:worker:w"), 0.1), bool), 0.1)
         _in_a_loop(settings, scene)
-        assert desk.losses > losses, "its connection led to a server that is no primary any more"
+        assert harness.losses > losses, "its connection led to a server that is no primary any more"
     finally:
-        desk.run(Call("REPLICAOF", ("NO", "ONE"), as_is))
-    assert desk.end(held).verdict == "ended"
+        harness.run(Call("REPLICAOF", ("NO", "ONE"), as_is))
+    assert harness.end(held).verdict == "ended"
 
 
 def test_a_user_without_rights_is_told_so(settings: Settings, client: redis.Redis, valkey_url: str) -> None:
