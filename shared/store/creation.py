@@ -76,7 +76,7 @@ class Created(msgspec.Struct, frozen=True):
 
 
 AT_ONCE: Final = 200
-"""Most runs that one script makes, as ``lua/lib/making.lua`` has it."""
+"""Most runs that one script makes, as ``lua/lib/remaining_runs.lua`` has it."""
 
 BYTES_AT_ONCE: Final = 1_000_000
 """Most bytes of records that it makes them of."""

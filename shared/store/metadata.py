@@ -29,7 +29,7 @@ class Annex(msgspec.Struct, frozen=True):
     expect: tuple[str, bytes] = ("", b"")
 
     def arguments(self) -> tuple[str | bytes, ...]:
-        """As the scripts read it, the last of their arguments (``lua/lib/annex.lua``)."""
+        """As the scripts read it, the last of their arguments (``lua/lib/metadata.lua``)."""
         return (self.run.bytes, *self.expect, *(part for pair in self.fields.items() for part in pair))
 
 

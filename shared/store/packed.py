@@ -20,7 +20,7 @@ from shared.store.redis.scripts import script
 T = TypeVar("T")
 
 INLINE: Final = 256
-"""Most bytes of a text that each record has itself, as ``lua/lib/sharing.lua`` has it."""
+"""Most bytes of a text that each record has itself, as ``lua/lib/shared_texts.lua`` has it."""
 
 REFERENCE: Final = "@text:"
 REFERENCE_LENGTH: Final = len(REFERENCE) + 32 + 40

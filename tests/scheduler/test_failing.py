@@ -37,7 +37,7 @@ PARTS = {
     "unreported_ends": {"tell"},
     "ZRANGE": {"workers"},
     "worker_gone": {"workers"},
-    "trim_events": set[str](),
+    "trim_lineage_events": set[str](),
 }
 
 

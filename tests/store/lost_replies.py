@@ -31,7 +31,7 @@ STEPS: Final[dict[str, str]] = {
     "enqueue_due": "lets the next due runs go",
     "wake_queues": "wakes somebody, who finds nothing",
     "stop_all": "asks the next runs to stop",
-    "trim_events": "forgets the next events",
+    "trim_lineage_events": "forgets the next events",
     "unreported_ends": "moves on to the next events",
 }
 """Scripts that take one step of something longer each time: a lost reply costs the answer to one of them, no more."""

@@ -60,7 +60,7 @@ MUTANTS = [
         "'refused'",
         test_end.test_a_repeated_end_is_again_and_claims_once,
     ),
-    Mutant("end leaves its execution live", "end", "  leave(id, r)\n", ""),
+    Mutant("end leaves its execution live", "end", "  run_left(id, r)\n", ""),
     Mutant(
         "claim takes what is not pending",
         "lib/claim",
@@ -188,7 +188,7 @@ MUTANTS = [
         "r[F.stop_request] ~= request",
         test_stop.test_a_running_run_is_asked_and_its_worker_woken,
     ),
-    Mutant("a stopped run's execution lives on", "lib/stopping", "    leave(id, r)\n", ""),
+    Mutant("a stopped run's execution lives on", "lib/stopping", "    run_left(id, r)\n", ""),
     Mutant(
         "the hold is ignored by rescue",
         "rescue",
@@ -206,7 +206,7 @@ MUTANTS = [
     ),
     Mutant("rescue forgets the retry", "rescue", "  retry(id, r, ARGV[5], prepared)\n", ""),
     Mutant("the hold is ignored by pulse", "scheduler_poll", "or 0) <= NOW then", "or 0) <= NOW + 1e12 then"),
-    Mutant("no gap is ever noted", "lib/contact", "NOW - last > gap_us", "false"),
+    Mutant("no gap is ever noted", "lib/rescue_hold", "NOW - last > gap_us", "false"),
     Mutant("a tick fires twice", "create", "if seen_to >= o.tick_us or", "if seen_to > o.tick_us + 6e12 or"),
     Mutant(
         "a record of missed ticks counts one that was fired meanwhile",
@@ -224,7 +224,7 @@ MUTANTS = [
     ),
     Mutant(
         "leases wait for a time before the clock went back",
-        "lib/contact",
+        "lib/rescue_hold",
         "last - NOW > 1000000 then",
         "false then",
         test_rescue.test_a_lost_run_is_rescued_although_the_clock_went_back,
@@ -290,8 +290,8 @@ MUTANTS = [
     Mutant(
         "a retried step has failed",
         "lib/ending",
-        "and not owed[id] then settle",
-        "then settle",
+        "and not owed[id] then record_step_result",
+        "then record_step_result",
         test_plans.test_a_retry_that_succeeds_saves_the_plan,
     ),
     Mutant(
@@ -426,14 +426,14 @@ MUTANTS = [
     ),
     Mutant(
         "what was told last counts, whatever its time",
-        "lib/newest",
+        "dialects/lib/latest_values",
         "if told > at_us or",
         "if false or",
         test_lineage.test_what_is_told_of_a_job_is_the_same_in_any_order,
     ),
     Mutant(
         "of what was told at one time the last counts",
-        "lib/newest",
+        "dialects/lib/latest_values",
         " or (told == at_us and string.sub(before, 17) >= value)",
         "",
         test_lineage.test_what_is_told_of_a_job_is_the_same_in_any_order,
@@ -447,7 +447,7 @@ MUTANTS = [
     ),
     Mutant(
         "a job leaves its namespace's list",
-        "lib/jobs",
+        "dialects/lib/jobs",
         "  redis.call('ZREM', P .. ':jobs:' .. namespace, task)\n",
         "",
         test_lineage.test_a_job_that_is_dropped_leaves_nothing,
@@ -511,14 +511,14 @@ MUTANTS = [
     Mutant(
         "a deleted task stays in its environment",
         "lib/catalog",
-        "  unlist_task(name)\n",
+        "  on_task_removed(name)\n",
         "",
         test_define_tasks.test_what_goes_from_the_catalog_goes_from_its_environment,
     ),
     Mutant(
         "a task that the file takes over stays in its environment",
         "lib/catalog",
-        "if source == 'file' then unlist_task(name) end",
+        "if source == 'file' then on_task_removed(name) end",
         "",
         test_define_tasks.test_what_goes_from_the_catalog_goes_from_its_environment,
     ),

@@ -88,7 +88,7 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "the version of an execution stands still at a wish to stop a run",
         "lib/stopping",
-        "    bump(id, r)\n",
+        "    count_change(id, r)\n",
         "",
         test_executions.test_the_version_grows_with_a_wish_to_stop_one_run,
     ),

@@ -25,8 +25,8 @@ MUTANTS_OF_OVERWRITTEN_KEYS = [
     Mutant(
         "an end that claims nothing is no end",
         "end",
-        "local sound, claimed = pcall(claim, wanted)",
-        "local sound, claimed = true, claim(wanted)",
+        "local sound, claimed = pcall(claim_next, wanted)",
+        "local sound, claimed = true, claim_next(wanted)",
         scenes.test_an_end_stands_although_nothing_can_be_claimed_with_it,
     ),
     Mutant(

@@ -46,7 +46,7 @@ MUTANTS_OF_TEXTS = [
     Mutant("what is written back has large texts itself", "restore", "share_texts(x, r)\n", ""),
     Mutant(
         "all large texts of a run are the same",
-        "lib/sharing",
+        "lib/shared_texts",
         "r[field] = references[text] or text",
         "r[field] = references[next(references)] or text",
         test_texts.test_attempts_and_steps_with_the_same_share_them,

@@ -36,9 +36,11 @@ def planted(mutant: Mutant, folder: Path) -> Iterator[None]:
     """The scripts with this fault in them; *folder* is empty and may be written to."""
     copy = folder / "lua"
     shutil.copytree(scripts.FOLDER, copy)
-    path = copy / scripts.path_of(mutant.file).relative_to(scripts.FOLDER)
-    if mutant.file.startswith("lib/"):
-        path = copy / f"{mutant.file}.lua"
+    path = (
+        copy / f"{mutant.file}.lua"
+        if "/" in mutant.file
+        else copy / scripts.path_of(mutant.file).relative_to(scripts.FOLDER)
+    )
     text = path.read_text("utf-8")
     assert text.count(mutant.old) == 1, f"{mutant.name}: the text to replace is there {text.count(mutant.old)} times"
     path.write_text(text.replace(mutant.old, mutant.new), "utf-8")

@@ -117,7 +117,7 @@ async def page(after_us: int, before_us: int, *, descending: bool, offset: int, 
 
 def trim(now: int | str = NOW) -> Call[int]:
     """Forget a small step of what is beyond the bounds; how many (fewer than ``TRIM_BATCH``: that was all)."""
-    return Call(script("trim_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
+    return Call(script("trim_lineage_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
 
 
 def untold(entries: int, place: str = "", now: int | str = NOW) -> Call[Untold]:

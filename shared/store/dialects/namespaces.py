@@ -43,7 +43,7 @@ class JobChange(msgspec.Struct, frozen=True):
     fields: Mapping[str, str] = {}
 
     def packed(self) -> bytes:
-        """As the scripts read it (``lua/lib/jobs.lua``)."""
+        """As the scripts read it (``lua/dialects/lib/jobs.lua``)."""
         return _encode((self.task, self.namespace, self.name, self.fields))
 
 
@@ -147,7 +147,7 @@ def drop_job(task: str) -> Call[bool]:
 
 
 def newest(value: bytes) -> bytes:
-    """What is kept of a field that messages in any order tell (``lua/lib/newest.lua``), without its time."""
+    """The latest value of a field, without its time (``lua/dialects/lib/latest_values.lua``)."""
     return value[_STAMP:]
 
 

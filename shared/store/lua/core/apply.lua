@@ -6,5 +6,5 @@
 --       8… per task: name, hash, body, signature, schedule ('' for none)
 -- Answers {added…}, {changed…}, {removed…}, {unchanged…}, {kept…}; {'moved'} when another file was applied meanwhile,
 -- {'repeated'} when this was done before, and its answer lost.
--- uses: clock records texts events making execution environments catalog limits applied apply
-return apply()
+-- uses: apply
+return apply_tasks()

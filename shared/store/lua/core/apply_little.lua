@@ -1,5 +1,5 @@
 -- As apply, in a full Redis too: for a file that changes little, such as one that lowers what fills it.
 -- ARGV and answers: as apply
 -- flags: allow-oom
--- uses: clock records texts events making execution environments catalog limits applied apply
-return apply()
+-- uses: apply
+return apply_tasks()

@@ -1,5 +1,5 @@
 -- A worker's slot takes the next run.
 -- ARGV: 1 now  2 wanted (see lib/claim.lua)    Answers {id, record, waiting} or nil.
 -- flags: allow-oom
--- uses: clock records texts events making execution claim
-return claim(cmsgpack.unpack(ARGV[2]))
+-- uses: claim
+return claim_next(cmsgpack.unpack(ARGV[2]))

@@ -4,10 +4,10 @@
 --       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox, most_pending,
 --          plan (steps as in lib/plan.lua, whose first group is made, or false),
 --          wakeups (message id and message each, for the run's queue), most_wakeups
---       6… annex of the first run (lib/annex.lua)
+--       6… metadata of the first run (lib/metadata.lua)
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'},
 -- {'quota', pending runs of the task}.
--- uses: clock records texts sharing events making execution plan ending stopping overlap wakeup annex inbox
+-- uses: clock events execution metadata on_execution_created overlap plan remaining_runs shared_texts texts wakeups
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idem ~= '' then
@@ -56,7 +56,7 @@ if has_plan then
   redis.call('HLEN', P .. ':numbers')
   redis.call('ZCARD', P .. ':making')
 else
-  last = number(task, 1)
+  last = take_numbers(task, 1)
 end
 redis.call('ZADD', P .. ':executions:all', NOW, x)
 if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end
@@ -89,28 +89,28 @@ for number, step in ipairs(steps) do
     end
     taken = taken + step[2]
     if count < step[2] then leave_rest(x, number - 1, count, step[2] - count) end
-    local made = make(x, x_text, one, 0, count, step[5], has_plan, function(i)
+    local made = make_runs(x, x_text, one, 0, count, step[5], has_plan, function(i)
       return string.sub(ids, (from + i) * 16 + 1, (from + i) * 16 + 16)
     end, last)
-    for _, id in ipairs(delayed and not refused and made or {}) do later(id, r[F.due_us], first) end
+    for _, id in ipairs(delayed and not refused and made or {}) do schedule_at(id, r[F.due_us], first) end
   end
 end
 event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))
-local annex = annex_from(6)
-if annex then annex_write(annex) end
+local metadata = metadata_from(6)
+if metadata then write_metadata(metadata) end
 if o.once ~= '' then
   redis.call('SET', P .. ':dedupe:' .. o.once, x)
   redis.call('HSET', P .. ':meta:' .. x, 'once', o.once)
 end
-if o.inbox and not refused then put_into_inbox(x, r) end
+if not refused then on_execution_created(x, r, o) end
 if o.idem ~= '' then
   redis.call('HSET', P .. ':idempotency:' .. o.idem, 'run', x, 'digest', o.digest)
   redis.call('EXPIRE', P .. ':idempotency:' .. o.idem, 86400)
 end
-if verdict == 'wait' then wait(x, task, o.gates, o.overlap) elseif not refused and not delayed then start(x) end
-for _, wakeup in ipairs(ready[r[F.queue]] and o.wakeups or {}) do ring(o.most_wakeups, r[F.queue], wakeup[1], wakeup[2]) end
+if verdict == 'wait' then wait_at_gates(x, task, o.gates, o.overlap) elseif not refused and not delayed then start_execution(x) end
+for _, wakeup in ipairs(ready[r[F.queue]] and o.wakeups or {}) do wake_queue(o.most_wakeups, r[F.queue], wakeup[1], wakeup[2]) end
 if #o.wakeups > 0 then ready[r[F.queue]] = nil end   -- they are woken; the others are for the caller to wake
 local made = redis.call('GET', P .. ':run:' .. x)
 local answer = {'created', x, references and whole(made) or made}
-tell_ready(answer)
+add_ready(answer)
 return answer

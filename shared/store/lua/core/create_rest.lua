@@ -1,7 +1,7 @@
--- Makes more of an execution's runs that were not all made at once (lib/making.lua), if it has started.
+-- Makes more of an execution's runs that were not all made at once (lib/remaining_runs.lua), if it has started.
 -- ARGV: 1 now  2 execution
 -- Answers {how many are left to make now, ready queue, runs…}.
--- uses: clock records texts events making execution plan
+-- uses: clock events execution plan remaining_runs
 local x = ARGV[2]
 local at = P .. ':plan:' .. x
 local state, answer = redis.call('HGET', P .. ':exec:' .. x, 'state'), {0}
@@ -19,9 +19,9 @@ elseif state == 'started' then
       if n > 0 then
         if step[4] > 0 then r[F.due_us] = 0 end
         room = room_after(r, n, room)
-        local made = make(x, x_text, r, from, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+        local made = make_runs(x, x_text, r, from, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
         event('run.created', r[F.task], made[1], x, text(n))
-        for _, id in ipairs(made) do offer(id, r) end
+        for _, id in ipairs(made) do make_ready(id, r) end
         if from + n < step[2] then redis.call('HSET', at, 'rest:' .. i, from + n) else redis.call('HDEL', at, 'rest:' .. i) end
         left = left - n
       end
@@ -32,5 +32,5 @@ elseif state == 'started' then
   if left <= 0 then rest_is_over(x) end
   answer[1] = left
 end
-tell_ready(answer)
+add_ready(answer)
 return answer

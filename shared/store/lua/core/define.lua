@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 name  3 hash  4 body  5 signature  6 schedule ('' for none)
 --       7 pins (msgpack {task: the hash it must have, '' for none}), the task's own among them
 -- Answers 'added', 'changed', 'unchanged', 'kept' (the task file's) or 'moved' (a pin is off).
--- uses: clock records texts events execution environments catalog
+-- uses: catalog clock
 local before = entry_of(ARGV[2])
 if before and before[1] == ARGV[3] and before[2] == 'api' then return 'unchanged' end
 local pins = 0

@@ -6,7 +6,7 @@
 -- 'again': this very worker ended it before and asks twice. A request to stop forbids the retry, not the reason.
 -- A refused end claims nothing new: it may come late, from a worker that is dead by now.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending claim
+-- uses: claim ending execution records
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load_sound(id)
 local verdict, state = 'ended', ARGV[5]
@@ -27,7 +27,7 @@ else
   local prepared = ARGV[9] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[9])
   finish(id, r, ARGV[5], tonumber(ARGV[6]), message)
   retry(id, r, ARGV[9], prepared)
-  leave(id, r)
+  run_left(id, r)
 end
 local answer = {verdict, state, false}
 if ARGV[10] ~= '' then
@@ -35,9 +35,9 @@ if ARGV[10] ~= '' then
   if verdict == 'refused' then
     answer[3] = claimed_before(wanted) or false
   else
-    local sound, claimed = pcall(claim, wanted)   -- what is not claimed now waits on: the end stands
+    local sound, claimed = pcall(claim_next, wanted)   -- what is not claimed now waits on: the end stands
     answer[3] = sound and claimed or false
   end
 end
-tell_ready(answer)
+add_ready(answer)
 return answer

@@ -3,7 +3,7 @@
 -- put off by a minute.
 -- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue, runs…}.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending stopping overlap slots
+-- uses: clock ending execution overlap records slots
 local function release(id)
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)
@@ -15,21 +15,21 @@ local function release(id)
     local verdict = decide(e[4], gates, e[2], tonumber(e[3]))
     for _, each in ipairs(runs_of(x)) do redis.call('ZREM', P .. ':due', each) end
     if verdict == 'wait' then
-      wait(x, e[4], gates, e[2])
+      wait_at_gates(x, e[4], gates, e[2])
     elseif verdict then
       drop_rest(x, 'skipped', verdict)
       for _, each in ipairs(runs_of(x)) do
         local one = load(each)
         if one and one[F.status] == 'pending' then
           finish(each, one, 'skipped', -1, verdict)
-          leave(each, one)
+          run_left(each, one)
         end
       end
     else
-      start(x)
+      start_execution(x)
     end
   elseif e[1] == 'started' then
-    offer(id, r)
+    make_ready(id, r)
   end
 end
 end_lapsed_leases()
@@ -42,5 +42,5 @@ for _, id in ipairs(due) do
 end
 local first = redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')
 local answer = {#due, first[2] or '', failed}
-tell_ready(answer)
+add_ready(answer)
 return answer

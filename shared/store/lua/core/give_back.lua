@@ -4,7 +4,7 @@
 -- Answers {'given_back' | 'stopped' | 'refused', status or reason, ready queue, runs…}.
 -- 'stopped': that was asked meanwhile. A repeated call is refused: its token is not the run's any more.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending
+-- uses: clock ending events execution records
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load(id)
 if not r then return {'refused', 'gone'} end
@@ -13,7 +13,7 @@ local verdict = 'given_back'
 if r[F.stop_request] ~= '' then
   verdict = 'stopped'
   finish(id, r, 'stopped', -1, r[F.message])
-  leave(id, r)
+  run_left(id, r)
 else
   local delay_us = tonumber(ARGV[5])
   local first = delay_us > 0 and first_due() or nil   -- before anything is written: it may be somebody else's
@@ -24,10 +24,10 @@ else
   if delay_us > 0 then r[F.due_us] = NOW + delay_us end
   index(id, r)
   save(id, r)
-  bump(id, r)
+  count_change(id, r)
   event('run.given_back', r[F.task], id, execution_of(id, r))
-  if r[F.due_us] > NOW then later(id, r[F.due_us], first) else enqueue(id, r, true) end
+  if r[F.due_us] > NOW then schedule_at(id, r[F.due_us], first) else enqueue(id, r, true) end
 end
 local answer = {verdict, state_of(r)}
-tell_ready(answer)
+add_ready(answer)
 return answer

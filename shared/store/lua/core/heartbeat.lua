@@ -3,16 +3,16 @@
 --       7 Dramatiq broker's id or ''  8… pairs: run id, token
 -- Answers {known (0: say who you are again), drain (1: asked to), instance of the store, verdict per pair: '' | 'stop' | 'kill' | 'lost'}.
 -- flags: allow-oom
--- uses: clock records contact instance events
+-- uses: clock events records rescue_hold store_id
 local worker, lease = ARGV[2], tonumber(ARGV[3])
-contact(tonumber(ARGV[4]), lease)
+note_contact(tonumber(ARGV[4]), lease)
 if ARGV[5] ~= '' then
   if not redis.call('ZSCORE', P .. ':workers', worker) then event('worker.joined', '', '', '', worker) end
   redis.call('HSET', P .. ':worker:' .. worker, 'about', ARGV[5], 'broker', ARGV[7])
 end
 local known = redis.call('HEXISTS', P .. ':worker:' .. worker, 'about')
 if known == 1 then redis.call('ZADD', P .. ':workers', NOW, worker) end
-local answer = {known, tonumber(redis.call('HGET', P .. ':worker:' .. worker, 'drain')) or 0, instance()}
+local answer = {known, tonumber(redis.call('HGET', P .. ':worker:' .. worker, 'drain')) or 0, store_id()}
 for i = 8, #ARGV, 2 do
   local r = load_sound(ARGV[i])
   if r and r[F.status] == ARGV[6] and r[F.token] == tonumber(ARGV[i + 1]) then

@@ -5,7 +5,7 @@
 -- Answers {how many, number to go on behind or '' when that was all}; of a single one 1, or 0 when it is gone, -1 when it
 -- is live, -2 when its execution still needs it.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan
+-- uses: clock events execution plan records
 local task, batch = ARGV[2], tonumber(ARGV[5])
 local at = P .. ':ix:t:' .. task .. ':'
 local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}

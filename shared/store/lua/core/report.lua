@@ -1,22 +1,22 @@
 -- Reports how a run goes that somebody else executes: it runs (once more: it still does), or it ended.
 -- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
 --         late_start, backdated, force
---       4 retry (lib/ending.lua) or ''  5… annex (lib/annex.lua)
+--       4 retry (lib/ending.lua) or ''  5… metadata (lib/metadata.lua)
 -- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending annex
+-- uses: clock ending events execution metadata records texts
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
-local annex = annex_from(5)
+local metadata = metadata_from(5)
 local r = load(id)
 if not r then return {'gone', 'gone', '', ''} end
 local was = r[F.status]
 local function answer(verdict, state)
   local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == 'ended' and '' or r[F.stop_request]}
-  tell_ready(said)
+  add_ready(said)
   return said
 end
-if annex and not annex_fits(annex) then return answer('conflict') end
+if metadata and not metadata_fits(metadata) then return answer('conflict') end
 if r[F.external] == 0 then return answer('refused', 'owned') end
 local allowed = false
 for _, source in ipairs(o.sources) do allowed = allowed or source == was end
@@ -25,7 +25,7 @@ if allowed and was == 'pending' and o.target == 'running' and not o.force and (h
   return answer('refused', 'waiting')
 end
 local at = math.min(NOW, math.max(o.backdated and 1 or r[F.created_us], o.at_us > 0 and o.at_us or NOW))
-local function start(at_us)
+local function set_start(at_us)
   unindex(id, r)
   r[F.start_us] = at_us
   index(id, r)
@@ -39,7 +39,7 @@ if allowed and o.target == 'running' then
   r[F.status], r[F.start_us] = o.target, at
   index(id, r)
   save(id, r)
-  bump(id, r, true)
+  count_change(id, r, true)
   event('run.started', r[F.task], id, execution_of(id, r))
 elseif allowed then
   if r[F.start_us] > at then at = r[F.start_us] end
@@ -49,17 +49,17 @@ elseif allowed then
   local prepared = ARGV[4] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[4])
   finish(id, r, o.reason, o.exit_code, message, at)
   retry(id, r, ARGV[4], prepared)
-  leave(id, r)
+  run_left(id, r)
 elseif was == o.target and (was == 'running' or r[F.reason] == o.reason) then
   verdict = 'same'
-  if was == 'running' and o.at_us > 0 and at < r[F.start_us] then start(at) end   -- the earliest start wins
+  if was == 'running' and o.at_us > 0 and at < r[F.start_us] then set_start(at) end   -- the earliest start wins
 elseif was == 'ended' and o.target == 'running' and o.late_start then
   verdict = 'same'
   at = math.min(at, r[F.end_us])
-  if r[F.start_us] == 0 or (o.backdated and at < r[F.start_us]) then start(at) end
+  if r[F.start_us] == 0 or (o.backdated and at < r[F.start_us]) then set_start(at) end
 else
   return answer('refused')
 end
 if verdict == 'same' and r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
-if annex then annex_write(annex) end
+if metadata then write_metadata(metadata) end
 return answer(verdict)

@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 source status  4 message  5 retry or ''
 -- Answers {'ended' | 'refused', status or reason, ready queue, runs…}.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending
+-- uses: clock ending execution records
 local id = ARGV[2]
 local r = load(id)
 if not r then
@@ -20,7 +20,7 @@ else
   finish(id, r, 'crashed', -2, ARGV[4])
   retry(id, r, ARGV[5], prepared)
 end
-leave(id, r)
+run_left(id, r)
 local answer = {'ended', state_of(r)}
-tell_ready(answer)
+add_ready(answer)
 return answer

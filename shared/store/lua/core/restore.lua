@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 record as it was claimed (msgpack)  4 lease_us  5 gates (msgpack)
 -- Answers 'restored', 'there' (it is running by this token), or 'refused' (the store knows better).
 -- flags: allow-oom
--- uses: clock records texts sharing events making execution
+-- uses: clock events execution records shared_texts
 local id, r = ARGV[2], cmsgpack.unpack(ARGV[3])
 local now = load(id)
 if now and now[F.status] == r[F.status] and now[F.token] == r[F.token] then return 'there' end

@@ -8,9 +8,9 @@
 --          of one that stands by {0, leader, now, instance, such names}.
 -- A leader keeps its token; a token is never given twice, also when the store was wiped in between, so one that woke up late can be told from its successor.
 -- flags: allow-oom
--- uses: clock records contact instance mending
-local anew = begin_anew()
-contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
+-- uses: clock repair rescue_hold store_id
+local anew = reset_overwritten()
+note_contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
 local me, leads = ARGV[2], P .. ':leader'
 redis.call('ZADD', P .. ':schedulers', NOW, me)
 redis.call('ZREMRANGEBYSCORE', P .. ':schedulers', '-inf', text(NOW - 15000000))
@@ -25,7 +25,7 @@ elseif not held[1] or tonumber(held[2]) < NOW then
 elseif tonumber(held[2]) > NOW + lasts then   -- further ahead than it can be: the clock went back
   redis.call('HSET', leads, 'until', text(NOW + lasts))
 end
-if token == 0 then return {0, held[1], text(NOW), instance(), anew} end
+if token == 0 then return {0, held[1], text(NOW), store_id(), anew} end
 redis.call('HSET', leads, 'until', text(NOW + lasts))
 if ARGV[7] ~= '' then redis.call('SET', P .. ':health', ARGV[7], 'PX', 180000) end
 local waiting = {}
@@ -47,5 +47,5 @@ local due = (look('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') or {})[2]
 local lapse = (look('ZRANGE', P .. ':slot-leases', 0, 0, 'WITHSCORES') or {})[2]
 if lapse and (not due or tonumber(lapse) < tonumber(due)) then due = lapse end
 return {token, me, text(NOW), due or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
-  redis.call('SCARD', P .. ':prune-candidates'), look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0, instance(),
+  redis.call('SCARD', P .. ':prune-candidates'), look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0, store_id(),
   look('ZCOUNT', P .. ':making', '-inf', text(NOW)) or 0, look('ZCOUNT', P .. ':stopping', '-inf', text(NOW - 1000000)) or 0, anew, not_seen}

@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 request ('stop' | 'kill')  4 message  5 a name for this very call
 -- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending stopping calls
+-- uses: calls clock execution records stopping texts
 local id = ARGV[2]
 local r = load(id)
 if not r then return {'gone', ''} end
@@ -13,5 +13,5 @@ if r[F.status] ~= 'ended' then
   keep_answer(ARGV[5], verdict)
 end
 local answer = {verdict, whole(redis.call('GET', P .. ':run:' .. id))}
-tell_ready(answer)
+add_ready(answer)
 return answer

@@ -4,7 +4,7 @@
 --       6 what the call before left, at first ''; to go on with an execution request and message are those of the first call
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending stopping
+-- uses: clock ending execution stopping
 local x, stopped, left = ARGV[3], 0, 0
 if ARGV[2] == '' then
   if ARGV[6] == '' then stopped = stop_execution(x, ARGV[4], ARGV[5]) else stopped = stop_more(x) end
@@ -20,5 +20,5 @@ else
   stopped = stop_each(waiting, ARGV[4], ARGV[5]) + stop_each(running, ARGV[4], ARGV[5])
 end
 local answer = {stopped, left}
-tell_ready(answer)
+add_ready(answer)
 return answer

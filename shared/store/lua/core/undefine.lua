@@ -2,7 +2,7 @@
 -- was put in since the catalog was looked at.
 -- ARGV: 1 now  2 name  3 what `authored` was then  4 a name for this very call
 -- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs or 0}.
--- uses: clock records texts events execution environments catalog calls
+-- uses: calls catalog clock
 local name = ARGV[2]
 if answer_before(ARGV[4]) then return {'removed'} end
 local entry = entry_of(name)

@@ -1,5 +1,5 @@
 -- Wakes the workers of queues. ARGV: 1 now  2 most wakeups a queue may have  3… triples: queue, message id, message
 -- flags: allow-oom
--- uses: clock wakeup
-for i = 3, #ARGV, 3 do ring(tonumber(ARGV[2]), ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+-- uses: wakeups
+for i = 3, #ARGV, 3 do wake_queue(tonumber(ARGV[2]), ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
 return 1

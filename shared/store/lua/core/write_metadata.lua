@@ -1,9 +1,9 @@
--- Writes to the annex of a run, if it is as it is believed to be.
--- ARGV: 1 now  2… annex (lib/annex.lua)    Answers 1, also when it is written already, or 0 when the expected value is another or
+-- Writes to the metadata of a run, if it is as it is believed to be.
+-- ARGV: 1 now  2… metadata (lib/metadata.lua)    Answers 1, also when it is written already, or 0 when the expected value is another or
 -- there is no such run.
--- uses: clock annex
-local a = annex_from(2)
+-- uses: clock metadata
+local a = metadata_from(2)
 if redis.call('EXISTS', P .. ':run:' .. a.run) == 0 then return 0 end
-if not annex_fits(a) then return annex_is_written(a) and 1 or 0 end
-annex_write(a)
+if not metadata_fits(a) then return metadata_is_written(a) and 1 or 0 end
+write_metadata(a)
 return 1

@@ -3,7 +3,7 @@
 --       consumer)  6 turn (16 characters)  7… tasks that it executes
 -- Answers {execution, its newest run, record}, or {'', in how many microseconds the next is due or ''}.
 -- A slot that asks again for the same turn gets the same execution, as long as that waits for word from the consumer; asking
--- for another turn says that what the last one brought was acknowledged, or has been given back (lib/offers.lua).
+-- for another turn says that what the last one brought was acknowledged, or has been given back (dialects/lib/offers.lua).
 -- flags: allow-oom
 -- uses: clock records offers
 local consumer, slot, turn = ARGV[2], ARGV[5], ARGV[6]
@@ -12,7 +12,7 @@ redis.call('ZADD', P .. ':consumers', NOW + lease, consumer)
 redis.call('HSET', P .. ':consumers:about', consumer, ARGV[4])
 local before = offer_of(slot)
 if before then
-  local head = before.turn == turn and before.consumer == consumer and unheard_run(before)
+  local head = before.turn == turn and before.consumer == consumer and unacknowledged_run(before)
   if head then
     redis.call('ZADD', P .. ':offered', NOW + lease, slot)
     return {before.execution, head, redis.call('GET', P .. ':run:' .. head)}

@@ -1,15 +1,15 @@
 -- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for long,
 -- and of what was handed over a connection that is gone and never acknowledged: all that is to be taken back.
--- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 hold_us (lib/contact.lua)
+-- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 hold_us (lib/rescue_hold.lua)
 --       6 msgpack {consumers present, consumers gone, slots of connections present}
 -- Answers {{{consumer, execution…}, …}, {{consumer, execution}, …}}: what is to be taken back from consumers that have gone,
 -- and what was never acknowledged. Nothing is while the hold after an outage lasts, because nobody could say who was there.
 -- What is answered comes again after AGAIN, unless it was taken back: what cannot be holds nobody else up until then.
 -- flags: allow-oom
--- uses: clock contact records offers
+-- uses: clock offers rescue_hold
 local AGAIN = 2000000
 local lease, said = tonumber(ARGV[2]), cmsgpack.unpack(ARGV[6])
-contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
+note_contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
 for i, until_us in ipairs({NOW + lease, NOW + tonumber(ARGV[3])}) do
   for _, consumer in ipairs(said[i]) do
     if redis.call('ZSCORE', P .. ':consumers', consumer) then redis.call('ZADD', P .. ':consumers', until_us, consumer) end
@@ -32,7 +32,7 @@ for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', P .. ':consumers', '-inf',
 end
 for _, slot in ipairs(redis.call('ZRANGEBYSCORE', P .. ':offered', '-inf', text(NOW), 'LIMIT', 0, 100)) do
   local offer = offer_of(slot)
-  if offer and unheard_run(offer) then
+  if offer and unacknowledged_run(offer) then
     redis.call('ZADD', P .. ':offered', NOW + AGAIN, slot)
     unheard[#unheard + 1] = {offer.consumer, offer.execution}
   else

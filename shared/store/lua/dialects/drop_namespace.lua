@@ -3,7 +3,7 @@
 -- ARGV: 1 now  2 name  3 batch  4 the time of the first call, '' in that
 -- Answers {1 when all is gone, 0: call again; the time of the first call}.
 -- flags: allow-oom
--- uses: clock newest jobs
+-- uses: clock jobs
 local key, since = P .. ':jobs:' .. ARGV[2], ARGV[4] ~= '' and ARGV[4] or text(NOW)
 local jobs = redis.call('ZRANGEBYSCORE', key, '-inf', since, 'LIMIT', 0, tonumber(ARGV[3]))
 for _, task in ipairs(jobs) do

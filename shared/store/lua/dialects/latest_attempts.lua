@@ -1,4 +1,4 @@
--- The newest run of executions, and of their first run's annex some fields.
+-- The newest run of executions, and of their first run's metadata some fields.
 -- ARGV: 1 now  2 fields (msgpack list; empty: all, as pairs)  3… executions    Answers for each {run, record, values…} or false.
 -- flags: no-writes
 -- uses: clock texts
@@ -6,10 +6,10 @@ local fields, answer = cmsgpack.unpack(ARGV[2]), {}
 for i = 3, #ARGV do
   local x = ARGV[i]
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
-  local record, annex = redis.call('GET', P .. ':run:' .. head), P .. ':meta:' .. x
+  local record, metadata = redis.call('GET', P .. ':run:' .. head), P .. ':meta:' .. x
   local found = record and {head, whole(record)} or false
   if record then
-    for _, value in ipairs(#fields == 0 and redis.call('HGETALL', annex) or redis.call('HMGET', annex, unpack(fields))) do
+    for _, value in ipairs(#fields == 0 and redis.call('HGETALL', metadata) or redis.call('HMGET', metadata, unpack(fields))) do
       found[#found + 1] = value
     end
   end

@@ -5,26 +5,26 @@
 --       7 options (msgpack): mark (how the newest run stood, see below), steps, at_us (when that was, 0: now),
 --         limits (of each that exists a slot is taken), force, lease_us, inbox (it waits for a consumer),
 --         consumer (who has it, or ''), cache_key ('': none), cache_us (how long it is kept)
---       8… annex of its first run (lib/annex.lua)
+--       8… metadata of its first run (lib/metadata.lua)
 -- steps: {'start'}, {'close', reason, exit code, message, whether another run is opened}, {'open'}, {'due', due_us}
 -- A mark is the run's status or end reason, and '!' when it was asked to stop.
 -- Answers {'done' | 'conflict' | 'gone' | 'waiting' | 'full' | 'closed', head, record or '', limit or '', since when its
 -- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
 -- flags: allow-oom
--- uses: clock records texts events making execution plan ending annex inbox slots
-local x, holder, next_run, o, annex = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), annex_from(8)
+-- uses: clock ending events execution external_queue metadata records slots texts
+local x, holder, next_run, o, metadata = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), metadata_from(8)
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)
 local function answer(verdict, limit, since)
   local said = {verdict, head, whole(redis.call('GET', P .. ':run:' .. head)) or '', limit or '', since or ''}
-  tell_ready(said)
+  add_ready(said)
   return said
 end
 if not r then return answer('gone') end
-if not annex_fits(annex) then
-  local again = redis.call('HGET', P .. ':meta:' .. x, annex.field)
-  for i = annex.first, #ARGV, 2 do
-    if ARGV[i] == annex.field and ARGV[i + 1] == again then return answer('done') end
+if not metadata_fits(metadata) then
+  local again = redis.call('HGET', P .. ':meta:' .. x, metadata.field)
+  for i = metadata.first, #ARGV, 2 do
+    if ARGV[i] == metadata.field and ARGV[i + 1] == again then return answer('done') end
   end
   return answer('conflict')
 end
@@ -58,7 +58,7 @@ local function open(prepared)
 end
 local does = {}
 function does.start()
-  if redis.call('HGET', P .. ':exec:' .. x, 'state') == 'delayed' then start(x) end
+  if redis.call('HGET', P .. ':exec:' .. x, 'state') == 'delayed' then start_execution(x) end
   redis.call('ZREM', P .. ':due', head)
   unindex(head, r)
   r[F.status], r[F.start_us] = 'running', math.max(at_us, r[F.created_us])
@@ -71,14 +71,14 @@ function does.close(step)
   finish(head, r, step[2], step[3], step[4], math.max(at_us, r[F.start_us]))
   local ended, record = head, r
   if step[5] then open(prepared) end
-  leave(ended, record)
+  run_left(ended, record)
 end
 function does.open() open() end
 function does.due(step)
   redis.call('ZREM', P .. ':due', head)
   r[F.due_us] = step[2]
   save(head, r)
-  if held == 'delayed' or (held == 'started' and step[2] > NOW) then later(head, step[2]) end
+  if held == 'delayed' or (held == 'started' and step[2] > NOW) then schedule_at(head, step[2]) end
 end
 for _, step in ipairs(o.steps) do does[step[1]](step) end
 for _, at in ipairs(slots) do redis.call('ZADD', at, NOW, holder) end
@@ -90,8 +90,8 @@ if r[F.status] ~= 'ended' then
     save(head, r)
   end
   if r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, head) end
-  if o.inbox then put_into_inbox(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
+  if o.inbox then put_into_external_queue(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
 end
 if o.cache_key ~= '' then redis.call('SET', P .. ':cached:' .. o.cache_key, ARGV[6], 'PX', math.ceil(o.cache_us / 1000)) end
-annex_write(annex)
+write_metadata(metadata)
 return answer('done')

@@ -1,6 +1,6 @@
--- Makes a job in a namespace that is there, or changes it. ARGV: 1 now  2 job (lib/jobs.lua, msgpack)
+-- Makes a job in a namespace that is there, or changes it. ARGV: 1 now  2 job (dialects/lib/jobs.lua, msgpack)
 -- Answers its fields; none when there is no such namespace.
--- uses: clock newest jobs
+-- uses: clock jobs
 local job = cmsgpack.unpack(ARGV[2])
 if redis.call('EXISTS', P .. ':namespace:' .. job[2]) == 0 then return {} end
 put_job(job, NOW)

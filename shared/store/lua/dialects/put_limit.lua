@@ -3,7 +3,7 @@
 --       5 a name for this very call  6… runs that hold a slot after a reset
 -- Answers 1, or 0 when there is none of the API's to delete or reset, or it is the task file's.
 -- flags: allow-oom
--- uses: clock records texts events making execution slots limits calls
+-- uses: calls clock limits slots
 local name, gate, known = ARGV[2], 'shared:' .. ARGV[2], redis.call('HEXISTS', P .. ':limits:api', ARGV[2])
 local before = answer_before(ARGV[5])
 if before then return tonumber(before) end

@@ -4,7 +4,7 @@
 --       3… per task: id, record (msgpack {task, environment, reference, arrival, created at, …}; both are 0 for a new one),
 --         the record that was read ('' for a new one), hash, body, signature, schedule
 -- Answers 'done', 'exists' (a new one's reference is taken), 'moved' (a pin or a record is off) or 'kept' (the task file's).
--- uses: clock records texts events execution environments catalog
+-- uses: catalog clock ona_tasks
 local items = {}
 for i = 3, #ARGV, 7 do items[#items + 1] = {unpack(ARGV, i, i + 6)} end
 local made = 0   -- just so by now: this was done before, and its answer lost
@@ -35,7 +35,7 @@ for _, item in ipairs(items) do
   local r = cmsgpack.unpack(item[2])
   put_task('api', r[1], item[4], item[5], item[6], item[7])
   if r[4] == 0 then r[4], r[5] = redis.call('INCR', P .. ':counter'), NOW end
-  list_task(item[1], cmsgpack.pack(r))
+  list_ona_task(item[1], cmsgpack.pack(r))
 end
 if pins > 1 then redis.call('INCR', P .. ':api-tasks-version') end
 tell_scheduler()

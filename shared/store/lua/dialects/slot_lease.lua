@@ -4,7 +4,7 @@
 -- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'few', limit} (it never has so many),
 -- {'renewed'}, {'given'} or {'gone'}.
 -- flags: allow-oom
--- uses: clock records texts events making execution slots calls
+-- uses: calls clock execution slots
 end_lapsed_leases()
 local lease, until_us = ARGV[3], NOW + tonumber(ARGV[4])
 local at = P .. ':slot-lease:' .. lease

@@ -2,6 +2,7 @@
 -- the digests of the newest thousand files by the number that they were applied with.
 -- about: {call = a name for this very call, digest, by, modified}, and to write back what a wiped store had: number, at,
 -- files ({digest: number}), paused ({task…}).
+-- uses: clock
 local function applied_number() return tonumber(redis.call('HGET', P .. ':applied', 'number')) or 0 end
 
 local function is_applied(about) return redis.call('HGET', P .. ':applied', 'call') == about.call end

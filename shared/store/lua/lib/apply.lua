@@ -1,5 +1,6 @@
 -- Making the tasks of a file the catalog: see apply.lua for the arguments and answers.
-local function apply()
+-- uses: applied catalog clock limits
+local function apply_tasks()
   local source, named, removed = ARGV[2], {}, {}
   local about = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
   if about and is_applied(about) then return {'repeated'} end

@@ -1,5 +1,6 @@
 -- The catalog: hash `tasks`, task → msgpack {definition's hash, source, applied at, schedule}. A definition (`def:<hash>`)
 -- counts those that refer to it, and goes with the last of them.
+-- uses: clock events execution on_task_removed
 local schedules = 0   -- that came, went or changed: a scheduler has to read the catalog again
 
 local function entry_of(name)
@@ -7,7 +8,7 @@ local function entry_of(name)
   return packed and cmsgpack.unpack(packed)
 end
 
-local function let_go(hash)
+local function unref_definition(hash)
   if redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', -1) <= 0 then redis.call('DEL', P .. ':def:' .. hash) end
 end
 
@@ -53,8 +54,8 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if schedule ~= '' or (before and before[4] ~= '') then schedules = schedules + 1 end
     redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', 1)
     redis.call('HSET', P .. ':tasks', name, cmsgpack.pack({hash, source, text(NOW), schedule}))
-    if before then let_go(before[1]) end
-    if source == 'file' then unlist_task(name) end
+    if before then unref_definition(before[1]) end
+    if source == 'file' then on_task_removed(name) end
     verdict = before and 'changed' or 'added'
     if redis.call('ZSCORE', P .. ':history', name) then redis.pcall('SADD', P .. ':prune-candidates', name) end   -- its bounds may be lower
     event('task.changed', name, '', '', hash)
@@ -77,8 +78,8 @@ local function drop_task(name, entry)
   redis.pcall('SADD', P .. ':prune-candidates', name)
   if redis.call('ZSCORE', P .. ':history', name) then note_bounds(name, entry[1]) end
   redis.call('HDEL', P .. ':maxima', name)
-  let_go(entry[1])
-  unlist_task(name)
+  unref_definition(entry[1])
+  on_task_removed(name)
   note_secrets(name, '')
   if entry[4] ~= '' then schedules = schedules + 1 end
   event('task.removed', name, '', '')

@@ -3,6 +3,7 @@
 -- that was lost on the way loses no run. Answers {id, record, waiting} or nil.
 -- A token is a count and some of the time: a replica that took over may not have heard of a claim, and would give the same
 -- count to the next who claims this run.
+-- uses: clock events execution records texts
 local function claimed_before(wanted)
   local before = redis.call('HGET', P .. ':claims:' .. wanted[1], wanted[2])
   if not before or string.sub(before, 17) ~= wanted[3] then return nil end
@@ -30,7 +31,7 @@ local function reserve(id, wanted)
 end
 
 -- Gives a run that waited; its record, nil when it may not be claimed. False and why when nothing can be, for now.
-local function take(id, wanted)
+local function take_run(id, wanted)
   local r = load(id)
   assert(not r or type(r[F.status]) == 'string', 'no record')
   if not r or r[F.status] ~= 'pending' then return nil end
@@ -42,12 +43,12 @@ local function take(id, wanted)
   r[F.token] = token
   index(id, r)
   save(id, r)
-  bump(id, r, true)
+  count_change(id, r, true)
   event('run.started', r[F.task], id, execution_of(id, r), worker)
   return whole(cmsgpack.pack(r))
 end
 
-local function claim(wanted)
+local function claim_next(wanted)
   local before = claimed_before(wanted)
   if before then return before end
   for _, queue in ipairs(wanted[5]) do
@@ -56,7 +57,7 @@ local function claim(wanted)
       local first = redis.call('ZPOPMIN', waiting)
       local id = first[1]
       if not id then break end
-      local sound, record, why = pcall(take, id, wanted)
+      local sound, record, why = pcall(take_run, id, wanted)
       if why then
         redis.call('ZADD', waiting, first[2], id)   -- it waits on, where it was
         error(why)

@@ -1,4 +1,5 @@
--- How a run ends, whoever ends it. `finish` moves the record; `leave` lets its execution go on or be over.
+-- How a run ends, whoever ends it. `finish` moves the record; `run_left` lets its execution go on or be over.
+-- uses: clock events execution on_run_ended plan records remaining_runs
 local function finish(id, r, reason, code, message, at)   -- at: when it ended, if that was before NOW
   if r[F.status] == 'pending' then   -- first what may fail because of what somebody else wrote to a key of all runs
     redis.call('ZREM', P .. ':due', id)
@@ -13,8 +14,8 @@ local function finish(id, r, reason, code, message, at)   -- at: when it ended, 
   if r[F.log_lines] > 0 then redis.pcall('ZADD', P .. ':compact', NOW, id) end
   redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
   redis.call('PUBLISH', P .. ':channel:log:' .. id, '')
-  give_up(id, r)
-  bump(id, r)
+  on_run_ended(id, r)
+  count_change(id, r)
   event('run.ended', r[F.task], id, execution_of(id, r), reason)
 end
 
@@ -32,9 +33,9 @@ local function drop_rest(x, reason, why, of_task)
       local r = step[1]
       r[F.status], r[F.reason], r[F.exit_code], r[F.end_us] = 'ended', reason, -1, NOW
       r[F.message] = why .. ' (' .. text(step[2] - from) .. ' runs were not made yet)'
-      local made = make(x, text_of(x), r, from, 1, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+      local made = make_runs(x, text_of(x), r, from, 1, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
       redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
-      settle(x, made[1], r)
+      record_step_result(x, made[1], r)
       event('run.ended', r[F.task], made[1], x, reason)
       redis.call('HDEL', at, 'rest:' .. i)
       dropped = dropped + step[2] - from
@@ -43,16 +44,16 @@ local function drop_rest(x, reason, why, of_task)
   if dropped == 0 then return end
   if redis.call('HINCRBY', at, 'rest', -dropped) <= 0 then rest_is_over(x) end
   redis.call('HINCRBY', at, 'version', 1)
-  if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -dropped) <= 0 and not advance(x) then over(x) end
+  if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -dropped) <= 0 and not start_next_group(x) then finish_execution(x) end
 end
 
 local owed = {}   -- runs whose retry was made: they are not how it ended
 
-local function leave(id, r)
+local function run_left(id, r)
   local x = execution_of(id, r)
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return end
-  if (r[F.step] or -1) >= 0 and not owed[id] then settle(x, id, r) end
-  if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -1) <= 0 and not advance(x) then over(x) end
+  if (r[F.step] or -1) >= 0 and not owed[id] then record_step_result(x, id, r) end
+  if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -1) <= 0 and not start_next_group(x) then finish_execution(x) end
 end
 
 -- What a retry needs of the keys of all runs, before the run that owes it is ended: it fails when somebody else wrote to one.
@@ -64,7 +65,7 @@ local function prepare_retry(id, r, packed)
   owed[id] = true
   if redis.call('EXISTS', P .. ':run:' .. string.sub(packed, 1, 16)) == 1 then return nil end
   local wanted = cmsgpack.unpack(string.sub(packed, 17))
-  return {wanted = wanted, first = wanted[1] > 0 and first_due() or nil, number = number(r[F.task], 1)}
+  return {wanted = wanted, first = wanted[1] > 0 and first_due() or nil, number = take_numbers(r[F.task], 1)}
 end
 
 -- prepared: what prepare_retry answered, or nil. packed: its id (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}. The retry is a copy of the record as it was created, one attempt on.
@@ -88,6 +89,6 @@ local function retry(id, r, packed, prepared)
   save(next_id, n)
   unlist(id, r)
   index(next_id, n)
-  offer(next_id, n, prepared.first)
+  make_ready(next_id, n, prepared.first)
   event('run.created', n[F.task], next_id, x)
 end

@@ -3,9 +3,10 @@
 -- A gate (`task:<name>` for max_concurrent, `limit:<name>` for a shared limit) lets at most max executions through:
 -- sorted sets `limit:<name>:holders` and `limit:<name>:waiters`, both in order of arrival. At a limit's gate, single runs that others
 -- execute hold slots too, and leases that others took (`slots:<gate>`, see lib/slots.lua).
+-- uses: clock events records remaining_runs
 local ready = {}   -- queues that runs were added to, and how many: the caller wakes their workers
 
-local function tell_ready(answer)
+local function add_ready(answer)
   for queue, runs in pairs(ready) do
     answer[#answer + 1] = queue
     answer[#answer + 1] = runs
@@ -22,7 +23,7 @@ end
 local function target_of(r) return (r[F.target] or '') ~= '' and r[F.target] or r[F.task] end
 
 -- Counts a change of a run towards its execution's version, if that is kept.
-local function bump(id, r, started)
+local function count_change(id, r, started)
   if (r[F.step] or -1) < 0 then return end
   local at = P .. ':plan:' .. execution_of(id, r)
   redis.call('HINCRBY', at, 'version', 1)
@@ -56,7 +57,7 @@ end
 -- The run that is due first, and when. Asked for before a script writes anything, it tells whether `due` can be written to.
 local function first_due() return redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') end
 
-local function later(id, due_us, first)
+local function schedule_at(id, due_us, first)
   first = first or first_due()
   redis.call('ZADD', P .. ':due', due_us, id)
   if not first[1] or due_us < tonumber(first[2]) then
@@ -67,7 +68,7 @@ end
 
 -- The place of what comes now: a number that only grows. 0, which is before all others, while somebody else's value is in
 -- its key: whoever calls this is half-way by then.
-local function arrives()
+local function next_arrival()
   local count = redis.pcall('INCR', P .. ':counter')
   return type(count) == 'number' and count or 0
 end
@@ -75,19 +76,19 @@ end
 -- The score of a waiting run: priority band (9 first), then arrival. 10 * 2^48 fits a double exactly.
 -- One that was given back goes first in its band; of several, whose score is the same, the oldest id.
 local function enqueue(id, r, first)
-  local arrival = first and 0 or arrives()
+  local arrival = first and 0 or next_arrival()
   redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
   redis.pcall('SADD', P .. ':queues', r[F.queue])
   ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
 end
 
 -- A run that others execute waits nowhere once it is due.
-local function offer(id, r, first)
-  if r[F.due_us] > NOW then later(id, r[F.due_us], first) elseif r[F.external] == 0 then enqueue(id, r) end
+local function make_ready(id, r, first)
+  if r[F.due_us] > NOW then schedule_at(id, r[F.due_us], first) elseif r[F.external] == 0 then enqueue(id, r) end
 end
 
-local function start(x)
-  local arrival = arrives()
+local function start_execution(x)
+  local arrival = next_arrival()
   for _, gate in ipairs(gates_of(x)) do
     redis.call('ZREM', P .. ':limit:' .. gate[1] .. ':waiters', x)
     redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x)
@@ -96,7 +97,7 @@ local function start(x)
   local ids = runs_of(x)
   for _, id in ipairs(ids) do
     local r = load(id)
-    if r and r[F.status] == 'pending' then offer(id, r) end
+    if r and r[F.status] == 'pending' then make_ready(id, r) end
   end
   if #ids > 1 then make_rest_soon(x) end   -- a step that leaves some makes several
 end
@@ -114,14 +115,14 @@ local function admit(gate_name)
       if taken_at(gate) >= most then return end
       if redis.call('ZRANGE', at .. ':waiters', 0, 0)[1] ~= x then return end
     end
-    start(x)
+    start_execution(x)
     for _, gate in ipairs(gates_of(x)) do
       if gate[1] ~= gate_name then admit(gate[1]) end
     end
   end
 end
 
-local function over(x)
+local function finish_execution(x)
   local gates, was = gates_of(x), redis.call('HMGET', P .. ':exec:' .. x, 'task', 'stop_left')
   local task = was[1]
   if was[2] then redis.pcall('ZREM', P .. ':stopping', x) end   -- stop_more takes it out otherwise
@@ -136,18 +137,4 @@ local function over(x)
   end
   event('execution.ended', task, '', x)
   for _, gate in ipairs(gates) do admit(gate[1]) end
-end
-
--- What an ended run that others executed held: its place among those that wait for a consumer or are with one, and a slot
--- of each limit of its tags.
-local function give_up(id, r)
-  if r[F.external] == 0 or (r[F.via] or '') == '' then return end
-  local x = execution_of(id, r)
-  redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x)
-  if r[F.worker] ~= '' then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
-  if r[F.tags] == '' then return end
-  for _, tag in ipairs(cjson.decode(text_behind(r[F.tags]))) do
-    local gate = 'shared:tag:' .. tag
-    if redis.call('ZREM', P .. ':slots:' .. gate, id) == 1 then admit(gate) end
-  end
 end

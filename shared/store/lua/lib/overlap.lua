@@ -1,5 +1,6 @@
 -- The overlap rule for execution x about to start. Answers nil (goes through), 'wait', or the sentence of a refusal.
 -- Under `kill` the oldest executions too many are asked to stop; x waits until they are gone.
+-- uses: clock execution records stopping
 local MOST_WAITING = 10000   -- for one shared limit, by all tasks that have it
 
 -- Who is in the way, for people: the run that an execution began with may be over, or of another task.
@@ -44,8 +45,8 @@ local function of_task(executions, task, x)
   return found
 end
 
-local function wait(x, task, gates, policy)
-  local arrival = arrives()
+local function wait_at_gates(x, task, gates, policy)
+  local arrival = next_arrival()
   for _, gate in ipairs(gates) do redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':waiters', arrival, x) end
   redis.call('HSET', P .. ':exec:' .. x, 'state', 'waiting')
   if policy ~= 'kill' then return end

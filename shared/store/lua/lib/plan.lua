@@ -2,9 +2,10 @@
 -- long as any of its runs. Fields: task, created, steps, groups, at (the group that runs), version, start, over (times),
 -- desired ('stopped' once that was requested), reason and failed (why a step failed for good, and the sentence that says so);
 -- from 0: step:<i> (msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for
--- all, runs it has already {replica, id as text}}), rest and rest:<i> (runs that are left to make, lib/making.lua), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
+-- all, runs it has already {replica, id as text}}), rest and rest:<i> (runs that are left to make, lib/remaining_runs.lua), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
 -- ok:<i>:<replica> (the run that succeeded, if it is needed), ended:<i> (why the step did not succeed). A group of -1 is
 -- never run: its runs are another's.
+-- uses: clock events execution records remaining_runs
 local function text_of(id)
   local hex = string.gsub(id, '.', function(c) return string.format('%02x', string.byte(c)) end)
   return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), string.sub(hex, 13, 16), string.sub(hex, 17, 20),
@@ -25,15 +26,15 @@ end
 
 -- Counts n runs more of a task and notes that it has some; the number of the last one. Before anything of them is written:
 -- it fails when somebody else wrote to one of these keys.
-local function number(task, n)
+local function take_numbers(task, n)
   local last = redis.call('HINCRBY', P .. ':numbers', task, n)
   redis.pcall('ZADD', P .. ':history', 0, task)   -- with the next of its runs otherwise
   return last
 end
 
 -- The same in the midst of a script, which has to go on: by the runs that there are, if need be.
-local function number_anyhow(task, n)
-  local counted, last = pcall(number, task, n)
+local function take_numbers_anyhow(task, n)
+  local counted, last = pcall(take_numbers, task, n)
   if counted then return last end
   local greatest = 0
   for _, state in ipairs({'pending', 'running', 'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}) do
@@ -45,9 +46,9 @@ end
 
 -- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1] its
 -- replica if not i itself. `last` is the number of the last one, if they were numbered before.
-local function make(x, x_text, r, from, n, only, listed, id_at, last)
+local function make_runs(x, x_text, r, from, n, only, listed, id_at, last)
   local task, made = r[F.task], {}
-  last = last or number_anyhow(task, n)
+  last = last or take_numbers_anyhow(task, n)
   redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', n)
   r[F.created_us] = NOW
   for i = from, from + n - 1 do
@@ -63,7 +64,7 @@ local function make(x, x_text, r, from, n, only, listed, id_at, last)
 end
 
 -- Notes with a run that execution x, which is not its own, will hand on what it put out; of others only those that live.
-local function lend(id, x)
+local function retain_outputs(id, x)
   if redis.call('EXISTS', P .. ':run:' .. id) == 0 then return end
   local at, lent = P .. ':meta:' .. id, x
   for other in string.gmatch(redis.call('HGET', at, 'lent') or '', string.rep('.', 16)) do
@@ -85,7 +86,7 @@ local function keep_plan(x, task, steps)
     for _, run in ipairs(step[6]) do
       local id = bytes_of(run[2])
       redis.call('HSET', at, 'ok:' .. i - 1 .. ':' .. run[1], id)
-      lend(id, x)
+      retain_outputs(id, x)
     end
   end
   for g, members in ipairs(groups) do redis.call('HSET', at, 'group:' .. g - 1, cmsgpack.pack(members)) end
@@ -105,7 +106,7 @@ end
 
 -- Notes why a step, or the execution, did not succeed: of several reasons the worst. Answers whether it was noted.
 local MILD = {skipped = 1, stopped = 2}
-local function note(at, field, reason)
+local function note_worse(at, field, reason)
   local before = redis.call('HGET', at, field)
   if before and (MILD[before] or 3) >= (MILD[reason] or 3) then return false end
   redis.call('HSET', at, field, reason)
@@ -113,7 +114,7 @@ local function note(at, field, reason)
 end
 
 -- Notes what became of a run of a plan for good.
-local function settle(x, id, r)
+local function record_step_result(x, id, r)
   local at, i, reason = P .. ':plan:' .. x, text(r[F.step]), r[F.reason]
   if reason == 'success' then
     if redis.call('HEXISTS', at, 'needed:' .. i) == 1 then
@@ -121,13 +122,13 @@ local function settle(x, id, r)
     end
     return
   end
-  note(at, 'ended:' .. i, reason)
-  if note(at, 'reason', reason) then redis.call('HSET', at, 'failed', name_of(r) .. ' ended as ' .. reason) end
+  note_worse(at, 'ended:' .. i, reason)
+  if note_worse(at, 'reason', reason) then redis.call('HSET', at, 'failed', name_of(r) .. ' ended as ' .. reason) end
 end
 
 -- No run of the group is live any more: makes the next group, or says of all later steps why they never run. Answers
 -- whether there is something to run.
-local function advance(x)
+local function start_next_group(x)
   local at = P .. ':plan:' .. x
   local p = redis.call('HMGET', at, 'at', 'groups', 'reason', 'failed', 'desired')
   local group, groups = tonumber(p[1]), tonumber(p[2])
@@ -145,16 +146,16 @@ local function advance(x)
         redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
         redis.call('HSET', at, 'ended:' .. i, 'skipped')
       end
-      local counted, last = pcall(number, r[F.task], n)
+      local counted, last = pcall(take_numbers, r[F.task], n)
       if not counted and not why then n = 0 end   -- the scheduler makes them, once somebody else's value is out of the way
-      local made = n == 0 and {} or make(x, x_text, r, 0, n, step[5], true,
+      local made = n == 0 and {} or make_runs(x, x_text, r, 0, n, step[5], true,
         function(j) return id_for(x .. i .. ':' .. j) end, counted and last)
       if n > 0 then
         event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
       end
       if not why then
         live, room = live + all, room_after(r, n, room)
-        for _, id in ipairs(made) do offer(id, r) end
+        for _, id in ipairs(made) do make_ready(id, r) end
         if n < all then leave_rest(x, i, n, all - n) end
       end
     end

@@ -3,6 +3,7 @@
 --   scope  all | t:<task>            state  pending | running | <end reason>
 --   order  created (all: microseconds, t: the run's number) | start | duration | exit
 -- and, for runs made by way of another system's API, `ix:via:<api>:<state>:created`: the newest attempt of each execution.
+-- uses: clock
 local function load(id)
   local value = redis.call('GET', P .. ':run:' .. id)
   return value and cmsgpack.unpack(value)

@@ -1,20 +1,21 @@
 -- A request to stop one run: a waiting one ends at once, a running one is asked through its worker. Of one that others
 -- execute nobody here hears, unless it is reported on time: then it is asked by the answers; otherwise it ends at once.
 -- request: 'stop' | 'kill'. Answers true when the run was live.
+-- uses: clock ending events execution records
 local function stop_run(id, request, message)
   local r = load(id)
   if not r or r[F.status] == 'ended' then return false end
   local unheard = r[F.external] == 1 and (request == 'kill' or not redis.call('ZSCORE', P .. ':leases', id))
   if r[F.status] == 'pending' or unheard then
     finish(id, r, 'stopped', r[F.status] == 'pending' and -1 or -2, message)
-    leave(id, r)
+    run_left(id, r)
     return true
   end
   if r[F.stop_request] ~= 'kill' and r[F.stop_request] ~= request then
     r[F.stop_request] = request
     r[F.message] = message
     save(id, r)
-    bump(id, r)
+    count_change(id, r)
     event('run.stop_requested', r[F.task], id, execution_of(id, r))
   end
   if r[F.external] == 1 then return true end

@@ -1,7 +1,8 @@
--- What is large of the parameters, tags and labels of an execution's runs is kept once for all of them (lib/sharing.lua): hash
+-- What is large of the parameters, tags and labels of an execution's runs is kept once for all of them (lib/shared_texts.lua): hash
 -- `texts:<execution>`, SHA-1 of a text: the text (JSON). A record, also that of a plan's step, has a reference of 78
 -- characters in its place: '@text:', the execution and the SHA-1 in hex. Scripts move records as they are; who answers one
 -- puts the texts back (`whole`). The hash goes with the last run of the execution (forget.lua).
+-- uses: clock
 
 -- The text that one of these three fields stands for; a reference whose text is gone stays, and cannot be read.
 local REFERENCE = '^@text:(' .. string.rep('%x', 32) .. ')(' .. string.rep('%x', 40) .. ')$'

@@ -1,23 +1,24 @@
--- The annex of a run: hash `meta:<run>`, what a dialect keeps of it beyond the record; it goes with the run.
+-- The metadata of a run: hash `meta:<run>`, what a dialect keeps of it beyond the record; it goes with the run.
 -- The last arguments of a script, if there are any: run, field or '', the value that field must have ('' for none), then
 -- pairs of field and value; a value '' takes the field away.
-local function annex_from(i)
+-- uses: clock
+local function metadata_from(i)
   return ARGV[i] and {run = ARGV[i], field = ARGV[i + 1], value = ARGV[i + 2], first = i + 3}
 end
 
-local function annex_fits(a)
+local function metadata_fits(a)
   return a.field == '' or (redis.call('HGET', P .. ':meta:' .. a.run, a.field) or '') == a.value
 end
 
 -- Whether all that is to be written is there: then it comes again.
-local function annex_is_written(a)
+local function metadata_is_written(a)
   for i = a.first, #ARGV, 2 do
     if (redis.call('HGET', P .. ':meta:' .. a.run, ARGV[i]) or '') ~= ARGV[i + 1] then return false end
   end
   return true
 end
 
-local function annex_write(a)
+local function write_metadata(a)
   local at = P .. ':meta:' .. a.run
   for i = a.first, #ARGV, 2 do
     if ARGV[i + 1] == '' then redis.call('HDEL', at, ARGV[i]) else redis.call('HSET', at, ARGV[i], ARGV[i + 1]) end

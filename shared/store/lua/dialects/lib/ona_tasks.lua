@@ -1,7 +1,10 @@
 -- Tasks of an environment, as Ona's API has them, beside the catalog: `ona:tasks`, id → msgpack {task, environment,
 -- reference, arrival, …} (see shared.store.dialects.ona_tasks.Listed), and the ways to it: `ona:names`, `ona:refs`, `ona:env:…`,
--- `ona:all`. What goes from the catalog, or becomes the task file's, goes from here too.
-local function list_task(id, record)
+-- `ona:all`. A task that is removed from the catalog, or
+-- becomes the task file's, is removed here too.
+-- fills: on_task_removed=unlist_ona_task
+-- uses: clock
+local function list_ona_task(id, record)
   local r = cmsgpack.unpack(record)
   redis.call('HSET', P .. ':ona:tasks', id, record)
   redis.call('HSET', P .. ':ona:names', r[1], id)
@@ -10,7 +13,7 @@ local function list_task(id, record)
   redis.call('ZADD', P .. ':ona:all', r[4], id)
 end
 
-local function unlist_task(name)
+local function unlist_ona_task(name)
   local id = redis.call('HGET', P .. ':ona:names', name)
   if not id then return end
   local r = cmsgpack.unpack(redis.call('HGET', P .. ':ona:tasks', id))

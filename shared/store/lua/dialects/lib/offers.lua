@@ -1,5 +1,6 @@
 -- What was handed to a consumer over a connection and not acknowledged yet: hash `offers`, slot (the connection) -> turn (16
 -- characters), execution (16 bytes), consumer; sorted set `offered`, slot by when it is given up.
+-- uses: clock records
 local function offer_of(slot)
   local packed = redis.call('HGET', P .. ':offers', slot)
   return packed and {turn = string.sub(packed, 1, 16), execution = string.sub(packed, 17, 32), consumer = string.sub(packed, 33)}
@@ -11,7 +12,7 @@ local function drop_offer(slot)
 end
 
 -- The newest run of what is offered, if it is with that consumer and has not begun.
-local function unheard_run(offer)
+local function unacknowledged_run(offer)
   if redis.call('SISMEMBER', P .. ':in-flight:' .. offer.consumer, offer.execution) == 0 then return nil end
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. offer.execution, -1, -1)[1] or offer.execution
   local r = load(head)

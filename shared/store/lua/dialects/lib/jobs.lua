@@ -1,4 +1,5 @@
 -- Namespaces and the jobs in them, as other systems know them; a job is named by its task.
+-- uses: clock latest_values
 local MOST_FIELDS = 200   -- of one job: its own and its facets
 
 local function put_namespace(name, owner, description)
@@ -11,14 +12,14 @@ local function put_namespace(name, owner, description)
   if description ~= '' then redis.call('HSET', key, 'description', description, 'updated', text(NOW)) end
 end
 
--- job: {task, namespace, name, {field: value, …}}, of which the newest told stays (lib/newest.lua).
+-- job: {task, namespace, name, {field: value, …}}, of which the newest told stays (dialects/lib/latest_values.lua).
 local function put_job(job, at_us)
   local task, key = job[1], P .. ':job:' .. job[1]
   if redis.call('HSETNX', key, 'created', text(NOW)) == 1 then
     put_namespace(job[2], '', '')
     redis.call('HSET', key, 'namespace', job[2], 'name', job[3])
   end
-  for field, value in pairs(job[4]) do newest(key, field, at_us, value, MOST_FIELDS) end
+  for field, value in pairs(job[4]) do keep_latest(key, field, at_us, value, MOST_FIELDS) end
   redis.call('HSET', key, 'updated', text(NOW))
   redis.call('ZADD', P .. ':jobs', NOW, task)
   redis.call('ZADD', P .. ':jobs:' .. job[2], NOW, task)

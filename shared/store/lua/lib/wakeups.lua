@@ -1,6 +1,7 @@
 -- A wake-up of a queue: Dramatiq's own enqueue, and a token for an idle consumer that waits on `wake:queue:<queue>`.
 -- A queue to which enough wake-ups were sent already is left alone: one thread that gets it empties the queue.
-local function ring(most, queue, message_id, message)
+-- uses: clock
+local function wake_queue(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
   if redis.call('LLEN', messages) >= most then return end
   redis.call('HSET', messages .. '.msgs', message_id, message)

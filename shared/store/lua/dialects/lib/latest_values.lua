@@ -1,6 +1,6 @@
 -- What is told of a thing by messages that come in any order: of all values ever told for a field, the one with the latest
 -- time stays, of one time the greater value. Kept as 16 digits of the time, then the value. A hash takes `most` fields.
-local function newest(key, field, at_us, value, most)
+local function keep_latest(key, field, at_us, value, most)
   local before = redis.call('HGET', key, field)
   if before then
     local told = tonumber(string.sub(before, 1, 16))

@@ -1,4 +1,5 @@
 -- Keeps what is large of a record's texts once for its execution x, and refers to it in the record (lib/texts.lua).
+-- uses: clock
 local references   -- by text, once there are any
 local function share_texts(x, r)
   if #r[F.params] <= 256 and #r[F.tags] <= 256 and #r[F.labels] <= 256 then return end   -- bytes that a record has itself

@@ -1,5 +1,5 @@
 -- Forgets the lineage events that came first, beyond any of the bounds, at most ARGV[5] a call.
 -- ARGV: 1 now  2 most events  3 most bytes of all  4 longest life (us)  5 batch    Answers how many were forgotten.
 -- flags: allow-oom
--- uses: clock lineage
+-- uses: lineage_events
 return trim_lineage(tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))

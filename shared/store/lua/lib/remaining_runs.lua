@@ -2,7 +2,8 @@
 -- by `make_rest`, as soon as the execution has started. All of them count as live from the beginning, so from outside the
 -- execution is one. Field `rest` of its plan says how many are left, `rest:<step>` which replica is next; sorted set `making`
 -- has the executions of which some are left, by when they started (+inf: not yet).
-local AT_ONCE, BYTES_AT_ONCE = 200, 1000000   -- at least two, however large a record may be: start() relies on that
+-- uses: clock
+local AT_ONCE, BYTES_AT_ONCE = 200, 1000000   -- at least two, however large a record may be: start_execution() relies on that
 
 -- How many runs from record r there is room for; `room` is in runs of at most 5 kB.
 local function room_for(r, room)

@@ -1,10 +1,11 @@
 -- Keys of the scheduler's look that somebody else wrote to. What was in them is lost then; of some it was of the last seconds
 -- only, or is found out again, so these are begun anew. Whatever is looked at of others counts as nothing, and stops nothing else.
+-- uses: clock
 local PASSING = {leader = 'hash', schedulers = 'zset', queues = 'set', ['prune-candidates'] = 'set', events = 'stream', ['store-id'] = 'string',
   contact = 'number', ['rescue-hold'] = 'number', catalog = 'number'}
 
 -- Answers the names of those that were begun anew.
-local function begin_anew()
+local function reset_overwritten()
   local anew = {}
   for name, kind in pairs(PASSING) do
     local key = P .. ':' .. name
