@@ -1,5 +1,5 @@
 """
-The ``web`` process: HTTP for people, programs and the dashboard.
+The ``state`` process: HTTP for people, programs and the dashboard.
 
 It turns requests into operations of ``shared.ops`` and ``shared.store`` and their results into JSON. It never runs a
 task and never decides about one: an ``if`` about runs belongs to ``shared.ops``.

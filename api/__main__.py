@@ -74,9 +74,9 @@ _log = get_logger("api")
 class Server(uvicorn.Server):
     """uvicorn's server, but a stop ends streams first, and a second one means now. Signals within a second are one."""
 
-    def __init__(self, config: uvicorn.Config, web: AppState) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
-        self._web = web
+        self._state = state
         self._asked_s = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -100,7 +100,7 @@ class Server(uvicorn.Server):
             os._exit(128 + sig)
         self.should_exit = True
         self._asked_s = now_s
-        self._web.closing.set()
+        self._state.closing.set()
 
 
 def bound_unsent(fd: int) -> None:
@@ -174,7 +174,7 @@ def main() -> int:
     if trouble:
         print(f"runfleet api: {trouble}", file=sys.stderr)  # noqa: T201 (as above)
         return 1  # not 2: whoever has the port may be a predecessor that is still ending
-    server = Server(config, app.state.web)
+    server = Server(config, app.state.runfleet)
     signal.signal(signal.SIGHUP, server.handle_exit)  # uvicorn knows the other two
     server.run()
     _log.info("api.stopped")

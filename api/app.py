@@ -30,18 +30,18 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
     """
     The ASGI application that serves everything.
 
-    Without *store* it opens one of its own and closes it at the end. ``app.state.web`` is what the process holds; set
-    its ``closing`` to end all streams.
+    Without *store* it opens one of its own and closes it at the end. ``app.state.runfleet`` is its ``AppState``; set
+    ``closing`` there to end all streams.
     """
-    web = AppState(settings, store or AsyncStore(settings))
+    state = AppState(settings, store or AsyncStore(settings))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         yield
-        web.closing.set()
-        await web.tail.close()
+        state.closing.set()
+        await state.tail.close()
         if store is None:
-            await web.store.close()
+            await state.store.close()
 
     spoken = dialects()
 
@@ -53,7 +53,7 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
         return litestar_handler(request, error)
 
     app = Litestar(
-        route_handlers=[*native_routes(web, endpoints()), *dialect_routes(web, foreign_routes())],
+        route_handlers=[*native_routes(state, endpoints()), *dialect_routes(state, foreign_routes())],
         exception_handlers={Exception: refuse},
         lifespan=[lifespan],
         openapi_config=None,  # api.native.openapi describes the endpoints from the same structs that read them
@@ -62,8 +62,8 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
     app.asgi_handler = EncodedSlashes(
         app.asgi_handler, (*NAMED, *(prefix for each in spoken for prefix in each.prefixes))
     )
-    app.asgi_handler = Sockets(app.asgi_handler, web, prefect.sockets.handlers(web))
-    app.state.web = web
+    app.asgi_handler = Sockets(app.asgi_handler, state, prefect.sockets.handlers(state))
+    app.state.runfleet = state
     return app
 
 
@@ -91,9 +91,9 @@ def endpoints() -> list[Endpoint]:
     return [*declared, *documentation(declared).endpoints]
 
 
-def native_routes(web: AppState, declared: Sequence[Endpoint]) -> list[ControllerRouterHandler]:
+def native_routes(state: AppState, declared: Sequence[Endpoint]) -> list[ControllerRouterHandler]:
     """One Litestar handler for each path of *declared*."""
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in declared:
         by_path.setdefault(endpoint.path, []).append(endpoint)
-    return [litestar_route(web, methods) for methods in by_path.values()]
+    return [litestar_route(state, methods) for methods in by_path.values()]

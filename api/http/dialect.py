@@ -66,10 +66,10 @@ class DialectRequest:
     ``body`` the bytes after any gzip.
     """
 
-    __slots__ = ("_query", "body", "connection", "grant", "path", "urls", "web")
+    __slots__ = ("_query", "body", "connection", "grant", "path", "state", "urls")
 
-    def __init__(self, web: AppState, connection: Connection, grant: Grant, body: bytes) -> None:
-        self.web = web
+    def __init__(self, state: AppState, connection: Connection, grant: Grant, body: bytes) -> None:
+        self.state = state
         self.connection = connection
         self.grant = grant
         self.body = body
@@ -151,12 +151,12 @@ def header(scope: Connection, name: str) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), "")
 
 
-def dialect_routes(web: AppState, declared: Sequence[Route]) -> list[HTTPRouteHandler]:
+def dialect_routes(state: AppState, declared: Sequence[Route]) -> list[HTTPRouteHandler]:
     """One Litestar handler for each path of *declared*."""
     by_path: dict[str, list[Route]] = {}
     for one in declared:
         by_path.setdefault(one.path, []).append(one)
-    return [_litestar_route(web, methods) for methods in by_path.values()]
+    return [_litestar_route(state, methods) for methods in by_path.values()]
 
 
 class EncodedSlashes:
@@ -187,7 +187,7 @@ def _parts(connection: Connection) -> dict[str, str]:
     return {name: as_meant(value) for name, value in parts}
 
 
-def _litestar_route(web: AppState, declared: Sequence[Route]) -> HTTPRouteHandler:
+def _litestar_route(state: AppState, declared: Sequence[Route]) -> HTTPRouteHandler:
     methods: dict[str, Route] = {one.method: one for one in declared}
     if "GET" in methods:
         methods["HEAD"] = methods["GET"]
@@ -198,22 +198,22 @@ def _litestar_route(web: AppState, declared: Sequence[Route]) -> HTTPRouteHandle
         scope = request.scope
         asked = methods[scope["method"]]
         try:
-            return await _handle(web, asked, scope, request.receive)
+            return await _handle(state, asked, scope, request.receive)
         except Exception as error:
             return asked.dialect.answer(error, scope)
 
     return serve
 
 
-async def _handle(web: AppState, asked: Route, scope: Connection, receive: Receive) -> ASGIApp:
+async def _handle(state: AppState, asked: Route, scope: Connection, receive: Receive) -> ASGIApp:
     grant = OPEN
     if asked.scope is not None:
-        grant = await web.gate.grant(scope)
+        grant = await state.authenticator.grant(scope)
         grant.require(asked.scope)
-    body = await read_body(web, scope, receive, asked.max_body)
+    body = await read_body(state, scope, receive, asked.max_body)
     if body:
         body = unpacked(body, header(scope, "content-encoding").strip().lower(), asked.max_body)
-    return await asked.handler(DialectRequest(web, scope, grant, body))
+    return await asked.handler(DialectRequest(state, scope, grant, body))
 
 
 class UnknownEncoding(WrongMediaType):

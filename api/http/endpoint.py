@@ -85,18 +85,28 @@ class Request:
     """
     A request as a handler sees it: who asks, the process's belongings, and how to answer.
 
-    ``request`` names it and all repeats of it, and ``mark`` is an id that these share; both are "" without an
-    ``Idempotency-Key``. ``seen``: it came before, and how far it got is not known. What must not be kept of the answer
-    is missing in ``to_note``.
+    ``repeat_key`` names it and all its repeats, and ``repeat_id`` is an id that these share; both are "" without an
+    ``Idempotency-Key``. ``is_repeat``: it came before, and how far it got is not known. ``kept_response`` is what its
+    repeats are answered, if not the same: a token is shown only once.
     """
 
-    __slots__ = ("connection", "grant", "mark", "raw_body", "request", "seen", "to_note", "urls", "web")
+    __slots__ = (
+        "connection",
+        "grant",
+        "is_repeat",
+        "kept_response",
+        "raw_body",
+        "repeat_id",
+        "repeat_key",
+        "state",
+        "urls",
+    )
 
-    def __init__(self, web: AppState, connection: Connection, grant: Grant, raw_body: bytes) -> None:
-        self.request = self.mark = ""
-        self.seen = False
-        self.to_note: Response | None = None
-        self.web = web
+    def __init__(self, state: AppState, connection: Connection, grant: Grant, raw_body: bytes) -> None:
+        self.repeat_key = self.repeat_id = ""
+        self.is_repeat = False
+        self.kept_response: Response | None = None
+        self.state = state
         self.connection = connection
         self.grant = grant
         self.raw_body = raw_body
@@ -150,7 +160,7 @@ class Routes:
     ) -> Callable[[H], H]:
         def keep(handler: H) -> H:
             hints = get_type_hints(handler)
-            names = tuple(name for name in inspect.signature(handler).parameters if name != "ask")
+            names = tuple(name for name in inspect.signature(handler).parameters if name != "request")
             is_kept = method == "POST" and "headers" not in names
             self.endpoints.append(
                 Endpoint(
@@ -175,7 +185,7 @@ class Routes:
         return keep
 
 
-def litestar_route(web: AppState, endpoints: Sequence[Endpoint]) -> HTTPRouteHandler:
+def litestar_route(state: AppState, endpoints: Sequence[Endpoint]) -> HTTPRouteHandler:
     """
     The Litestar handler of one path: *endpoints* are its methods.
 
@@ -191,17 +201,17 @@ def litestar_route(web: AppState, endpoints: Sequence[Endpoint]) -> HTTPRouteHan
     async def serve(request: AnyRequest) -> ASGIApp:
         scope = request.scope
         try:
-            return await _handle(web, methods[scope["method"]], scope, request.receive)
+            return await _handle(state, methods[scope["method"]], scope, request.receive)
         except Exception as error:
             return problem_reply(error, scope)
 
     return serve
 
 
-async def _handle(web: AppState, endpoint: Endpoint, scope: Connection, receive: Receive) -> ASGIApp:
+async def _handle(state: AppState, endpoint: Endpoint, scope: Connection, receive: Receive) -> ASGIApp:
     grant = OPEN
     if endpoint.scope is not None:
-        grant = await web.gate.grant(scope)
+        grant = await state.authenticator.grant(scope)
         grant.require(endpoint.scope)
     inputs = endpoint.inputs
     problems: list[Problem] = []
@@ -213,7 +223,7 @@ async def _handle(web: AppState, endpoint: Endpoint, scope: Connection, receive:
         values["headers"] = read_headers(inputs["headers"], scope["headers"], problems)
     raw = b""
     if "body" in inputs:
-        raw = await read_body(web, scope, receive)
+        raw = await read_body(state, scope, receive)
         if raw:
             _require_json(scope)
             values["body"] = read_json(inputs["body"], raw, problems)
@@ -222,11 +232,13 @@ async def _handle(web: AppState, endpoint: Endpoint, scope: Connection, receive:
         else:
             values["body"] = inputs["body"]()
     raise_if_any(problems)
-    ask = Request(web, scope, grant, raw)
+    request = Request(state, scope, grant, raw)
     wanted = [values[name] for name in endpoint.order]
     if endpoint.once and values["headers"].idempotency_key:
-        return await answered_once(ask, values["headers"].idempotency_key, lambda: endpoint.handler(ask, *wanted))
-    return await endpoint.handler(ask, *wanted)
+        return await answered_once(
+            request, values["headers"].idempotency_key, lambda: endpoint.handler(request, *wanted)
+        )
+    return await endpoint.handler(request, *wanted)
 
 
 def _parts(found: dict[str, str]) -> dict[str, str]:
@@ -237,7 +249,7 @@ class NoQuery(msgspec.Struct, frozen=True):
     """No parameters: any is a mistake."""
 
 
-async def read_body(web: AppState, scope: Connection, receive: Receive, max_body: int = MAX_BODY) -> bytes:
+async def read_body(state: AppState, scope: Connection, receive: Receive, max_body: int = MAX_BODY) -> bytes:
     """
     The whole body as it was sent, b"" without one. Raises TooLarge above *max_body* bytes, Malformed when the client
     left before its end, and Unserviceable when too many large bodies are being read at once.
@@ -261,17 +273,17 @@ async def read_body(web: AppState, scope: Connection, receive: Receive, max_body
         while message["type"] != "http.disconnect":
             chunk = message.get("body", b"")
             size += len(chunk)
-            web.unfinished_bytes += len(chunk)
+            state.unfinished_bytes += len(chunk)
             if size > max_body:
                 raise TooLarge(f"the body has more than {max_body} bytes")
-            if web.unfinished_bytes > MAX_UNFINISHED:
+            if state.unfinished_bytes > MAX_UNFINISHED:
                 raise Unserviceable("this process is reading as many large bodies as it can; try again")
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
             message = await receive()
     finally:
-        web.unfinished_bytes -= size
+        state.unfinished_bytes -= size
     raise Malformed("the client left before the body was complete")
 
 

@@ -44,7 +44,7 @@ class KeyHeaders(msgspec.Struct, frozen=True, rename={"idempotency_key": "Idempo
     ) = UNSET
 
 
-async def answered_once(ask: Request, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
+async def answered_once(request: Request, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
     """
     The answer that an earlier request with this *key* got, or else that of *perform*, which is kept.
 
@@ -52,17 +52,17 @@ async def answered_once(ask: Request, key: str, perform: Callable[[], Awaitable[
     with its process is made again. A refusal is an answer too. Other tokens' answers are nobody's business, unless
     they are for the same tasks. Raises Invalid when the key was used for another request to the same path.
     """
-    store = ask.web.store
-    ask.request = f"{ask.connection['path']}?{ask.grant.tasks}:{key}"
-    digest = hashlib.sha256(ask.connection["query_string"] + b"\n" + ask.raw_body).hexdigest()
+    store = request.state.store
+    request.repeat_key = f"{request.connection['path']}?{request.grant.tasks}:{key}"
+    digest = hashlib.sha256(request.connection["query_string"] + b"\n" + request.raw_body).hexdigest()
     try:
-        memory = await store.run(idempotency.recall(ask.request, digest))
+        memory = await store.run(idempotency.recall(request.repeat_key, digest))
     except StoreFull:
-        ask.request = ""  # stopping must be possible most of all when Redis is full
+        request.repeat_key = ""  # stopping must be possible most of all when Redis is full
         return await perform()
     if memory.answer:
         return _replayed(memory.answer)
-    ask.mark, ask.seen = memory.mark, memory.seen
+    request.repeat_id, request.is_repeat = memory.mark, memory.seen
     while True:
         try:
             reply = await perform()
@@ -70,28 +70,28 @@ async def answered_once(ask: Request, key: str, perform: Callable[[], Awaitable[
         except RunfleetError as error:
             if error.status not in KEPT_REFUSALS:
                 raise
-            if not ask.seen:
+            if not request.is_repeat:
                 # A repeat may have been faster, and this is refused because of what that did.
-                memory = await store.run(idempotency.recall(ask.request, digest, ask.mark))
+                memory = await store.run(idempotency.recall(request.repeat_key, digest, request.repeat_id))
                 if memory.answer:
                     return _replayed(memory.answer)
                 if memory.seen:
-                    ask.seen = True
+                    request.is_repeat = True
                     continue
-            reply = problem_reply(error, ask.connection)
+            reply = problem_reply(error, request.connection)
             break
     if not isinstance(reply, Response):
         return reply
     if memory.seen:
         reply.headers.append(REPLAYED)
-    shown = ask.to_note or reply
+    shown = request.kept_response or reply
     noted = msgspec.msgpack.encode((shown.status, shown.headers, shown.body))
     try:
-        counts = await store.run(idempotency.note(ask.request, digest, noted))
+        counts = await store.run(idempotency.note(request.repeat_key, digest, noted))
     except StoreUnavailable:
         counts = noted  # it was done, whatever becomes of the note
     # What cannot be kept can be told only here and now, whoever was first to note the rest.
-    return reply if counts == noted or ask.to_note else _replayed(counts)
+    return reply if counts == noted or request.kept_response else _replayed(counts)
 
 
 def _replayed(noted: bytes) -> Response:

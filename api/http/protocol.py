@@ -2,7 +2,7 @@
 A client's connection, with an end to every patience.
 
 uvicorn waits as long as a client likes: for the end of a request's head, for its body, for its answer to be read. A
-few hundred clients that send a byte a minute, or read none, would hold memory and seats for good. Here each of these
+few hundred clients that send a byte a minute, or read none, would hold memory and streams for good. Here each of these
 waits has a limit, and so has the size of a head; what is over it is answered with a problem where that is still
 possible, and cut off.
 """

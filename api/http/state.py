@@ -7,7 +7,7 @@ from typing import Final
 
 from api.http.auth import Authenticator
 from api.http.event_tail import Tail
-from api.http.stream_limit import Newcomers, StreamLimit
+from api.http.stream_limit import HandshakeLimit, StreamLimit
 from shared.ops import Catalog
 from shared.settings import Settings
 from shared.store.redis.async_store import AsyncStore
@@ -18,7 +18,7 @@ LOG_READS: Final = 16
 
 class AppState:
     """
-    Made once per application; handlers reach it through ``Request.web``.
+    Made once per application; handlers reach it through ``Request.state``.
 
     ``unfinished_bytes`` counts what has come of bodies that are not complete. ``closing`` is set when the process was
     told to stop: streams end, ``/ready`` says no, requests are still answered.
@@ -28,10 +28,12 @@ class AppState:
         self.settings = settings
         self.store = store
         self.catalog = Catalog()
-        self.gate = Authenticator(settings, store)
+        self.authenticator = Authenticator(settings, store)
         self.tail = Tail(store)
-        self.seats = StreamLimit(settings.max_streams)
-        self.newcomers = Newcomers(max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet")
+        self.stream_limit = StreamLimit(settings.max_streams)
+        self.handshake_limit = HandshakeLimit(
+            max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet"
+        )
         self.unfinished_bytes = 0
         self.log_reads = asyncio.Semaphore(LOG_READS)
         self.closing = asyncio.Event()

@@ -1,4 +1,4 @@
-"""How many streams, WebSockets and waiting requests a process serves at once."""
+"""Limits on how many streams, WebSockets and waiting requests a process serves at once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from shared.errors import Unserviceable
 
 class StreamLimit:
     """
-    Seats for *what*: *total* in all, and at most half of them (but at least ten) for one client address.
+    At most *total* of *what* at once, and half of that (but at least ten) for one client address.
 
-    Each costs a connection and memory for as long as its client likes, so the number must have an end. *setting* is
+    Each costs a connection and memory for as long as its client likes. *setting* is
     the environment variable that raises it, "" when there is none.
     """
 
@@ -25,11 +25,11 @@ class StreamLimit:
 
     @property
     def taken(self) -> int:
-        """Seats taken now."""
+        """How many there are now."""
         return self._taken.total()
 
-    def take(self, client: str) -> Seat:
-        """A seat for *client*. Raises Unserviceable when there is none, for this client or for anybody."""
+    def reserve(self, client: str) -> Reservation:
+        """Reserve one for *client*. Raises Unserviceable above either limit."""
         if self._taken.total() >= self.total:
             raise Unserviceable(
                 f"this process serves {self.total} {self._what} already{self._setting}; try again later"
@@ -39,61 +39,60 @@ class StreamLimit:
                 f"{client or 'this client'} has {self.per_client} {self._what} open{self._setting}; close one first"
             )
         self._taken[client] += 1
-        return Seat(self, client)
+        return Reservation(self, client)
 
-    def _leave(self, seat: Seat) -> None:
-        self._taken[seat.client] -= 1
-        if self._taken[seat.client] <= 0:
-            del self._taken[seat.client]
+    def _release(self, reservation: Reservation) -> None:
+        self._taken[reservation.client] -= 1
+        if self._taken[reservation.client] <= 0:
+            del self._taken[reservation.client]
 
 
-class Newcomers(StreamLimit):
+class HandshakeLimit(StreamLimit):
     """
-    Seats for those that have not said who they are, which takes a moment. When all are taken, a newcomer gets the one
-    that was taken first by its own address, or else by the address that has most: so whoever takes many keeps nobody
-    out, and who signs in at once gets in.
+    A limit for WebSockets that have not authenticated yet, which takes a moment. Above it a new one takes over the
+    oldest reservation of its own address, or else of the address that has most: so one address cannot keep others out.
     """
 
     def __init__(self, total: int, what: str) -> None:
         super().__init__(total, what, "")
-        self._in_order: dict[Seat, None] = {}
+        self._in_order: dict[Reservation, None] = {}
 
-    def take(self, client: str) -> Seat:
-        """A seat for *client*, somebody else's if need be."""
+    def reserve(self, client: str) -> Reservation:
+        """Reserve one for *client*, taking over another's above the limit."""
         if self._taken.total() >= self.total or self._taken[client] >= self.per_client:
             from_client = client if self._taken[client] else self._taken.most_common(1)[0][0]
-            oldest = next(seat for seat in self._in_order if seat.client == from_client)
-            oldest.leave()
-            oldest.is_lost.set()
-        seat = super().take(client)
-        self._in_order[seat] = None
-        return seat
+            oldest = next(reservation for reservation in self._in_order if reservation.client == from_client)
+            oldest.release()
+            oldest.is_revoked.set()
+        reservation = super().reserve(client)
+        self._in_order[reservation] = None
+        return reservation
 
-    def _leave(self, seat: Seat) -> None:
-        super()._leave(seat)
-        del self._in_order[seat]
+    def _release(self, reservation: Reservation) -> None:
+        super()._release(reservation)
+        del self._in_order[reservation]
 
 
-class Seat:
+class Reservation:
     """
-    One taken seat. Use it in a ``with``, or give it back with ``leave``. ``is_lost`` is set when somebody else got it.
+    One stream under a limit. Use it in a ``with``, or call ``release``. ``is_revoked`` is set when another takes over.
     """
 
-    __slots__ = ("_seats", "client", "is_lost")
+    __slots__ = ("_limit", "client", "is_revoked")
 
-    def __init__(self, seats: StreamLimit, client: str) -> None:
-        self._seats: StreamLimit | None = seats
+    def __init__(self, limit: StreamLimit, client: str) -> None:
+        self._limit: StreamLimit | None = limit
         self.client = client
-        self.is_lost = asyncio.Event()
+        self.is_revoked = asyncio.Event()
 
-    def leave(self) -> None:
-        """Give it back; again changes nothing."""
-        seats, self._seats = self._seats, None
-        if seats is not None:
-            seats._leave(self)
+    def release(self) -> None:
+        """Release it; again changes nothing."""
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit._release(self)
 
-    def __enter__(self) -> Seat:
+    def __enter__(self) -> Reservation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
+        self.release()

@@ -2,8 +2,8 @@
 Streams: answers that go on until their source ends, the client leaves, or the process is told to stop.
 
 Memory per stream is bounded: a source is asked for its next chunk only after the last one was taken, so a slow reader
-slows its source and nothing piles up. A reader that leaves gives its seat back at once; so what a stream waits for, it
-waits for with ``asyncio.timeout``: ``asyncio.wait_for`` swallows a cancellation that comes together with a result.
+slows its source and nothing piles up. A stream whose reader leaves ends at once, so it waits
+with ``asyncio.timeout``: ``asyncio.wait_for`` swallows a cancellation that comes together with a result.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def problem_event(error: Exception, scope: Scope) -> bytes:
 
 class Stream:
     """
-    A streamed answer. Takes a seat when made (Unserviceable when there is none) and gives it back when sent.
+    A streamed response. Reserved when it is made (Unserviceable above the limit), released when it was sent.
 
     *is_whole*: its end tells the reader that everything came, so one that ends early is broken off and never looks
     complete.
@@ -64,7 +64,7 @@ class Stream:
 
     def __init__(
         self,
-        web: AppState,
+        state: AppState,
         scope: Scope,
         source: AsyncGenerator[bytes],
         *,
@@ -72,10 +72,10 @@ class Stream:
         headers: tuple[tuple[bytes, bytes], ...] = (),
         is_whole: bool = False,
     ) -> None:
-        if web.closing.is_set():
+        if state.closing.is_set():
             raise Unserviceable("this process is stopping; connect again")
-        self._seat = web.seats.take(client_of(scope))
-        self._web = web
+        self._reservation = state.stream_limit.reserve(client_of(scope))
+        self._state = state
         self._source = source
         self._is_sse = media == EVENT_STREAM
         self._is_whole = is_whole
@@ -84,7 +84,7 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send chunks until something ends it."""
-        with self._seat:
+        with self._reservation:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             is_complete = scope.get("method") == "HEAD" or await self._until_over(scope, receive, send)
             if self._is_whole and not is_complete:
@@ -97,8 +97,8 @@ class Stream:
     async def _until_over(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Whether all was sent that there was."""
         pump = asyncio.create_task(self._pump(scope, send))
-        refused = asyncio.create_task(self._web.gate.until_refused(scope))
-        await first_of(pump, disconnected(receive), self._web.closing.wait(), refused)
+        refused = asyncio.create_task(self._state.authenticator.until_refused(scope))
+        await first_of(pump, disconnected(receive), self._state.closing.wait(), refused)
         if refused.done() and not refused.cancelled() and self._is_sse:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):

@@ -24,18 +24,18 @@ LOOK_S: Final = 5.0
 
 class Waiting:
     """
-    Waits on a seat of its own until the execution is over, the time is up, the client has left, or the process is told
-    to stop. Made before the request changes anything, so that one for which there is no seat changes nothing::
+    Counts as a stream, and waits until the execution is over, the time is up, the client has left, or the process is
+    stopping. Made before the request changes anything, so that one above the limit changes nothing::
 
         with Waiting(web, scope) as waiting:
             ...  # start the execution
             return waiting.for_end(execution_id, timeout_s, reply)
     """
 
-    def __init__(self, web: AppState, scope: Scope) -> None:
-        """Take a seat. Raises Unserviceable when there is none."""
-        self._web = web
-        self._seat = web.seats.take(client_of(scope))
+    def __init__(self, state: AppState, scope: Scope) -> None:
+        """Reserve a stream. Raises Unserviceable above the limit."""
+        self._state = state
+        self._reservation = state.stream_limit.reserve(client_of(scope))
         self._execution: UUID | None = None
         self._timeout_s = 0.0
         self._reply: Callable[[], Awaitable[Response]] | None = None
@@ -46,7 +46,7 @@ class Waiting:
     def __exit__(self, kind: object, *_: object) -> None:
         """Leave at once when there is nothing to wait for."""
         if kind is not None or self._reply is None:
-            self._seat.leave()
+            self._reservation.release()
 
     def for_end(self, execution_id: UUID, timeout_s: float, reply: Callable[[], Awaitable[Response]]) -> Waiting:
         """Wait for that execution, for so long at most, and answer then what *reply* does."""
@@ -55,7 +55,7 @@ class Waiting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait, and answer if the client is still there."""
-        with self._seat:
+        with self._reservation:
             answering = asyncio.create_task(self._answer(scope))
             await first_of(answering, disconnected(receive))
         if not answering.cancelled():
@@ -73,13 +73,13 @@ class Waiting:
 
     async def _until_over(self) -> None:
         assert self._execution is not None
-        web = self._web
-        with web.tail.ending(self._execution) as over:
-            while not web.closing.is_set():
+        state = self._state
+        with state.tail.ending(self._execution) as over:
+            while not state.closing.is_set():
                 with suppress(StoreUnavailable):
-                    async with web.tail.following():
-                        if await web.store.run(runs.is_over(self._execution)):
+                    async with state.tail.following():
+                        if await state.store.run(runs.is_over(self._execution)):
                             return
-                        await first_of(over.wait(), web.closing.wait(), asyncio.sleep(LOOK_S))
+                        await first_of(over.wait(), state.closing.wait(), asyncio.sleep(LOOK_S))
                         continue
-                await first_of(web.closing.wait(), asyncio.sleep(LOOK_S))
+                await first_of(state.closing.wait(), asyncio.sleep(LOOK_S))

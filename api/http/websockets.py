@@ -1,9 +1,9 @@
 """
 WebSockets: who may open one, how many there are, how long a silent one lives, and where each leads.
 
-Each takes a seat like a stream once its client has signed in, and one of a few others before. A client that cannot be
-served now is let in and told so (1013, try again later), because to many clients a refused handshake is the end and a
-closed connection is a reason to come back.
+Each counts as a stream once its client has authenticated; before, it counts against a limit of its own. A
+client that cannot be served now is accepted and then closed with 1013 (try again later): many clients give up after a
+refused handshake and reconnect after a closed connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from api.http.auth import Grant, client_of
 from api.http.problems import named
 from api.http.protocol import STALL_S
 from api.http.state import AppState
-from api.http.stream_limit import Seat
+from api.http.stream_limit import Reservation
 from api.http.streams import end
 from shared.errors import RunfleetError, StoreUnavailable, Unauthorized, Unserviceable
 from shared.telemetry import get_logger
@@ -141,28 +141,28 @@ class Socket:
     """
     One open connection. ``receive`` and ``send`` raise Gone when the client is, and ``gone`` is set then.
 
-    It takes one of the seats for newcomers, and one of those that streams have when the client has said who it is.
+    It counts against the limit of handshakes until its client has authenticated, and of streams from then on.
     """
 
-    def __init__(self, web: AppState, scope: Any, receive: Receive, send: Send) -> None:
-        self.web = web
+    def __init__(self, state: AppState, scope: Any, receive: Receive, send: Send) -> None:
+        self.state = state
         self.scope = scope
         self.gone: asyncio.Event = (scope.get("extensions") or {}).get(GONE) or asyncio.Event()
         self.is_accepted = False
         self._receive = receive
         self._send = send
-        self._seat: Seat | None = None
+        self._reservation: Reservation | None = None
         self._signed_in = asyncio.Event()
 
-    def come_in(self) -> Seat:
-        """Take a seat for newcomers, which another one may get until the client has said who it is."""
-        self._seat = self.web.newcomers.take(client_of(self.scope))
-        return self._seat
+    def come_in(self) -> Reservation:
+        """Reserve a handshake, which a newer one may take over until the client has authenticated."""
+        self._reservation = self.state.handshake_limit.reserve(client_of(self.scope))
+        return self._reservation
 
-    def leave(self) -> None:
-        """Give back the seat, of whatever kind."""
-        if self._seat is not None:
-            self._seat.leave()
+    def release(self) -> None:
+        """Release its reservation, of a handshake or a stream."""
+        if self._reservation is not None:
+            self._reservation.release()
 
     @property
     def is_signed_in(self) -> bool:
@@ -172,7 +172,7 @@ class Socket:
     async def until_refused(self) -> Unauthorized:
         """Wait until the token that the client has signed in with is refused. Answers why."""
         await self._signed_in.wait()
-        return await self.web.gate.until_refused(self.scope)
+        return await self.state.authenticator.until_refused(self.scope)
 
     @property
     def subprotocols(self) -> list[str]:
@@ -208,7 +208,7 @@ class Socket:
     async def grant(self, token: str = "") -> Grant:
         """
         What the client may do, by a *token* that it sent as a message (as for Basic authentication if there is a colon
-        in it), or by its request. Raises as ``Authenticator.grant``, and Unserviceable when there is no seat for it.
+        in it), or by its request. Raises as ``Authenticator.grant``, and Unserviceable above the limit of streams.
         """
         scope = self.scope
         if token:
@@ -216,10 +216,10 @@ class Socket:
             sent = b"Basic " + base64.b64encode(plain) if b":" in plain else b"Bearer " + plain
             headers = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
             scope = {**scope, "headers": [*headers, (b"authorization", sent)]}
-        grant = await self.web.gate.grant(scope)
-        seat = self.web.seats.take(client_of(scope))
-        self.leave()
-        self.scope, self._seat = scope, seat
+        grant = await self.state.authenticator.grant(scope)
+        reservation = self.state.stream_limit.reserve(client_of(scope))
+        self.release()
+        self.scope, self._reservation = scope, reservation
         self._signed_in.set()
         return grant
 
@@ -237,9 +237,9 @@ Handler = Callable[[Socket], Coroutine[Any, Any, None]]
 class Sockets:
     """Serves WebSockets at *handlers* (path: handler) and leaves everything else to *app*."""
 
-    def __init__(self, app: ASGIApp, web: AppState, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, app: ASGIApp, state: AppState, handlers: Mapping[str, Handler]) -> None:
         self._app = app
-        self._web = web
+        self._state = state
         self._handlers = handlers
         self._finishing: set[asyncio.Future[None]] = set()
 
@@ -253,7 +253,7 @@ class Sockets:
         if handler is None:
             await _refuse(send)
         else:
-            await self._serve(handler, Socket(self._web, scope, receive, send))
+            await self._serve(handler, Socket(self._state, scope, receive, send))
 
     async def _serve(self, handler: Handler, socket: Socket) -> None:
         try:
@@ -266,7 +266,7 @@ class Sockets:
             except RunfleetError as error:
                 await socket.close(POLICY if error.status in (401, 403) else FAILED, str(error))
             finally:
-                socket.leave()
+                socket.release()
         except Gone:
             pass
         except Exception:
@@ -274,17 +274,17 @@ class Sockets:
             with suppress(Gone):
                 await socket.close(FAILED, "an unexpected error")
 
-    async def _attend(self, handler: Handler, socket: Socket, seat: Seat) -> None:
+    async def _attend(self, handler: Handler, socket: Socket, reservation: Reservation) -> None:
         """
-        Run *handler* until it is done or its token is refused, or another one got its *seat* for newcomers.
+        Run *handler* until it is done, its token is refused, or a newer handshake took its *reservation* over.
 
-        The seat of a client that has left is free at once. What it said before is still written down, while Redis is
-        away too; so many clients may have left like that as there are seats.
+        A client that has left is released at once. What it said before is still written down, while Redis is
+        away too; as many clients may have left like that as there may be streams.
         """
         handling = asyncio.ensure_future(handler(socket))
         refused = asyncio.ensure_future(socket.until_refused())
         gone = asyncio.ensure_future(socket.gone.wait())
-        lost = asyncio.ensure_future(seat.is_lost.wait())
+        lost = asyncio.ensure_future(reservation.is_revoked.wait())
         try:
             await asyncio.wait({handling, refused, gone, lost}, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
@@ -292,8 +292,8 @@ class Sockets:
             if lost.done() and not handling.done():
                 raise Unserviceable("too many clients have not said who they are, and this one was the first of them")
             if gone.done() and socket.is_signed_in and not handling.done():
-                socket.leave()
-                if len(self._finishing) >= self._web.seats.total:
+                socket.release()
+                if len(self._finishing) >= self._state.stream_limit.total:
                     _log.warning("api.socket_dropped", path=socket.scope["path"])
                 else:
                     self._finishing.add(handling)

@@ -24,20 +24,20 @@ AT_ONCE: Final = 200
     answers={200: Media("text/event-stream", "One event for each thing that happened; its name is the event's type")},
     errors=(503,),
 )
-async def follow_events(ask: Request, query: EventsQuery, headers: ResumeEventsHeaders) -> Stream:
+async def follow_events(request: Request, query: EventsQuery, headers: ResumeEventsHeaders) -> Stream:
     """
     Server-sent events about runs, tasks, workers and queues, from now on. A client that comes back with `Last-Event-ID`
     gets what it missed; if some of that is no longer kept, the first event is `dropped`.
     """
     last_id = headers.last_event_id if isinstance(headers.last_event_id, str) else ""
-    return Stream(ask.web, ask.connection, _follow(ask, query, last_id))
+    return Stream(request.state, request.connection, _follow(request, query, last_id))
 
 
-async def _follow(ask: Request, query: EventsQuery, last_id: str) -> AsyncGenerator[bytes]:
-    tail = ask.web.tail
+async def _follow(request: Request, query: EventsQuery, last_id: str) -> AsyncGenerator[bytes]:
+    tail = request.state.tail
     async with tail.following() as newest:
         if last_id:
-            oldest = await ask.web.store.run(events.oldest_id())
+            oldest = await request.state.store.run(events.oldest_id())
             if oldest and place_of(last_id) < place_of(oldest):
                 yield sse("dropped", {"after": last_id, "oldest": oldest})
         position = last_id or newest
@@ -48,16 +48,16 @@ async def _follow(ask: Request, query: EventsQuery, last_id: str) -> AsyncGenera
             if found:
                 position = found[-1].id
             chunk = b"".join(
-                sse(event.type, _wire(event), event.id) for event in found if _is_wanted(ask, query, event)
+                sse(event.type, _wire(event), event.id) for event in found if _is_wanted(request, query, event)
             )
             yield chunk or COMMENT
 
 
-def _is_wanted(ask: Request, query: EventsQuery, event: events.Event) -> bool:
+def _is_wanted(request: Request, query: EventsQuery, event: events.Event) -> bool:
     if query.task and event.task not in query.task:
         return False
     # What is about no task is about the fleet, and so is nothing for a token that is for some tasks only.
-    if ask.grant.tasks and not (event.task and ask.grant.covers(event.task)):
+    if request.grant.tasks and not (event.task and request.grant.covers(event.task)):
         return False
     return not query.types or event.type in query.types
 

@@ -21,12 +21,12 @@ routes = Routes("Executions")
 
 
 @routes.get("/api/executions", summary="List executions", answers={200: ExecutionsResponseBody})
-async def list_executions(ask: Request, query: ExecutionsQuery) -> Response:
+async def list_executions(request: Request, query: ExecutionsQuery) -> Response:
     """The newest first, without their steps and runs."""
-    if query.task_name and not ask.grant.covers(query.task_name):
-        return ask.answer(ExecutionsResponseBody(executions=[], total=0, next_cursor=""))
+    if query.task_name and not request.grant.covers(query.task_name):
+        return request.answer(ExecutionsResponseBody(executions=[], total=0, next_cursor=""))
     try:
-        found = await ask.web.store.run(
+        found = await request.state.store.run(
             executions.page(
                 task=query.task_name,
                 phases=[Phase(phase) for phase in query.phase],
@@ -38,69 +38,69 @@ async def list_executions(ask: Request, query: ExecutionsQuery) -> Response:
     except ValueError as error:
         raise invalid("query.cursor", str(error), query.cursor) from None
     shown = found.executions
-    if ask.grant.tasks:
-        touched = await ask.web.store.run(executions.tasks_of([execution.id for execution in shown]))
-        shown = [one for one in shown if ask.grant.covers(one.task, *touched.get(one.id, ()))]
-    return ask.answer(
+    if request.grant.tasks:
+        touched = await request.state.store.run(executions.tasks_of([execution.id for execution in shown]))
+        shown = [one for one in shown if request.grant.covers(one.task, *touched.get(one.id, ()))]
+    return request.answer(
         ExecutionsResponseBody(
-            executions=[_model(ask, execution) for execution in shown],
-            total=found.total if not ask.grant.tasks else len(shown),
+            executions=[_model(request, execution) for execution in shown],
+            total=found.total if not request.grant.tasks else len(shown),
             next_cursor=found.next_cursor,
         )
     )
 
 
 @routes.get("/api/executions/{id}", summary="Read an execution", answers={200: ExecutionModel}, errors=(404,))
-async def read_execution(ask: Request, path: ExecutionPath) -> Response:
+async def read_execution(request: Request, path: ExecutionPath) -> Response:
     """Its plan, how far it is, and all its runs: every step, replica and attempt."""
-    execution = await _find(ask, path)
-    return ask.answer(_model(ask, execution, await shown(ask, execution.runs) if execution.steps else None))
+    execution = await _find(request, path)
+    return request.answer(_model(request, execution, await shown(request, execution.runs) if execution.steps else None))
 
 
 @routes.post("/api/executions/{id}/stop", summary="Stop an execution", answers={202: Affected}, errors=(404,))
-async def stop_execution(ask: Request, path: ExecutionPath, query: StopQuery) -> Response:
+async def stop_execution(request: Request, path: ExecutionPath, query: StopQuery) -> Response:
     """Every live run of it; steps that have not begun never will."""
-    await _find(ask, path)
-    affected = await ask.web.store.run(ops.stop_execution(path.id, force=query.force))
-    return ask.answer(Affected(affected=affected), status=202)
+    await _find(request, path)
+    affected = await request.state.store.run(ops.stop_execution(path.id, force=query.force))
+    return request.answer(Affected(affected=affected), status=202)
 
 
 @routes.post("/api/executions/{id}/rerun", summary="Run an execution again", answers={201: Run}, errors=(404, 409, 507))
-async def rerun_execution(ask: Request, path: ExecutionPath, query: RerunQuery, headers: KeyHeaders) -> Response:
+async def rerun_execution(request: Request, path: ExecutionPath, query: RerunQuery, headers: KeyHeaders) -> Response:
     """
     A new execution with the parameters of one that is over, and its first run. With `failed_only` what succeeded is not
     run again: only replicas that did not succeed, and the steps after them.
     """
-    await _find(ask, path)
-    triggered = await ask.web.store.run(
+    await _find(request, path)
+    triggered = await request.state.store.run(
         ops.rerun_execution(
-            ask.web.catalog,
+            request.state.catalog,
             path.id,
             failed_only=query.failed_only,
             idempotency_key=headers.idempotency_key or "",
-            permit=ask.grant.authorise,
-            charge=ask.grant.charge,
+            permit=request.grant.authorise,
+            charge=request.grant.charge,
         )
     )
-    return await created(ask, triggered.run, repeated=triggered.repeated)
+    return await created(request, triggered.run, repeated=triggered.repeated)
 
 
-async def _find(ask: Request, path: ExecutionPath) -> Execution:
-    found = await ask.web.store.run(executions.get(path.id))
+async def _find(request: Request, path: ExecutionPath) -> Execution:
+    found = await request.state.store.run(executions.get(path.id))
     if found is None:
         raise NotFound(f"there is no execution {path.id}")
-    ask.grant.authorise(found.tasks, absent=f"there is no execution {path.id}")
+    request.grant.authorise(found.tasks, absent=f"there is no execution {path.id}")
     return found
 
 
-def _model(ask: Request, execution: Execution, runs: list[Run] | None = None) -> ExecutionModel:
+def _model(request: Request, execution: Execution, runs: list[Run] | None = None) -> ExecutionModel:
     first = execution.first
     groups: list[list[str]] = [[] for _ in range(execution.groups)]
     for step in execution.steps:
         if step.group >= 0:
             groups[step.group].append(step.task)
     return ExecutionModel(
-        schema=ask.urls.schema("ExecutionModel"),
+        schema=request.urls.schema("ExecutionModel"),
         id=execution.id,
         task_name=execution.task,
         phase=execution.phase.value,

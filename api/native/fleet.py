@@ -15,14 +15,16 @@ routes = Routes("Fleet")
 
 
 @routes.get("/api/fleet", summary="Read the fleet", answers={200: FleetModel})
-async def read_fleet(ask: Request) -> Response:
+async def read_fleet(request: Request) -> Response:
     """
     Who schedules, how late it is, schedules that do not fire, what Redis says of itself, and how much waits, for how
     long, and runs. A token for some tasks is
     shown the counts of these, and nothing of Redis.
     """
-    found = await ask.web.store.run(scoped_fleet.facts(ask.grant.covers) if ask.grant.tasks else fleet.facts())
-    return ask.answer(
+    found = await request.state.store.run(
+        scoped_fleet.facts(request.grant.covers) if request.grant.tasks else fleet.facts()
+    )
+    return request.answer(
         FleetModel(
             leader=found.leader,
             standbys=found.standbys,

@@ -16,25 +16,25 @@ METRICS: bytes = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 @routes.get("/health", summary="The process lives", scope=None, answers={200: HealthModel})
-async def health(ask: Request) -> Response:
+async def health(request: Request) -> Response:
     """Asks nobody, so that a Redis outage restarts no process."""
-    return ask.answer(HealthModel(status="ok"))
+    return request.answer(HealthModel(status="ok"))
 
 
 @routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
-async def ready(ask: Request) -> Response:
+async def ready(request: Request) -> Response:
     """
     Redis answers and takes what is written, its data is what this release knows, and the process is not stopping;
     otherwise 503 says why.
     """
-    if ask.web.closing.is_set():
+    if request.state.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
-        await ask.web.store.run(preflight.may_write())
-        await ask.web.store.run(_fits())
+        await request.state.store.run(preflight.may_write())
+        await request.state.store.run(_fits())
     except Misconfigured:
         raise Unserviceable(UNFIT) from None
-    return ask.answer(HealthModel(status="ok"))
+    return request.answer(HealthModel(status="ok"))
 
 
 async def _fits() -> None:
@@ -54,22 +54,22 @@ async def _fits() -> None:
     summary="Metrics of the fleet",
     answers={200: Media("text/plain", "Prometheus text format 0.0.4")},
 )
-async def metrics(ask: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """
     From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all. With a
     token for some tasks they are of these, and Redis is left out.
     """
-    store = ask.web.store
+    store = request.state.store
     names = await store.run(tasks.known_tasks())
-    names = [name for name in names if ask.grant.covers(name)]
+    names = [name for name in names if request.grant.covers(name)]
     counts = await store.run(tasks.counts(names)) if names else {}
-    only = ask.grant.covers if ask.grant.tasks else None
+    only = request.grant.covers if request.grant.tasks else None
     text = render(
         await store.run(scoped_fleet.facts(only) if only else fleet.facts()),
         await store.run(scoped_fleet.queues(only) if only else fleet.queues()),
         await store.run(scoped_fleet.workers(only) if only else fleet.workers()),
         counts,
-        streams=ask.web.seats.taken,
-        most_streams=ask.web.seats.total,
+        streams=request.state.stream_limit.taken,
+        most_streams=request.state.stream_limit.total,
     )
     return Response(text.encode(), media=METRICS)

@@ -33,11 +33,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @routes.get("/api/runs/{id}/log", summary="Read a window of a log", answers={200: LogResponseBody}, errors=(404,))
-async def read_log(ask: Request, path: RunPath, query: LogQuery) -> Response:
+async def read_log(request: Request, path: RunPath, query: LogQuery) -> Response:
     """Lines keep their numbers for good; `first_available` says how many were dropped at the front."""
-    run = await find(ask, path.id)
-    window = await ask.web.store.run(logs.window(run.id, query.start, query.limit))
-    return ask.answer(
+    run = await find(request, path.id)
+    window = await request.state.store.run(logs.window(run.id, query.start, query.limit))
+    return request.answer(
         LogResponseBody(
             lines=[_wire(line) for line in window.lines],
             unfinished=[UnfinishedLine(stream=line.stream, text=line.text) for line in window.unfinished or ()],
@@ -55,14 +55,14 @@ async def read_log(ask: Request, path: RunPath, query: LogQuery) -> Response:
     answers={200: Media("text/plain", "All lines that are kept, each ended by a line feed")},
     errors=(404, 503),
 )
-async def download_log(ask: Request, path: RunPath, query: RawLogQuery) -> Stream:
+async def download_log(request: Request, path: RunPath, query: RawLogQuery) -> Stream:
     """The log as plain text, streamed."""
-    run = await find(ask, path.id)
+    run = await find(request, path.id)
     name = f"{run.task_name}-{run.number}.log"
     return Stream(
-        ask.web,
-        ask.connection,
-        _text(ask.web, run.id, strip=query.ansi == "strip"),
+        request.state,
+        request.connection,
+        _text(request.state, run.id, strip=query.ansi == "strip"),
         media=TEXT,
         headers=((b"content-disposition", f'attachment; filename="{name}"'.encode()),),
         is_whole=True,
@@ -75,16 +75,16 @@ async def download_log(ask: Request, path: RunPath, query: RawLogQuery) -> Strea
     answers={200: Media("text/event-stream", "Events `line`, `unfinished`, `dropped`, `truncated`, `done`")},
     errors=(404, 503),
 )
-async def follow_log(ask: Request, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
+async def follow_log(request: Request, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
     """
     Server-sent events: `line` for each line (its number is the event's id), `unfinished` for a line that has no end
     yet, with all of it each time (a `line` of its stream takes its place, and so does no text), `dropped` when wanted
     lines are no longer kept, `truncated` once when the log became full, `done` with the run when it ended and all was
     sent. A client that comes back with `Last-Event-ID` gets what follows, without gap or repeat.
     """
-    run = await find(ask, path.id)
+    run = await find(request, path.id)
     start = int(headers.last_event_id) + 1 if isinstance(headers.last_event_id, str) else query.start
-    return Stream(ask.web, ask.connection, _follow(ask, run, start))
+    return Stream(request.state, request.connection, _follow(request, run, start))
 
 
 class Piecewise:
@@ -95,14 +95,14 @@ class Piecewise:
     hold gigabytes. What a window has beyond ``PIECE_BYTES`` is read again later, and fewer lines are asked for next.
     """
 
-    def __init__(self, web: AppState, run_id: UUID) -> None:
-        self._web, self._run_id = web, run_id
+    def __init__(self, state: AppState, run_id: UUID) -> None:
+        self._state, self._run_id = state, run_id
         self._limit = CHUNK_LINES
 
     async def window(self, start: int) -> logs.Window:
         """The lines from *start* on; at least one if there is one."""
-        async with self._web.log_reads:
-            found = await self._web.store.run(logs.window(self._run_id, start, self._limit))
+        async with self._state.log_reads:
+            found = await self._state.store.run(logs.window(self._run_id, start, self._limit))
         size = 0
         for count, line in enumerate(found.lines, 1):
             size += len(line.text)
@@ -113,8 +113,8 @@ class Piecewise:
         return found
 
 
-async def _text(web: AppState, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
-    start, log = 0, Piecewise(web, run_id)
+async def _text(state: AppState, run_id: UUID, *, strip: bool) -> AsyncGenerator[bytes]:
+    start, log = 0, Piecewise(state, run_id)
     while True:
         window = await log.window(start)
         if not window.lines:
@@ -124,13 +124,13 @@ async def _text(web: AppState, run_id: UUID, *, strip: bool) -> AsyncGenerator[b
         start = window.lines[-1].n + 1
 
 
-async def _follow(ask: Request, run: Run, start: int) -> AsyncGenerator[bytes]:
-    log = Piecewise(ask.web, run.id)
+async def _follow(request: Request, run: Run, start: int) -> AsyncGenerator[bytes]:
+    log = Piecewise(request.state, run.id)
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
     said_truncated = False
     shown: dict[str, str] = {}
-    with ask.web.store.subscribe_log(run.id) as subscription:
+    with request.state.store.subscribe_log(run.id) as subscription:
         while True:
             window = await log.window(start)
             if start < 0:
@@ -148,7 +148,7 @@ async def _follow(ask: Request, run: Run, start: int) -> AsyncGenerator[bytes]:
                 for line in window.lines:
                     shown.pop(line.stream, None)  # a line of a stream takes the place of what it had begun
             elif window.finalized:
-                yield sse("done", await _ended(ask, run.id))
+                yield sse("done", await _ended(request, run.id))
                 return
             else:
                 if window.unfinished is not None:
@@ -164,9 +164,9 @@ async def _follow(ask: Request, run: Run, start: int) -> AsyncGenerator[bytes]:
                 spoke_at = loop.time()
 
 
-async def _ended(ask: Request, run_id: UUID) -> msgspec.Struct | dict[str, str]:
+async def _ended(request: Request, run_id: UUID) -> msgspec.Struct | dict[str, str]:
     try:
-        (run,) = await shown(ask, [await ask.web.store.run(runs.find(str(run_id)))])
+        (run,) = await shown(request, [await request.state.store.run(runs.find(str(run_id)))])
         return run
     except NotFound:
         return {"id": str(run_id)}

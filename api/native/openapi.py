@@ -101,12 +101,12 @@ def documentation(endpoints: Sequence[Endpoint]) -> Routes:
         scope=None,
         answers={200: Media("application/json", "OpenAPI 3.1")},
     )
-    async def openapi(ask: Request) -> Response:
+    async def openapi(request: Request) -> Response:
         """For generators of clients, and for tests."""
         return Response(made["json"], media=JSON)
 
     @routes.get("/docs", summary="This description, to read", scope=None, answers={200: Media("text/html", "A page")})
-    async def docs(ask: Request) -> Response:
+    async def docs(request: Request) -> Response:
         """One page without scripts and without anything from another origin."""
         style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
         policy = f"default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'; base-uri 'none'"

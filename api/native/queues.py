@@ -13,38 +13,38 @@ routes = Routes("Queues")
 
 
 @routes.get("/api/queues", summary="List queues", answers={200: QueuesResponseBody})
-async def list_queues(ask: Request) -> Response:
+async def list_queues(request: Request) -> Response:
     """
     `latency_ms` is the age of the oldest waiting run: the number to watch and to scale by. A token for some tasks sees
     the queues of these, and of each what their runs make up; slots and workers are all those of the queue.
     """
-    seen = scoped_fleet.queues(ask.grant.covers) if ask.grant.tasks else fleet.queues()
-    queues = await ask.web.store.run(seen)
-    return ask.answer(QueuesResponseBody(queues=[_model(queue) for queue in queues]))
+    seen = scoped_fleet.queues(request.grant.covers) if request.grant.tasks else fleet.queues()
+    queues = await request.state.store.run(seen)
+    return request.answer(QueuesResponseBody(queues=[_model(queue) for queue in queues]))
 
 
 @routes.post(
     "/api/queues/{queue}/pause", summary="Pause a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
-async def pause_queue(ask: Request, path: QueuePath) -> Response:
+async def pause_queue(request: Request, path: QueuePath) -> Response:
     """Workers take nothing more from it; what runs goes on, what is triggered waits."""
-    await _named(ask, path.queue)
-    await ask.web.store.run(fleet.pause_queue(path.queue, True))
-    return ask.answer(await _named(ask, path.queue))
+    await _named(request, path.queue)
+    await request.state.store.run(fleet.pause_queue(path.queue, True))
+    return request.answer(await _named(request, path.queue))
 
 
 @routes.post(
     "/api/queues/{queue}/resume", summary="Resume a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
-async def resume_queue(ask: Request, path: QueuePath) -> Response:
+async def resume_queue(request: Request, path: QueuePath) -> Response:
     """Workers take from it again."""
-    await _named(ask, path.queue)
-    await ask.web.store.run(fleet.pause_queue(path.queue, False))
-    return ask.answer(await _named(ask, path.queue))
+    await _named(request, path.queue)
+    await request.state.store.run(fleet.pause_queue(path.queue, False))
+    return request.answer(await _named(request, path.queue))
 
 
-async def _named(ask: Request, name: str) -> QueueModel:
-    for queue in await ask.web.store.run(fleet.queues()):
+async def _named(request: Request, name: str) -> QueueModel:
+    for queue in await request.state.store.run(fleet.queues()):
         if queue.name == name:
             return _model(queue)
     raise NotFound(f"there is no queue {name}: no task and no worker names it")

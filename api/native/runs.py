@@ -53,62 +53,66 @@ _encoder = msgspec.json.Encoder()
     body_required=False,
     example={"params": {"day": "2026-11-22"}, "tags": ["backfill"], "priority": 5},
 )
-async def run_task(ask: Request, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest) -> ASGIApp:
+async def run_task(
+    request: Request, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest
+) -> ASGIApp:
     """
     Starts the task, and before it those it depends on. No body is needed. With several replicas or steps the answer is
     the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
     201 as well: its run has ended as `skipped`, and `message` says why.
     """
-    require_own_task(ask, path.task_name)
-    request = _request(body, headers, ask.raw_body)
+    require_own_task(request, path.task_name)
+    trigger = _trigger_of(body, headers, request.raw_body)
 
     async def start() -> ops.Triggered:
-        permit, charge = ask.grant.authorise, ask.grant.charge
-        return await ask.web.store.run(
-            ops.trigger(ask.web.catalog, path.task_name, request, permit=permit, charge=charge)
+        permit, charge = request.grant.authorise, request.grant.charge
+        return await request.state.store.run(
+            ops.trigger(request.state.catalog, path.task_name, trigger, permit=permit, charge=charge)
         )
 
     if query.wait:
-        with Waiting(ask.web, ask.connection) as waiting:
+        with Waiting(request.state, request.connection) as waiting:
             triggered = await start()
             run = triggered.run
 
             async def reply() -> Response:
-                return await created(ask, await _as_it_is(ask, run, path.task_name), repeated=triggered.repeated)
+                return await created(
+                    request, await _as_it_is(request, run, path.task_name), repeated=triggered.repeated
+                )
 
             return waiting.for_end(run.execution_id, query.wait_timeout, reply)
     triggered = await start()
-    return await created(ask, triggered.run, repeated=triggered.repeated)
+    return await created(request, triggered.run, repeated=triggered.repeated)
 
 
 @routes.get(
     "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
 )
-async def list_task_runs(ask: Request, path: TaskPath, query: RunsQuery) -> Response:
+async def list_task_runs(request: Request, path: TaskPath, query: RunsQuery) -> Response:
     """The newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
-    require_own_task(ask, path.task_name)
+    require_own_task(request, path.task_name)
     names = _texts(query.task_name)
     if names and path.task_name not in names:
-        await _require_task(ask, path.task_name)
-        return await _runs(ask, NOTHING)
+        await _require_task(request, path.task_name)
+        return await _runs(request, NOTHING)
     where = Filter(task_name=(path.task_name,), search=query.search, state=_states(query.status))
-    found = await _page(ask, where, query)
+    found = await _page(request, where, query)
     if not found.total:
-        await _require_task(ask, path.task_name)
-    return await _runs(ask, found)
+        await _require_task(request, path.task_name)
+    return await _runs(request, found)
 
 
 @routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
-async def list_runs(ask: Request, query: AllRunsQuery) -> Response:
+async def list_runs(request: Request, query: AllRunsQuery) -> Response:
     """Runs of all tasks, the newest first unless sorted otherwise."""
     names = _texts(query.task_name)
-    if ask.grant.tasks:
+    if request.grant.tasks:
         # Also those that are no longer defined, as long as they have runs.
-        defined, ran = await ask.web.store.run(tasks.names()), await ask.web.store.run(tasks.known_tasks())
+        defined, ran = await request.state.store.run(tasks.names()), await request.state.store.run(tasks.known_tasks())
         known = dict.fromkeys([*defined, *ran])
-        names = tuple(name for name in names or known if ask.grant.covers(name))
+        names = tuple(name for name in names or known if request.grant.covers(name))
         if not names:
-            return await _runs(ask, NOTHING)
+            return await _runs(request, NOTHING)
     where = Filter(
         task_name=names,
         state=_states(query.status),
@@ -128,50 +132,50 @@ async def list_runs(ask: Request, query: AllRunsQuery) -> Response:
         retries_only=query.retries_only,
         search=query.search,
     )
-    return await _runs(ask, await _page(ask, where, query, query.cursor))
+    return await _runs(request, await _page(request, where, query, query.cursor))
 
 
 @routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
-async def read_run(ask: Request, path: RunPath) -> Response:
+async def read_run(request: Request, path: RunPath) -> Response:
     """By id, or by task and number: `report#1412` (written `report%231412` in a URL)."""
-    return await _answer(ask, await find(ask, path.id))
+    return await _answer(request, await find(request, path.id))
 
 
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
-async def delete_run(ask: Request, path: RunPath) -> Response:
+async def delete_run(request: Request, path: RunPath) -> Response:
     """With its log. 409 while it is pending or running, or its execution still needs what it put out."""
-    await ask.web.store.run(ops.delete(path.id))
+    await request.state.store.run(ops.delete(path.id))
     return Response(status=204)
 
 
 @routes.post("/api/runs/{id}/stop", summary="Stop a run", answers={202: Run}, errors=(404, 409))
-async def stop_run(ask: Request, path: RunPath, query: StopQuery) -> Response:
+async def stop_run(request: Request, path: RunPath, query: StopQuery) -> Response:
     """
     A pending run ends at once; a running one is asked to, and ends when its process is gone. What is to follow it in
     its execution is skipped then, so the token must be for all tasks of that.
     """
-    if ask.grant.tasks:
-        await _require_whole(ask, await find(ask, path.id))
+    if request.grant.tasks:
+        await _require_whole(request, await find(request, path.id))
     try:
-        run = await ask.web.store.run(ops.stop(path.id, force=query.force))
+        run = await request.state.store.run(ops.stop(path.id, force=query.force))
     except Refused:
-        if not ask.seen:
+        if not request.is_repeat:
             raise
-        run = await find(ask, path.id)  # this very request stopped it, and its answer was lost
-    return await _answer(ask, run, status=202)
+        run = await find(request, path.id)  # this very request stopped it, and its answer was lost
+    return await _answer(request, run, status=202)
 
 
 @routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
-async def rerun(ask: Request, path: RunPath, headers: KeyHeaders) -> Response:
+async def rerun(request: Request, path: RunPath, headers: KeyHeaders) -> Response:
     """A new execution with the parameters of a run that ended."""
-    if ask.grant.tasks:
-        await find(ask, path.id)
+    if request.grant.tasks:
+        await find(request, path.id)
     key = headers.idempotency_key or ""
     again = ops.rerun(
-        ask.web.catalog, path.id, idempotency_key=key, permit=ask.grant.authorise, charge=ask.grant.charge
+        request.state.catalog, path.id, idempotency_key=key, permit=request.grant.authorise, charge=request.grant.charge
     )
-    triggered = await ask.web.store.run(again)
-    return await created(ask, triggered.run, repeated=triggered.repeated)
+    triggered = await request.state.store.run(again)
+    return await created(request, triggered.run, repeated=triggered.repeated)
 
 
 @routes.post(
@@ -181,17 +185,17 @@ async def rerun(ask: Request, path: RunPath, headers: KeyHeaders) -> Response:
     errors=(404, 409, 413, 415),
     body_required=False,
 )
-async def report(ask: Request, path: RunPath, body: ReportRequest) -> Response:
+async def report(request: Request, path: RunPath, body: ReportRequest) -> Response:
     """
     How a run of an `external` task goes, said by whoever executes it: that it runs (no body is needed), as often as it
     likes, and how it ended. `stop_requested` in the answer is somebody's wish
     that it stop. A task with `heartbeat_timeout` wants to hear within that time, or its run has crashed.
     """
     raise_if_any(_unfit(body))
-    run = await find(ask, path.id)
-    reported = await ask.web.store.run(
+    run = await find(request, path.id)
+    reported = await request.state.store.run(
         ops.report(
-            ask.web.catalog,
+            request.state.catalog,
             run.id,
             "running" if body.end_reason is UNSET else "ended",
             reason=None if body.end_reason is UNSET else Reason(body.end_reason),
@@ -201,25 +205,25 @@ async def report(ask: Request, path: RunPath, body: ReportRequest) -> Response:
             outputs=body.outputs or None,
         )
     )
-    return await _answer(ask, ops.accepted(run.id, reported))
+    return await _answer(request, ops.accepted(run.id, reported))
 
 
-async def find(ask: Request, ref: str) -> Run:
+async def find(request: Request, ref: str) -> Run:
     """The run called *ref*. Raises NotFound, also when the token is for other tasks."""
-    run = await ask.web.store.run(runs.find(ref))
-    ask.grant.authorise((run.task_name,), absent=f"there is no run {run.id if _is_id(ref) else ref[:200]}")
+    run = await request.state.store.run(runs.find(ref))
+    request.grant.authorise((run.task_name,), absent=f"there is no run {run.id if _is_id(ref) else ref[:200]}")
     return run
 
 
-def require_own_task(ask: Request, name: str) -> None:
+def require_own_task(request: Request, name: str) -> None:
     """Raises NotFound for a task that the token is not for, as if there were none."""
-    ask.grant.authorise((name,), absent=f"there is no task {name}")
+    request.grant.authorise((name,), absent=f"there is no task {name}")
 
 
-async def _require_whole(ask: Request, run: Run) -> None:
+async def _require_whole(request: Request, run: Run) -> None:
     """Raises Forbidden when the run's execution touches other tasks than the token is for."""
-    touched = await ask.web.store.run(executions.tasks_of([run.execution_id]))
-    ask.grant.authorise(touched.get(run.execution_id, ()))
+    touched = await request.state.store.run(executions.tasks_of([run.execution_id]))
+    request.grant.authorise(touched.get(run.execution_id, ()))
 
 
 def _is_id(ref: str) -> bool:
@@ -230,15 +234,15 @@ def _is_id(ref: str) -> bool:
     return True
 
 
-async def _require_task(ask: Request, name: str) -> None:
+async def _require_task(request: Request, name: str) -> None:
     """Raises NotFound for a task that neither is defined nor has runs."""
-    entry = await ask.web.store.run(tasks.entry(name))
-    counts = await ask.web.store.run(tasks.counts([name]))
+    entry = await request.state.store.run(tasks.entry(name))
+    counts = await request.state.store.run(tasks.counts([name]))
     if entry is None and not (name in counts and counts[name].total):
         raise NotFound(f"there is no task {name}")
 
 
-def _request(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
+def _trigger_of(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
     if body.run_at is not UNSET and body.delay_ms is not UNSET:
         raise invalid("body.delay_ms", "excludes run_at; give one of them", body.delay_ms)
     key = headers.idempotency_key or ""
@@ -272,9 +276,9 @@ def _unfit(body: ReportRequest) -> list[Problem]:
     return problems
 
 
-async def _as_it_is(ask: Request, run: Run, name: str) -> Run:
+async def _as_it_is(request: Request, run: Run, name: str) -> Run:
     """The first run, in its last attempt; that of task *name* when the execution has come to it."""
-    made = await ask.web.store.run(runs.execution_runs(run.execution_id))
+    made = await request.state.store.run(runs.execution_runs(run.execution_id))
     for wanted in (name, run.task_name):
         newest = newest_attempts(one for one in made if one.task_name == wanted)
         if newest:
@@ -282,9 +286,9 @@ async def _as_it_is(ask: Request, run: Run, name: str) -> Run:
     return run
 
 
-async def _page(ask: Request, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
+async def _page(request: Request, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
     try:
-        return await ask.web.store.run(
+        return await request.state.store.run(
             page(
                 where,
                 sort_field=query.sort_field or "created_at",
@@ -298,37 +302,37 @@ async def _page(ask: Request, where: Filter, query: RunsQuery, cursor: str = "")
         raise invalid("query.cursor", str(error), cursor) from None
 
 
-async def shown(ask: Request, found: Sequence[Run]) -> list[Run]:
+async def shown(request: Request, found: Sequence[Run]) -> list[Run]:
     """The runs as they are answered: with the URL of their schema, and without the values of secret parameters."""
-    url = ask.urls.run
+    url = request.urls.run
     if any(run.params for run in found):
-        found = await ask.web.store.run(ops.without_secrets(ask.web.catalog, found))
+        found = await request.state.store.run(ops.without_secrets(request.state.catalog, found))
     return [msgspec.structs.replace(run, schema=url) for run in found]
 
 
-async def _answer(ask: Request, run: Run, *, status: int = 200) -> Response:
-    (one,) = await shown(ask, [run])
-    return ask.answer(one, status=status)
+async def _answer(request: Request, run: Run, *, status: int = 200) -> Response:
+    (one,) = await shown(request, [run])
+    return request.answer(one, status=status)
 
 
-async def _runs(ask: Request, found: Page) -> Response:
+async def _runs(request: Request, found: Page) -> Response:
     body = RunsResponseBody(
-        runs=await shown(ask, found.runs),
+        runs=await shown(request, found.runs),
         total=found.total,
         next_cursor=found.next_cursor,
         scanned=0 if found.complete else found.scanned,
         incomplete=not found.complete,
     )
-    return ask.answer(body)
+    return request.answer(body)
 
 
-async def created(ask: Request, run: Run, *, repeated: bool = False) -> Response:
+async def created(request: Request, run: Run, *, repeated: bool = False) -> Response:
     """The answer 201 for a run that was started, or was by the same request before."""
-    url = ask.urls
+    url = request.urls
     headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
     if repeated:
         headers.append((b"idempotent-replayed", b"true"))
-    (one,) = await shown(ask, [run])
+    (one,) = await shown(request, [run])
     return Response(_encoder.encode(one), status=201, headers=tuple(headers))
 
 

@@ -95,12 +95,12 @@ _EXAMPLES: Final[dict[str, Schema]] = {
     answers={200: Media("application/json", "JSON Schema 2020-12")},
     errors=(404,),
 )
-async def read_schema(ask: Request, path: SchemaPath) -> Response:
+async def read_schema(request: Request, path: SchemaPath) -> Response:
     """Where the `$schema` member of every object leads."""
     name = path.file.removesuffix(".json")
     if name not in _PUBLIC:
         raise NotFound(f"there is no schema {name}; there are {', '.join(sorted(_PUBLIC))}")
-    url = ask.urls.schema(name)
+    url = request.urls.schema(name)
     return Response(msgspec.json.encode({"$schema": DIALECT, "$id": url, **standalone(name)}), media=JSON)
 
 

@@ -39,29 +39,29 @@ DAY_US: Final = 86_400 * SECOND_US
 
 
 @routes.get("/api/tasks", summary="List tasks", answers={200: TasksResponseBody})
-async def list_tasks(ask: Request, query: TasksQuery) -> Response:
+async def list_tasks(request: Request, query: TasksQuery) -> Response:
     """By name, with what each is doing."""
     text = query.search.lower()
     found = [
         entry
-        for entry in await ask.web.store.run(tasks.entries())
-        if ask.grant.covers(entry.name)
+        for entry in await request.state.store.run(tasks.entries())
+        if request.grant.covers(entry.name)
         and (not text or text in entry.name.lower() or text in entry.task.description.lower())
         and (not query.group or entry.task.group == query.group)
         and (not query.tag or not set(query.tag).isdisjoint(entry.task.tags))
     ]
     part = found[query.offset : query.offset + query.limit]
-    return ask.answer(TasksResponseBody(tasks=await _models(ask, part), total=len(found)))
+    return request.answer(TasksResponseBody(tasks=await _models(request, part), total=len(found)))
 
 
 @routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
-async def read_task(ask: Request, path: TaskPath) -> Response:
+async def read_task(request: Request, path: TaskPath) -> Response:
     """
     Its definition, its schedule in words and times, and how it is doing. Values of secrets and secret parameters are
     not shown, and values of `env` not to a token with scope `read`.
     """
-    require_own_task(ask, path.task_name)
-    return await _answer(ask, await _entry(ask, path.task_name))
+    require_own_task(request, path.task_name)
+    return await _answer(request, await _entry(request, path.task_name))
 
 
 @routes.put(
@@ -71,67 +71,67 @@ async def read_task(ask: Request, path: TaskPath) -> Response:
     errors=(409, 412, 507),
     example={"run": "./report.sh --day yesterday", "cron": "30 6 * * mon-fri", "timeout": "20m"},
 )
-async def define_task(ask: Request, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Response:
+async def define_task(request: Request, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Response:
     """
     With the keys and rules of the task file. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a task of the task file.
     It survives an apply of the file, unless the file has a task of this name. Live runs go on as they were defined.
     """
-    _require_authoring(ask, path)
-    table: dict[str, Any] = msgspec.json.decode(ask.raw_body)
-    put = await ask.web.store.run(
-        define_tasks.put(path.task_name, table, ask.web.settings.keys, only_if=_condition(headers))
+    _require_authoring(request, path)
+    table: dict[str, Any] = msgspec.json.decode(request.raw_body)
+    put = await request.state.store.run(
+        define_tasks.put(path.task_name, table, request.state.settings.keys, only_if=_condition(headers))
     )
-    return await _answer(ask, put.entry, status=201 if put.verdict == "added" else 200)
+    return await _answer(request, put.entry, status=201 if put.verdict == "added" else 200)
 
 
 @routes.delete("/api/tasks/{taskName}", summary="Delete a task", answers={204: None}, errors=(404, 409, 412))
-async def delete_task(ask: Request, path: TaskPath, headers: MatchHeaders) -> Response:
+async def delete_task(request: Request, path: TaskPath, headers: MatchHeaders) -> Response:
     """
     One that was defined through the API; its runs stay in the history. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a
     task of the task file, for one that has live runs, and for one that others depend on.
     """
-    _require_authoring(ask, path)
-    await ask.web.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
+    _require_authoring(request, path)
+    await request.state.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
     return Response(status=204)
 
 
 @routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
-async def stop_task(ask: Request, path: TaskPath) -> Response:
+async def stop_task(request: Request, path: TaskPath) -> Response:
     """
     Every live execution of it, those that wait included; also of one that is no longer defined. A token for some tasks
     stops those whose other steps are its own too, and leaves the rest alone.
     """
-    require_own_task(ask, path.task_name)
-    only = (lambda names: ask.grant.covers(*names)) if ask.grant.tasks else None
-    affected = await ask.web.store.run(ops.stop_task(path.task_name, only=only))
+    require_own_task(request, path.task_name)
+    only = (lambda names: request.grant.covers(*names)) if request.grant.tasks else None
+    affected = await request.state.store.run(ops.stop_task(path.task_name, only=only))
     if not affected:
-        await _entry(ask, path.task_name)
-    return ask.answer(Affected(affected=affected), status=202)
+        await _entry(request, path.task_name)
+    return request.answer(Affected(affected=affected), status=202)
 
 
 @routes.post("/api/tasks/{taskName}/pause", summary="Pause a schedule", answers={200: TaskModel}, errors=(404,))
-async def pause_task(ask: Request, path: TaskPath) -> Response:
+async def pause_task(request: Request, path: TaskPath) -> Response:
     """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
-    require_own_task(ask, path.task_name)
-    return await _answer(ask, await ask.web.store.run(ops.pause(path.task_name)))
+    require_own_task(request, path.task_name)
+    return await _answer(request, await request.state.store.run(ops.pause(path.task_name)))
 
 
 @routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
-async def resume_task(ask: Request, path: TaskPath) -> Response:
+async def resume_task(request: Request, path: TaskPath) -> Response:
     """The next tick fires again."""
-    require_own_task(ask, path.task_name)
-    return await _answer(ask, await ask.web.store.run(ops.resume(path.task_name)))
+    require_own_task(request, path.task_name)
+    return await _answer(request, await request.state.store.run(ops.resume(path.task_name)))
 
 
 @routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
-async def task_stats(ask: Request, path: TaskPath, query: StatsQuery) -> Response:
+async def task_stats(request: Request, path: TaskPath, query: StatsQuery) -> Response:
     """Ends by reason, and how long runs waited and took, since a time and by stretches of it."""
-    require_own_task(ask, path.task_name)
-    await _entry(ask, path.task_name)
+    require_own_task(request, path.task_name)
+    await _entry(request, path.task_name)
     now_us = time.time_ns() // 1000
     since_us = now_us - DAY_US if query.since is UNSET else max(0, min(from_datetime(query.since), now_us - SECOND_US))
-    figures = await ask.web.store.run(stats.of_task(path.task_name, since_us, now_us, query.buckets))
-    return ask.answer(
+    figures = await request.state.store.run(stats.of_task(path.task_name, since_us, now_us, query.buckets))
+    return request.answer(
         StatsModel(
             since=to_datetime(since_us),
             until=to_datetime(now_us),
@@ -144,9 +144,9 @@ async def task_stats(ask: Request, path: TaskPath, query: StatsQuery) -> Respons
     )
 
 
-def _require_authoring(ask: Request, path: TaskPath) -> None:
-    require_own_task(ask, path.task_name)
-    if not ask.web.settings.api_tasks:
+def _require_authoring(request: Request, path: TaskPath) -> None:
+    require_own_task(request, path.task_name)
+    if not request.state.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
 
 
@@ -173,30 +173,32 @@ def _etag(entry: tasks.Entry) -> str:
     return f'"{entry.definition.hash}"'
 
 
-async def _answer(ask: Request, entry: tasks.Entry, *, status: int = 200) -> Response:
-    (model,) = await _models(ask, [entry])
-    return ask.answer(model, status=status, headers=((b"etag", _etag(entry).encode()),))
+async def _answer(request: Request, entry: tasks.Entry, *, status: int = 200) -> Response:
+    (model,) = await _models(request, [entry])
+    return request.answer(model, status=status, headers=((b"etag", _etag(entry).encode()),))
 
 
-async def _entry(ask: Request, name: str) -> tasks.Entry:
-    entry = await ask.web.store.run(tasks.entry(name))
+async def _entry(request: Request, name: str) -> tasks.Entry:
+    entry = await request.state.store.run(tasks.entry(name))
     if entry is None:
         raise NotFound(f"there is no task {name}")
     return entry
 
 
-async def _models(ask: Request, entries: list[tasks.Entry]) -> list[TaskModel]:
+async def _models(request: Request, entries: list[tasks.Entry]) -> list[TaskModel]:
     names = [entry.name for entry in entries]
     if not names:
         return []
-    counts = await ask.web.store.run(tasks.counts(names))
+    counts = await request.state.store.run(tasks.counts(names))
     # Asked for together, they go to the store in one pipeline.
-    newest = await asyncio.gather(*(ask.web.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names))
-    last = {run.task_name: run for run in await shown(ask, [run for found in newest for run in found.runs])}
-    return [_model(ask, entry, counts.get(entry.name), last.get(entry.name)) for entry in entries]
+    newest = await asyncio.gather(
+        *(request.state.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names)
+    )
+    last = {run.task_name: run for run in await shown(request, [run for found in newest for run in found.runs])}
+    return [_model(request, entry, counts.get(entry.name), last.get(entry.name)) for entry in entries]
 
 
-def _model(ask: Request, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
+def _model(request: Request, entry: tasks.Entry, counts: tasks.Counts | None, last_run: Run | None) -> TaskModel:
     task = entry.task
     words, ticks = "", list[datetime]()
     if task.cron:
@@ -208,7 +210,7 @@ def _model(ask: Request, entry: tasks.Entry, counts: tasks.Counts | None, last_r
             if after is not None:
                 ticks.append(to_datetime(after))
     return TaskModel(
-        schema=ask.urls.schema("TaskModel"),
+        schema=request.urls.schema("TaskModel"),
         name=entry.name,
         description=task.description,
         group=task.group,
@@ -226,7 +228,7 @@ def _model(ask: Request, entry: tasks.Entry, counts: tasks.Counts | None, last_r
         applied_at=to_datetime(entry.applied_us),
         definition_hash=entry.definition.hash,
         # Values of `env` are often secrets all the same, so they are for those who may at least start the task.
-        definition=ops.definition_shown(entry.definition.body, env=ask.grant.scope != "read"),
+        definition=ops.definition_shown(entry.definition.body, env=request.grant.scope != "read"),
         counts=TaskCounts(
             pending=counts.pending if counts else 0,
             running=counts.running if counts else 0,

@@ -20,13 +20,13 @@ routes = Routes("Tokens")
 
 
 @routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
-async def list_tokens(ask: Request) -> Response:
+async def list_tokens(request: Request) -> Response:
     """
     Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
     another `RUNFLEET_SECRET`: it is refused, and can be revoked.
     """
-    rows = await ask.web.store.run(tokens.listing(ask.web.settings.keys))
-    return ask.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
+    rows = await request.state.store.run(tokens.listing(request.state.settings.keys))
+    return request.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
 
 
 @routes.post(
@@ -37,7 +37,7 @@ async def list_tokens(ask: Request) -> Response:
     errors=(409, 413, 415),
     example={"name": "nightly export", "scope": "run", "tasks": "export-*"},
 )
-async def make_token(ask: Request, body: TokenRequest) -> Response:
+async def make_token(request: Request, body: TokenRequest) -> Response:
     """
     The answer shows the token; only a hash of it is kept. A repeat with the same `Idempotency-Key` makes no second
     token and is answered without `token`, which cannot be shown again.
@@ -47,31 +47,31 @@ async def make_token(ask: Request, body: TokenRequest) -> Response:
     if body.quota is not UNSET and body.scope != "run":
         raise invalid("body.quota", f"is for tokens with scope run; one with scope {body.scope} has none", body.scope)
     expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US
-    token, text = await ask.web.store.run(
+    token, text = await request.state.store.run(
         tokens.create(
             body.name,
             body.scope,
             body.tasks,
             expires_us,
-            keys=ask.web.settings.keys,
+            keys=request.state.settings.keys,
             quota=None if body.quota is UNSET else msgspec.convert(msgspec.structs.asdict(body.quota), tokens.Quota),
-            request=ask.request,
-            token_id=ask.mark,
+            request=request.repeat_key,
+            token_id=request.repeat_id,
         )
     )
-    ask.web.gate.forget()
+    request.state.authenticator.forget()
     model = _model(token)
-    ask.to_note = ask.answer(model, status=201)
+    request.kept_response = request.answer(model, status=201)
     model.token = text or UNSET
-    return ask.answer(model, status=201)
+    return request.answer(model, status=201)
 
 
 @routes.delete("/api/tokens/{id}", summary="Revoke a token", answers={204: None}, errors=(404,))
-async def revoke_token(ask: Request, path: TokenPath) -> Response:
+async def revoke_token(request: Request, path: TokenPath) -> Response:
     """Other API processes may take it for two seconds more."""
-    if not await ask.web.store.run(tokens.revoke(path.id)):
+    if not await request.state.store.run(tokens.revoke(path.id)):
         raise NotFound(f"there is no token {path.id}")
-    ask.web.gate.forget()
+    request.state.authenticator.forget()
     return Response(status=204)
 
 

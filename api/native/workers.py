@@ -15,25 +15,25 @@ routes = Routes("Workers")
 
 
 @routes.get("/api/workers", summary="List workers", answers={200: WorkersResponseBody})
-async def list_workers(ask: Request) -> Response:
+async def list_workers(request: Request) -> Response:
     """
     Every worker process that was heard of lately, with what it runs. A token for some tasks sees those that serve a
     queue of these, each with these queues and runs only.
     """
-    seen = scoped_fleet.workers(ask.grant.covers) if ask.grant.tasks else fleet.workers()
-    workers = await ask.web.store.run(seen)
-    return ask.answer(WorkersResponseBody(workers=[_model(worker) for worker in workers]))
+    seen = scoped_fleet.workers(request.grant.covers) if request.grant.tasks else fleet.workers()
+    workers = await request.state.store.run(seen)
+    return request.answer(WorkersResponseBody(workers=[_model(worker) for worker in workers]))
 
 
 @routes.post(
     "/api/workers/{id}/drain", summary="Drain a worker", scope="admin", answers={202: WorkerModel}, errors=(404,)
 )
-async def drain_worker(ask: Request, path: WorkerPath) -> Response:
+async def drain_worker(request: Request, path: WorkerPath) -> Response:
     """It takes nothing new, and ends when its runs have ended."""
-    await ask.web.store.run(fleet.drain(path.id))
-    for worker in await ask.web.store.run(fleet.workers()):
+    await request.state.store.run(fleet.drain(path.id))
+    for worker in await request.state.store.run(fleet.workers()):
         if worker.id == path.id:
-            return ask.answer(_model(worker), status=202)
+            return request.answer(_model(worker), status=202)
     raise NotFound(f"worker {path.id} is gone already")
 
 

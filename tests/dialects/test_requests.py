@@ -36,17 +36,17 @@ class Named(msgspec.Struct):
 
 
 @ECHO.on("GET", "/api/echo/{first}/of/{second}", scope="read")
-async def echo_path(ask: DialectRequest) -> Response:
-    return Response(msgspec.json.encode({"path": ask.path, "query": ask.query}))
+async def echo_path(request: DialectRequest) -> Response:
+    return Response(msgspec.json.encode({"path": request.path, "query": request.query}))
 
 
 @ECHO.on("PUT", "/api/echo/{first}", scope="run", max_body=1000)
-async def echo_body(ask: DialectRequest) -> Response:
-    return Response(msgspec.json.encode(ask.read(Named)))
+async def echo_body(request: DialectRequest) -> Response:
+    return Response(msgspec.json.encode(request.read(Named)))
 
 
 @ECHO.on("PATCH", "/api/echo/{first}", scope="run")
-async def fail(ask: DialectRequest) -> Response:
+async def fail(request: DialectRequest) -> Response:
     raise ZeroDivisionError("nobody foresaw this")
 
 

@@ -71,10 +71,10 @@ def guarded(settings: Settings, catalog: Store) -> Iterator[TestClient[Litestar]
 
 @dataclass(frozen=True)
 class Served:
-    """A server that answers at ``url``; ``web`` is what its process holds."""
+    """A server that answers at ``url``; ``state`` is what its process holds."""
 
     url: str
-    web: AppState
+    state: AppState
     server: Server
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ def served(settings: Settings, catalog: Store) -> Iterator[Served]:
 def serving(settings: Settings) -> Iterator[Served]:
     """The API behind a real server in a thread of this process, for as long as this is entered."""
     app = create_app(settings)
-    web: AppState = app.state.web
+    state: AppState = app.state.runfleet
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
@@ -106,16 +106,16 @@ def serving(settings: Settings) -> Iterator[Served]:
         log_config=None,
         access_log=False,
     )
-    server = Server(config, web)
+    server = Server(config, state)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         wait_until(lambda: server.started, "the API answers")
-        served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", web, server)
+        served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", state, server)
         yield served
     finally:
         if server.started and not server.should_exit:
-            Served("", web, server).stop()
+            Served("", state, server).stop()
         thread.join(20)
         listener.close()
 

@@ -136,19 +136,19 @@ def test_a_good_token_is_taken_whatever_others_have_sent_from_its_address(guarde
 
 @contextmanager
 def at_a_time_of_ones_own(settings: Settings) -> Iterator[tuple[Callable[[str], Grant], Callable[[float], None]]]:
-    """``ask(token)`` a gate, and ``wait(seconds)``: its clock is the test's."""
+    """``request(token)`` a gate, and ``wait(seconds)``: its clock is the test's."""
     now = [1000.0]
 
     async def grant(token: str) -> Grant:
         scope: Any = {"client": ("10.0.0.1", 1), "headers": [(b"authorization", b"Bearer " + token.encode())]}
-        return await gate.grant(scope)
+        return await authenticator.grant(scope)
 
     def wait(seconds: float) -> None:
         now[0] += seconds
 
     with asyncio.Runner() as runner:
         store = open_async_store(settings)
-        gate = Authenticator(settings, store, lambda: now[0])
+        authenticator = Authenticator(settings, store, lambda: now[0])
         try:
             yield lambda token: runner.run(grant(token)), wait
         finally:
@@ -162,37 +162,37 @@ def closed(settings: Settings) -> Settings:
 
 def test_a_token_that_is_revoked_elsewhere_is_refused_after_two_seconds(closed: Settings, store: Store) -> None:
     token, text = store.run(tokens.create("t", "read"))
-    with at_a_time_of_ones_own(closed) as (ask, wait):
-        assert ask(text).scope == "read"
+    with at_a_time_of_ones_own(closed) as (request, wait):
+        assert request(text).scope == "read"
         assert store.run(tokens.revoke(token.id))
         wait(REMEMBER_S - 0.1)
-        assert ask(text).scope == "read", "it is asked for once in that time, not at every request"
+        assert request(text).scope == "read", "it is asked for once in that time, not at every request"
         wait(0.2)
         with pytest.raises(Unauthorized):
-            ask(text)
+            request(text)
 
 
 def test_a_token_that_was_unknown_is_taken_as_soon_as_there_is_one(closed: Settings, store: Store) -> None:
-    with at_a_time_of_ones_own(closed) as (ask, _):
+    with at_a_time_of_ones_own(closed) as (request, _):
         with pytest.raises(Unauthorized):
-            ask("rf_unknown")
+            request("rf_unknown")
         _, text = store.run(tokens.create("t", "run", "mine-*"))
-        grant = ask(text)
+        grant = request(text)
     assert (grant.scope, grant.tasks, grant.quota) == ("run", "mine-*", tokens.Quota())
 
 
 def test_who_was_locked_out_may_come_back_when_the_minute_is_over(closed: Settings) -> None:
-    with at_a_time_of_ones_own(closed) as (ask, wait):
+    with at_a_time_of_ones_own(closed) as (request, wait):
         for _ in range(MAX_FAILURES):
             with pytest.raises(Unauthorized):
-                ask("guess")
+                request("guess")
         wait(FAILURE_WINDOW_S - 1)
         with pytest.raises(TooManyFailures) as told:
-            ask("guess")
+            request("guess")
         assert told.value.retry_after_s <= 2
         wait(2)
         with pytest.raises(Unauthorized):
-            ask("guess")
+            request("guess")
 
 
 def test_the_lock_out_is_for_the_address_that_guessed(guarded: Client) -> None:
@@ -211,12 +211,12 @@ def test_guessing_from_many_addresses_is_slowed_down_as_well(
 
     async def scene() -> None:
         store = open_async_store(settings)
-        gate = Authenticator(settings, store, lambda: 0.0)
+        authenticator = Authenticator(settings, store, lambda: 0.0)
         try:
             for number in range(31):
                 scope: Any = {"client": (f"10.0.0.{number}", 1), "headers": [(b"authorization", b"Bearer guess")]}
                 with pytest.raises(TooManyFailures if number == 30 else Unauthorized):
-                    await gate.grant(scope)
+                    await authenticator.grant(scope)
         finally:
             await store.close()
 

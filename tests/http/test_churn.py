@@ -1,4 +1,4 @@
-"""Readers that come, read and go, a thousand times on every stream and WebSocket: no seat stays taken."""
+"""Readers that come, read and go, a thousand times on every stream and WebSocket: none stays reserved."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 
 VISITS: Final = 1000
 AT_ONCE: Final = 16
-SEATS: Final = 80
+MAX_STREAMS: Final = 80
 HEADERS: Final = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\n"
 
 Visit = Callable[[Served, Claimed], Awaitable[None]]
@@ -63,7 +63,7 @@ async def _get(served: Served, request: str, *, reads: int = 3) -> None:
         for _ in range(random.randrange(reads)):
             async with asyncio.timeout(2):
                 chunk = await reader.read(4096)
-            assert not chunk.startswith(b"HTTP/1.1 503"), "there was a seat for everybody"
+            assert not chunk.startswith(b"HTTP/1.1 503"), "nobody was above the limit"
             if not chunk:
                 break
     except TimeoutError:
@@ -123,11 +123,11 @@ VISITS_TO: Final[dict[str, Visit]] = {
 
 
 @pytest.mark.parametrize("what", VISITS_TO)
-def test_readers_that_come_and_go_leave_no_seat_taken(settings: Settings, catalog: Store, what: str) -> None:
+def test_readers_that_come_and_go_leave_no_stream_reserved(settings: Settings, catalog: Store, what: str) -> None:
     catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request()))
     claimed = claim(catalog)
     visit = VISITS_TO[what]
-    with serving(msgspec.structs.replace(settings, token=TOKEN, max_streams=SEATS)) as served:
+    with serving(msgspec.structs.replace(settings, token=TOKEN, max_streams=MAX_STREAMS)) as served:
 
         async def visits() -> None:
             async def some() -> None:
@@ -138,8 +138,10 @@ def test_readers_that_come_and_go_leave_no_seat_taken(settings: Settings, catalo
 
         with happening(catalog, claimed):
             asyncio.run(visits())
-        wait_until(lambda: served.web.seats.taken == 0, f"{served.web.seats.taken} seats are free again")
-        wait_until(lambda: served.web.newcomers.taken == 0, "so are those of newcomers")
-        wait_until(lambda: not served.web.tail.is_reading, "nobody follows any more")
-        # The seat of a client that left is free at once; what it had said is still dealt with then.
-        wait_until(lambda: not served.web.store._subscriptions, "nobody listens any more")
+        wait_until(
+            lambda: served.state.stream_limit.taken == 0, f"{served.state.stream_limit.taken} are still reserved"
+        )
+        wait_until(lambda: served.state.handshake_limit.taken == 0, "nor handshakes")
+        wait_until(lambda: not served.state.tail.is_reading, "nobody follows any more")
+        # A client that left is released at once; what it had said is still dealt with then.
+        wait_until(lambda: not served.state.store._subscriptions, "nobody listens any more")

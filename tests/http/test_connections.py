@@ -213,13 +213,13 @@ def test_bodies_that_are_not_complete_have_an_end_in_all(served: Served, monkeyp
     slow = POST + JSON + b"Content-Length: 900\r\n\r\n" + b" " * 800
     with connected(served) as first:
         first.sendall(slow)
-        wait_until(lambda: served.web.unfinished_bytes == 800, "the first is being read")
+        wait_until(lambda: served.state.unfinished_bytes == 800, "the first is being read")
         with connected(served) as second:
             second.sendall(slow)
             assert status(second.recv(65_536)) == 503
         first.sendall(b" " * 98 + b"{}")
         assert status(first.recv(65_536)) == 201
-    assert served.web.unfinished_bytes == 0
+    assert served.state.unfinished_bytes == 0
 
 
 @pytest.mark.usefixtures("impatient")
@@ -233,5 +233,5 @@ def test_a_stream_whose_reader_reads_nothing_is_given_up(served: Served, catalog
     with connected(served) as client:
         path = f"/api/runs/{claimed.id}/log/stream"
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
-        wait_until(lambda: served.web.seats.taken == 1, "the stream is open")
-        wait_until(lambda: served.web.seats.taken == 0, "the stream is given up", timeout_s=5)
+        wait_until(lambda: served.state.stream_limit.taken == 1, "the stream is open")
+        wait_until(lambda: served.state.stream_limit.taken == 0, "the stream is given up", timeout_s=5)

@@ -100,12 +100,12 @@ def test_a_body_in_chunks_is_cut_off_at_the_limit_while_it_comes(served: Served)
         piece = b"10000\r\n" + b" " * 65_536 + b"\r\n"
         for _ in range(MAX_BODY // 65_536):
             client.sendall(piece)
-        wait_until(lambda: served.web.unfinished_bytes == MAX_BODY, "a whole body's worth is held, and waited on")
+        wait_until(lambda: served.state.unfinished_bytes == MAX_BODY, "a whole body's worth is held, and waited on")
         client.sendall(piece)  # its end is never sent
         answer = client.recv(65_536)
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"connection: close" in answer
-    assert served.web.unfinished_bytes == 0
+    assert served.state.unfinished_bytes == 0
 
 
 def test_at_most_a_hundred_problems_are_listed(client: Client) -> None:

@@ -164,7 +164,7 @@ def test_sigterm_ends_fifty_live_readers_within_two_seconds_and_without_a_traceb
         def taken() -> bool:
             return "runfleet_api_streams 50\n" in httpx.get(f"{url}/metrics").text
 
-        wait_until(taken, "all have a seat")
+        wait_until(taken, "all are open")
         told_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0

@@ -204,30 +204,30 @@ def test_a_message_may_not_be_larger_than_that(served: Served) -> None:
         assert ending(socket)[0] == 1009
 
 
-def test_there_are_so_many_seats_and_who_finds_none_is_to_come_back(served: Served) -> None:
+def test_sockets_above_the_limit_are_to_come_back(served: Served) -> None:
     with ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(opened(served, "/api/events/in"))
         with opened(served, "/api/events/in", "") as socket:
             socket.send(json.dumps({"type": "auth", "token": TOKEN}))
             assert ending(socket)[0] == 1013
-    wait_until(lambda: served.web.seats.taken == 0, "the seats are given back")
+    wait_until(lambda: served.state.stream_limit.taken == 0, "all are released")
     with opened(served, "/api/events/in"):
         pass
 
 
-def test_clients_that_do_not_sign_in_take_no_seat_of_those_who_do(served: Served) -> None:
+def test_handshakes_do_not_count_as_streams(served: Served) -> None:
     with ExitStack() as stack:
         first, *_ = [
-            stack.enter_context(opened(served, "/api/events/in", "")) for _ in range(served.web.newcomers.total)
+            stack.enter_context(opened(served, "/api/events/in", "")) for _ in range(served.state.handshake_limit.total)
         ]
         with opened(served, "/api/events/in"):
             assert ending(first)[0] == 1013, "whoever came first has had the most time"
-            assert served.web.seats.taken == 1
-    wait_until(lambda: served.web.newcomers.taken == 0, "their seats are given back")
+            assert served.state.stream_limit.taken == 1
+    wait_until(lambda: served.state.handshake_limit.taken == 0, "they are released")
 
 
-def test_a_client_that_left_while_redis_is_away_keeps_no_seat_and_what_it_told_counts(tmp_path: Path) -> None:
+def test_a_client_that_left_while_redis_is_away_is_released_and_what_it_sent_counts(tmp_path: Path) -> None:
     (tmp_path / "valkey").mkdir()
     with closing(Server(tmp_path / "valkey", "")) as redis:
         settings = Settings(redis_url=redis.url, redis_timeout_s=0.5, token=TOKEN)
@@ -237,8 +237,8 @@ def test_a_client_that_left_while_redis_is_away_keeps_no_seat_and_what_it_told_c
             with opened(served, "/api/events/in") as socket:
                 for number, (kind, name) in enumerate((("RUNNING", "Running"), ("COMPLETED", "Completed")), 1):
                     socket.send(told(run_id, number, kind, name, number))
-                wait_until(lambda: served.web.seats.taken == 1, "it has a seat")
-            wait_until(lambda: served.web.seats.taken == 0, "its seat is free", 3)
+                wait_until(lambda: served.state.stream_limit.taken == 1, "it is open")
+            wait_until(lambda: served.state.stream_limit.taken == 0, "it is released", 3)
             redis.thaw()
             headers = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -328,8 +328,8 @@ def test_what_a_client_told_before_it_left_holds_up_no_stop_while_redis_is_froze
             redis.freeze()
             with opened(served, "/api/events/in") as socket:
                 socket.send(told(run_id, 1, "RUNNING", "Running", 1))
-                wait_until(lambda: served.web.seats.taken == 1, "it has a seat")
-            wait_until(lambda: served.web.seats.taken == 0, "its seat is free", 3)
+                wait_until(lambda: served.state.stream_limit.taken == 1, "it is open")
+            wait_until(lambda: served.state.stream_limit.taken == 0, "it is released", 3)
             assert under_way, "what it told still is to be written down"
             served.stop()
             wait_until(lambda: not under_way, "it was given up, because the process stops", 5)

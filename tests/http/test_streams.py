@@ -122,7 +122,7 @@ def test_following_may_start_near_the_end(served: Served, catalog: Store, runnin
 
 def test_events_are_told_as_they_happen(served: Served, catalog: Store) -> None:
     with opened(served, "/api/events/stream") as events:
-        wait_until(lambda: served.web.tail.is_reading, "the stream follows")
+        wait_until(lambda: served.state.tail.is_reading, "the stream follows")
         run = catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run
         created = next(events)
         claimed = claim(catalog)
@@ -136,7 +136,7 @@ def test_events_are_told_as_they_happen(served: Served, catalog: Store) -> None:
 
 def test_events_resume_after_the_last_one_received(served: Served, catalog: Store) -> None:
     with opened(served, "/api/events/stream?types=run.created") as events:
-        wait_until(lambda: served.web.tail.is_reading, "the stream follows")
+        wait_until(lambda: served.state.tail.is_reading, "the stream follows")
         first = catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run
         heard = next(events)
         assert heard.data["run_id"] == str(first.id)
@@ -147,7 +147,7 @@ def test_events_resume_after_the_last_one_received(served: Served, catalog: Stor
 
 def test_a_stream_can_be_narrowed_to_tasks(served: Served, catalog: Store) -> None:
     with opened(served, "/api/events/stream?task=report") as events:
-        wait_until(lambda: served.web.tail.is_reading, "the stream follows")
+        wait_until(lambda: served.state.tail.is_reading, "the stream follows")
         for name in ("example", "report"):
             catalog.run(ops.trigger(ops.Catalog(), name, ops.Request()))
         assert next(events).data["task"] == "report"
@@ -164,17 +164,17 @@ def test_a_quiet_stream_keeps_itself_alive(served: Served, running: Claimed, mon
         assert next(line for line in lines if line.startswith(":")) == streams.COMMENT.decode().strip()
 
 
-def test_streams_have_an_end_of_seats(served: Served, running: Claimed) -> None:
+def test_streams_are_limited(served: Served, running: Claimed) -> None:
     path = f"/api/runs/{running.id}/log/stream"
-    seats = served.web.seats.per_client
+    most = served.state.stream_limit.per_client
     with httpx.Client(base_url=served.url, timeout=10, headers=HEADERS) as client:
-        open_streams = [client.send(client.build_request("GET", path), stream=True) for _ in range(seats)]
+        open_streams = [client.send(client.build_request("GET", path), stream=True) for _ in range(most)]
         refused = client.get(path)
         for each in open_streams:
             each.close()
     assert refused.status_code == 503
     assert "retry-after" in refused.headers
-    wait_until(lambda: served.web.seats.taken == 0, "all seats are free again")
+    wait_until(lambda: served.state.stream_limit.taken == 0, "none is open any more")
 
 
 def test_streams_end_at_once_when_the_process_is_told_to_stop(served: Served, running: Claimed) -> None:
@@ -195,9 +195,9 @@ def test_a_reader_that_does_not_read_holds_nothing_up(served: Served, catalog: S
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         request = f"GET /api/runs/{running.id}/log/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         connection.sendall(request.encode())
-        wait_until(lambda: served.web.seats.taken == 1, "the stream is open")
+        wait_until(lambda: served.state.stream_limit.taken == 1, "the stream is open")
         served.stop()
-        wait_until(lambda: served.web.seats.taken == 0, "the stream is given up", timeout_s=5)
+        wait_until(lambda: served.state.stream_limit.taken == 0, "the stream is given up", timeout_s=5)
 
 
 def test_waiting_for_a_run_answers_as_soon_as_it_is_over(served: Served, catalog: Store) -> None:
@@ -224,36 +224,36 @@ def test_a_wait_ends_when_its_client_leaves(served: Served, catalog: Store) -> N
         for _ in range(5):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             client.sendall(WAIT)
-        wait_until(lambda: served.web.seats.taken == 5, "all five wait")
-    wait_until(lambda: served.web.seats.taken == 0, "none waits any more", timeout_s=3)
-    assert not served.web.tail.is_reading
+        wait_until(lambda: served.state.stream_limit.taken == 5, "all five wait")
+    wait_until(lambda: served.state.stream_limit.taken == 0, "none waits any more", timeout_s=3)
+    assert not served.state.tail.is_reading
     assert catalog.run(page(Filter())).total == 5, "what they started goes on"
 
 
-def test_a_wait_for_which_there_is_no_seat_starts_nothing(served: Served, catalog: Store) -> None:
+def test_a_wait_above_the_limit_starts_nothing(served: Served, catalog: Store) -> None:
     port = int(served.url.rpartition(":")[2])
     with ExitStack() as stack:
-        for _ in range(served.web.seats.per_client):
+        for _ in range(served.state.stream_limit.per_client):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             client.sendall(WAIT)
-        before = served.web.seats.per_client
-        wait_until(lambda: catalog.run(page(Filter())).total == before, "all seats are taken")
+        before = served.state.stream_limit.per_client
+        wait_until(lambda: catalog.run(page(Filter())).total == before, "the limit is reached")
         refused = httpx.post(f"{served.url}/api/tasks/elsewhere/run?wait=true", headers=HEADERS)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
     assert catalog.run(page(Filter())).total == before
 
 
-def test_a_refused_trigger_gives_its_seat_back(served: Served) -> None:
-    for _ in range(served.web.seats.total + 1):
+def test_a_refused_trigger_releases_its_stream(served: Served) -> None:
+    for _ in range(served.state.stream_limit.total + 1):
         assert httpx.post(f"{served.url}/api/tasks/nowhere/run?wait=true", headers=HEADERS).status_code == 404
-    assert served.web.seats.taken == 0
+    assert served.state.stream_limit.taken == 0
 
 
 def test_a_wait_is_answered_at_once_when_the_process_is_told_to_stop(served: Served) -> None:
     port = int(served.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(WAIT)
-        wait_until(lambda: served.web.seats.taken == 1, "it waits")
+        wait_until(lambda: served.state.stream_limit.taken == 1, "it waits")
         asked_s = time.monotonic()
         served.stop()
         assert client.recv(65_536).startswith(b"HTTP/1.1 201")
@@ -282,7 +282,7 @@ def test_only_those_who_wait_for_an_execution_look_when_it_is_over(
             end(catalog, claim(catalog))
         last = looks[0]
         catalog.run(ops.report(ops.Catalog(), last, "ended", reason=Reason.SUCCESS))
-        wait_until(lambda: served.web.seats.taken == 4, "one is answered")
+        wait_until(lambda: served.state.stream_limit.taken == 4, "one is answered")
     assert run.id not in looks
     assert sorted(looks[5:]) == [last]
 
@@ -311,7 +311,7 @@ def test_a_revoked_token_ends_its_streams(served: Served, catalog: Store, monkey
         "GET", f"{served.url}/api/events/stream", headers={"Authorization": f"Bearer {made['token']}"}, timeout=10
     ) as response:
         heard = parsed(response.iter_lines())
-        wait_until(lambda: served.web.seats.taken == 1, "the stream is open")
+        wait_until(lambda: served.state.stream_limit.taken == 1, "the stream is open")
         assert httpx.delete(f"{served.url}/api/tokens/{made['id']}", headers=HEADERS).status_code == 204
         (problem,) = list(heard)
     assert (problem.name, problem.data["status"]) == ("problem", 401)

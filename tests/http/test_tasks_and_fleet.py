@@ -219,6 +219,6 @@ def test_metrics_are_for_the_whole_fleet(client: Client, catalog: Store, worker:
 
 def test_ready_says_no_once_the_process_is_stopping(client: Client) -> None:
     assert client.get("/ready").status_code == 200
-    client.app.state.web.closing.set()
+    client.app.state.runfleet.closing.set()
     assert client.get("/ready").status_code == 503
     assert client.get("/health").status_code == 200

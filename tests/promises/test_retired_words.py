@@ -26,6 +26,7 @@ RETIRED = {
     "guardian": "orphan guard",
     "Timetable": "CronHeap",
     "MOVES": "TRANSITIONS",
+    "seats": "stream limit",
 }
 FILES = [
     name

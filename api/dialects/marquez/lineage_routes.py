@@ -23,33 +23,33 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 
 
 @routes.on("POST", "/api/v1/lineage", scope="run", max_body=MAX_EVENT)
-async def take_event(ask: DialectRequest) -> Response:
+async def take_event(request: DialectRequest) -> Response:
     """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
-    event = bodies.read_event(ask.body)
-    await ask.web.store.run(ingest.record(ask.web.catalog, event, ask.body, ask.grant))
+    event = bodies.read_event(request.body)
+    await request.state.store.run(ingest.record(request.state.catalog, event, request.body, request.grant))
     return Response(status=201)
 
 
 @routes.on("GET", "/api/v1/events/lineage", scope="read")
-async def list_events(ask: DialectRequest) -> Response:
+async def list_events(request: DialectRequest) -> Response:
     """Events of runs by the time they tell: ``after`` ≤ time < ``before``. The total counts those of no run as well."""
-    limit, offset = bodies.paging(ask.query)
-    direction = ask.query.get("sortDirection", ["desc"])[0].lower()
+    limit, offset = bodies.paging(request.query)
+    direction = request.query.get("sortDirection", ["desc"])[0].lower()
     if direction not in ("asc", "desc"):
         raise BadQuery("query param sortDirection must be one of asc, desc")
-    after_us, before_us = _moment(ask, "after", FIRST_US), _moment(ask, "before", mapping.LATEST_US)
+    after_us, before_us = _moment(request, "after", FIRST_US), _moment(request, "before", mapping.LATEST_US)
     is_descending = direction == "desc"
-    if ask.grant.tasks:
-        found = await ask.web.store.run(_own(ask, after_us, before_us, is_descending, offset, limit))
+    if request.grant.tasks:
+        found = await request.state.store.run(_own(request, after_us, before_us, is_descending, offset, limit))
     else:
-        found = await ask.web.store.run(
+        found = await request.state.store.run(
             lineage_events.page(after_us, before_us, descending=is_descending, offset=offset, limit=limit)
         )
     return Response(b'{"events":[' + b",".join(found.bodies) + b'],"totalCount":%d}' % found.total)
 
 
 async def _own(
-    ask: DialectRequest, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
+    request: DialectRequest, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
 ) -> EventPage:
     """
     Those of a token that is for some tasks: one after another is looked at, at most ``MOST_LOOKED_AT``, until the page
@@ -59,7 +59,7 @@ async def _own(
     for start in range(0, MOST_LOOKED_AT, LOOK):
         some = await lineage_events.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
         for body in some.bodies:
-            if await ingest.is_for(ask.web.catalog, bodies.read_event(body), ask.grant):
+            if await ingest.is_for(request.state.catalog, bodies.read_event(body), request.grant):
                 own.append(body)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         if len(some.bodies) < LOOK or len(own) >= offset + limit:
             break
@@ -67,6 +67,6 @@ async def _own(
     return EventPage(shown, len(shown))
 
 
-def _moment(ask: DialectRequest, name: str, default: int) -> int:
-    text = ask.query.get(name, [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
+def _moment(request: DialectRequest, name: str, default: int) -> int:
+    text = request.query.get(name, [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     return bodies.bound(text, name) if text else default

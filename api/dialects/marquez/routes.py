@@ -40,85 +40,85 @@ _encode = msgspec.json.Encoder().encode
 
 
 @routes.on("PUT", "/api/v1/namespaces/{namespace}", scope="run")
-async def put_namespace(ask: DialectRequest) -> Response:
+async def put_namespace(request: DialectRequest) -> Response:
     """Make it, or change its owner and description."""
-    name = ask.path["namespace"]
-    body = bodies.read(NamespaceBody, ask.body)
+    name = request.path["namespace"]
+    body = bodies.read(NamespaceBody, request.body)
     bodies.require(["ownerName"] if not body.owner_name else [])
     jobs.require_names(name, "-")
     owner, description = body.owner_name or "", (body.description or "")[: ingest.MAX_TEXT]
     if len(owner) > MAX_OWNER:
         raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
-    await ask.web.store.run(jobs.require_namespace_for(name, ask.grant))
-    found = await ask.web.store.run(namespaces.put_namespace(name, owner, description))
+    await request.state.store.run(jobs.require_namespace_for(name, request.grant))
+    found = await request.state.store.run(namespaces.put_namespace(name, owner, description))
     return Response(_encode(responses.namespace(found)))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
-async def read_namespace(ask: DialectRequest) -> Response:
+async def read_namespace(request: DialectRequest) -> Response:
     """One namespace."""
-    found = await ask.web.store.run(jobs.namespace(ask.path["namespace"]))
-    if not await ask.web.store.run(jobs.seen(found.name, ask.grant)):
+    found = await request.state.store.run(jobs.namespace(request.path["namespace"]))
+    if not await request.state.store.run(jobs.seen(found.name, request.grant)):
         raise NotFound(f"Namespace '{found.name}' not found.")
     return Response(_encode(responses.namespace(found)))
 
 
 @routes.on("DELETE", "/api/v1/namespaces/{namespace}", scope="admin")
-async def delete_namespace(ask: DialectRequest) -> Response:
+async def delete_namespace(request: DialectRequest) -> Response:
     """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
-    found = await ask.web.store.run(jobs.namespace(ask.path["namespace"]))
-    await ask.web.store.run(namespaces.drop_namespace(found.name))
+    found = await request.state.store.run(jobs.namespace(request.path["namespace"]))
+    await request.state.store.run(namespaces.drop_namespace(found.name))
     return Response(_encode(responses.namespace(found, hidden=True)))
 
 
 @routes.on("GET", "/api/v1/namespaces", scope="read")
-async def list_namespaces(ask: DialectRequest) -> Response:
+async def list_namespaces(request: DialectRequest) -> Response:
     """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
-    limit, offset = bodies.paging(ask.query)
-    found = await ask.web.store.run(_page(ask.grant, limit, offset)) if limit else []
+    limit, offset = bodies.paging(request.query)
+    found = await request.state.store.run(_page(request.grant, limit, offset)) if limit else []
     return Response(_encode({"namespaces": [responses.namespace(one) for one in found]}))
 
 
 @routes.on("PUT", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
-async def put_job(ask: DialectRequest) -> Response:
+async def put_job(request: DialectRequest) -> Response:
     """Make a job, or change it. With a ``runId`` there must be such a run of it."""
-    body = bodies.read(JobBody, ask.body)
+    body = bodies.read(JobBody, request.body)
     missing = [name for name in ("type", "inputs", "outputs") if getattr(body, name) is None]
     bodies.need_datasets(body, missing)
     bodies.require(missing)
-    answer = await ask.web.store.run(_put_job(ask, body))
+    answer = await request.state.store.run(_put_job(request, body))
     return Response(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="read")
-async def read_job(ask: DialectRequest) -> Response:
+async def read_job(request: DialectRequest) -> Response:
     """One job with its newest runs."""
-    answer = await ask.web.store.run(_read_job(ask))
+    answer = await request.state.store.run(_read_job(request))
     return Response(_encode(answer))
 
 
 @routes.on("DELETE", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="admin")
-async def delete_job(ask: DialectRequest) -> Response:
+async def delete_job(request: DialectRequest) -> Response:
     """Forget a job; its runs stay as long as history does, and what is told of it brings it back."""
-    answer = await ask.web.store.run(_delete_job(ask))
+    answer = await request.state.store.run(_delete_job(request))
     return Response(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs", scope="read")
-async def list_jobs(ask: DialectRequest) -> Response:
+async def list_jobs(request: DialectRequest) -> Response:
     """Jobs of a namespace, the ones that were told of last first."""
-    return await _list(ask, ask.path["namespace"])
+    return await _list(request, request.path["namespace"])
 
 
 @routes.on("GET", "/api/v1/jobs", scope="read")
-async def list_all_jobs(ask: DialectRequest) -> Response:
+async def list_all_jobs(request: DialectRequest) -> Response:
     """Our own tasks by name, then all jobs, the ones that were told of last first."""
-    return await _list(ask, None)
+    return await _list(request, None)
 
 
-async def require_job(ask: DialectRequest) -> Place:
+async def require_job(request: DialectRequest) -> Place:
     """The job that the path names. Raises NotFound for its namespace or itself, and Forbidden."""
-    return await ask.web.store.run(_place(ask))
+    return await request.state.store.run(_place(request))
 
 
 async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namespace]:
@@ -147,22 +147,22 @@ async def _namespaces(limit: int, offset: int) -> list[namespaces.Namespace]:
     return home + ((await namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
 
-async def _place(ask: DialectRequest) -> Place:
-    namespace, name = ask.path["namespace"], ask.path["job"]
-    place = await jobs.find(ask.web.catalog, namespace, name)
-    is_there = await jobs.require_place(place, ask.grant)
-    ask.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
+async def _place(request: DialectRequest) -> Place:
+    namespace, name = request.path["namespace"], request.path["job"]
+    place = await jobs.find(request.state.catalog, namespace, name)
+    is_there = await jobs.require_place(place, request.grant)
+    request.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
     if not is_there:
         raise NotFound(f"Job '{name}' not found.")
     return place
 
 
-async def _put_job(ask: DialectRequest, body: JobBody) -> JobAnswer:
-    namespace, name = ask.path["namespace"], ask.path["job"]
+async def _put_job(request: DialectRequest, body: JobBody) -> JobAnswer:
+    namespace, name = request.path["namespace"], request.path["job"]
     jobs.require_names(namespace, name)
-    place = await jobs.find(ask.web.catalog, namespace, name)
-    ask.grant.authorise((place.task,))
-    await jobs.require_place(place, ask.grant)
+    place = await jobs.find(request.state.catalog, namespace, name)
+    request.grant.authorise((place.task,))
+    await jobs.require_place(place, request.grant)
     if place.own:
         raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
     if body.run_id is not None:
@@ -183,16 +183,16 @@ async def _put_job(ask: DialectRequest, body: JobBody) -> JobAnswer:
         fields["tags"] = ingest.as_many_as_fit(body.tags[:MAX_TAGS])
     if namespace == mapping.HOME:
         await namespaces.put_namespace(namespace)
-    await jobs.declare(ask.web.catalog, place)
+    await jobs.declare(request.state.catalog, place)
     job = await namespaces.put_job(JobChange(place.task, namespace, name, fields))
-    return responses.job(job, (await _latest(ask.web.catalog, [place], facets=True))[0])
+    return responses.job(job, (await _latest(request.state.catalog, [place], facets=True))[0])
 
 
-async def _read_job(ask: DialectRequest) -> JobAnswer:
-    place = await _place(ask)
-    latest = (await _latest(ask.web.catalog, [place], facets=True))[0]
+async def _read_job(request: DialectRequest) -> JobAnswer:
+    place = await _place(request)
+    latest = (await _latest(request.state.catalog, [place], facets=True))[0]
     if place.own:
-        entry = await ask.web.catalog.get(place.task, fresh=True)
+        entry = await request.state.catalog.get(place.task, fresh=True)
         return responses.task(entry, latest)
     job = await namespaces.job(place.task)
     if job is None:
@@ -200,29 +200,29 @@ async def _read_job(ask: DialectRequest) -> JobAnswer:
     return responses.job(job, latest)
 
 
-async def _delete_job(ask: DialectRequest) -> JobAnswer:
-    answer = await _read_job(ask)
-    place = await _place(ask)
+async def _delete_job(request: DialectRequest) -> JobAnswer:
+    answer = await _read_job(request)
+    place = await _place(request)
     if place.own:
         raise Conflict(f"Job '{place.job}' is a task of this fleet; remove it where it is defined.")
     await namespaces.drop_job(place.task)
     return answer
 
 
-async def _list(ask: DialectRequest, namespace: str | None) -> Response:
-    limit, offset = bodies.paging(ask.query)
-    wanted = ask.query.get("lastRunStates", [])
+async def _list(request: DialectRequest, namespace: str | None) -> Response:
+    limit, offset = bodies.paging(request.query)
+    wanted = request.query.get("lastRunStates", [])
     unknown = [state for state in wanted if state not in mapping.STATES.values()]
     if unknown:
         raise BadQuery(
             f"query param lastRunStates must be one of NEW, RUNNING, COMPLETED, FAILED, ABORTED: {unknown[0][:50]}"
         )
-    answer = await ask.web.store.run(_jobs(ask, namespace, frozenset(wanted), limit, offset))
+    answer = await request.state.store.run(_jobs(request, namespace, frozenset(wanted), limit, offset))
     return Response(_encode(answer))
 
 
 async def _jobs(
-    ask: DialectRequest, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
+    request: DialectRequest, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
 ) -> dict[str, Any]:
     """
     A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's);
@@ -231,21 +231,21 @@ async def _jobs(
     By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
     """
     if namespace is not None:
-        await jobs.require_seen(namespace, ask.grant)
+        await jobs.require_seen(namespace, request.grant)
     own: list[str] = []
     if namespace in (None, mapping.HOME):
         known = await tasks.names()
-        own = [name for name in known if not mapping.is_ours(name) and ask.grant.covers(name)]
+        own = [name for name in known if not mapping.is_ours(name) and request.grant.covers(name)]
     total = len(own) + (await namespaces.job_names(namespace, 0, 1))[1]
     found: list[str] = []
-    looks = bool(wanted or ask.grant.tasks)
+    looks = bool(wanted or request.grant.tasks)
     seen, skip, step = (0, offset, SCAN) if looks else (offset, 0, limit)
     while len(found) < limit and seen < total:
         names = await _names(own, namespace, seen, step)
         if not names:
             break
         seen += len(names)
-        names = [name for name in names if ask.grant.covers(name)]
+        names = [name for name in names if request.grant.covers(name)]
         if wanted and names:
             states = await listing.latest(names)
             names = [
@@ -254,8 +254,8 @@ async def _jobs(
         skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
     return {
-        "jobs": (await _shown(ask.web.catalog, own, found)),
-        "totalCount": len(found) if ask.grant.tasks else total,
+        "jobs": (await _shown(request.state.catalog, own, found)),
+        "totalCount": len(found) if request.grant.tasks else total,
     }
 
 

@@ -26,13 +26,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 @routes.on("POST", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="run")
-async def create_run(ask: DialectRequest) -> Response:
+async def create_run(request: DialectRequest) -> Response:
     """
     Make a run in state NEW. One of a task of ours is a trigger: our workers execute it, and no verb moves it.
 
     As in Marquez an id that is taken is refused, whatever else the request says.
     """
-    body = bodies.read(RunBody, ask.body or b"{}")
+    body = bodies.read(RunBody, request.body or b"{}")
     run_id = mapping.run_id(body.id) if body.id is not None else None
     if body.id is not None and run_id is None:
         raise Malformed(f"run id '{body.id[:100]}' must be a UUID")
@@ -40,7 +40,7 @@ async def create_run(ask: DialectRequest) -> Response:
         bodies.instant(body.nominal_start_time, "nominalStartTime") if body.nominal_start_time else 0,
         bodies.instant(body.nominal_end_time, "nominalEndTime") if body.nominal_end_time else 0,
     )
-    place = await require_job(ask)
+    place = await require_job(request)
     origin = Origin(
         api=mapping.NAME,
         run_id=run_id,
@@ -48,95 +48,95 @@ async def create_run(ask: DialectRequest) -> Response:
         metadata={responses.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
     )
     params = {name: mapping.argument(value) for name, value in (body.args or {}).items()}
-    made = await ask.web.store.run(ingest.begin(ask.web.catalog, place, origin, ask.grant, params))
+    made = await request.state.store.run(ingest.begin(request.state.catalog, place, origin, request.grant, params))
     if made.repeated:
         raise ingest.exists(made.run.id, place)
-    beside = await ask.web.store.run(metadata.read(made.run.id))
-    location = f"{ask.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
-    (run,) = await ask.web.store.run(ops.without_secrets(ask.web.catalog, [made.run]))
+    beside = await request.state.store.run(metadata.read(made.run.id))
+    location = f"{request.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
+    (run,) = await request.state.store.run(ops.without_secrets(request.state.catalog, [made.run]))
     return _run(responses.run(run, place, beside), status=201, headers=((b"location", location),))
 
 
 @routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="read")
-async def list_runs(ask: DialectRequest) -> Response:
+async def list_runs(request: DialectRequest) -> Response:
     """Runs of a job, the ones that started last first, those that never did last."""
-    limit, offset = bodies.paging(ask.query)
-    place = await require_job(ask)
-    answer = await ask.web.store.run(_page(ask, place, limit, offset))
+    limit, offset = bodies.paging(request.query)
+    place = await require_job(request)
+    answer = await request.state.store.run(_page(request, place, limit, offset))
     return Response(_encode(answer))
 
 
 @routes.on("GET", "/api/v1/jobs/runs/{id}", scope="read")
-async def read_run(ask: DialectRequest) -> Response:
+async def read_run(request: DialectRequest) -> Response:
     """One run, whoever made it."""
-    return _run(await ask.web.store.run(_shown(ask, await _find(ask))))
+    return _run(await request.state.store.run(_shown(request, await _find(request))))
 
 
 @routes.on("GET", "/api/v1/jobs/runs/{id}/facets", scope="read")
-async def read_facets(ask: DialectRequest) -> Response:
+async def read_facets(request: DialectRequest) -> Response:
     """What was told of a run, or of its job (``type=run`` or ``job``)."""
-    kind = ask.query.get("type", [""])[0].lower()
+    kind = request.query.get("type", [""])[0].lower()
     if kind not in ("run", "job"):
         raise BadQuery("query param type must be one of RUN, JOB" if kind else "query param type must not be null")
-    run = await _find(ask)
-    facets = await ask.web.store.run(_run_facets(run) if kind == "run" else _job_facets(ask, run))
+    run = await _find(request)
+    facets = await request.state.store.run(_run_facets(run) if kind == "run" else _job_facets(request, run))
     return Response(_encode({"runId": str(run.id), "facets": facets}))
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/start", scope="run")
-async def start(ask: DialectRequest) -> Response:
+async def start(request: DialectRequest) -> Response:
     """It runs. Of several starts the earliest counts; one that is told after the end, with its time, is filled in."""
-    return await _report(ask, "start")
+    return await _report(request, "start")
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/complete", scope="run")
-async def complete(ask: DialectRequest) -> Response:
+async def complete(request: DialectRequest) -> Response:
     """It ended well."""
-    return await _report(ask, "complete")
+    return await _report(request, "complete")
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/fail", scope="run")
-async def fail(ask: DialectRequest) -> Response:
+async def fail(request: DialectRequest) -> Response:
     """It failed."""
-    return await _report(ask, "fail")
+    return await _report(request, "fail")
 
 
 @routes.on("POST", "/api/v1/jobs/runs/{id}/abort", scope="run")
-async def abort(ask: DialectRequest) -> Response:
+async def abort(request: DialectRequest) -> Response:
     """It was stopped."""
-    return await _report(ask, "abort")
+    return await _report(request, "abort")
 
 
-async def _report(ask: DialectRequest, verb: str) -> Response:
-    at = ask.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
+async def _report(request: DialectRequest, verb: str) -> Response:
+    at = request.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     at_us = bodies.instant(at, "at", zone=True) if at else 0
-    found = await _find(ask)
-    run = await ask.web.store.run(ingest.report(ask.web.catalog, found.id, verb, at_us))
-    return _run(await ask.web.store.run(_shown(ask, run)))
+    found = await _find(request)
+    run = await request.state.store.run(ingest.report(request.state.catalog, found.id, verb, at_us))
+    return _run(await request.state.store.run(_shown(request, run)))
 
 
-async def _find(ask: DialectRequest) -> Run:
-    text = ask.path["id"]
+async def _find(request: DialectRequest) -> Run:
+    text = request.path["id"]
     run_id = mapping.run_id(text)
-    run = await ask.web.store.run(runs.get(run_id)) if run_id else None
+    run = await request.state.store.run(runs.get(run_id)) if run_id else None
     if run is None:
         raise NotFound(f"Run '{text[:100]}' not found.")
-    ask.grant.authorise((run.task_name,), absent=f"Run '{text[:100]}' not found.")
+    request.grant.authorise((run.task_name,), absent=f"Run '{text[:100]}' not found.")
     return run
 
 
-async def _shown(ask: DialectRequest, run: Run) -> RunAnswer:
-    (run,) = await ops.without_secrets(ask.web.catalog, [run])
+async def _shown(request: DialectRequest, run: Run) -> RunAnswer:
+    (run,) = await ops.without_secrets(request.state.catalog, [run])
     place = await jobs.of_task(run.task_name)
     return responses.run(run, place, (await metadata.read(run.id)))
 
 
-async def _page(ask: DialectRequest, place: Place, limit: int, offset: int) -> dict[str, object]:
+async def _page(request: DialectRequest, place: Place, limit: int, offset: int) -> dict[str, object]:
     found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
     beside = await pagination.metadata_of([run.id for run in found.runs])
-    runs_shown = await ops.without_secrets(ask.web.catalog, found.runs)
+    runs_shown = await ops.without_secrets(request.state.catalog, found.runs)
     shown = [responses.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}
 
@@ -146,13 +146,13 @@ async def _run_facets(run: Run) -> dict[str, msgspec.Raw]:
     return responses.run_facets(run, place, (await metadata.read(run.id)))
 
 
-async def _job_facets(ask: DialectRequest, run: Run) -> dict[str, msgspec.Raw]:
+async def _job_facets(request: DialectRequest, run: Run) -> dict[str, msgspec.Raw]:
     place = await jobs.of_task(run.task_name)
     if not place.own:
         job = await namespaces.job(place.task)
         return responses.job_facets(job) if job is not None else {}
     try:
-        entry = await ask.web.catalog.get(place.task)
+        entry = await request.state.catalog.get(place.task)
     except NotFound:
         return {}
     return responses.task_facets(entry)

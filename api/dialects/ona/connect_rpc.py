@@ -53,43 +53,43 @@ class Calls(Routes):
         path = service + kind.__name__.removesuffix("Request")
 
         def keep(handler: Handler[M]) -> Handler[M]:
-            async def answer(ask: DialectRequest, form: Form, content: bytes) -> Response:
-                _require_deadline(ask)
+            async def answer(request: DialectRequest, form: Form, content: bytes) -> Response:
+                _require_deadline(request)
                 wanted: M = form.read(kind, content)
-                return Response(form.write(await handler(ask, wanted)), media=form.media)
+                return Response(form.write(await handler(request, wanted)), media=form.media)
 
             @self.on("POST", path, scope=scope)
-            async def serve(ask: DialectRequest) -> Response:
-                return await answer(ask, _form(ask), ask.body)
+            async def serve(request: DialectRequest) -> Response:
+                return await answer(request, _form(request), request.body)
 
             if scope == "read":
                 # What changes nothing may be asked for by a GET, if the client is told to.
                 @self.on("GET", path, scope=scope)
-                async def serve_get(ask: DialectRequest) -> Response:
-                    return await answer(ask, *_from_query(ask))
+                async def serve_get(request: DialectRequest) -> Response:
+                    return await answer(request, *_from_query(request))
 
             return handler
 
         return keep
 
 
-def _require_deadline(ask: DialectRequest) -> None:
+def _require_deadline(request: DialectRequest) -> None:
     """
     Raises Invalid for a deadline that is none. Any other is left to the client, who stops waiting by itself: cut off
     here, it could not know whether what it asked for was done.
     """
-    deadline = ask.header("connect-timeout-ms")
+    deadline = request.header("connect-timeout-ms")
     if deadline and not (deadline.isascii() and deadline.isdigit() and len(deadline) <= 10):
         message = f"Connect-Timeout-Ms is {deadline[:50]}; it takes a whole number of at most 10 digits"
         raise Invalid([Problem("", message)])
 
 
-def _form(ask: DialectRequest) -> Form:
+def _form(request: DialectRequest) -> Form:
     """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
-    version = ask.header("connect-protocol-version")
+    version = request.header("connect-protocol-version")
     if version not in ("", "1"):
         raise Invalid([Problem("", f"Connect-Protocol-Version is {version[:50]}; 1 is spoken here")])
-    media, _, parameters = ask.header("content-type").lower().partition(";")
+    media, _, parameters = request.header("content-type").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip(' "')
     form = _FORMS.get(media.strip())
     if form is None or charset not in ("", "utf-8", "utf8"):
@@ -98,9 +98,9 @@ def _form(ask: DialectRequest) -> Form:
     return form
 
 
-def _from_query(ask: DialectRequest) -> tuple[Form, bytes]:
+def _from_query(request: DialectRequest) -> tuple[Form, bytes]:
     """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
-    given = {name: values[0] for name, values in ask.query.items()}
+    given = {name: values[0] for name, values in request.query.items()}
     unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}
     if unknown or "message" not in given or "encoding" not in given or given.get("connect", "v1") != "v1":
         message = "of a GET must be connect=v1, encoding and message, and may have base64 and compression"

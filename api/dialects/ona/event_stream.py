@@ -47,25 +47,27 @@ class Watch(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 
 @routes.on("POST", EVENTS + "WatchEvents", scope="read")
-async def watch_events(ask: DialectRequest) -> ASGIApp:
+async def watch_events(request: DialectRequest) -> ASGIApp:
     """Until the client leaves. The binary form of a stream is not spoken."""
-    if ask.header("content-type").lower().partition(";")[0].strip() != "application/json":
+    if request.header("content-type").lower().partition(";")[0].strip() != "application/json":
         raise WrongMediaType("events are asked for with application/json and come as application/jsonl")
-    given = ask.json()
+    given = request.json()
     if isinstance(given, dict) and "environmentId" not in given and "environment_id" in given:
         given["environmentId"] = given.pop("environment_id")
     watch = from_plain(Watch, given)
-    return Stream(ask.web, ask.connection, _lines(ask, UUID(watch.environment_id)), media=b"application/jsonl")
+    return Stream(
+        request.state, request.connection, _lines(request, UUID(watch.environment_id)), media=b"application/jsonl"
+    )
 
 
-async def _lines(ask: DialectRequest, environment: UUID) -> AsyncGenerator[bytes]:
-    async with ask.web.tail.following() as position:
+async def _lines(request: DialectRequest, environment: UUID) -> AsyncGenerator[bytes]:
+    async with request.state.tail.following() as position:
         while True:
-            events = await ask.web.tail.after(position, KEEPALIVE_S)
+            events = await request.state.tail.after(position, KEEPALIVE_S)
             if events:
                 position = events[-1].id
-            names = {event.task for event in events if event.task and ask.grant.covers(event.task)}
-            known = await ask.web.store.run(by_names(names))
+            names = {event.task for event in events if event.task and request.grant.covers(event.task)}
+            known = await request.state.store.run(by_names(names))
             lines = [
                 line
                 for event in events

@@ -43,41 +43,43 @@ REPEAT_US: Final = 10 * SECOND_US
 
 
 @routes.call(StartTaskRequest, scope="run")
-async def start_task(ask: DialectRequest, wanted: StartTaskRequest) -> StartTaskResponse:
+async def start_task(request: DialectRequest, wanted: StartTaskRequest) -> StartTaskResponse:
     """
     Answers at once with the execution that was made. A call that the client repeats by itself, because it got no answer
     to it, is answered with the execution of the first one.
     """
-    store = ask.web.store
-    known = await store.run(find(UUID(wanted.id), ask.grant))
-    made = await store.run(_repeated(known, ask.grant)) if _is_repeat(ask) else None
+    store = request.state.store
+    known = await store.run(find(UUID(wanted.id), request.grant))
+    made = await store.run(_repeated(known, request.grant)) if _is_repeat(request) else None
     if made is None:
-        made = await store.run(start(ask.web.catalog, known, ask.grant, MANUAL))
-    return StartTaskResponse(task_execution=await _told(ask, made))
+        made = await store.run(start(request.state.catalog, known, request.grant, MANUAL))
+    return StartTaskResponse(task_execution=await _told(request, made))
 
 
 @routes.call(GetTaskExecutionRequest, scope="read")
-async def get_task_execution(ask: DialectRequest, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
+async def get_task_execution(request: DialectRequest, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
     """An execution as it is now."""
-    return GetTaskExecutionResponse(task_execution=await _told(ask, UUID(wanted.id)))
+    return GetTaskExecutionResponse(task_execution=await _told(request, UUID(wanted.id)))
 
 
 @routes.call(ListTaskExecutionsRequest, scope="read")
-async def list_task_executions(ask: DialectRequest, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
+async def list_task_executions(
+    request: DialectRequest, wanted: ListTaskExecutionsRequest
+) -> ListTaskExecutionsResponse:
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
-    wish = pagination.wish(ask, wanted.pagination)
+    wish = pagination.wish(request, wanted.pagination)
     names: frozenset[str] | None = None
-    if filter_.task_ids or filter_.task_references or filter_.environment_ids or ask.grant.tasks:
+    if filter_.task_ids or filter_.task_references or filter_.environment_ids or request.grant.tasks:
         which = task_list.Where(
             frozenset(map(UUID, filter_.environment_ids)),
             frozenset(filter_.task_references),
             frozenset(map(UUID, filter_.task_ids)),
-            ask.grant,
+            request.grant,
         )
-        names = frozenset(await ask.web.store.run(task_list.names(which)))
-    found, place = await ask.web.store.run(
-        execution_list.page(names, frozenset(filter_.phases), wish, ask.urls.base, ask.grant)
+        names = frozenset(await request.state.store.run(task_list.names(which)))
+    found, place = await request.state.store.run(
+        execution_list.page(names, frozenset(filter_.phases), wish, request.urls.base, request.grant)
     )
     return ListTaskExecutionsResponse(
         pagination=bodies.PaginationResponse(next_token=pagination.token(place)), task_executions=found
@@ -85,10 +87,10 @@ async def list_task_executions(ask: DialectRequest, wanted: ListTaskExecutionsRe
 
 
 @routes.call(StopTaskExecutionRequest, scope="run")
-async def stop_task_execution(ask: DialectRequest, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
+async def stop_task_execution(request: DialectRequest, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
     """Asks what runs to end, and lets nothing more of it begin. One that is over is left as it is."""
-    execution = await readable(ask, UUID(wanted.id))
-    await ask.web.store.run(ops.stop_execution(execution.id, by=ask.grant.who))
+    execution = await readable(request, UUID(wanted.id))
+    await request.state.store.run(ops.stop_execution(execution.id, by=request.grant.who))
     return StopTaskExecutionResponse()
 
 
@@ -116,23 +118,23 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
     return triggered.run.execution_id
 
 
-async def readable(ask: DialectRequest, execution_id: UUID) -> Execution:
+async def readable(request: DialectRequest, execution_id: UUID) -> Execution:
     """The execution. Raises NotFound, also when the token is not for all its tasks."""
-    found = await ask.web.store.run(render.read(execution_id))
+    found = await request.state.store.run(render.read(execution_id))
     if found is None:
         raise NotFound(f"there is no task execution {execution_id}")
-    ask.grant.authorise(found.tasks, absent=f"there is no task execution {execution_id}")
+    request.grant.authorise(found.tasks, absent=f"there is no task execution {execution_id}")
     return found
 
 
-async def _told(ask: DialectRequest, execution_id: UUID) -> TaskExecution:
-    found = await readable(ask, execution_id)
-    (told,) = await ask.web.store.run(render.tell([found], ask.urls.base, ask.grant))
+async def _told(request: DialectRequest, execution_id: UUID) -> TaskExecution:
+    found = await readable(request, execution_id)
+    (told,) = await request.state.store.run(render.tell([found], request.urls.base, request.grant))
     return told
 
 
-def _is_repeat(ask: DialectRequest) -> bool:
-    count = ask.header("x-stainless-retry-count")
+def _is_repeat(request: DialectRequest) -> bool:
+    count = request.header("x-stainless-retry-count")
     return count.isascii() and count.isdigit() and count.strip("0") != ""
 
 

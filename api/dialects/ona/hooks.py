@@ -19,25 +19,25 @@ routes = Routes("Hooks")
     answers={200: StartedResponseBody},
     errors=(507,),
 )
-async def fire_environment(ask: Request, path: EnvironmentTriggerPath) -> Response:
+async def fire_environment(request: Request, path: EnvironmentTriggerPath) -> Response:
     """
     Starts every task of the environment that is triggered by what happened (see Ona's `triggeredBy`). One that another
     of them depends on is started for that one, and not once more by itself.
     """
-    which = task_list.Where(frozenset({path.id}), frozenset(), frozenset(), ask.grant)
-    known = await ask.web.store.run(task_list.every(which))
+    which = task_list.Where(frozenset({path.id}), frozenset(), frozenset(), request.grant)
+    known = await request.state.store.run(task_list.every(which))
     started = []
     for one in _outermost(known, path.trigger):
-        start = executions.start(ask.web.catalog, one, ask.grant, path.trigger, ask.mark)
+        start = executions.start(request.state.catalog, one, request.grant, path.trigger, request.repeat_id)
         try:
-            execution = await ask.web.store.run(start)
+            execution = await request.state.store.run(start)
         except StoreUnavailable:
             raise
         except RunfleetError as error:
             started.append(StartedTask(task_name=one.entry.name, refused=str(error)))
         else:
             started.append(StartedTask(task_name=one.entry.name, execution_id=execution))
-    return ask.answer(StartedResponseBody(tasks=started))
+    return request.answer(StartedResponseBody(tasks=started))
 
 
 def _outermost(known: list[Known], trigger: str) -> list[Known]:

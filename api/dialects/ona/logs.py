@@ -37,42 +37,42 @@ PATIENCE_S: Final = 5.0
 
 
 @routes.on("GET", LOGS + "{execution}", scope="read")
-async def read_log(ask: DialectRequest) -> ASGIApp:
+async def read_log(request: DialectRequest) -> ASGIApp:
     """All that its steps print, one step after another, until it is over."""
     try:
-        execution_id = UUID(ask.path["execution"])
+        execution_id = UUID(request.path["execution"])
     except ValueError:
-        raise NotFound(f"there is no task execution {ask.path['execution'][:100]}") from None
-    await readable(ask, execution_id)
-    return Stream(ask.web, ask.connection, _text(ask, execution_id), media=TEXT, is_whole=True)
+        raise NotFound(f"there is no task execution {request.path['execution'][:100]}") from None
+    await readable(request, execution_id)
+    return Stream(request.state, request.connection, _text(request, execution_id), media=TEXT, is_whole=True)
 
 
 @routes.call(execution_bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)
 async def create_environment_logs_token(
-    ask: DialectRequest, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
+    request: DialectRequest, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
 ) -> execution_bodies.CreateEnvironmentLogsTokenResponse:
     """The caller's own token, which opens the logs of all that it may see."""
-    sent = ask.header("authorization")
+    sent = request.header("authorization")
     token = sent_token(sent.encode("latin-1")).decode("latin-1") if sent else NO_TOKEN
     return execution_bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
 
 
-async def _text(ask: DialectRequest, execution_id: UUID) -> AsyncGenerator[bytes]:
-    web, told = ask.web, set[UUID]()
-    async with web.tail.following() as position:
+async def _text(request: DialectRequest, execution_id: UUID) -> AsyncGenerator[bytes]:
+    state, told = request.state, set[UUID]()
+    async with state.tail.following() as position:
         while True:
-            execution = await web.store.run(render.read(execution_id))
+            execution = await state.store.run(render.read(execution_id))
             if execution is None:
                 return
             run = _next(execution, told)
             if run is not None:
                 told.add(run.id)
-                async for piece in _of_run(ask, run.id):
+                async for piece in _of_run(request, run.id):
                     yield piece
             elif execution.phase in FINAL:
                 return
             else:
-                events = await web.tail.after(position, PATIENCE_S)
+                events = await state.tail.after(position, PATIENCE_S)
                 position = events[-1].id if events else position
 
 
@@ -82,9 +82,9 @@ def _next(execution: Execution, told: set[UUID]) -> Run | None:
     return min(begun, key=lambda run: (run.start_at, run.id), default=None)
 
 
-async def _of_run(ask: DialectRequest, run_id: UUID) -> AsyncGenerator[bytes]:
-    start, log = 0, Piecewise(ask.web, run_id)
-    with ask.web.store.subscribe_log(run_id) as subscription:
+async def _of_run(request: DialectRequest, run_id: UUID) -> AsyncGenerator[bytes]:
+    start, log = 0, Piecewise(request.state, run_id)
+    with request.state.store.subscribe_log(run_id) as subscription:
         while True:
             try:
                 window = await log.window(start)

@@ -26,10 +26,10 @@ class Wish(NamedTuple):
     place: str
 
 
-def wish(ask: DialectRequest, pagination: PaginationRequest) -> Wish:
+def wish(request: DialectRequest, pagination: PaginationRequest) -> Wish:
     """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
     size, token = pagination.page_size, pagination.token
-    in_query = {} if ask.connection.get("method") == "GET" else ask.query  # where a GET has its message
+    in_query = {} if request.connection.get("method") == "GET" else request.query  # where a GET has its message
     for name, values in in_query.items():
         if name in ("pageSize", "page_size"):
             if not (values[0].isascii() and values[0].isdigit() and len(values[0]) < 4 and int(values[0]) <= MOST):

@@ -104,9 +104,9 @@ DIALECT: Final = Dialect(
 )
 
 
-def require_version(ask: DialectRequest) -> None:
+def require_version(request: DialectRequest) -> None:
     """Raises BadVersion when the client wants an API that is older than what is spoken, or says so unreadably."""
-    wanted = header(ask.connection, "x-prefect-api-version")
+    wanted = header(request.connection, "x-prefect-api-version")
     if not wanted:
         return
     parts = wanted.split(".")

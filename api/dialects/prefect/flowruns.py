@@ -72,70 +72,74 @@ class FlowRunChange(msgspec.Struct):
 
 
 @on(routes, "POST", "/api/flow_runs", "run")
-async def create_flow_run(ask: DialectRequest) -> Response:
+async def create_flow_run(request: DialectRequest) -> Response:
     """Make a flow run: 201, or 200 for one with the same idempotency key."""
-    made = await ask.web.store.run(_create(ask.web.catalog, ask.grant, ask.read(FlowRunCreate)))
+    made = await request.state.store.run(_create(request.state.catalog, request.grant, request.read(FlowRunCreate)))
     return say(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
 
 
 @on(routes, "GET", "/api/flow_runs/{id}", "read")
-async def read_flow_run(ask: DialectRequest) -> Response:
+async def read_flow_run(request: DialectRequest) -> Response:
     """A flow run."""
-    view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
-    if view is None or not ask.grant.covers(view.latest.record.task):
+    view = await request.state.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
+    if view is None or not request.grant.covers(view.latest.record.task):
         raise NotFound("Flow run not found")
     return say(_shown(view.id, view.facts, view.current))
 
 
 @on(routes, "PATCH", "/api/flow_runs/{id}", "run")
-async def rename_flow_run(ask: DialectRequest) -> Response:
+async def rename_flow_run(request: DialectRequest) -> Response:
     """Give a flow run another name."""
-    await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(FlowRunChange).name, FLOW_RUNS)
+    await taskruns.rename(
+        request.state.store, request.grant, uuid_in(request), request.read(FlowRunChange).name, FLOW_RUNS
+    )
     return Response(status=204)
 
 
 @on(routes, "DELETE", "/api/flow_runs/{id}", "admin")
-async def delete_flow_run(ask: DialectRequest) -> Response:
+async def delete_flow_run(request: DialectRequest) -> Response:
     """Forget a flow run; its task runs stay."""
-    view = await ask.web.store.run(taskruns.read(uuid_in(ask), FLOW_RUNS))
+    view = await request.state.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
     if view is None:
         raise NotFound("Flow run not found")
-    ask.grant.authorise((view.latest.record.task,), absent="Flow run not found")
-    await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
+    request.grant.authorise((view.latest.record.task,), absent="Flow run not found")
+    await request.state.store.run(taskruns.delete(request.state.catalog, view))
     return Response(status=204)
 
 
 @on(routes, "POST", "/api/flow_runs/{id}/set_state", "run")
-async def set_flow_run_state(ask: DialectRequest) -> Response:
+async def set_flow_run_state(request: DialectRequest) -> Response:
     """Propose a state for a flow run."""
-    run_id, wanted = uuid_in(ask), ask.read(SetState)
+    run_id, wanted = uuid_in(request), request.read(SetState)
     try:
-        return answered(await ask.web.store.run(_set_state(ask.web.catalog, run_id, wanted, ask.grant)))
+        return answered(await request.state.store.run(_set_state(request.state.catalog, run_id, wanted, request.grant)))
     except NotFound as error:
         raise Untold(str(error)) from None
 
 
 @on(routes, "POST", "/api/flow_runs/filter", "read")
-async def filter_flow_runs(ask: DialectRequest) -> Response:
+async def filter_flow_runs(request: DialectRequest) -> Response:
     """Flow runs that fit a filter."""
-    wanted = search.read_page(ask)
-    found = await ask.web.store.run(search.find(wanted, ask.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
+    wanted = search.read_page(request)
+    found = await request.state.store.run(
+        search.find(wanted, request.grant, wanted.offset, wanted.limit, via=FLOW_RUNS)
+    )
     return say([_shown(view.id, view.facts, view.current) for view in found.views])
 
 
 @on(routes, "POST", "/api/flow_runs/count", "read")
-async def count_flow_runs(ask: DialectRequest) -> Response:
+async def count_flow_runs(request: DialectRequest) -> Response:
     """How many flow runs fit a filter."""
-    wanted = search.read_page(ask)
-    found = await ask.web.store.run(search.find(wanted, ask.grant, 0, 0, counts=True, via=FLOW_RUNS))
+    wanted = search.read_page(request)
+    found = await request.state.store.run(search.find(wanted, request.grant, 0, 0, counts=True, via=FLOW_RUNS))
     return say(found.total)
 
 
 @on(routes, "GET", "/api/flow_run_states", "read")
-async def read_flow_run_states(ask: DialectRequest) -> Response:
+async def read_flow_run_states(request: DialectRequest) -> Response:
     """All states of a flow run, oldest first; none of an unknown one."""
-    view = await ask.web.store.run(taskruns.read(run_in_query(ask, "flow_run_id"), FLOW_RUNS, history=True))
-    if view is None or not ask.grant.covers(view.latest.record.task):
+    view = await request.state.store.run(taskruns.read(run_in_query(request, "flow_run_id"), FLOW_RUNS, history=True))
+    if view is None or not request.grant.covers(view.latest.record.task):
         return say([])
     return say([shown_state(state) for state in run_view.history(view)])
 

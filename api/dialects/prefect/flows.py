@@ -68,49 +68,49 @@ def task_name(name: str) -> str:
 
 
 @on(routes, "POST", "/api/flows", "run")
-async def create_flow(ask: DialectRequest) -> Response:
+async def create_flow(request: DialectRequest) -> Response:
     """Make a flow: 201, or 200 when there is one of that name, which is left as it is."""
-    wanted = ask.read(FlowCreate)
-    ask.grant.authorise((task_name(wanted.name),))
-    entry, is_new = await ask.web.store.run(_declare(ask.web.catalog, wanted))
+    wanted = request.read(FlowCreate)
+    request.grant.authorise((task_name(wanted.name),))
+    entry, is_new = await request.state.store.run(_declare(request.state.catalog, wanted))
     return say(_shown_flow(entry), 201 if is_new else 200)
 
 
 @on(routes, "GET", "/api/flows/{id}", "read")
-async def read_flow(ask: DialectRequest) -> Response:
+async def read_flow(request: DialectRequest) -> Response:
     """A flow."""
-    found = await ask.web.store.run(flow(ask.web.catalog, uuid_in(ask)))
-    if found is None or not ask.grant.covers(found.name):
+    found = await request.state.store.run(flow(request.state.catalog, uuid_in(request)))
+    if found is None or not request.grant.covers(found.name):
         raise NotFound("Flow not found")
     return say(_shown_flow(found))
 
 
 @on(routes, "GET", "/api/flows/name/{name}", "read")
-async def read_flow_by_name(ask: DialectRequest) -> Response:
+async def read_flow_by_name(request: DialectRequest) -> Response:
     """The flow of that name."""
-    name = task_name(ask.path["name"])
+    name = task_name(request.path["name"])
     try:
-        entry = await ask.web.store.run(ask.web.catalog.get(name, fresh=True))
+        entry = await request.state.store.run(request.state.catalog.get(name, fresh=True))
     except NotFound:
         raise NotFound("Flow not found") from None
-    if not ask.grant.covers(name):
+    if not request.grant.covers(name):
         raise NotFound("Flow not found")
     return say(_shown_flow(entry))
 
 
 @on(routes, "POST", "/api/flows/filter", "read")
-async def filter_flows(ask: DialectRequest) -> Response:
+async def filter_flows(request: DialectRequest) -> Response:
     """Flows that fit a filter."""
-    page = _page(ask)
+    page = _page(request)
     limit = search.read_limit(page.limit)
-    found, offset = await ask.web.store.run(_find(ask.grant, page)), page.offset or 0
+    found, offset = await request.state.store.run(_find(request.grant, page)), page.offset or 0
     return say([_shown_flow(entry) for entry in found[offset : offset + limit]])
 
 
 @on(routes, "POST", "/api/flows/count", "read")
-async def count_flows(ask: DialectRequest) -> Response:
+async def count_flows(request: DialectRequest) -> Response:
     """How many flows fit a filter."""
-    return say(len(await ask.web.store.run(_find(ask.grant, _page(ask)))))
+    return say(len(await request.state.store.run(_find(request.grant, _page(request)))))
 
 
 async def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> tuple[Entry, bool]:
@@ -150,8 +150,8 @@ def _is_flow(entry: Entry) -> bool:
     return entry.task.external and NAME in labels and labels.get(ID) == str(flow_id(labels[NAME]))
 
 
-def _page(ask: DialectRequest) -> FlowPage:
-    page = ask.read(FlowPage) if ask.body else FlowPage()
+def _page(request: DialectRequest) -> FlowPage:
+    page = request.read(FlowPage) if request.body else FlowPage()
     if asks(page.flow_runs) or asks(page.task_runs):
         raise search.invalid("body", "flows are found here by what is known of flows, not of their runs")
     return page

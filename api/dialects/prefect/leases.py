@@ -81,43 +81,46 @@ _encode = msgspec.json.Encoder().encode
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/increment-with-lease", "run")
-async def take_slots(ask: DialectRequest) -> Response:
+async def take_slots(request: DialectRequest) -> Response:
     """
     Take slots for a while: 423 while there are none. A limit that there is not lets everybody through.
 
     A token for some tasks takes slots of limits that these name, and of those by tag, which any run may have.
     """
-    wanted = ask.read(Take)
-    await _require_own(ask, wanted)
+    wanted = request.read(Take)
+    await _require_own(request, wanted)
     if wanted.mode == "rate_limit":
         raise NotPossible("Only concurrency limits with slot decay can be used for rate limiting; none has it here")
     lease = ids.new_id(_now_us())
     names = list(dict.fromkeys(wanted.names))
-    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_kept(wanted.holder, ask.grant))
-    taken = await ask.web.store.run(limits.take(lease, names, wanted.slots, lasts_us, holder))
+    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_kept(wanted.holder, request.grant))
+    taken = await request.state.store.run(limits.take(lease, names, wanted.slots, lasts_us, holder))
     _raise_if_refused(taken)
-    return say({"lease_id": lease, "limits": await _taken_of(ask, wanted)})
+    return say({"lease_id": lease, "limits": await _taken_of(request, wanted)})
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/decrement-with-lease", "run")
-async def give_slots(ask: DialectRequest) -> Response:
+async def give_slots(request: DialectRequest) -> Response:
     """Give a lease's slots back; nothing happens when it is over."""
-    lease = ask.read(Give).lease_id
-    if await _is_own(ask, lease):
-        await ask.web.store.run(limits.give(lease))
+    lease = request.read(Give).lease_id
+    if await _is_own(request, lease):
+        await request.state.store.run(limits.give(lease))
     return Response(status=204)
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/leases/{id}/renew", "run")
-async def renew_lease(ask: DialectRequest) -> Response:
+async def renew_lease(request: DialectRequest) -> Response:
     """Let a lease last from now: 410 when it is over, or was taken for other tasks than the token is for."""
     try:
-        lease = UUID(ask.path["id"])
+        lease = UUID(request.path["id"])
     except ValueError:
         raise NotFound("Not Found") from None
-    wanted = ask.read(Renew) if ask.body else Renew()
+    wanted = request.read(Renew) if request.body else Renew()
     lasts_us = round(wanted.lease_duration * 1e6)
-    if not await _is_own(ask, lease) or (await ask.web.store.run(limits.renew(lease, lasts_us))).verdict == "gone":
+    if (
+        not await _is_own(request, lease)
+        or (await request.state.store.run(limits.renew(lease, lasts_us))).verdict == "gone"
+    ):
         raise Gone("Lease not found - it may have expired or been revoked")
     return Response(status=204)
 
@@ -152,31 +155,31 @@ def _kept(taker: Taker | None, grant: Grant) -> Holder | None:
     return Holder(taker.type, taker.id, grant.tasks)
 
 
-async def _is_own(ask: DialectRequest, lease: UUID) -> bool:
+async def _is_own(request: DialectRequest, lease: UUID) -> bool:
     """Whether a lease was taken with a token for the same tasks; any is for one that is for all."""
-    if not ask.grant.tasks:
+    if not request.grant.tasks:
         return True
-    raw = await ask.web.store.run(limits.holder(lease))
+    raw = await request.state.store.run(limits.holder(lease))
     holder = None if raw is None else holder_in(raw)
-    return holder is not None and holder.tasks == ask.grant.tasks
+    return holder is not None and holder.tasks == request.grant.tasks
 
 
-async def _require_own(ask: DialectRequest, wanted: Take) -> None:
+async def _require_own(request: DialectRequest, wanted: Take) -> None:
     """
     Raises Forbidden for limits, there or not, that no task names which the token is for.
 
     Who holds a lease is what the client says, and need not be known here; so it is not looked up.
     """
-    own = await own_limits(ask)
+    own = await own_limits(request)
     if own is None:
         return
     others = [name for name in wanted.names if name not in own and not name.startswith("tag:")]
     if others:
-        raise Forbidden(f"limit {others[0]} is not one that a task names which {ask.grant.who} is for")
+        raise Forbidden(f"limit {others[0]} is not one that a task names which {request.grant.who} is for")
 
 
-async def _taken_of(ask: DialectRequest, wanted: Take) -> list[dict[str, Any]]:
-    known = {one.name: one for one in await ask.web.store.run(limits.all_limits())}
+async def _taken_of(request: DialectRequest, wanted: Take) -> list[dict[str, Any]]:
+    known = {one.name: one for one in await request.state.store.run(limits.all_limits())}
     found = [known[name] for name in dict.fromkeys(wanted.names) if name in known]
     return [{"id": about_of(one).id, "name": one.name, "limit": about_of(one).max} for one in found]
 

@@ -89,57 +89,57 @@ _encode = msgspec.json.Encoder().encode
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits", "admin")
-async def create_limit(ask: DialectRequest) -> Response:
+async def create_limit(request: DialectRequest) -> Response:
     """Make a limit. One whose slots come back by themselves (a rate) is not to be had here."""
-    wanted = ask.read(NamedLimit)
+    wanted = request.read(NamedLimit)
     if wanted.slot_decay_per_second:
         raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not kept here")
-    if await ask.web.store.run(limits.one_limit(wanted.name)) is not None:
+    if await request.state.store.run(limits.one_limit(wanted.name)) is not None:
         raise Conflict(f"there is a limit {wanted.name} already")
-    limit, _ = await ask.web.store.run(put(wanted.name, wanted.limit, wanted.active))
-    return say(await ask.web.store.run(shown(limit, ask.grant)), 201)
+    limit, _ = await request.state.store.run(put(wanted.name, wanted.limit, wanted.active))
+    return say(await request.state.store.run(shown(limit, request.grant)), 201)
 
 
 @on(routes, "POST", "/api/v2/concurrency_limits/filter", "read")
-async def list_limits(ask: DialectRequest) -> Response:
+async def list_limits(request: DialectRequest) -> Response:
     """All limits, by name; for a token that is for some tasks those that these name, with their own slots."""
-    part = ask.read(Part) if ask.body else Part()
-    own = await own_limits(ask)
-    found = [one for one in await ask.web.store.run(limits.all_limits()) if own is None or one.name in own]
-    return say([await ask.web.store.run(shown(one, ask.grant)) for one in part_of(found, part)])
+    part = request.read(Part) if request.body else Part()
+    own = await own_limits(request)
+    found = [one for one in await request.state.store.run(limits.all_limits()) if own is None or one.name in own]
+    return say([await request.state.store.run(shown(one, request.grant)) for one in part_of(found, part)])
 
 
 @on(routes, "GET", "/api/v2/concurrency_limits/{id}", "read")
-async def read_limit(ask: DialectRequest) -> Response:
+async def read_limit(request: DialectRequest) -> Response:
     """A limit, by id or name."""
-    limit, own = await ask.web.store.run(known(ask.path["id"])), await own_limits(ask)
+    limit, own = await request.state.store.run(known(request.path["id"])), await own_limits(request)
     if own is not None and limit.name not in own:
         raise NotFound("Concurrency limit not found")
-    return say(await ask.web.store.run(shown(limit, ask.grant)))
+    return say(await request.state.store.run(shown(limit, request.grant)))
 
 
 @on(routes, "PATCH", "/api/v2/concurrency_limits/{id}", "admin")
-async def change_limit(ask: DialectRequest) -> Response:
+async def change_limit(request: DialectRequest) -> Response:
     """Change a limit that was made through an API."""
-    wanted = ask.read(LimitChange)
+    wanted = request.read(LimitChange)
     if wanted.slot_decay_per_second:
         raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not kept here")
-    limit = await ask.web.store.run(known(ask.path["id"]))
+    limit = await request.state.store.run(known(request.path["id"]))
     if not limit.about:
         raise Conflict(f"limit {limit.name} is the task file's; change it there")
     about = _about(limit.about)
     if wanted.name is not None and wanted.name != limit.name:
         raise invalid("body.name", "cannot be changed; make another limit")
     most = about.max if wanted.limit is None else wanted.limit
-    await ask.web.store.run(put(limit.name, most, about.active if wanted.active is None else wanted.active))
+    await request.state.store.run(put(limit.name, most, about.active if wanted.active is None else wanted.active))
     return Response(status=204)
 
 
 @on(routes, "DELETE", "/api/v2/concurrency_limits/{id}", "admin")
-async def delete_limit(ask: DialectRequest) -> Response:
+async def delete_limit(request: DialectRequest) -> Response:
     """Take away a limit that was made through an API."""
-    limit = await ask.web.store.run(known(ask.path["id"]))
-    await ask.web.store.run(remove(limit.name))
+    limit = await request.state.store.run(known(request.path["id"]))
+    await request.state.store.run(remove(limit.name))
     return Response(status=204)
 
 
@@ -183,15 +183,15 @@ def about_of(limit: Limit) -> About:
     return About(ids.named_id(UUID(int=0), f"limit {limit.name}", 0), 0, 0, limit.max or 0)
 
 
-async def own_limits(ask: DialectRequest) -> set[str] | None:
+async def own_limits(request: DialectRequest) -> set[str] | None:
     """
     The limits that the tasks name which the token is for; None when it is for all. What a limit is for is what its
     tasks are for, so that no other token for some tasks sees it.
     """
-    if not ask.grant.tasks:
+    if not request.grant.tasks:
         return None
-    entries = await ask.web.store.run(tasks.entries())
-    return {name for entry in entries if ask.grant.covers(entry.name) for name in entry.task.limits}
+    entries = await request.state.store.run(tasks.entries())
+    return {name for entry in entries if request.grant.covers(entry.name) for name in entry.task.limits}
 
 
 async def held_by(limit: Limit, grant: Grant) -> Holders:

@@ -84,16 +84,16 @@ class Source(msgspec.Struct, frozen=True):
 
 
 @on(routes, "POST", "/api/logs/filter", "read")
-async def filter_logs(ask: DialectRequest) -> Response:
+async def filter_logs(request: DialectRequest) -> Response:
     """Log lines of the runs that are named."""
-    page = ask.read(LogPage) if ask.body else LogPage()
+    page = request.read(LogPage) if request.body else LogPage()
     wanted = page.logs or LogFilter()
     if not (wanted.flow_run_id and wanted.flow_run_id.any_) and not (wanted.task_run_id and wanted.task_run_id.any_):
         raise search.invalid("body.logs", "must name runs by flow_run_id.any_ or task_run_id.any_")
     limit, offset = search.read_limit(page.limit), page.offset or 0
     newest_first = page.sort == "TIMESTAMP_DESC"
-    sources = await ask.web.store.run(_sources(wanted, ask.grant))
-    found = await ask.web.store.run(_merged(sources, wanted, offset + limit, newest_first))
+    sources = await request.state.store.run(_sources(wanted, request.grant))
+    found = await request.state.store.run(_merged(sources, wanted, offset + limit, newest_first))
     return say([_shown(source, line) for source, line in found[offset : offset + limit]])
 
 

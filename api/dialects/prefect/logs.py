@@ -52,14 +52,14 @@ class Line(msgspec.Struct):
 
 
 @on(routes, "POST", "/api/logs", "run", max_body=MOST_AT_ONCE)
-async def write_logs(ask: DialectRequest) -> Response:
+async def write_logs(request: DialectRequest) -> Response:
     """
     Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
     (yet), become the flow run's. A run that the token is not for is not known.
     """
-    told = _read(ask, list[Line])
-    known = await ask.web.store.run(_views_of(told))
-    views = {run_id: view for run_id, view in known.items() if ask.grant.covers(view.latest.record.task)}
+    told = _read(request, list[Line])
+    known = await request.state.store.run(_views_of(told))
+    views = {run_id: view for run_id, view in known.items() if request.grant.covers(view.latest.record.task)}
     of_runs: defaultdict[UUID, list[Text]] = defaultdict(list)
     for line in told:
         run_id = next((one for one in (line.task_run_id, line.flow_run_id) if one in views), None)
@@ -68,7 +68,7 @@ async def write_logs(ask: DialectRequest) -> Response:
             of_runs[run_id] += [(in_us(in_utc(line.timestamp)), stream, text) for text in _lines(line.message)]
     for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
-        await ask.web.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
+        await request.state.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
     return Response(status=201)
 
 
@@ -82,19 +82,19 @@ async def _views_of(told: list[Line]) -> dict[UUID, View]:
 
 
 @on(routes, "POST", "/api/events", "run")
-async def take_events(ask: DialectRequest) -> Response:
+async def take_events(request: DialectRequest) -> Response:
     """Take events, as over the WebSocket."""
-    for raw in _read(ask, list[msgspec.Raw]):
+    for raw in _read(request, list[msgspec.Raw]):
         event = events.read_event(bytes(raw))
         if event is None:
             raise invalid("body", "must be a list of events")
-        await ask.web.store.run(events.apply(ask.web.catalog, ask.grant, event))
+        await request.state.store.run(events.apply(request.state.catalog, request.grant, event))
     return Response(status=204)
 
 
-def _read(ask: DialectRequest, kind: Any) -> Any:
+def _read(request: DialectRequest, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(ask.body, type=kind)
+        return msgspec.json.decode(request.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid("body", str(error)) from None
 

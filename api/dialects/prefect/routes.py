@@ -31,9 +31,9 @@ def on(
     """Declare a handler for clients that speak this version of the API; *max_body* is in bytes."""
 
     def keep(handler: Handler) -> Handler:
-        async def spoken(ask: DialectRequest) -> Any:
-            require_version(ask)
-            return await handler(ask)
+        async def spoken(request: DialectRequest) -> Any:
+            require_version(request)
+            return await handler(request)
 
         where.on(method, path, scope=scope, max_body=max_body)(spoken)
         return handler
@@ -46,19 +46,19 @@ def say(value: Any, status: int = 200) -> Response:
     return Response(_encode(value), status=status)
 
 
-def uuid_in(ask: DialectRequest, name: str = "id") -> UUID:
+def uuid_in(request: DialectRequest, name: str = "id") -> UUID:
     """The id in the path. Raises NotFound when it is none."""
-    text = ask.path[name]
+    text = request.path[name]
     try:
         return UUID(text)
     except ValueError:
         raise NotFound("Not Found") from None
 
 
-def run_in_query(ask: DialectRequest, name: str) -> UUID:
+def run_in_query(request: DialectRequest, name: str) -> UUID:
     """The id of a run in the query. Raises Invalid when there is none."""
     try:
-        return UUID(ask.query.get(name, [""])[0])
+        return UUID(request.query.get(name, [""])[0])
     except ValueError:
         raise search.invalid(f"query.{name}", "must be a UUID") from None
 
@@ -74,47 +74,49 @@ def shown(view: View) -> dict[str, Any]:
 
 
 @on(routes, "POST", "/api/task_runs", "run")
-async def create_task_run(ask: DialectRequest) -> Response:
+async def create_task_run(request: DialectRequest) -> Response:
     """Make a task run: 201, or 200 when it was there."""
-    wanted = ask.read(TaskRunCreate)
-    made = await ask.web.store.run(taskruns.create(ask.web.catalog, ask.grant, wanted))
+    wanted = request.read(TaskRunCreate)
+    made = await request.state.store.run(taskruns.create(request.state.catalog, request.grant, wanted))
     body = run_view.shown_task_run(made.id, made.facts, made.current, now_us())
     return say(body, 201 if made.is_new else 200)
 
 
 @on(routes, "GET", "/api/task_runs/{id}", "read")
-async def read_task_run(ask: DialectRequest) -> Response:
+async def read_task_run(request: DialectRequest) -> Response:
     """A task run."""
-    view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
-    if view is None or not ask.grant.covers(view.latest.record.task):
+    view = await request.state.store.run(taskruns.read(uuid_in(request)))
+    if view is None or not request.grant.covers(view.latest.record.task):
         raise NotFound("Task not found")
     return say(shown(view))
 
 
 @on(routes, "PATCH", "/api/task_runs/{id}", "run")
-async def rename_task_run(ask: DialectRequest) -> Response:
+async def rename_task_run(request: DialectRequest) -> Response:
     """Give a task run another name."""
-    await taskruns.rename(ask.web.store, ask.grant, uuid_in(ask), ask.read(Rename).name)
+    await taskruns.rename(request.state.store, request.grant, uuid_in(request), request.read(Rename).name)
     return Response(status=204)
 
 
 @on(routes, "DELETE", "/api/task_runs/{id}", "admin")
-async def delete_task_run(ask: DialectRequest) -> Response:
+async def delete_task_run(request: DialectRequest) -> Response:
     """Forget a task run; what it held is free."""
-    view = await ask.web.store.run(taskruns.read(uuid_in(ask)))
+    view = await request.state.store.run(taskruns.read(uuid_in(request)))
     if view is None:
         raise NotFound("Task run not found")
-    ask.grant.authorise((view.latest.record.task,), absent="Task run not found")
-    await ask.web.store.run(taskruns.delete(ask.web.catalog, view))
+    request.grant.authorise((view.latest.record.task,), absent="Task run not found")
+    await request.state.store.run(taskruns.delete(request.state.catalog, view))
     return Response(status=204)
 
 
 @on(routes, "POST", "/api/task_runs/{id}/set_state", "run")
-async def set_task_run_state(ask: DialectRequest) -> Response:
+async def set_task_run_state(request: DialectRequest) -> Response:
     """Propose a state: 201 when one was written."""
-    run_id, wanted = uuid_in(ask), ask.read(SetState)
+    run_id, wanted = uuid_in(request), request.read(SetState)
     try:
-        answer = await ask.web.store.run(set_state.set_state(ask.web.catalog, run_id, wanted, ask.grant))
+        answer = await request.state.store.run(
+            set_state.set_state(request.state.catalog, run_id, wanted, request.grant)
+        )
     except NotFound as error:
         raise Untold(str(error)) from None
     return answered(answer)
@@ -133,44 +135,44 @@ def answered(answer: Answer) -> Response:
 
 
 @on(routes, "GET", "/api/task_run_states", "read")
-async def read_task_run_states(ask: DialectRequest) -> Response:
+async def read_task_run_states(request: DialectRequest) -> Response:
     """All states of a task run, oldest first; none of an unknown one."""
-    view = await ask.web.store.run(taskruns.read(run_in_query(ask, "task_run_id"), history=True))
-    if view is None or not ask.grant.covers(view.latest.record.task):
+    view = await request.state.store.run(taskruns.read(run_in_query(request, "task_run_id"), history=True))
+    if view is None or not request.grant.covers(view.latest.record.task):
         return say([])
     return say([shown_state(state) for state in run_view.history(view)])
 
 
 @on(routes, "POST", "/api/task_runs/filter", "read")
-async def filter_task_runs(ask: DialectRequest) -> Response:
+async def filter_task_runs(request: DialectRequest) -> Response:
     """Task runs that fit a filter."""
-    wanted = search.read_page(ask)
-    found = await ask.web.store.run(search.find(wanted, ask.grant, wanted.offset, wanted.limit))
+    wanted = search.read_page(request)
+    found = await request.state.store.run(search.find(wanted, request.grant, wanted.offset, wanted.limit))
     return say([shown(view) for view in found.views])
 
 
 @on(routes, "POST", "/api/task_runs/paginate", "read")
-async def paginate_task_runs(ask: DialectRequest) -> Response:
+async def paginate_task_runs(request: DialectRequest) -> Response:
     """A page of those that fit, and how many pages there are."""
-    wanted = search.read_page(ask)
+    wanted = search.read_page(request)
     offset = (wanted.page - 1) * wanted.limit
-    found = await ask.web.store.run(search.find(wanted, ask.grant, offset, wanted.limit, counts=True))
+    found = await request.state.store.run(search.find(wanted, request.grant, offset, wanted.limit, counts=True))
     pages = -(-found.total // wanted.limit) if wanted.limit else 0
     results = [shown(view) for view in found.views]
     return say({"results": results, "count": found.total, "limit": wanted.limit, "pages": pages, "page": wanted.page})
 
 
 @on(routes, "POST", "/api/task_runs/count", "read")
-async def count_task_runs(ask: DialectRequest) -> Response:
+async def count_task_runs(request: DialectRequest) -> Response:
     """How many fit a filter."""
-    wanted = search.read_page(ask)
-    found = await ask.web.store.run(search.find(wanted, ask.grant, 0, 0, counts=True))
+    wanted = search.read_page(request)
+    found = await request.state.store.run(search.find(wanted, request.grant, 0, 0, counts=True))
     return say(found.total)
 
 
 @on(routes, "POST", "/api/task_runs/history", "read")
-async def task_run_history(ask: DialectRequest) -> Response:
+async def task_run_history(request: DialectRequest) -> Response:
     """How many were to start in each stretch of time, by the state that they are in now."""
-    stretches, wanted = search.read_history(ask)
-    found = await ask.web.store.run(search.find(wanted, ask.grant, 0, wanted.limit))
+    stretches, wanted = search.read_history(request)
+    found = await request.state.store.run(search.find(wanted, request.grant, 0, wanted.limit))
     return say(search.history_of(found.views, stretches, now_us()))

@@ -102,9 +102,9 @@ class BadLimit(RunfleetError):
     title = "Unprocessable Entity"
 
 
-def read_page(ask: DialectRequest) -> Wanted:
+def read_page(request: DialectRequest) -> Wanted:
     """The body's filters. Raises Invalid, and BadLimit."""
-    page = ask.read(Page) if ask.body else Page()
+    page = request.read(Page) if request.body else Page()
     if page.flows and page.flows.tags:
         raise invalid("body.flows.tags", "runs are found here by the id and the name of their flow, not by its tags")
     return Wanted(page, page.sort or "ID_DESC", read_limit(page.limit), page.offset or 0, page.page or 1)
@@ -120,9 +120,9 @@ def read_limit(limit: int | None) -> int:
     return limit
 
 
-def read_history(ask: DialectRequest) -> tuple[History, Wanted]:
+def read_history(request: DialectRequest) -> tuple[History, Wanted]:
     """The body's filters and stretches of time. Raises Invalid."""
-    wanted = ask.read(History)
+    wanted = request.read(History)
     wanted.history_start, wanted.history_end = in_utc(wanted.history_start), in_utc(wanted.history_end)
     span_s = (wanted.history_end - wanted.history_start).total_seconds()
     if span_s < 0:

@@ -31,67 +31,67 @@ class TaskWorkers(msgspec.Struct):
 
 
 @on(routes, "GET", "/api/hello", None)
-async def hello(ask: DialectRequest) -> Response:
+async def hello(request: DialectRequest) -> Response:
     """Wave back."""
     return say("👋")
 
 
 @on(routes, "GET", "/api/health", None)
-async def health(ask: DialectRequest) -> Response:
+async def health(request: DialectRequest) -> Response:
     """The process lives."""
     return say(True)
 
 
 @on(routes, "GET", "/api/ready", None)
-async def ready(ask: DialectRequest) -> Response:
+async def ready(request: DialectRequest) -> Response:
     """Redis answers, and the process is not stopping."""
-    if ask.web.closing.is_set():
+    if request.state.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
-        await ask.web.store.run(version.check())
+        await request.state.store.run(version.check())
     except Misconfigured:
         raise Unserviceable(UNFIT) from None
     return say({"message": "OK"})
 
 
 @on(routes, "GET", "/api/version", "read")
-async def api_version(ask: DialectRequest) -> Response:
+async def api_version(request: DialectRequest) -> Response:
     """The version of the REST API."""
     return say(API_VERSION)
 
 
 @on(routes, "GET", "/api/admin/version", "read")
-async def package_version(ask: DialectRequest) -> Response:
+async def package_version(request: DialectRequest) -> Response:
     """The version of the server that this stands for."""
     return say(PACKAGE_VERSION)
 
 
 @on(routes, "GET", "/api/admin/storage", "read")
-async def storage(ask: DialectRequest) -> Response:
+async def storage(request: DialectRequest) -> Response:
     """Where clients put results when they are told nothing: where they like."""
     return say({"default_result_storage_block_id": None})
 
 
 @on(routes, "GET", "/api/csrf-token", None)
-async def csrf_token(ask: DialectRequest) -> Response:
+async def csrf_token(request: DialectRequest) -> Response:
     """There is none: clients then send none."""
     raise NotFound("Not Found")
 
 
 @on(routes, "POST", "/api/task_workers/filter", "read")
-async def task_workers(ask: DialectRequest) -> Response:
+async def task_workers(request: DialectRequest) -> Response:
     """Who serves background tasks, each with those that the token is for."""
-    wanted = ask.read(TaskWorkers) if ask.body else TaskWorkers()
-    found = [msgspec.json.decode(about) for about in (await ask.web.store.run(orchestrated.consumers())).values()]
-    if ask.grant.tasks:
+    wanted = request.read(TaskWorkers) if request.body else TaskWorkers()
+    found = [msgspec.json.decode(about) for about in (await request.state.store.run(orchestrated.consumers())).values()]
+    if request.grant.tasks:
         for one in found:
-            one["task_keys"] = [key for key in one["task_keys"] if ask.grant.covers(await _task_of(ask, key))]
+            one["task_keys"] = [key for key in one["task_keys"] if request.grant.covers(await _task_of(request, key))]
         found = [one for one in found if one["task_keys"]]
     keys = wanted.task_worker_filter.task_keys if wanted.task_worker_filter else None
     return say([one for one in found if keys is None or set(keys) & set(one["task_keys"])])
 
 
-async def _task_of(ask: DialectRequest, key: str) -> str:
+async def _task_of(request: DialectRequest, key: str) -> str:
     """What we call the task whose runs are fetched by *key*."""
-    entries = await ask.web.store.run(tasks.some([key])) if is_task_name(key) else {}
+    entries = await request.state.store.run(tasks.some([key])) if is_task_name(key) else {}
     return key if key in entries and entries[key].task.external else taskruns.task_name(key)

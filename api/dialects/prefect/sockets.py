@@ -61,9 +61,9 @@ class _Filter(msgspec.Struct, tag_field="type", tag="filter"):
     backfill: bool = True
 
 
-def handlers(web: AppState) -> Mapping[str, Handler]:
+def handlers(state: AppState) -> Mapping[str, Handler]:
     """The WebSockets by path."""
-    consumers = Consumers(web)
+    consumers = Consumers(state)
 
     async def queue(socket: Socket) -> None:
         grant = await _greet(socket, "run")
@@ -82,16 +82,16 @@ async def take_events(socket: Socket) -> None:
     while True:
         event = events.read_event(await socket.receive())
         if event is not None:
-            await _apply(socket.web, grant, event)
+            await _apply(socket.state, grant, event)
 
 
-async def _apply(web: AppState, grant: Grant, event: events.Event) -> None:
+async def _apply(state: AppState, grant: Grant, event: events.Event) -> None:
     """What was told must not be lost because Redis is away for a while; the client cannot be asked for it again."""
     while True:
         try:
-            await web.store.run(events.apply(web.catalog, grant, event))
+            await state.store.run(events.apply(state.catalog, grant, event))
         except StoreUnavailable:
-            if web.closing.is_set():
+            if state.closing.is_set():
                 raise
             await asyncio.sleep(AWAY_S)
         except RunfleetError:
@@ -114,17 +114,17 @@ async def tell_events(socket: Socket) -> None:
 
 
 async def _tell(socket: Socket, grant: Grant, wanted: _Filter) -> None:
-    web, told = socket.web, dict[UUID, UUID]()
-    async with web.tail.following() as newest:
+    state, told = socket.state, dict[UUID, UUID]()
+    async with state.tail.following() as newest:
         position = newest
         since = wanted.filter.occurred.since if wanted.filter.occurred else None
         if wanted.backfill and since is not None:
             position = f"{in_us(in_utc(since)) // 1000}-0"
         while True:
             try:
-                found = (await web.tail.after(position, LOOK_S))[:AT_ONCE]
+                found = (await state.tail.after(position, LOOK_S))[:AT_ONCE]
                 runs = list(dict.fromkeys(one.execution_id for one in found if _is_about_a_run(one.type)))
-                views = await web.store.run(taskruns.read_many([run for run in runs if run is not None]))
+                views = await state.store.run(taskruns.read_many([run for run in runs if run is not None]))
             except StoreUnavailable:
                 await asyncio.sleep(AWAY_S)
                 continue
@@ -178,7 +178,7 @@ async def _grant(socket: Socket, token: str) -> Grant:
         try:
             return await socket.grant(token)
         except StoreUnavailable:
-            if socket.web.closing.is_set():
+            if socket.state.closing.is_set():
                 raise
             await asyncio.sleep(AWAY_S)
 

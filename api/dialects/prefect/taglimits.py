@@ -47,64 +47,64 @@ class Reset(msgspec.Struct):
 
 
 @on(routes, "POST", "/api/concurrency_limits", "admin")
-async def put_tag_limit(ask: DialectRequest) -> Response:
+async def put_tag_limit(request: DialectRequest) -> Response:
     """Limit the runs with a tag: 201, or 200 when there was a limit."""
-    wanted = ask.read(TagLimit)
-    limit, is_new = await ask.web.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
-    return say(await ask.web.store.run(_shown_tag(limit, ask.grant)), 201 if is_new else 200)
+    wanted = request.read(TagLimit)
+    limit, is_new = await request.state.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
+    return say(await request.state.store.run(_shown_tag(limit, request.grant)), 201 if is_new else 200)
 
 
 @on(routes, "POST", "/api/concurrency_limits/filter", "read")
-async def list_tag_limits(ask: DialectRequest) -> Response:
+async def list_tag_limits(request: DialectRequest) -> Response:
     """All limits by tag; for a token that is for some tasks those that these name."""
-    part, own = ask.read(Part) if ask.body else Part(), await own_limits(ask)
-    every = await ask.web.store.run(limits.all_limits())
+    part, own = request.read(Part) if request.body else Part(), await own_limits(request)
+    every = await request.state.store.run(limits.all_limits())
     found = [one for one in every if one.name.startswith("tag:") and (own is None or one.name in own)]
-    return say([await ask.web.store.run(_shown_tag(one, ask.grant)) for one in part_of(found, part)])
+    return say([await request.state.store.run(_shown_tag(one, request.grant)) for one in part_of(found, part)])
 
 
 @on(routes, "GET", "/api/concurrency_limits/tag/{tag}", "read")
-async def read_tag_limit(ask: DialectRequest) -> Response:
+async def read_tag_limit(request: DialectRequest) -> Response:
     """The limit of a tag, and the runs that hold a slot."""
-    return await _answer(ask, await ask.web.store.run(known(f"tag:{ask.path['tag']}")))
+    return await _answer(request, await request.state.store.run(known(f"tag:{request.path['tag']}")))
 
 
 @on(routes, "GET", "/api/concurrency_limits/{id}", "read")
-async def read_tag_limit_by_id(ask: DialectRequest) -> Response:
+async def read_tag_limit_by_id(request: DialectRequest) -> Response:
     """As by tag."""
-    return await _answer(ask, await ask.web.store.run(known(ask.path["id"], by_tag=True)))
+    return await _answer(request, await request.state.store.run(known(request.path["id"], by_tag=True)))
 
 
 @on(routes, "DELETE", "/api/concurrency_limits/tag/{tag}", "admin")
-async def delete_tag_limit(ask: DialectRequest) -> Response:
+async def delete_tag_limit(request: DialectRequest) -> Response:
     """Take the limit of a tag away."""
-    await ask.web.store.run(remove(f"tag:{ask.path['tag']}"))
+    await request.state.store.run(remove(f"tag:{request.path['tag']}"))
     return Response()
 
 
 @on(routes, "DELETE", "/api/concurrency_limits/{id}", "admin")
-async def delete_tag_limit_by_id(ask: DialectRequest) -> Response:
+async def delete_tag_limit_by_id(request: DialectRequest) -> Response:
     """As by tag."""
-    limit = await ask.web.store.run(known(ask.path["id"], by_tag=True))
-    await ask.web.store.run(remove(limit.name))
+    limit = await request.state.store.run(known(request.path["id"], by_tag=True))
+    await request.state.store.run(remove(limit.name))
     return Response()
 
 
 @on(routes, "POST", "/api/concurrency_limits/tag/{tag}/reset", "admin")
-async def reset_tag_limit(ask: DialectRequest) -> Response:
+async def reset_tag_limit(request: DialectRequest) -> Response:
     """Take the slots of a tag from whoever holds them."""
-    wanted = ask.read(Reset) if ask.body else Reset()
-    name = f"tag:{ask.path['tag']}"
-    if not await ask.web.store.run(limits.reset(name, wanted.slot_override or ())):
+    wanted = request.read(Reset) if request.body else Reset()
+    name = f"tag:{request.path['tag']}"
+    if not await request.state.store.run(limits.reset(name, wanted.slot_override or ())):
         raise NotFound("Concurrency limit not found")
-    return say(await ask.web.store.run(_shown_tag(await ask.web.store.run(known(name)), ask.grant)))
+    return say(await request.state.store.run(_shown_tag(await request.state.store.run(known(name)), request.grant)))
 
 
-async def _answer(ask: DialectRequest, limit: Limit) -> Response:
-    own = await own_limits(ask)
+async def _answer(request: DialectRequest, limit: Limit) -> Response:
+    own = await own_limits(request)
     if own is not None and limit.name not in own:
         raise NotFound("Concurrency limit not found")
-    return say(await ask.web.store.run(_shown_tag(limit, ask.grant)))
+    return say(await request.state.store.run(_shown_tag(limit, request.grant)))
 
 
 async def _shown_tag(limit: Limit, grant: Grant) -> dict[str, Any]:

@@ -67,9 +67,9 @@ class Consumers:
     a consumer was connected with may be gone too.
     """
 
-    def __init__(self, web: AppState) -> None:
-        self._web = web
-        self._store = web.store
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+        self._store = state.store
         self._present: Counter[str] = Counter()
         self._gone: set[str] = set()
         self._slots: set[str] = set()
@@ -91,7 +91,7 @@ class Consumers:
         self._present[consumer] -= 1
         if self._present[consumer] <= 0:
             del self._present[consumer]
-            if not self._web.closing.is_set():
+            if not self._state.closing.is_set():
                 self._gone.add(consumer)
 
     async def _attend(self) -> None:
@@ -108,7 +108,7 @@ class Consumers:
                 _log.exception("api.failed", error_id="", method="attend", path=QUEUE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(ATTEND_S):
-                    await self._web.closing.wait()
+                    await self._state.closing.wait()
                     return
 
     async def _look(self) -> None:
@@ -126,7 +126,7 @@ class Consumers:
     async def _take_back(self, execution: UUID, consumer: str, *, only_unheard: bool = False) -> None:
         """One that cannot be taken back holds up none behind it; it is tried again."""
         try:
-            await self._store.run(events.take_back(self._web.catalog, execution, consumer, only_unheard=only_unheard))
+            await self._store.run(events.take_back(self._state.catalog, execution, consumer, only_unheard=only_unheard))
         except StoreUnavailable:
             raise
         except Exception:
@@ -145,7 +145,7 @@ async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consume
     if not wanted.client_id or len(wanted.client_id) > 500:
         await socket.close(VIOLATION, "Protocol violation: expected 'client_id' in subscribe message")
         return
-    tasks = [await _queue_of(socket.web, key, grant) for key in dict.fromkeys(wanted.keys)]
+    tasks = [await _queue_of(socket.state, key, grant) for key in dict.fromkeys(wanted.keys)]
     consumer = _name_of(wanted.client_id, grant)
     queue = _Queue(socket, consumer, {"identifier": wanted.client_id, "task_keys": wanted.keys}, tasks)
     consumers.come(consumer, queue.slot)
@@ -168,7 +168,7 @@ class _Queue:
 
     def __init__(self, socket: Socket, consumer: str, about: dict[str, Any], tasks: list[str]) -> None:
         self._socket = socket
-        self._store = socket.web.store
+        self._store = socket.state.store
         self._consumer = consumer
         self._about = about
         self._tasks = tasks
@@ -228,7 +228,7 @@ class _Queue:
 
     async def _return(self, run_id: UUID) -> None:
         with suppress(RunfleetError):  # if not now, then when it is seen that nobody acknowledged it
-            await self._store.run(events.take_back(self._socket.web.catalog, run_id, self._consumer))
+            await self._store.run(events.take_back(self._socket.state.catalog, run_id, self._consumer))
 
     async def _hears_before(self, waiting: Any) -> bool:
         """Whether the client said something before *waiting* was over."""
@@ -253,9 +253,9 @@ class _Queue:
         return await (heard or self._socket.receive())
 
 
-async def _queue_of(web: AppState, key: str, grant: Grant) -> str:
+async def _queue_of(state: AppState, key: str, grant: Grant) -> str:
     """The task whose runs a consumer asks for by *key*. Raises Forbidden when *grant* is not for it."""
-    entry = await web.store.run(taskruns.task_of(web.catalog, key, False, grant))
+    entry = await state.store.run(taskruns.task_of(state.catalog, key, False, grant))
     return entry.name
 
 

@@ -221,14 +221,14 @@ def test_five_hundred_readers_that_read_nothing_cost_little_and_nobody_else(
     before_mb = resident_mb(web)
     path = f"/api/runs/{run['id']}/log/stream" if what == "a long log" else "/api/events/stream"
     with connected(fleet, 500, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HEAD + b"\r\n"):
-        wait_until(lambda: opens(fleet, path) == 503, "they have all the seats of their address", 40)
+        wait_until(lambda: opens(fleet, path) == 503, "their address is at its limit", 40)
         with asked_meanwhile(fleet, ["/health", f"/api/runs/{run['id']}"]) as meanwhile:
             runs = [fleet.trigger("quick") for _ in range(100)]
             fleet.ended(runs[-1])
         grown_mb = resident_mb(web, peak=True) - before_mb
     measured("F48", "answer beside 500 slow readers, p99", meanwhile.p99_s(), ANSWER_S)
     measured("F48", "memory for 500 slow readers", grown_mb, GROWN_MB, "MB")
-    wait_until(lambda: opens(fleet, path) == 200, "their seats are free again")
+    wait_until(lambda: opens(fleet, path) == 200, "they are released")
 
 
 # Bad and many clients
