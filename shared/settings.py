@@ -1,9 +1,8 @@
 """
-The environment: every setting of the three processes, in one table.
+Settings: every environment variable that the three processes read, in one table.
 
-Each field of ``Settings`` is one variable, ``RUNFLEET_`` and its name in capitals; its docstring entry in ``HELP``
-is the documentation that ``docs/settings.md`` and ``.env.example`` are made from. Reading reports every bad value at
-once.
+A field of ``Settings`` is one variable: ``RUNFLEET_`` and the name in capitals. ``docs/settings.md`` and
+``.env.example`` are generated from its text in ``HELP``. Reading reports all bad values at once.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -21,14 +20,14 @@ from shared.signing import Keys
 REDIS_URL_NAMES: Final = ("RUNFLEET_REDIS_URL", "REDIS_URL", "REDIS_TLS_URL", "VALKEY_URL")
 
 LEASE_MS: Final = 6000
-"""A running run whose worker was not heard for this long is crashed."""
+"""A running run whose worker sent no heartbeat for this long has crashed."""
 
 BEAT_MS: Final = 1000
 """How often a worker process renews the leases of its runs."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator set. ``redis_url`` is "" when none was given (then only ``runfleet up`` can help)."""
+    """All settings. ``redis_url`` is "" when none is set (only ``runfleet up`` can run then)."""
 
     redis_url: str = ""
     redis_tls_verify: bool = True
@@ -58,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keys(self) -> Keys:
-        """What this process signs with, and what it accepts."""
+        """The keys that this process signs with and accepts."""
         return Keys(self.secret, self.secret_old, self.key_prefix)
 
 
@@ -67,34 +66,35 @@ HELP: Final[dict[str, str]] = {
     "redis+sentinel://host:port,host:port/service, rediss+sentinel://. "
     "REDIS_URL, REDIS_TLS_URL and VALKEY_URL are read when it is not set.",
     "redis_tls_verify": "Verify the server's certificate (off for Heroku's self-signed chain).",
-    "redis_pool": "Connections that the calls of one process share; those that only wait for something come on top.",
-    "redis_timeout_s": "Seconds until a silent Redis counts as away.",
-    "key_prefix": "Prefix of every key; the braces keep a cluster's keys in one slot.",
-    "config": "The task file.",
-    "host": "Address the API listens on; 127.0.0.1, or 0.0.0.0 when PORT is set.",
-    "port": "Port of the API; PORT is read when it is not set.",
-    "token": "Token with scope admin, to begin with. Without it the API makes one on loopback, in .runfleet/token.",
-    "open": "Ask for no token (on or off); on loopback only, for clients that can send none.",
-    "secret": "Signs task definitions; Redis never sees it. The same for all processes, 16 characters or more.",
-    "secret_old": "The secret before RUNFLEET_SECRET, still accepted while secrets are rotated (docs/operate.md).",
-    "unsigned": "Allow a Redis on another machine without RUNFLEET_SECRET (on or off): then whoever can write to it "
-    "can make workers run commands.",
-    "api_tasks": "Let tasks be defined through the API (on or off); on requires a secret.",
-    "max_streams": "Most event and log streams, WebSockets and waits one API process serves at once.",
-    "trusted_hops": "How many proxies of yours stand between clients and the API: of X-Forwarded-For so many entries "
-    "from the right count, and only when the peer is in FORWARDED_ALLOW_IPS (addresses and networks by comma; not *).",
-    "queues": "Queues a worker serves, by comma.",
-    "inherit_env": "Variables of the worker's environment that its runs get, by comma; `*` at the end of a name stands "
-    "for the rest. Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and what other tasks make secrets of.",
-    "run_users": "Users of the operating system that a task may name as its `user`, by comma. The worker needs the "
-    "right to change users (root, or the capabilities SETUID, SETGID, KILL and CHOWN), or it does not start.",
-    "worker_processes": "Worker processes that one `worker` starts.",
-    "worker_threads": "Runs at once in each worker process.",
-    "shutdown_grace_s": "Seconds until a draining worker is done; runs may end by themselves in the first half.",
-    "catch_up_window_s": "Seconds that a tick may be late and still run without counting against `catch_up`; later, it "
-    "was missed. With `catch_up = 0` nothing more than 2 s late runs, whatever the window.",
-    "log_format": "auto (pretty on a terminal, else logfmt), logfmt, json or pretty.",
-    "log_level": "debug, info, warning or error.",
+    "redis_pool": "Connections that the calls of one process share; blocking reads use additional ones.",
+    "redis_timeout_s": "Seconds without a reply before Redis is considered unavailable.",
+    "key_prefix": "Prefix of every key; the braces keep all keys in one slot of a Redis Cluster.",
+    "config": "Path of the task file.",
+    "host": "Address that the API listens on. Default: 127.0.0.1, or 0.0.0.0 when PORT is set.",
+    "port": "Port of the API. PORT is read when this is not set.",
+    "token": "The first token, with scope admin. Without it an API on loopback creates one in .runfleet/token.",
+    "open": "Require no token (on or off). On loopback only, for clients that cannot send one.",
+    "secret": "Signs task definitions; never stored in Redis. The same for all processes, 16 characters or more.",
+    "secret_old": "The previous secret, still accepted during rotation (docs/operate.md).",
+    "unsigned": "Allow a Redis on another machine without RUNFLEET_SECRET (on or off). Anyone who can write to that "
+    "Redis can then make workers run commands.",
+    "api_tasks": "Allow tasks to be defined through the API (on or off). Requires RUNFLEET_SECRET.",
+    "max_streams": "Maximum of open streams, WebSockets and waiting requests in one API process.",
+    "trusted_hops": "Number of your own proxies in front of the API. The API trusts this many entries of "
+    "X-Forwarded-For, from the right, and only if the peer is in FORWARDED_ALLOW_IPS (comma-separated addresses and "
+    "networks; not *).",
+    "queues": "Queues that a worker serves, comma-separated.",
+    "inherit_env": "Variables that runs inherit from the worker's environment, comma-separated; a name may end in `*`. "
+    "Never inherited: RUNFLEET_*, the Redis URLs, OPENLINEAGE_*, and variables that other tasks use as secrets.",
+    "run_users": "Operating-system users that a task may name as its `user`, comma-separated. The worker needs the "
+    "right to change users (root, or the capabilities SETUID, SETGID, KILL and CHOWN) and does not start without it.",
+    "worker_processes": "Number of worker processes that one `worker` starts.",
+    "worker_threads": "Number of runs at once in each worker process.",
+    "shutdown_grace_s": "Seconds in which a draining worker ends. Its runs are not stopped in the first half.",
+    "catch_up_window_s": "Seconds that a tick may be late and still run as usual. A later one counts as missed "
+    "and runs only if `catch_up` allows it. With `catch_up = 0` the limit is 2 s.",
+    "log_format": "Log format: auto (pretty on a terminal, else logfmt), logfmt, json or pretty.",
+    "log_level": "Lowest level logged: debug, info, warning or error.",
 }
 
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
@@ -108,21 +108,27 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "shutdown_grace_s": (0.5, 3600),
     "catch_up_window_s": (1, 3600),
 }
+_LISTS: Final[dict[str, tuple[str, str]]] = {
+    "queues": (r"[A-Za-z0-9._-]{1,100}", "queue names of letters, digits and . _ -, like default,reports"),
+    "run_users": (r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", "user names like app,reports"),
+    "inherit_env": (r"[A-Za-z_][A-Za-z0-9_]*\*?|\*", "variable names like PATH,LANG,LC_*"),
+}
+"""What an item of a list looks like, and how an error message describes the list."""
 _TRUE = ("on", "true", "yes", "1")
 _FALSE = ("off", "false", "no", "0")
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field: ``worker_threads`` → ``RUNFLEET_WORKER_THREADS``; units are not in names."""
+    """The environment variable of a field, without its unit: ``redis_timeout_s`` → ``RUNFLEET_REDIS_TIMEOUT``."""
     return "RUNFLEET_" + field.removesuffix("_s").upper()
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
-    The settings in *environ* (the process's own by default).
+    Read the settings from *environ* (``os.environ`` by default).
 
-    Raises Misconfigured with one line per bad variable: its name, its value and what to write. A ``RUNFLEET_`` variable
-    that is not known is left alone, because a task file may use it as ``${VAR}``.
+    Raises Misconfigured with one line per bad variable: its name, its value and the cure. An unknown ``RUNFLEET_``
+    variable is ignored, because a task file may use it as ``${VAR}``.
     """
     env = os.environ if environ is None else environ
     values: dict[str, object] = {}
@@ -156,11 +162,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     ]
     if settings.secret_old and not settings.secret:
         problems.append(
-            "RUNFLEET_SECRET_OLD: is the secret before RUNFLEET_SECRET, which is not set; set that one, or remove this"
+            "RUNFLEET_SECRET_OLD: requires RUNFLEET_SECRET, which is not set; set it, or remove RUNFLEET_SECRET_OLD"
         )
     if settings.api_tasks and not settings.secret:
         problems.append(
-            "RUNFLEET_API_TASKS='on': requires RUNFLEET_SECRET, so that workers can tell who defined a task"
+            "RUNFLEET_API_TASKS='on': requires RUNFLEET_SECRET, so that workers can verify who defined a task"
         )
     if problems:
         raise Misconfigured("\n".join(problems))
@@ -168,12 +174,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a variable of the environment is for our own processes: no run inherits it."""
+    """Whether a variable is for Runfleet's own processes; runs never inherit it."""
     return name.startswith(("RUNFLEET_", "OPENLINEAGE_")) or name in REDIS_URL_NAMES
 
 
 def _problem_of_url(name: str, url: str) -> list[str]:
-    """What is wrong with the Redis URL in variable *name*, without its password."""
+    """The error in the Redis URL of variable *name*, if any; its password is not shown."""
     from shared.redis_url import BadUrl, parse, place
 
     try:
@@ -198,36 +204,19 @@ def _parse(field: str, kind: object, text: str) -> object:
             noun = "a whole number" if kind is int else "a number"
             raise ValueError(f"must be {noun} from {low:g} to {high:g}")
         return int(number) if kind is int else number
-    if field == "queues":
-        from shared.tasks import is_task_name
-
+    if field in _LISTS:
+        pattern, wanted = _LISTS[field]
         names = tuple(part.strip() for part in text.split(",") if part.strip())
-        bad = [name for name in names if not is_task_name(name)]
+        bad = [name for name in names if not re.fullmatch(pattern, name)]
         if bad or not names:
-            raise ValueError(f"queue names are letters, digits and . _ -, by comma; {bad or 'none given'}")
-        return names
-    if field == "run_users":
-        users = tuple(part.strip() for part in text.split(",") if part.strip())
-        bad = [name for name in users if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", name)]
-        if bad or not users:
-            raise ValueError(f"write names of users by comma, like app,reports; {bad or 'none given'}")
-        return users
-    if field == "inherit_env":
-        wanted = tuple(part.strip() for part in text.split(",") if part.strip())
-        bad = [name for name in wanted if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*", name)]
-        if bad or not wanted:
-            raise ValueError(f"write names of variables by comma, like PATH,LANG,LC_*; {bad or 'none given'}")
-        ours = next(filter(is_ours, wanted), "")
+            raise ValueError(f"write {wanted}, separated by commas; {bad or 'none given'}")
+        ours = next(filter(is_ours, names), "") if field == "inherit_env" else ""
         if ours:
             raise ValueError(
-                f'{ours} is never inherited; a task that needs it asks for it: secrets = {{ NAME = "${{{ours}}}" }}'
+                f'{ours} is never inherited; a task that needs it names it: secrets = {{ NAME = "${{{ours}}}" }}'
             )
-        return wanted
-    if field.startswith("log_"):
-        choices = {
-            "log_format": ("auto", "logfmt", "json", "pretty"),
-            "log_level": ("debug", "info", "warning", "error"),
-        }
-        if text not in choices[field]:
-            raise ValueError(f"choose one of {', '.join(choices[field])}")
+        return names
+    choices = get_args(kind)
+    if choices and text not in choices:
+        raise ValueError(f"choose one of {', '.join(choices)}")
     return text

@@ -1,9 +1,9 @@
 """
-What the processes say about themselves: one log event a line on stdout, and the table of every event there is.
+Structured logging: one event per line on stdout, and the table of all events.
 
-Events, not sentences: ``log.info("run.claimed", run_id=…, task=…)``. An event that is not in ``EVENTS`` fails
-``tests/promises``, and so does a row that nobody emits. Importing this costs nothing; structlog is loaded by
-``configure`` or by the first event.
+Log events, not sentences: ``log.info("run.claimed", run_id=…, task=…)``. ``tests/promises`` fails for an event that is
+not in ``EVENTS``, and for a row that is never logged. Importing this module costs nothing; ``configure`` or the first
+event loads structlog.
 """
 
 from __future__ import annotations
@@ -23,84 +23,96 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 EVENTS: Final[dict[str, str]] = {
-    "api.started": "The API answers on `host` and `port`.",
-    "api.few_files": "Only so many `files` may be open (ulimit -n), so that so many `connections` are served at once.",
-    "api.open": "RUNFLEET_OPEN=on: everybody who can reach this machine's loopback may do everything.",
-    "api.token": "No RUNFLEET_TOKEN is set: the token is in `file`, which only its owner can read.",
-    "api.stopped": "The API ended its streams, finished its requests and is gone.",
-    "api.failed": "A request met an error nobody foresaw; `error_id` is in the client's answer.",
-    "api.socket_dropped": "A client left a WebSocket while Redis was away, as too many did; what it said last is lost.",
-    "api.events_failed": "The stream of events could not be read; those who follow it wait, and it is tried again.",
-    "scheduler.leading": "This scheduler is the one that acts; `fence` is higher than that of each leader before.",
-    "scheduler.standby": "Another scheduler leads; this one waits to take over.",
-    "scheduler.stopped": "The scheduler handed its leadership over and is gone.",
-    "scheduler.recovered": "A round of the scheduler went well again as a whole, after one that failed (job `round`).",
-    "scheduler.job_failed": "One job of the scheduler, or one part of it (`about`), failed; it is tried again, the "
-    "others go on. Said again each minute while it lasts.",
-    "definitions.refused": "The task file is wrong; nothing of it was applied, the store's tasks stay as they are.",
-    "definitions.absent": "There is no task file at `path`; the tasks in the store stay as they are.",
-    "schedule.unreadable": "A schedule in the store that this release cannot read; it does not fire it.",
-    "schedule.fired": "A tick made an execution.",
-    "schedule.missed": "Ticks were not fired in time, and `why`; `catch_up` says how many of them run now.",
-    "schedule.repaired": "Schedules stood otherwise in the leader's timetable than in the catalog; it was read anew.",
-    "schedule.ahead": "Last ticks were in the future, because Redis's clock went back: they count as of now.",
-    "store.begun_anew": "`keys` of ours held what somebody else wrote; they were begun anew. Find out who did.",
-    "queue.forgotten": "So many queues, in which nothing waits and which no task names and no worker serves, are gone.",
-    "clock.stepped": "Redis's clock went so many `seconds` further than time did (less than 0: back).",
-    "run.unreadable": "A run, or a lost one's definition, cannot be read by this release. It is passed over.",
-    "run.claimed": "A worker has the run and starts it.",
-    "run.ended": "A run's end is on record, with its `reason` and `exit_code`.",
-    "run.given_back": "A claimed run of which nothing was started is pending again, and `why`.",
-    "run.not_given_back": "A claimed run could not be given back; it is rescued when its lease is over.",
-    "run.broken": "A worker met an error nobody foresaw while it had a run; that became the run's end, if it had none.",
-    "run.lost": "This worker's right to a run was over; its process is ended and its result not taken.",
-    "log.dropped": "So many `lines` of this process's own log were lost, because nobody read them.",
+    "api.started": "The API is listening on `host` and `port`.",
+    "api.few_files": "The open-file limit (ulimit -n) is `files`, so the API serves at most `connections` at once.",
+    "api.open": "RUNFLEET_OPEN=on: anyone who can reach this machine's loopback may do everything.",
+    "api.token": "RUNFLEET_TOKEN is not set: the token is in `file`, which only its owner can read.",
+    "api.stopped": "The API closed its streams, finished its requests and exited.",
+    "api.failed": "A request failed with an unexpected error; the client's answer contains the `error_id`.",
+    "api.socket_dropped": "A client closed a WebSocket during a Redis outage, as too many others did; its last "
+    "message is lost.",
+    "api.events_failed": "The event stream could not be read; its readers wait while the API retries.",
+    "scheduler.leading": "This scheduler became the leader; its `fence` is higher than any earlier leader's.",
+    "scheduler.standby": "Another scheduler leads; this one is ready to take over.",
+    "scheduler.stopped": "The scheduler gave up its leadership and exited.",
+    "scheduler.recovered": "A round of the scheduler succeeded after one that had failed (job `round`).",
+    "scheduler.job_failed": "One job of the scheduler, or one part of it (`about`), failed and will be retried; the "
+    "others continue. Repeated every minute while it lasts.",
+    "definitions.refused": "The task file is invalid; nothing was applied, and the tasks in the store are unchanged.",
+    "definitions.absent": "There is no task file at `path`; the tasks in the store are unchanged.",
+    "schedule.unreadable": "This release cannot read a schedule in the store and does not fire it.",
+    "schedule.fired": "A tick created an execution.",
+    "schedule.missed": "Ticks were missed for the reason in `why`; `catch_up` is how many of them run now.",
+    "schedule.repaired": "The leader's schedules differed from the catalog and were loaded again.",
+    "schedule.ahead": "Last ticks were in the future because the Redis clock was set back; they were reset to now.",
+    "store.begun_anew": "`keys` of Runfleet held data of another program and were reset. Find out what wrote it.",
+    "queue.forgotten": "Empty queues that no task names and no worker serves were removed; `count` is how many.",
+    "clock.stepped": "The Redis clock jumped by `seconds` (negative: back).",
+    "run.unreadable": "This release cannot read a run, or the definition of a lost run, and skips it.",
+    "run.claimed": "A worker claimed a run and starts it.",
+    "run.ended": "A run ended, with its `reason` and `exit_code`.",
+    "run.given_back": "A worker returned a claimed run that it had not started, for the reason in `why`; the run is "
+    "pending again.",
+    "run.not_given_back": "A claimed run could not be returned; the scheduler rescues it when its lease expires.",
+    "run.broken": "A worker failed with an unexpected error while it had a run; the run ends with that error, unless "
+    "it had ended.",
+    "run.lost": "This worker's lease on a run expired; its process is killed and its result discarded.",
+    "log.dropped": "`lines` lines of this process's own log were dropped, because its output was not read.",
     "run.lines_dropped": "`lines` log lines of a run were dropped: Redis, or this worker's buffer, was full.",
-    "run.rescued": "A run whose worker was not heard for a lease was ended as crashed; `retry_on` says what follows.",
-    "leftovers.unseen": "Not on Linux: what a run leaves behind in sessions of its own is neither found nor killed.",
+    "run.rescued": "A run whose worker sent no heartbeat for a lease was ended as crashed; `retry_on` decides on a "
+    "retry.",
+    "leftovers.unseen": "Not on Linux: processes that a run leaves behind in other sessions are neither found nor "
+    "killed.",
     "worker.started": "A worker process serves `queues` with `threads`.",
-    "worker.drain": "A worker takes nothing new; its runs have `grace_s` to finish.",
-    "worker.stopped": "A worker process is gone; nothing of it is left running.",
-    "worker.restarted": "A worker process died and another one took its place.",
-    "worker.not_started": "A worker process could not be started; it is tried again after a pause.",
-    "worker.hanging": "A worker process did not say for `silent_s` that it is alive; it is killed and replaced.",
-    "worker.launcher_failed": "The launcher met an error nobody foresaw; its worker processes go on.",
-    "worker.broken": "A worker process lost a thread it cannot be without; it ends, and its launcher starts another.",
-    "worker.abandoned": "A worker's grace was over and runs had no end on record; the scheduler rescues them.",
-    "worker.unfit": "A worker cannot execute anything, and `why`: it claims no runs until that is mended.",
+    "worker.drain": "A worker claims no more runs; its current ones have `grace_s` to finish.",
+    "worker.stopped": "A worker process exited, and left no process behind.",
+    "worker.restarted": "A worker process died and was replaced.",
+    "worker.not_started": "A worker process could not be started; the launcher retries after a pause.",
+    "worker.hanging": "A worker process gave no sign of life for `silent_s` seconds; it is killed and replaced.",
+    "worker.launcher_failed": "The launcher met an unexpected error; its worker processes continue.",
+    "worker.broken": "A worker process lost an essential thread; it exits, and its launcher starts another.",
+    "worker.abandoned": "A worker's grace period ended before all ends were recorded; the scheduler rescues those "
+    "runs.",
+    "worker.unfit": "A worker cannot execute anything, for the reason in `why`, and claims no runs until that is "
+    "fixed.",
     "worker.fit": "A worker that could not execute anything can again, and claims runs.",
-    "worker.look_failed": "A worker could not look after itself; it tries again.",
-    "worker.spawner_stopped": "Something, perhaps a run, stopped (SIGSTOP) the process that starts runs. It goes on.",
-    "worker.spawner_silent": "The process that starts a worker's runs hangs; it is killed, and the worker replaced.",
-    "worker.miscounted": "More of a worker's threads counted as busy than are; the count was put right.",
-    "worker.slot_failed": "A worker's thread met an error nobody foresaw; it goes on.",
-    "worker.log_failed": "A worker's log writer met an error nobody foresaw; what it had to store is stored later.",
-    "worker.claim_failed": "The store refused a claim for a reason that is not an outage; it is made again.",
-    "worker.heartbeat_failed": "The store refused a heartbeat for a reason that is not an outage.",
-    "worker.secrets_unknown": "The store refused to say what tasks make secrets of; those known stay secret.",
-    "worker.repeat_failed": "The store refused ends that were said again for a reason that is not an outage.",
-    "lineage.dropped": "So many OpenLineage `events` were not sent, and `why`; runs are not affected.",
-    "lineage.missed": "Ends of runs without a worker came faster than they were looked at; lineage lacks some.",
-    "lineage.unavailable": "OPENLINEAGE_URL is set but its library is not there: pip install runfleet[openlineage].",
-    "wakeup.failed": "The workers of a queue could not be woken; its runs start at the scheduler's next look at it.",
-    "store.listener_failed": "Listening for wake-ups failed and begins anew; meanwhile readers look by themselves.",
-    "store.unavailable": "Redis does not answer; what runs goes on, what must be written waits.",
-    "store.evicts": "Redis may drop keys that expire when its memory is short (`policy`); noeviction is what fits.",
-    "store.wiped": "Redis has forgotten everything; the runs that are executed here are written back.",
-    "run.end_replayed": "Ends that a failed primary took with it were said again.",
+    "worker.look_failed": "A worker's self-check failed; it will be repeated.",
+    "worker.spawner_stopped": "Something, perhaps a run, stopped the spawner with SIGSTOP. It was continued.",
+    "worker.spawner_silent": "The spawner hangs; it is killed, and the worker process replaced.",
+    "worker.miscounted": "A worker counted more busy threads than there are; the count was corrected.",
+    "worker.slot_failed": "A processor of a worker met an unexpected error; it continues.",
+    "worker.log_failed": "A worker's log shipper met an unexpected error; it stores the lines later.",
+    "worker.claim_failed": "Redis refused a claim, though it is available; the worker retries.",
+    "worker.heartbeat_failed": "Redis refused a heartbeat, though it is available.",
+    "worker.secrets_unknown": "Redis refused the list of variables that tasks use as secrets; those already known "
+    "stay secret.",
+    "worker.repeat_failed": "Redis refused replayed run ends, though it is available.",
+    "lineage.dropped": "`events` OpenLineage events were not sent, for the reason in `why`; runs are not affected.",
+    "lineage.missed": "Runs without a worker ended faster than they were read; lineage lacks some of these ends.",
+    "lineage.unavailable": "OPENLINEAGE_URL is set but its library is not installed: pip install "
+    "runfleet[openlineage].",
+    "wakeup.failed": "The workers of a queue could not be woken; the scheduler's next check of the queue starts its "
+    "runs.",
+    "store.listener_failed": "The subscription to wake-ups failed and is being renewed; until then readers poll.",
+    "store.unavailable": "Redis does not answer; runs continue, and writes wait.",
+    "store.evicts": "Redis may evict expiring keys when memory is short (`policy`); set noeviction.",
+    "store.wiped": "Redis lost all its data; this worker's running runs were written back.",
+    "run.end_replayed": "Run ends lost in a Redis failover were replayed.",
     "store.recovered": "Redis answers again, after `away_s` seconds.",
-    "definitions.applied": "The task file reached the store: how many tasks were added, changed, removed, unchanged.",
-    "definitions.left_alone": "The task file was not applied, and `why`; the tasks in the store stay as they are.",
-    "definitions.seen": "The task file that was applied last, and by whom; it is written back should Redis be wiped.",
-    "definitions.restored": "Redis was wiped; the tasks of the file that was applied last were written back.",
-    "definitions.standby": "The task file was read again; the leader applies its own, this scheduler should it lead.",
-    "definitions.failed": "The task file cannot be applied at the moment; it is tried again.",
-    "settings.unknown": "A variable that is no setting is much like one; `nearest` is the one that was probably meant.",
-    "definitions.unsigned": "No RUNFLEET_SECRET is set: whoever can write to Redis can make workers run commands.",
+    "definitions.applied": "The task file was applied: how many tasks were added, changed, removed and unchanged.",
+    "definitions.left_alone": "The task file was not applied, for the reason in `why`; the tasks in the store are "
+    "unchanged.",
+    "definitions.seen": "The last applied task file, and who applied it; it is restored if Redis is wiped.",
+    "definitions.restored": "Redis was wiped; the tasks of the last applied file were restored.",
+    "definitions.standby": "This standby read its task file again; it will apply the file if it becomes the leader.",
+    "definitions.failed": "The task file cannot be applied at the moment; the scheduler retries.",
+    "settings.unknown": "An environment variable resembles a setting but is none; `nearest` is the setting that was "
+    "probably meant.",
+    "definitions.unsigned": "RUNFLEET_SECRET is not set: anyone who can write to Redis can make workers run commands.",
     "token.untrusted": "A token was refused: its row in Redis is not signed with this fleet's RUNFLEET_SECRET.",
-    "definition.untrusted": "A definition's signature is not ours; nothing was executed, and its run waits.",
+    "definition.untrusted": "A definition is not signed with RUNFLEET_SECRET; it was not executed, and its run waits.",
 }
-"""Every event, and what it tells the person who reads the log."""
+"""Every event, and its meaning."""
 
 _QUIET: Final = {
     "uvicorn.access": "warning",
@@ -110,7 +122,7 @@ _QUIET: Final = {
     "openlineage": "warning",
     "urllib3": "error",
 }
-"""Foreign loggers that are chatty at ``info``; at ``log_level = debug`` they say everything."""
+"""Libraries' loggers that are chatty at ``info``, and the level they start at unless ``log_level = debug``."""
 
 _configured = threading.Event()
 _later: list[Settings] = []
@@ -118,7 +130,7 @@ _hushed: list[bool] = []
 
 
 class Log:
-    """A component's log. Values are given as keywords; times and level are added; nothing here ever raises."""
+    """A component's log. Values are keywords; time and level are added; no method ever raises."""
 
     __slots__ = ("_bound", "component")
 
@@ -127,19 +139,19 @@ class Log:
         self._bound: Any = None
 
     def debug(self, event: str, **values: object) -> None:
-        """Something only of use to who looks into this very matter."""
+        """A detail, useful for debugging only."""
         self._say("debug", event, values)
 
     def info(self, event: str, **values: object) -> None:
-        """Something that is meant to happen did."""
+        """Something expected happened."""
         self._say("info", event, values)
 
     def warning(self, event: str, **values: object) -> None:
-        """Something was not as it should be and was coped with."""
+        """Something went wrong and was handled."""
         self._say("warning", event, values)
 
     def error(self, event: str, **values: object) -> None:
-        """Something failed that a person should look at."""
+        """Something failed and needs a person's attention."""
         self._say("error", event, values)
 
     def exception(self, event: str, **values: object) -> None:
@@ -152,20 +164,20 @@ class Log:
         try:
             getattr(self._logger(), level)(event, **values)
         except Exception as error:
-            # No descriptor is left to load the library with, or a value cannot be shown: it is said at least.
+            # No descriptor is left to load the library with, or a value has no repr: write a plain line instead.
             with suppress(Exception):
-                said = {
+                fields = {
                     "at": datetime.now(UTC).isoformat(),
                     "level": level,
                     "component": self.component,
                     "event": event,
                     **values,
-                    "unsaid": repr(error),
+                    "log_error": repr(error),
                 }
                 write_line(
                     " ".join(
                         f"{key}={value if isinstance(value, str) and ' ' not in value else repr(value)}"
-                        for key, value in said.items()
+                        for key, value in fields.items()
                     )
                 )
 
@@ -231,7 +243,7 @@ def configure(settings: Settings) -> None:
         logger_factory=_Lines,
         cache_logger_on_first_use=False,
     )
-    handler = _Foreign()
+    handler = _LibraryHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _name_component],
@@ -252,7 +264,7 @@ def configure(settings: Settings) -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Let no event out but errors: for a command, which has words of its own for the person who waits."""
+    """Suppress all events but errors: for a command, which prints messages of its own."""
     _hushed.append(True)
     try:
         yield
@@ -261,17 +273,15 @@ def hushed() -> Iterator[None]:
 
 
 def configure_later(settings: Settings) -> None:
-    """As ``configure``, at the first event: for a process that may never have one, and uses nobody else's loggers."""
+    """``configure`` at the first event: for a process that may never log, and uses no library's loggers."""
     _later[:] = [settings]
 
 
 def _load_without_rich() -> None:
-    """
-    Import structlog. It would load rich if that is installed, for tracebacks that are not shown here: 5 MB a process.
-    """
+    """Import structlog without rich, which it would load for tracebacks that are not shown here: 5 MB a process."""
     if "structlog" in sys.modules or "rich" in sys.modules:
         return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # how the import system is told that there is none
+    sys.modules["rich"] = None  # type: ignore[assignment]  # makes the import system report it as missing
     try:
         import structlog  # noqa: F401  # for its effect
     finally:
@@ -279,17 +289,15 @@ def _load_without_rich() -> None:
 
 
 def write_line(line: str) -> None:
-    """
-    Have a line written to sys.stdout, which is looked up each time, so that a redirected one is honoured. Never waits.
-    """
+    """Queue a line for the current ``sys.stdout`` (also a redirected one). Never blocks."""
     try:
         stream = sys.stdout
         try:
             fd = stream.fileno()
-        except (OSError, ValueError):  # no file: a test, or a program that collects what we say
+        except (OSError, ValueError):  # not a file: a test, or a program that captures output
             stream.write(line + "\n")
             return
-        if (stream.encoding or "utf-8").lower() not in ("utf-8", "utf8"):  # a terminal or locale that knows ASCII only
+        if (stream.encoding or "utf-8").lower() not in ("utf-8", "utf8"):  # an ASCII terminal or locale
             line = line.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
         _outlet.put(fd, line + "\n")
     except (OSError, ValueError, LookupError, AttributeError):
@@ -305,7 +313,7 @@ _outlet = Outlet(_say_dropped)
 
 
 class _Lines:
-    """Where rendered events go."""
+    """The logger that structlog hands rendered events to."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -316,11 +324,11 @@ class _Lines:
     debug = info = warning = error = critical = fatal = exception = log = msg
 
 
-class _Foreign(logging.Handler):
-    """Sends records of uvicorn, dramatiq, litestar and everybody else through the same door."""
+class _LibraryHandler(logging.Handler):
+    """Writes the records of libraries (uvicorn, dramatiq, litestar, …) the same way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # its traceback would go to standard error, which may not be read either
+        with suppress(Exception):  # its traceback would go to stderr, which may not be read either
             write_line(self.format(record))
 
 
@@ -344,5 +352,5 @@ def _plain_keys(_: object, __: str, event: MutableMapping[str, Any]) -> MutableM
 
 
 def _for_terminals(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    # A name in Redis may be somebody else's, and whoever reads this log may read it on a terminal. JSON escapes it all.
+    # A name in Redis may come from an attacker, and this log may be read on a terminal. JSON escapes it anyway.
     return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -1,4 +1,4 @@
-"""The table of the store's scripts, for ``shared/store/README.md``: each with the first sentence of its header."""
+"""The generator of the table of scripts in ``shared/store/README.md``, from their headers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ END = "<!-- end of scripts -->\n"
 
 
 def scripts_table() -> str:
-    """The rows, with their heading."""
+    """The table, with its heading."""
     rows = "".join(f"| `{name}` | {_sentence(name)} |\n" for name in script_names())
     return "| script | does |\n| --- | --- |\n" + rows
 
 
 def with_scripts(page: str) -> str:
-    """*page* with the table between its two marks made anew. Raises ValueError when a mark is missing."""
+    """*page* with a new table between the two marks. Raises ValueError when a mark is missing."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     if not rest or END not in rest:

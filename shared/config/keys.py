@@ -1,4 +1,4 @@
-"""The table of every key of a task file. Reading, the JSON Schema and the documentation are made from it."""
+"""All keys of the task file, in one table: the reader, the JSON Schema and the documentation use it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def _parse_timezone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
     except (KeyError, ValueError, OSError):
-        if matches("[A-Z]{3,5}", value):  # CEST is near EST, and nothing could be further from what was meant
+        if matches("[A-Z]{3,5}", value):  # CEST resembles EST, which would be a wrong suggestion
             raise ValueError(
-                f"{show(value)} is an abbreviation, which says nothing of summer time: write an IANA name like "
+                f"{show(value)} is an abbreviation, which does not define summer time: write an IANA name like "
                 '"Europe/Berlin"'
             ) from None
         near = nearest(value, _timezones())
@@ -82,7 +82,7 @@ def _parse_retry_rule(value: str) -> str:
     if value in RETRIED:
         return value
     if value in tuple(Reason):
-        whys = {"success": "a success needs no retry", "stopped": "somebody wanted it to end", "skipped": "nothing ran"}
+        whys = {"success": "a success needs no retry", "stopped": "it was stopped on purpose", "skipped": "nothing ran"}
         raise ValueError(f'"{value}" is never retried ({whys[value]}): remove it')
     first, dash, last = value.removeprefix("exit:").partition("-")
     numbers = [first, last] if dash else [first]
@@ -117,7 +117,7 @@ def _read_cpu(value: object, place: Place) -> object:
 
 def _parse_user(value: str) -> str:
     if not matches(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", value):
-        raise ValueError(f'must be the name of a user of the operating system, like "app", not {show(value)}')
+        raise ValueError(f'must be the name of an operating-system user, like "app", not {show(value)}')
     return value
 
 
@@ -164,77 +164,99 @@ _USER: Final = matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", _parse_user, "a use
 _SIGNAL: Final = matching("(?:[Ss][Ii][Gg])?[A-Za-z]+[0-9+-]*", _parse_signal, 'a signal name like "SIGTERM"')
 
 TASK_KEYS: Final[dict[str, Key]] = {
-    "run": Key(_RUN, "The command: a string goes to sh -e -c, a list is executed as it is."),
-    "call": Key(_CALL, "A Python callable instead of run, as module.path:function."),
-    "python": Key(text(), "The interpreter for call; the worker's own if absent."),
-    "isolate": Key(flag(), "call only: true forks each run, false lets one warm child serve many."),
-    "external": Key(flag(), "Nobody here executes it; its runs are reported through the API."),
-    "description": Key(text(empty=True), "For people."),
-    "group": Key(text(most=100, empty=True), "A heading under which the dashboard lists it."),
-    "tags": Key(list_of(text(most=100), most=100), "Words to filter by."),
-    "labels": Key(_LABELS, "Names and values to filter by."),
-    "cron": Key(one_or_many(text(most=200)), "When it starts: 5 fields, 6 with seconds first, @hourly, @every 30s."),
-    "timezone": Key(matching(r"[A-Za-z0-9_+/-]+", _parse_timezone, "an IANA name"), "IANA name of cron's time zone."),
+    "run": Key(_RUN, "The command. A string is run by sh -e -c; a list is executed directly."),
+    "call": Key(_CALL, "A Python callable as module.path:function, instead of run."),
+    "python": Key(text(), "Python interpreter for call. Default: the worker's own."),
+    "isolate": Key(flag(), "call only: true forks a process for each run; false reuses one process for many runs."),
+    "external": Key(flag(), "Workers never execute it; the status of its runs is reported through the API."),
+    "description": Key(text(empty=True), "Free text, shown in the API."),
+    "group": Key(text(most=100, empty=True), "The dashboard lists the task under this heading."),
+    "tags": Key(list_of(text(most=100), most=100), "Tags to filter by."),
+    "labels": Key(_LABELS, "Names with values to filter by."),
+    "cron": Key(
+        one_or_many(text(most=200)), "Schedule: 5 fields, or 6 with seconds first, or @hourly, @every 30s and the like."
+    ),
+    "timezone": Key(
+        matching(r"[A-Za-z0-9_+/-]+", _parse_timezone, "an IANA name"), "Time zone of cron, as an IANA name."
+    ),
     "jitter": Key(
         duration("0s", "1d"),
-        "Most that a tick is delayed, always the same for the same tick. At most the schedule's shortest period.",
+        "Maximum delay of a tick, the same whenever that tick is computed. At most the schedule's shortest period.",
         "jitter_ms",
     ),
-    "catch_up": Key(whole(0, 1000), "How many ticks missed in a downtime are run, the newest ones."),
-    "manual_trigger": Key(flag(), "false: API and dashboard may not start it."),
-    "replicas": Key(whole(1, 10_000), "Runs made per trigger."),
-    "max_replicas": Key(whole(1, 10_000), "Most replicas that a trigger may ask for; more is refused."),
-    "queue": Key(name("a queue's name"), "Which workers it is for."),
-    "priority": Key(whole(0, 9), "Within its queue; 9 goes first."),
-    "depends_on": Key(list_of(name("a task's name")), "Tasks that have to succeed first."),
-    "max_concurrent": Key(whole(1, 100_000), "Most executions at once; no limit if absent."),
-    "on_overlap": Key(one_of("queue", "skip", "kill"), "What a trigger does at max_concurrent."),
-    "max_queued": Key(whole(0, 100_000), 'Most executions waiting under on_overlap = "queue".'),
-    "timeout": Key(duration("1ms", "365d"), "Longest an attempt may take; no limit if absent.", "timeout_ms"),
-    "stop_signal": Key(_SIGNAL, "The signal that asks the process group to end."),
+    "catch_up": Key(whole(0, 1000), "Number of missed ticks that are run late; the newest ones."),
+    "manual_trigger": Key(
+        flag(), "false: only its schedule or another task can start it, not the API or the dashboard."
+    ),
+    "replicas": Key(whole(1, 10_000), "Number of runs per trigger."),
+    "max_replicas": Key(whole(1, 10_000), "Maximum replicas that a trigger may request; more are refused."),
+    "queue": Key(name("a queue's name"), "Queue of its runs. Workers that serve this queue execute them."),
+    "priority": Key(whole(0, 9), "Priority within its queue; 9 is the highest."),
+    "depends_on": Key(list_of(name("a task's name")), "Tasks that must succeed first."),
+    "max_concurrent": Key(whole(1, 100_000), "Maximum number of executions at once. Default: no limit."),
+    "on_overlap": Key(
+        one_of("queue", "skip", "kill"),
+        "Effect of a trigger at max_concurrent: queue it, skip it, or kill the oldest execution.",
+    ),
+    "max_queued": Key(whole(0, 100_000), 'Maximum number of executions that wait under on_overlap = "queue".'),
+    "timeout": Key(duration("1ms", "365d"), "Maximum duration of an attempt. Default: no limit.", "timeout_ms"),
+    "stop_signal": Key(_SIGNAL, "Signal that asks the process group to end."),
     "graceful_stop": Key(duration("0s", "1d"), "Time between stop_signal and SIGKILL.", "graceful_stop_ms"),
-    "retry_attempts": Key(whole(0, 100), "Extra attempts per replica."),
+    "retry_attempts": Key(whole(0, 100), "Maximum number of retries per replica."),
     "retry_delay": Key(
         one_or_many(duration("0s", "365d"), least=1, unique=False),
-        "Wait before a retry; a list gives each its own, the last repeats.",
+        "Delay before a retry. A list gives one delay per retry; its last one repeats.",
         "retry_delay_ms",
     ),
-    "retry_backoff": Key(one_of("constant", "linear", "exponential"), "How a single retry_delay grows."),
-    "retry_max_delay": Key(
-        duration("0s", "365d"), "Longest wait before a retry, its jitter not counted.", "retry_max_delay_ms"
+    "retry_backoff": Key(
+        one_of("constant", "linear", "exponential"), "How a single retry_delay grows with each retry."
     ),
-    "retry_jitter": Key(share(), "Uniform extra of up to that share of the delay."),
-    "retry_on": Key(list_of(_RULE, most=100), "End reasons that are retried, or exit:<code or a-b>."),
+    "retry_max_delay": Key(
+        duration("0s", "365d"), "Maximum delay before a retry, without its jitter.", "retry_max_delay_ms"
+    ),
+    "retry_jitter": Key(share(), "Random extra delay, up to this share of the delay."),
+    "retry_on": Key(list_of(_RULE, most=100), "End reasons that are retried, and exit codes as exit:75 or exit:64-78."),
     "success_codes": Key(list_of(whole(0, 255), least=1, most=256), "Exit codes that count as success."),
-    "on_interrupt": Key(one_of("retry", "rerun", "end"), "What becomes of a run whose worker shuts down."),
-    "strict_lease": Key(flag(), "The worker kills a run that it could not renew, before anybody may rescue it."),
+    "on_interrupt": Key(
+        one_of("retry", "rerun", "end"), "What happens to a run that is stopped because its worker shuts down."
+    ),
+    "strict_lease": Key(
+        flag(), "The worker kills a run whose lease it could not renew, before the run can be rescued."
+    ),
     "heartbeat_timeout": Key(
         duration("1s", "365d"),
-        "external only: a running run that nobody reports on for so long has crashed; no limit if absent.",
+        "external only: a run with no status report for this long has crashed. Default: no limit.",
         "heartbeat_timeout_ms",
     ),
-    "log_max_size": Key(size("1kb", "1gb"), "Most captured output of a run."),
-    "log_on_full": Key(one_of("drop_old", "drop_new", "kill"), "What happens at log_max_size."),
-    "keep_runs": Key(whole(1, 1_000_000), "Runs of each end reason kept in the history."),
-    "keep_for": Key(duration("1s", "36500d"), "How long runs are kept in the history.", "keep_for_ms"),
+    "log_max_size": Key(size("1kb", "1gb"), "Maximum size of a run's log."),
+    "log_on_full": Key(
+        one_of("drop_old", "drop_new", "kill"),
+        "What happens at log_max_size: drop old lines, drop new lines, or kill the run.",
+    ),
+    "keep_runs": Key(whole(1, 1_000_000), "Number of ended runs kept for each end reason."),
+    "keep_for": Key(duration("1s", "36500d"), "How long ended runs are kept.", "keep_for_ms"),
     "env": Key(_VARIABLES, "Environment variables."),
     "env_file": Key(text(), "A file of environment variables on the worker."),
-    "secrets": Key(_VARIABLES, "Variables that are shown nowhere; ${NAME} in them is resolved by the worker."),
+    "secrets": Key(_VARIABLES, "Environment variables that are never shown. The worker resolves ${NAME} in them."),
     "secrets_file": Key(text(), "A file of secret variables on the worker."),
-    "working_dir": Key(text(), "Where the command is started."),
-    "umask": Key(_UMASK, "Octal file mode creation mask, like 022."),
+    "working_dir": Key(text(), "Working directory of the command."),
+    "umask": Key(_UMASK, "File mode creation mask in octal, like 022."),
     "nice": Key(whole(-20, 19), "Scheduling niceness."),
-    "user": Key(_USER, "Another operating-system user for its runs, one of RUNFLEET_RUN_USERS of their workers."),
+    "user": Key(
+        _USER, "Operating-system user of its runs, one of the workers' RUNFLEET_RUN_USERS. Default: the worker's user."
+    ),
     "memory_limit": Key(
-        size("1mb", "1048576gb"), "Most memory of all processes of a run together; no limit if absent."
+        size("1mb", "1048576gb"), "Maximum memory of all processes of a run together. Default: no limit."
     ),
     "address_space_limit": Key(
-        size("1mb", "1048576gb"), "Most address space of each process (RLIMIT_AS); no limit if absent."
+        size("1mb", "1048576gb"), "Maximum address space of each process (RLIMIT_AS). Default: no limit."
     ),
-    "cpu_limit": Key(_CPU, "Most seconds of CPU time of a process; no limit if absent.", "cpu_limit_s"),
-    "params": Key(params(), "Declared parameters by name."),
-    "notify": Key(list_of(name("a name of [notify.<name>]"), most=100), "Who hears how its runs end."),
-    "limits": Key(list_of(name("a name of [limits.<name>]"), most=100), "Slots it shares with other tasks."),
+    "cpu_limit": Key(_CPU, "Maximum CPU time of a process, in seconds. Default: no limit.", "cpu_limit_s"),
+    "params": Key(params(), "Parameters that a trigger may give, by name."),
+    "notify": Key(
+        list_of(name("a name of [notify.<name>]"), most=100), "Notification channels for the ends of its runs."
+    ),
+    "limits": Key(list_of(name("a name of [limits.<name>]"), most=100), "Limits that it shares with other tasks."),
 }
 
 ALSO_CALLED: Final[dict[str, str]] = {
@@ -259,18 +281,24 @@ ALSO_CALLED: Final[dict[str, str]] = {
     "alert": "notify",
     "notifications": "notify",
 }
-"""Words that other tools use for the same thing."""
+"""Keys of other tools with the same meaning, for suggestions."""
 
 NOTIFY_KEYS: Final[dict[str, Key]] = {
     "url": Key(
-        matching(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", _parse_url, "a URL"), "A webhook, or an apprise URL.", "", True
+        matching(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", _parse_url, "a URL"),
+        "URL of a webhook, or an apprise URL.",
+        "",
+        True,
     ),
-    "on": Key(one_or_many(one_of(*Reason, "recovered"), least=1), "End reasons it hears of, or recovered."),
-    "throttle": Key(duration("0s", "365d"), "At most one message per task in this time.", "throttle_ms"),
+    "on": Key(
+        one_or_many(one_of(*Reason, "recovered"), least=1),
+        "End reasons that send a message; recovered is the first success after a failure.",
+    ),
+    "throttle": Key(duration("0s", "365d"), "Minimum time between two messages about the same task.", "throttle_ms"),
 }
 
 LIMIT_KEYS: Final[dict[str, Key]] = {
-    "max": Key(whole(1, 100_000), "How many slots there are.", "", True),
+    "max": Key(whole(1, 100_000), "Number of slots, one per execution.", "", True),
 }
 
 INCLUDE: Final = one_or_many(text())

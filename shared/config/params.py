@@ -1,4 +1,4 @@
-"""Declared parameters: what ``[tasks.<name>.params.<param>]`` may say, and whether a value fits."""
+"""Parameters of a task: the keys of ``[tasks.<name>.params.<param>]``, and the check of a value."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ PARAMS_MAX: Final = 100
 
 def mismatch(param: Param, value: object) -> str:
     """
-    Why *value* may not be passed as *param*, to follow its name in a sentence; "" when it may.
+    Why *value* is not valid for *param*, to follow its name in a sentence; "" when it is valid.
 
-    A ``pattern`` has to match the whole text. For ``type = "json"`` a value fits when it can be written as JSON. Of a
-    secret one neither the value nor its choices are named.
+    A ``pattern`` must match the whole text. ``type = "json"`` takes all that JSON can hold. For a secret parameter the
+    answer shows neither the value nor the choices.
     """
     if param.secret:
         wrong = mismatch(msgspec.structs.replace(param, secret=False), value)
-        return f"is no value that it takes (type {param.type}); it is secret, so nothing more is said" if wrong else ""
+        return (
+            f"is not an allowed value (type {param.type}); details are not shown because it is secret" if wrong else ""
+        )
     if not _is_a(param.type, value):
         return f"must be {_NOUNS[param.type]}, not {show(value)}"
     if param.choices and _canonical(value) not in map(_canonical, param.choices):
@@ -53,9 +55,9 @@ def mismatch(param: Param, value: object) -> str:
 
 def _mismatch(pattern: str, value: str) -> str:
     if len(value) > patterns.TEXT_MAX:
-        return f"must match {pattern}, and may have {patterns.TEXT_MAX} characters; it has {len(value)}"
+        return f"must match {pattern}, and have at most {patterns.TEXT_MAX} characters; it has {len(value)}"
     if why := patterns.why_not(pattern):
-        return f"cannot be checked, its pattern {why}"  # it was defined before patterns were looked at
+        return f"cannot be checked, its pattern {why}"  # it was defined before patterns were checked
     return "" if re.fullmatch(pattern, value) else f"must match {pattern}, not {show(value)}"
 
 
@@ -87,7 +89,7 @@ def _read_param(value: object, place: Place) -> object:
             place.under("choices").under(index).problem(problem)
     if param.default is not UNSET:
         if param.required:
-            place.under("default").problem("a required parameter never needs its default: remove one of the two")
+            place.under("default").problem("a required parameter cannot have a default: remove one of the two")
         if problem := mismatch(param, param.default):
             place.under("default").problem(problem)
     return param
@@ -119,7 +121,7 @@ def _is_a(kind: str, value: object) -> bool:
 
 
 def _is_json(value: object) -> bool:
-    """Whether JSON has it: no dates, no infinity, no integer over 64 bits, no text that a process cannot be given."""
+    """Whether JSON can hold it: no dates, infinities, integers over 64 bits, or text that no process can be given."""
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and _is_json(key) and _is_json(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -136,7 +138,7 @@ def _is_json(value: object) -> bool:
 
 
 def _canonical(value: object) -> object:
-    """Such that 1 and 1.0 are equal, but 1 and true are not."""
+    """A form in which 1 equals 1.0, but not true."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     return msgspec.json.encode(value, order="sorted")
@@ -151,18 +153,20 @@ _NOUNS: Final = {
 _ANYTHING: Final = Kind(_read_json, {})
 
 PARAM_KEYS: Final[dict[str, Key]] = {
-    "type": Key(one_of("string", "number", "bool", "json"), "What values it takes."),
-    "required": Key(flag(), "A trigger without it is refused."),
-    "default": Key(_ANYTHING, "The value when a trigger gives none."),
-    "choices": Key(list_of(_ANYTHING, least=1, most=1000, unique=False), "The only values it takes."),
+    "type": Key(one_of("string", "number", "bool", "json"), "Type of its values."),
+    "required": Key(flag(), "Refuse a trigger that does not give it."),
+    "default": Key(_ANYTHING, "Value if the trigger gives none."),
+    "choices": Key(list_of(_ANYTHING, least=1, most=1000, unique=False), "Allowed values."),
     "pattern": Key(
-        Kind(_read_pattern, {"type": "string", "format": "regex"}), "Regular expression for the whole text."
+        Kind(_read_pattern, {"type": "string", "format": "regex"}), "Regular expression that the whole text must match."
     ),
-    "description": Key(text(empty=True), "For people."),
+    "description": Key(text(empty=True), "Free text."),
     "pass": Key(
         one_of("env", "arg", "option", "flag"),
-        "How a command gets it: RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.",
+        "How a command receives it: as RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.",
         "pass_as",
     ),
-    "secret": Key(flag(), "Its values are shown as [redacted], in answers, logs and outputs; Redis holds them."),
+    "secret": Key(
+        flag(), "Show its values as [redacted] in answers, logs and outputs. Redis stores them in clear text."
+    ),
 }

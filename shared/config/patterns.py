@@ -1,10 +1,10 @@
 """
-Regular expressions of others, tried on texts of others: none may take long.
+A check of untrusted regular expressions: refuses those that could take very long (ReDoS).
 
-Python's ``re`` goes back and tries again. A pattern such as ``(a+)+b`` needs twice as long for each further ``a``, and
-nothing can stop it. (re2 does not go back, but there are no wheels of it for musl.) So a pattern is looked at before it
-is used: wherever a repeat or an alternative could end in more than one place, the next character has to decide. Outside
-of repeats a few places may stay open, because texts are short.
+Python's ``re`` backtracks: ``(a+)+b`` takes twice as long for each further ``a``, and nothing can interrupt it. (re2
+does not backtrack, but has no wheels for musl.) So each pattern is analysed before it is used: wherever a repeat or an
+alternative could end in more than one place, the next character must decide. Outside of repeats a few places may stay
+ambiguous, because texts are short.
 """
 
 from __future__ import annotations
@@ -13,72 +13,74 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from re import _constants as op  # private, but there since Python 3.11
-from re import _parser as parser
+from importlib import import_module
 from typing import Any, Final
 
+op: Any = import_module("re._constants")  # private, but in every Python since 3.11
+parser: Any = import_module("re._parser")
+
 PATTERN_MAX: Final = 500
-"""Characters of the longest pattern."""
+"""Maximum length of a pattern, in characters."""
 
 TEXT_MAX: Final = 2000
-"""Characters of the longest text that a pattern is tried on."""
+"""Maximum length of a text that a pattern is matched with, in characters."""
 
 OPEN_REPEATS: Final = 2
 OPEN_CHOICES: Final = 5
-"""How many repeats, and how many options and alternatives, may stay open outside of repeats."""
+"""How many repeats, and how many options and alternatives, may be ambiguous outside of repeats."""
 
 Tokens = Any
-"""What ``re`` makes of a pattern: a sequence of (operation, details)."""
+"""A pattern as ``re`` parses it: a sequence of (operation, details)."""
 
 _OTHERS: Final = 1 << 128
-"""Sets of characters are numbers: a bit for each ASCII character, and this one for all others."""
+"""A set of characters is a bit mask: one bit per ASCII character, and this one for all others."""
 
 _ALL: Final = (1 << 129) - 1
 
 
 @lru_cache(maxsize=1000)
 def why_not(pattern: str) -> str:
-    """Why *pattern* is not used, to follow its name in a sentence; "" when it is."""
+    """Why *pattern* is refused, to follow its name in a sentence; "" when it is accepted."""
     if len(pattern) > PATTERN_MAX:
-        return f"has {len(pattern)} characters, and may have {PATTERN_MAX}: shorten it"
+        return f"has {len(pattern)} characters, more than {PATTERN_MAX}: shorten it"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it could be read in another way by a future Python
+            warnings.simplefilter("ignore")  # about a syntax that a future Python may read differently
             re.compile(pattern)
             tokens = parser.parse(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         return f"is not a regular expression: {error}"
-    look = _Look(bool(tokens.state.flags & re.IGNORECASE))
+    analysis = _Analysis(bool(tokens.state.flags & re.IGNORECASE))
     try:
-        look.sequence(tokens, 0, inside=False)
+        analysis.sequence(tokens, 0, inside=False)
     except _TooSlow as found:
         return f"{show(pattern)} may take very long on some texts: {found}"
-    if look.repeats > OPEN_REPEATS or look.choices > OPEN_CHOICES:
+    if analysis.repeats > OPEN_REPEATS or analysis.choices > OPEN_CHOICES:
         return (
-            f"{show(pattern)} may take very long on some texts: of its repeats, options and alternatives "
-            f"{look.repeats + look.choices} go on with what may follow them; exclude that, as in [^,]* before a comma"
+            f"{show(pattern)} may take very long on some texts: {analysis.repeats + analysis.choices} of its repeats, "
+            "options and alternatives can match what follows them; exclude that, as in [^,]* before a comma"
         )
     return ""
 
 
 def show(pattern: str) -> str:
-    """The pattern as problems name it."""
+    """The pattern, shortened for an error message."""
     return pattern if len(pattern) <= 100 else pattern[:99] + "…"
 
 
 class _TooSlow(Exception):
-    """What of a pattern is too slow, and the cure."""
+    """A part of a pattern that could take very long; the message says which, and the cure."""
 
 
-class _Look:
-    """One look at a pattern, from its end to its beginning; counts what stays open outside of repeats."""
+class _Analysis:
+    """An analysis of a pattern, from its end to its beginning; counts the ambiguous places outside of repeats."""
 
     def __init__(self, ignores_case: bool) -> None:
         self.repeats = self.choices = 0
         self._ignores_case = ignores_case
 
     def sequence(self, tokens: Tokens, follow: int, *, inside: bool) -> tuple[int, bool]:
-        """With what characters it can begin, and whether it may be empty; *follow* is what may come after it."""
+        """The characters it can begin with, and whether it can be empty; *follow* is what may come after it."""
         first, empty = 0, True
         for code, details in reversed(list(tokens)):
             begins, is_empty = self._token(code, details, first | (follow if empty else 0), inside)
@@ -102,18 +104,18 @@ class _Look:
             return 0, True
         if code is op.AT:
             return 0, True
-        raise _TooSlow("it refers to what a group found before; write that out")
+        raise _TooSlow("it has a back-reference or a conditional; write that out")
 
     def _repeat(self, code: Any, details: Any, follow: int, inside: bool) -> tuple[int, bool]:
         least, most, tokens = details
         is_many = most > 1
-        begins, is_empty = _Look(self._ignores_case)._dry(tokens)
+        begins, is_empty = _Analysis(self._ignores_case)._dry(tokens)
         if is_many and is_empty:
-            raise _TooSlow("it repeats what may be empty; remove one of the two repeats")
+            raise _TooSlow("it repeats something that can be empty; remove one of the two repeats")
         self.sequence(tokens, follow | (begins if is_many else 0), inside=inside or is_many)
         if least != most and code is not op.POSSESSIVE_REPEAT and begins & follow:
             if inside:
-                raise _TooSlow("a repeat within a repeat can end in several places; separate what is repeated")
+                raise _TooSlow("a repeat within a repeat can end in several places; put a separator between them")
             if is_many:
                 self.repeats += 1
             else:
@@ -121,7 +123,7 @@ class _Look:
         return begins, is_empty or least == 0
 
     def _dry(self, tokens: Tokens) -> tuple[int, bool]:
-        """As ``sequence``, only for what it answers."""
+        """``sequence`` without its counts."""
         try:
             return self.sequence(tokens, 0, inside=False)
         finally:
@@ -136,7 +138,9 @@ class _Look:
             seen, first, empty = seen | whole, first | begins, empty or is_empty
         if is_open:
             if inside:
-                raise _TooSlow("alternatives within a repeat begin alike; let each begin with another character")
+                raise _TooSlow(
+                    "alternatives within a repeat begin with the same character; make each begin with another one"
+                )
             self.choices += 1
         return first, empty
 
@@ -178,7 +182,7 @@ _OF_KIND: Final[dict[str, Callable[[str], bool]]] = {
 
 
 def _category(category: Any) -> int:
-    """All characters of ``\\\\w`` and the like, with all that are not ASCII to be safe."""
+    """All characters of a class like ``\\\\w``, with all non-ASCII ones to be safe."""
     name = str(category).removeprefix("CATEGORY_")
     kind = name.removeprefix("NOT_").lower()
     of_kind = _OF_KIND[kind]

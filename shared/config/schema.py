@@ -1,4 +1,4 @@
-"""The JSON Schema of the task file, for editors and the documentation, from the same table that reads it."""
+"""The JSON Schema of the task file, for editors and the documentation, from the table in ``keys.py``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 
 def schema() -> Schema:
     """
-    A new JSON Schema. It is a little wider than the reader: rules between keys are not in it, and a string that holds
-    ``${`` passes where a pattern is asked for.
+    Make the JSON Schema. It allows a little more than the reader: it lacks the rules between keys, and a string with
+    ``${`` passes any pattern.
     """
     name = {"pattern": NAME_PATTERN, "minLength": 1, "maxLength": NAME_MAX}
     named = {"type": "object", "propertyNames": name}
@@ -28,16 +28,19 @@ def schema() -> Schema:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "include": {"description": "More files, relative to this one; * and ** match.", **INCLUDE.schema},
-            "defaults": {"description": "Keys for every task that doesn't give its own.", "$ref": "#/definitions/task"},
+            "include": {
+                "description": "More files to read: paths or patterns with * and **, relative to this file.",
+                **INCLUDE.schema,
+            },
+            "defaults": {"description": "Defaults for all tasks.", "$ref": "#/definitions/task"},
             "tasks": {"description": "Tasks by name.", **named, "additionalProperties": {"$ref": "#/definitions/task"}},
             "notify": {
-                "description": "Who can be told how runs end.",
+                "description": "Notification channels.",
                 **named,
                 "additionalProperties": table_schema(NOTIFY_KEYS, _defaults(Notify, NOTIFY_KEYS)),
             },
             "limits": {
-                "description": "Slots that tasks share.",
+                "description": "Concurrency limits that tasks share.",
                 **named,
                 "additionalProperties": table_schema(LIMIT_KEYS),
             },
@@ -47,7 +50,7 @@ def schema() -> Schema:
 
 
 def task_schema() -> Schema:
-    """A new JSON Schema of one task's table, as wide as ``schema``."""
+    """Make the JSON Schema of one task's table, with the same restrictions as ``schema``."""
     return table_schema(TASK_KEYS, _defaults(Task, TASK_KEYS))
 
 

@@ -1,4 +1,4 @@
-"""The stream of what happened: read by dashboards and whoever waits for an execution to be over."""
+"""The event stream: read by dashboards, and by requests that wait for the end of an execution."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import msgspec
 from shared.store.redis.call import Call, Key
 
 TYPES: Final[dict[str, str]] = {
-    "run.created": "Runs of an execution were made, or a retry; `data` is how many.",
+    "run.created": "The runs of an execution, or a retry, were created; `data` is how many.",
     "run.started": "A worker claimed a run; `data` names it.",
-    "run.given_back": "A worker that could not start a run, or was told to leave, gave it back: it is pending again.",
+    "run.given_back": "A worker that could not start a run, or is draining, returned it: the run is pending again.",
     "run.ended": "A run ended; `data` is its end reason.",
     "run.stop_requested": "A running run was asked to stop.",
-    "run.restored": "A running run was written back into a store that had been wiped.",
-    "run.deleted": "An ended run was deleted by a person; retention says nothing.",
-    "execution.ended": "The last run of an execution ended, and none follows.",
-    "task.changed": "A task was added or has another definition; `data` is its hash.",
-    "task.removed": "A task is no longer in the catalog; its history stays.",
+    "run.restored": "A running run was restored after Redis had been wiped.",
+    "run.deleted": "A client deleted an ended run. Retention sends no event.",
+    "execution.ended": "The last run of an execution ended.",
+    "task.changed": "A task was added or redefined; `data` is the hash of its definition.",
+    "task.removed": "A task was removed from the catalog; its history stays.",
     "task.paused": "A task's schedule was paused.",
-    "task.resumed": "A task's schedule goes on.",
-    "queue.paused": "Nothing is claimed from a queue any more; `data` names it.",
-    "queue.resumed": "A queue is served again; `data` names it.",
-    "worker.joined": "A worker process introduced itself; `data` names it.",
+    "task.resumed": "A task's schedule was resumed.",
+    "queue.paused": "A queue was paused: workers claim no runs from it; `data` names it.",
+    "queue.resumed": "A queue was resumed; `data` names it.",
+    "worker.joined": "A worker process registered; `data` names it.",
     "worker.drain": "A worker process was asked to drain; `data` names it.",
-    "worker.left": "A worker process said goodbye or was silent for a minute; `data` names it.",
+    "worker.left": "A worker process left, or sent no heartbeat for a minute; `data` names it.",
 }
-"""Every type of event, and what it tells."""
+"""Every type of event, and its meaning."""
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -145,7 +145,7 @@ def test_what_is_no_size_is_told_what_to_write(text: str, cure: str) -> None:
         ("nice = 20", "nice: must be a whole number from -20 to 19, not 20"),
         ("success_codes = []", "success_codes: must not be empty"),
         ("success_codes = [0, 256]", "success_codes[1]: must be a whole number from 0 to 255, not 256"),
-        ('retry_on = ["stopped"]', 'retry_on[0]: "stopped" is never retried (somebody wanted it to end): remove it'),
+        ('retry_on = ["stopped"]', 'retry_on[0]: "stopped" is never retried (it was stopped on purpose): remove it'),
         ('retry_on = ["exit:9-3"]', 'retry_on[0]: "exit:9-3" is an empty range: write "exit:3-9"'),
         (
             'retry_on = ["fail"]',
@@ -219,8 +219,8 @@ def test_a_bad_line_gets_one_message_with_its_place(tmp_path: Path, line: str, m
         ("a = [1,", ["runfleet.toml:1: not TOML: Invalid value"]),
         ("a = " + "[" * 5000, ["runfleet.toml: tables and lists are nested deeper than 32"]),
         (".".join("a" * 5000) + " = 1", ["runfleet.toml: tables and lists are nested deeper than 32"]),
-        ("[notify.n]\n[limits.l]", ["runfleet.toml:1: notify.n: must have url: A webhook, or an apprise URL.",
-                                    "runfleet.toml:2: limits.l: must have max: How many slots there are."]),
+        ("[notify.n]\n[limits.l]", ["runfleet.toml:1: notify.n: must have url: URL of a webhook, or an apprise URL.",
+                                    "runfleet.toml:2: limits.l: must have max: Number of slots, one per execution."]),
         ("[notify.n]\nurl = 'secret'\non = ['fail']",
          ['runfleet.toml:2: notify.n.url: must be a URL like "https://host/path" or an apprise URL like "slack://…"',
           'runfleet.toml:3: notify.n.on[0]: must be one of "success", "failed", "stopped", "timeout", "crashed", '

@@ -131,7 +131,7 @@ def test_a_key_that_is_like_none_leads_nowhere(tmp_path: Path, key: str) -> None
 @pytest.mark.parametrize("zone", ["CEST", "PST", "BST"])
 def test_an_abbreviation_of_a_time_zone_is_called_one(tmp_path: Path, zone: str) -> None:
     said = complaint(tmp_path, MINUTELY + f'timezone = "{zone}"\n')
-    assert f'"{zone}" is an abbreviation, which says nothing of summer time: write an IANA name like' in said
+    assert f'"{zone}" is an abbreviation, which does not define summer time: write an IANA name like' in said
     assert "did you mean" not in said
 
 
