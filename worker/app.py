@@ -29,7 +29,7 @@ from worker.drain import DrainState
 from worker.execution.context import WorkerContext
 from worker.execution.environment import Inherited
 from worker.execution.processor import Processor
-from worker.execution.secrets import Private
+from worker.execution.secrets import KnownSecrets
 from worker.fitness import Fitness
 from worker.heartbeat import Heartbeat
 from worker.logs.shipper import LogShipper
@@ -46,7 +46,7 @@ CHECK_S: Final = 0.5
 STUCK_S: Final = 90.0
 """A busy slot that was seen to do nothing for so long, beyond what Redis may take to answer, hangs."""
 
-LOST_S: Final = 10.0
+MISCOUNTED_S: Final = 10.0
 """When more threads count as busy than there are for so long, the count is wrong."""
 
 
@@ -64,15 +64,15 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._draining = DrainState()
-        self._slots: dict[int, Processor] = {}
+        self._processors: dict[int, Processor] = {}
         folder = temporary.make()
         self._spawner = Spawner.start(folder)  # before there are threads, and while this process is small
         self._store = open_store(settings)
         self._threads = queue.FreeThreads(settings.worker_threads)
         self._broker = queue.WakeupBroker(self._store, self._threads)
-        self._worker = queue.worker(self._broker, settings.queues, settings.worker_threads, self._answer)
+        self._worker = queue.worker(self._broker, settings.queues, settings.worker_threads, self._on_wakeup)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         about = About(
             host=socket.gethostname(),
@@ -85,8 +85,8 @@ class WorkerProcess:
         )
         environ = dict(os.environ)  # it doesn't change; `os.environ` decodes every name at every look
         self._miscounted_since_s: float | None = None
-        recent = EndReplay(self._store)
-        heartbeat = Heartbeat(self._store, self.name, about, on_drain=self.drain, on_loss=recent.repeat)
+        end_replay = EndReplay(self._store)
+        heartbeat = Heartbeat(self._store, self.name, about, on_drain=self.drain, on_loss=end_replay.replay)
         fitness = Fitness(
             self._spawner,
             self._store,
@@ -101,9 +101,9 @@ class WorkerProcess:
             spawner=self._spawner,
             interpreters=InterpreterPool(self._spawner),
             heartbeat=heartbeat,
-            recent=recent,
+            end_replay=end_replay,
             log_shipper=LogShipper(self._store),
-            private=Private(self._store, environ),
+            known_secrets=KnownSecrets(self._store, environ),
             inherited=Inherited(environ, settings.inherit_env),
             draining=self._draining,
             fitness=fitness,
@@ -119,7 +119,7 @@ class WorkerProcess:
         Requests within a second are one.
         """
         self._draining.begin(self._settings.shutdown_grace_s, now=now)
-        self._leaving.set()
+        self._stopping.set()
 
     def run(self) -> int:
         """
@@ -130,10 +130,10 @@ class WorkerProcess:
         try:
             self._wait_for_store()
         except Misconfigured:
-            self._take_down()
+            self._close()
             raise
         if self._draining.begun:
-            self._take_down()
+            self._close()
             return 0
         self._context.fitness.start()  # before the first claim
         self._context.heartbeat.start()
@@ -146,7 +146,7 @@ class WorkerProcess:
             threads=self._settings.worker_threads,
         )
         code = 0
-        while not self._leaving.wait(CHECK_S):
+        while not self._stopping.wait(CHECK_S):
             say_alive()
             self._recount()
             missing = self._missing()
@@ -155,10 +155,10 @@ class WorkerProcess:
                 # A slot that hangs holds up nobody: the runs of the others may end by themselves.
                 self.drain(now=not missing.startswith(HANGING))
                 code = 1
-        self._leave()
+        self._shut_down()
         return code
 
-    def _take_down(self) -> None:
+    def _close(self) -> None:
         """What is there before anything was started."""
         self._spawner.close()
         self._store.close()
@@ -166,12 +166,12 @@ class WorkerProcess:
 
     def _wait_for_store(self) -> None:
         """Until Redis is there and fit for use. Raises Misconfigured when it is there and is not."""
-        while not self._leaving.is_set():
+        while not self._stopping.is_set():
             say_alive()
             try:
                 policy = self._store.run(preflight.check())
             except StoreUnavailable:
-                self._leaving.wait(1.0)
+                self._stopping.wait(1.0)
             else:
                 if policy:
                     log.warning("store.evicts", policy=policy)
@@ -179,10 +179,10 @@ class WorkerProcess:
 
     def _on_fitness(self, why: str) -> None:
         """This worker can execute nothing any more, or can again."""
-        self._context.heartbeat.introduce(why)
+        self._context.heartbeat.report_unfit(why)
         self._threads.rest(bool(why))
         if not why:
-            self._call_others(self._settings.worker_threads)
+            self._wake_others(self._settings.worker_threads)
 
     def _recount(self) -> None:
         """See that the count of free threads is right: each that is lost to it takes one run less at once, for good."""
@@ -191,21 +191,21 @@ class WorkerProcess:
             self._miscounted_since_s = None
         elif self._miscounted_since_s is None:
             self._miscounted_since_s = time.monotonic()
-        elif time.monotonic() - self._miscounted_since_s > LOST_S:
+        elif time.monotonic() - self._miscounted_since_s > MISCOUNTED_S:
             log.error("worker.miscounted", taken=self._threads.taken, busy=busy)
             self._threads.forget(self._threads.taken - busy)
             self._miscounted_since_s = None
 
-    def _answer(self) -> None:
+    def _on_wakeup(self) -> None:
         """What a thread does when it is woken."""
         thread = threading.get_ident()
-        slot = self._slots.get(thread)
-        if slot is None:
-            slot = Processor(self._context, self.name, f"{thread:x}", self._settings.queues)
-            self._slots[thread] = slot
-        slot.run_until_empty(self._call_others)
+        processor = self._processors.get(thread)
+        if processor is None:
+            processor = Processor(self._context, self.name, f"{thread:x}", self._settings.queues)
+            self._processors[thread] = processor
+        processor.run_until_empty(self._wake_others)
 
-    def _call_others(self, waiting: int) -> None:
+    def _wake_others(self, waiting: int) -> None:
         """Wake other free threads of this process when more runs wait than one thread can take."""
         free = min(self._threads.wait(0), waiting)
         for _ in range(free):
@@ -226,11 +226,11 @@ class WorkerProcess:
         if not all(thread.is_alive() for thread in self._worker.workers):
             return "a worker thread"
         stuck_s = time.monotonic() - STUCK_S - 2 * self._settings.redis_timeout_s
-        if any(slot.busy and slot.alive_s < stuck_s for slot in self._slots.values()):
+        if any(processor.busy and processor.alive_s < stuck_s for processor in self._processors.values()):
             return f"{HANGING} of a slot"
         return ""
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         log.info("worker.drain", worker=self.name, grace_s=self._settings.shutdown_grace_s)
         self._threads.close()
         for consumer in self._worker.consumers.values():
@@ -242,10 +242,10 @@ class WorkerProcess:
             if self._draining.is_over:
                 log.error("worker.abandoned", worker=self.name, runs=len(self._busy()))
                 break
-            for slot in self._busy():
-                execution = slot.execution
+            for processor in self._busy():
+                execution = processor.execution
                 if execution is not None:
-                    execution.look()
+                    execution.wake()
             time.sleep(0.05)
         self._context.fitness.stop()
         self._context.log_shipper.stop()
@@ -255,11 +255,11 @@ class WorkerProcess:
             left_s = (self._draining.until_s or 0.0) + 2.0 - time.monotonic()
             self._context.emitter.close(min(FLUSH_S, max(0.5, left_s)))
         self._context.heartbeat.stop()
-        self._context.recent.stop()
+        self._context.end_replay.stop()
         self._store.close()
         shutil.rmtree(self._context.folder, ignore_errors=True)
         with contextlib.suppress(ValueError):
             log.info("worker.stopped", worker=self.name)
 
     def _busy(self) -> list[Processor]:
-        return [slot for slot in self._slots.values() if slot.busy]
+        return [processor for processor in self._processors.values() if processor.busy]

@@ -22,12 +22,12 @@ from shared.store import tasks
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
-from worker.processes.commands import SILENT_S, Spawner
+from worker.processes.commands import UNRESPONSIVE_S, Spawner
 from worker.processes.handle import Launch, SpawnFailed, Unanswered
 
 log = get_logger("worker")
 
-LOOK_S: Final = 1.0
+CHECK_S: Final = 1.0
 AGAIN_S: Final = 5.0
 """How often a worker that cannot execute looks whether it can again."""
 
@@ -69,29 +69,29 @@ class Fitness:
     """
 
     def __init__(
-        self, spawner: Spawner, store: Store, keys: Keys, folder: Path, slots: int, on_change: Callable[[str], None]
+        self, spawner: Spawner, store: Store, keys: Keys, folder: Path, threads: int, on_change: Callable[[str], None]
     ) -> None:
         self._spawner, self._store, self._keys = spawner, store, keys
-        self._folder, self._slots, self._on_change = folder, slots, on_change
+        self._folder, self._threads, self._on_change = folder, threads, on_change
         self._why = ""
-        self._seen_s = time.monotonic()
-        self._looked_s = float("-inf")
-        self._looking = threading.Lock()
+        self._alive_s = time.monotonic()
+        self._checked_s = float("-inf")
+        self._checking = threading.Lock()
         self._stopping = threading.Event()
         self._was_stopped = False
-        self._thread = threading.Thread(target=self._look_on, name="fitness", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="fitness", daemon=True)
 
     @property
     def unfit(self) -> str:
         """Why nothing can be executed here; "" when it can."""
-        if self._thread.is_alive() and time.monotonic() - self._seen_s > STUCK_S:
+        if self._thread.is_alive() and time.monotonic() - self._alive_s > STUCK_S:
             return f"looking after itself has taken {STUCK_S:g} s: a disk that it uses does not answer"
         return self._why
 
     def start(self) -> None:
         """Look for the first time, and from then on."""
-        raise_file_limit(self._slots)
-        self.look()
+        raise_file_limit(self._threads)
+        self.check()
         self._thread.start()
 
     def stop(self) -> None:
@@ -114,31 +114,31 @@ class Fitness:
             return True
         return not task.working_dir and not os.path.isdir(self._spawner.cwd)
 
-    def look(self) -> str:
+    def check(self) -> str:
         """Look at everything; why nothing can be executed, "" when it can. Takes a few milliseconds."""
-        with self._looking:
-            self._looked_s = time.monotonic()
-            return self._conclude(self._look())
+        with self._checking:
+            self._checked_s = time.monotonic()
+            return self._conclude(self._check_all())
 
-    def _look_on(self) -> None:
-        while not self._stopping.wait(LOOK_S):
+    def _run(self) -> None:
+        while not self._stopping.wait(CHECK_S):
             try:
                 self._spawner.ping()
-                is_stopped = self._spawner.wake()
+                is_stopped = self._spawner.resume()
                 if is_stopped and not self._was_stopped:
                     log.warning("worker.spawner_stopped")
                 self._was_stopped = is_stopped
-                if self._spawner.silent_s > SPAWNER_S and not self._spawner.given_up:
-                    log.error("worker.spawner_silent", silent_s=round(self._spawner.silent_s))
-                    self._spawner.give_up()
-                if self._why and time.monotonic() - self._looked_s >= AGAIN_S:
-                    self.look()
+                if self._spawner.unresponsive_s > SPAWNER_S and not self._spawner.was_killed:
+                    log.error("worker.spawner_silent", silent_s=round(self._spawner.unresponsive_s))
+                    self._spawner.kill()
+                if self._why and time.monotonic() - self._checked_s >= AGAIN_S:
+                    self.check()
                 elif not self._why:
-                    with self._looking:
+                    with self._checking:
                         self._conclude(self._spawner_trouble() or self._directory_trouble() or self._folder_trouble())
             except Exception:
                 log.exception("worker.look_failed")
-            self._seen_s = time.monotonic()
+            self._alive_s = time.monotonic()
 
     def _conclude(self, why: str) -> str:
         if why != self._why:
@@ -150,7 +150,7 @@ class Fitness:
             self._on_change(why)
         return why
 
-    def _look(self) -> str:
+    def _check_all(self) -> str:
         try:
             return (
                 self._spawner_trouble()
@@ -166,8 +166,8 @@ class Fitness:
 
     def _spawner_trouble(self) -> str:
         # Without the growing time, or each look would say it anew.
-        is_silent = self._spawner.silent_s > SILENT_S
-        return f"its spawner has not answered for more than {SILENT_S:.0f} s" if is_silent else ""
+        is_silent = self._spawner.unresponsive_s > UNRESPONSIVE_S
+        return f"its spawner has not answered for more than {UNRESPONSIVE_S:.0f} s" if is_silent else ""
 
     def _directory_trouble(self) -> str:
         if os.path.isdir(self._spawner.cwd):
@@ -194,10 +194,10 @@ class Fitness:
             for fd in opened:
                 os.close(fd)
         allowed = file_limit()
-        if allowed < files_needed(self._slots):
+        if allowed < files_needed(self._threads):
             return (
-                f"only {allowed} files may be open here, and {self._slots} runs at once need "
-                f"{files_needed(self._slots)} (ulimit -n)"
+                f"only {allowed} files may be open here, and {self._threads} runs at once need "
+                f"{files_needed(self._threads)} (ulimit -n)"
             )
         return ""
 
@@ -233,9 +233,9 @@ class Fitness:
 SECRET: Final = "RUNFLEET_SECRET"
 
 
-def files_needed(slots: int) -> int:
+def files_needed(threads: int) -> int:
     """How many descriptors a worker process with so many slots may have to open."""
-    return BASE_FILES + FILES_A_RUN * slots
+    return BASE_FILES + FILES_A_RUN * threads
 
 
 def file_limit() -> int:
@@ -248,14 +248,14 @@ def file_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 30
 
 
-def raise_file_limit(slots: int) -> None:
+def raise_file_limit(threads: int) -> None:
     """Allow this process the descriptors that it needs, if that is in its power."""
     try:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < files_needed(slots):
-            most = files_needed(slots) if hard == resource.RLIM_INFINITY else min(hard, files_needed(slots))
+        if soft != resource.RLIM_INFINITY and soft < files_needed(threads):
+            most = files_needed(threads) if hard == resource.RLIM_INFINITY else min(hard, files_needed(threads))
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     except (ImportError, OSError, ValueError):
         pass  # then the look says what is missing

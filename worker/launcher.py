@@ -39,7 +39,7 @@ PAUSE_S: Final = 0.2
 MOST_PAUSE_S: Final = 30.0
 """The first and the longest pause before a worker process is started again."""
 
-LOOK_S: Final = 0.5
+CHECK_S: Final = 0.5
 """How often it looks for what a lost spawner left behind: a worker that waits for Redis may be slow to leave."""
 
 NOT_STARTED_S: Final = 5.0
@@ -62,7 +62,7 @@ MISCONFIGURED: Final = 2
 
 
 @dataclass(slots=True)
-class Child:
+class ChildProcess:
     """
     A worker process: ``alive_fd`` is what it says on that it is alive, last at measured time ``alive_s``; ``mark`` is
     in the name of its temporary folder.
@@ -91,16 +91,16 @@ class Launcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._hung_s = HUNG_S + 3 * settings.redis_timeout_s
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, ChildProcess] = {}
         self._adopted = AdoptedProcesses()
-        self._left: list[str] = []
+        self._leftover_marks: list[str] = []
         """Marks of folders that dead worker processes may have left."""
         self._pause_s = 0.0
         self._start_at_s = 0.0
         self._stopping = False
         self._code = 0
         self._signalled_s = 0.0
-        self._looked_s = time.monotonic()
+        self._checked_s = time.monotonic()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -124,7 +124,7 @@ class Launcher:
                 self._remove_folders()
             except Exception:  # whatever it is: the worker processes would end with this one
                 log.exception("worker.launcher_failed")
-                time.sleep(LOOK_S)
+                time.sleep(CHECK_S)
         try:
             self._adopted.kill_all()
             self._remove_folders()
@@ -143,13 +143,13 @@ class Launcher:
     def _start(self) -> None:
         alive_out, alive_in = os.pipe()
         mark = secrets.token_hex(4)
-        told = {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in), temp_folder.MARK: mark}
+        variables = {LAUNCHER_FD: str(self._life_out), ALIVE_FD: str(alive_in), temp_folder.MARK: mark}
         try:
             os.set_blocking(alive_out, False)
             os.set_blocking(alive_in, False)
             process = subprocess.Popen(
                 command("worker", "--process"),
-                env=isolated(os.environ) | told,
+                env=isolated(os.environ) | variables,
                 pass_fds=(self._life_out, alive_in),
                 start_new_session=False,
             )
@@ -159,7 +159,7 @@ class Launcher:
         finally:
             os.close(alive_in)
         now_s = time.monotonic()
-        self._children[process.pid] = Child(process, mark, now_s, alive_out, now_s)
+        self._children[process.pid] = ChildProcess(process, mark, now_s, alive_out, now_s)
         if self._stopping:  # told so while this one was being started: the handler did not know it yet
             process.send_signal(signal.SIGTERM)
 
@@ -167,10 +167,10 @@ class Launcher:
         return not self._stopping and len(self._children) < self._settings.worker_processes
 
     def _wait(self) -> None:
-        seconds = max(0.0, self._start_at_s - time.monotonic()) if self._lacks_one() else LOOK_S
+        seconds = max(0.0, self._start_at_s - time.monotonic()) if self._lacks_one() else CHECK_S
         poller = select.poll()
         poller.register(self._wake_out, select.POLLIN)
-        poller.poll(min(seconds, LOOK_S) * 1000 + 1)
+        poller.poll(min(seconds, CHECK_S) * 1000 + 1)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_out, 4096)
 
@@ -187,16 +187,16 @@ class Launcher:
             if ended is None:
                 continue
             os.close(ended.alive_fd)
-            self._left.append(ended.mark)
+            self._leftover_marks.append(ended.mark)
             ended.process.returncode = os.waitstatus_to_exitcode(status)
             if not self._stopping:
                 self._replace(ended)
 
     def _remove_folders(self) -> None:
         """What a worker process leaves that was killed with its spawner; again later, while something writes there."""
-        self._left = [mark for mark in self._left if not temp_folder.remove(mark)][-MOST_LEFT:]
+        self._leftover_marks = [mark for mark in self._leftover_marks if not temp_folder.remove(mark)][-MOST_LEFT:]
 
-    def _replace(self, ended: Child) -> None:
+    def _replace(self, ended: ChildProcess) -> None:
         """See what follows on the end of a worker process that nobody asked for."""
         pid, code = ended.process.pid, ended.process.returncode
         now_s = time.monotonic()
@@ -221,8 +221,8 @@ class Launcher:
     def _kill_hanging(self) -> None:
         """Kill worker processes that do not say any more that they are alive; others take their place."""
         now_s = time.monotonic()
-        asleep = now_s - self._looked_s > ASLEEP_S
-        self._looked_s = now_s
+        asleep = now_s - self._checked_s > ASLEEP_S
+        self._checked_s = now_s
         for pid, child in self._children.items():
             with contextlib.suppress(BlockingIOError):
                 if os.read(child.alive_fd, 4096):

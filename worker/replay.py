@@ -30,14 +30,14 @@ MOST: Final = 2000
 MOST_BYTES: Final = 8 * 1024 * 1024
 """What is remembered at most; an end carries its run's outputs."""
 
-PORTION: Final = 100
-PORTION_BYTES: Final = 256 * 1024
+BATCH: Final = 100
+BATCH_BYTES: Final = 256 * 1024
 """What goes out in one round trip, unless a single end is longer."""
 
 AGAIN_S: Final = 0.5
 
 
-class _Said(NamedTuple):
+class _AcceptedEnd(NamedTuple):
     """An end, when it was accepted (measured time), and the bytes of its arguments."""
 
     at_s: float
@@ -50,9 +50,9 @@ class EndReplay:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._ends: deque[_Said] = deque()
+        self._ends: deque[_AcceptedEnd] = deque()
         self._bytes = 0
-        self._owed_since_s = math.inf
+        self._pending_since_s = math.inf
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -61,14 +61,14 @@ class EndReplay:
         """An end that claims nothing, just accepted."""
         size = sum(len(argument) for argument in end.args if isinstance(argument, str | bytes))
         with self._lock:
-            self._ends.append(_Said(time.monotonic(), end, size))
+            self._ends.append(_AcceptedEnd(time.monotonic(), end, size))
             self._bytes += size
             while len(self._ends) > MOST or self._bytes > MOST_BYTES:
                 self._bytes -= self._ends.popleft().size
-            if self._owed_since_s != math.inf:
-                self._begin()  # if it could not before
+            if self._pending_since_s != math.inf:
+                self._ensure_thread()  # if it could not before
 
-    def repeat(self, lost_s: float) -> None:
+    def replay(self, lost_s: float) -> None:
         """
         Say those again that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
 
@@ -76,8 +76,8 @@ class EndReplay:
         away. How many of them the store did not know any more is told in the log.
         """
         with self._lock:
-            self._owed_since_s = min(self._owed_since_s, lost_s - BEFORE_S)
-            self._begin()
+            self._pending_since_s = min(self._pending_since_s, lost_s - BEFORE_S)
+            self._ensure_thread()
 
     def stop(self) -> None:
         """Let what is being said come to its end, if the store is there; at most a few seconds."""
@@ -87,11 +87,11 @@ class EndReplay:
         if thread is not None:
             thread.join(3)
 
-    def _begin(self) -> None:
+    def _ensure_thread(self) -> None:
         """Have a thread say what is owed, unless one does. One that cannot be started is with the next end."""
         if self._thread is not None and self._thread.is_alive():
             return
-        thread = threading.Thread(target=self._say_on, name="recent", daemon=True)
+        thread = threading.Thread(target=self._run, name="recent", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
@@ -99,14 +99,14 @@ class EndReplay:
         else:
             self._thread = thread
 
-    def _say_on(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
                 with (
                     self._store.dedicated_connection()
                 ):  # what it sends may be long, and ends and claims are not to wait behind it
-                    while (owed := self._take()) is not None:
-                        self._say_what_is_owed(*owed)
+                    while (pending := self._take_pending()) is not None:
+                        self._replay_pending(*pending)
                         if self._stopping.is_set():
                             return
                     return
@@ -115,50 +115,50 @@ class EndReplay:
                 if self._stopping.wait(AGAIN_S):
                     return
 
-    def _say_what_is_owed(self, since_s: float, ends: list[_Said]) -> None:
+    def _replay_pending(self, since_s: float, ends: list[_AcceptedEnd]) -> None:
         try:
-            self._say(ends)
+            self._replay(ends)
         except RunfleetError as error:
             if not isinstance(error, StoreUnavailable):
                 log.exception("worker.repeat_failed")
                 return
             with self._lock:
-                self._owed_since_s = min(self._owed_since_s, since_s)
+                self._pending_since_s = min(self._pending_since_s, since_s)
             self._stopping.wait(AGAIN_S)
         except BaseException:
             with self._lock:
-                self._owed_since_s = min(self._owed_since_s, since_s)
+                self._pending_since_s = min(self._pending_since_s, since_s)
             raise
 
-    def _take(self) -> tuple[float, list[_Said]] | None:
+    def _take_pending(self) -> tuple[float, list[_AcceptedEnd]] | None:
         """Since when ends are owed, and those; None when none are, and the thread is to end."""
         with self._lock:
-            if self._owed_since_s == math.inf:
+            if self._pending_since_s == math.inf:
                 self._thread = None
                 return None
-            since_s, self._owed_since_s = self._owed_since_s, math.inf
-            return since_s, [said for said in self._ends if said.at_s > since_s]
+            since_s, self._pending_since_s = self._pending_since_s, math.inf
+            return since_s, [accepted for accepted in self._ends if accepted.at_s > since_s]
 
-    def _say(self, ends: Sequence[_Said]) -> None:
+    def _replay(self, ends: Sequence[_AcceptedEnd]) -> None:
         lost = 0
         try:
-            for portion in _portions(ends):
-                answers = self._store.run(each(portion))
+            for batch in _batches(ends):
+                answers = self._store.run(each(batch))
                 lost += sum(answer.verdict == "ended" for answer in answers)
         finally:
             if lost:
                 log.warning("run.end_replayed", runs=lost)
 
 
-def _portions(ends: Sequence[_Said]) -> Iterator[list[Call[Ended]]]:
+def _batches(ends: Sequence[_AcceptedEnd]) -> Iterator[list[Call[Ended]]]:
     """The first one alone: by it a server that took over learns the script, which no other has to bring then."""
-    portion: list[Call[Ended]] = []
+    batch: list[Call[Ended]] = []
     size = 0
-    for number, said in enumerate(ends):
-        if portion and (number == 1 or len(portion) == PORTION or size + said.size > PORTION_BYTES):
-            yield portion
-            portion, size = [], 0
-        portion.append(said.end)
-        size += said.size
-    if portion:
-        yield portion
+    for number, accepted in enumerate(ends):
+        if batch and (number == 1 or len(batch) == BATCH or size + accepted.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(accepted.end)
+        size += accepted.size
+    if batch:
+        yield batch

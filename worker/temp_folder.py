@@ -62,14 +62,14 @@ def remove(mark: str) -> bool:
     A run that is not dead yet may write to it meanwhile: then it is to be tried again.
     """
     try:
-        for folder in _those_of(mark):
+        for folder in _folders_of(mark):
             _remove_unheld(folder)
-        return not _those_of(mark)
+        return not _folders_of(mark)
     except OSError:
         return True  # nobody can look there
 
 
-def _those_of(mark: str) -> list[Path]:
+def _folders_of(mark: str) -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{mark}-*"))
 
 

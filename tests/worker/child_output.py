@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.processes.handle import Child, Exit
+from worker.processes.handle import Exit, ProcessHandle
 
 
 class Ended(NamedTuple):
@@ -19,7 +19,7 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def read_to_end(child: Child, timeout_s: float = 15.0) -> Ended:
+def read_to_end(child: ProcessHandle, timeout_s: float = 15.0) -> Ended:
     """Wait for the start, the end and the last output of *child*, then close it."""
     text = {child.stdout_fd: b"", child.stderr_fd: b""}
     open_fds = set(text)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.child_output import Ended, is_running, read_line, read_to_end
-from worker.processes.callables import CALLS_MAX, Call, InterpreterPool
+from worker.processes.callables import CALLS_MAX, CallableProcess, InterpreterPool
 from worker.processes.commands import Spawner
 from worker.processes.handle import SpawnFailed
 from worker.processes.interpreter import CallRequest
@@ -113,7 +113,7 @@ os.fork = fork
 def value(): return "x" * 900_000
 """
 
-Start = Callable[..., Call]
+Start = Callable[..., CallableProcess]
 BOTH = pytest.mark.parametrize("isolate", [True, False], ids=["forked", "warm"])
 
 
@@ -130,7 +130,7 @@ def start(interpreters: InterpreterPool, tmp_path: Path) -> Start:
     (tmp_path / "jobs.py").write_text(JOBS)
     count = iter(range(10_000))
 
-    def start(call: str, kwargs: dict[str, Any] | None = None, **more: Any) -> Call:
+    def start(call: str, kwargs: dict[str, Any] | None = None, **more: Any) -> CallableProcess:
         run_id = f"run-{next(count)}"
         env = {"PATH": os.environ["PATH"], "RUNFLEET_RUN_ID": run_id, **more.pop("env", {})}
         call = call if ":" in call else f"jobs:{call}"
@@ -277,9 +277,9 @@ def test_a_large_value_that_is_there_at_once_does_not_mix_with_what_the_interpre
     call = start("slow:value")
     channel = call._channel
     wait_until((tmp_path / "fork").exists, "the fork waits for room")
-    channel.listen()
+    channel.receive()
     while select.select([channel.control_fd], [], [], 0)[0]:
-        channel.listen()
+        channel.receive()
     (tmp_path / "there is room").touch()
     select.select([channel.control_fd], [], [], 0.5)  # what is said now gets into the middle; it is to be nothing
     os.kill(int((tmp_path / "fork").read_text()), signal.SIGCONT)

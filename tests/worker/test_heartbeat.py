@@ -18,7 +18,7 @@ from shared.store.runs import Wanted
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker.heartbeat import Heartbeat, Held
+from worker.heartbeat import Heartbeat, Lease
 
 ABOUT = About(host="h", pid=7, version="1", queues=("default",), slots=1, started_us=5)
 LATE_S = 0.7
@@ -40,7 +40,7 @@ def test_a_wish_list_that_cannot_be_read_is_not_asked_all_the_time(
     heartbeat = Heartbeat(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
     heartbeat.start()
     try:
-        heartbeat.hold(Held(ids.new_id(1), 1, lambda _: None, lambda: False, time.monotonic()))
+        heartbeat.hold(Lease(ids.new_id(1), 1, lambda _: None, lambda: False, time.monotonic()))
         wait_until(lambda: len(asked_s) >= 7, "it asked some times")
     finally:
         heartbeat.stop()
@@ -58,7 +58,7 @@ def test_a_lease_is_as_old_as_the_request_that_renewed_it(settings: Settings, sh
         claimed = store.run(runs.claim(Wanted("w", "0", "1", LEASE_MS * 1000, ["default"])))
         assert claimed is not None
         heartbeat = Heartbeat(store, "w", ABOUT, on_drain=lambda: None, on_loss=lambda _: None)
-        held = Held(claimed.id, claimed.record.token, lambda _: None, lambda: False, 0.0)
+        held = Lease(claimed.id, claimed.record.token, lambda _: None, lambda: False, 0.0)
         heartbeat.hold(held)
         proxy.latency_s = LATE_S
         heartbeat.start()

@@ -12,30 +12,37 @@ from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from tests.worker.test_shipper import running
 from worker.drain import DrainState
-from worker.execution.monitor import Watch
+from worker.execution.monitor import Monitor
 from worker.execution.verdict import Cause
 from worker.execution.wakeup import Wakeup
-from worker.heartbeat import Held, Wish
+from worker.heartbeat import Lease, StopRequest
 from worker.logs.masking import NOTHING
 from worker.logs.shipper import LogShipper
 from worker.processes.commands import Spawner
-from worker.processes.handle import Child, Exit, Launch
+from worker.processes.handle import Exit, Launch, ProcessHandle
 
 REASONS: tuple[Cause, ...] = ("stop", "lost", "timeout", "shutdown")
 
 
-def watched(store: Store, child: Child, why: Cause) -> tuple[Exit, Cause | None]:
+def watched(store: Store, child: ProcessHandle, why: Cause) -> tuple[Exit, Cause | None]:
     """How a process ends, and why it was made to, when *why* is there before anybody looks at it."""
     task = Task(name="t", run="x", timeout_ms=0 if why == "timeout" else None, graceful_stop_ms=100)
-    wishes: deque[Wish] = deque([why] if why in ("stop", "lost") else [])
+    stop_requests: deque[StopRequest] = deque([why] if why in ("stop", "lost") else [])
     draining = DrainState()
     if why == "shutdown":
         draining.begin(0.0, now=True)
     claimed = running(store, task)
-    held = Held(claimed.id, claimed.record.token, wishes.append, lambda: True, time.monotonic())
+    lease = Lease(claimed.id, claimed.record.token, stop_requests.append, lambda: True, time.monotonic())
     log_buffer = LogShipper(store).add(claimed.id, claimed.record, time.monotonic(), task, NOTHING)
-    watch = Watch(
-        task, child, log_buffer, held=held, wishes=wishes, wakeup=Wakeup(), draining=draining, is_alive=lambda: None
+    watch = Monitor(
+        task,
+        child,
+        log_buffer,
+        lease=lease,
+        stop_requests=stop_requests,
+        wakeup=Wakeup(),
+        draining=draining,
+        is_alive=lambda: None,
     )
     return watch.until_end(), watch.cause
 

@@ -16,7 +16,7 @@ from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
-from worker.execution.secrets import FRESH_S, WHOLE_S, Private
+from worker.execution.secrets import FRESH_S, WHOLE_S, KnownSecrets
 
 VICTIM = "the value of another task"
 
@@ -35,7 +35,7 @@ def put(store: Store, **secrets: str) -> None:
 
 def test_variables_of_every_tasks_secrets_and_their_values_are_private(store: Store) -> None:
     put(store, A="x ${VICTIM} ${OTHER}", B="$${NOT_ONE}", C="${HOME}/.key", D="plain")
-    private = Private(store, {"VICTIM": VICTIM, "HOME": "/home/somebody", "PLAIN": "not a secret"})
+    private = KnownSecrets(store, {"VICTIM": VICTIM, "HOME": "/home/somebody", "PLAIN": "not a secret"})
     private.refresh()
     assert private.variables == {"VICTIM", "OTHER"}
     assert private.values == {VICTIM}
@@ -44,7 +44,7 @@ def test_variables_of_every_tasks_secrets_and_their_values_are_private(store: St
 
 def test_a_new_secret_is_known_within_a_second_and_none_is_forgotten(store: Store) -> None:
     clock = Clock()
-    private = Private(store, {}, clock)
+    private = KnownSecrets(store, {}, clock)
     put(store, A="${FIRST}")
     private.refresh()
     put(store, A="${SECOND}")
@@ -58,7 +58,7 @@ def test_a_new_secret_is_known_within_a_second_and_none_is_forgotten(store: Stor
 
 def test_what_was_hidden_behind_an_old_version_is_found_after_a_while(store: Store) -> None:
     clock = Clock()
-    private = Private(store, {}, clock)
+    private = KnownSecrets(store, {}, clock)
     put(store, A="${FIRST}")
     private.refresh()
     put(store, A="${SECOND}")
@@ -75,7 +75,7 @@ def test_what_was_hidden_behind_an_old_version_is_found_after_a_while(store: Sto
 def test_a_version_that_is_no_number_hides_nothing(store: Store) -> None:
     put(store, A="${FIRST}")
     store.run(Call("SET", (Key("secret-variables:version"), b"\xff no number"), as_is))
-    private = Private(store, {})
+    private = KnownSecrets(store, {})
     private.refresh()
     assert private.variables == {"FIRST"}
 
@@ -84,14 +84,14 @@ def test_a_version_that_is_no_number_hides_nothing(store: Store) -> None:
 def test_a_worker_that_cannot_read_what_is_secret_starts_nothing(store: Store) -> None:
     put(store, A="${FIRST}")
     store.run(Call("SET", (Key("secret-variables"), "no hash"), as_is))
-    private = Private(store, {})
+    private = KnownSecrets(store, {})
     with pytest.raises(StoreUnavailable, match="what tasks make secrets of cannot be read"):
         private.refresh()
     store.run(Call("DEL", (Key("secret-variables"),), as_is))
     private.refresh()  # asked again at once
 
 
-def refreshed(private: Private) -> bool:
+def refreshed(private: KnownSecrets) -> bool:
     with contextlib.suppress(StoreUnavailable):
         private.refresh()
         return True
@@ -107,7 +107,7 @@ def test_what_nobody_said_yet_is_waited_for_and_what_is_known_is_used(
         away = open_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5))
         try:
             put(store, A="${FIRST}")
-            private = Private(away, {}, clock)
+            private = KnownSecrets(away, {}, clock)
             with pytest.raises(StoreUnavailable):
                 private.refresh()
             proxy.lead_to(real)
@@ -128,7 +128,7 @@ def test_our_own_secrets_are_shown_nowhere(store: Store) -> None:
         "REDIS_URL": "rediss://me:p%40ssword%21@host:6379/0",
         "OPENLINEAGE_API_KEY": "key-of-the-catalog",
     }
-    text = Private(store, environ).mask().text
+    text = KnownSecrets(store, environ).mask().text
     for secret in (*environ.values(), "p@ssword!"):
         assert "[redacted]" in text(f"<{secret}>")
     assert text("<rediss://me:p%40ssword%21@host:6379/0>") == "<rediss://me:[redacted]@host:6379/0>"

@@ -25,7 +25,7 @@ from worker.replay import EndReplay
 
 
 @pytest.fixture
-def said(store: Store) -> Iterator[EndReplay]:
+def messages(store: Store) -> Iterator[EndReplay]:
     """What remembers them, for ``store``."""
     made = EndReplay(store)
     yield made
@@ -61,42 +61,42 @@ def left(store: Store) -> int:
 
 @pytest.mark.parametrize(("count", "bytes_each", "trips"), [(1, 0, 1), (251, 0, 4), (12, 100 * 1024, 7)])
 def test_all_are_said_again_in_portions(
-    store: Store, asked: Store, said: EndReplay, count: int, bytes_each: int, trips: int
+    store: Store, asked: Store, messages: EndReplay, count: int, bytes_each: int, trips: int
 ) -> None:
     ends = kept_back(asked, count, '{"a":"' + "x" * bytes_each + '"}')
     for end in ends:
-        said.add(end)
+        messages.add(end)
     asked.run(ends[0])  # the script is known
-    said.repeat(time.monotonic())
-    said.stop()
+    messages.replay(time.monotonic())
+    messages.stop()
     assert (left(asked), store.round_trips) == (0, trips)
 
 
-def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, said: EndReplay) -> None:
+def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, messages: EndReplay) -> None:
     for end in kept_back(asked, 50):
-        said.add(end)
+        messages.add(end)
     asked.run(Call("SCRIPT", ("FLUSH",), bool))
-    said.repeat(time.monotonic())
-    said.stop()
+    messages.replay(time.monotonic())
+    messages.stop()
     assert (left(asked), store.round_trips) == (0, 3)
 
 
-def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, said: EndReplay) -> None:
+def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, messages: EndReplay) -> None:
     early, late = kept_back(asked, 2)
-    said.add(early)
+    messages.add(early)
     between_s = time.monotonic()
-    said.add(late)
-    said.repeat(between_s + replay.BEFORE_S)
+    messages.add(late)
+    messages.replay(between_s + replay.BEFORE_S)
     wait_until(lambda: left(asked) < 2, "one has ended")
     (run,) = asked.run(page(Filter(status=(Status.RUNNING,)))).runs
     assert run.id.bytes == early.args[1]
 
 
-def test_only_so_many_bytes_are_remembered(asked: Store, said: EndReplay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_bytes_are_remembered(asked: Store, messages: EndReplay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "MOST_BYTES", 5 * 10_000)
     for end in kept_back(asked, 9, '{"a":"' + "x" * 9_000 + '"}'):
-        said.add(end)
-    said.repeat(time.monotonic())
+        messages.add(end)
+    messages.replay(time.monotonic())
     wait_until(lambda: left(asked) == 4, "the last five have ended")
 
 
@@ -106,15 +106,15 @@ def test_leases_do_not_wait_for_a_store_that_is_away_and_it_hears_them_when_it_i
     ends = kept_back(asked, 3)
     with Proxy(short_path / "p", Path(settings.redis_url.removeprefix("unix://"))).serving() as proxy:
         store = open_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.3))
-        said = EndReplay(store)
+        messages = EndReplay(store)
         for end in ends:
-            said.add(end)
+            messages.add(end)
         proxy.swallow()
         asked_s = time.monotonic()
-        said.repeat(asked_s)
+        messages.replay(asked_s)
         assert time.monotonic() - asked_s < 0.2
         wait_until(lambda: store.losses >= 2, "it is tried again and again")
         proxy.pass_on()
         wait_until(lambda: left(asked) == 0, "all have ended")
-        said.stop()
+        messages.stop()
         store.close()

@@ -72,24 +72,24 @@ def lose_connections(client: redis.Redis) -> None:
 def test_more_lost_connections_than_the_pool_ever_makes_end_no_repeating_and_leak_nothing(
     by_sentinel: Store, primary: int
 ) -> None:
-    said = EndReplay(by_sentinel)
+    messages = EndReplay(by_sentinel)
     with redis.Redis(port=primary) as client:
         first, last = kept_back(by_sentinel, 2)
-        said.add(first)
+        messages.add(first)
         files, threads = 0, 0
         for number in range(LOSSES):
-            said.repeat(time.monotonic())
+            messages.replay(time.monotonic())
             if number % 2:
                 lose_connections(client)  # while it is said, or before
-            wait_until(lambda: said._thread is None or not said._thread.is_alive(), "it was said", 10)
+            wait_until(lambda: messages._thread is None or not messages._thread.is_alive(), "it was said", 10)
             by_sentinel.run(fleet.ping())
             if number == 20:
                 files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
         assert left(by_sentinel) == 1, "the other was never told"
-        said.add(last)
-        said.repeat(time.monotonic())
+        messages.add(last)
+        messages.replay(time.monotonic())
         wait_until(lambda: left(by_sentinel) == 0, "it is said after all those losses", 10)
-        said.stop()
+        messages.stop()
         assert len(os.listdir("/proc/self/fd")) <= files + 2
         assert threading.active_count() <= threads + 1
         ours = [one for one in client.client_list() if "sentinel" not in one["name"]]

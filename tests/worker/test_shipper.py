@@ -100,7 +100,7 @@ def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others
             proxy.lead_to(short_path / "nowhere")
             for number in range(4000):
                 log_buffer.feed("stdout", b"line %04d %s\n" % (number, b"x" * 90))
-            wait_until(lambda: log_buffer.unstored, "lines are dropped")
+            wait_until(lambda: log_buffer.dropped, "lines are dropped")
             wait_until(lambda: sum(len(line.text) for line in log_buffer._unsent) <= 100_000, "what is kept is bounded")
             proxy.lead_to(real)
             log_buffer.feed("stdout", b"last\n")
@@ -108,12 +108,12 @@ def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others
             kept = texts(store, live.id)[1:-1]
             numbers = [int(text.split()[1]) for text in kept]
             assert numbers == list(range(numbers[0], 4000))
-            assert log_buffer.unstored == numbers[0]
+            assert log_buffer.dropped == numbers[0]
             assert log_buffer.truncated
             log_buffer.finish()
             calls = log_buffer.final()
             log_buffer.settle(store.settle(calls))
-            assert texts(store, live.id)[-1].startswith(f"{log_buffer.unstored} lines are missing: Redis was away")
+            assert texts(store, live.id)[-1].startswith(f"{log_buffer.dropped} lines are missing: Redis was away")
         finally:
             log_shipper.stop()
             away.close()

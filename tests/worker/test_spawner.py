@@ -16,12 +16,12 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.child_output import Ended, is_running, read_line, read_to_end
-from worker.processes.commands import Command, Spawner
+from worker.processes.commands import CommandProcess, Spawner
 from worker.processes.handle import Launch, SpawnFailed
 
 ROOT = Path(__file__).parents[2]
 SPAWNER = ROOT / "worker" / "spawner"
-Spawn = Callable[..., Command]
+Spawn = Callable[..., CommandProcess]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def spawn(spawner: Spawner, tmp_path: Path) -> Spawn:
     """Start a shell command (or an argument vector) with the test's folder as working directory."""
     count = iter(range(1000))
 
-    def spawn(command: str | tuple[str, ...], **more: object) -> Command:
+    def spawn(command: str | tuple[str, ...], **more: object) -> CommandProcess:
         run_id = f"run-{next(count)}"
         env = {"PATH": os.environ["PATH"], "RUNFLEET_RUN_ID": run_id, **more.pop("env", {})}  # type: ignore[dict-item]  # of a test
         argv = ("sh", "-c", command) if isinstance(command, str) else command
@@ -301,16 +301,16 @@ def test_a_guard_ends_with_its_run_and_ends_its_run_with_the_spawner(spawner: Sp
     def children() -> set[int]:
         return {int(pid) for pid in Path(f"/proc/{spawner.pid}/task/{spawner.pid}/children").read_text().split()}
 
-    assert run(spawn, "true", silence_s=60.0).exit.code == 0
+    assert run(spawn, "true", heartbeat_timeout_s=60.0).exit.code == 0
     wait_until(lambda: not children(), "the guard has gone with its run")
-    one, other = spawn("sleep 100", silence_s=60.0), spawn("sleep 100")
+    one, other = spawn("sleep 100", heartbeat_timeout_s=60.0), spawn("sleep 100")
     pids = [one.started(), other.started()]
     (guard,) = children() - set(pids)
     assert run(spawn, "true").exit.code == 0  # the end of another is none of its own
     assert is_running(guard)
     one.kill()
     wait_until(lambda: not is_running(guard), "the guard has gone with its run")
-    strict = spawn("setsid sleep 100 & sleep 100", silence_s=60.0)
+    strict = spawn("setsid sleep 100 & sleep 100", heartbeat_timeout_s=60.0)
     pid = strict.started()
     os.kill(spawner.pid, signal.SIGKILL)
     wait_until(lambda: not is_running(pid), "the guard ended it")

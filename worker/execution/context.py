@@ -16,7 +16,7 @@ from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
 from worker.drain import DrainState
 from worker.execution.environment import Inherited, Unprepared
-from worker.execution.secrets import Private
+from worker.execution.secrets import KnownSecrets
 from worker.fitness import Fitness
 from worker.heartbeat import Heartbeat
 from worker.logs.shipper import LogShipper
@@ -40,16 +40,16 @@ class WorkerContext:
     spawner: Spawner
     interpreters: InterpreterPool
     heartbeat: Heartbeat
-    recent: EndReplay
+    end_replay: EndReplay
     log_shipper: LogShipper
-    private: Private
+    known_secrets: KnownSecrets
     inherited: Inherited
     draining: DrainState
     fitness: Fitness
     folder: Path
     keys: Keys
     emitter: Emitter | None = None
-    known: dict[tuple[str, str], Task] = field(default_factory=dict)
+    verified_tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
     """Tasks by name and hash of their definition, whose signature was verified for that name."""
 
     @property
@@ -71,12 +71,12 @@ class WorkerContext:
         cannot be read by this release, and StoreUnavailable.
         """
         name = record.task, record.definition
-        task = self.known.get(name)
+        task = self.verified_tasks.get(name)
         if task is None:
             task = self._read(record)
-            if len(self.known) > 1000:
-                self.known.clear()
-            self.known[name] = task
+            if len(self.verified_tasks) > 1000:
+                self.verified_tasks.clear()
+            self.verified_tasks[name] = task
         return task
 
     def _read(self, record: Record) -> Task:

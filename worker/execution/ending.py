@@ -96,7 +96,7 @@ class Ending:
             )
 
         was_lost = self._exit is not None and self._exit.lost
-        if self._context.refusal or self._context.spawner.is_gone(BROKEN_S if was_lost else 0.0):
+        if self._context.refusal or self._context.spawner.ends_within(BROKEN_S if was_lost else 0.0):
             wanted = None
         ended = self._repeat(end, wanted)
         if ended is None:
@@ -104,7 +104,7 @@ class Ending:
         try:
             self._follow_up(ended, verdict, facts, end(None))
         except Exception:  # the end is on record, and the next run is claimed
-            self._say_broken("after its end")
+            self._log_broken("after its end")
         return ended
 
     def _repeat(self, end: Callable[..., Call[Ended]], wanted: Wanted | None) -> Ended | None:
@@ -130,7 +130,7 @@ class Ending:
                 time.sleep(wait_s)  # Redis is away: nothing is lost as long as this thread waits
                 wait_s = min(wait_s * 2, 2.0)
             except Exception:
-                self._say_broken("reporting its end")
+                self._log_broken("reporting its end")
                 if self._is_lost() or self._context.draining.is_over:
                     return None
                 call = end(wanted, bare=True)  # whatever of it cannot be sent, its reason can
@@ -143,7 +143,7 @@ class Ending:
         try:
             return log_buffer.final() if log_buffer is not None else []
         except Exception:
-            self._say_broken("storing its log")
+            self._log_broken("storing its log")
             return []
 
     def _settle(self, appended: list[Any]) -> None:
@@ -153,22 +153,22 @@ class Ending:
                 with log_buffer.sending:
                     log_buffer.settle(appended)
             except Exception:
-                self._say_broken("storing its log")
+                self._log_broken("storing its log")
 
-    def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, again: Call[Ended]) -> None:
+    def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, replay: Call[Ended]) -> None:
         """Tell all who are to know of an end that is on record."""
         log_buffer, record = self._log_buffer, self._record
         if ended.ready:
-            self._ring(ended.ready)
-        if log_buffer is not None and log_buffer.unstored:
-            log.warning("run.lines_dropped", run_id=str(self._run_id), task=record.task, lines=log_buffer.unstored)
+            self._wake_queues(ended.ready)
+        if log_buffer is not None and log_buffer.dropped:
+            log.warning("run.lines_dropped", run_id=str(self._run_id), task=record.task, lines=log_buffer.dropped)
         if log_buffer is not None and facts.log_lines and ended.verdict != "refused":
             self._context.log_shipper.compact_soon(self._run_id)
         if ended.verdict == "refused":
             log.warning("run.lost", run_id=str(self._run_id), task=record.task, state=ended.state)
             return
-        self._context.recent.add(again)
-        self._tell(verdict, self._task)
+        self._context.end_replay.add(replay)
+        self._emit(verdict, self._task)
         facts_of_end: dict[str, object] = {
             "run_id": str(self._run_id),
             "task": record.task,
@@ -193,10 +193,10 @@ class Ending:
                 interrupted=self._task.on_interrupt if verdict.interrupted and self._task is not None else None,
             )
         except Exception:
-            self._say_broken("planning its retry")
+            self._log_broken("planning its retry")
             return None
 
-    def _tell(self, verdict: Verdict, task: Task | None) -> None:
+    def _emit(self, verdict: Verdict, task: Task | None) -> None:
         """Tell of the end, if anybody is to hear. It was by this host's clock as long after the start as it is now."""
         if self._context.emitter is not None:
             end_us = self._record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
@@ -210,18 +210,18 @@ class Ending:
         outputs = ""
         try:
             found = collect(
-                self._output_file, exit_, self._mask, log_buffer.system if log_buffer is not None else _say_nothing
+                self._output_file, exit_, self._mask, log_buffer.system if log_buffer is not None else _ignore
             )
             outputs = msgspec.json.encode(found).decode() if found else ""
         except Exception as error:
-            self._say_broken("collecting its outputs")
+            self._log_broken("collecting its outputs")
             if log_buffer is not None:
                 log_buffer.system(f"its outputs were left out: {describe(error)}")
         try:
             if log_buffer is not None:
                 log_buffer.finish()
         except Exception:
-            self._say_broken("finishing its log")
+            self._log_broken("finishing its log")
         return Facts(
             outputs=outputs,
             log_bytes=log_buffer.kept_bytes if log_buffer else 0,
@@ -232,10 +232,10 @@ class Ending:
             cpu_ms=exit_.cpu_time_ms if exit_ else 0,
         )
 
-    def _say_broken(self, doing: str) -> None:
+    def _log_broken(self, doing: str) -> None:
         log.exception("run.broken", run_id=str(self._run_id), task=self._record.task, doing=doing)
 
-    def _ring(self, ready: Mapping[str, int]) -> None:
+    def _wake_queues(self, ready: Mapping[str, int]) -> None:
         try:
             self._context.store.run(wakeups.ring(ready))
         except RunfleetError:
@@ -247,5 +247,5 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
-def _say_nothing(_: str) -> None:
+def _ignore(_: str) -> None:
     """There is no log to say it in: nothing was started."""

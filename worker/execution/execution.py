@@ -28,23 +28,23 @@ from worker.execution.context import Unverified, WorkerContext
 from worker.execution.ending import BROKEN_S, Ending, describe
 from worker.execution.environment import Unprepared
 from worker.execution.give_back import delay_s, give_back
-from worker.execution.monitor import Watch
+from worker.execution.monitor import Monitor
 from worker.execution.verdict import Verdict, judge
 from worker.execution.wakeup import Wakeup
-from worker.heartbeat import FROZEN_S, SURE_S, Held, Wish
+from worker.heartbeat import FROZEN_S, SURE_S, Lease, StopRequest
 from worker.logs.shipper import LogBuffer
-from worker.processes.handle import Child, Exit, Launch, SpawnFailed, StartedLate, Unanswered
+from worker.processes.handle import Exit, Launch, ProcessHandle, SpawnFailed, StartedLate, Unanswered
 from worker.processes.interpreter import CallRequest
 
 log = get_logger("worker")
 T = TypeVar("T")
 
 
-class Lost(Exception):
+class LeaseLost(Exception):
     """The run was given to somebody else, or nobody could say that it was not."""
 
 
-class NotHere(Exception):
+class NotStarted(Exception):
     """Nothing was started, and not because of the run: it is given back. ``crashes`` counts as in ``give_back``."""
 
     def __init__(self, why: str, crashes: int = 0) -> None:
@@ -52,13 +52,13 @@ class NotHere(Exception):
         self.crashes = crashes
 
 
-class Broken(Exception):
+class SpawnerDied(Exception):
     """Nobody knows what became of it, because the spawner is gone."""
 
 
 class Execution:
     """
-    One run in the hands of one thread. ``tell`` and ``look`` may be called from other threads.
+    One run in the hands of one thread. ``request_stop`` and ``check`` may be called from other threads.
 
     *asked_s* is the measured time at which it was first asked for: its lease may be no younger than that.
     """
@@ -71,10 +71,10 @@ class Execution:
         self._context = context
         self._wakeup = wakeup
         self._is_alive = is_alive
-        self._wishes: deque[Wish] = deque()
+        self._stop_requests: deque[StopRequest] = deque()
         self._output_file = f"{context.folder}/{claimed.id}.out"
-        self._mask = context.private.mask()
-        self._held = Held(claimed.id, claimed.record.token, self.tell, self.restore, asked_s)
+        self._mask = context.known_secrets.mask()
+        self._lease = Lease(claimed.id, claimed.record.token, self.request_stop, self.restore, asked_s)
         self._task: Task | None = None
         self._log_buffer: LogBuffer | None = None
         self._exit: Exit | None = None
@@ -92,13 +92,13 @@ class Execution:
         """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
         return self._is_unanswered or (self._ending is not None and self._ending.is_unanswered)
 
-    def tell(self, wish: Wish) -> None:
-        """Somebody wishes this run to stop, or it is no longer ours."""
-        self._wishes.append(wish)
+    def request_stop(self, request: StopRequest) -> None:
+        """Stop this run: somebody asked for it, or its lease was lost."""
+        self._stop_requests.append(request)
         self._wakeup.set()
 
-    def look(self) -> None:
-        """Make the watching thread look around."""
+    def wake(self) -> None:
+        """Make the thread that monitors the process check whether to stop it."""
         self._wakeup.set()
 
     def restore(self) -> bool:
@@ -117,18 +117,18 @@ class Execution:
         goes wrong here becomes its end, with the reason.
         """
         log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
-        self._context.heartbeat.hold(self._held)
+        self._context.heartbeat.hold(self._lease)
         try:
             try:
                 verdict = self._execute()
-            except Lost:
+            except LeaseLost:
                 log.warning("run.lost", run_id=str(self.run_id), task=self.record.task)
                 return None
-            except NotHere as error:
-                return self._not_here(error, wanted)
+            except NotStarted as error:
+                return self._give_back(error, wanted)
             except (Unprepared, SpawnFailed) as error:
                 verdict = Verdict(Reason.FAILED, NOTHING_RAN, str(error))
-            except Broken as error:
+            except SpawnerDied as error:
                 verdict = Verdict(Reason.CRASHED, NOTHING_RAN, str(error))
             except StartedLate as error:
                 verdict = Verdict(Reason.CRASHED, FATE_UNKNOWN, f"crashed: {error}")
@@ -138,16 +138,16 @@ class Execution:
                 verdict = Verdict(Reason.CRASHED, code, f"crashed: its worker failed: {describe(error)}")
             return self._end(verdict, wanted)
         finally:
-            self._context.heartbeat.let_go(self.run_id)
+            self._context.heartbeat.release(self.run_id)
             if self._log_buffer is not None:
                 self._context.log_shipper.remove(self._log_buffer)
 
-    def end_anyhow(self, error: Exception) -> Ended | None:
+    def end_as_crashed(self, error: Exception) -> Ended | None:
         """End it as crashed when even its end could not be reported; one that has ended stays as it is."""
         message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
         call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
         try:
-            ended = self._patiently(lambda: self._context.store.run(call))
+            ended = self._retry_while_unavailable(lambda: self._context.store.run(call))
         except Exception:
             log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
             return None
@@ -156,7 +156,7 @@ class Execution:
 
     def _execute(self) -> Verdict:
         """Prepare, spawn, watch and judge. Raises Lost, NotHere, Unprepared and SpawnFailed; nothing ran then."""
-        task = self._task = self._patiently(lambda: self._context.task(self.record))
+        task = self._task = self._retry_while_unavailable(lambda: self._context.task(self.record))
         if self._context.emitter is not None:
             self._context.emitter.tell(self.run_id, self.record)
         try:
@@ -164,49 +164,49 @@ class Execution:
         except SpawnFailed as error:
             spawner = self._context.spawner
             if (
-                self._context.spawner.is_gone(BROKEN_S if isinstance(error, Unanswered) else 0.0)
-                and not spawner.given_up
+                self._context.spawner.ends_within(BROKEN_S if isinstance(error, Unanswered) else 0.0)
+                and not spawner.was_killed
             ):
-                raise Broken("crashed: its worker could not start anything any more") from None
+                raise SpawnerDied("crashed: its worker could not start anything any more") from None
             if not self._context.fitness.is_at_fault(error, task):
                 raise
-            raise NotHere(str(error), crashes=1) from None
+            raise NotStarted(str(error), crashes=1) from None
         try:
             assert self._log_buffer is not None
-            watch = self._watch_over(task, child, self._log_buffer)
-            self._exit = watch.until_end()
+            monitor = self._watch_over(task, child, self._log_buffer)
+            self._exit = monitor.until_end()
         finally:
             child.close()
-        if watch.cause == "lost":
-            raise Lost
-        return judge(task, self._exit, watch.cause, watch.stderr_tail)
+        if monitor.cause == "lost":
+            raise LeaseLost
+        return judge(task, self._exit, monitor.cause, monitor.stderr_tail)
 
-    def _not_here(self, error: NotHere, wanted: Wanted | None) -> Ended | None:
+    def _give_back(self, error: NotStarted, wanted: Wanted | None) -> Ended | None:
         """This worker cannot execute it: another one may, unless several have failed to already."""
         crashes = self.record.crashes + error.crashes
         if error.crashes and crashes >= POISON_CRASHES:
             message = f"crashed: not started by {crashes} workers in a row; the last one said: {error}"
             return self._end(Verdict(Reason.CRASHED, NOTHING_RAN, message), wanted)
-        self._context.fitness.look()
+        self._context.fitness.check()
         wait_s = 0.0 if self._context.refusal else delay_s(self.record)
         give_back(
             self._context, self.run_id, self.record, self._mask.text(str(error)), delay_s=wait_s, crashes=error.crashes
         )
         return None
 
-    def _watch_over(self, task: Task, child: Child, log_buffer: LogBuffer) -> Watch:
-        return Watch(
+    def _watch_over(self, task: Task, child: ProcessHandle, log_buffer: LogBuffer) -> Monitor:
+        return Monitor(
             task,
             child,
             log_buffer,
-            held=self._held,
-            wishes=self._wishes,
+            lease=self._lease,
+            stop_requests=self._stop_requests,
             wakeup=self._wakeup,
             draining=self._context.draining,
             is_alive=self._is_alive,
         )
 
-    def _start(self, task: Task) -> Child:
+    def _start(self, task: Task) -> ProcessHandle:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
         values = environment.parameters(task, self.record)
         user = users.account(task, self._context.settings.run_users)
@@ -221,9 +221,9 @@ class Execution:
             self._inputs(),
             user.variables if user is not None else {},
         )
-        self._context.private.know(environment.sources(task), secrets)
+        self._context.known_secrets.add(environment.sources(task), secrets)
         # A secret parameter is the run's alone: what other runs get does not have it, and it is forgotten with the run.
-        self._mask = self._context.private.mask(secrets | params.secrets(task, values))
+        self._mask = self._context.known_secrets.mask(secrets | params.secrets(task, values))
         cwd = str(Path(self._context.spawner.cwd, task.working_dir)) if task.working_dir else None
         limits: dict[str, Any] = {
             "cwd": cwd,
@@ -233,7 +233,7 @@ class Execution:
             "address_space_limit": task.address_space_limit,
             "user": user.ids if user is not None else None,
             "cpu_limit_s": task.cpu_limit_s,
-            "silence_s": FROZEN_S if task.strict_lease else None,
+            "heartbeat_timeout_s": FROZEN_S if task.strict_lease else None,
             "env": env,
             "run_id": str(self.run_id),
         }
@@ -241,8 +241,8 @@ class Execution:
             self._context.folder.mkdir(0o700)  # something that clears away old files took it
         if user is not None:
             users.make_output(self._output_file, user)
-        self._be_sure()
-        child: Child
+        self._confirm_lease()
+        child: ProcessHandle
         if task.call is not None:
             request = CallRequest(call=task.call, kwargs=values, isolate=task.isolate, python=task.python, **limits)
             child = self._context.interpreters.spawn(request)
@@ -264,32 +264,32 @@ class Execution:
             raise
         return child
 
-    def _be_sure(self) -> None:
+    def _confirm_lease(self) -> None:
         """
         Wait for word of the lease when it was not heard of for a while: whoever slept since the claim starts nothing
         that is another's by now. Raises Lost and NotHere.
         """
-        while time.monotonic() - self._held.renewed_s > SURE_S:
-            self._see_whether_to_start()
+        while time.monotonic() - self._lease.renewed_s > SURE_S:
+            self._check_may_start()
             self._is_alive()
             time.sleep(0.05)
-        self._see_whether_to_start()
+        self._check_may_start()
 
     def _withheld(self) -> frozenset[str]:
         """The variables that other tasks make secrets of; waits while Redis never said. Raises Lost and NotHere."""
-        self._patiently(self._context.private.refresh)
-        return self._context.private.variables
+        self._retry_while_unavailable(self._context.known_secrets.refresh)
+        return self._context.known_secrets.variables
 
-    def _see_whether_to_start(self) -> None:
+    def _check_may_start(self) -> None:
         """Raises Lost when the run is another's, NotHere when it is not to be started any more."""
-        if "lost" in self._wishes:
-            raise Lost
-        if self._wishes:
-            raise NotHere("asked to stop before it was started")  # giving it back ends it
+        if "lost" in self._stop_requests:
+            raise LeaseLost
+        if self._stop_requests:
+            raise NotStarted("asked to stop before it was started")  # giving it back ends it
         if self._context.draining.begun:
-            raise NotHere("its worker was shut down before it started")
+            raise NotStarted("its worker was shut down before it started")
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _retry_while_unavailable(self, ask: Callable[[], T]) -> T:
         """What *ask* answers; while Redis is away it is asked again. Raises Lost and NotHere."""
         wait_s = 0.1
         while True:
@@ -297,9 +297,9 @@ class Execution:
             try:
                 return ask()
             except Unverified as error:
-                raise NotHere(str(error)) from None
+                raise NotStarted(str(error)) from None
             except StoreUnavailable:
-                self._see_whether_to_start()
+                self._check_may_start()
                 time.sleep(wait_s)  # nothing runs yet that could be lost
                 wait_s = min(wait_s * 2, 2.0)
 
@@ -309,7 +309,7 @@ class Execution:
             return []
         execution = UUID(self.record.execution) if self.record.execution else self.run_id
         call = executions.inputs(execution, self.record.step)
-        return self._patiently(lambda: self._context.store.run(call))
+        return self._retry_while_unavailable(lambda: self._context.store.run(call))
 
     def _end(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
         """Report the end, claiming the next run for *wanted* with it. None: it is another's."""
@@ -323,7 +323,7 @@ class Execution:
             mask=self._mask,
             output_file=self._output_file,
             claimed_s=self._claimed_s,
-            is_lost=lambda: "lost" in self._wishes,
+            is_lost=lambda: "lost" in self._stop_requests,
             restore=self.restore,
             is_alive=self._is_alive,
         )

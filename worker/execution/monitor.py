@@ -1,7 +1,7 @@
 """
-One process from its start to its end: what it prints is read, and it is made to end when it is to.
+The monitor of a run's process: reads its output, and stops it when there is a reason to.
 
-The reasons to end it are a wish, a lease that is over, its time-out, too much output and a worker that leaves.
+Reasons are a request to stop, a lease that is over, its timeout, too much output, and a worker that shuts down.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from worker.drain import DrainState
 from worker.execution.stop_sequence import StopSequence
 from worker.execution.verdict import Cause, stronger
 from worker.execution.wakeup import Wakeup
-from worker.heartbeat import FRESH_S, STRICT_S, Held, Wish
+from worker.heartbeat import FRESH_S, STRICT_S, Lease, StopRequest
 from worker.logs.line_buffer import Stream
 from worker.logs.shipper import LogBuffer
-from worker.processes.handle import Child, Exit
+from worker.processes.handle import Exit, ProcessHandle
 
 READ_BYTES: Final = 256 * 1024
-LOOK_S: Final = 5.0
+CHECK_S: Final = 5.0
 """How often it looks around when nothing happens: whoever watches over the threads sees that this one lives."""
 
 DRAIN_PIPES_S: Final = 0.5
 """How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
 
-LAST_WORDS: Final = 4096
+STDERR_TAIL_BYTES: Final = 4096
 
 
-class Watch:
-    """One thread's watch over the process of a run. *wishes* are added to by others, who then set *wakeup*."""
+class Monitor:
+    """Watches one process, in one thread. Other threads add to *stop_requests* and then set *wakeup*."""
 
     def __init__(
         self,
         task: Task,
-        child: Child,
+        child: ProcessHandle,
         log_buffer: LogBuffer,
         *,
-        held: Held,
-        wishes: deque[Wish],
+        lease: Lease,
+        stop_requests: deque[StopRequest],
         wakeup: Wakeup,
         draining: DrainState,
         is_alive: Callable[[], None],
@@ -54,7 +54,7 @@ class Watch:
         self.stderr_tail = b""
         """The end of what it wrote to its standard error."""
         self._task, self._child, self._log_buffer = task, child, log_buffer
-        self._held, self._wishes, self._wakeup, self._draining = held, wishes, wakeup, draining
+        self._lease, self._stop_requests, self._wakeup, self._draining = lease, stop_requests, wakeup, draining
         self._is_alive = is_alive
         self._stop_sequence = StopSequence(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
         self._deadline_s: float | None = None
@@ -68,21 +68,21 @@ class Watch:
         open_pipes: dict[int, Stream] = {child.stdout_fd: "stdout", child.stderr_fd: "stderr"}
         for fd in (*open_pipes, child.control_fd, self._wakeup.fd):
             poller.register(fd, select.POLLIN)
-        told_s = 0.0
+        forwarded_s = 0.0
         while True:
             self._is_alive()
             exit_ = child.read_exit()
             if exit_ is not None:  # before anything else: what it became by itself is its result
                 break
             now_s = time.monotonic()
-            if task.strict_lease and told_s != self._held.renewed_s > now_s - FRESH_S:
-                told_s = self._held.renewed_s
+            if task.strict_lease and forwarded_s != self._lease.renewed_s > now_s - FRESH_S:
+                forwarded_s = self._lease.renewed_s
                 child.signal(0)  # should this process freeze, the spawner ends the run in its place
-            self._look_around(now_s)
+            self._check_stop_reasons(now_s)
             signal_due = self._stop_sequence.due(now_s)
             if signal_due:
                 child.signal(signal_due)
-            for fd, _ in poller.poll(self._patience_ms(now_s)):
+            for fd, _ in poller.poll(self._timeout_ms(now_s)):
                 if fd in open_pipes:
                     if not self._read(fd, open_pipes[fd]):
                         poller.unregister(fd)
@@ -92,42 +92,42 @@ class Watch:
         self._read_rest(open_pipes)
         return exit_
 
-    def _look_around(self, now_s: float) -> None:
+    def _check_stop_reasons(self, now_s: float) -> None:
         """Find out whether the process is to end, and why."""
         task = self._task
-        while self._wishes:
-            wish = self._wishes.popleft()
-            if wish == "lost":
-                self._make_end("lost", now_s, 0.0)
+        while self._stop_requests:
+            request = self._stop_requests.popleft()
+            if request == "lost":
+                self._stop("lost", now_s, 0.0)
             else:
-                self._make_end("stop", now_s, 0.0 if wish == "kill" else None)
-        if task.strict_lease and self._held.is_stale(now_s):
-            self._make_end("lost", now_s, 0.0)
+                self._stop("stop", now_s, 0.0 if request == "kill" else None)
+        if task.strict_lease and self._lease.is_stale(now_s):
+            self._stop("lost", now_s, 0.0)
         if self._deadline_s is not None and now_s >= self._deadline_s:
-            self._make_end("timeout", now_s, None)
+            self._stop("timeout", now_s, None)
         if self._log_buffer.overflowed:
-            self._make_end("overflow", now_s, None)
+            self._stop("overflow", now_s, None)
         graceful_s = task.graceful_stop_ms / 1000
         stop_from_s = self._draining.stop_from_s(graceful_s)
         if stop_from_s is not None and now_s >= stop_from_s:
-            self._make_end("shutdown", now_s, self._draining.graceful_s(graceful_s, now_s))
+            self._stop("shutdown", now_s, self._draining.graceful_s(graceful_s, now_s))
 
-    def _make_end(self, cause: Cause, now_s: float, graceful_s: float | None) -> None:
+    def _stop(self, cause: Cause, now_s: float, graceful_s: float | None) -> None:
         if self.cause == cause and graceful_s is None:
             return
         self.cause = stronger(self.cause, cause)
         self._stop_sequence.begin(now_s, graceful_s)
 
-    def _patience_ms(self, now_s: float) -> float:
+    def _timeout_ms(self, now_s: float) -> float:
         task = self._task
         stop_from_s = self._draining.stop_from_s(task.graceful_stop_ms / 1000)
-        waits = [self._stop_sequence.wait_s(now_s), LOOK_S]
+        waits = [self._stop_sequence.wait_s(now_s), CHECK_S]
         if self._deadline_s is not None and self.cause is None:
             waits.append(self._deadline_s - now_s)
         if stop_from_s is not None and self.cause is None:
             waits.append(stop_from_s - now_s)
         if task.strict_lease and self.cause != "lost":
-            waits.append(min(0.5, self._held.renewed_s + STRICT_S - now_s + 0.01))
+            waits.append(min(0.5, self._lease.renewed_s + STRICT_S - now_s + 0.01))
         return max(0.0, min(wait for wait in waits if wait is not None)) * 1000 + 1
 
     def _read(self, fd: int, stream: Stream) -> bool:
@@ -139,7 +139,7 @@ class Watch:
         if not data:
             return False
         if stream == "stderr":
-            self.stderr_tail = (self.stderr_tail + data)[-LAST_WORDS:]
+            self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL_BYTES:]
         self._log_buffer.feed(stream, data)
         return True
 

@@ -33,7 +33,7 @@ class Processor:
         self._turn = 0
         self._unanswered: Wanted | None = None
         """A claim that may have been made without anybody having heard: the same turn has to ask again."""
-        self._has: Claimed | None = None
+        self._claimed: Claimed | None = None
         """The run that it was given and that nobody answers for yet."""
         self._wakeup = Wakeup()
         self.execution: Execution | None = None
@@ -54,7 +54,7 @@ class Processor:
             self._run_until_empty(on_more)
         except Exception as error:
             log.exception("worker.slot_failed", doing="executing runs")
-            claimed, self._has = self._has, None
+            claimed, self._claimed = self._claimed, None
             if claimed is not None:
                 why = f"its worker could not begin it: {error}"
                 give_back(self._context, claimed.id, claimed.record, why, crashes=1)
@@ -65,7 +65,7 @@ class Processor:
         asked_s, claimed = self._claim()
         while claimed is not None:
             if why := self._context.refusal:
-                self._has = None
+                self._claimed = None
                 give_back(self._context, claimed.id, claimed.record, why)
                 asked_s, claimed = self._claim()
                 continue
@@ -80,20 +80,20 @@ class Processor:
         """Execute a run; the one that was claimed with its end or after it, and when that was first asked for."""
         wanted = self._wanted()
         self.execution = execution = Execution(self._context, claimed, self._wakeup, asked_s, self._is_alive)
-        self._has = None  # the execution answers for it
+        self._claimed = None  # the execution answers for it
         try:
             ended = execution.perform(wanted)
         except Exception as error:
             log.exception("worker.slot_failed", doing="executing a run", run_id=str(claimed.id))
-            ended = execution.end_anyhow(error)
+            ended = execution.end_as_crashed(error)
         finally:
             self.execution = None
             if execution.is_unanswered:
                 self._unanswered = wanted
         if ended is not None and ended.unreadable:
-            self._pass_over(ended.unreadable)
+            self._log_unreadable(ended.unreadable)
         elif ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
-            self._has = ended.claimed
+            self._claimed = ended.claimed
             return execution.asked_next_s, ended.claimed
         return self._claim()  # a run that was lost, or given back, brought no other with it
 
@@ -108,7 +108,7 @@ class Processor:
             if self._context.refusal:
                 return asked_s, None
             wanted = self._unanswered = self._wanted()
-        said = False
+        logged = False
         while True:
             self._is_alive()
             try:
@@ -117,24 +117,24 @@ class Processor:
                 # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
                 wait_s = AGAIN_S
             except Unreadable as error:
-                self._pass_over(str(error))
+                self._log_unreadable(str(error))
                 self._unanswered = None
                 if self._context.refusal:
                     return asked_s, None
                 asked_s, wait_s = time.monotonic(), 0.0
                 wanted = self._unanswered = self._wanted()
             except Exception:
-                if not said:
+                if not logged:
                     log.exception("worker.claim_failed")
-                said, wait_s = True, REFUSED_S
+                logged, wait_s = True, REFUSED_S
             else:
-                self._unanswered, self._has = None, claimed
+                self._unanswered, self._claimed = None, claimed
                 return asked_s, claimed
             time.sleep(wait_s)
             if self._context.draining.is_over:
                 return asked_s, None
 
-    def _pass_over(self, why: str) -> None:
+    def _log_unreadable(self, why: str) -> None:
         """A run that cannot be read is left to the scheduler, which ends it when its lease is over."""
         log.error("run.unreadable", worker=self._worker, error=why)
 

@@ -33,7 +33,7 @@ WHOLE_S: Final = 60.0
 _OURS: Final = ("RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD", "RUNFLEET_TOKEN", "OPENLINEAGE_API_KEY")
 
 
-class Private:
+class KnownSecrets:
     """What is known of secrets in this worker process. Thread-safe."""
 
     def __init__(self, store: Store, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,7 @@ class Private:
         self._clock = clock
         self._lock = threading.Lock()
         self._version: bytes | None = None
-        self._asked_s = self._read_s = float("-inf")
+        self._checked_s = self._read_s = float("-inf")
         self.variables: frozenset[str] = frozenset()
         """Names of variables that no run inherits unless its task makes a secret of them."""
         ours = [environ.get(name, "") for name in _OURS]
@@ -58,12 +58,12 @@ class Private:
         outage nor somebody else's hand must make a run show what is secret, nor keep from starting what may start.
         """
         now_s = self._clock()
-        if now_s - self._asked_s < FRESH_S:
+        if now_s - self._checked_s < FRESH_S:
             return
         try:
             version = self._store.run(secret_variables.version())
             if version != self._version or now_s - self._read_s > WHOLE_S:
-                self.know(self._store.run(secret_variables.names()))
+                self.add(self._store.run(secret_variables.names()))
                 self._version, self._read_s = version, now_s
         except StoreUnavailable:
             if self._version is None:
@@ -72,9 +72,9 @@ class Private:
             log.exception("worker.secrets_unknown")
             if self._version is None:
                 raise StoreUnavailable(f"what tasks make secrets of cannot be read: {error}") from None
-        self._asked_s = now_s
+        self._checked_s = now_s
 
-    def know(self, variables: frozenset[str], values: frozenset[str] = frozenset()) -> None:
+    def add(self, variables: frozenset[str], values: frozenset[str] = frozenset()) -> None:
         """Keep these *variables* from runs of other tasks, and what is in them, and *values*, from being shown."""
         with self._lock:
             new = variables - self.variables - NEEDED

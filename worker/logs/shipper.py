@@ -67,7 +67,7 @@ class LogBuffer:
     ) -> None:
         self._log_shipper, self._run_id, self._token = log_shipper, run_id, record.token
         self._start_us, self._claimed_s = record.start_us, claimed_s
-        self._capture = capture
+        self._lines = capture
         self.mask = mask
         """What is not to be shown of anything that the run says."""
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class LogBuffer:
         self._shown_s = 0.0
         self._changed_s: float | None = None
         self._showing = False
-        self.unstored = 0
+        self.dropped = 0
         """Lines that there was no memory for, in Redis or here."""
 
     def show_unfinished(self, now_s: float) -> float | None:
@@ -90,7 +90,7 @@ class LogBuffer:
         They are shown when they have stood for ``UNFINISHED_S``, at most so often, and again before they are forgotten.
         """
         with self._lock:
-            begun, place = self._capture.begun, self._capture.produced
+            begun, place = self._lines.begun, self._lines.produced
             stands = begun == self._begun
             if stands and (place == self._shown_before or not self._shown):
                 self._changed_s = None
@@ -101,7 +101,7 @@ class LogBuffer:
                 due_s = now_s if stands else self._changed_s + UNFINISHED_S
             if due_s is None or now_s < due_s:
                 return due_s
-            lines = [logs.Unfinished(stream, text) for stream in _STREAMS if (text := self._capture.unfinished(stream))]
+            lines = [logs.Unfinished(stream, text) for stream in _STREAMS if (text := self._lines.unfinished(stream))]
         self._showing = bool(lines or self._shown)
         self._begun, self._changed_s = begun, None
         self._shown, self._shown_before, self._shown_s = lines, place, now_s
@@ -110,47 +110,47 @@ class LogBuffer:
     @property
     def overflowed(self) -> bool:
         """Whether the run printed too much and is to be ended for it."""
-        return self._capture.overflowed
+        return self._lines.overflowed
 
     @property
     def truncated(self) -> bool:
         """Whether lines are missing."""
-        return self._capture.truncated or self.unstored > 0
+        return self._lines.truncated or self.dropped > 0
 
     @property
     def lines(self) -> int:
         """One more than the highest line number given out."""
-        return self._capture.produced
+        return self._lines.produced
 
     @property
     def first_kept(self) -> int:
         """Number of the first line that the limit lets stand."""
-        return self._capture.first_kept
+        return self._lines.first_kept
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of the lines that the limit lets stand."""
-        return self._capture.bytes
+        return self._lines.bytes
 
     def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Take in what the process wrote."""
         with self._lock:
-            self._capture.feed(stream, data, self._now_us())
+            self._lines.feed(stream, data, self._now_us())
         self._log_shipper.wake()
 
     def system(self, text: str) -> None:
         """Add a line of our own."""
         with self._lock:
-            self._capture.system(text, self._now_us())
+            self._lines.system(text, self._now_us())
 
     def finish(self) -> None:
         """Nothing more will come: let the last, unfinished line be one, and say what is missing."""
         now_us = self._now_us()
         with self._lock:
-            self._capture.finish(now_us)
-            if self.unstored:
+            self._lines.finish(now_us)
+            if self.dropped:
                 why = "Redis was away for too long, or had no memory for them"
-                self._capture.system(f"{self.unstored} lines are missing: {why}", now_us)
+                self._lines.system(f"{self.dropped} lines are missing: {why}", now_us)
 
     def _now_us(self) -> int:
         """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
@@ -169,22 +169,22 @@ class LogBuffer:
         """
         if any(isinstance(answer, RunfleetError) and not isinstance(answer, StoreFull) for answer in answers):
             while self._unsent and sum(len(line.text) for line in self._unsent) > AWAY_BYTES:
-                self.unstored += len(self._unsent) // 2
+                self.dropped += len(self._unsent) // 2
                 self._unsent = self._unsent[len(self._unsent) // 2 :]
         elif self._sent:
             # A full Redis takes no logs: what is missing is said at the end.
             refused = [
                 chunk for chunk, answer in zip(self._sent, answers, strict=False) if isinstance(answer, StoreFull)
             ]
-            self.unstored += sum(len(chunk) for chunk in refused)
+            self.dropped += sum(len(chunk) for chunk in refused)
             self._unsent, self._sent = [], []
 
     def calls(self) -> list[Call[Any]]:
         """The calls that store what is new. The lock of ``sending`` must be held until they are settled."""
         with self._lock:
-            while taken := self._capture.take():
+            while taken := self._lines.take():
                 self._unsent += taken
-            first_kept, kept_bytes = self._capture.first_kept, self._capture.bytes
+            first_kept, kept_bytes = self._lines.first_kept, self._lines.bytes
         self._unsent = [line for line in self._unsent if line.n >= first_kept]
         self._sent = _chunks(self._unsent)
         calls: list[Call[Any]] = [
@@ -207,7 +207,7 @@ class LogShipper:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._write_on, name="logs", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def start(self) -> None:
         """Begin to write."""
@@ -245,7 +245,7 @@ class LogShipper:
         """Something new is in a buffer."""
         self._wake.set()
 
-    def _write_on(self) -> None:
+    def _run(self) -> None:
         while not self._stopping:
             try:
                 with (

@@ -28,8 +28,8 @@ KILL_WAIT_S: Final = 5.0
 """So long a warm interpreter has to kill one of its runs. One that does not, because that run stopped it, is killed."""
 
 
-class Call:
-    """The ``Child`` of a callable."""
+class CallableProcess:
+    """The ``ProcessHandle`` of a callable."""
 
     def __init__(self, interpreters: InterpreterPool, request: CallRequest) -> None:
         self._interpreters = interpreters
@@ -37,10 +37,10 @@ class Call:
         self._exit: Exit | None = None
         self._closed = False
         self._killed_s = 0.0
-        self._interpreter, self._channel, self._first = interpreters.lend(request)
-        self._adopt()
+        self._interpreter, self._channel, self._first = interpreters.acquire(request)
+        self._use_channel()
 
-    def _adopt(self) -> None:
+    def _use_channel(self) -> None:
         self.pid = self._interpreter.pid
         self.control_fd = self._channel.control_fd
         self.stdout_fd = self._channel.stdout_fd
@@ -59,27 +59,27 @@ class Call:
             raise
 
     def _started(self, timeout_s: float) -> int:
-        said = self._channel.said
+        messages = self._channel.messages
         deadline = time.monotonic() + timeout_s
-        while self._exit is None and "pid" not in said and (self._first or self._interpreter.ready):
-            if self._channel.silent:
+        while self._exit is None and "pid" not in messages and (self._first or self._interpreter.ready):
+            if self._channel.peer_closed:
                 if self._first:
                     self._interpreter.wait_exit(2.0)
                     raise SpawnFailed(self._interpreter.stderr_tail())
                 # It ended between two runs; nothing of this one happened yet.
                 self._channel.close()
                 self._interpreter.retired = True
-                self._interpreters.give_back(self._interpreter)
+                self._interpreters.release(self._interpreter)
                 self._closed = True
-                self._interpreter, self._channel, self._first = self._interpreters.lend(self._request)
+                self._interpreter, self._channel, self._first = self._interpreters.acquire(self._request)
                 self._closed = False
-                self._adopt()
-                said = self._channel.said
+                self._use_channel()
+                messages = self._channel.messages
             elif not self._channel.wait(deadline - time.monotonic()):
                 if self._first:
                     break  # still on its way up: it can be signalled and read already
                 self._withdraw(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
-        self._heed()
+        self._apply_messages()
         return self.pid
 
     def _withdraw(self, why: str) -> NoReturn:
@@ -87,25 +87,25 @@ class Call:
         Have it not started any more, for certain: the interpreter says so or is killed. Raises Unanswered, or
         StartedLate.
         """
-        said, end_s = self._channel.said, time.monotonic() + START_TIMEOUT_S / 2
+        messages, end_s = self._channel.messages, time.monotonic() + START_TIMEOUT_S / 2
         self._channel.withdraw()
-        while not self._channel.silent and "pid" not in said and time.monotonic() < end_s:
+        while not self._channel.peer_closed and "pid" not in messages and time.monotonic() < end_s:
             self._channel.wait(end_s - time.monotonic())
-        if not self._channel.silent:
+        if not self._channel.peer_closed:
             self._interpreter.signal(signal.SIGKILL)
             self._interpreter.wait_exit(START_TIMEOUT_S)
-            self._channel.listen()
-        self._channel.listen()
-        if "pid" in said:
+            self._channel.receive()
+        self._channel.receive()
+        if "pid" in messages:
             raise StartedLate(f"{why}; it was started then, and killed")
         raise Unanswered(why)
 
     def read_exit(self) -> Exit | None:
         if self._exit is None:
-            self._channel.listen()
-            self._heed()
+            self._channel.receive()
+            self._apply_messages()
             self._exit = self._channel.exit()
-            if self._exit is None and self._channel.silent:
+            if self._exit is None and self._channel.peer_closed:
                 # The interpreter is gone. If the call or the import was made in it, its end is that of the run.
                 own = self._first or not self._request.isolate
                 ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
@@ -118,8 +118,8 @@ class Call:
     def signal(self, number: int) -> None:
         if self._exit is not None:
             return
-        self._channel.listen()
-        self._heed()
+        self._channel.receive()
+        self._apply_messages()
         if self._channel.exit() is not None:
             return
         if self._has_fork():
@@ -131,7 +131,7 @@ class Call:
             self._interpreter.signal(number)
         elif number in FATAL:
             # It waits for the import that belongs to another run: nothing to signal yet, it just is not to begin.
-            self._channel.hang_up()
+            self._channel.disconnect()
             self._exit = Exit(code=SIGNALLED + number, signal=int(number))
 
     def kill(self) -> None:
@@ -140,25 +140,27 @@ class Call:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._channel.listen()
-            self._heed()
+            self._channel.receive()
+            self._apply_messages()
             if not self._request.isolate and self._channel.exit() is None:
                 self._interpreter.retired = True
             self._channel.close()
-            self._interpreters.give_back(self._interpreter)
+            self._interpreters.release(self._interpreter)
 
     def _has_fork(self) -> bool:
-        return self._request.isolate and self._channel.said.get("pid", self._interpreter.pid) != self._interpreter.pid
+        return (
+            self._request.isolate and self._channel.messages.get("pid", self._interpreter.pid) != self._interpreter.pid
+        )
 
-    def _heed(self) -> None:
-        said = self._channel.said
-        self.pid = said.get("pid", self.pid)
-        if self._has_fork() or (not self._request.isolate and "exit" in said):
+    def _apply_messages(self) -> None:
+        messages = self._channel.messages
+        self.pid = messages.get("pid", self.pid)
+        if self._has_fork() or (not self._request.isolate and "exit" in messages):
             self._interpreter.ready = True
         if self._channel.violated:
             # Whatever it said of a fork may be false. Other calls that this interpreter runs are of the same code.
             self._interpreter.signal(signal.SIGKILL)
-        if "last" in said:
+        if "last" in messages:
             self._interpreter.retired = True
 
 
@@ -170,11 +172,11 @@ class InterpreterPool:
         self._lock = threading.Lock()
         self._known: dict[object, list[Interpreter]] = {}
 
-    def spawn(self, request: CallRequest) -> Call:
+    def spawn(self, request: CallRequest) -> CallableProcess:
         """Ask for a call; ``started`` of the answer tells more. Raises SpawnFailed if no interpreter can be started."""
-        return Call(self, request)
+        return CallableProcess(self, request)
 
-    def lend(self, request: CallRequest) -> tuple[Interpreter, ProcessChannel, bool]:
+    def acquire(self, request: CallRequest) -> tuple[Interpreter, ProcessChannel, bool]:
         """An interpreter that now has *request*, the request's channel, and whether it is the first."""
         module, _, function = request.call.partition(":")
         if not module or not function:
@@ -189,7 +191,7 @@ class InterpreterPool:
             "memory_limit": request.memory_limit,
             "address_space_limit": request.address_space_limit,
             "cpu_limit_s": request.cpu_limit_s,
-            "silence_s": request.silence_s,
+            "heartbeat_timeout_s": request.heartbeat_timeout_s,
         }
         while True:
             with self._lock:
@@ -210,12 +212,12 @@ class InterpreterPool:
                 if first and has_started and interpreter.wait_exit(2.0) is not None:
                     why = SpawnFailed(interpreter.stderr_tail())  # asked before it is given back, and so closed
                 interpreter.retired = True
-                self.give_back(interpreter)
+                self.release(interpreter)
                 if first or not isinstance(error, SpawnFailed):
                     raise why from None
 
-    def give_back(self, interpreter: Interpreter) -> None:
-        """A run lent by ``lend`` is over."""
+    def release(self, interpreter: Interpreter) -> None:
+        """A run lent by ``acquire`` is over."""
         with self._lock:
             interpreter.busy -= 1
             interpreter.idle_since_s = time.monotonic()

@@ -58,53 +58,53 @@ class ProcessChannel:
         self.control_fd = control.fileno()
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
-        self.said: dict[str, Any] = {}
+        self.messages: dict[str, Any] = {}
         """All messages merged, by the fields of ``Message``."""
-        self.silent = False
-        """Whether the other side closed; ``said`` is final then."""
+        self.peer_closed = False
+        """Whether the other side closed; ``messages`` is final then."""
         self.violated = False
         """Whether something came that the other side never says: what it started wrote to the socket itself."""
         self._inbox = b""
-        self._heard = 0
+        self._received = 0
         self._closed = False
 
-    def listen(self) -> None:
-        """Read what is there into ``said``; what is none of our messages ends the conversation."""
-        while not (self.silent or self._closed):
+    def receive(self) -> None:
+        """Read what is there into ``messages``; what is none of our messages ends the conversation."""
+        while not (self.peer_closed or self._closed):
             try:
                 data = self._control.recv(READ_BYTES)
             except BlockingIOError:
                 return
             except ConnectionError:
                 data = b""
-            self.silent = not data
+            self.peer_closed = not data
             self._inbox += data
             try:
-                self._take_in()
+                self._parse()
             except ValueError:
                 # A call can reach this socket. One that writes to it might else keep this thread for ever.
-                self.violated = self.silent = True
-                self.hang_up()
-            if "exit" in self.said or len(data) < READ_BYTES:
+                self.violated = self.peer_closed = True
+                self.disconnect()
+            if "exit" in self.messages or len(data) < READ_BYTES:
                 return
 
-    def _take_in(self) -> None:
+    def _parse(self) -> None:
         """The whole messages in the inbox. Raises ValueError when there is something else, or too much."""
         while True:
             body, self._inbox = split_message(self._inbox, MESSAGE_MAX)
             if body is None:
                 return
-            self._heard += 1
-            if self._heard > MESSAGES_MAX:
+            self._received += 1
+            if self._received > MESSAGES_MAX:
                 raise ValueError(f"more than {MESSAGES_MAX} messages")
-            self.said.update(_decode(body))
+            self.messages.update(_decode(body))
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until something can be read, then ``listen``. False when nothing came in time."""
+        """Wait until something can be read, then ``receive``. False when nothing came in time."""
         poller = select.poll()
         poller.register(self.control_fd, select.POLLIN)
         if not self._closed and poller.poll(max(0.0, timeout_s) * 1000):
-            self.listen()
+            self.receive()
             return True
         return False
 
@@ -118,19 +118,19 @@ class ProcessChannel:
         """The end if it was told; None else."""
         if self.violated:
             return VIOLATED
-        if "exit" not in self.said:
+        if "exit" not in self.messages:
             return None
-        if "abandoned" in self.said:
+        if "abandoned" in self.messages:
             return LOST
-        number = self.said.get("signal")
-        code = self.said["exit"]
-        result = self.said.get("result")
+        number = self.messages.get("signal")
+        code = self.messages["exit"]
+        result = self.messages.get("result")
         return Exit(
             code=SIGNALLED + number if number is not None else code,
             signal=number,
-            peak_memory_bytes=self.said.get("peak_memory_bytes", 0),
-            memory_used=self.said.get("memory_used", 0),
-            cpu_time_ms=self.said.get("cpu_time_ms", 0),
+            peak_memory_bytes=self.messages.get("peak_memory_bytes", 0),
+            memory_used=self.messages.get("memory_used", 0),
+            cpu_time_ms=self.messages.get("cpu_time_ms", 0),
             result=result.encode() if result is not None and code == 0 else None,
         )
 
@@ -139,7 +139,7 @@ class ProcessChannel:
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Tell the other side that nobody waits for this any more; it kills what it started."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
@@ -181,7 +181,7 @@ class SpawnerClient:
                 theirs.append(writer)
                 os.set_blocking(reader, False)
             control.setblocking(False)
-            self._hand_over(control, message, array.array("i", [*theirs, *passed]))
+            self._send(control, message, array.array("i", [*theirs, *passed]))
         except BaseException as error:
             if control is not None:
                 control.close()
@@ -195,7 +195,7 @@ class SpawnerClient:
                 os.close(fd)
         return ProcessChannel(control, readers[0], readers[1])
 
-    def _hand_over(self, control: socket.socket, message: memoryview, fds: array.array[int]) -> None:
+    def _send(self, control: socket.socket, message: memoryview, fds: array.array[int]) -> None:
         try:
             sent = control.send(message)  # mostly all of it, and there before the descriptors are
         except BlockingIOError:
@@ -229,7 +229,9 @@ def _decode(body: bytes) -> dict[str, Any]:
         message = _message(body)
     except RecursionError as error:
         raise ValueError(str(error)) from None
-    said = {name: value for name in Message.__struct_fields__ if (value := getattr(message, name)) is not msgspec.UNSET}
-    if "exit" in said and said["exit"] is None and said.get("signal") is None:
+    messages = {
+        name: value for name in Message.__struct_fields__ if (value := getattr(message, name)) is not msgspec.UNSET
+    }
+    if "exit" in messages and messages["exit"] is None and messages.get("signal") is None:
         raise ValueError("an end without exit code and signal")
-    return said
+    return messages

@@ -20,14 +20,14 @@ from worker.processes.handle import LOST, START_TIMEOUT_S, Exit, Launch, SpawnFa
 from worker.spawner.process_group import kill_group
 
 GONE: Final = "the spawner is gone or has no descriptors left (ulimit -n)"
-SILENT_S: Final = 3.0
+UNRESPONSIVE_S: Final = 3.0
 """A spawner that has not answered for so long is not there: what it was to signal is signalled directly."""
 
 SPAWNER: Final = Path(__file__).parents[1] / "spawner"
 
 
-class Command:
-    """A process that the spawner started: the ``Child`` of a command."""
+class CommandProcess:
+    """A process that the spawner started: the ``ProcessHandle`` of a command."""
 
     def __init__(self, channel: ProcessChannel, name: str, spawner: Spawner) -> None:
         self._channel = channel
@@ -48,17 +48,17 @@ class Command:
             raise
 
     def _started(self, timeout_s: float) -> int:
-        said = self._channel.said
+        messages = self._channel.messages
         withdraw_at_s = time.monotonic() + timeout_s
         withdrawn = False
         while not self.pid:
-            if "pid" in said and withdrawn:
+            if "pid" in messages and withdrawn:
                 raise StartedLate(f"{self._name!r} was started after {timeout_s:g} s only, and killed")
-            if "pid" in said:
-                self.pid = said["pid"]
-            elif "error" in said and not withdrawn:
-                raise SpawnFailed(said["error"], said.get("errno", 0))
-            elif "error" in said or self._channel.silent:
+            if "pid" in messages:
+                self.pid = messages["pid"]
+            elif "error" in messages and not withdrawn:
+                raise SpawnFailed(messages["error"], messages.get("errno", 0))
+            elif "error" in messages or self._channel.peer_closed:
                 why = f"the spawner did not answer for {timeout_s:g} s" if withdrawn else GONE
                 raise Unanswered(f"cannot start {self._name!r}: {why}")
             elif not self._channel.wait(max(withdraw_at_s - time.monotonic(), 0.0) if not withdrawn else 1.0):
@@ -69,12 +69,12 @@ class Command:
 
     def read_exit(self) -> Exit | None:
         if self._exit is None:
-            self._channel.listen()
+            self._channel.receive()
             self._exit = self._channel.exit()
-            if self._exit is None and self._channel.silent:
+            if self._exit is None and self._channel.peer_closed:
                 self._exit = LOST
                 self._signal_directly(signal.SIGKILL)  # the spawner can't do it any more
-            elif self._exit is None and self._is_killed and self._spawner.silent_s > SILENT_S:
+            elif self._exit is None and self._is_killed and self._spawner.unresponsive_s > UNRESPONSIVE_S:
                 self._signal_directly(signal.SIGKILL)  # it fell silent before it heard of that
         return self._exit
 
@@ -82,7 +82,9 @@ class Command:
         if self._exit is None:
             self._is_killed = self._is_killed or number == signal.SIGKILL
             self._channel.send_signal(number)
-            if number and self._spawner.silent_s > SILENT_S:  # it reaps nobody either: the number is still its own
+            if (
+                number and self._spawner.unresponsive_s > UNRESPONSIVE_S
+            ):  # it reaps nobody either: the number is still its own
                 self._signal_directly(number)
 
     def _signal_directly(self, number: int) -> None:
@@ -112,7 +114,7 @@ class Spawner:
         self._lock = threading.Lock()
         self.cwd = _working_directory()
         """The directory that this process was started in, as it was called then; it may be gone by now."""
-        self.given_up = False
+        self.was_killed = False
         """Whether it was killed because it did not answer any more."""
 
     @classmethod
@@ -149,24 +151,24 @@ class Spawner:
         return self._process.pid
 
     @property
-    def silent_s(self) -> float:
+    def unresponsive_s(self) -> float:
         """For how long it has not answered, in seconds; 0 when it owes no answer."""
         return time.monotonic() - self._pinged_s if self._ping is not None else 0.0
 
     def ping(self) -> None:
-        """Ask whether it is there, or look whether it has answered; waits for nothing. ``silent_s`` tells."""
+        """Ask whether it is there, or look whether it has answered; waits for nothing. ``unresponsive_s`` tells."""
         with self._lock:
             if self._ping is None:
                 self._pinged_s = time.monotonic()
                 with contextlib.suppress(SpawnFailed):
                     self._ping = self._client.request({"run_id": "", "ping": True})
             else:
-                self._ping.listen()
-                if self._ping.said or self._ping.silent:
+                self._ping.receive()
+                if self._ping.messages or self._ping.peer_closed:
                     self._ping.close()
                     self._ping = None
 
-    def wake(self) -> bool:
+    def resume(self) -> bool:
         """Have it go on if something, such as a run of its user, has stopped it (SIGSTOP); whether that was so."""
         with contextlib.suppress(OSError):
             with open(f"/proc/{self.pid}/stat", "rb") as file:
@@ -177,23 +179,23 @@ class Spawner:
                 return True
         return False
 
-    def give_up(self) -> None:
+    def kill(self) -> None:
         """Kill it: it does not answer. What it runs is lost, what it was asked to start is not started any more."""
-        self.given_up = True
+        self.was_killed = True
         self._process.kill()
 
     def is_alive(self) -> bool:
         """Whether the spawner still runs. Without it nothing can be started: the worker process should end."""
         return self._process.poll() is None
 
-    def is_gone(self, patience_s: float) -> bool:
+    def ends_within(self, patience_s: float) -> bool:
         """Whether the spawner has ended, or does in that time: its sockets break a moment before it counts as dead."""
         if patience_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)
         return not self.is_alive()
 
-    def spawn(self, launch: Launch, passed: Sequence[int] = ()) -> Command:
+    def spawn(self, launch: Launch, passed: Sequence[int] = ()) -> CommandProcess:
         """
         Ask for a process; ``started`` of the answer tells whether it came to be.
 
@@ -201,7 +203,7 @@ class Spawner:
         """
         body = {field: getattr(launch, field) for field in launch.__struct_fields__}
         body["cwd"] = launch.cwd or self.cwd
-        return Command(self._client.request(body, passed), launch.argv[0] if launch.argv else "", self)
+        return CommandProcess(self._client.request(body, passed), launch.argv[0] if launch.argv else "", self)
 
     def close(self) -> None:
         """Kill every process that was started here, and the spawner. Waits up to 5 s for that."""

@@ -1,9 +1,9 @@
 """
-A process as the worker knows it: what is to be started, how it ended, and the handle in between.
+The handle of a process: what is started, how it ended, and the protocol in between.
 
-``commands.py`` has commands started by the spawner, ``callables.py`` calls made by warm interpreters; both give a
-``Child``. It is polled by one execution thread; all its descriptors are non-blocking. Nothing waits for the end of a
-process: ``watching.py`` does, in ``poll`` over ``control_fd``, ``stdout_fd`` and ``stderr_fd``.
+``commands.py`` has the handle of commands, ``callables.py`` that of calls in warm interpreters. One thread uses it; all
+its descriptors are non-blocking. No method waits for the end of the process: ``execution/monitor.py`` does, in ``poll``
+over ``control_fd``, ``stdout_fd`` and ``stderr_fd``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from shared.errors import RunfleetError
 
 START_TIMEOUT_S: Final = 10.0
-"""How long a start may take; the spawner starts hundreds a second, so a longer wait means that it is not there."""
+"""How long a start may take; the spawner starts hundreds a second, so a longer wait means that it hangs."""
 
 SIGNALLED: Final = 128
 """Added to a signal's number to make an exit code, as shells do."""
@@ -31,11 +31,11 @@ class SpawnFailed(RunfleetError):
 
 
 class Unanswered(SpawnFailed):
-    """Nobody took the request: the other side is gone, or one of both has no descriptors left."""
+    """The request was not answered: the other side is gone, or one of both has no descriptors left."""
 
 
 class StartedLate(RunfleetError):
-    """It was started after it had been withdrawn, and killed at once; what it did meanwhile nobody knows."""
+    """It was started after the request was withdrawn, and killed at once; what it did meanwhile is unknown."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +45,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     ``argv[0]`` is looked up in the ``PATH`` of ``env``. ``memory_limit`` is in bytes of all its processes together,
     ``address_space_limit`` in bytes of address space and ``cpu_limit_s`` in seconds of CPU, both of each process; None
     is no limit. ``user`` is name, user id, group id and all groups of another operating-system user. ``run_id`` must be
-    ``env["RUNFLEET_RUN_ID"]``: leftovers are known by it. ``silence_s``: the process is killed when ``signal(0)`` was
-    not heard for so long; None is never.
+    ``env["RUNFLEET_RUN_ID"]``: orphans are found by it. The process is killed when no ``signal(0)`` was sent for
+    ``heartbeat_timeout_s``; None is never.
     """
 
     argv: tuple[str, ...]
@@ -59,7 +59,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     address_space_limit: int | None = None
     user: tuple[str, int, int, tuple[int, ...]] | None = None
     cpu_limit_s: int | None = None
-    silence_s: float | None = None
+    heartbeat_timeout_s: float | None = None
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +70,9 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     the largest resident set of one of its processes, 0 when that is not known: of a command that never had more than
     the spawner (some 10 MB), because the kernel counts the moment before exec. ``memory_used``: it was killed because
     all its processes together had so many bytes, which is more than ``memory_limit``; 0 if it was not.
-    ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the spawner or
-    template died first and nobody saw the end, or it ended this one because the worker was silent for ``silence_s``;
-    ``violated``: it wrote to its interpreter's socket to this worker, and was killed. The others mean nothing then.
+    ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the spawner or the
+    interpreter died first, so the end is unknown, or it killed the process after ``heartbeat_timeout_s``. ``violated``:
+    it wrote to the socket between its interpreter and this worker, and was killed. The others mean nothing then.
     """
 
     code: int
@@ -89,7 +89,7 @@ LOST: Final = Exit(code=-2, lost=True)
 VIOLATED: Final = Exit(code=SIGNALLED + 9, signal=9, violated=True)
 
 
-class Child(Protocol):
+class ProcessHandle(Protocol):
     """The handle of one started process, command or callable. Used by one thread."""
 
     @property
@@ -112,13 +112,13 @@ class Child(Protocol):
         """Wait until it runs; its pid. Raises SpawnFailed, and is closed then."""
 
     def read_exit(self) -> Exit | None:
-        """Its end, as soon as that and the death of its leftovers are known; the same one ever after. Never waits."""
+        """Its end, once it and all its orphans are dead; the same one ever after. Never waits."""
 
     def signal(self, number: int) -> None:
         """
         Send a signal to its process group. Does nothing once it ended, so that no recycled pid is hit.
 
-        0 reaches nobody but tells that the worker is there, for who was started with ``silence_s``.
+        0 is a heartbeat, for a process that was started with ``heartbeat_timeout_s``.
         """
 
     def kill(self) -> None:

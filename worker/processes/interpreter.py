@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from worker.processes.client import SpawnerClient
-from worker.processes.commands import Command, Spawner
+from worker.processes.commands import CommandProcess, Spawner
 from worker.processes.handle import Exit, Launch, SpawnFailed
 
 INTERPRETER_FILE: Final = Path(__file__).parents[1] / "spawner" / "interpreter.py"
@@ -37,7 +37,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     One call. ``call`` is ``module:function``, ``env`` the whole environment, ``python`` None the worker's interpreter.
 
     The limits are as in ``Launch``; with ``isolate`` False those of memory and niceness are of the warm child for life,
-    and ``silence_s`` is not heeded: such a child has nobody who could watch over it when the worker can't.
+    and ``heartbeat_timeout_s`` is not heeded: such a child has nobody who could watch over it when the worker can't.
     """
 
     call: str
@@ -53,7 +53,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     address_space_limit: int | None = None
     user: tuple[str, int, int, tuple[int, ...]] | None = None
     cpu_limit_s: int | None = None
-    silence_s: float | None = None
+    heartbeat_timeout_s: float | None = None
 
 
 class Interpreter:
@@ -70,7 +70,7 @@ class Interpreter:
         """It is not to be used again."""
         self.pid = 0
         self.client: SpawnerClient
-        self._process: Command | None = None
+        self._process: CommandProcess | None = None
         self._begun = threading.Event()
         self._failure: SpawnFailed | None = None
         self._lock = threading.Lock()

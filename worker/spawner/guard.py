@@ -15,14 +15,14 @@ import signal
 LATER_S = 0.1
 """How much longer than the spawner a guard waits: who kills first says why, and only the spawner can say anything."""
 
-_HEARD, _OVER = b"!", b"."
+_HEARTBEAT, _OVER = b"!", b"."
 _FDS_MAX = 65536
 
 
 class Guard:
     """The guard of the run whose process group *pid* leads, as its starter knows it. Raises OSError."""
 
-    def __init__(self, pid: int, silence_s: float) -> None:
+    def __init__(self, pid: int, heartbeat_timeout_s: float) -> None:
         reader, self._writer = os.pipe()
         try:
             self.pid = os.fork()
@@ -32,16 +32,16 @@ class Guard:
             raise
         if not self.pid:
             try:
-                _watch(reader, pid, silence_s + LATER_S)
+                _watch(reader, pid, heartbeat_timeout_s + LATER_S)
             finally:
                 os._exit(0)
         os.close(reader)
         os.set_blocking(self._writer, False)
 
-    def hear(self) -> None:
+    def heartbeat(self) -> None:
         """The worker is there."""
         with contextlib.suppress(OSError):
-            os.write(self._writer, _HEARD)
+            os.write(self._writer, _HEARTBEAT)
 
     def close(self) -> None:
         """The run is over: from now on its number may be another's."""
@@ -54,7 +54,7 @@ class Guard:
         os.close(self._writer)
 
 
-def _watch(reader: int, pid: int, silence_s: float) -> None:
+def _watch(reader: int, pid: int, heartbeat_timeout_s: float) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -66,11 +66,11 @@ def _watch(reader: int, pid: int, silence_s: float) -> None:
     os.closerange(4, _FDS_MAX)  # those of all other runs, too
     poller = select.poll()
     poller.register(reader, select.POLLIN)
-    while poller.poll(silence_s * 1000):
-        said = os.read(reader, 4096)
-        if _OVER in said:
+    while poller.poll(heartbeat_timeout_s * 1000):
+        data = os.read(reader, 4096)
+        if _OVER in data:
             return
-        if not said:  # whoever started the run is dead
+        if not data:  # whoever started the run is dead
             break
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)

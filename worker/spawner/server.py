@@ -34,7 +34,7 @@ else:
     import protocol
     import spawn
 
-MEMORY_LOOK_S = 0.25
+MEMORY_CHECK_S = 0.25
 """How often the memory of runs with a limit is looked at; less often when looking takes long."""
 
 LEFTOVER_WAIT_S = 1.0
@@ -56,8 +56,8 @@ class Run:
         self.end: dict[str, object] = {}
         self.report_by = 0.0
         self.memory_limit = 0
-        self.silence_s = 0.0
-        self.heard_at = 0.0
+        self.heartbeat_timeout_s = 0.0
+        self.heartbeat_at = 0.0
         self.guard: guard.Guard | None = None
 
     def is_withdrawn(self) -> bool:
@@ -80,13 +80,13 @@ class SpawnServer:
     def __init__(self, server: socket.socket, start: Start, *, executes: bool = False) -> None:
         self._server = server
         self._start = start
-        self._hearing: dict[int, Run] = {}
+        self._registered: dict[int, Run] = {}
         self._running: dict[int, Run] = {}
         self._ending: list[Run] = []
         self._strict: set[Run] = set()
         self._executes = executes
         self._limited: set[Run] = set()
-        self._look_at = 0.0
+        self._check_memory_at = 0.0
         self._peak_kb, self._peak_until = 0, 0.0
         self._orphans = orphans.Orphans()
         self._wake_read, self._wake_write = os.pipe()
@@ -107,7 +107,7 @@ class SpawnServer:
     def serve(self) -> None:
         """Returns at the end of file of the server socket, when every descendant is dead."""
         while True:
-            for fd, _ in self._poller.poll(self._patience_ms()):
+            for fd, _ in self._poller.poll(self._timeout_ms()):
                 if fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(fd, 4096)
@@ -115,17 +115,17 @@ class SpawnServer:
                     if not self._accept():
                         self._end_everything()
                         return
-                elif fd in self._hearing:
-                    self._hear(self._hearing[fd])
+                elif fd in self._registered:
+                    self._read(self._registered[fd])
             if self._strict:
                 self._kill_abandoned()
-            if self._limited and time.monotonic() >= self._look_at:
-                self._kill_hungry()
+            if self._limited and time.monotonic() >= self._check_memory_at:
+                self._kill_over_memory_limit()
             self._reap()
 
     def take(self, run: Run, request: dict[str, Any]) -> None:
         """Start a request that was read by other means than the loop."""
-        self._hear_from(run)
+        self._register(run)
         self._launch(run, request)
 
     def forget(self, *, but: Run) -> None:
@@ -138,18 +138,21 @@ class SpawnServer:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for fd in self._own_fds:
             os.close(fd)
-        for run in {*self._hearing.values(), *self._ending, *self._running.values()}:
+        for run in {*self._registered.values(), *self._ending, *self._running.values()}:
             if run.guard is not None:
                 run.guard.forget()
             if run is not but:
                 _close(run)
 
-    def _patience_ms(self) -> float | None:
+    def _timeout_ms(self) -> float | None:
         if self._ending:
             return _POLL_LEFTOVERS_MS
         if not self._strict and not self._limited:
             return None
-        soonest = min([run.heard_at + run.silence_s for run in self._strict] + [self._look_at] * bool(self._limited))
+        soonest = min(
+            [run.heartbeat_at + run.heartbeat_timeout_s for run in self._strict]
+            + [self._check_memory_at] * bool(self._limited)
+        )
         return max(0.0, soonest - time.monotonic()) * 1000 + 1
 
     def _kill_abandoned(self) -> None:
@@ -157,12 +160,12 @@ class SpawnServer:
         Kill strict runs whose worker has been silent: frozen, it can't, and somebody else is about to get the run.
         """
         now = time.monotonic()
-        for run in [run for run in self._strict if now > run.heard_at + run.silence_s]:
+        for run in [run for run in self._strict if now > run.heartbeat_at + run.heartbeat_timeout_s]:
             self._strict.discard(run)
             run.end["abandoned"] = True
             process_group.kill_group(run.pid, signal.SIGKILL)
 
-    def _kill_hungry(self) -> None:
+    def _kill_over_memory_limit(self) -> None:
         """Kill runs whose processes have more memory than they may, all processes of each."""
         began = time.monotonic()
         adopted = self._orphans.by_run(self._running)
@@ -177,7 +180,7 @@ class SpawnServer:
                     with contextlib.suppress(OSError):
                         os.kill(pid, signal.SIGKILL)
         now = time.monotonic()
-        self._look_at = now + max(MEMORY_LOOK_S, 10 * (now - began))
+        self._check_memory_at = now + max(MEMORY_CHECK_S, 10 * (now - began))
 
     def _accept(self) -> bool:
         fds = protocol.receive_descriptors(self._server, socket.MSG_DONTWAIT)
@@ -185,15 +188,15 @@ class SpawnServer:
             return False
         if fds:
             run = Run(socket.socket(fileno=fds[0]), fds[1:])
-            self._hear_from(run)
-            self._hear(run)
+            self._register(run)
+            self._read(run)
         return True
 
-    def _hear_from(self, run: Run) -> None:
-        self._hearing[run.control.fileno()] = run
+    def _register(self, run: Run) -> None:
+        self._registered[run.control.fileno()] = run
         self._poller.register(run.control.fileno(), select.POLLIN)
 
-    def _hear(self, run: Run) -> None:
+    def _read(self, run: Run) -> None:
         try:
             data = run.control.recv(65536, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -201,25 +204,25 @@ class SpawnServer:
         except ConnectionError:
             data = b""
         if not data:
-            self._stop_hearing(run)
+            self._unregister(run)
             if run.pid in self._running:
                 process_group.kill_group(run.pid, signal.SIGKILL)
             elif not run.pid:
                 _close(run)
         elif run.pid:
-            self._pass_on(run, data)
+            self._forward_signals(run, data)
         else:
             run.inbox += data
             body, rest = protocol.split_message(run.inbox)
             if body is not None:
                 run.inbox = b""
                 self._launch(run, json.loads(body))
-                self._pass_on(run, rest)
+                self._forward_signals(run, rest)
 
-    def _pass_on(self, run: Run, signals: bytes) -> None:
-        run.heard_at = time.monotonic()
+    def _forward_signals(self, run: Run, signals: bytes) -> None:
+        run.heartbeat_at = time.monotonic()
         if run.guard is not None:
-            run.guard.hear()
+            run.guard.heartbeat()
         if run.pid in self._running:
             for number in signals:
                 if number:
@@ -228,38 +231,38 @@ class SpawnServer:
     def _launch(self, run: Run, request: dict[str, Any]) -> None:
         if run.is_withdrawn() or request.get("ping"):
             protocol.send(run.control, {"pong": True})
-            self._stop_hearing(run)
+            self._unregister(run)
             _close(run)
             return
         run.serves = len(run.fds) > 2
         try:
             run.run_id = request["run_id"]
-            run.silence_s = request.get("silence_s") or 0.0
+            run.heartbeat_timeout_s = request.get("heartbeat_timeout_s") or 0.0
             run.memory_limit = request.get("memory_limit") or 0
             run.pid = self._start(request, run)
         except Exception as error:  # whatever a request is like, the loop outlives it
             sentence = getattr(error, "strerror", None) or f"cannot start it: {error}"
             protocol.send(run.control, {"error": sentence, "errno": getattr(error, "errno", 0) or 0})
-            self._stop_hearing(run)
+            self._unregister(run)
             _close(run)
             return
         for fd in run.fds:
             os.close(fd)
         run.fds = []
         self._running[run.pid] = run
-        if run.silence_s:
-            run.heard_at = time.monotonic()
+        if run.heartbeat_timeout_s:
+            run.heartbeat_at = time.monotonic()
             self._strict.add(run)
             with contextlib.suppress(OSError):  # no process to be had: then this one watches alone
-                run.guard = guard.Guard(run.pid, run.silence_s)
+                run.guard = guard.Guard(run.pid, run.heartbeat_timeout_s)
                 self._orphans.guards.add(run.guard.pid)
         if run.memory_limit:
             self._limited.add(run)
         if self._executes:  # a fork says it itself, or its value could get into the middle of this message
             protocol.send(run.control, {"pid": run.pid})
 
-    def _stop_hearing(self, run: Run) -> None:
-        if self._hearing.pop(run.control.fileno(), None) is not None:
+    def _unregister(self, run: Run) -> None:
+        if self._registered.pop(run.control.fileno(), None) is not None:
             self._poller.unregister(run.control.fileno())
 
     def _reap(self) -> None:
@@ -299,7 +302,7 @@ class SpawnServer:
                 if run.pid not in held or now > run.report_by:
                     self._ending.remove(run)
                     protocol.send(run.control, run.end)
-                    self._stop_hearing(run)
+                    self._unregister(run)
                     _close(run)
 
     def _own_peak(self) -> int:
