@@ -2,7 +2,7 @@
 What a run is, and the one table of how it may change.
 
 Nothing here touches Redis. ``TRANSITIONS`` is the only place that says which transition may leave which status and
-enter which; the Lua scripts are told, they don't repeat it.
+enter which; the Lua scripts get it as arguments, they don't repeat it.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ FATE_UNKNOWN: Final = -2
 
 
 class Transition(NamedTuple):
-    """One row of the table. ``source`` None: the run does not exist yet. ``reasons``: those it may end with."""
+    """
+    One row of the table. A ``source`` of None: the run does not exist yet; a ``target`` of None: it is deleted.
+    ``reasons`` are those it may end with.
+    """
 
     source: Status | None
-    target: Status
+    target: Status | None
     reasons: frozenset[Reason] = frozenset()
 
 
@@ -61,6 +64,8 @@ _JUDGED = _ANY - {Reason.SKIPPED}
 
 TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     "create": (Transition(None, Status.PENDING),),
+    "retry": (Transition(None, Status.PENDING),),
+    "restore": (Transition(None, Status.RUNNING),),
     "skip": (
         Transition(None, Status.ENDED, frozenset({Reason.SKIPPED})),
         Transition(Status.PENDING, Status.ENDED, frozenset({Reason.SKIPPED})),
@@ -68,25 +73,42 @@ TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     "claim": (Transition(Status.PENDING, Status.RUNNING),),
     "heartbeat": (Transition(Status.RUNNING, Status.RUNNING),),
     "end": (Transition(Status.RUNNING, Status.ENDED, _JUDGED),),
-    "stop": (Transition(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),),
+    "interrupt": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
+    "rescue": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
     "give_back": (
         Transition(Status.RUNNING, Status.PENDING),
         Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.STOPPED})),
     ),
     "request_stop": (Transition(Status.RUNNING, Status.RUNNING),),
-    "interrupt": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
-    "rescue": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
+    "stop": (
+        Transition(Status.PENDING, Status.ENDED, frozenset({Reason.STOPPED})),
+        Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.STOPPED})),
+        Transition(None, Status.ENDED, frozenset({Reason.STOPPED})),
+    ),
     "report": (
         Transition(Status.PENDING, Status.RUNNING),
         Transition(Status.PENDING, Status.ENDED, _ANY),
         Transition(Status.RUNNING, Status.ENDED, _JUDGED),
     ),
+    "orchestrate": (
+        Transition(Status.PENDING, Status.RUNNING),
+        Transition(Status.PENDING, Status.ENDED, _JUDGED),
+        Transition(Status.RUNNING, Status.ENDED, _JUDGED),
+    ),
+    "prune": (Transition(Status.ENDED, None),),
 }
 """
-Every way a run changes status. ``skip`` of a pending run is a delayed trigger that met its overlap rule when it came
-due; ``give_back`` is made of a run of which no process was started, because its worker leaves or cannot execute it: it
-waits for another, or ends when it had been asked to stop; ``rescue`` ends as ``stopped`` a run whose stop had been
-asked for before its worker was lost.
+Every way a run changes status; a script's header says which of them it performs (``-- transitions:``).
+
+* ``skip`` of a pending run: a delayed trigger met its overlap rule when it came due. Of one that does not exist: it is
+  recorded for a trigger that was refused, or for a step of a plan after one that failed.
+* ``restore`` writes a running run back that its worker still executes, after the store was wiped.
+* ``give_back``: the worker leaves, or cannot execute the run, and has started no process. It waits for another worker,
+  or ends when a stop had been requested.
+* ``rescue``: the lease is over. The run ends as ``stopped`` when a stop had been requested before its worker was lost.
+* ``stop`` of a running run: an external one that nothing has to report on in time. Of one that does not exist: one
+  record for all runs of a step that were still to be made.
+* ``report`` and ``orchestrate`` are for external runs: what executes them says how they go, or an orchestrator decides.
 """
 
 

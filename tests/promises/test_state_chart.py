@@ -16,7 +16,7 @@ def test_the_chart_is_the_table() -> None:
     chart = README.read_text("utf-8").partition("stateDiagram-v2\n")[2].partition("```")[0]
     drawn = [_edge(line) for line in chart.splitlines() if line.strip()]
     table = [
-        (move, str(row.source or "[*]"), str(row.target), frozenset(map(str, row.reasons)))
+        (move, str(row.source or "[*]"), str(row.target or "[*]"), frozenset(map(str, row.reasons)))
         for move, rows in TRANSITIONS.items()
         for row in rows
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from shared.store.redis.sync_store import Store
 from shared.store.runs import Claimed, Ended, Facts, Retry, Wanted
 from shared.store.tasks import Entry
 from shared.tasks import Task, define
+from tests.store.transition_check import check_changes, states, writes
 
 T = TypeVar("T")
 SECOND = 1_000_000
@@ -35,14 +37,28 @@ class StoreHarness(Store):
         self.now = now
         self.catalog = ops.Catalog()
         self._turns = count(1)
+        self.is_alone = True  # False: other stores change runs at the same time, so no change can be put down to a call
         self._tasks: dict[str, Task] = {}
         self._limits: dict[str, int] = {}
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        return super()._make([self._stamped(call) for call in calls])
+        with self._checked(calls):
+            return super()._make([self._stamped(call) for call in calls])
 
     def settle(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        return super().settle([self._stamped(call) for call in calls])
+        with self._checked(calls):
+            return super().settle([self._stamped(call) for call in calls])
+
+    @contextmanager
+    def _checked(self, calls: Sequence[Call[Any]]) -> Iterator[None]:
+        """Fails when runs change otherwise than the table of transitions and the scripts' headers say."""
+        scripts = [call.what.name for call in calls if isinstance(call.what, Script) and writes(call.what)]
+        if not scripts or not self.is_alone:
+            yield
+            return
+        before = states(self)
+        yield
+        check_changes(before, states(self), scripts)
 
     def pass_s(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)
@@ -144,7 +160,7 @@ class StoreHarness(Store):
         found = self.run(runs.record(run_id))
         return (found.reason or found.status) if found else "absent"
 
-    def refusal(self, call: Call[Any]) -> RunfleetError | None:
+    def refusal(self, call: Call[Any] | Operation[Any]) -> RunfleetError | None:
         """The error a call raises, or None."""
         try:
             self.run(call)

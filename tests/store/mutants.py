@@ -60,6 +60,13 @@ MUTANTS = [
         "'refused'",
         test_end.test_a_repeated_end_is_again_and_claims_once,
     ),
+    Mutant(
+        "stop declares no transition that ends a run",
+        "stop",
+        "-- transitions: stop ",
+        "-- transitions: ",
+        test_stop.test_a_waiting_run_has_ended_when_the_call_returns,
+    ),
     Mutant("end leaves its execution live", "end", "  run_left(id, r)\n", ""),
     Mutant(
         "claim takes what is not pending",

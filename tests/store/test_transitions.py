@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from shared import ops
@@ -188,6 +189,19 @@ def _give_back(scene: Scene) -> Attempt:
     return Attempt(given.verdict != "refused", given.state)
 
 
+def _restore(scene: Scene) -> Attempt:
+    now = scene.harness.now
+    record = msgspec.structs.replace(
+        scene.what.template, status="running", token=scene.token, number=1, created_us=now, start_us=now
+    )
+    return Attempt(scene.harness.run(runs.restore(scene.id, record, [])) == "restored", "")
+
+
+def _prune(scene: Scene) -> Attempt:
+    refusal = scene.harness.refusal(ops.delete(str(scene.id)))
+    return Attempt(refusal is None, "")
+
+
 ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
     "create": _create,
     "skip": _refuse,
@@ -198,6 +212,8 @@ ATTEMPTS: dict[str, Callable[[Scene], Attempt]] = {
     "interrupt": _interrupt,
     "give_back": _give_back,
     "rescue": _rescue,
+    "restore": _restore,
+    "prune": _prune,
 } | {f"end as {reason}": _end(reason) for reason in sorted(TRANSITIONS["end"][0].reasons)}
 
 RULES: dict[str, set[str]] = {
@@ -208,6 +224,7 @@ RULES: dict[str, set[str]] = {
     "interrupt": {"running", "running, lease over"},
     "give_back": {"running", "running, lease over"},
     "rescue": {"running, lease over"},
+    "stop": {"pending", "pending, delayed", "pending, waiting at a gate"},
 }
 """Beyond the table: in which states of a status a move's rule holds. A move that is not named has no rule."""
 
@@ -238,9 +255,9 @@ def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(harness: StoreHarne
     assert attempt.made == allowed
     if allowed:
         row = rows[0]
-        ended = now not in ("pending", "running")
-        assert ("ended" if ended else now) == row.target
-        assert not ended or Reason(now) in row.reasons
+        reached = None if now == "absent" else now if now in ("pending", "running") else "ended"
+        assert reached == row.target
+        assert reached != "ended" or Reason(now) in row.reasons
         assert move != "end" or now == what.removeprefix("end as ")
         assert move == "heartbeat" or attempt.told in (now, "")
     else:
@@ -248,7 +265,7 @@ def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(harness: StoreHarne
         assert snapshot(harness) == before, "a refused move left something behind"
         if move == "heartbeat":
             assert attempt.told == "lost"
-        elif move != "claim":  # which names no run, and hears that there is none
+        elif move not in ("claim", "restore", "prune"):  # these answer no state
             assert attempt.told == ("gone" if was == "absent" else was)
     check_store(harness)
 
@@ -291,7 +308,8 @@ def test_nobody_else_reports_on_a_run_of_our_workers(
 
 
 def test_every_move_has_a_call() -> None:
-    assert set(TRANSITIONS) - {what.partition(" ")[0] for what in ATTEMPTS} == {"report"}
+    tried_elsewhere = {"report", "orchestrate", "retry"}
+    assert set(TRANSITIONS) - {what.partition(" ")[0] for what in ATTEMPTS} == tried_elsewhere
 
 
 def test_every_state_is_tried() -> None:

@@ -83,7 +83,7 @@ def script_names() -> list[str]:
 
 
 def declared(text: str, what: str) -> list[str]:
-    """The words that a file's header says for *what*: ``flags``, ``uses`` or ``fills``."""
+    """The words that a file's header says for *what*: ``flags``, ``uses``, ``fills`` or ``transitions``."""
     found = re.search(rf"^-- {what}: (.+)$", text, re.MULTILINE)
     return found[1].split() if found else []
 

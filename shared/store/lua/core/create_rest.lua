@@ -1,6 +1,7 @@
 -- Makes more of an execution's runs that were not all made at once (lib/remaining_runs.lua), if it has started.
 -- ARGV: 1 now  2 execution
 -- Answers {how many are left to make now, ready queue, runs…}.
+-- transitions: create
 -- uses: clock events execution plan remaining_runs
 local x = ARGV[2]
 local at = P .. ':plan:' .. x

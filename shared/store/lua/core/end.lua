@@ -5,6 +5,7 @@
 -- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
 -- 'again': this very worker ended it before and asks twice. A request to stop forbids the retry, not the reason.
 -- A refused end claims nothing new: it may come late, from a worker that is dead by now.
+-- transitions: end interrupt retry create skip claim
 -- flags: allow-oom
 -- uses: claim ending execution records
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]

@@ -2,6 +2,7 @@
 -- rule now, and may be refused. Leases of slots that have lapsed are over. A run that is no record holds up no other: it is
 -- put off by a minute.
 -- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue, runs…}.
+-- transitions: skip stop request_stop
 -- flags: allow-oom
 -- uses: clock ending execution overlap records slots
 local function release(id)

@@ -3,6 +3,7 @@
 --       7 crashes to count (0 | 1)
 -- Answers {'given_back' | 'stopped' | 'refused', status or reason, ready queue, runs…}.
 -- 'stopped': that was asked meanwhile. A repeated call is refused: its token is not the run's any more.
+-- transitions: give_back skip
 -- flags: allow-oom
 -- uses: clock ending events execution records
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]

@@ -4,6 +4,7 @@
 --       7 number of the run to go on behind, at first 0
 -- Answers {how many, number to go on behind or '' when that was all}; of a single one 1, or 0 when it is gone, -1 when it
 -- is live, -2 when its execution still needs it.
+-- transitions: prune
 -- flags: allow-oom
 -- uses: clock events execution plan records
 local task, batch = ARGV[2], tonumber(ARGV[5])

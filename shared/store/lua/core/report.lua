@@ -4,6 +4,7 @@
 --       4 retry (lib/ending.lua) or ''  5… metadata (lib/metadata.lua)
 -- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
+-- transitions: report retry create skip
 -- flags: allow-oom
 -- uses: clock ending events execution metadata records texts
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])

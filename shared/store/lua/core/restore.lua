@@ -1,6 +1,7 @@
 -- Writes a running run back that its worker still executes, after the store was wiped or went back to an older state.
 -- ARGV: 1 now  2 run id  3 record as it was claimed (msgpack)  4 lease_us  5 gates (msgpack)
 -- Answers 'restored', 'there' (it is running by this token), or 'refused' (the store knows better).
+-- transitions: restore
 -- flags: allow-oom
 -- uses: clock events execution records shared_texts
 local id, r = ARGV[2], cmsgpack.unpack(ARGV[3])

@@ -1,6 +1,7 @@
 -- Asks a run to stop: a pending one ends at once, a running one is asked (lib/stopping.lua).
 -- ARGV: 1 now  2 run id  3 request ('stop' | 'kill')  4 message  5 a name for this very call
 -- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
+-- transitions: stop request_stop skip
 -- flags: allow-oom
 -- uses: calls clock execution records stopping texts
 local id = ARGV[2]

@@ -3,6 +3,7 @@
 -- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 request ('stop' | 'kill')  5 message
 --       6 what the call before left, at first ''; to go on with an execution request and message are those of the first call
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
+-- transitions: stop request_stop skip
 -- flags: allow-oom
 -- uses: clock ending execution stopping
 local x, stopped, left = ARGV[3], 0, 0

@@ -10,6 +10,7 @@
 -- A mark is the run's status or end reason, and '!' when it was asked to stop.
 -- Answers {'done' | 'conflict' | 'gone' | 'waiting' | 'full' | 'closed', head, record or '', limit or '', since when its
 -- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
+-- transitions: orchestrate retry create skip
 -- flags: allow-oom
 -- uses: clock ending events execution external_queue metadata records slots texts
 local x, holder, next_run, o, metadata = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), metadata_from(8)
