@@ -32,22 +32,29 @@ def read_query(kind: type[T], raw: bytes, problems: list[Problem]) -> T | None:
     The query string *raw* as a *kind*; None when it has problems, which are added to *problems*.
 
     A field that is a tuple takes several values, by comma or by repetition. An unknown parameter is a problem that
-    names the nearest known one. Raises Malformed when the text is not UTF-8 or has more than
-    ``MAX_QUERY_FIELDS`` parameters.
+    names the nearest known one. Raises Malformed as ``query_values``.
     """
-    given: dict[str, list[str]] = {}
-    if raw:
-        try:
-            pairs = parse_qsl(
-                raw.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
-            )
-        except ValueError as error:
-            raise Malformed(f"the query string cannot be read: {error}") from None
-        for name, value in pairs:
-            given.setdefault(name, []).append(value)
+    given = query_values(raw) if raw else {}
     known = [field.name for field in _plan(kind)]
     problems.extend(_unknown("query", name, known, values[0]) for name, values in given.items() if name not in known)
     return _read(kind, "query", given, problems)
+
+
+def query_values(raw: bytes) -> dict[str, list[str]]:
+    """
+    The parameters of the query string *raw*, each with its values in the order given.
+
+    Raises Malformed when the text is not UTF-8 or has more than ``MAX_QUERY_FIELDS`` parameters.
+    """
+    given: dict[str, list[str]] = {}
+    try:
+        text = raw.decode("latin-1")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError as error:
+        raise Malformed(f"the query string cannot be read: {error}") from None
+    for name, value in pairs:
+        given.setdefault(name, []).append(value)
+    return given
 
 
 def read_path(kind: type[T], given: Mapping[str, str], problems: list[Problem]) -> T | None:
@@ -116,6 +123,11 @@ def as_text(value: object) -> str:
     """A value as problems show it: text as it is, anything else as JSON, cut to 200 characters."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def invalid(location: str, message: str, value: object = "") -> Invalid:
+    """An Invalid with one problem, for what only a handler can check."""
+    return Invalid([Problem(location, message, as_text(value) if value != "" else "")])
 
 
 def raise_if_any(problems: list[Problem]) -> None:

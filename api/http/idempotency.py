@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, UnsetType
 
 from api.http.problems import problem_reply
+from api.http.request import Request
 from api.http.response import Response
 from shared.errors import RunfleetError, StoreFull, StoreUnavailable
 from shared.store import idempotency
-
-if TYPE_CHECKING:
-    from api.http.endpoint import Request
 
 KEPT_REFUSALS: Final = (404, 409, 422)
 """Refusals that are answers to the request itself, and not to who asks or when."""
@@ -52,9 +50,9 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     with its process is made again. A refusal is an answer too. Other tokens' answers are nobody's business, unless
     they are for the same tasks. Raises Invalid when the key was used for another request to the same path.
     """
-    store = request.state.store
+    store = request.store
     request.repeat_key = f"{request.connection['path']}?{request.grant.tasks}:{key}"
-    digest = hashlib.sha256(request.connection["query_string"] + b"\n" + request.raw_body).hexdigest()
+    digest = hashlib.sha256(request.connection["query_string"] + b"\n" + request.body).hexdigest()
     try:
         memory = await store.run(idempotency.recall(request.repeat_key, digest))
     except StoreFull:

@@ -18,7 +18,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import Scope
 from msgspec import Meta, field, json
 
-from api.http.paths import as_sent
+from api.http.paths import readable
 from api.http.response import JSON, PROBLEM_JSON, Response, ResponseModel
 from api.http.urls import urls_of
 from shared.errors import (
@@ -186,11 +186,6 @@ def problem_reply(error: Exception, scope: Scope) -> Response:
 AnyRequest = LitestarRequest[Any, Any, Any]
 
 
-def litestar_handler(request: AnyRequest, error: Exception) -> LitestarResponse[bytes]:
-    """The same for errors that come up in Litestar itself, such as an unknown path."""
-    return as_response(problem_reply(error, request.scope))
-
-
 def as_response(reply: Response) -> LitestarResponse[bytes]:
     """*reply* as Litestar wants one from a handler of errors."""
     media = next((value for name, value in reply.headers if name == b"content-type"), JSON)
@@ -207,7 +202,7 @@ def as_response(reply: Response) -> LitestarResponse[bytes]:
 
 
 def _of_router(error: HTTPException, scope: Scope) -> RunfleetError | HTTPException:
-    path = as_sent(scope.get("path", ""))
+    path = readable(scope.get("path", ""))
     if isinstance(error, NotFoundException):
         return NotFound(f"there is nothing at {path}")
     if isinstance(error, MethodNotAllowedException):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -18,6 +18,8 @@ _GUARDS: Final = (
     (b"referrer-policy", b"same-origin"),
 )
 """Headers of every answer. There is no CORS header: pages of other origins have no business here."""
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def guarded(*more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -51,6 +53,11 @@ class Response:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         body = b"" if scope.get("method") == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def json_response(value: Any, status: int = 200, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    """*value* as JSON."""
+    return Response(_encode(value), status=status, headers=headers)
 
 
 class ResponseModel(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-from api.http.endpoint import Media, Request, Routes
 from api.http.event_tail import place_of
+from api.http.request import Request
+from api.http.router import Media, Routes
 from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
 from api.native.parameters import EventsQuery, ResumeEventsHeaders
 from shared.clock import rfc3339
@@ -37,7 +38,7 @@ async def _follow(request: Request, query: EventsQuery, last_id: str) -> AsyncGe
     tail = request.state.tail
     async with tail.following() as newest:
         if last_id:
-            oldest = await request.state.store.run(events.oldest_id())
+            oldest = await request.store.run(events.oldest_id())
             if oldest and place_of(last_id) < place_of(oldest):
                 yield sse("dropped", {"after": last_id, "oldest": oldest})
         position = last_id or newest

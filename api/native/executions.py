@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from api.http.endpoint import Request, Routes, invalid
+from api.http.decoding import invalid
 from api.http.idempotency import KeyHeaders
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.parameters import ExecutionPath, ExecutionsQuery, RerunQuery, StopQuery
 from api.native.responses import Affected, ExecutionModel, ExecutionsResponseBody, StepModel
 from api.native.runs import created, moment, shown
@@ -26,7 +28,7 @@ async def list_executions(request: Request, query: ExecutionsQuery) -> Response:
     if query.task_name and not request.grant.covers(query.task_name):
         return request.answer(ExecutionsResponseBody(executions=[], total=0, next_cursor=""))
     try:
-        found = await request.state.store.run(
+        found = await request.store.run(
             executions.page(
                 task=query.task_name,
                 phases=[Phase(phase) for phase in query.phase],
@@ -39,7 +41,7 @@ async def list_executions(request: Request, query: ExecutionsQuery) -> Response:
         raise invalid("query.cursor", str(error), query.cursor) from None
     shown = found.executions
     if request.grant.tasks:
-        touched = await request.state.store.run(executions.tasks_of([execution.id for execution in shown]))
+        touched = await request.store.run(executions.tasks_of([execution.id for execution in shown]))
         shown = [one for one in shown if request.grant.covers(one.task, *touched.get(one.id, ()))]
     return request.answer(
         ExecutionsResponseBody(
@@ -61,7 +63,7 @@ async def read_execution(request: Request, path: ExecutionPath) -> Response:
 async def stop_execution(request: Request, path: ExecutionPath, query: StopQuery) -> Response:
     """Every live run of it; steps that have not begun never will."""
     await _find(request, path)
-    affected = await request.state.store.run(ops.stop_execution(path.id, force=query.force))
+    affected = await request.store.run(ops.stop_execution(path.id, force=query.force))
     return request.answer(Affected(affected=affected), status=202)
 
 
@@ -72,9 +74,9 @@ async def rerun_execution(request: Request, path: ExecutionPath, query: RerunQue
     run again: only replicas that did not succeed, and the steps after them.
     """
     await _find(request, path)
-    triggered = await request.state.store.run(
+    triggered = await request.store.run(
         ops.rerun_execution(
-            request.state.catalog,
+            request.catalog,
             path.id,
             failed_only=query.failed_only,
             idempotency_key=headers.idempotency_key or "",
@@ -86,7 +88,7 @@ async def rerun_execution(request: Request, path: ExecutionPath, query: RerunQue
 
 
 async def _find(request: Request, path: ExecutionPath) -> Execution:
-    found = await request.state.store.run(executions.get(path.id))
+    found = await request.store.run(executions.get(path.id))
     if found is None:
         raise NotFound(f"there is no execution {path.id}")
     request.grant.authorise(found.tasks, absent=f"there is no execution {path.id}")

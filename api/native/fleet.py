@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from api.http.endpoint import Request, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.fleet_responses import FleetModel, RedisFacts, SchedulesModel, WrongKeyModel
 from shared.store import fleet, scoped_fleet
 from shared.store.health import Health
@@ -21,9 +22,7 @@ async def read_fleet(request: Request) -> Response:
     long, and runs. A token for some tasks is
     shown the counts of these, and nothing of Redis.
     """
-    found = await request.state.store.run(
-        scoped_fleet.facts(request.grant.covers) if request.grant.tasks else fleet.facts()
-    )
+    found = await request.store.run(scoped_fleet.facts(request.grant.covers) if request.grant.tasks else fleet.facts())
     return request.answer(
         FleetModel(
             leader=found.leader,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from api.http.endpoint import Media, Request, Routes
 from api.http.problems import UNFIT
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Media, Routes
 from api.native.metrics import render
 from api.native.responses import HealthModel
 from shared.errors import Misconfigured, RunfleetError, StoreUnavailable, Unserviceable
@@ -30,8 +31,8 @@ async def ready(request: Request) -> Response:
     if request.state.closing.is_set():
         raise Unserviceable("this process is stopping")
     try:
-        await request.state.store.run(preflight.may_write())
-        await request.state.store.run(_fits())
+        await request.store.run(preflight.may_write())
+        await request.store.run(_fits())
     except Misconfigured:
         raise Unserviceable(UNFIT) from None
     return request.answer(HealthModel(status="ok"))
@@ -59,7 +60,7 @@ async def metrics(request: Request) -> Response:
     From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all. With a
     token for some tasks they are of these, and Redis is left out.
     """
-    store = request.state.store
+    store = request.store
     names = await store.run(tasks.known_tasks())
     names = [name for name in names if request.grant.covers(name)]
     counts = await store.run(tasks.counts(names)) if names else {}

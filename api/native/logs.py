@@ -10,8 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from api.http.endpoint import Media, Request, Routes
+from api.http.request import Request
 from api.http.response import TEXT, Response
+from api.http.router import Media, Routes
 from api.http.state import AppState
 from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
 from api.native.parameters import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
@@ -36,7 +37,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 async def read_log(request: Request, path: RunPath, query: LogQuery) -> Response:
     """Lines keep their numbers for good; `first_available` says how many were dropped at the front."""
     run = await find(request, path.id)
-    window = await request.state.store.run(logs.window(run.id, query.start, query.limit))
+    window = await request.store.run(logs.window(run.id, query.start, query.limit))
     return request.answer(
         LogResponseBody(
             lines=[_wire(line) for line in window.lines],
@@ -130,7 +131,7 @@ async def _follow(request: Request, run: Run, start: int) -> AsyncGenerator[byte
     spoke_at = loop.time()
     said_truncated = False
     shown: dict[str, str] = {}
-    with request.state.store.subscribe_log(run.id) as subscription:
+    with request.store.subscribe_log(run.id) as subscription:
         while True:
             window = await log.window(start)
             if start < 0:
@@ -166,7 +167,7 @@ async def _follow(request: Request, run: Run, start: int) -> AsyncGenerator[byte
 
 async def _ended(request: Request, run_id: UUID) -> msgspec.Struct | dict[str, str]:
     try:
-        (run,) = await shown(request, [await request.state.store.run(runs.find(str(run_id)))])
+        (run,) = await shown(request, [await request.store.run(runs.find(str(run_id)))])
         return run
     except NotFound:
         return {"id": str(run_id)}

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from api.http.endpoint import Endpoint, Media, Request, Routes
+from api.http.request import Request
 from api.http.response import JSON, Response
+from api.http.router import Endpoint, Media, Routes
 from api.native.responses import TaskModel
 from api.native.schemas import COMPONENTS, components, wire_types
 from shared.runs import Run

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from api.http.endpoint import Request, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.fleet_responses import QueueModel, QueuesResponseBody
 from api.native.parameters import QueuePath
 from shared.errors import NotFound
@@ -19,7 +20,7 @@ async def list_queues(request: Request) -> Response:
     the queues of these, and of each what their runs make up; slots and workers are all those of the queue.
     """
     seen = scoped_fleet.queues(request.grant.covers) if request.grant.tasks else fleet.queues()
-    queues = await request.state.store.run(seen)
+    queues = await request.store.run(seen)
     return request.answer(QueuesResponseBody(queues=[_model(queue) for queue in queues]))
 
 
@@ -29,7 +30,7 @@ async def list_queues(request: Request) -> Response:
 async def pause_queue(request: Request, path: QueuePath) -> Response:
     """Workers take nothing more from it; what runs goes on, what is triggered waits."""
     await _named(request, path.queue)
-    await request.state.store.run(fleet.pause_queue(path.queue, True))
+    await request.store.run(fleet.pause_queue(path.queue, True))
     return request.answer(await _named(request, path.queue))
 
 
@@ -39,12 +40,12 @@ async def pause_queue(request: Request, path: QueuePath) -> Response:
 async def resume_queue(request: Request, path: QueuePath) -> Response:
     """Workers take from it again."""
     await _named(request, path.queue)
-    await request.state.store.run(fleet.pause_queue(path.queue, False))
+    await request.store.run(fleet.pause_queue(path.queue, False))
     return request.answer(await _named(request, path.queue))
 
 
 async def _named(request: Request, name: str) -> QueueModel:
-    for queue in await request.state.store.run(fleet.queues()):
+    for queue in await request.store.run(fleet.queues()):
         if queue.name == name:
             return _model(queue)
     raise NotFound(f"there is no queue {name}: no task and no worker names it")

@@ -13,10 +13,11 @@ import msgspec
 from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
-from api.http.decoding import raise_if_any
-from api.http.endpoint import Request, Routes, invalid
+from api.http.decoding import invalid, raise_if_any
 from api.http.idempotency import KeyHeaders
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.http.waiting import Waiting
 from api.native.parameters import AllRunsQuery, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
 from api.native.requests import ReportRequest, RunRequest
@@ -62,12 +63,12 @@ async def run_task(
     201 as well: its run has ended as `skipped`, and `message` says why.
     """
     require_own_task(request, path.task_name)
-    trigger = _trigger_of(body, headers, request.raw_body)
+    trigger = _trigger_of(body, headers, request.body)
 
     async def start() -> ops.Triggered:
         permit, charge = request.grant.authorise, request.grant.charge
-        return await request.state.store.run(
-            ops.trigger(request.state.catalog, path.task_name, trigger, permit=permit, charge=charge)
+        return await request.store.run(
+            ops.trigger(request.catalog, path.task_name, trigger, permit=permit, charge=charge)
         )
 
     if query.wait:
@@ -108,7 +109,7 @@ async def list_runs(request: Request, query: AllRunsQuery) -> Response:
     names = _texts(query.task_name)
     if request.grant.tasks:
         # Also those that are no longer defined, as long as they have runs.
-        defined, ran = await request.state.store.run(tasks.names()), await request.state.store.run(tasks.known_tasks())
+        defined, ran = await request.store.run(tasks.names()), await request.store.run(tasks.known_tasks())
         known = dict.fromkeys([*defined, *ran])
         names = tuple(name for name in names or known if request.grant.covers(name))
         if not names:
@@ -144,7 +145,7 @@ async def read_run(request: Request, path: RunPath) -> Response:
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
 async def delete_run(request: Request, path: RunPath) -> Response:
     """With its log. 409 while it is pending or running, or its execution still needs what it put out."""
-    await request.state.store.run(ops.delete(path.id))
+    await request.store.run(ops.delete(path.id))
     return Response(status=204)
 
 
@@ -157,7 +158,7 @@ async def stop_run(request: Request, path: RunPath, query: StopQuery) -> Respons
     if request.grant.tasks:
         await _require_whole(request, await find(request, path.id))
     try:
-        run = await request.state.store.run(ops.stop(path.id, force=query.force))
+        run = await request.store.run(ops.stop(path.id, force=query.force))
     except Refused:
         if not request.is_repeat:
             raise
@@ -172,9 +173,9 @@ async def rerun(request: Request, path: RunPath, headers: KeyHeaders) -> Respons
         await find(request, path.id)
     key = headers.idempotency_key or ""
     again = ops.rerun(
-        request.state.catalog, path.id, idempotency_key=key, permit=request.grant.authorise, charge=request.grant.charge
+        request.catalog, path.id, idempotency_key=key, permit=request.grant.authorise, charge=request.grant.charge
     )
-    triggered = await request.state.store.run(again)
+    triggered = await request.store.run(again)
     return await created(request, triggered.run, repeated=triggered.repeated)
 
 
@@ -193,9 +194,9 @@ async def report(request: Request, path: RunPath, body: ReportRequest) -> Respon
     """
     raise_if_any(_unfit(body))
     run = await find(request, path.id)
-    reported = await request.state.store.run(
+    reported = await request.store.run(
         ops.report(
-            request.state.catalog,
+            request.catalog,
             run.id,
             "running" if body.end_reason is UNSET else "ended",
             reason=None if body.end_reason is UNSET else Reason(body.end_reason),
@@ -210,7 +211,7 @@ async def report(request: Request, path: RunPath, body: ReportRequest) -> Respon
 
 async def find(request: Request, ref: str) -> Run:
     """The run called *ref*. Raises NotFound, also when the token is for other tasks."""
-    run = await request.state.store.run(runs.find(ref))
+    run = await request.store.run(runs.find(ref))
     request.grant.authorise((run.task_name,), absent=f"there is no run {run.id if _is_id(ref) else ref[:200]}")
     return run
 
@@ -222,7 +223,7 @@ def require_own_task(request: Request, name: str) -> None:
 
 async def _require_whole(request: Request, run: Run) -> None:
     """Raises Forbidden when the run's execution touches other tasks than the token is for."""
-    touched = await request.state.store.run(executions.tasks_of([run.execution_id]))
+    touched = await request.store.run(executions.tasks_of([run.execution_id]))
     request.grant.authorise(touched.get(run.execution_id, ()))
 
 
@@ -236,8 +237,8 @@ def _is_id(ref: str) -> bool:
 
 async def _require_task(request: Request, name: str) -> None:
     """Raises NotFound for a task that neither is defined nor has runs."""
-    entry = await request.state.store.run(tasks.entry(name))
-    counts = await request.state.store.run(tasks.counts([name]))
+    entry = await request.store.run(tasks.entry(name))
+    counts = await request.store.run(tasks.counts([name]))
     if entry is None and not (name in counts and counts[name].total):
         raise NotFound(f"there is no task {name}")
 
@@ -278,7 +279,7 @@ def _unfit(body: ReportRequest) -> list[Problem]:
 
 async def _as_it_is(request: Request, run: Run, name: str) -> Run:
     """The first run, in its last attempt; that of task *name* when the execution has come to it."""
-    made = await request.state.store.run(runs.execution_runs(run.execution_id))
+    made = await request.store.run(runs.execution_runs(run.execution_id))
     for wanted in (name, run.task_name):
         newest = newest_attempts(one for one in made if one.task_name == wanted)
         if newest:
@@ -288,7 +289,7 @@ async def _as_it_is(request: Request, run: Run, name: str) -> Run:
 
 async def _page(request: Request, where: Filter, query: RunsQuery, cursor: str = "") -> Page:
     try:
-        return await request.state.store.run(
+        return await request.store.run(
             page(
                 where,
                 sort_field=query.sort_field or "created_at",
@@ -306,7 +307,7 @@ async def shown(request: Request, found: Sequence[Run]) -> list[Run]:
     """The runs as they are answered: with the URL of their schema, and without the values of secret parameters."""
     url = request.urls.run
     if any(run.params for run in found):
-        found = await request.state.store.run(ops.without_secrets(request.state.catalog, found))
+        found = await request.store.run(ops.without_secrets(request.catalog, found))
     return [msgspec.structs.replace(run, schema=url) for run in found]
 
 

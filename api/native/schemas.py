@@ -11,8 +11,9 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from api.http import problems
-from api.http.endpoint import Endpoint, Media, Request, Routes
+from api.http.request import Request
 from api.http.response import JSON, Response, ResponseModel
+from api.http.router import Endpoint, Media, Routes
 from api.native import fleet_responses, requests, responses
 from api.native.parameters import SchemaPath
 from shared import config

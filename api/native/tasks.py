@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.http.endpoint import Request, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.parameters import MatchHeaders, StatsQuery, TaskPath, TasksQuery
 from api.native.responses import (
     Affected,
@@ -44,7 +45,7 @@ async def list_tasks(request: Request, query: TasksQuery) -> Response:
     text = query.search.lower()
     found = [
         entry
-        for entry in await request.state.store.run(tasks.entries())
+        for entry in await request.store.run(tasks.entries())
         if request.grant.covers(entry.name)
         and (not text or text in entry.name.lower() or text in entry.task.description.lower())
         and (not query.group or entry.task.group == query.group)
@@ -77,8 +78,8 @@ async def define_task(request: Request, path: TaskPath, headers: MatchHeaders, b
     It survives an apply of the file, unless the file has a task of this name. Live runs go on as they were defined.
     """
     _require_authoring(request, path)
-    table: dict[str, Any] = msgspec.json.decode(request.raw_body)
-    put = await request.state.store.run(
+    table: dict[str, Any] = msgspec.json.decode(request.body)
+    put = await request.store.run(
         define_tasks.put(path.task_name, table, request.state.settings.keys, only_if=_condition(headers))
     )
     return await _answer(request, put.entry, status=201 if put.verdict == "added" else 200)
@@ -91,7 +92,7 @@ async def delete_task(request: Request, path: TaskPath, headers: MatchHeaders) -
     task of the task file, for one that has live runs, and for one that others depend on.
     """
     _require_authoring(request, path)
-    await request.state.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
+    await request.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
     return Response(status=204)
 
 
@@ -103,7 +104,7 @@ async def stop_task(request: Request, path: TaskPath) -> Response:
     """
     require_own_task(request, path.task_name)
     only = (lambda names: request.grant.covers(*names)) if request.grant.tasks else None
-    affected = await request.state.store.run(ops.stop_task(path.task_name, only=only))
+    affected = await request.store.run(ops.stop_task(path.task_name, only=only))
     if not affected:
         await _entry(request, path.task_name)
     return request.answer(Affected(affected=affected), status=202)
@@ -113,14 +114,14 @@ async def stop_task(request: Request, path: TaskPath) -> Response:
 async def pause_task(request: Request, path: TaskPath) -> Response:
     """Ticks that pass while it is paused are not caught up on. The task can still be started by hand."""
     require_own_task(request, path.task_name)
-    return await _answer(request, await request.state.store.run(ops.pause(path.task_name)))
+    return await _answer(request, await request.store.run(ops.pause(path.task_name)))
 
 
 @routes.post("/api/tasks/{taskName}/resume", summary="Resume a schedule", answers={200: TaskModel}, errors=(404,))
 async def resume_task(request: Request, path: TaskPath) -> Response:
     """The next tick fires again."""
     require_own_task(request, path.task_name)
-    return await _answer(request, await request.state.store.run(ops.resume(path.task_name)))
+    return await _answer(request, await request.store.run(ops.resume(path.task_name)))
 
 
 @routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
@@ -130,7 +131,7 @@ async def task_stats(request: Request, path: TaskPath, query: StatsQuery) -> Res
     await _entry(request, path.task_name)
     now_us = time.time_ns() // 1000
     since_us = now_us - DAY_US if query.since is UNSET else max(0, min(from_datetime(query.since), now_us - SECOND_US))
-    figures = await request.state.store.run(stats.of_task(path.task_name, since_us, now_us, query.buckets))
+    figures = await request.store.run(stats.of_task(path.task_name, since_us, now_us, query.buckets))
     return request.answer(
         StatsModel(
             since=to_datetime(since_us),
@@ -179,7 +180,7 @@ async def _answer(request: Request, entry: tasks.Entry, *, status: int = 200) ->
 
 
 async def _entry(request: Request, name: str) -> tasks.Entry:
-    entry = await request.state.store.run(tasks.entry(name))
+    entry = await request.store.run(tasks.entry(name))
     if entry is None:
         raise NotFound(f"there is no task {name}")
     return entry
@@ -189,11 +190,9 @@ async def _models(request: Request, entries: list[tasks.Entry]) -> list[TaskMode
     names = [entry.name for entry in entries]
     if not names:
         return []
-    counts = await request.state.store.run(tasks.counts(names))
+    counts = await request.store.run(tasks.counts(names))
     # Asked for together, they go to the store in one pipeline.
-    newest = await asyncio.gather(
-        *(request.state.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names)
-    )
+    newest = await asyncio.gather(*(request.store.run(page(Filter(task_name=(name,)), limit=1)) for name in names))
     last = {run.task_name: run for run in await shown(request, [run for found in newest for run in found.runs])}
     return [_model(request, entry, counts.get(entry.name), last.get(entry.name)) for entry in entries]
 

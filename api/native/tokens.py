@@ -7,8 +7,10 @@ import time
 import msgspec
 from msgspec import UNSET
 
-from api.http.endpoint import Request, Routes, invalid
+from api.http.decoding import invalid
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.parameters import TokenPath
 from api.native.requests import TokenRequest
 from api.native.responses import QuotaModel, TokenModel, TokensResponseBody
@@ -25,7 +27,7 @@ async def list_tokens(request: Request) -> Response:
     Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
     another `RUNFLEET_SECRET`: it is refused, and can be revoked.
     """
-    rows = await request.state.store.run(tokens.listing(request.state.settings.keys))
+    rows = await request.store.run(tokens.listing(request.state.settings.keys))
     return request.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
 
 
@@ -47,7 +49,7 @@ async def make_token(request: Request, body: TokenRequest) -> Response:
     if body.quota is not UNSET and body.scope != "run":
         raise invalid("body.quota", f"is for tokens with scope run; one with scope {body.scope} has none", body.scope)
     expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US
-    token, text = await request.state.store.run(
+    token, text = await request.store.run(
         tokens.create(
             body.name,
             body.scope,
@@ -69,7 +71,7 @@ async def make_token(request: Request, body: TokenRequest) -> Response:
 @routes.delete("/api/tokens/{id}", summary="Revoke a token", answers={204: None}, errors=(404,))
 async def revoke_token(request: Request, path: TokenPath) -> Response:
     """Other API processes may take it for two seconds more."""
-    if not await request.state.store.run(tokens.revoke(path.id)):
+    if not await request.store.run(tokens.revoke(path.id)):
         raise NotFound(f"there is no token {path.id}")
     request.state.authenticator.forget()
     return Response(status=204)

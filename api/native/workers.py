@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from api.http.endpoint import Request, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.fleet_responses import WorkerModel, WorkersResponseBody
 from api.native.parameters import WorkerPath
 from shared.errors import NotFound
@@ -21,7 +22,7 @@ async def list_workers(request: Request) -> Response:
     queue of these, each with these queues and runs only.
     """
     seen = scoped_fleet.workers(request.grant.covers) if request.grant.tasks else fleet.workers()
-    workers = await request.state.store.run(seen)
+    workers = await request.store.run(seen)
     return request.answer(WorkersResponseBody(workers=[_model(worker) for worker in workers]))
 
 
@@ -30,8 +31,8 @@ async def list_workers(request: Request) -> Response:
 )
 async def drain_worker(request: Request, path: WorkerPath) -> Response:
     """It takes nothing new, and ends when its runs have ended."""
-    await request.state.store.run(fleet.drain(path.id))
-    for worker in await request.state.store.run(fleet.workers()):
+    await request.store.run(fleet.drain(path.id))
+    for worker in await request.store.run(fleet.workers()):
         if worker.id == path.id:
             return request.answer(_model(worker), status=202)
     raise NotFound(f"worker {path.id} is gone already")

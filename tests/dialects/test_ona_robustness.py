@@ -119,7 +119,7 @@ def _encodable(value: Any) -> Any:
 
 
 def test_every_call_of_the_dialect_needs_a_token() -> None:
-    routes = [route for routes in dialect.ROUTES for route in routes.declared]
+    routes = [route for routes in dialect.ROUTES for route in routes.endpoints]
     assert all(route.scope is not None and route.dialect is DIALECT for route in routes)
     assert {route.path.removeprefix(CALLS) for route in routes if route.path.startswith(CALLS)} == set(METHODS)
 
@@ -146,7 +146,7 @@ def test_without_protobuf_the_binary_form_is_refused_and_the_extra_named() -> No
 
 
 def test_protobuf_is_loaded_only_when_it_is_asked_for() -> None:
-    assert run("import sys, api.app; api.app.foreign_routes(); print('google.protobuf' in sys.modules)") == "False\n"
+    assert run("import sys, api.app; api.app.dialect_endpoints(); print('google.protobuf' in sys.modules)") == "False\n"
     assert binary.to_binary(bodies.GetTaskRequest(id="x")) == b"\x0a\x01x"
 
 

@@ -12,8 +12,8 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from api.app import create_app, dialects, foreign_routes
-from api.http.dialect import Dialect, Route
+from api.app import create_app, dialect_endpoints, dialects
+from api.http.router import Dialect, Endpoint
 from shared.errors import RunfleetError
 from shared.runs import Reason, Status
 from shared.settings import Settings
@@ -26,7 +26,7 @@ from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
 from tests.store.consistency import Value, check_store, dump
 
 Client = TestClient[Litestar]
-ROUTES: Final = foreign_routes()
+ROUTES: Final = dialect_endpoints()
 SECRET: Final = "a secret that only processes know"
 
 WORDS: Final[dict[str, tuple[str, str, str]]] = {
@@ -78,7 +78,7 @@ def filled(path: str) -> str:
     return re.sub(r"\{[^}]+\}", str(uuid.UUID(int=7)), path)
 
 
-def named(route: Route) -> str:
+def named(route: Endpoint) -> str:
     return f"{route.method} {route.path}"
 
 
@@ -102,7 +102,7 @@ def test_an_unexpected_error_tells_nothing_of_itself(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.scope is not None], ids=named)
-def test_without_a_token_nothing_is_told_and_nothing_written(client: Client, catalog: Store, route: Route) -> None:
+def test_without_a_token_nothing_is_told_and_nothing_written(client: Client, catalog: Store, route: Endpoint) -> None:
     before = written(catalog)
     answer = client.request(route.method, filled(route.path), json={})
     assert answer.status_code == 401
@@ -146,7 +146,7 @@ def test_garbage_is_the_clients_fault_and_a_refusal_writes_nothing(admin: Client
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "GET"], ids=named)
-def test_strange_paths_and_queries_are_the_clients_fault(admin: Client, route: Route) -> None:
+def test_strange_paths_and_queries_are_the_clients_fault(admin: Client, route: Endpoint) -> None:
     for part in ("%2F", "%00", "%FF%FE", "..%2F..", "x" * 3000, "0", "NaN"):
         path = re.sub(r"\{[^}]+\}", part, route.path)
         answer = admin.get(f"{path}?limit=-1&offset=x&type=%00&at=never&after=-9&depth=1e9")

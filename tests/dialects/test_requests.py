@@ -15,8 +15,9 @@ from litestar.testing import TestClient
 from litestar.types import Scope as Connection
 
 import api.app
-from api.http.dialect import Dialect, DialectRequest, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Dialect, Routes
 from shared.errors import RunfleetError
 from shared.settings import Settings
 
@@ -27,7 +28,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Response:
     return Response(msgspec.json.encode({"echo_code": error.status, "text": str(error)}), status=error.status)
 
 
-ECHO = Routes(Dialect(name="echo", refuse=refuse, prefixes=("/api/echo/",)))
+ECHO = Routes(dialect=Dialect(name="echo", refuse=refuse, prefixes=("/api/echo/",)))
 
 
 class Named(msgspec.Struct):
@@ -35,24 +36,24 @@ class Named(msgspec.Struct):
     size: int = 0
 
 
-@ECHO.on("GET", "/api/echo/{first}/of/{second}", scope="read")
-async def echo_path(request: DialectRequest) -> Response:
+@ECHO.get("/api/echo/{first}/of/{second}")
+async def echo_path(request: Request) -> Response:
     return Response(msgspec.json.encode({"path": request.path, "query": request.query}))
 
 
-@ECHO.on("PUT", "/api/echo/{first}", scope="run", max_body=1000)
-async def echo_body(request: DialectRequest) -> Response:
+@ECHO.put("/api/echo/{first}", scope="run", max_body=1000)
+async def echo_body(request: Request) -> Response:
     return Response(msgspec.json.encode(request.read(Named)))
 
 
-@ECHO.on("PATCH", "/api/echo/{first}", scope="run")
-async def fail(request: DialectRequest) -> Response:
+@ECHO.patch("/api/echo/{first}", scope="run")
+async def fail(request: Request) -> Response:
     raise ZeroDivisionError("nobody foresaw this")
 
 
 @pytest.fixture
 def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient[Litestar]]:
-    monkeypatch.setattr(api.app, "foreign_routes", lambda: ECHO.declared)
+    monkeypatch.setattr(api.app, "dialect_endpoints", lambda: ECHO.endpoints)
     app = api.app.create_app(msgspec.structs.replace(settings, open=False, token=TOKEN))
     with TestClient(app, base_url="http://runfleet.local:9477") as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from api.http import endpoint, protocol
+from api.http import protocol, request_body
 from shared.runs import Reason
 from shared.store import runs
 from shared.store.redis.sync_store import Store
@@ -209,7 +209,7 @@ def test_only_so_many_connections_are_served(served: Served, monkeypatch: pytest
 
 
 def test_bodies_that_are_not_complete_have_an_end_in_all(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "MAX_UNFINISHED", 1000)
+    monkeypatch.setattr(request_body, "MAX_UNFINISHED", 1000)
     slow = POST + JSON + b"Content-Length: 900\r\n\r\n" + b" " * 800
     with connected(served) as first:
         first.sendall(slow)

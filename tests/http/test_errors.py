@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
-from api.http.endpoint import MAX_BODY
+from api.http.request_body import MAX_BODY
 from shared.settings import Settings
 from shared.store import fleet
 from tests.http.conftest import BASE, TOKEN, Served

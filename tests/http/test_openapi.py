@@ -10,12 +10,12 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from api.app import endpoints
+from api.app import native_endpoints
 from api.native.openapi import describe
 from tests.http.conftest import BASE
 
 Client = TestClient[Litestar]
-DOCUMENT: dict[str, Any] = describe(endpoints())
+DOCUMENT: dict[str, Any] = describe(native_endpoints())
 OPERATIONS = [
     (f"{method.upper()} {path}", operation)
     for path, methods in DOCUMENT["paths"].items()

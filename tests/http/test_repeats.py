@@ -13,7 +13,7 @@ import redis
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from api.app import create_app, endpoints
+from api.app import create_app, native_endpoints
 from shared import ops
 from shared.runs import Run
 from shared.settings import Settings
@@ -55,7 +55,7 @@ def things(client: Client, catalog: Store) -> dict[str, str]:
     }
 
 
-POSTS = sorted(endpoint.path for endpoint in endpoints() if endpoint.method == "POST")
+POSTS = sorted(endpoint.path for endpoint in native_endpoints() if endpoint.method == "POST")
 
 
 @pytest.mark.parametrize("path", POSTS)

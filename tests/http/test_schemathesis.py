@@ -15,14 +15,14 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, assume
 from hypothesis import settings as bounded
 
-from api.app import endpoints
+from api.app import native_endpoints
 from api.native.openapi import describe
 from shared import ops
 from shared.runs import Reason, Status
 from shared.store.redis.sync_store import Store
 from tests.http.conftest import TOKEN, Served
 
-schema = schemathesis.openapi.from_dict(describe(endpoints())).exclude(path_regex="/stream$")
+schema = schemathesis.openapi.from_dict(describe(native_endpoints())).exclude(path_regex="/stream$")
 
 STATES = {"", *Status, *Reason}
 

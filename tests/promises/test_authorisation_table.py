@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.app import create_app, endpoints, foreign_routes
+from api.app import create_app, dialect_endpoints, native_endpoints
 from shared.settings import Settings
 from tests.authorisation.table import TABLE
 
@@ -15,8 +15,8 @@ SOCKET_SCOPES = {"/api/events/in": "run", "/api/events/out": "read", "/api/task_
 
 def declared() -> dict[tuple[str, str], str]:
     """(method, path) → the scope that it needs, "" for none."""
-    found: dict[tuple[str, str], str] = {(one.method, one.path): one.scope or "" for one in endpoints()}
-    found |= {(one.method, one.path): one.scope or "" for one in foreign_routes()}
+    found: dict[tuple[str, str], str] = {(one.method, one.path): one.scope or "" for one in native_endpoints()}
+    found |= {(one.method, one.path): one.scope or "" for one in dialect_endpoints()}
     return found | {("WS", path): SOCKET_SCOPES.get(path, "?") for path in APP.asgi_handler._handlers}
 
 

@@ -11,7 +11,7 @@ import pytest
 import api.http.auth
 import api.http.problems
 import shared.errors
-from api.app import endpoints
+from api.app import native_endpoints
 from api.http.problems import problem_reply
 from api.native.openapi import describe
 from shared.errors import ConfigInvalid, Invalid, Misconfigured, Problem, RunfleetError
@@ -59,7 +59,7 @@ def test_a_named_error_becomes_a_problem_with_its_own_status(kind: type[Runfleet
 def test_every_problem_that_is_documented_can_be_reached() -> None:
     documented = {
         int(status)
-        for methods in describe(endpoints())["paths"].values()
+        for methods in describe(native_endpoints())["paths"].values()
         for operation in methods.values()
         for status in operation["responses"]
         if status.isdigit() and int(status) >= 400
@@ -68,7 +68,7 @@ def test_every_problem_that_is_documented_can_be_reached() -> None:
 
 
 def test_every_status_that_a_named_error_has_is_documented_somewhere() -> None:
-    document = describe(endpoints())
+    document = describe(native_endpoints())
     documented = {
         int(status)
         for methods in document["paths"].values()

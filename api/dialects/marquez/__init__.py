@@ -7,4 +7,4 @@ spoken), then ``words.py`` (which of our words is which of theirs).
 
 from api.dialects.marquez import lineage_routes, routes, run_routes
 
-__all__ = ["lineage_routes", "routes", "run_routes"]
+ROUTES = (routes.routes, run_routes.routes, lineage_routes.routes)

@@ -8,9 +8,9 @@ import msgspec
 from litestar.types import Scope as Connection
 
 from api.dialects.marquez.unsupported import instead_of
-from api.http.dialect import Dialect
 from api.http.problems import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
 from api.http.response import Response
+from api.http.router import Dialect
 from shared.errors import Invalid, NotFound, RunfleetError, StoreFull, StoreUnavailable
 
 _NOTHING_THERE: Final = (NotFound.status, NotAllowed.status)

@@ -6,12 +6,13 @@ from typing import Final
 
 from api.dialects.marquez import bodies, ingest, mapping
 from api.dialects.marquez.dialect import DIALECT, BadQuery
-from api.http.dialect import DialectRequest, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from shared.store.dialects import lineage_events
 from shared.store.dialects.lineage_events import EventPage
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 FIRST_US: Final = 1
 LOOK: Final = 100
@@ -22,16 +23,16 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 """Bytes of the largest event: those that carry a query plan of Spark's are larger than other bodies may be."""
 
 
-@routes.on("POST", "/api/v1/lineage", scope="run", max_body=MAX_EVENT)
-async def take_event(request: DialectRequest) -> Response:
+@routes.post("/api/v1/lineage", max_body=MAX_EVENT)
+async def take_event(request: Request) -> Response:
     """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
     event = bodies.read_event(request.body)
-    await request.state.store.run(ingest.record(request.state.catalog, event, request.body, request.grant))
+    await request.store.run(ingest.record(request.catalog, event, request.body, request.grant))
     return Response(status=201)
 
 
-@routes.on("GET", "/api/v1/events/lineage", scope="read")
-async def list_events(request: DialectRequest) -> Response:
+@routes.get("/api/v1/events/lineage")
+async def list_events(request: Request) -> Response:
     """Events of runs by the time they tell: ``after`` ≤ time < ``before``. The total counts those of no run as well."""
     limit, offset = bodies.paging(request.query)
     direction = request.query.get("sortDirection", ["desc"])[0].lower()
@@ -40,16 +41,16 @@ async def list_events(request: DialectRequest) -> Response:
     after_us, before_us = _moment(request, "after", FIRST_US), _moment(request, "before", mapping.LATEST_US)
     is_descending = direction == "desc"
     if request.grant.tasks:
-        found = await request.state.store.run(_own(request, after_us, before_us, is_descending, offset, limit))
+        found = await request.store.run(_own(request, after_us, before_us, is_descending, offset, limit))
     else:
-        found = await request.state.store.run(
+        found = await request.store.run(
             lineage_events.page(after_us, before_us, descending=is_descending, offset=offset, limit=limit)
         )
     return Response(b'{"events":[' + b",".join(found.bodies) + b'],"totalCount":%d}' % found.total)
 
 
 async def _own(
-    request: DialectRequest, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
+    request: Request, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
 ) -> EventPage:
     """
     Those of a token that is for some tasks: one after another is looked at, at most ``MOST_LOOKED_AT``, until the page
@@ -59,7 +60,7 @@ async def _own(
     for start in range(0, MOST_LOOKED_AT, LOOK):
         some = await lineage_events.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
         for body in some.bodies:
-            if await ingest.is_for(request.state.catalog, bodies.read_event(body), request.grant):
+            if await ingest.is_for(request.catalog, bodies.read_event(body), request.grant):
                 own.append(body)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         if len(some.bodies) < LOOK or len(own) >= offset + limit:
             break
@@ -67,6 +68,6 @@ async def _own(
     return EventPage(shown, len(shown))
 
 
-def _moment(request: DialectRequest, name: str, default: int) -> int:
+def _moment(request: Request, name: str, default: int) -> int:
     text = request.query.get(name, [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     return bodies.bound(text, name) if text else default

@@ -13,8 +13,9 @@ from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.dialects.marquez.jobs import Place
 from api.dialects.marquez.responses import JobAnswer, RunAnswer
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import ops
 from shared.errors import Conflict, Malformed, NotFound
 from shared.runs import Run
@@ -23,7 +24,7 @@ from shared.store.dialects import namespaces
 from shared.store.dialects.namespaces import JobChange
 from shared.store.redis.call import each
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 LATEST: Final = 10
 """Runs that a job shows of itself."""
@@ -39,8 +40,8 @@ SCAN: Final = 500
 _encode = msgspec.json.Encoder().encode
 
 
-@routes.on("PUT", "/api/v1/namespaces/{namespace}", scope="run")
-async def put_namespace(request: DialectRequest) -> Response:
+@routes.put("/api/v1/namespaces/{namespace}", scope="run")
+async def put_namespace(request: Request) -> Response:
     """Make it, or change its owner and description."""
     name = request.path["namespace"]
     body = bodies.read(NamespaceBody, request.body)
@@ -49,76 +50,76 @@ async def put_namespace(request: DialectRequest) -> Response:
     owner, description = body.owner_name or "", (body.description or "")[: ingest.MAX_TEXT]
     if len(owner) > MAX_OWNER:
         raise Malformed(f"ownerName has {len(owner)} characters; at most {MAX_OWNER} are kept")
-    await request.state.store.run(jobs.require_namespace_for(name, request.grant))
-    found = await request.state.store.run(namespaces.put_namespace(name, owner, description))
-    return Response(_encode(responses.namespace(found)))
+    await request.store.run(jobs.require_namespace_for(name, request.grant))
+    found = await request.store.run(namespaces.put_namespace(name, owner, description))
+    return json_response(responses.namespace(found))
 
 
-@routes.on("GET", "/api/v1/namespaces/{namespace}", scope="read")
-async def read_namespace(request: DialectRequest) -> Response:
+@routes.get("/api/v1/namespaces/{namespace}")
+async def read_namespace(request: Request) -> Response:
     """One namespace."""
-    found = await request.state.store.run(jobs.namespace(request.path["namespace"]))
-    if not await request.state.store.run(jobs.seen(found.name, request.grant)):
+    found = await request.store.run(jobs.namespace(request.path["namespace"]))
+    if not await request.store.run(jobs.seen(found.name, request.grant)):
         raise NotFound(f"Namespace '{found.name}' not found.")
-    return Response(_encode(responses.namespace(found)))
+    return json_response(responses.namespace(found))
 
 
-@routes.on("DELETE", "/api/v1/namespaces/{namespace}", scope="admin")
-async def delete_namespace(request: DialectRequest) -> Response:
+@routes.delete("/api/v1/namespaces/{namespace}")
+async def delete_namespace(request: Request) -> Response:
     """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
-    found = await request.state.store.run(jobs.namespace(request.path["namespace"]))
-    await request.state.store.run(namespaces.drop_namespace(found.name))
-    return Response(_encode(responses.namespace(found, hidden=True)))
+    found = await request.store.run(jobs.namespace(request.path["namespace"]))
+    await request.store.run(namespaces.drop_namespace(found.name))
+    return json_response(responses.namespace(found, hidden=True))
 
 
-@routes.on("GET", "/api/v1/namespaces", scope="read")
-async def list_namespaces(request: DialectRequest) -> Response:
+@routes.get("/api/v1/namespaces")
+async def list_namespaces(request: Request) -> Response:
     """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
     limit, offset = bodies.paging(request.query)
-    found = await request.state.store.run(_page(request.grant, limit, offset)) if limit else []
-    return Response(_encode({"namespaces": [responses.namespace(one) for one in found]}))
+    found = await request.store.run(_page(request.grant, limit, offset)) if limit else []
+    return json_response({"namespaces": [responses.namespace(one) for one in found]})
 
 
-@routes.on("PUT", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
-async def put_job(request: DialectRequest) -> Response:
+@routes.put("/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
+async def put_job(request: Request) -> Response:
     """Make a job, or change it. With a ``runId`` there must be such a run of it."""
     body = bodies.read(JobBody, request.body)
     missing = [name for name in ("type", "inputs", "outputs") if getattr(body, name) is None]
     bodies.need_datasets(body, missing)
     bodies.require(missing)
-    answer = await request.state.store.run(_put_job(request, body))
-    return Response(_encode(answer))
+    answer = await request.store.run(_put_job(request, body))
+    return json_response(answer)
 
 
-@routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="read")
-async def read_job(request: DialectRequest) -> Response:
+@routes.get("/api/v1/namespaces/{namespace}/jobs/{job}")
+async def read_job(request: Request) -> Response:
     """One job with its newest runs."""
-    answer = await request.state.store.run(_read_job(request))
-    return Response(_encode(answer))
+    answer = await request.store.run(_read_job(request))
+    return json_response(answer)
 
 
-@routes.on("DELETE", "/api/v1/namespaces/{namespace}/jobs/{job}", scope="admin")
-async def delete_job(request: DialectRequest) -> Response:
+@routes.delete("/api/v1/namespaces/{namespace}/jobs/{job}")
+async def delete_job(request: Request) -> Response:
     """Forget a job; its runs stay as long as history does, and what is told of it brings it back."""
-    answer = await request.state.store.run(_delete_job(request))
-    return Response(_encode(answer))
+    answer = await request.store.run(_delete_job(request))
+    return json_response(answer)
 
 
-@routes.on("GET", "/api/v1/namespaces/{namespace}/jobs", scope="read")
-async def list_jobs(request: DialectRequest) -> Response:
+@routes.get("/api/v1/namespaces/{namespace}/jobs")
+async def list_jobs(request: Request) -> Response:
     """Jobs of a namespace, the ones that were told of last first."""
     return await _list(request, request.path["namespace"])
 
 
-@routes.on("GET", "/api/v1/jobs", scope="read")
-async def list_all_jobs(request: DialectRequest) -> Response:
+@routes.get("/api/v1/jobs")
+async def list_all_jobs(request: Request) -> Response:
     """Our own tasks by name, then all jobs, the ones that were told of last first."""
     return await _list(request, None)
 
 
-async def require_job(request: DialectRequest) -> Place:
+async def require_job(request: Request) -> Place:
     """The job that the path names. Raises NotFound for its namespace or itself, and Forbidden."""
-    return await request.state.store.run(_place(request))
+    return await request.store.run(_place(request))
 
 
 async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namespace]:
@@ -147,9 +148,9 @@ async def _namespaces(limit: int, offset: int) -> list[namespaces.Namespace]:
     return home + ((await namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
 
-async def _place(request: DialectRequest) -> Place:
+async def _place(request: Request) -> Place:
     namespace, name = request.path["namespace"], request.path["job"]
-    place = await jobs.find(request.state.catalog, namespace, name)
+    place = await jobs.find(request.catalog, namespace, name)
     is_there = await jobs.require_place(place, request.grant)
     request.grant.authorise((place.task,), absent=f"Job '{name}' not found.")
     if not is_there:
@@ -157,10 +158,10 @@ async def _place(request: DialectRequest) -> Place:
     return place
 
 
-async def _put_job(request: DialectRequest, body: JobBody) -> JobAnswer:
+async def _put_job(request: Request, body: JobBody) -> JobAnswer:
     namespace, name = request.path["namespace"], request.path["job"]
     jobs.require_names(namespace, name)
-    place = await jobs.find(request.state.catalog, namespace, name)
+    place = await jobs.find(request.catalog, namespace, name)
     request.grant.authorise((place.task,))
     await jobs.require_place(place, request.grant)
     if place.own:
@@ -183,16 +184,16 @@ async def _put_job(request: DialectRequest, body: JobBody) -> JobAnswer:
         fields["tags"] = ingest.as_many_as_fit(body.tags[:MAX_TAGS])
     if namespace == mapping.HOME:
         await namespaces.put_namespace(namespace)
-    await jobs.declare(request.state.catalog, place)
+    await jobs.declare(request.catalog, place)
     job = await namespaces.put_job(JobChange(place.task, namespace, name, fields))
-    return responses.job(job, (await _latest(request.state.catalog, [place], facets=True))[0])
+    return responses.job(job, (await _latest(request.catalog, [place], facets=True))[0])
 
 
-async def _read_job(request: DialectRequest) -> JobAnswer:
+async def _read_job(request: Request) -> JobAnswer:
     place = await _place(request)
-    latest = (await _latest(request.state.catalog, [place], facets=True))[0]
+    latest = (await _latest(request.catalog, [place], facets=True))[0]
     if place.own:
-        entry = await request.state.catalog.get(place.task, fresh=True)
+        entry = await request.catalog.get(place.task, fresh=True)
         return responses.task(entry, latest)
     job = await namespaces.job(place.task)
     if job is None:
@@ -200,7 +201,7 @@ async def _read_job(request: DialectRequest) -> JobAnswer:
     return responses.job(job, latest)
 
 
-async def _delete_job(request: DialectRequest) -> JobAnswer:
+async def _delete_job(request: Request) -> JobAnswer:
     answer = await _read_job(request)
     place = await _place(request)
     if place.own:
@@ -209,7 +210,7 @@ async def _delete_job(request: DialectRequest) -> JobAnswer:
     return answer
 
 
-async def _list(request: DialectRequest, namespace: str | None) -> Response:
+async def _list(request: Request, namespace: str | None) -> Response:
     limit, offset = bodies.paging(request.query)
     wanted = request.query.get("lastRunStates", [])
     unknown = [state for state in wanted if state not in mapping.STATES.values()]
@@ -217,12 +218,12 @@ async def _list(request: DialectRequest, namespace: str | None) -> Response:
         raise BadQuery(
             f"query param lastRunStates must be one of NEW, RUNNING, COMPLETED, FAILED, ABORTED: {unknown[0][:50]}"
         )
-    answer = await request.state.store.run(_jobs(request, namespace, frozenset(wanted), limit, offset))
-    return Response(_encode(answer))
+    answer = await request.store.run(_jobs(request, namespace, frozenset(wanted), limit, offset))
+    return json_response(answer)
 
 
 async def _jobs(
-    request: DialectRequest, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
+    request: Request, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
 ) -> dict[str, Any]:
     """
     A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's);
@@ -254,7 +255,7 @@ async def _jobs(
         skip, names = max(0, skip - len(names)), names[skip:]
         found += names[: limit - len(found)]
     return {
-        "jobs": (await _shown(request.state.catalog, own, found)),
+        "jobs": (await _shown(request.catalog, own, found)),
         "totalCount": len(found) if request.grant.tasks else total,
     }
 

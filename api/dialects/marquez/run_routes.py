@@ -10,8 +10,9 @@ from api.dialects.marquez.dialect import DIALECT, BadQuery
 from api.dialects.marquez.jobs import Place
 from api.dialects.marquez.responses import Nominal, RunAnswer
 from api.dialects.marquez.routes import require_job
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import ops
 from shared.errors import Malformed, NotFound
 from shared.runs import Run
@@ -20,13 +21,13 @@ from shared.store.dialects import namespaces
 from shared.store.listing import Filter, page
 from shared.store.origin import Origin
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 _encode = msgspec.json.Encoder().encode
 
 
-@routes.on("POST", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="run")
-async def create_run(request: DialectRequest) -> Response:
+@routes.post("/api/v1/namespaces/{namespace}/jobs/{job}/runs")
+async def create_run(request: Request) -> Response:
     """
     Make a run in state NEW. One of a task of ours is a trigger: our workers execute it, and no verb moves it.
 
@@ -48,95 +49,95 @@ async def create_run(request: DialectRequest) -> Response:
         metadata={responses.NOMINAL: _encode(nominal)} if nominal != Nominal() else {},
     )
     params = {name: mapping.argument(value) for name, value in (body.args or {}).items()}
-    made = await request.state.store.run(ingest.begin(request.state.catalog, place, origin, request.grant, params))
+    made = await request.store.run(ingest.begin(request.catalog, place, origin, request.grant, params))
     if made.repeated:
         raise ingest.exists(made.run.id, place)
-    beside = await request.state.store.run(metadata.read(made.run.id))
+    beside = await request.store.run(metadata.read(made.run.id))
     location = f"{request.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
-    (run,) = await request.state.store.run(ops.without_secrets(request.state.catalog, [made.run]))
+    (run,) = await request.store.run(ops.without_secrets(request.catalog, [made.run]))
     return _run(responses.run(run, place, beside), status=201, headers=((b"location", location),))
 
 
-@routes.on("GET", "/api/v1/namespaces/{namespace}/jobs/{job}/runs", scope="read")
-async def list_runs(request: DialectRequest) -> Response:
+@routes.get("/api/v1/namespaces/{namespace}/jobs/{job}/runs")
+async def list_runs(request: Request) -> Response:
     """Runs of a job, the ones that started last first, those that never did last."""
     limit, offset = bodies.paging(request.query)
     place = await require_job(request)
-    answer = await request.state.store.run(_page(request, place, limit, offset))
-    return Response(_encode(answer))
+    answer = await request.store.run(_page(request, place, limit, offset))
+    return json_response(answer)
 
 
-@routes.on("GET", "/api/v1/jobs/runs/{id}", scope="read")
-async def read_run(request: DialectRequest) -> Response:
+@routes.get("/api/v1/jobs/runs/{id}")
+async def read_run(request: Request) -> Response:
     """One run, whoever made it."""
-    return _run(await request.state.store.run(_shown(request, await _find(request))))
+    return _run(await request.store.run(_shown(request, await _find(request))))
 
 
-@routes.on("GET", "/api/v1/jobs/runs/{id}/facets", scope="read")
-async def read_facets(request: DialectRequest) -> Response:
+@routes.get("/api/v1/jobs/runs/{id}/facets")
+async def read_facets(request: Request) -> Response:
     """What was told of a run, or of its job (``type=run`` or ``job``)."""
     kind = request.query.get("type", [""])[0].lower()
     if kind not in ("run", "job"):
         raise BadQuery("query param type must be one of RUN, JOB" if kind else "query param type must not be null")
     run = await _find(request)
-    facets = await request.state.store.run(_run_facets(run) if kind == "run" else _job_facets(request, run))
-    return Response(_encode({"runId": str(run.id), "facets": facets}))
+    facets = await request.store.run(_run_facets(run) if kind == "run" else _job_facets(request, run))
+    return json_response({"runId": str(run.id), "facets": facets})
 
 
-@routes.on("POST", "/api/v1/jobs/runs/{id}/start", scope="run")
-async def start(request: DialectRequest) -> Response:
+@routes.post("/api/v1/jobs/runs/{id}/start")
+async def start(request: Request) -> Response:
     """It runs. Of several starts the earliest counts; one that is told after the end, with its time, is filled in."""
     return await _report(request, "start")
 
 
-@routes.on("POST", "/api/v1/jobs/runs/{id}/complete", scope="run")
-async def complete(request: DialectRequest) -> Response:
+@routes.post("/api/v1/jobs/runs/{id}/complete")
+async def complete(request: Request) -> Response:
     """It ended well."""
     return await _report(request, "complete")
 
 
-@routes.on("POST", "/api/v1/jobs/runs/{id}/fail", scope="run")
-async def fail(request: DialectRequest) -> Response:
+@routes.post("/api/v1/jobs/runs/{id}/fail")
+async def fail(request: Request) -> Response:
     """It failed."""
     return await _report(request, "fail")
 
 
-@routes.on("POST", "/api/v1/jobs/runs/{id}/abort", scope="run")
-async def abort(request: DialectRequest) -> Response:
+@routes.post("/api/v1/jobs/runs/{id}/abort")
+async def abort(request: Request) -> Response:
     """It was stopped."""
     return await _report(request, "abort")
 
 
-async def _report(request: DialectRequest, verb: str) -> Response:
+async def _report(request: Request, verb: str) -> Response:
     at = request.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
     at_us = bodies.instant(at, "at", zone=True) if at else 0
     found = await _find(request)
-    run = await request.state.store.run(ingest.report(request.state.catalog, found.id, verb, at_us))
-    return _run(await request.state.store.run(_shown(request, run)))
+    run = await request.store.run(ingest.report(request.catalog, found.id, verb, at_us))
+    return _run(await request.store.run(_shown(request, run)))
 
 
-async def _find(request: DialectRequest) -> Run:
+async def _find(request: Request) -> Run:
     text = request.path["id"]
     run_id = mapping.run_id(text)
-    run = await request.state.store.run(runs.get(run_id)) if run_id else None
+    run = await request.store.run(runs.get(run_id)) if run_id else None
     if run is None:
         raise NotFound(f"Run '{text[:100]}' not found.")
     request.grant.authorise((run.task_name,), absent=f"Run '{text[:100]}' not found.")
     return run
 
 
-async def _shown(request: DialectRequest, run: Run) -> RunAnswer:
-    (run,) = await ops.without_secrets(request.state.catalog, [run])
+async def _shown(request: Request, run: Run) -> RunAnswer:
+    (run,) = await ops.without_secrets(request.catalog, [run])
     place = await jobs.of_task(run.task_name)
     return responses.run(run, place, (await metadata.read(run.id)))
 
 
-async def _page(request: DialectRequest, place: Place, limit: int, offset: int) -> dict[str, object]:
+async def _page(request: Request, place: Place, limit: int, offset: int) -> dict[str, object]:
     found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
     beside = await pagination.metadata_of([run.id for run in found.runs])
-    runs_shown = await ops.without_secrets(request.state.catalog, found.runs)
+    runs_shown = await ops.without_secrets(request.catalog, found.runs)
     shown = [responses.run(run, place, fields) for run, fields in zip(runs_shown, beside, strict=True)]
     return {"runs": shown, "totalCount": found.total}
 
@@ -146,17 +147,17 @@ async def _run_facets(run: Run) -> dict[str, msgspec.Raw]:
     return responses.run_facets(run, place, (await metadata.read(run.id)))
 
 
-async def _job_facets(request: DialectRequest, run: Run) -> dict[str, msgspec.Raw]:
+async def _job_facets(request: Request, run: Run) -> dict[str, msgspec.Raw]:
     place = await jobs.of_task(run.task_name)
     if not place.own:
         job = await namespaces.job(place.task)
         return responses.job_facets(job) if job is not None else {}
     try:
-        entry = await request.state.catalog.get(place.task)
+        entry = await request.catalog.get(place.task)
     except NotFound:
         return {}
     return responses.task_facets(entry)
 
 
 def _run(answer: RunAnswer, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    return Response(_encode(answer), status=status, headers=headers)
+    return json_response(answer, status=status, headers=headers)

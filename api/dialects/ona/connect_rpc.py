@@ -15,14 +15,15 @@ from api.dialects.ona import binary, codec
 from api.dialects.ona.wire import Message
 from api.dialects.ona.words import CALLS, refuse
 from api.http.auth import Scope
-from api.http.dialect import Dialect, DialectRequest, Routes, unpacked
-from api.http.endpoint import MAX_BODY
 from api.http.problems import WrongMediaType
+from api.http.request import Request
+from api.http.request_body import MAX_BODY, unpacked
 from api.http.response import JSON, Response
+from api.http.router import Dialect, Routes
 from shared.errors import Invalid, Malformed, Problem
 
 M = TypeVar("M", bound=Message)
-Handler = Callable[[DialectRequest, M], Awaitable[Message]]
+Handler = Callable[[Request, M], Awaitable[Message]]
 
 DIALECT: Final = Dialect(name="ona", refuse=refuse, prefixes=("/api/gitpod.v1.",))
 
@@ -45,7 +46,7 @@ class Calls(Routes):
     """The calls of one module."""
 
     def __init__(self) -> None:
-        super().__init__(DIALECT)
+        super().__init__(dialect=DIALECT)
 
     def call(self, kind: type[M], *, scope: Scope, service: str = CALLS) -> Callable[[Handler[M]], Handler[M]]:
         """Declare the handler of the call whose request is *kind*: ``GetTaskRequest`` is that of ``GetTask``."""
@@ -53,19 +54,19 @@ class Calls(Routes):
         path = service + kind.__name__.removesuffix("Request")
 
         def keep(handler: Handler[M]) -> Handler[M]:
-            async def answer(request: DialectRequest, form: Form, content: bytes) -> Response:
+            async def answer(request: Request, form: Form, content: bytes) -> Response:
                 _require_deadline(request)
                 wanted: M = form.read(kind, content)
                 return Response(form.write(await handler(request, wanted)), media=form.media)
 
-            @self.on("POST", path, scope=scope)
-            async def serve(request: DialectRequest) -> Response:
+            @self.post(path, scope=scope)
+            async def serve(request: Request) -> Response:
                 return await answer(request, _form(request), request.body)
 
             if scope == "read":
                 # What changes nothing may be asked for by a GET, if the client is told to.
-                @self.on("GET", path, scope=scope)
-                async def serve_get(request: DialectRequest) -> Response:
+                @self.get(path, scope=scope)
+                async def serve_get(request: Request) -> Response:
                     return await answer(request, *_from_query(request))
 
             return handler
@@ -73,7 +74,7 @@ class Calls(Routes):
         return keep
 
 
-def _require_deadline(request: DialectRequest) -> None:
+def _require_deadline(request: Request) -> None:
     """
     Raises Invalid for a deadline that is none. Any other is left to the client, who stops waiting by itself: cut off
     here, it could not know whether what it asked for was done.
@@ -84,7 +85,7 @@ def _require_deadline(request: DialectRequest) -> None:
         raise Invalid([Problem("", message)])
 
 
-def _form(request: DialectRequest) -> Form:
+def _form(request: Request) -> Form:
     """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
     version = request.header("connect-protocol-version")
     if version not in ("", "1"):
@@ -98,7 +99,7 @@ def _form(request: DialectRequest) -> Form:
     return form
 
 
-def _from_query(request: DialectRequest) -> tuple[Form, bytes]:
+def _from_query(request: Request) -> tuple[Form, bytes]:
     """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
     given = {name: values[0] for name, values in request.query.items()}
     unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}

@@ -14,8 +14,8 @@ from api.dialects.ona.codec import from_plain
 from api.dialects.ona.connect_rpc import Calls
 from api.dialects.ona.wire import Uuid
 from api.dialects.ona.words import EVENTS
-from api.http.dialect import DialectRequest
 from api.http.problems import WrongMediaType
+from api.http.request import Request
 from api.http.streams import KEEPALIVE_S, Stream
 from shared.store.events import Event
 
@@ -46,8 +46,8 @@ class Watch(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     environment_id: Uuid
 
 
-@routes.on("POST", EVENTS + "WatchEvents", scope="read")
-async def watch_events(request: DialectRequest) -> ASGIApp:
+@routes.post(EVENTS + "WatchEvents", scope="read")
+async def watch_events(request: Request) -> ASGIApp:
     """Until the client leaves. The binary form of a stream is not spoken."""
     if request.header("content-type").lower().partition(";")[0].strip() != "application/json":
         raise WrongMediaType("events are asked for with application/json and come as application/jsonl")
@@ -60,14 +60,14 @@ async def watch_events(request: DialectRequest) -> ASGIApp:
     )
 
 
-async def _lines(request: DialectRequest, environment: UUID) -> AsyncGenerator[bytes]:
+async def _lines(request: Request, environment: UUID) -> AsyncGenerator[bytes]:
     async with request.state.tail.following() as position:
         while True:
             events = await request.state.tail.after(position, KEEPALIVE_S)
             if events:
                 position = events[-1].id
             names = {event.task for event in events if event.task and request.grant.covers(event.task)}
-            known = await request.state.store.run(by_names(names))
+            known = await request.store.run(by_names(names))
             lines = [
                 line
                 for event in events

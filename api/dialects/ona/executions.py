@@ -24,7 +24,7 @@ from api.dialects.ona.execution_bodies import (
 )
 from api.dialects.ona.status import Start
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest
+from api.http.request import Request
 from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import Conflict, NotFound
@@ -43,29 +43,27 @@ REPEAT_US: Final = 10 * SECOND_US
 
 
 @routes.call(StartTaskRequest, scope="run")
-async def start_task(request: DialectRequest, wanted: StartTaskRequest) -> StartTaskResponse:
+async def start_task(request: Request, wanted: StartTaskRequest) -> StartTaskResponse:
     """
     Answers at once with the execution that was made. A call that the client repeats by itself, because it got no answer
     to it, is answered with the execution of the first one.
     """
-    store = request.state.store
+    store = request.store
     known = await store.run(find(UUID(wanted.id), request.grant))
     made = await store.run(_repeated(known, request.grant)) if _is_repeat(request) else None
     if made is None:
-        made = await store.run(start(request.state.catalog, known, request.grant, MANUAL))
+        made = await store.run(start(request.catalog, known, request.grant, MANUAL))
     return StartTaskResponse(task_execution=await _told(request, made))
 
 
 @routes.call(GetTaskExecutionRequest, scope="read")
-async def get_task_execution(request: DialectRequest, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
+async def get_task_execution(request: Request, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
     """An execution as it is now."""
     return GetTaskExecutionResponse(task_execution=await _told(request, UUID(wanted.id)))
 
 
 @routes.call(ListTaskExecutionsRequest, scope="read")
-async def list_task_executions(
-    request: DialectRequest, wanted: ListTaskExecutionsRequest
-) -> ListTaskExecutionsResponse:
+async def list_task_executions(request: Request, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
     wish = pagination.wish(request, wanted.pagination)
@@ -77,8 +75,8 @@ async def list_task_executions(
             frozenset(map(UUID, filter_.task_ids)),
             request.grant,
         )
-        names = frozenset(await request.state.store.run(task_list.names(which)))
-    found, place = await request.state.store.run(
+        names = frozenset(await request.store.run(task_list.names(which)))
+    found, place = await request.store.run(
         execution_list.page(names, frozenset(filter_.phases), wish, request.urls.base, request.grant)
     )
     return ListTaskExecutionsResponse(
@@ -87,10 +85,10 @@ async def list_task_executions(
 
 
 @routes.call(StopTaskExecutionRequest, scope="run")
-async def stop_task_execution(request: DialectRequest, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
+async def stop_task_execution(request: Request, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
     """Asks what runs to end, and lets nothing more of it begin. One that is over is left as it is."""
     execution = await readable(request, UUID(wanted.id))
-    await request.state.store.run(ops.stop_execution(execution.id, by=request.grant.who))
+    await request.store.run(ops.stop_execution(execution.id, by=request.grant.who))
     return StopTaskExecutionResponse()
 
 
@@ -118,22 +116,22 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
     return triggered.run.execution_id
 
 
-async def readable(request: DialectRequest, execution_id: UUID) -> Execution:
+async def readable(request: Request, execution_id: UUID) -> Execution:
     """The execution. Raises NotFound, also when the token is not for all its tasks."""
-    found = await request.state.store.run(render.read(execution_id))
+    found = await request.store.run(render.read(execution_id))
     if found is None:
         raise NotFound(f"there is no task execution {execution_id}")
     request.grant.authorise(found.tasks, absent=f"there is no task execution {execution_id}")
     return found
 
 
-async def _told(request: DialectRequest, execution_id: UUID) -> TaskExecution:
+async def _told(request: Request, execution_id: UUID) -> TaskExecution:
     found = await readable(request, execution_id)
-    (told,) = await request.state.store.run(render.tell([found], request.urls.base, request.grant))
+    (told,) = await request.store.run(render.tell([found], request.urls.base, request.grant))
     return told
 
 
-def _is_repeat(request: DialectRequest) -> bool:
+def _is_repeat(request: Request) -> bool:
     count = request.header("x-stainless-retry-count")
     return count.isascii() and count.isdigit() and count.strip("0") != ""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from api.dialects.ona import executions, task_list
 from api.dialects.ona.catalog import Known
-from api.http.endpoint import Request, Routes
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from api.native.parameters import EnvironmentTriggerPath
 from api.native.responses import StartedResponseBody, StartedTask
 from shared.errors import RunfleetError, StoreUnavailable
@@ -25,12 +26,12 @@ async def fire_environment(request: Request, path: EnvironmentTriggerPath) -> Re
     of them depends on is started for that one, and not once more by itself.
     """
     which = task_list.Where(frozenset({path.id}), frozenset(), frozenset(), request.grant)
-    known = await request.state.store.run(task_list.every(which))
+    known = await request.store.run(task_list.every(which))
     started = []
     for one in _outermost(known, path.trigger):
-        start = executions.start(request.state.catalog, one, request.grant, path.trigger, request.repeat_id)
+        start = executions.start(request.catalog, one, request.grant, path.trigger, request.repeat_id)
         try:
-            execution = await request.state.store.run(start)
+            execution = await request.store.run(start)
         except StoreUnavailable:
             raise
         except RunfleetError as error:

@@ -19,7 +19,7 @@ from api.dialects.ona.connect_rpc import Calls
 from api.dialects.ona.executions import readable
 from api.dialects.ona.words import ENVIRONMENTS, LOGS
 from api.http.auth import sent_token
-from api.http.dialect import DialectRequest
+from api.http.request import Request
 from api.http.response import TEXT
 from api.http.streams import Stream
 from api.native.logs import Piecewise
@@ -36,8 +36,8 @@ PATIENCE_S: Final = 5.0
 """How long to wait for an event of the execution before looking anyway."""
 
 
-@routes.on("GET", LOGS + "{execution}", scope="read")
-async def read_log(request: DialectRequest) -> ASGIApp:
+@routes.get(LOGS + "{execution}")
+async def read_log(request: Request) -> ASGIApp:
     """All that its steps print, one step after another, until it is over."""
     try:
         execution_id = UUID(request.path["execution"])
@@ -49,7 +49,7 @@ async def read_log(request: DialectRequest) -> ASGIApp:
 
 @routes.call(execution_bodies.CreateEnvironmentLogsTokenRequest, scope="read", service=ENVIRONMENTS)
 async def create_environment_logs_token(
-    request: DialectRequest, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
+    request: Request, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
 ) -> execution_bodies.CreateEnvironmentLogsTokenResponse:
     """The caller's own token, which opens the logs of all that it may see."""
     sent = request.header("authorization")
@@ -57,7 +57,7 @@ async def create_environment_logs_token(
     return execution_bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
 
 
-async def _text(request: DialectRequest, execution_id: UUID) -> AsyncGenerator[bytes]:
+async def _text(request: Request, execution_id: UUID) -> AsyncGenerator[bytes]:
     state, told = request.state, set[UUID]()
     async with state.tail.following() as position:
         while True:
@@ -82,9 +82,9 @@ def _next(execution: Execution, told: set[UUID]) -> Run | None:
     return min(begun, key=lambda run: (run.start_at, run.id), default=None)
 
 
-async def _of_run(request: DialectRequest, run_id: UUID) -> AsyncGenerator[bytes]:
+async def _of_run(request: Request, run_id: UUID) -> AsyncGenerator[bytes]:
     start, log = 0, Piecewise(request.state, run_id)
-    with request.state.store.subscribe_log(run_id) as subscription:
+    with request.store.subscribe_log(run_id) as subscription:
         while True:
             try:
                 window = await log.window(start)

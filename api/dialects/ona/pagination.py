@@ -10,7 +10,7 @@ import base64
 from typing import Final, NamedTuple
 
 from api.dialects.ona.bodies import PaginationRequest
-from api.http.dialect import DialectRequest
+from api.http.request import Request
 from shared.errors import Invalid, Problem
 
 SIZE: Final = 25
@@ -26,7 +26,7 @@ class Wish(NamedTuple):
     place: str
 
 
-def wish(request: DialectRequest, pagination: PaginationRequest) -> Wish:
+def wish(request: Request, pagination: PaginationRequest) -> Wish:
     """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
     size, token = pagination.page_size, pagination.token
     in_query = {} if request.connection.get("method") == "GET" else request.query  # where a GET has its message

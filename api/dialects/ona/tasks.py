@@ -8,7 +8,7 @@ from api.dialects.ona import automations, bodies, pagination, task_list, task_wr
 from api.dialects.ona.catalog import find, shown
 from api.dialects.ona.changes import Author
 from api.dialects.ona.connect_rpc import Calls
-from api.http.dialect import DialectRequest
+from api.http.request import Request
 from shared.errors import Forbidden, Invalid, Problem
 from shared.ops import define_tasks
 
@@ -16,65 +16,65 @@ routes = Calls()
 
 
 @routes.call(bodies.CreateTaskRequest, scope="admin")
-async def create_task(request: DialectRequest, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
+async def create_task(request: Request, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
     """A task in an environment, under a reference that is new there."""
-    id_ = await request.state.store.run(task_writes.create(wanted, _author(request)))
+    id_ = await request.store.run(task_writes.create(wanted, _author(request)))
     return bodies.CreateTaskResponse(task=await _task(request, id_))
 
 
 @routes.call(bodies.GetTaskRequest, scope="read")
-async def get_task(request: DialectRequest, wanted: bodies.GetTaskRequest) -> bodies.GetTaskResponse:
+async def get_task(request: Request, wanted: bodies.GetTaskRequest) -> bodies.GetTaskResponse:
     """A task as it is now."""
     return bodies.GetTaskResponse(task=await _task(request, UUID(wanted.id)))
 
 
 @routes.call(bodies.ListTasksRequest, scope="read")
-async def list_tasks(request: DialectRequest, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
+async def list_tasks(request: Request, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
     """Those that the filter lets through, the newest first."""
     which = task_list.where(wanted.filter, request.grant)
-    found, place = await request.state.store.run(task_list.page(which, pagination.wish(request, wanted.pagination)))
+    found, place = await request.store.run(task_list.page(which, pagination.wish(request, wanted.pagination)))
     return bodies.ListTasksResponse(
         pagination=bodies.PaginationResponse(next_token=pagination.token(place)),
-        tasks=await request.state.store.run(shown(found, request.grant)),
+        tasks=await request.store.run(shown(found, request.grant)),
     )
 
 
 @routes.call(bodies.UpdateTaskRequest, scope="admin")
-async def update_task(request: DialectRequest, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
+async def update_task(request: Request, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
     """What is given changes, the rest stays. Executions go on with the task that they were started with."""
-    await request.state.store.run(task_writes.update(wanted, _author(request)))
+    await request.store.run(task_writes.update(wanted, _author(request)))
     return bodies.UpdateTaskResponse()
 
 
 @routes.call(bodies.DeleteTaskRequest, scope="admin")
-async def delete_task(request: DialectRequest, wanted: bodies.DeleteTaskRequest) -> bodies.DeleteTaskResponse:
+async def delete_task(request: Request, wanted: bodies.DeleteTaskRequest) -> bodies.DeleteTaskResponse:
     """Unless it is live, or others depend on it."""
     _author(request)
-    known = await request.state.store.run(find(UUID(wanted.id), request.grant))
-    await request.state.store.run(define_tasks.remove(known.entry.name))
+    known = await request.store.run(find(UUID(wanted.id), request.grant))
+    await request.store.run(define_tasks.remove(known.entry.name))
     return bodies.DeleteTaskResponse()
 
 
 @routes.call(bodies.UpsertAutomationsFileRequest, scope="admin")
 async def upsert_automations_file(
-    request: DialectRequest, wanted: bodies.UpsertAutomationsFileRequest
+    request: Request, wanted: bodies.UpsertAutomationsFileRequest
 ) -> bodies.UpsertAutomationsFileResponse:
     """Tasks are made and changed, all or none; those that the file does not name stay."""
     author = _author(request)
     if wanted.automations_file.services:
         message = "services are not run here, only tasks; leave them out of the file"
         raise Invalid([Problem("body.automationsFile.services", message)])
-    touched = await request.state.store.run(automations.upsert(wanted, author))
+    touched = await request.store.run(automations.upsert(wanted, author))
     return bodies.UpsertAutomationsFileResponse(updated_service_ids=[], updated_task_ids=[str(id_) for id_ in touched])
 
 
-async def _task(request: DialectRequest, id_: UUID) -> bodies.Task:
-    known = await request.state.store.run(find(id_, request.grant))
-    (task,) = await request.state.store.run(shown([known], request.grant))
+async def _task(request: Request, id_: UUID) -> bodies.Task:
+    known = await request.store.run(find(id_, request.grant))
+    (task,) = await request.store.run(shown([known], request.grant))
     return task
 
 
-def _author(request: DialectRequest) -> Author:
+def _author(request: Request) -> Author:
     """Who defines. Raises Forbidden where nobody may."""
     if not request.state.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")

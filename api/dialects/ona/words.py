@@ -9,8 +9,8 @@ import msgspec
 from litestar.types import Scope as Connection
 
 from api.dialects.ona.wire import ConnectError, ErrorDetail
-from api.http.dialect import UnknownEncoding
 from api.http.problems import MAX_PROBLEMS, extra_headers
+from api.http.request_body import UnknownEncoding
 from api.http.response import Response
 from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError
 

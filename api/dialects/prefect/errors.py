@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 from litestar.types import Scope as Connection
 
-from api.http.dialect import Dialect, DialectRequest, header
 from api.http.problems import MAX_PROBLEMS, extra_headers
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Dialect
 from shared.errors import Conflict, Invalid, Malformed, NotFound, Problem, RunfleetError, StoreFull
 
 API_VERSION: Final = "0.8.4"
@@ -81,9 +82,32 @@ def _detail(problem: Problem) -> dict[str, Any]:
 
 _encode = msgspec.json.Encoder().encode
 
+
+def require_version(request: Request) -> None:
+    """Raises BadVersion when the client wants an API that is older than what is spoken, or says so unreadably."""
+    wanted = request.header("x-prefect-api-version")
+    if not wanted:
+        return
+    parts = wanted.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts):
+        raise BadVersion(f"Invalid X-PREFECT-API-VERSION header format. Expected format: x.y.z, got {wanted[:50]!r}")
+    if tuple(map(int, parts)) < OLDEST:
+        raise BadVersion(
+            f"The client specified API version {wanted} but this server speaks {API_VERSION}; it takes 0.8.0 and later"
+        )
+
+
+class BadVersion(RunfleetError):
+    """The client wants a version of the API that is not spoken."""
+
+    status = 400
+    title = "Bad Request"
+
+
 DIALECT: Final = Dialect(
     name="prefect",
     refuse=refuse,
+    check=require_version,
     prefixes=tuple(
         f"/api/{name}"
         for name in (
@@ -102,24 +126,3 @@ DIALECT: Final = Dialect(
         )
     ),
 )
-
-
-def require_version(request: DialectRequest) -> None:
-    """Raises BadVersion when the client wants an API that is older than what is spoken, or says so unreadably."""
-    wanted = header(request.connection, "x-prefect-api-version")
-    if not wanted:
-        return
-    parts = wanted.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts):
-        raise BadVersion(f"Invalid X-PREFECT-API-VERSION header format. Expected format: x.y.z, got {wanted[:50]!r}")
-    if tuple(map(int, parts)) < OLDEST:
-        raise BadVersion(
-            f"The client specified API version {wanted} but this server speaks {API_VERSION}; it takes 0.8.0 and later"
-        )
-
-
-class BadVersion(RunfleetError):
-    """The client wants a version of the API that is not spoken."""
-
-    status = 400
-    title = "Bad Request"

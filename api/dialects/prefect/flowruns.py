@@ -28,20 +28,22 @@ from api.dialects.prefect.bodies import (
 )
 from api.dialects.prefect.errors import DIALECT, Untold
 from api.dialects.prefect.orchestration import Decision, decide
-from api.dialects.prefect.routes import answered, now_us, on, run_in_query, say, uuid_in
+from api.dialects.prefect.parameters import now_us, run_in_query, uuid_in
+from api.dialects.prefect.routes import answered
 from api.dialects.prefect.run_view import FLOW_RUNS, Facts, View
 from api.dialects.prefect.set_state import Answer
 from api.dialects.prefect.taskruns import Made
 from api.dialects.prefect.transitions import course, first_mark
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.runs import Status
 from shared.store.origin import Origin
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 REST: Final = ("deployment_id", "flow_version", "parameters", "context", "empirical_policy", "parent_task_run_id")
 """What of a flow run is read back as it was given."""
@@ -71,77 +73,73 @@ class FlowRunChange(msgspec.Struct):
     name: str | None = None
 
 
-@on(routes, "POST", "/api/flow_runs", "run")
-async def create_flow_run(request: DialectRequest) -> Response:
+@routes.post("/api/flow_runs")
+async def create_flow_run(request: Request) -> Response:
     """Make a flow run: 201, or 200 for one with the same idempotency key."""
-    made = await request.state.store.run(_create(request.state.catalog, request.grant, request.read(FlowRunCreate)))
-    return say(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
+    made = await request.store.run(_create(request.catalog, request.grant, request.read(FlowRunCreate)))
+    return json_response(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
 
 
-@on(routes, "GET", "/api/flow_runs/{id}", "read")
-async def read_flow_run(request: DialectRequest) -> Response:
+@routes.get("/api/flow_runs/{id}")
+async def read_flow_run(request: Request) -> Response:
     """A flow run."""
-    view = await request.state.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
+    view = await request.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
     if view is None or not request.grant.covers(view.latest.record.task):
         raise NotFound("Flow run not found")
-    return say(_shown(view.id, view.facts, view.current))
+    return json_response(_shown(view.id, view.facts, view.current))
 
 
-@on(routes, "PATCH", "/api/flow_runs/{id}", "run")
-async def rename_flow_run(request: DialectRequest) -> Response:
+@routes.patch("/api/flow_runs/{id}", scope="run")
+async def rename_flow_run(request: Request) -> Response:
     """Give a flow run another name."""
-    await taskruns.rename(
-        request.state.store, request.grant, uuid_in(request), request.read(FlowRunChange).name, FLOW_RUNS
-    )
+    await taskruns.rename(request.store, request.grant, uuid_in(request), request.read(FlowRunChange).name, FLOW_RUNS)
     return Response(status=204)
 
 
-@on(routes, "DELETE", "/api/flow_runs/{id}", "admin")
-async def delete_flow_run(request: DialectRequest) -> Response:
+@routes.delete("/api/flow_runs/{id}")
+async def delete_flow_run(request: Request) -> Response:
     """Forget a flow run; its task runs stay."""
-    view = await request.state.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
+    view = await request.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
     if view is None:
         raise NotFound("Flow run not found")
     request.grant.authorise((view.latest.record.task,), absent="Flow run not found")
-    await request.state.store.run(taskruns.delete(request.state.catalog, view))
+    await request.store.run(taskruns.delete(request.catalog, view))
     return Response(status=204)
 
 
-@on(routes, "POST", "/api/flow_runs/{id}/set_state", "run")
-async def set_flow_run_state(request: DialectRequest) -> Response:
+@routes.post("/api/flow_runs/{id}/set_state")
+async def set_flow_run_state(request: Request) -> Response:
     """Propose a state for a flow run."""
     run_id, wanted = uuid_in(request), request.read(SetState)
     try:
-        return answered(await request.state.store.run(_set_state(request.state.catalog, run_id, wanted, request.grant)))
+        return answered(await request.store.run(_set_state(request.catalog, run_id, wanted, request.grant)))
     except NotFound as error:
         raise Untold(str(error)) from None
 
 
-@on(routes, "POST", "/api/flow_runs/filter", "read")
-async def filter_flow_runs(request: DialectRequest) -> Response:
+@routes.post("/api/flow_runs/filter", scope="read")
+async def filter_flow_runs(request: Request) -> Response:
     """Flow runs that fit a filter."""
     wanted = search.read_page(request)
-    found = await request.state.store.run(
-        search.find(wanted, request.grant, wanted.offset, wanted.limit, via=FLOW_RUNS)
-    )
-    return say([_shown(view.id, view.facts, view.current) for view in found.views])
+    found = await request.store.run(search.find(wanted, request.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
+    return json_response([_shown(view.id, view.facts, view.current) for view in found.views])
 
 
-@on(routes, "POST", "/api/flow_runs/count", "read")
-async def count_flow_runs(request: DialectRequest) -> Response:
+@routes.post("/api/flow_runs/count", scope="read")
+async def count_flow_runs(request: Request) -> Response:
     """How many flow runs fit a filter."""
     wanted = search.read_page(request)
-    found = await request.state.store.run(search.find(wanted, request.grant, 0, 0, counts=True, via=FLOW_RUNS))
-    return say(found.total)
+    found = await request.store.run(search.find(wanted, request.grant, 0, 0, counts=True, via=FLOW_RUNS))
+    return json_response(found.total)
 
 
-@on(routes, "GET", "/api/flow_run_states", "read")
-async def read_flow_run_states(request: DialectRequest) -> Response:
+@routes.get("/api/flow_run_states")
+async def read_flow_run_states(request: Request) -> Response:
     """All states of a flow run, oldest first; none of an unknown one."""
-    view = await request.state.store.run(taskruns.read(run_in_query(request, "flow_run_id"), FLOW_RUNS, history=True))
+    view = await request.store.run(taskruns.read(run_in_query(request, "flow_run_id"), FLOW_RUNS, history=True))
     if view is None or not request.grant.covers(view.latest.record.task):
-        return say([])
-    return say([shown_state(state) for state in run_view.history(view)])
+        return json_response([])
+    return json_response([shown_state(state) for state in run_view.history(view)])
 
 
 async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Made:

@@ -14,10 +14,12 @@ from api.dialects.prefect.bodies import Label, Name
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.filters import TaskRunFilter
 from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, fits_flow
-from api.dialects.prefect.routes import on, say, uuid_in
+from api.dialects.prefect.parameters import uuid_in
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.decoding import invalid
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import external_names, ops
 from shared.clock import to_datetime
 from shared.errors import NotFound
@@ -25,7 +27,7 @@ from shared.store import tasks
 from shared.store.tasks import Entry
 from shared.tasks import Task
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 NAMESPACE: Final = UUID("3a3f8d0e-6f5a-5d0c-9c0b-5b8f1d0f7a11")
 """In which a flow's name gives its id."""
@@ -67,50 +69,50 @@ def task_name(name: str) -> str:
     return external_names.task_name("prefect", "flow", name)
 
 
-@on(routes, "POST", "/api/flows", "run")
-async def create_flow(request: DialectRequest) -> Response:
+@routes.post("/api/flows")
+async def create_flow(request: Request) -> Response:
     """Make a flow: 201, or 200 when there is one of that name, which is left as it is."""
     wanted = request.read(FlowCreate)
     request.grant.authorise((task_name(wanted.name),))
-    entry, is_new = await request.state.store.run(_declare(request.state.catalog, wanted))
-    return say(_shown_flow(entry), 201 if is_new else 200)
+    entry, is_new = await request.store.run(_declare(request.catalog, wanted))
+    return json_response(_shown_flow(entry), 201 if is_new else 200)
 
 
-@on(routes, "GET", "/api/flows/{id}", "read")
-async def read_flow(request: DialectRequest) -> Response:
+@routes.get("/api/flows/{id}")
+async def read_flow(request: Request) -> Response:
     """A flow."""
-    found = await request.state.store.run(flow(request.state.catalog, uuid_in(request)))
+    found = await request.store.run(flow(request.catalog, uuid_in(request)))
     if found is None or not request.grant.covers(found.name):
         raise NotFound("Flow not found")
-    return say(_shown_flow(found))
+    return json_response(_shown_flow(found))
 
 
-@on(routes, "GET", "/api/flows/name/{name}", "read")
-async def read_flow_by_name(request: DialectRequest) -> Response:
+@routes.get("/api/flows/name/{name}")
+async def read_flow_by_name(request: Request) -> Response:
     """The flow of that name."""
     name = task_name(request.path["name"])
     try:
-        entry = await request.state.store.run(request.state.catalog.get(name, fresh=True))
+        entry = await request.store.run(request.catalog.get(name, fresh=True))
     except NotFound:
         raise NotFound("Flow not found") from None
     if not request.grant.covers(name):
         raise NotFound("Flow not found")
-    return say(_shown_flow(entry))
+    return json_response(_shown_flow(entry))
 
 
-@on(routes, "POST", "/api/flows/filter", "read")
-async def filter_flows(request: DialectRequest) -> Response:
+@routes.post("/api/flows/filter", scope="read")
+async def filter_flows(request: Request) -> Response:
     """Flows that fit a filter."""
     page = _page(request)
     limit = search.read_limit(page.limit)
-    found, offset = await request.state.store.run(_find(request.grant, page)), page.offset or 0
-    return say([_shown_flow(entry) for entry in found[offset : offset + limit]])
+    found, offset = await request.store.run(_find(request.grant, page)), page.offset or 0
+    return json_response([_shown_flow(entry) for entry in found[offset : offset + limit]])
 
 
-@on(routes, "POST", "/api/flows/count", "read")
-async def count_flows(request: DialectRequest) -> Response:
+@routes.post("/api/flows/count", scope="read")
+async def count_flows(request: Request) -> Response:
     """How many flows fit a filter."""
-    return say(len(await request.state.store.run(_find(request.grant, _page(request)))))
+    return json_response(len(await request.store.run(_find(request.grant, _page(request)))))
 
 
 async def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> tuple[Entry, bool]:
@@ -150,10 +152,10 @@ def _is_flow(entry: Entry) -> bool:
     return entry.task.external and NAME in labels and labels.get(ID) == str(flow_id(labels[NAME]))
 
 
-def _page(request: DialectRequest) -> FlowPage:
+def _page(request: Request) -> FlowPage:
     page = request.read(FlowPage) if request.body else FlowPage()
     if asks(page.flow_runs) or asks(page.task_runs):
-        raise search.invalid("body", "flows are found here by what is known of flows, not of their runs")
+        raise invalid("body", "flows are found here by what is known of flows, not of their runs")
     return page
 
 

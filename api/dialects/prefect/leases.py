@@ -13,17 +13,17 @@ import msgspec
 from api.dialects.prefect.errors import DIALECT, Locked
 from api.dialects.prefect.limits import MOST_NAME, Holder, about_of, holder_in, own_limits
 from api.dialects.prefect.orchestration import jittered
-from api.dialects.prefect.routes import on, say
 from api.dialects.prefect.run_view import View
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import ids
 from shared.errors import Forbidden, NotFound, RunfleetError
 from shared.store import limits
 from shared.store.limits import Taken
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 Slots = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 LeaseSeconds = Annotated[float, msgspec.Meta(ge=60, le=86400)]
@@ -80,8 +80,8 @@ class NotPossible(RunfleetError):
 _encode = msgspec.json.Encoder().encode
 
 
-@on(routes, "POST", "/api/v2/concurrency_limits/increment-with-lease", "run")
-async def take_slots(request: DialectRequest) -> Response:
+@routes.post("/api/v2/concurrency_limits/increment-with-lease")
+async def take_slots(request: Request) -> Response:
     """
     Take slots for a while: 423 while there are none. A limit that there is not lets everybody through.
 
@@ -94,22 +94,22 @@ async def take_slots(request: DialectRequest) -> Response:
     lease = ids.new_id(_now_us())
     names = list(dict.fromkeys(wanted.names))
     lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_kept(wanted.holder, request.grant))
-    taken = await request.state.store.run(limits.take(lease, names, wanted.slots, lasts_us, holder))
+    taken = await request.store.run(limits.take(lease, names, wanted.slots, lasts_us, holder))
     _raise_if_refused(taken)
-    return say({"lease_id": lease, "limits": await _taken_of(request, wanted)})
+    return json_response({"lease_id": lease, "limits": await _taken_of(request, wanted)})
 
 
-@on(routes, "POST", "/api/v2/concurrency_limits/decrement-with-lease", "run")
-async def give_slots(request: DialectRequest) -> Response:
+@routes.post("/api/v2/concurrency_limits/decrement-with-lease")
+async def give_slots(request: Request) -> Response:
     """Give a lease's slots back; nothing happens when it is over."""
     lease = request.read(Give).lease_id
     if await _is_own(request, lease):
-        await request.state.store.run(limits.give(lease))
+        await request.store.run(limits.give(lease))
     return Response(status=204)
 
 
-@on(routes, "POST", "/api/v2/concurrency_limits/leases/{id}/renew", "run")
-async def renew_lease(request: DialectRequest) -> Response:
+@routes.post("/api/v2/concurrency_limits/leases/{id}/renew")
+async def renew_lease(request: Request) -> Response:
     """Let a lease last from now: 410 when it is over, or was taken for other tasks than the token is for."""
     try:
         lease = UUID(request.path["id"])
@@ -117,10 +117,7 @@ async def renew_lease(request: DialectRequest) -> Response:
         raise NotFound("Not Found") from None
     wanted = request.read(Renew) if request.body else Renew()
     lasts_us = round(wanted.lease_duration * 1e6)
-    if (
-        not await _is_own(request, lease)
-        or (await request.state.store.run(limits.renew(lease, lasts_us))).verdict == "gone"
-    ):
+    if not await _is_own(request, lease) or (await request.store.run(limits.renew(lease, lasts_us))).verdict == "gone":
         raise Gone("Lease not found - it may have expired or been revoked")
     return Response(status=204)
 
@@ -155,16 +152,16 @@ def _kept(taker: Taker | None, grant: Grant) -> Holder | None:
     return Holder(taker.type, taker.id, grant.tasks)
 
 
-async def _is_own(request: DialectRequest, lease: UUID) -> bool:
+async def _is_own(request: Request, lease: UUID) -> bool:
     """Whether a lease was taken with a token for the same tasks; any is for one that is for all."""
     if not request.grant.tasks:
         return True
-    raw = await request.state.store.run(limits.holder(lease))
+    raw = await request.store.run(limits.holder(lease))
     holder = None if raw is None else holder_in(raw)
     return holder is not None and holder.tasks == request.grant.tasks
 
 
-async def _require_own(request: DialectRequest, wanted: Take) -> None:
+async def _require_own(request: Request, wanted: Take) -> None:
     """
     Raises Forbidden for limits, there or not, that no task names which the token is for.
 
@@ -178,8 +175,8 @@ async def _require_own(request: DialectRequest, wanted: Take) -> None:
         raise Forbidden(f"limit {others[0]} is not one that a task names which {request.grant.who} is for")
 
 
-async def _taken_of(request: DialectRequest, wanted: Take) -> list[dict[str, Any]]:
-    known = {one.name: one for one in await request.state.store.run(limits.all_limits())}
+async def _taken_of(request: Request, wanted: Take) -> list[dict[str, Any]]:
+    known = {one.name: one for one in await request.store.run(limits.all_limits())}
     found = [known[name] for name in dict.fromkeys(wanted.names) if name in known]
     return [{"id": about_of(one).id, "name": one.name, "limit": about_of(one).max} for one in found]
 

@@ -15,18 +15,18 @@ import msgspec
 
 from api.dialects.prefect.bodies import Name
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.routes import on, say
-from api.dialects.prefect.search import invalid
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.decoding import invalid
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import ids
 from shared.clock import to_datetime
 from shared.errors import Conflict, NotFound
 from shared.store import limits, runs, tasks
 from shared.store.limits import Holders, Limit
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 Most = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
@@ -88,58 +88,58 @@ _holder = msgspec.json.Decoder(Holder | None).decode
 _encode = msgspec.json.Encoder().encode
 
 
-@on(routes, "POST", "/api/v2/concurrency_limits", "admin")
-async def create_limit(request: DialectRequest) -> Response:
+@routes.post("/api/v2/concurrency_limits", scope="admin")
+async def create_limit(request: Request) -> Response:
     """Make a limit. One whose slots come back by themselves (a rate) is not to be had here."""
     wanted = request.read(NamedLimit)
     if wanted.slot_decay_per_second:
         raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not kept here")
-    if await request.state.store.run(limits.one_limit(wanted.name)) is not None:
+    if await request.store.run(limits.one_limit(wanted.name)) is not None:
         raise Conflict(f"there is a limit {wanted.name} already")
-    limit, _ = await request.state.store.run(put(wanted.name, wanted.limit, wanted.active))
-    return say(await request.state.store.run(shown(limit, request.grant)), 201)
+    limit, _ = await request.store.run(put(wanted.name, wanted.limit, wanted.active))
+    return json_response(await request.store.run(shown(limit, request.grant)), 201)
 
 
-@on(routes, "POST", "/api/v2/concurrency_limits/filter", "read")
-async def list_limits(request: DialectRequest) -> Response:
+@routes.post("/api/v2/concurrency_limits/filter", scope="read")
+async def list_limits(request: Request) -> Response:
     """All limits, by name; for a token that is for some tasks those that these name, with their own slots."""
     part = request.read(Part) if request.body else Part()
     own = await own_limits(request)
-    found = [one for one in await request.state.store.run(limits.all_limits()) if own is None or one.name in own]
-    return say([await request.state.store.run(shown(one, request.grant)) for one in part_of(found, part)])
+    found = [one for one in await request.store.run(limits.all_limits()) if own is None or one.name in own]
+    return json_response([await request.store.run(shown(one, request.grant)) for one in part_of(found, part)])
 
 
-@on(routes, "GET", "/api/v2/concurrency_limits/{id}", "read")
-async def read_limit(request: DialectRequest) -> Response:
+@routes.get("/api/v2/concurrency_limits/{id}")
+async def read_limit(request: Request) -> Response:
     """A limit, by id or name."""
-    limit, own = await request.state.store.run(known(request.path["id"])), await own_limits(request)
+    limit, own = await request.store.run(known(request.path["id"])), await own_limits(request)
     if own is not None and limit.name not in own:
         raise NotFound("Concurrency limit not found")
-    return say(await request.state.store.run(shown(limit, request.grant)))
+    return json_response(await request.store.run(shown(limit, request.grant)))
 
 
-@on(routes, "PATCH", "/api/v2/concurrency_limits/{id}", "admin")
-async def change_limit(request: DialectRequest) -> Response:
+@routes.patch("/api/v2/concurrency_limits/{id}")
+async def change_limit(request: Request) -> Response:
     """Change a limit that was made through an API."""
     wanted = request.read(LimitChange)
     if wanted.slot_decay_per_second:
         raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not kept here")
-    limit = await request.state.store.run(known(request.path["id"]))
+    limit = await request.store.run(known(request.path["id"]))
     if not limit.about:
         raise Conflict(f"limit {limit.name} is the task file's; change it there")
     about = _about(limit.about)
     if wanted.name is not None and wanted.name != limit.name:
         raise invalid("body.name", "cannot be changed; make another limit")
     most = about.max if wanted.limit is None else wanted.limit
-    await request.state.store.run(put(limit.name, most, about.active if wanted.active is None else wanted.active))
+    await request.store.run(put(limit.name, most, about.active if wanted.active is None else wanted.active))
     return Response(status=204)
 
 
-@on(routes, "DELETE", "/api/v2/concurrency_limits/{id}", "admin")
-async def delete_limit(request: DialectRequest) -> Response:
+@routes.delete("/api/v2/concurrency_limits/{id}")
+async def delete_limit(request: Request) -> Response:
     """Take away a limit that was made through an API."""
-    limit = await request.state.store.run(known(request.path["id"]))
-    await request.state.store.run(remove(limit.name))
+    limit = await request.store.run(known(request.path["id"]))
+    await request.store.run(remove(limit.name))
     return Response(status=204)
 
 
@@ -183,14 +183,14 @@ def about_of(limit: Limit) -> About:
     return About(ids.named_id(UUID(int=0), f"limit {limit.name}", 0), 0, 0, limit.max or 0)
 
 
-async def own_limits(request: DialectRequest) -> set[str] | None:
+async def own_limits(request: Request) -> set[str] | None:
     """
     The limits that the tasks name which the token is for; None when it is for all. What a limit is for is what its
     tasks are for, so that no other token for some tasks sees it.
     """
     if not request.grant.tasks:
         return None
-    entries = await request.state.store.run(tasks.entries())
+    entries = await request.store.run(tasks.entries())
     return {name for entry in entries if request.grant.covers(entry.name) for name in entry.task.limits}
 
 

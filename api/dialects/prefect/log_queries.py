@@ -12,18 +12,19 @@ import msgspec
 from api.dialects.prefect import search, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.routes import on, say
 from api.dialects.prefect.run_view import FLOW_RUNS, View
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.decoding import invalid
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared import ids
 from shared.clock import from_datetime
 from shared.store import logs
 from shared.store.dialects import orchestrated
 from shared.store.logs import Line
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 MOST_LINES: Final = 100_000
 """Lines of one log that are looked at, when not all of them are wanted."""
@@ -83,18 +84,18 @@ class Source(msgspec.Struct, frozen=True):
     task_run_id: UUID | None
 
 
-@on(routes, "POST", "/api/logs/filter", "read")
-async def filter_logs(request: DialectRequest) -> Response:
+@routes.post("/api/logs/filter", scope="read")
+async def filter_logs(request: Request) -> Response:
     """Log lines of the runs that are named."""
     page = request.read(LogPage) if request.body else LogPage()
     wanted = page.logs or LogFilter()
     if not (wanted.flow_run_id and wanted.flow_run_id.any_) and not (wanted.task_run_id and wanted.task_run_id.any_):
-        raise search.invalid("body.logs", "must name runs by flow_run_id.any_ or task_run_id.any_")
+        raise invalid("body.logs", "must name runs by flow_run_id.any_ or task_run_id.any_")
     limit, offset = search.read_limit(page.limit), page.offset or 0
     newest_first = page.sort == "TIMESTAMP_DESC"
-    sources = await request.state.store.run(_sources(wanted, request.grant))
-    found = await request.state.store.run(_merged(sources, wanted, offset + limit, newest_first))
-    return say([_shown(source, line) for source, line in found[offset : offset + limit]])
+    sources = await request.store.run(_sources(wanted, request.grant))
+    found = await request.store.run(_merged(sources, wanted, offset + limit, newest_first))
+    return json_response([_shown(source, line) for source, line in found[offset : offset + limit]])
 
 
 async def _sources(wanted: LogFilter, grant: Grant) -> list[Source]:

@@ -14,15 +14,15 @@ import msgspec
 from api.dialects.prefect import events, taskruns
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
-from api.dialects.prefect.routes import on
 from api.dialects.prefect.run_view import FLOW_RUNS, View
-from api.dialects.prefect.search import invalid
-from api.http.dialect import DialectRequest, Routes
+from api.http.decoding import invalid
+from api.http.request import Request
 from api.http.response import Response
+from api.http.router import Routes
 from shared.store import logs
 from shared.tasks import MB
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 MOST_BYTES: Final = MB
 """Most bytes of text that the log of one run keeps."""
@@ -51,14 +51,14 @@ class Line(msgspec.Struct):
     flow_run_id: UUID | None = None
 
 
-@on(routes, "POST", "/api/logs", "run", max_body=MOST_AT_ONCE)
-async def write_logs(request: DialectRequest) -> Response:
+@routes.post("/api/logs", max_body=MOST_AT_ONCE)
+async def write_logs(request: Request) -> Response:
     """
     Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
     (yet), become the flow run's. A run that the token is not for is not known.
     """
     told = _read(request, list[Line])
-    known = await request.state.store.run(_views_of(told))
+    known = await request.store.run(_views_of(told))
     views = {run_id: view for run_id, view in known.items() if request.grant.covers(view.latest.record.task)}
     of_runs: defaultdict[UUID, list[Text]] = defaultdict(list)
     for line in told:
@@ -68,7 +68,7 @@ async def write_logs(request: DialectRequest) -> Response:
             of_runs[run_id] += [(in_us(in_utc(line.timestamp)), stream, text) for text in _lines(line.message)]
     for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
-        await request.state.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
+        await request.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
     return Response(status=201)
 
 
@@ -81,18 +81,18 @@ async def _views_of(told: list[Line]) -> dict[UUID, View]:
     return {view.id: view for view in found if view is not None and not view.is_ours}
 
 
-@on(routes, "POST", "/api/events", "run")
-async def take_events(request: DialectRequest) -> Response:
+@routes.post("/api/events")
+async def take_events(request: Request) -> Response:
     """Take events, as over the WebSocket."""
     for raw in _read(request, list[msgspec.Raw]):
         event = events.read_event(bytes(raw))
         if event is None:
             raise invalid("body", "must be a list of events")
-        await request.state.store.run(events.apply(request.state.catalog, request.grant, event))
+        await request.store.run(events.apply(request.catalog, request.grant, event))
     return Response(status=204)
 
 
-def _read(request: DialectRequest, kind: Any) -> Any:
+def _read(request: Request, kind: Any) -> Any:
     try:
         return msgspec.json.decode(request.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

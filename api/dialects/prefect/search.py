@@ -21,9 +21,10 @@ from api.dialects.prefect.filters import TaskRunFilter, fits_task_run
 from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, belongs, fits_flow_run, is_of_flow
 from api.dialects.prefect.run_view import FLOW_RUNS, TASK_RUNS, View
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest
+from api.http.decoding import invalid
+from api.http.request import Request
 from shared.clock import from_datetime, to_datetime
-from shared.errors import Invalid, Problem, RunfleetError
+from shared.errors import RunfleetError
 from shared.runs import Reason, Status
 from shared.store.dialects import orchestrated
 
@@ -102,7 +103,7 @@ class BadLimit(RunfleetError):
     title = "Unprocessable Entity"
 
 
-def read_page(request: DialectRequest) -> Wanted:
+def read_page(request: Request) -> Wanted:
     """The body's filters. Raises Invalid, and BadLimit."""
     page = request.read(Page) if request.body else Page()
     if page.flows and page.flows.tags:
@@ -120,7 +121,7 @@ def read_limit(limit: int | None) -> int:
     return limit
 
 
-def read_history(request: DialectRequest) -> tuple[History, Wanted]:
+def read_history(request: Request) -> tuple[History, Wanted]:
     """The body's filters and stretches of time. Raises Invalid."""
     wanted = request.read(History)
     wanted.history_start, wanted.history_end = in_utc(wanted.history_start), in_utc(wanted.history_end)
@@ -131,11 +132,6 @@ def read_history(request: DialectRequest) -> tuple[History, Wanted]:
         raise invalid("body.history_interval_seconds", f"makes more than {MOST_INTERVALS} intervals")
     page = Page(wanted.task_runs, wanted.flow_runs, wanted.flows, wanted.deployments)
     return wanted, Wanted(page, "ID_DESC", MOST_RUNS, 0, 1)
-
-
-def invalid(location: str, message: str) -> Invalid:
-    """An Invalid with one problem."""
-    return Invalid([Problem(location, message)])
 
 
 async def find(

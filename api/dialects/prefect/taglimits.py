@@ -21,16 +21,16 @@ from api.dialects.prefect.limits import (
     put,
     remove,
 )
-from api.dialects.prefect.routes import on, say
 from api.http.auth import Grant
-from api.http.dialect import DialectRequest, Routes
-from api.http.response import Response
+from api.http.request import Request
+from api.http.response import Response, json_response
+from api.http.router import Routes
 from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.store import limits
 from shared.store.limits import Limit
 
-routes = Routes(DIALECT)
+routes = Routes(dialect=DIALECT)
 
 
 class TagLimit(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,65 +46,65 @@ class Reset(msgspec.Struct):
     slot_override: list[UUID] | None = None
 
 
-@on(routes, "POST", "/api/concurrency_limits", "admin")
-async def put_tag_limit(request: DialectRequest) -> Response:
+@routes.post("/api/concurrency_limits", scope="admin")
+async def put_tag_limit(request: Request) -> Response:
     """Limit the runs with a tag: 201, or 200 when there was a limit."""
     wanted = request.read(TagLimit)
-    limit, is_new = await request.state.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
-    return say(await request.state.store.run(_shown_tag(limit, request.grant)), 201 if is_new else 200)
+    limit, is_new = await request.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
+    return json_response(await request.store.run(_shown_tag(limit, request.grant)), 201 if is_new else 200)
 
 
-@on(routes, "POST", "/api/concurrency_limits/filter", "read")
-async def list_tag_limits(request: DialectRequest) -> Response:
+@routes.post("/api/concurrency_limits/filter", scope="read")
+async def list_tag_limits(request: Request) -> Response:
     """All limits by tag; for a token that is for some tasks those that these name."""
     part, own = request.read(Part) if request.body else Part(), await own_limits(request)
-    every = await request.state.store.run(limits.all_limits())
+    every = await request.store.run(limits.all_limits())
     found = [one for one in every if one.name.startswith("tag:") and (own is None or one.name in own)]
-    return say([await request.state.store.run(_shown_tag(one, request.grant)) for one in part_of(found, part)])
+    return json_response([await request.store.run(_shown_tag(one, request.grant)) for one in part_of(found, part)])
 
 
-@on(routes, "GET", "/api/concurrency_limits/tag/{tag}", "read")
-async def read_tag_limit(request: DialectRequest) -> Response:
+@routes.get("/api/concurrency_limits/tag/{tag}")
+async def read_tag_limit(request: Request) -> Response:
     """The limit of a tag, and the runs that hold a slot."""
-    return await _answer(request, await request.state.store.run(known(f"tag:{request.path['tag']}")))
+    return await _answer(request, await request.store.run(known(f"tag:{request.path['tag']}")))
 
 
-@on(routes, "GET", "/api/concurrency_limits/{id}", "read")
-async def read_tag_limit_by_id(request: DialectRequest) -> Response:
+@routes.get("/api/concurrency_limits/{id}")
+async def read_tag_limit_by_id(request: Request) -> Response:
     """As by tag."""
-    return await _answer(request, await request.state.store.run(known(request.path["id"], by_tag=True)))
+    return await _answer(request, await request.store.run(known(request.path["id"], by_tag=True)))
 
 
-@on(routes, "DELETE", "/api/concurrency_limits/tag/{tag}", "admin")
-async def delete_tag_limit(request: DialectRequest) -> Response:
+@routes.delete("/api/concurrency_limits/tag/{tag}")
+async def delete_tag_limit(request: Request) -> Response:
     """Take the limit of a tag away."""
-    await request.state.store.run(remove(f"tag:{request.path['tag']}"))
+    await request.store.run(remove(f"tag:{request.path['tag']}"))
     return Response()
 
 
-@on(routes, "DELETE", "/api/concurrency_limits/{id}", "admin")
-async def delete_tag_limit_by_id(request: DialectRequest) -> Response:
+@routes.delete("/api/concurrency_limits/{id}")
+async def delete_tag_limit_by_id(request: Request) -> Response:
     """As by tag."""
-    limit = await request.state.store.run(known(request.path["id"], by_tag=True))
-    await request.state.store.run(remove(limit.name))
+    limit = await request.store.run(known(request.path["id"], by_tag=True))
+    await request.store.run(remove(limit.name))
     return Response()
 
 
-@on(routes, "POST", "/api/concurrency_limits/tag/{tag}/reset", "admin")
-async def reset_tag_limit(request: DialectRequest) -> Response:
+@routes.post("/api/concurrency_limits/tag/{tag}/reset", scope="admin")
+async def reset_tag_limit(request: Request) -> Response:
     """Take the slots of a tag from whoever holds them."""
     wanted = request.read(Reset) if request.body else Reset()
     name = f"tag:{request.path['tag']}"
-    if not await request.state.store.run(limits.reset(name, wanted.slot_override or ())):
+    if not await request.store.run(limits.reset(name, wanted.slot_override or ())):
         raise NotFound("Concurrency limit not found")
-    return say(await request.state.store.run(_shown_tag(await request.state.store.run(known(name)), request.grant)))
+    return json_response(await request.store.run(_shown_tag(await request.store.run(known(name)), request.grant)))
 
 
-async def _answer(request: DialectRequest, limit: Limit) -> Response:
+async def _answer(request: Request, limit: Limit) -> Response:
     own = await own_limits(request)
     if own is not None and limit.name not in own:
         raise NotFound("Concurrency limit not found")
-    return say(await request.state.store.run(_shown_tag(limit, request.grant)))
+    return json_response(await request.store.run(_shown_tag(limit, request.grant)))
 
 
 async def _shown_tag(limit: Limit, grant: Grant) -> dict[str, Any]:

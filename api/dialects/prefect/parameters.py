@@ -1,0 +1,32 @@
+"""Parameters that several routes of the dialect have, and the clock that responses are computed with."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from api.http.decoding import invalid
+from api.http.request import Request
+from shared.errors import NotFound
+
+
+def uuid_in(request: Request, name: str = "id") -> UUID:
+    """The id in the path. Raises NotFound when it is none."""
+    text = request.path[name]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("Not Found") from None
+
+
+def run_in_query(request: Request, name: str) -> UUID:
+    """The id of a run in the query. Raises Invalid when there is none."""
+    try:
+        return UUID(request.query.get(name, [""])[0])
+    except ValueError:
+        raise invalid(f"query.{name}", "must be a UUID") from None
+
+
+def now_us() -> int:
+    """The time as stored time, for what is worked out from a record while it is read."""
+    return time.time_ns() // 1000
