@@ -61,7 +61,7 @@ async def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condi
             raise Invalid([*problems, *wrong])
         definition = define(task, keys)
         verdict = await tasks.define(task, definition, pins(known, {name, *task.depends_on}))
-        if verdict not in ("kept", "moved"):
+        if verdict not in ("owned_by_file", "stale"):
             entry = await tasks.entry(name)
             if entry is not None:
                 return Put(entry, verdict)

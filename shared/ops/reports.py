@@ -73,7 +73,7 @@ def accepted(run_id: UUID, reported: Reported) -> Run:
     """
     if reported.run is None:
         raise NotFound(f"there is no run {run_id}")
-    if reported.verdict in ("moved", "same"):
+    if reported.verdict in ("changed", "same"):
         return reported.run
     whys = {
         "owned": "is executed by our workers; only runs of external tasks are reported",

@@ -126,10 +126,10 @@ def apply(
     may_unsign: bool = False,
     little: bool = False,
     now: int | str = NOW,
-) -> Call[Literal["done", "moved"]]:
+) -> Call[Literal["done", "stale"]]:
     """
     Make a file's *definitions* and *limits* those of the store, in one step, if the file with number *over* (0: none)
-    is still the one that was applied last; otherwise the answer is "moved". *little*: it is done in a full Redis too.
+    is still the one that was applied last; otherwise the answer is "stale". *little*: it is done in a full Redis too.
     """
     about = {"call": secrets.token_hex(8), "digest": digest, "by": by, "modified": str(modified_us)}
     args: list[str | int | bytes] = [
@@ -146,11 +146,11 @@ def apply(
     return Call(script("apply_little" if little else "apply"), tuple(args), _verdict)
 
 
-def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "moved"]]:
+def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "stale"]]:
     """
     Write the file's tasks back into a store that was wiped, just as they were, signatures and paused schedules too.
 
-    "moved": a file was applied meanwhile. Tasks defined through the API are not written back.
+    "stale": a file was applied meanwhile. Tasks defined through the API are not written back.
     """
     last = before.generation
     if last is None:
@@ -199,8 +199,8 @@ def sign(signatures: Sequence[tuple[Definition, str]], now: int | str = NOW) -> 
     return Call(script("sign_definitions"), (now, *args), int)
 
 
-def _verdict(reply: Any) -> Literal["done", "moved"]:
-    return "moved" if reply[0] == b"moved" else "done"
+def _verdict(reply: Any) -> Literal["done", "stale"]:
+    return "stale" if reply[0] == b"stale" else "done"
 
 
 def _names(reply: Any) -> list[str]:

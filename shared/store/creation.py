@@ -124,12 +124,12 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "delay_us": what.delay_us,
         "tick_us": what.tick_us,
         "after": what.after_us,
-        "idem": what.idem,
+        "idempotency_key": what.idem,
         "digest": what.digest,
         "refuse": what.refuse,
         "known": what.known,
-        "once": what.origin.dedupe_key if what.origin else "",
-        "inbox": what.origin is not None and what.origin.for_consumer,
+        "dedupe_key": what.origin.dedupe_key if what.origin else "",
+        "for_consumer": what.origin is not None and what.origin.for_consumer,
         "most_pending": what.most_pending,
         "plan": what.plan or False,
         "wakeups": [] if what.plan or what.template.external else wakeups.messages(what.template.queue, len(what.ids)),
@@ -140,7 +140,7 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
 
     def read(reply: Any) -> Created:
         verdict = reply[0].decode()
-        if verdict == "changed":
+        if verdict == "definition_changed":
             raise DefinitionChanged(f"task {task} was changed or removed meanwhile")
         if verdict == "mismatch":
             raise Invalid(

@@ -36,7 +36,7 @@ _planned = reading(
     "a step of a plan",
 )
 _outputs = json_reading(dict[str, Any], "what a run put out")
-_SUMMARY: Final = ("task", "created", "groups", "version", "start", "over", "desired", "reason", "failed", "steps")
+_SUMMARY: Final = ("task", "created", "groups", "version", "start", "over", "desired", "reason", "failure", "steps")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -250,7 +250,7 @@ def _summary(execution_id: UUID, plan: dict[bytes, bytes], first: Run | None, st
         created_us=int(plan[b"created"]),
         start_us=start_us,
         over_us=over_us,
-        message=plan.get(b"failed", b"").decode(),
+        message=plan.get(b"failure", b"").decode(),
         first=first,
         groups=int(plan[b"groups"]),
         steps=steps,

@@ -34,7 +34,7 @@ class Holders(msgspec.Struct, frozen=True):
 class Taken(msgspec.Struct, frozen=True):
     """``full``: ``limit`` has no slot left, one held since ``since_us`` (0: unknown). ``few``: it never has so many."""
 
-    verdict: Literal["taken", "full", "few", "renewed", "given", "gone"]
+    verdict: Literal["taken", "full", "exceeds_limit", "renewed", "given", "gone"]
     limit: str
     since_us: int
 

@@ -94,7 +94,7 @@ def append(
     first_kept: int,
     kept_bytes: int,
     now: int | str = NOW,
-) -> Call[Literal["stored", "again", "lost"]]:
+) -> Call[Literal["stored", "already_stored", "lost"]]:
     """Add lines (at least one, numbers rising) to a running run's log and let go of those before *first_kept*."""
     first = lines[0].n
     args = (

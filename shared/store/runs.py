@@ -81,7 +81,7 @@ class Ended(msgspec.Struct, frozen=True):
     cannot be read by this release ("" when it can, or none was); ``claimed`` is None then.
     """
 
-    verdict: Literal["ended", "again", "refused"]
+    verdict: Literal["ended", "already_ended", "refused"]
     state: str
     claimed: Claimed | None
     ready: Mapping[str, int]
@@ -117,13 +117,13 @@ class Reported(msgspec.Struct, frozen=True):
     """
     What became of a report, and the run as it is now (None when it is gone).
 
-    ``moved``: its status changed. ``same``: it was so already. ``refused``: the table does not allow it; ``state`` is
+    ``changed``: its status did. ``same``: it was so already. ``refused``: the table does not allow it; ``state`` is
     then its status or end reason, or ``owned`` (our workers execute it), or ``waiting`` (an overlap rule or its due
     time holds it back). ``conflict``: its metadata is not as expected. ``stop_request`` is "stop" once that was
     requested.
     """
 
-    verdict: Literal["moved", "same", "refused", "conflict", "gone"]
+    verdict: Literal["changed", "same", "refused", "conflict", "gone"]
     state: str
     run: Run | None
     stop_request: str

@@ -27,9 +27,10 @@ _PAUSED: Final[Call[set[bytes]]] = Call("SMEMBERS", (Key("paused"),), set)
 _LOOKS: Final = 5
 """How often an entry whose definition is gone is read again before it counts as one that cannot be read."""
 
-Verdict = Literal["added", "changed", "unchanged", "removed", "gone", "kept", "moved", "live"]
+Verdict = Literal["added", "changed", "unchanged", "removed", "gone", "owned_by_file", "stale", "live"]
 """
-What became of one task's change. "kept": it is the task file's; "moved": something it was checked against has changed.
+What became of one task's change. "owned_by_file": only the task file changes it; "stale": something it was checked
+against has changed.
 """
 
 

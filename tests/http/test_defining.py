@@ -212,10 +212,10 @@ def test_a_change_that_comes_in_between_is_looked_at_again(author: Client, catal
     task = Task(name="b", run="true", depends_on=("a",))
     pins = {"a": entry.definition.hash, "b": ""}
     put(author, "a", 200, run="false")
-    assert catalog.run(tasks.define(task, define(task), pins)) == "moved"
+    assert catalog.run(tasks.define(task, define(task), pins)) == "stale"
     known = catalog.run(tasks.authored())
     put(author, "c", run="true", depends_on=["a"])
-    assert catalog.run(tasks.undefine("a", known))[0] == "moved"
+    assert catalog.run(tasks.undefine("a", known))[0] == "stale"
 
 
 def test_what_is_defined_is_started_by_its_schedule_too(author: Client, catalog: Store) -> None:

@@ -56,7 +56,7 @@ class Outside(Base):
         call = runs.report(run_id, target, **details)
         found = self.harness.run(call)
         assert (found.verdict, found.state) == expected
-        if target == "ended" and found.verdict == "moved":
+        if target == "ended" and found.verdict == "changed":
             self.history.append((run_id, call))
 
     # Slots

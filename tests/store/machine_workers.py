@@ -65,7 +65,7 @@ class Workers(Base):
         lines = [StoredLine(first + n, self.now, 0, f"line {first + n}", False) for n in range(count)]
         call = logs.append(held.id, held.token, lines, first_kept=0, kept_bytes=(first + count) * 6)
         assert self.harness.run(call) == expected
-        assert self.harness.run(call) == ("again" if expected == "stored" else expected)
+        assert self.harness.run(call) == ("already_stored" if expected == "stored" else expected)
         self.history.append((held.id, call))
 
     @precondition(lambda self: self.held)

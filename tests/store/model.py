@@ -151,7 +151,7 @@ class Model(Lives):
         if run is None or run.status != "running" or run.token != token:
             return "lost"
         if run.lines > first:
-            return "again"
+            return "already_stored"
         run.lines = first + count
         return "stored"
 
@@ -163,7 +163,7 @@ class Model(Lives):
             return "refused", "gone"
         if run.status != "running" or run.token != token:
             same = run.token == token and run.reason == reason
-            return ("again" if same else "refused"), run.state
+            return ("already_ended" if same else "refused"), run.state
         self.end_now(run, reason, exit_code, message, retry, now)
         return "ended", reason
 
@@ -199,7 +199,7 @@ class Model(Lives):
             return "refused", "owned"
         rows = [row for row in TRANSITIONS["report"] if row.target == target]
         is_allowed = any(row.source == run.status and (target == "running" or reason in row.reasons) for row in rows)
-        was, verdict = run.status, "moved"
+        was, verdict = run.status, "changed"
         execution = self.executions.get(run.execution)
         is_held = execution is not None and execution.state == "waiting"
         if is_allowed and was == "pending" and target == "running" and (is_held or run.due > now):
@@ -277,7 +277,7 @@ class Model(Lives):
         known = [name for name in limits if name in self.limits]
         for name in known:
             if slots > self.limits[name]:
-                return "few"
+                return "exceeds_limit"
             gate = f"shared:{name}"
             if self.taken(gate) + slots > self.limits[name] or self.gates[gate].wait:
                 return "full"

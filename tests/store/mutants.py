@@ -56,7 +56,7 @@ MUTANTS = [
     Mutant(
         "end calls a repeat refused",
         "end",
-        "same and 'again' or 'refused'",
+        "same and 'already_ended' or 'refused'",
         "'refused'",
         test_end.test_a_repeated_end_is_again_and_claims_once,
     ),
@@ -71,7 +71,7 @@ MUTANTS = [
     Mutant(
         "claim takes what is not pending",
         "lib/claim",
-        "or r[F.status] ~= 'pending' then",
+        "or r[F.status] ~= S.pending then",
         "then",
         test_claim.test_what_stands_in_a_queue_but_does_not_wait_is_passed_over,
     ),
@@ -267,7 +267,7 @@ MUTANTS = [
     Mutant(
         "a key is not kept",
         "create",
-        "redis.call('HSET', P .. ':idempotency:' .. o.idem, 'run', x, 'digest', o.digest)",
+        "redis.call('HSET', P .. ':idempotency:' .. o.idempotency_key, 'run', x, 'digest', o.digest)",
         "",
     ),
     Mutant("a repeated create makes it again", "create", "if existing then", "if false then"),
@@ -325,7 +325,7 @@ MUTANTS = [
     Mutant(
         "what was lent can be deleted",
         "lib/plan",
-        "  redis.call('HSET', at, 'lent', lent)\n",
+        "  redis.call('HSET', at, 'retained_for', lent)\n",
         "",
         test_retention_of_plans.test_what_another_execution_goes_on_from_is_not_forgotten,
     ),
@@ -401,7 +401,7 @@ MUTANTS = [
         "then local _ = name end",
         test_retention.test_a_task_that_is_removed_keeps_the_bounds_of_its_history,
     ),
-    Mutant("forget takes live runs", "prune", "if r[F.status] ~= 'ended' then return -1 end", ""),
+    Mutant("forget takes live runs", "prune", "if r[F.status] ~= S.ended then return -1 end", ""),
     Mutant(
         "forget keeps one too few",
         "prune",
@@ -483,14 +483,14 @@ MUTANTS = [
     Mutant(
         "a task is defined on what has moved",
         "define",
-        "if (entry and entry[1] or '') ~= hash then return 'moved' end",
+        "if (entry and entry[1] or '') ~= hash then return 'stale' end",
         "",
         test_define_tasks.test_a_task_is_defined_on_what_was_seen_only,
     ),
     Mutant(
         "a task is deleted that another has come to need",
         "undefine",
-        "if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'moved'} end",
+        "if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'stale'} end",
         "",
         test_define_tasks.test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between,
     ),

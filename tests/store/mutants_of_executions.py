@@ -47,8 +47,8 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "a run that is given back counts as begun",
         "give_back",
-        "= 'pending', 0, '', 0",
-        "= 'pending', r[F.start_us], '', 0",
+        "= S.pending, 0, '', 0",
+        "= S.pending, r[F.start_us], '', 0",
     ),
     Mutant(
         "a wish to stop is forgotten when the run is given back",
@@ -60,8 +60,8 @@ MUTANTS_OF_EXECUTIONS = [
     Mutant(
         "a delayed trigger that is refused has exit code 0",
         "enqueue_due",
-        "'skipped', -1, verdict",
-        "'skipped', 0, verdict",
+        "R.skipped, -1, verdict",
+        "R.skipped, 0, verdict",
         test_overlap.test_a_delayed_trigger_that_is_refused_ran_nothing,
     ),
     Mutant(

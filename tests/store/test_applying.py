@@ -279,7 +279,7 @@ def test_what_was_applied_last_is_written_back_as_it_was(store: Store, settings:
 def test_nothing_is_written_back_over_a_file_that_came_since(store: Store) -> None:
     store.run(ops.apply_config(file("a")))
     before = store.run(applying.snapshot())
-    assert store.run(applying.restore(before)) == "moved"
+    assert store.run(applying.restore(before)) == "stale"
     assert names(store) == ["a"]
 
 

@@ -45,9 +45,9 @@ def test_a_task_is_defined_on_what_was_seen_only(harness: StoreHarness) -> None:
     assert put(harness, "a") == "added"
     seen = {"a": define(Task(name="a", run="true")).hash, "b": ""}
     assert put(harness, "a", run="false") == "changed"
-    assert put(harness, "b", seen, depends_on=("a",)) == "moved"
+    assert put(harness, "b", seen, depends_on=("a",)) == "stale"
     assert put(harness, "b", depends_on=("a",)) == "added"
-    assert put(harness, "b", {"b": "another"}, run="false") == "moved"
+    assert put(harness, "b", {"b": "another"}, run="false") == "stale"
     assert (
         put(harness, "b", {"b": "another"}, depends_on=("a",)) == "unchanged"
     )  # it came before, and its answer was lost
@@ -69,8 +69,8 @@ def test_the_variables_of_secrets_are_those_of_the_tasks_there_are(harness: Stor
 
 def test_what_the_file_has_stays_the_file_s(harness: StoreHarness) -> None:
     harness.task("a")
-    assert put(harness, "a") == "kept"
-    assert harness.run(tasks.undefine("a", 0))[0] == "kept"
+    assert put(harness, "a") == "owned_by_file"
+    assert harness.run(tasks.undefine("a", 0))[0] == "owned_by_file"
     assert harness.run(tasks.undefine("b", 0))[0] == "gone"
 
 
@@ -79,7 +79,7 @@ def test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between(harness
     known = harness.run(tasks.authored())
     put(harness, "lone")
     put(harness, "b", depends_on=("a",))
-    assert harness.run(tasks.undefine("a", known))[0] == "moved"
+    assert harness.run(tasks.undefine("a", known))[0] == "stale"
     assert harness.run(tasks.undefine("b", harness.run(tasks.authored()))) == ("removed", 0, 0)
     assert harness.run(tasks.undefine("a", harness.run(tasks.authored()))) == ("removed", 0, 0)
 
@@ -133,10 +133,10 @@ def test_tasks_are_furnished_all_or_none(harness: StoreHarness) -> None:
     again = item("c", msgspec.structs.replace(other.listed, task="c", reference="a"))
     taken = msgspec.structs.replace(again, before=None)
     for items, pins, verdict in (
-        ([other, stale], {"b": "", "a": first.definition.hash}, "moved"),
-        ([other], {"b": "", "a": "another"}, "moved"),
+        ([other, stale], {"b": "", "a": first.definition.hash}, "stale"),
+        ([other], {"b": "", "a": "another"}, "stale"),
         ([other, taken], {"b": "", "c": ""}, "exists"),
-        ([other, item("of-the-file")], {"b": ""}, "kept"),
+        ([other, item("of-the-file")], {"b": ""}, "owned_by_file"),
     ):
         assert harness.run(ona_tasks.put_ona_tasks(items, pins)) == verdict
         assert harness.run(tasks.names()) == ["a", "of-the-file"]

@@ -42,7 +42,7 @@ def test_a_repeated_end_is_again_and_claims_once(harness: StoreHarness) -> None:
     first = harness.end(held, wanted=wanted)
     before = snapshot(harness)
     again = harness.end(held, wanted=wanted)
-    assert (first.verdict, again.verdict) == ("ended", "again")
+    assert (first.verdict, again.verdict) == ("ended", "already_ended")
     assert first.claimed is not None
     assert again.claimed is not None
     assert first.claimed.id == again.claimed.id == following.id

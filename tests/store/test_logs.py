@@ -43,9 +43,9 @@ def test_lines_are_read_while_the_run_lives(harness: StoreHarness) -> None:
 
 def test_a_chunk_that_comes_twice_is_stored_once(harness: StoreHarness) -> None:
     held = _held(harness)
-    assert [harness.append(held, 0, "one"), harness.append(held, 0, "one")] == ["stored", "again"]
+    assert [harness.append(held, 0, "one"), harness.append(held, 0, "one")] == ["stored", "already_stored"]
     assert harness.append(held, 1, "two") == "stored"
-    assert harness.append(held, 0, "one") == "again"
+    assert harness.append(held, 0, "one") == "already_stored"
     assert _texts(harness, held, 0, 10) == ["one", "two"]
 
 
@@ -53,7 +53,7 @@ def test_a_chunk_that_grew_before_it_was_repeated_loses_nothing(harness: StoreHa
     held = _held(harness)
     assert harness.append(held, 0, "zero", "one") == "stored", "an answer that never arrived"
     assert harness.append(held, 0, "zero", "one", "two", "drei ß") == "stored"
-    assert harness.append(held, 1, "one", "two", "drei ß") == "again"
+    assert harness.append(held, 1, "one", "two", "drei ß") == "already_stored"
     assert harness.append(held, 3, "drei ß", "four") == "stored"
     assert _texts(harness, held, 0, 10) == ["zero", "one", "two", "drei ß", "four"]
     assert [line.n for line in harness.run(logs.window(held.id, 0, 10)).lines] == [0, 1, 2, 3, 4]

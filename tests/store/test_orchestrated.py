@@ -165,7 +165,7 @@ def test_a_lease_of_slots_is_renewed_given_back_or_lapses(harness: StoreHarness)
     one, two = new_id(harness.now), new_id(harness.now)
     for _ in range(2):  # the answer to the first was lost
         assert harness.run(limits.take(one, ["db", "unknown"], 2, 60 * SECOND, b"{}")).verdict == "taken"
-    assert harness.run(limits.take(two, ["db"], 4, 60 * SECOND, b"{}")).verdict == "few"
+    assert harness.run(limits.take(two, ["db"], 4, 60 * SECOND, b"{}")).verdict == "exceeds_limit"
     assert harness.run(limits.take(two, ["db"], 2, 60 * SECOND, b"{}")).verdict == "full"
     harness.pass_s(50)
     assert harness.run(limits.renew(one, 60 * SECOND)).verdict == "renewed"

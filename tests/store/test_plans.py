@@ -145,7 +145,7 @@ def test_an_end_that_is_repeated_begins_nothing_twice(harness: StoreHarness) -> 
     held = claim_all(harness)["install"]
     harness.end(held)
     before = states(harness, first.execution_id)
-    assert harness.end(held).verdict == "again"
+    assert harness.end(held).verdict == "already_ended"
     assert states(harness, first.execution_id) == before
     assert len(harness.run(runs.execution_runs(first.execution_id))) == 3
 

@@ -110,7 +110,7 @@ def test_one_that_is_not_due_does_not_run(harness: StoreHarness) -> None:
     assert report(harness, run, "running").state == "waiting"
     harness.pass_s(6)
     harness.run(ops.release())
-    assert report(harness, run, "running").verdict == "moved"
+    assert report(harness, run, "running").verdict == "changed"
     check_store(harness)
 
 
@@ -119,9 +119,9 @@ def test_one_that_an_overlap_rule_holds_back_does_not_run_unless_forced(harness:
     second, third = harness.trigger("ext"), harness.trigger("ext")
     report(harness, first, "running")
     assert report(harness, second, "running").state == "waiting"
-    assert harness.run(runs.report(third.id, "running", force=True)).verdict == "moved"
+    assert harness.run(runs.report(third.id, "running", force=True)).verdict == "changed"
     report(harness, first, "ended", reason=Reason.SUCCESS)
-    assert report(harness, second, "running").verdict == "moved"
+    assert report(harness, second, "running").verdict == "changed"
     check_store(harness)
 
 
@@ -183,7 +183,7 @@ def test_a_report_on_nothing_is_not_found(harness: StoreHarness) -> None:
 def test_an_annex_is_written_with_the_move_or_not_at_all(harness: StoreHarness) -> None:
     run = external(harness)
     note = Annex(run.id, {"x.state": b"one"})
-    assert harness.run(runs.report(run.id, "running", annex=note)).verdict == "moved"
+    assert harness.run(runs.report(run.id, "running", annex=note)).verdict == "changed"
     clash = Annex(run.id, {"x.state": b"two"}, expect=("x.state", b"other"))
     assert harness.run(runs.report(run.id, "ended", reason=Reason.SUCCESS, annex=clash)).verdict == "conflict"
     assert harness.state(run.id) == "running"

@@ -99,7 +99,7 @@ def test_a_repeated_end_makes_no_second_retry(harness: StoreHarness) -> None:
     retry = harness.owed(held, entry, Reason.FAILED)
     harness.end(held, Reason.FAILED, 1, retry=retry)
     before = snapshot(harness)
-    assert harness.end(held, Reason.FAILED, 1, retry=retry).verdict == "again"
+    assert harness.end(held, Reason.FAILED, 1, retry=retry).verdict == "already_ended"
     assert snapshot(harness) == before
 
 

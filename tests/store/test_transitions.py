@@ -287,7 +287,7 @@ def test_a_report_is_a_move_of_the_table_or_changes_nothing(
     reported = harness.run(runs.report(scene.id, target, reason=reason))
 
     now = harness.state(scene.id)
-    assert (reported.verdict == "moved") == allowed
+    assert (reported.verdict == "changed") == allowed
     assert reported.state == now == (str(reason or target) if allowed else was)
     if not allowed:
         assert snapshot(harness) == before, "a refused report left something behind"

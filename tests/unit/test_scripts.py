@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.runs import FIELDS
+from shared.runs import FIELDS, Reason, Status
 from shared.store.redis import scripts
 from shared.store.redis.scripts import FOLDER, compose, declared, script_names
 
@@ -100,3 +100,10 @@ def test_every_hook_that_is_filled_is_called() -> None:
         word for path in FOLDER.rglob("*.lua") for word in declared(path.read_text(), "uses") if word[:3] == "on_"
     }
     assert filled == called
+
+
+def test_no_script_writes_a_status_or_a_reason_down() -> None:
+    states = "|".join([*Status, *Reason])
+    word = re.compile(rf"'({states})'|':({states})[:']")
+    lines = {line for path in FOLDER.rglob("*.lua") for line in path.read_text("utf-8").splitlines()}
+    assert [line for line in lines if word.search(line.partition("--")[0])] == []

@@ -74,7 +74,7 @@ async def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Run:
     """
     told = mapping.VERBS[verb]
     reported = await _report(catalog, run_id, told, at_us, late_start=at_us > 0)
-    if reported.verdict not in ("moved", "same"):
+    if reported.verdict not in ("changed", "same"):
         raise Refused(_why(run_id, verb, reported.state), reported.state)
     assert reported.run is not None
     return reported.run
@@ -202,7 +202,7 @@ async def _report(
         task=task,
         beside=beside,
     )
-    if at_us > time.time_ns() // 1000 and reported.verdict in ("moved", "same"):
+    if at_us > time.time_ns() // 1000 and reported.verdict in ("changed", "same"):
         await _keep_told(reported, told, at_us)
     return reported
 
@@ -217,7 +217,7 @@ async def _keep_told(reported: Reported, told: Told, at_us: int) -> None:
         return
     value = b"%d %d" % (at_us, from_datetime(on_record))
     before = (await metadata.read(run.id)).get(field, b"")
-    if reported.verdict == "moved" or (before and int(before.partition(b" ")[0]) > at_us):
+    if reported.verdict == "changed" or (before and int(before.partition(b" ")[0]) > at_us):
         await metadata.write(Annex(run.id, {field: value}))
 
 

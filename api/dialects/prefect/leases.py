@@ -137,7 +137,7 @@ async def release(view: View) -> None:
 
 
 def _raise_if_refused(taken: Taken) -> None:
-    if taken.verdict == "few":
+    if taken.verdict == "exceeds_limit":
         raise NotPossible("Slots requested is greater than the limit")
     if taken.verdict == "full":
         held_s = (_now_us() - taken.since_us) / 1e6 if taken.since_us else 1.0

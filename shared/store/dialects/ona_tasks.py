@@ -20,10 +20,10 @@ from shared.store.runs import NOW
 from shared.store.tasks import schedule_key
 from shared.tasks import Definition, Task
 
-Verdict = Literal["done", "exists", "moved", "kept"]
+Verdict = Literal["done", "exists", "stale", "owned_by_file"]
 """
-What became of ``put_ona_tasks``. "exists": a reference is taken; "moved": something it was checked against has changed;
-"kept": a name is the task file's.
+What became of ``put_ona_tasks``. "exists": a reference is taken; "stale": something it was checked against has changed;
+"owned_by_file": the task file has a task of that name.
 """
 
 

@@ -181,7 +181,7 @@ def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[
         "limits": plan.limits,
         "force": plan.force,
         "lease_us": plan.lease_us,
-        "inbox": plan.inbox,
+        "for_consumer": plan.inbox,
         "consumer": plan.consumer,
         "cache_key": key,
         "cache_us": kept_us,

@@ -1,7 +1,7 @@
 -- Adds a chunk of log lines to a running run's log: stream `log:<run>`, one entry a chunk, whose id is <first line + 1>-0.
 -- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept  8 kept bytes
 --       9 source status
--- Answers 'stored', 'again' (this chunk is there already), or 'lost' (somebody else decides about the run now).
+-- Answers 'stored', 'already_stored' (this chunk is there already), or 'lost' (somebody else decides about the run now).
 -- A chunk that is repeated after its answer was lost may have grown at its end meanwhile: what is new in it is added.
 -- uses: clock records
 local id, first, lines, kept, chunk = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[6]
@@ -9,7 +9,7 @@ local r = load(id)
 if not r or r[F.status] ~= ARGV[9] or r[F.token] ~= tonumber(ARGV[3]) then return 'lost' end
 local log = P .. ':log:' .. id
 local there = r[F.log_lines]
-if there >= first + lines then return 'again' end
+if there >= first + lines then return 'already_stored' end
 if there > first then
   local new, past = {}, first + lines
   for _, line in ipairs(cmsgpack.unpack(chunk)) do

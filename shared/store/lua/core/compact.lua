@@ -8,7 +8,7 @@
 local id, log = ARGV[2], P .. ':log:' .. ARGV[2]
 local r = load(id)
 if not r then redis.call('DEL', log) end
-if not r or r[F.status] ~= 'ended' or redis.call('EXISTS', log) == 0 then
+if not r or r[F.status] ~= S.ended or redis.call('EXISTS', log) == 0 then
   redis.call('ZREM', P .. ':compact', id)
   return 0
 end

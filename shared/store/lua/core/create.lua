@@ -1,33 +1,33 @@
 -- Makes all runs of an execution's group in one step, with the overlap decision; or one skipped record when it is refused.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids of its runs (16 bytes each; the first names the execution)
 --       4 its id as text
---       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, idem, digest, refuse, known, once, inbox, most_pending,
+--       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, after, idempotency_key, digest, refuse, known, dedupe_key, for_consumer, most_pending,
 --          plan (steps as in lib/plan.lua, whose first group is made, or false),
 --          wakeups (message id and message each, for the run's queue), most_wakeups
 --       6… metadata of the first run (lib/metadata.lua)
--- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'changed'}, {'mismatch'}, {'stale'}, {'paused'},
+-- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'definition_changed'}, {'mismatch'}, {'stale'}, {'paused'},
 -- {'quota', pending runs of the task}.
 -- transitions: create skip stop request_stop
 -- uses: clock events execution metadata on_execution_created overlap plan remaining_runs shared_texts texts wakeups
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
-if o.idem ~= '' then
-  local before = redis.call('HMGET', P .. ':idempotency:' .. o.idem, 'run', 'digest')
+if o.idempotency_key ~= '' then
+  local before = redis.call('HMGET', P .. ':idempotency:' .. o.idempotency_key, 'run', 'digest')
   if before[1] then
     if before[2] ~= o.digest then return {'mismatch'} end
     return {'repeated', before[1], whole(redis.call('GET', P .. ':run:' .. before[1]))}
   end
 end
-local known_as = o.once ~= '' and redis.call('GET', P .. ':dedupe:' .. o.once)
+local known_as = o.dedupe_key ~= '' and redis.call('GET', P .. ':dedupe:' .. o.dedupe_key)
 if known_as then return {'exists', known_as, whole(redis.call('GET', P .. ':run:' .. known_as))} end
 local existing = redis.call('GET', P .. ':run:' .. x)
 if existing then return {'exists', x, whole(existing)} end
 for _, step in ipairs(not o.known and {} or o.plan or {{r}}) do
   local entry = redis.call('HGET', P .. ':tasks', step[1][F.task])
-  if not entry or cmsgpack.unpack(entry)[1] ~= step[1][F.definition] then return {'changed'} end
+  if not entry or cmsgpack.unpack(entry)[1] ~= step[1][F.definition] then return {'definition_changed'} end
 end
 if o.most_pending > 0 then
-  local pending = redis.call('ZCARD', P .. ':ix:t:' .. task .. ':pending:created')
+  local pending = redis.call('ZCARD', P .. ':ix:t:' .. task .. ':' .. S.pending .. ':created')
   if pending + n > o.most_pending then return {'quota', pending} end
 end
 if o.tick_us > 0 then
@@ -62,7 +62,7 @@ end
 redis.call('ZADD', P .. ':executions:all', NOW, x)
 if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end
 if refused then
-  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, verdict, NOW
+  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = S.ended, R.skipped, -1, verdict, NOW
   redis.pcall('SADD', P .. ':prune-candidates', task)
   steps = {{r, 1, {}, 0, {}, {}}}
 else
@@ -96,17 +96,17 @@ for number, step in ipairs(steps) do
     for _, id in ipairs(delayed and not refused and made or {}) do schedule_at(id, r[F.due_us], first) end
   end
 end
-event(refused and 'run.ended' or 'run.created', task, x, x, refused and 'skipped' or tostring(n))
+event(refused and 'run.ended' or 'run.created', task, x, x, refused and R.skipped or tostring(n))
 local metadata = metadata_from(6)
 if metadata then write_metadata(metadata) end
-if o.once ~= '' then
-  redis.call('SET', P .. ':dedupe:' .. o.once, x)
-  redis.call('HSET', P .. ':meta:' .. x, 'once', o.once)
+if o.dedupe_key ~= '' then
+  redis.call('SET', P .. ':dedupe:' .. o.dedupe_key, x)
+  redis.call('HSET', P .. ':meta:' .. x, 'dedupe_key', o.dedupe_key)
 end
 if not refused then on_execution_created(x, r, o) end
-if o.idem ~= '' then
-  redis.call('HSET', P .. ':idempotency:' .. o.idem, 'run', x, 'digest', o.digest)
-  redis.call('EXPIRE', P .. ':idempotency:' .. o.idem, 86400)
+if o.idempotency_key ~= '' then
+  redis.call('HSET', P .. ':idempotency:' .. o.idempotency_key, 'run', x, 'digest', o.digest)
+  redis.call('EXPIRE', P .. ':idempotency:' .. o.idempotency_key, 86400)
 end
 if verdict == 'wait' then wait_at_gates(x, task, o.gates, o.overlap) elseif not refused and not delayed then start_execution(x) end
 for _, wakeup in ipairs(ready[r[F.queue]] and o.wakeups or {}) do wake_queue(o.most_wakeups, r[F.queue], wakeup[1], wakeup[2]) end

@@ -1,14 +1,14 @@
 -- Puts one task of the API into the catalog, if what it was checked against is still so.
 -- ARGV: 1 now  2 name  3 hash  4 body  5 signature  6 schedule ('' for none)
 --       7 pins (msgpack {task: the hash it must have, '' for none}), the task's own among them
--- Answers 'added', 'changed', 'unchanged', 'kept' (the task file's) or 'moved' (a pin is off).
+-- Answers 'added', 'changed', 'unchanged', 'owned_by_file' or 'stale' (a pin is off).
 -- uses: catalog clock
 local before = entry_of(ARGV[2])
 if before and before[1] == ARGV[3] and before[2] == 'api' then return 'unchanged' end
 local pins = 0
 for name, hash in pairs(cmsgpack.unpack(ARGV[7])) do
   local entry = entry_of(name)
-  if (entry and entry[1] or '') ~= hash then return 'moved' end
+  if (entry and entry[1] or '') ~= hash then return 'stale' end
   pins = pins + 1
 end
 local verdict = put_task('api', ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])

@@ -2,20 +2,20 @@
 -- ARGV: 1 now  2 run id  3 token  4 source status  5 reason  6 exit code  7 message
 --       8 facts (msgpack {outputs, log_bytes, log_lines, log_truncated, log_first, peak_memory, cpu_ms}) or ''
 --       9 retry (lib/ending.lua) or ''  10 wanted (lib/claim.lua) or ''
--- Answers {'ended' | 'again' | 'refused', status or reason, next claim or false, ready queue, runs…}.
--- 'again': this very worker ended it before and asks twice. A request to stop forbids the retry, not the reason.
+-- Answers {'ended' | 'already_ended' | 'refused', status or reason, next claim or false, ready queue, runs…}.
+-- 'already_ended': this very worker ended it before and asks twice. A request to stop forbids the retry, not the reason.
 -- A refused end claims nothing new: it may come late, from a worker that is dead by now.
 -- transitions: end interrupt retry create skip claim
 -- flags: allow-oom
 -- uses: claim ending execution records
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load_sound(id)
-local verdict, state = 'ended', ARGV[5]
+local verdict, state = S.ended, ARGV[5]
 if not r then
   verdict, state = 'refused', 'gone'
 elseif r[F.status] ~= source or r[F.token] ~= token then
   local same = r[F.token] == token and r[F.reason] == ARGV[5]
-  verdict, state = same and 'again' or 'refused', state_of(r)
+  verdict, state = same and 'already_ended' or 'refused', state_of(r)
 else
   if ARGV[8] ~= '' then
     local facts = cmsgpack.unpack(ARGV[8])
@@ -24,7 +24,7 @@ else
     r[F.log_first], r[F.peak_memory], r[F.cpu_ms] = facts[5], facts[6], facts[7]
   end
   local stop_requested, message = r[F.stop_request] ~= '', ARGV[7]
-  if ARGV[5] == 'stopped' and stop_requested then message = r[F.message] end   -- who asked knows why
+  if ARGV[5] == R.stopped and stop_requested then message = r[F.message] end   -- who asked knows why
   local prepared = ARGV[9] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[9])
   finish(id, r, ARGV[5], tonumber(ARGV[6]), message)
   retry(id, r, ARGV[9], prepared)

@@ -8,7 +8,7 @@
 local function release(id)
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)
-  if not r or r[F.status] ~= 'pending' then return end
+  if not r or r[F.status] ~= S.pending then return end
   local x = execution_of(id, r)
   local e = redis.call('HMGET', P .. ':exec:' .. x, 'state', 'overlap', 'max_queued', 'task')
   if e[1] == 'delayed' then
@@ -18,11 +18,11 @@ local function release(id)
     if verdict == 'wait' then
       wait_at_gates(x, e[4], gates, e[2])
     elseif verdict then
-      drop_rest(x, 'skipped', verdict)
+      drop_rest(x, R.skipped, verdict)
       for _, each in ipairs(runs_of(x)) do
         local one = load(each)
-        if one and one[F.status] == 'pending' then
-          finish(each, one, 'skipped', -1, verdict)
+        if one and one[F.status] == S.pending then
+          finish(each, one, R.skipped, -1, verdict)
           run_left(each, one)
         end
       end

@@ -12,15 +12,15 @@ if not r then return {'refused', 'gone'} end
 if r[F.status] ~= source or r[F.token] ~= token then return {'refused', state_of(r)} end
 local verdict = 'given_back'
 if r[F.stop_request] ~= '' then
-  verdict = 'stopped'
-  finish(id, r, 'stopped', -1, r[F.message])
+  verdict = R.stopped
+  finish(id, r, R.stopped, -1, r[F.message])
   run_left(id, r)
 else
   local delay_us = tonumber(ARGV[5])
   local first = delay_us > 0 and first_due() or nil   -- before anything is written: it may be somebody else's
   redis.call('ZREM', P .. ':leases', id)
   unindex(id, r)
-  r[F.status], r[F.start_us], r[F.worker], r[F.token] = 'pending', 0, '', 0
+  r[F.status], r[F.start_us], r[F.worker], r[F.token] = S.pending, 0, '', 0
   r[F.message], r[F.crashes] = ARGV[6], r[F.crashes] + tonumber(ARGV[7])
   if delay_us > 0 then r[F.due_us] = NOW + delay_us end
   index(id, r)

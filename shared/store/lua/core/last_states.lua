@@ -1,10 +1,10 @@
 -- How the newest run of each task stands: 'pending', 'running', an end reason, or '' without a run. ARGV: task names.
 -- flags: no-writes
+-- uses: states
 local answer = {}
-local states = {'pending', 'running', 'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
 for _, task in ipairs(ARGV) do
   local newest, found = 0, ''
-  for _, state in ipairs(states) do
+  for _, state in ipairs(STATES) do
     local last = redis.call('ZREVRANGE', KEYS[1] .. ':ix:t:' .. task .. ':' .. state .. ':created', 0, 0, 'WITHSCORES')
     if last[1] and tonumber(last[2]) > newest then newest, found = tonumber(last[2]), state end
   end

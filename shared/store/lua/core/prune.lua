@@ -6,14 +6,12 @@
 -- is live, -2 when its execution still needs it.
 -- transitions: prune
 -- flags: allow-oom
--- uses: clock events execution plan records
+-- uses: clock events execution plan records states
 local task, batch = ARGV[2], tonumber(ARGV[5])
 local at = P .. ':ix:t:' .. task .. ':'
-local reasons = {'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}
-local states = {'pending', 'running', unpack(reasons)}
 local function forget(id, r)
-  local once = redis.call('HGET', P .. ':meta:' .. id, 'once')
-  if once then redis.call('DEL', P .. ':dedupe:' .. once) end
+  local dedupe_key = redis.call('HGET', P .. ':meta:' .. id, 'dedupe_key')
+  if dedupe_key then redis.call('DEL', P .. ':dedupe:' .. dedupe_key) end
   unindex(id, r)
   redis.call('DEL', P .. ':run:' .. id, P .. ':log:' .. id, P .. ':logz:' .. id, P .. ':meta:' .. id)
   redis.pcall('ZREM', P .. ':compact', id)
@@ -35,7 +33,7 @@ end
 -- still have to be handed on, there or in an execution that goes on from it.
 local function is_needed(id, r)
   local x = execution_of(id, r)
-  for other in string.gmatch(redis.call('HGET', P .. ':meta:' .. id, 'lent') or '', string.rep('.', 16)) do
+  for other in string.gmatch(redis.call('HGET', P .. ':meta:' .. id, 'retained_for') or '', string.rep('.', 16)) do
     if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then return true end
   end
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return false end
@@ -45,7 +43,7 @@ local function is_needed(id, r)
 end
 local function let_go_of_a_removed_task()
   if redis.call('HEXISTS', P .. ':tasks', task) == 1 then return end
-  for _, state in ipairs(states) do
+  for _, state in ipairs(STATES) do
     if redis.call('EXISTS', at .. state .. ':created') == 1 then return end
   end
   redis.call('ZREM', P .. ':history', task)
@@ -55,7 +53,7 @@ end
 if ARGV[6] ~= '' then
   local r = load(ARGV[6])
   if not r then return 0 end
-  if r[F.status] ~= 'ended' then return -1 end
+  if r[F.status] ~= S.ended then return -1 end
   if is_needed(ARGV[6], r) then return -2 end
   forget(ARGV[6], r)
   event('run.deleted', task, ARGV[6], execution_of(ARGV[6], r))
@@ -64,7 +62,7 @@ if ARGV[6] ~= '' then
 end
 -- Each reason's runs from the oldest on; `left` is how many there are from there on, and what is kept of them is the newest.
 local rows = {}
-for _, reason in ipairs(reasons) do
+for _, reason in ipairs(REASONS) do
   local created = at .. reason .. ':created'
   local heads = redis.call('ZRANGEBYSCORE', created, '(' .. ARGV[7], '+inf', 'WITHSCORES', 'LIMIT', 0, batch)
   if #heads > 0 then rows[#rows + 1] = {heads = heads, i = 1, left = redis.call('ZCOUNT', created, '(' .. ARGV[7], '+inf')} end

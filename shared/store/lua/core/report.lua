@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
 --         late_start, backdated, force
 --       4 retry (lib/ending.lua) or ''  5… metadata (lib/metadata.lua)
--- Answers {'moved' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue, runs…}.
+-- Answers {'changed' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue, runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- transitions: report retry create skip
 -- flags: allow-oom
@@ -13,7 +13,7 @@ local r = load(id)
 if not r then return {'gone', 'gone', '', ''} end
 local was = r[F.status]
 local function answer(verdict, state)
-  local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == 'ended' and '' or r[F.stop_request]}
+  local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == S.ended and '' or r[F.stop_request]}
   add_ready(said)
   return said
 end
@@ -22,7 +22,7 @@ if r[F.external] == 0 then return answer('refused', 'owned') end
 local allowed = false
 for _, source in ipairs(o.sources) do allowed = allowed or source == was end
 local held = redis.call('HGET', P .. ':exec:' .. execution_of(id, r), 'state')
-if allowed and was == 'pending' and o.target == 'running' and not o.force and (held == 'waiting' or r[F.due_us] > NOW) then
+if allowed and was == S.pending and o.target == S.running and not o.force and (held == 'waiting' or r[F.due_us] > NOW) then
   return answer('refused', 'waiting')
 end
 local at = math.min(NOW, math.max(o.backdated and 1 or r[F.created_us], o.at_us > 0 and o.at_us or NOW))
@@ -32,8 +32,8 @@ local function set_start(at_us)
   index(id, r)
   save(id, r)
 end
-local verdict = 'moved'
-if allowed and o.target == 'running' then
+local verdict = 'changed'
+if allowed and o.target == S.running then
   redis.call('ZREM', P .. ':due', id)
   if o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
   unindex(id, r)
@@ -46,21 +46,21 @@ elseif allowed then
   if r[F.start_us] > at then at = r[F.start_us] end
   r[F.outputs] = o.outputs
   local stop_requested, message = r[F.stop_request] ~= '', o.message
-  if o.reason == 'stopped' and stop_requested then message = r[F.message] end
+  if o.reason == R.stopped and stop_requested then message = r[F.message] end
   local prepared = ARGV[4] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[4])
   finish(id, r, o.reason, o.exit_code, message, at)
   retry(id, r, ARGV[4], prepared)
   run_left(id, r)
-elseif was == o.target and (was == 'running' or r[F.reason] == o.reason) then
+elseif was == o.target and (was == S.running or r[F.reason] == o.reason) then
   verdict = 'same'
-  if was == 'running' and o.at_us > 0 and at < r[F.start_us] then set_start(at) end   -- the earliest start wins
-elseif was == 'ended' and o.target == 'running' and o.late_start then
+  if was == S.running and o.at_us > 0 and at < r[F.start_us] then set_start(at) end   -- the earliest start wins
+elseif was == S.ended and o.target == S.running and o.late_start then
   verdict = 'same'
   at = math.min(at, r[F.end_us])
   if r[F.start_us] == 0 or (o.backdated and at < r[F.start_us]) then set_start(at) end
 else
   return answer('refused')
 end
-if verdict == 'same' and r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
+if verdict == 'same' and r[F.status] == S.running and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
 if metadata then write_metadata(metadata) end
 return answer(verdict)

@@ -15,13 +15,13 @@ if r[F.status] ~= ARGV[3] or not lease or lease > NOW then return {'refused', st
 if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW then return {'refused', 'held'} end
 local asked = r[F.stop_request] ~= ''
 if asked then
-  finish(id, r, 'stopped', -2, 'stopped as asked; its worker was lost before it could say so')
+  finish(id, r, R.stopped, -2, 'stopped as asked; its worker was lost before it could say so')
 else
   local prepared = ARGV[5] ~= '' and prepare_retry(id, r, ARGV[5])
-  finish(id, r, 'crashed', -2, ARGV[4])
+  finish(id, r, R.crashed, -2, ARGV[4])
   retry(id, r, ARGV[5], prepared)
 end
 run_left(id, r)
-local answer = {'ended', state_of(r)}
+local answer = {S.ended, state_of(r)}
 add_ready(answer)
 return answer

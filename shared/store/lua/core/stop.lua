@@ -7,10 +7,10 @@
 local id = ARGV[2]
 local r = load(id)
 if not r then return {'gone', ''} end
-local verdict = answer_before(ARGV[5]) or 'ended'
-if r[F.status] ~= 'ended' then
+local verdict = answer_before(ARGV[5]) or S.ended
+if r[F.status] ~= S.ended then
   stop_run(id, ARGV[3], ARGV[4])
-  verdict = load(id)[F.status] == 'ended' and 'stopped' or 'asked'
+  verdict = load(id)[F.status] == S.ended and R.stopped or 'asked'
   keep_answer(ARGV[5], verdict)
 end
 local answer = {verdict, whole(redis.call('GET', P .. ':run:' .. id))}

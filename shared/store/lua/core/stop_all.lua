@@ -12,11 +12,11 @@ if ARGV[2] == '' then
   left = tonumber(redis.call('HGET', P .. ':exec:' .. x, 'stop_left')) or 0
 else
   for _, unmade in ipairs(redis.call('ZRANGE', P .. ':making', 0, MOST_STOPPED - 1)) do
-    drop_rest(unmade, 'stopped', ARGV[5], ARGV[2])
+    drop_rest(unmade, R.stopped, ARGV[5], ARGV[2])
   end
   local at = P .. ':ix:t:' .. ARGV[2]
-  local running = redis.call('ZRANGE', at .. ':running:created', 0, -1)
-  local waiting = redis.call('ZRANGE', at .. ':pending:created', 0, MOST_STOPPED - 1)
+  local running = redis.call('ZRANGE', at .. ':' .. S.running .. ':created', 0, -1)
+  local waiting = redis.call('ZRANGE', at .. ':' .. S.pending .. ':created', 0, MOST_STOPPED - 1)
   left = #waiting
   stopped = stop_each(waiting, ARGV[4], ARGV[5]) + stop_each(running, ARGV[4], ARGV[5])
 end

@@ -1,16 +1,16 @@
 -- Removes one task of the API from the catalog, if nothing of it lives and none that might depend on it
 -- was put in since the catalog was looked at.
 -- ARGV: 1 now  2 name  3 what `authored` was then  4 a name for this very call
--- Answers {'removed'}, {'gone'}, {'kept'}, {'moved'} or {'live', how many, number of one of its runs or 0}.
+-- Answers {'removed'}, {'gone'}, {'owned_by_file'}, {'stale'} or {'live', how many, number of one of its runs or 0}.
 -- uses: calls catalog clock
 local name = ARGV[2]
 if answer_before(ARGV[4]) then return {'removed'} end
 local entry = entry_of(name)
 if not entry then return {'gone'} end
-if entry[2] ~= 'api' then return {'kept'} end
-if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'moved'} end
+if entry[2] ~= 'api' then return {'owned_by_file'} end
+if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'stale'} end
 local live, number = redis.call('SCARD', P .. ':plans:' .. name), 0
-for _, state in ipairs({'pending', 'running'}) do
+for _, state in ipairs({S.pending, S.running}) do
   local runs = P .. ':ix:t:' .. name .. ':' .. state .. ':created'
   live = live + redis.call('ZCARD', runs)
   number = redis.call('ZRANGE', runs, 0, 0, 'WITHSCORES')[2] or number

@@ -27,7 +27,7 @@ local answer = {#entries == most and 1 or 0, missed, told}
 for _, entry in ipairs(entries) do
   local e = {}
   for i = 1, #entry[2], 2 do e[entry[2][i]] = entry[2][i + 1] end
-  if e.type == 'run.ended' and (e.data == 'skipped' or e.data == 'stopped') then
+  if e.type == 'run.ended' and (e.data == R.skipped or e.data == R.stopped) then
     local is_whole, r = pcall(load, e.run)
     if not is_whole then answer[2] = 1 end
     if is_whole and r and r[F.external] == 0 and r[F.worker] == '' then

@@ -8,7 +8,7 @@ local id, room = ARGV[2], tonumber(ARGV[3])
 local r, metadata = load(id), P .. ':meta:' .. id
 local log = P .. ':log:' .. id
 if not r or r[F.external] == 0 or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
-if redis.call('HGET', metadata, 'jot') == ARGV[4] then return 'stored' end
+if redis.call('HGET', metadata, 'last_lines') == ARGV[4] then return 'stored' end
 if r[F.log_truncated] == 1 then return 'full' end   -- a line that would fit has no place after one that did not
 local first, bytes, lines = r[F.log_lines], r[F.log_bytes], {}
 for i = 5, #ARGV, 3 do
@@ -16,10 +16,10 @@ for i = 5, #ARGV, 3 do
   bytes = bytes + #ARGV[i + 2]
   lines[#lines + 1] = {first + #lines, tonumber(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2], false}
 end
-redis.call('HSET', metadata, 'jot', ARGV[4])
+redis.call('HSET', metadata, 'last_lines', ARGV[4])
 if #lines > 0 then redis.call('XADD', log, text(first + 1) .. '-0', 'c', #lines, 'd', cmsgpack.pack(lines)) end
 r[F.log_lines], r[F.log_bytes] = first + #lines, bytes
 save(id, r)
-if #lines > 0 and r[F.status] == 'ended' then redis.call('ZADD', P .. ':compact', r[F.end_us], id) end
+if #lines > 0 and r[F.status] == S.ended then redis.call('ZADD', P .. ':compact', r[F.end_us], id) end
 redis.call('PUBLISH', P .. ':channel:log:' .. id, '')
 return r[F.log_truncated] == 1 and 'full' or 'stored'

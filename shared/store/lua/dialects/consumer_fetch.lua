@@ -29,7 +29,7 @@ while true do
   redis.call('ZREM', P .. ':external-queue:' .. task, x)
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
   local r = load(head)
-  if r and r[F.status] == 'pending' then
+  if r and r[F.status] == S.pending then
     r[F.worker] = consumer
     save(head, r)
     redis.call('SADD', P .. ':in-flight:' .. consumer, x)

@@ -2,7 +2,7 @@
 -- Answers their ids, or nothing at all (nil) when there are more.
 -- flags: no-writes
 local found = {}
-for _, state in ipairs({'pending', 'running'}) do
+for _, state in ipairs({S.pending, S.running}) do
   local runs = KEYS[1] .. ':ix:all:' .. state .. ':created'
   if #found + redis.call('ZCARD', runs) > tonumber(ARGV[1]) then return false end
   for _, run in ipairs(redis.call('ZRANGE', runs, 0, -1)) do found[#found + 1] = run end

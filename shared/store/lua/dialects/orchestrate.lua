@@ -3,7 +3,7 @@
 -- ARGV: 1 now  2 execution  3 its newest run, as believed  4 the run that takes slots  5 the run that is opened, if one is
 --         (lib/ending.lua)  6 value for the cache
 --       7 options (msgpack): mark (how the newest run stood, see below), steps, at_us (when that was, 0: now),
---         limits (of each that exists a slot is taken), force, lease_us, inbox (it waits for a consumer),
+--         limits (of each that exists a slot is taken), force, lease_us, for_consumer (it waits for a consumer),
 --         consumer (who has it, or ''), cache_key ('': none), cache_us (how long it is kept)
 --       8… metadata of its first run (lib/metadata.lua)
 -- steps: {'start'}, {'close', reason, exit code, message, whether another run is opened}, {'open'}, {'due', due_us}
@@ -29,7 +29,7 @@ if not metadata_fits(metadata) then
   end
   return answer('conflict')
 end
-local mark = state_of(r) .. (r[F.status] == 'running' and r[F.stop_request] ~= '' and '!' or '')
+local mark = state_of(r) .. (r[F.status] == S.running and r[F.stop_request] ~= '' and '!' or '')
 if head ~= ARGV[3] or mark ~= o.mark then return answer('conflict') end
 end_lapsed_leases()
 local slots = {}
@@ -62,7 +62,7 @@ function does.start()
   if redis.call('HGET', P .. ':exec:' .. x, 'state') == 'delayed' then start_execution(x) end
   redis.call('ZREM', P .. ':due', head)
   unindex(head, r)
-  r[F.status], r[F.start_us] = 'running', math.max(at_us, r[F.created_us])
+  r[F.status], r[F.start_us] = S.running, math.max(at_us, r[F.created_us])
   index(head, r)
   save(head, r)
   event('run.started', r[F.task], head, x, o.consumer)
@@ -83,15 +83,15 @@ function does.due(step)
 end
 for _, step in ipairs(o.steps) do does[step[1]](step) end
 for _, at in ipairs(slots) do redis.call('ZADD', at, NOW, holder) end
-if r[F.status] ~= 'ended' then
+if r[F.status] ~= S.ended then
   if r[F.worker] ~= '' and r[F.worker] ~= o.consumer then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
   if o.consumer ~= '' then redis.call('SADD', P .. ':in-flight:' .. o.consumer, x) end
   if r[F.worker] ~= o.consumer then
     r[F.worker] = o.consumer
     save(head, r)
   end
-  if r[F.status] == 'running' and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, head) end
-  if o.inbox then put_into_external_queue(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
+  if r[F.status] == S.running and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, head) end
+  if o.for_consumer then put_into_external_queue(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
 end
 if o.cache_key ~= '' then redis.call('SET', P .. ':cached:' .. o.cache_key, ARGV[6], 'PX', math.ceil(o.cache_us / 1000)) end
 write_metadata(metadata)

@@ -3,7 +3,7 @@
 -- ARGV: 1 now  2 pins (msgpack {task: the hash it must have, '' for none})
 --       3… per task: id, record (msgpack {task, environment, reference, arrival, created at, …}; both are 0 for a new one),
 --         the record that was read ('' for a new one), hash, body, signature, schedule
--- Answers 'done', 'exists' (a new one's reference is taken), 'moved' (a pin or a record is off) or 'kept' (the task file's).
+-- Answers 'done', 'exists' (a new one's reference is taken), 'stale' (a pin or a record is off) or 'owned_by_file' (the task file's).
 -- uses: catalog clock ona_tasks
 local items = {}
 for i = 3, #ARGV, 7 do items[#items + 1] = {unpack(ARGV, i, i + 6)} end
@@ -15,20 +15,20 @@ for _, item in ipairs(items) do
   if known ~= '' and (item[3] == '' or known == item[2]) and entry and entry[1] == item[4] then
     made = made + 1
   elseif known ~= item[3] then
-    return 'moved'
+    return 'stale'
   end
 end
 if made == #items then return 'done' end
 local pins = 0
 for name, hash in pairs(cmsgpack.unpack(ARGV[2])) do
   local entry = entry_of(name)
-  if (entry and entry[1] or '') ~= hash then return 'moved' end
+  if (entry and entry[1] or '') ~= hash then return 'stale' end
   pins = pins + 1
 end
 for _, item in ipairs(items) do
   local r = cmsgpack.unpack(item[2])
   local entry = entry_of(r[1])
-  if entry and entry[2] == 'file' then return 'kept' end
+  if entry and entry[2] == 'file' then return 'owned_by_file' end
   if item[3] == '' and redis.call('HEXISTS', P .. ':ona:refs', r[2] .. '/' .. r[3]) == 1 then return 'exists' end
 end
 for _, item in ipairs(items) do

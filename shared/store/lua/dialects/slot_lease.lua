@@ -1,7 +1,7 @@
 -- Takes slots of limits for a while, renews such a lease, or gives it back.
 -- ARGV: 1 now  2 'take' | 'renew' | 'give'  3 lease (16 bytes)  4 it lasts (us)  5 slots  6 holder (JSON)  7… limits, or to give
 --       it back a name for this very call
--- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'few', limit} (it never has so many),
+-- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'exceeds_limit', limit} (it never has so many),
 -- {'renewed'}, {'given'} or {'gone'}.
 -- flags: allow-oom
 -- uses: calls clock execution slots
@@ -25,7 +25,7 @@ for i = 7, #ARGV do
   local gate = {'shared:' .. ARGV[i], 0}
   local most = gate_max(gate)
   if most < math.huge then
-    if slots > most then return {'few', ARGV[i]} end
+    if slots > most then return {'exceeds_limit', ARGV[i]} end
     if not has_room(gate, slots) then
       return {'full', ARGV[i], redis.call('ZRANGE', P .. ':slots:' .. gate[1], 0, 0, 'WITHSCORES')[2] or ''}
     end

@@ -4,8 +4,8 @@ local function apply_tasks()
   local source, named, removed = ARGV[2], {}, {}
   local about = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
   if about and is_applied(about) then return {'repeated'} end
-  if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= applied_number() then return {'moved'} end
-  local did = {added = {}, changed = {}, unchanged = {}, kept = {}}
+  if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= applied_number() then return {'stale'} end
+  local did = {added = {}, changed = {}, unchanged = {}, owned_by_file = {}}
   for i = 8, #ARGV, 5 do
     local name = ARGV[i]
     named[name] = true
@@ -34,5 +34,5 @@ local function apply_tasks()
   end
   if about then note_applied(about) end
   tell_scheduler()
-  return {did.added, did.changed, removed, did.unchanged, did.kept}
+  return {did.added, did.changed, removed, did.unchanged, did.owned_by_file}
 end

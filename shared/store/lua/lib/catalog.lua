@@ -43,11 +43,11 @@ local function note_bounds(name, hash)
   redis.call('HSET', P .. ':retired', name, cmsgpack.pack({tonumber(task.keep_runs) or 0, tonumber(task.keep_for_ms) or 0}))
 end
 
--- Answers 'added', 'changed', 'unchanged' or 'kept' (the task file's, which only the file changes). The signature of a
+-- Answers 'added', 'changed', 'unchanged' or 'owned_by_file' (only the file changes it). The signature of a
 -- definition that stays is not replaced by none, unless that is wanted.
 local function put_task(source, name, hash, body, signature, schedule, may_unsign)
   local before, verdict = entry_of(name), 'unchanged'
-  if before and before[2] == 'file' and source ~= 'file' then return 'kept' end
+  if before and before[2] == 'file' and source ~= 'file' then return 'owned_by_file' end
   if signature == '' and not may_unsign then signature = redis.call('HGET', P .. ':def:' .. hash, 'signature') or '' end
   redis.call('HSET', P .. ':def:' .. hash, 'body', body, 'signature', signature)
   if not before or before[1] ~= hash or before[2] ~= source then

@@ -9,14 +9,14 @@ local function claimed_before(wanted)
   if not before or string.sub(before, 17) ~= wanted[3] then return nil end
   local id = string.sub(before, 1, 16)
   local r = load_sound(id)
-  if r and r[F.status] == 'running' and r[F.worker] == wanted[1] then
+  if r and r[F.status] == S.running and r[F.worker] == wanted[1] then
     return {id, whole(redis.call('GET', P .. ':run:' .. id)), 0}
   end
 end
 
 local function is_running(id)
   local r = load_sound(id)
-  return r ~= nil and r[F.status] == 'running'
+  return r ~= nil and r[F.status] == S.running
 end
 
 -- What a claim needs beside the run, before anything of that is changed: it may fail because of what somebody else wrote to
@@ -34,11 +34,11 @@ end
 local function take_run(id, wanted)
   local r = load(id)
   assert(not r or type(r[F.status]) == 'string', 'no record')
-  if not r or r[F.status] ~= 'pending' then return nil end
+  if not r or r[F.status] ~= S.pending then return nil end
   local worker, reserved, token = wanted[1], pcall(reserve, id, wanted)
   if not reserved then return false, token end
   unindex(id, r)
-  r[F.status], r[F.start_us], r[F.worker] = 'running', NOW, worker
+  r[F.status], r[F.start_us], r[F.worker] = S.running, NOW, worker
   r[F.message] = ''   -- why it waited, if it was given back
   r[F.token] = token
   index(id, r)

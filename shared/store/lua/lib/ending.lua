@@ -1,14 +1,14 @@
 -- How a run ends, whoever ends it. `finish` moves the record; `run_left` lets its execution go on or be over.
 -- uses: clock events execution on_run_ended plan records remaining_runs
 local function finish(id, r, reason, code, message, at)   -- at: when it ended, if that was before NOW
-  if r[F.status] == 'pending' then   -- first what may fail because of what somebody else wrote to a key of all runs
+  if r[F.status] == S.pending then   -- first what may fail because of what somebody else wrote to a key of all runs
     redis.call('ZREM', P .. ':due', id)
     redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)
   else
     redis.call('ZREM', P .. ':leases', id)
   end
   unindex(id, r)
-  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', reason, code, message, at or NOW
+  r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = S.ended, reason, code, message, at or NOW
   index(id, r)
   save(id, r)
   if r[F.log_lines] > 0 then redis.pcall('ZADD', P .. ':compact', NOW, id) end
@@ -31,7 +31,7 @@ local function drop_rest(x, reason, why, of_task)
     local step = from and cmsgpack.unpack(redis.call('HGET', at, 'step:' .. i))
     if step and (not of_task or step[1][F.task] == of_task) then
       local r = step[1]
-      r[F.status], r[F.reason], r[F.exit_code], r[F.end_us] = 'ended', reason, -1, NOW
+      r[F.status], r[F.reason], r[F.exit_code], r[F.end_us] = S.ended, reason, -1, NOW
       r[F.message] = why .. ' (' .. text(step[2] - from) .. ' runs were not made yet)'
       local made = make_runs(x, text_of(x), r, from, 1, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
       redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
@@ -73,7 +73,7 @@ local function retry(id, r, packed, prepared)
   if not prepared then return end
   local wanted, x = prepared.wanted, execution_of(id, r)
   local next_id, n = string.sub(packed, 1, 16), load(id)
-  n[F.status], n[F.reason], n[F.exit_code], n[F.message] = 'pending', '', 0, ''
+  n[F.status], n[F.reason], n[F.exit_code], n[F.message] = S.pending, '', 0, ''
   n[F.created_us], n[F.start_us], n[F.end_us], n[F.due_us] = NOW, 0, 0, NOW + wanted[1]
   n[F.attempt], n[F.crashes], n[F.reruns] = wanted[2], wanted[3], wanted[4]
   n[F.execution], n[F.retry_of] = wanted[5], wanted[6]

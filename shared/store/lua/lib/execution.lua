@@ -97,7 +97,7 @@ local function start_execution(x)
   local ids = runs_of(x)
   for _, id in ipairs(ids) do
     local r = load(id)
-    if r and r[F.status] == 'pending' then make_ready(id, r) end
+    if r and r[F.status] == S.pending then make_ready(id, r) end
   end
   if #ids > 1 then make_rest_soon(x) end   -- a step that leaves some makes several
 end

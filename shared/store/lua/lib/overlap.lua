@@ -8,7 +8,7 @@ local function in_the_way(x, task)
   local r = x and load(x)
   if not r then return task end
   local started = redis.call('HGET', P .. ':exec:' .. x, 'task') or task
-  if r[F.task] == started and r[F.status] ~= 'ended' then return name_of(r) end
+  if r[F.task] == started and r[F.status] ~= S.ended then return name_of(r) end
   return 'the execution of ' .. started .. ' that began with ' .. name_of(r)
 end
 

@@ -1,11 +1,11 @@
 -- Plans: hash `plan:<execution>` of each execution that begins with more than one run or has more than one step, kept as
 -- long as any of its runs. Fields: task, created, steps, groups, at (the group that runs), version, start, over (times),
--- desired ('stopped' once that was requested), reason and failed (why a step failed for good, and the sentence that says so);
+-- desired ('stopped' once that was requested), reason and failure (why a step failed for good, and the sentence that says so);
 -- from 0: step:<i> (msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for
 -- all, runs it has already {replica, id as text}}), rest and rest:<i> (runs that are left to make, lib/remaining_runs.lua), group:<g> (msgpack {i, …}), needed:<i> (another step needs it),
 -- ok:<i>:<replica> (the run that succeeded, if it is needed), ended:<i> (why the step did not succeed). A group of -1 is
 -- never run: its runs are another's.
--- uses: clock events execution records remaining_runs
+-- uses: clock events execution records remaining_runs states
 local function text_of(id)
   local hex = string.gsub(id, '.', function(c) return string.format('%02x', string.byte(c)) end)
   return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), string.sub(hex, 13, 16), string.sub(hex, 17, 20),
@@ -37,7 +37,7 @@ local function take_numbers_anyhow(task, n)
   local counted, last = pcall(take_numbers, task, n)
   if counted then return last end
   local greatest = 0
-  for _, state in ipairs({'pending', 'running', 'success', 'failed', 'stopped', 'timeout', 'crashed', 'skipped', 'log_overflow'}) do
+  for _, state in ipairs(STATES) do
     local newest = redis.call('ZREVRANGE', P .. ':ix:t:' .. task .. ':' .. state .. ':created', 0, 0, 'WITHSCORES')[2]
     greatest = math.max(greatest, tonumber(newest) or 0)
   end
@@ -67,10 +67,10 @@ end
 local function retain_outputs(id, x)
   if redis.call('EXISTS', P .. ':run:' .. id) == 0 then return end
   local at, lent = P .. ':meta:' .. id, x
-  for other in string.gmatch(redis.call('HGET', at, 'lent') or '', string.rep('.', 16)) do
+  for other in string.gmatch(redis.call('HGET', at, 'retained_for') or '', string.rep('.', 16)) do
     if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then lent = lent .. other end
   end
-  redis.call('HSET', at, 'lent', lent)
+  redis.call('HSET', at, 'retained_for', lent)
 end
 
 local function keep_plan(x, task, steps)
@@ -105,7 +105,7 @@ local function drop_plan(x)
 end
 
 -- Notes why a step, or the execution, did not succeed: of several reasons the worst. Answers whether it was noted.
-local MILD = {skipped = 1, stopped = 2}
+local MILD = {[R.skipped] = 1, [R.stopped] = 2}
 local function note_worse(at, field, reason)
   local before = redis.call('HGET', at, field)
   if before and (MILD[before] or 3) >= (MILD[reason] or 3) then return false end
@@ -116,21 +116,21 @@ end
 -- Notes what became of a run of a plan for good.
 local function record_step_result(x, id, r)
   local at, i, reason = P .. ':plan:' .. x, text(r[F.step]), r[F.reason]
-  if reason == 'success' then
+  if reason == R.success then
     if redis.call('HEXISTS', at, 'needed:' .. i) == 1 then
       redis.call('HSET', at, 'ok:' .. i .. ':' .. text(r[F.replica_index]), id)
     end
     return
   end
   note_worse(at, 'ended:' .. i, reason)
-  if note_worse(at, 'reason', reason) then redis.call('HSET', at, 'failed', name_of(r) .. ' ended as ' .. reason) end
+  if note_worse(at, 'reason', reason) then redis.call('HSET', at, 'failure', name_of(r) .. ' ended as ' .. reason) end
 end
 
 -- No run of the group is live any more: makes the next group, or says of all later steps why they never run. Answers
 -- whether there is something to run.
 local function start_next_group(x)
   local at = P .. ':plan:' .. x
-  local p = redis.call('HMGET', at, 'at', 'groups', 'reason', 'failed', 'desired')
+  local p = redis.call('HMGET', at, 'at', 'groups', 'reason', 'failure', 'desired')
   local group, groups = tonumber(p[1]), tonumber(p[2])
   if not group or group + 1 >= groups then return false end
   local x_text, live, room = text_of(x), 0, AT_ONCE
@@ -142,16 +142,16 @@ local function start_next_group(x)
       local n = math.min(all, why and 1 or room_for(r, room))
       r[F.due_us] = 0
       if why then
-        r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = 'ended', 'skipped', -1, why, NOW
+        r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = S.ended, R.skipped, -1, why, NOW
         redis.pcall('SADD', P .. ':prune-candidates', r[F.task])
-        redis.call('HSET', at, 'ended:' .. i, 'skipped')
+        redis.call('HSET', at, 'ended:' .. i, R.skipped)
       end
       local counted, last = pcall(take_numbers, r[F.task], n)
       if not counted and not why then n = 0 end   -- the scheduler makes them, once somebody else's value is out of the way
       local made = n == 0 and {} or make_runs(x, x_text, r, 0, n, step[5], true,
         function(j) return id_for(x .. i .. ':' .. j) end, counted and last)
       if n > 0 then
-        event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and 'skipped' or text(n))
+        event(why and 'run.ended' or 'run.created', r[F.task], made[1], x, why and R.skipped or text(n))
       end
       if not why then
         live, room = live + all, room_after(r, n, room)
@@ -162,7 +162,7 @@ local function start_next_group(x)
   end
   redis.call('HINCRBY', at, 'version', 1)
   redis.call('HSET', at, 'at', why and groups - 1 or group + 1)
-  if why and not p[3] then redis.call('HSET', at, 'reason', 'stopped', 'failed', 'it was stopped') end
+  if why and not p[3] then redis.call('HSET', at, 'reason', R.stopped, 'failure', 'it was stopped') end
   if why then return false end
   redis.call('HSET', P .. ':exec:' .. x, 'live', live)
   make_rest_soon(x)

@@ -18,7 +18,7 @@ end
 local function save(id, r) redis.call('SET', P .. ':run:' .. id, cmsgpack.pack(r)) end
 
 local function state_of(r)
-  if r[F.status] == 'ended' then return r[F.reason] end
+  if r[F.status] == S.ended then return r[F.reason] end
   return r[F.status]
 end
 
@@ -28,10 +28,10 @@ local function index(id, r)
   redis.call('ZADD', all .. ':created', r[F.created_us], id)
   redis.call('ZADD', task .. ':created', r[F.number], id)
   if (r[F.via] or '') ~= '' then redis.call('ZADD', P .. ':ix:via:' .. r[F.via] .. ':' .. state .. ':created', r[F.created_us], id) end
-  if state == 'pending' then return end
+  if state == S.pending then return end
   redis.call('ZADD', all .. ':start', r[F.start_us], id)
   redis.call('ZADD', task .. ':start', r[F.start_us], id)
-  if state == 'running' then return end
+  if state == S.running then return end
   local duration = r[F.start_us] > 0 and r[F.end_us] - r[F.start_us] or 0
   redis.call('ZADD', all .. ':duration', duration, id)
   redis.call('ZADD', task .. ':duration', duration, id)
@@ -39,7 +39,7 @@ local function index(id, r)
   redis.call('ZADD', task .. ':exit', r[F.exit_code], id)
 end
 
-local ORDERS = {pending = {':created'}, running = {':created', ':start'}}
+local ORDERS = {[S.pending] = {':created'}, [S.running] = {':created', ':start'}}
 local function unlist(id, r)
   if (r[F.via] or '') ~= '' then redis.call('ZREM', P .. ':ix:via:' .. r[F.via] .. ':' .. state_of(r) .. ':created', id) end
 end

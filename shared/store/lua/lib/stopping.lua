@@ -4,10 +4,10 @@
 -- uses: clock ending events execution records
 local function stop_run(id, request, message)
   local r = load(id)
-  if not r or r[F.status] == 'ended' then return false end
+  if not r or r[F.status] == S.ended then return false end
   local unheard = r[F.external] == 1 and (request == 'kill' or not redis.call('ZSCORE', P .. ':leases', id))
-  if r[F.status] == 'pending' or unheard then
-    finish(id, r, 'stopped', r[F.status] == 'pending' and -1 or -2, message)
+  if r[F.status] == S.pending or unheard then
+    finish(id, r, R.stopped, r[F.status] == S.pending and -1 or -2, message)
     run_left(id, r)
     return true
   end
@@ -29,10 +29,10 @@ end
 local function no_more_groups(x, why)
   local plan = P .. ':plan:' .. x
   if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('EXISTS', plan) == 1
-    and redis.call('HSET', plan, 'desired', 'stopped') == 1 then
+    and redis.call('HSET', plan, 'desired', R.stopped) == 1 then
     redis.call('HINCRBY', plan, 'version', 1)
   end
-  drop_rest(x, 'stopped', why)
+  drop_rest(x, R.stopped, why)
 end
 
 -- An execution of more runs is stopped in steps of so many, so that nobody waits for it long. What is left is in its hash

@@ -9,7 +9,7 @@ local function put_into_external_queue(x, r)
 end
 
 local function queue_if_for_consumer(x, r, options)
-  if options.inbox then put_into_external_queue(x, r) end
+  if options.for_consumer then put_into_external_queue(x, r) end
 end
 
 -- Takes what an ended external run held: its execution's place in the queue or with a consumer, and a slot of each limit of

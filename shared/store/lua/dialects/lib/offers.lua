@@ -16,5 +16,5 @@ local function unacknowledged_run(offer)
   if redis.call('SISMEMBER', P .. ':in-flight:' .. offer.consumer, offer.execution) == 0 then return nil end
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. offer.execution, -1, -1)[1] or offer.execution
   local r = load(head)
-  return r and r[F.status] == 'pending' and r[F.worker] == offer.consumer and head or nil
+  return r and r[F.status] == S.pending and r[F.worker] == offer.consumer and head or nil
 end
