@@ -130,7 +130,7 @@ format: $(READY)
 	$(BIN)/ruff format --quiet .
 
 docs: $(READY)
-	$(BIN)/python -m shared.cli.document
+	$(BIN)/python -m docs.generate
 
 lock: $(READY)
 	$(COMPILE) pyproject.toml --output-file requirements.txt

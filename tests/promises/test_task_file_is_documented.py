@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.cli.taskfile_page import taskfile_page
+from docs.generate.taskfile_page import taskfile_page
 from shared.config import read_config
 from shared.config.keys import LIMIT_KEYS, NOTIFY_KEYS, TASK_KEYS
 from shared.config.params import PARAM_KEYS
@@ -16,10 +16,6 @@ from shared.settings import BEAT_MS, LEASE_MS
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONCEPTS = (DOCS / "concepts.md").read_text("utf-8")
-
-
-def test_the_page_of_the_task_file_is_up_to_date() -> None:
-    assert (DOCS / "taskfile.md").read_text("utf-8") == taskfile_page(), "run `make docs`"
 
 
 def test_every_key_stands_in_the_page_once() -> None:

@@ -1,18 +1,12 @@
-"""``make docs``: writes the generated pages of ``docs/``, ``.env.example`` and the list of scripts."""
+"""The texts of ``docs/settings.md`` and ``.env.example``, from ``shared/settings.py``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from shared.cli.events_page import events_page
-from shared.cli.scripts_table import with_scripts
-from shared.cli.taskfile_page import taskfile_page
 from shared.settings import HELP, Settings, variable
-
-ROOT: Final = Path(__file__).parents[2]
 
 INTRODUCTION: Final = """\
 # Settings
@@ -64,16 +58,6 @@ def env_example() -> str:
     return HEADER + "".join(entries)
 
 
-def main() -> None:
-    """Write all generated files."""
-    (ROOT / "docs" / "settings.md").write_text(settings_page(), "utf-8")
-    (ROOT / "docs" / "taskfile.md").write_text(taskfile_page(), "utf-8")
-    (ROOT / "docs" / "events.md").write_text(events_page(), "utf-8")
-    data_model = ROOT / "shared" / "store" / "README.md"
-    data_model.write_text(with_scripts(data_model.read_text("utf-8")), "utf-8")
-    (ROOT / ".env.example").write_text(env_example(), "utf-8")
-
-
 def _defaults() -> list[tuple[str, str]]:
     return [(field.name, _as_text(field.default)) for field in msgspec.structs.fields(Settings)]
 
@@ -84,7 +68,3 @@ def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-if __name__ == "__main__":
-    main()

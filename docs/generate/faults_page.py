@@ -1,9 +1,7 @@
 """
-Writes ``docs/faults.md``: each fault that is tested, what must hold, the tests, and what was measured.
+The text of ``docs/faults.md``: each fault that is tested, what must hold, the tests, and what was measured.
 
-``python -m tests.faults_table [measured.jsonl]``: a test covers the rows that its docstring begins with, as in
-``F8, F9: …``. The file of measurements is what tests append to when ``RUNFLEET_FAULTS_JSON`` names it; for rows without
-a new measurement the numbers that the page has are kept.
+A test covers the rows that its docstring begins with, as in ``F8, F9: …``.
 """
 
 from __future__ import annotations
@@ -11,13 +9,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "faults.md"
+ROOT: Final = Path(__file__).parents[2]
 _ROWS_OF_A_TEST: Final = re.compile(r"(F\d+(?:, F\d+)*): \S")
 
 
@@ -222,11 +218,11 @@ _HEAD: Final = """\
 # Faults
 
 What Runfleet is tested against. Each row is at least one test, named after what must hold; *bound* and *measured* are
-of the slowest of its cases. This page is made from the tests: `python -m tests.faults_table`. To measure anew:
+of the slowest of its cases. This page is made from the tests: `make docs`. To measure anew:
 
 ```
 RUNFLEET_FAULTS_JSON=/tmp/measured.jsonl .venv/bin/pytest tests
-.venv/bin/python -m tests.faults_table /tmp/measured.jsonl
+.venv/bin/python -m docs.generate /tmp/measured.jsonl
 ```
 
 The tests of `tests/system` run real processes on a real Valkey: API, scheduler, workers with spawners and commands, as
@@ -275,8 +271,9 @@ def rows_of_page(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
-def page(measured: dict[str, tuple[str, str]]) -> str:
-    """The whole page. *measured* is row → (bounds, values)."""
+def faults_page(text: str, new: Iterable[str] = ()) -> str:
+    """The page anew. *text* is the page as it is: its numbers stay where *new* (lines of JSON) has no measurement."""
+    measured = {row: (cells[3], cells[4]) for row, cells in rows_of_page(text).items()} | measurements(new)
     tests = tests_of_rows()
     lines = []
     for row, fault in FAULTS.items():
@@ -288,23 +285,6 @@ def page(measured: dict[str, tuple[str, str]]) -> str:
     return _HEAD + "".join(lines)
 
 
-def kept(text: str) -> dict[str, tuple[str, str]]:
-    """Row → (bounds, values) of the page as it is."""
-    return {row: (cells[3], cells[4]) for row, cells in rows_of_page(text).items()}
-
-
 def _link(test: str) -> str:
     path, _, name = test.partition("::")
     return f"[{name.removeprefix('test_').replace('_', ' ')}](../{path})"
-
-
-def main() -> None:
-    """Write the page."""
-    measured = kept(PAGE.read_text("utf-8")) if PAGE.exists() else {}
-    for name in sys.argv[1:]:
-        measured |= measurements(Path(name).read_text("utf-8").splitlines())
-    PAGE.write_text(page(measured), "utf-8")
-
-
-if __name__ == "__main__":
-    main()
