@@ -32,6 +32,9 @@ WITHOUT_FAULTS := $(addprefix --ignore=,$(filter-out $(FEW_FAULTS),$(wildcard $(
 QUICK := tests/promises tests/unit tests/store tests/scheduler tests/worker
 WITHOUT_HISTORIES := --ignore=tests/store/test_machine.py --ignore=tests/store/test_mutants.py
 
+# The tests start hundreds of processes, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install up clients test quick faults check format docs lock bench soak deploy-check clean
 
 install: $(READY)
@@ -109,14 +112,14 @@ clients: $(CLIENTS)
 
 # The minute of load and faults comes by itself at the end: it measures, and its neighbours would be in its way.
 test: $(READY) $(CLIENTS)
-	@$(BIN)/pytest -n auto --maxprocesses 4 $(or $(ARGS),$(WITHOUT_FAULTS))
+	@$(BIN)/pytest -n auto --dist worksteal $(or $(ARGS),$(WITHOUT_FAULTS))
 	@$(if $(ARGS),,exec $(BIN)/pytest tests/soak/test_soak.py)
 
 quick: check
-	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(QUICK) $(WITHOUT_HISTORIES) $(ARGS)
+	@exec $(BIN)/pytest -n auto --dist worksteal $(QUICK) $(WITHOUT_HISTORIES) $(ARGS)
 
 faults: $(READY)
-	@exec $(BIN)/pytest -n auto --maxprocesses 4 $(FAULTS) tests/soak $(ARGS)
+	@exec $(BIN)/pytest -n auto --dist worksteal $(FAULTS) tests/soak $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Final
 
 from litestar import Litestar
@@ -64,11 +65,12 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
     return app
 
 
-def native_endpoints() -> list[Endpoint]:
+@cache
+def native_endpoints() -> tuple[Endpoint, ...]:
     """Every endpoint of the native API, in the order in which the documentation shows them."""
     modules = (runs, logs, tasks, executions, hooks, queues, workers, fleet, events, tokens, health, schemas)
     declared = [endpoint for module in modules for endpoint in module.routes.endpoints]
-    return [*declared, *documentation(declared).endpoints]
+    return (*declared, *documentation(declared).endpoints)
 
 
 def dialect_endpoints() -> list[Endpoint]:

@@ -33,6 +33,11 @@ hypothesis_settings.register_profile("runfleet", deadline=None, suppress_health_
 hypothesis_settings.load_profile("runfleet")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """For ``-n auto``: three for each core, because most tests of processes wait."""
+    return min(8, 3 * (os.cpu_count() or 1))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test that hangs fails, says where, and leaves nothing behind."""
     for item in items:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from importlib.metadata import distribution
 from pathlib import Path
@@ -59,7 +60,9 @@ def built(folder: Path) -> tuple[Path, Path]:
 
 def wheel_of(sdist: Path, folder: Path) -> Path:
     """The wheel that an installer would build from the sdist."""
-    shutil.unpack_archive(sdist, folder / "unpacked", filter="data")
+    with tarfile.open(sdist) as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.0 to 3.11.3 have none
+        archive.extractall(folder / "unpacked")
     [source] = (folder / "unpacked").iterdir()
     _build("wheel", source, folder / "wheel")
     [wheel] = (folder / "wheel").glob("*.whl")

@@ -269,6 +269,7 @@ MUTANTS = [
         "create",
         "redis.call('HSET', P .. ':idempotency:' .. o.idempotency_key, 'run', x, 'digest', o.digest)",
         "",
+        test_create.test_a_repeated_key_answers_the_first_run,
     ),
     Mutant("a repeated create makes it again", "create", "if existing then", "if false then"),
     Mutant("replicas share a number", "lib/plan", "last - n + 1 + i", "last"),
