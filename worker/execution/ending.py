@@ -96,7 +96,7 @@ class Ending:
             )
 
         was_lost = self._exit is not None and self._exit.lost
-        if self._context.refusal or self._context.spawner.ends_within(BROKEN_S if was_lost else 0.0):
+        if self._context.refusal or (was_lost and self._context.spawner.ends_within(BROKEN_S)):
             wanted = None
         ended = self._repeat(end, wanted)
         if ended is None:

@@ -112,6 +112,8 @@ class Spawner:
         self._ping: ProcessChannel | None = None
         self._pinged_s = 0.0
         self._lock = threading.Lock()
+        self._ended = threading.Event()
+        threading.Thread(target=self._wait, name="spawner", daemon=True).start()
         self.cwd = _working_directory()
         """The directory that this process was started in, as it was called then; it may be gone by now."""
         self.was_killed = False
@@ -186,14 +188,11 @@ class Spawner:
 
     def is_alive(self) -> bool:
         """Whether the spawner still runs. Without it nothing can be started: the worker process should end."""
-        return self._process.poll() is None
+        return not self._ended.is_set()
 
-    def ends_within(self, patience_s: float) -> bool:
+    def ends_within(self, seconds: float) -> bool:
         """Whether the spawner has ended, or does in that time: its sockets break a moment before it counts as dead."""
-        if patience_s:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience_s)
-        return not self.is_alive()
+        return self._ended.wait(seconds)
 
     def spawn(self, launch: Launch, passed: Sequence[int] = ()) -> CommandProcess:
         """
@@ -212,11 +211,14 @@ class Spawner:
             if self._ping is not None:
                 self._ping.close()
                 self._ping = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        if self._process.poll() is None:
+        if not self._ended.wait(5):
             self._process.kill()
-            self._process.wait()
+            self._ended.wait()
+
+    def _wait(self) -> None:
+        """Every run looks at least twice whether the spawner lives, so this thread waits for its end instead."""
+        self._process.wait()
+        self._ended.set()
 
 
 def _working_directory() -> str:
