@@ -14,7 +14,7 @@ import select
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -27,27 +27,28 @@ MESSAGES_MAX: Final = 16
 """Messages about one run; there are three or four, of which one may be large."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Messages(TypedDict, total=False):
     """
-    What is said of a run, field by field. ``exit`` comes with the end, and ``result`` before it; ``last``: the
-    interpreter serves nobody any more; ``abandoned``: it was killed because this worker was silent.
+    The messages about a run, merged. ``exit`` comes with the end, and ``result`` before it; ``last``: the interpreter
+    takes no more requests; ``abandoned``: the run was killed because no heartbeat of this worker came.
     """
 
-    pid: Annotated[int, Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
-    error: str | msgspec.UnsetType = msgspec.UNSET
-    errno: int | msgspec.UnsetType = msgspec.UNSET
-    importing: bool | msgspec.UnsetType = msgspec.UNSET
-    result: str | msgspec.UnsetType = msgspec.UNSET
-    exit: Annotated[int, Meta(ge=0, le=255)] | msgspec.UnsetType | None = msgspec.UNSET
-    signal: Annotated[int, Meta(ge=1, le=127)] | msgspec.UnsetType | None = msgspec.UNSET
-    peak_memory_bytes: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    cpu_time_ms: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    memory_used: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    last: bool | msgspec.UnsetType = msgspec.UNSET
-    abandoned: bool | msgspec.UnsetType = msgspec.UNSET
+    pid: Annotated[int, Meta(ge=1)]
+    error: str
+    errno: int
+    importing: bool
+    pong: bool
+    result: str
+    exit: Annotated[int, Meta(ge=0, le=255)] | None
+    signal: Annotated[int, Meta(ge=1, le=127)] | None
+    peak_memory_bytes: Annotated[int, Meta(ge=0)]
+    cpu_time_ms: Annotated[int, Meta(ge=0)]
+    memory_used: Annotated[int, Meta(ge=0)]
+    last: bool
+    abandoned: bool
 
 
-_message = msgspec.json.Decoder(Message).decode
+_message = msgspec.json.Decoder(Messages).decode
 
 
 class ProcessChannel:
@@ -58,8 +59,7 @@ class ProcessChannel:
         self.control_fd = control.fileno()
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
-        self.messages: dict[str, Any] = {}
-        """All messages merged, by the fields of ``Message``."""
+        self.messages: Messages = {}
         self.peer_closed = False
         """Whether the other side closed; ``messages`` is final then."""
         self.violated = False
@@ -70,7 +70,7 @@ class ProcessChannel:
 
     def receive(self) -> None:
         """Read what is there into ``messages``; what is none of our messages ends the conversation."""
-        while not (self.peer_closed or self._closed):
+        while not (self.peer_closed or self._closed or "exit" in self.messages):
             try:
                 data = self._control.recv(READ_BYTES)
             except BlockingIOError:
@@ -85,7 +85,7 @@ class ProcessChannel:
                 # A call can reach this socket. One that writes to it might else keep this thread for ever.
                 self.violated = self.peer_closed = True
                 self.disconnect()
-            if "exit" in self.messages or len(data) < READ_BYTES:
+            if len(data) < READ_BYTES:
                 return
 
     def _parse(self) -> None:
@@ -126,7 +126,7 @@ class ProcessChannel:
         code = self.messages["exit"]
         result = self.messages.get("result")
         return Exit(
-            code=SIGNALLED + number if number is not None else code,
+            code=SIGNALLED + number if number is not None else code or 0,
             signal=number,
             peak_memory_bytes=self.messages.get("peak_memory_bytes", 0),
             memory_used=self.messages.get("memory_used", 0),
@@ -223,15 +223,12 @@ def _encode(body: Mapping[str, object]) -> bytes:
         return json.dumps(body).encode()  # knows integers of any size, and names that are no text
 
 
-def _decode(body: bytes) -> dict[str, Any]:
-    """What one message says. Raises ValueError when it is none of ours."""
+def _decode(body: bytes) -> Messages:
+    """One message. Raises ValueError for what the other side never sends."""
     try:
-        message = _message(body)
+        message: Messages = _message(body)
     except RecursionError as error:
         raise ValueError(str(error)) from None
-    messages = {
-        name: value for name in Message.__struct_fields__ if (value := getattr(message, name)) is not msgspec.UNSET
-    }
-    if "exit" in messages and messages["exit"] is None and messages.get("signal") is None:
+    if "exit" in message and message["exit"] is None and message.get("signal") is None:
         raise ValueError("an end without exit code and signal")
-    return messages
+    return message
