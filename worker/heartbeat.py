@@ -92,11 +92,13 @@ class Heartbeat:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def hold(self, held: Lease) -> None:
+    def hold(self, lease: Lease) -> None:
         """Renew this lease from now on."""
         with self._lock:
-            self._leases[held.run_id] = held
-        self._wake.set()
+            self._leases[lease.run_id] = lease
+            is_first = len(self._leases) == 1
+        if is_first:  # from now on the thread waits on the wake-up list
+            self._wake.set()
 
     def release(self, run_id: UUID) -> None:
         """Stop renewing it."""

@@ -65,12 +65,12 @@ def _decode(result: bytes) -> Any:
     """The returned value. Raises ValueError with what is wrong, to follow a colon."""
     if len(result) > RETURN_BYTES:
         raise ValueError(f"its JSON has more than {RETURN_BYTES // 1024} KiB")
-    depth = deepest = 0
-    for bracket in re.findall(rb"[\[\]{}]", _TEXTS.sub(b"", result)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    if deepest > RETURN_DEPTH:
-        raise ValueError(f"it is nested more than {RETURN_DEPTH} deep")
+    if result.count(b"[") + result.count(b"{") > RETURN_DEPTH:
+        depth = 0
+        for bracket in re.findall(rb"[\[\]{}]", _TEXTS.sub(b"", result)):
+            depth += 1 if bracket in b"[{" else -1
+            if depth > RETURN_DEPTH:
+                raise ValueError(f"it is nested more than {RETURN_DEPTH} deep")
     try:
         return msgspec.json.decode(result)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

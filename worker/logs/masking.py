@@ -52,13 +52,13 @@ class Mask:
 
     def raw(self, raw: bytes) -> bytes:
         """*raw* without what is not to be shown."""
-        if self._pattern is None or not self.finds(raw):
+        if self._pattern is None or not raw or not self.finds(raw):
             return raw
         return self._pattern.sub(REDACTED.encode(), raw)
 
     def text(self, text: str) -> str:
         """*text* without what is not to be shown."""
-        if self._pattern is None:
+        if self._pattern is None or not text:
             return text
         raw = text.encode("utf-8", "surrogateescape")
         return self.raw(raw).decode("utf-8", "surrogateescape") if self.finds(raw) else text

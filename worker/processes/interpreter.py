@@ -166,4 +166,4 @@ class Interpreter:
 
 def lasting(env: Mapping[str, str]) -> dict[str, str]:
     """The part of a run's environment that is the same for all runs of its task."""
-    return {key: value for key, value in env.items() if not key.startswith("RUNFLEET_") and key != "TRACEPARENT"}
+    return {key: value for key, value in env.items() if key[:9] != "RUNFLEET_" and key != "TRACEPARENT"}

@@ -160,7 +160,7 @@ def _receive(listener: socket.socket) -> tuple[server.Run, dict[str, Any]] | Non
             return None
         if not fds:
             continue
-        run = server.Run(socket.socket(fileno=fds[0]), fds[1:])
+        run = server.Run(fds)
         body, data = None, b""
         while body is None:
             chunk = run.control.recv(65536)
@@ -221,7 +221,7 @@ def _refuse(listener: socket.socket, run: server.Run, module: str) -> None:
         fds = protocol.receive_descriptors(listener)
         if not fds:
             return
-        waiting = server.Run(socket.socket(fileno=fds[0]), fds[1:])
+        waiting = server.Run(fds)
         os.write(
             waiting.fds[1],
             f"runfleet: the module {module!r} could not be imported; a run before this says why\n".encode(),

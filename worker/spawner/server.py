@@ -44,11 +44,15 @@ _POLL_LEFTOVERS_MS = 20
 
 
 class Run:
-    """One request and the process made for it. ``pid`` is 0 before the start, ``end`` is set once it was reaped."""
+    """
+    One request, by its descriptors, and the process made for it. ``pid`` is 0 before the start, ``end`` is set once it
+    was reaped.
+    """
 
-    def __init__(self, control: socket.socket, fds: list[int]) -> None:
-        self.control = control
-        self.fds = fds
+    def __init__(self, fds: list[int]) -> None:
+        # With the kind of socket, or Python asks for it by two calls of the system.
+        self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
+        self.fds = fds[1:]
         self.inbox = b""
         self.pid = 0
         self.run_id = ""
@@ -187,7 +191,7 @@ class SpawnServer:
         if fds is None:
             return False
         if fds:
-            run = Run(socket.socket(fileno=fds[0]), fds[1:])
+            run = Run(fds)
             self._register(run)
             self._read(run)
         return True
