@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from api.dialects.ona.words import CALLS, ENVIRONMENTS, EVENTS, LOGS
+from api.dialects.ona.errors import CALLS, ENVIRONMENTS, EVENTS, LOGS
 from tests.authorisation.world import Owner
 
 Beyond = Literal["open", "no tasks", "hidden", "left out", "barred", "admin"]

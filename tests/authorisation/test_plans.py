@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.dialects.ona.catalog import derived_id
-from api.dialects.ona.words import CALLS, LOGS
+from api.dialects.ona.errors import CALLS, LOGS
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task
 from tests.authorisation.test_every_route import written

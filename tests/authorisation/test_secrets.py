@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.dialects.ona.catalog import derived_id
-from api.dialects.ona.words import CALLS
+from api.dialects.ona.errors import CALLS
 from shared.tasks import Param, Task
 from tests.authorisation.table import TABLE, Row
 from tests.authorisation.test_every_route import perform

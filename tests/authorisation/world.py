@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from api.dialects.ona.words import CALLS
+from api.dialects.ona.errors import CALLS
 from api.dialects.prefect import flows
 from shared.settings import Settings
 from shared.signing import Keys

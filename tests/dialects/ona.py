@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.app import create_app
-from api.dialects.ona.words import CALLS
+from api.dialects.ona.errors import CALLS
 from shared.settings import Settings
 from shared.store import tasks
 from shared.store.redis.sync_store import Store

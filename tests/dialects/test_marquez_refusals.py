@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.dialects.marquez.dialect import DIALECT
+from api.dialects.marquez.errors import DIALECT
 from shared.errors import Invalid, RunfleetError
 from shared.store.redis.sync_store import Store
 from tests.dialects.marquez import NOBODY, Client, at, event, new_job, send

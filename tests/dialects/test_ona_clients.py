@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.dialects.ona.words import CALLS
+from api.dialects.ona.errors import CALLS
 from tests.dialects.conftest import Vendor
 from tests.system.fleet import TOKEN, Fleet
 from tests.waiting import wait_until

@@ -13,8 +13,8 @@ import pytest
 
 from api.dialects.ona import bodies, execution_bodies
 from api.dialects.ona.codec import fields_of
+from api.dialects.ona.errors import HTTP, refuse
 from api.dialects.ona.wire import Message
-from api.dialects.ona.words import HTTP, refuse
 from shared.errors import RunfleetError
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
 

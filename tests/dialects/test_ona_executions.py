@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from api.dialects.ona import binary, execution_bodies, execution_list
-from api.dialects.ona.words import CALLS
+from api.dialects.ona.errors import CALLS
 from shared import ops
 from shared.runs import Reason
 from shared.store import executions, runs, tasks

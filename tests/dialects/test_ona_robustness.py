@@ -21,8 +21,8 @@ from api.dialects import ona as dialect
 from api.dialects.ona import binary, bodies
 from api.dialects.ona.codec import Field, fields_of
 from api.dialects.ona.connect_rpc import DIALECT
+from api.dialects.ona.errors import CALLS
 from api.dialects.ona.wire import Message
-from api.dialects.ona.words import CALLS
 from shared.settings import Settings
 from shared.store.dialects import ona_tasks
 from shared.store.redis.sync_store import Store

@@ -13,7 +13,7 @@ from litestar.testing import TestClient
 
 from api.app import create_app
 from api.dialects.ona import binary, bodies, wire
-from api.dialects.ona.words import CALLS, EVENTS
+from api.dialects.ona.errors import CALLS, EVENTS
 from shared.settings import Settings
 from shared.signing import Keys
 from shared.store import tasks

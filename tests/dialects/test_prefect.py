@@ -399,7 +399,7 @@ def test_a_run_that_loses_its_consumer_again_and_again_is_crashed(client: Client
     run = create(client, state={"type": "SCHEDULED", "state_details": DEFERRED})
     for number in range(3):
         handed(client, store, run, f"c{number}")
-        store.run(events.take_back(ops.Catalog(), UUID(run["id"]), f"c{number}"))
+        store.run(events.return_to_queue(ops.Catalog(), UUID(run["id"]), f"c{number}"))
         found = read(client, run)
         assert found["state"]["state_details"]["task_parameters_id"] == DEFERRED["task_parameters_id"]
         assert found["state_type"] == ("CRASHED" if number == 2 else "SCHEDULED")
@@ -411,10 +411,10 @@ def test_a_run_that_loses_its_consumer_again_and_again_is_crashed(client: Client
 def test_only_who_has_a_run_loses_it(client: Client, store: Store) -> None:
     run = create(client, state={"type": "SCHEDULED", "state_details": DEFERRED})
     handed(client, store, run, "c")
-    store.run(events.take_back(ops.Catalog(), UUID(run["id"]), "another"))
+    store.run(events.return_to_queue(ops.Catalog(), UUID(run["id"]), "another"))
     assert read(client, run)["state_type"] == "RUNNING"
     set_state(client, run, "COMPLETED")
-    store.run(events.take_back(ops.Catalog(), UUID(run["id"]), "c"))
+    store.run(events.return_to_queue(ops.Catalog(), UUID(run["id"]), "c"))
     assert read(client, run)["state_type"] == "COMPLETED"
 
 

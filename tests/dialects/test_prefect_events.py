@@ -138,9 +138,9 @@ def test_slots_that_a_lost_consumer_leased_for_a_run_are_free_for_its_next_attem
 
     assert (taken(run), taken(other)) == (200, 423)
     catalog = ops.Catalog()
-    store.run(events.take_back(catalog, UUID(other), "a-1"))
+    store.run(events.return_to_queue(catalog, UUID(other), "a-1"))
     assert taken(other) == 423, "its holder is still there"
-    store.run(events.take_back(catalog, UUID(run), "a-1"))
+    store.run(events.return_to_queue(catalog, UUID(run), "a-1"))
     assert client.get("/api/concurrency_limits/tag/one").json()["active_slots"] == []
     assert state_of(client, run) == "SCHEDULED"
     assert taken(run) == 200

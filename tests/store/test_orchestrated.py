@@ -40,7 +40,7 @@ def seen(harness: StoreHarness, execution: UUID) -> Latest:
 
 
 def after(harness: StoreHarness, one: Latest, delay_us: int = 0) -> Retry:
-    return Retry(new_id(harness.now), delay_us, one.record.attempt + 1, 0, 0, str(one.id), str(one.head))
+    return Retry(new_id(harness.now), delay_us, one.record.attempt + 1, 0, 0, str(one.id), str(one.latest_attempt))
 
 
 def drive(harness: StoreHarness, execution: UUID, *steps: str, believed: Latest | None = None, **plan: Any) -> Driven:
@@ -64,7 +64,7 @@ def test_an_execution_keeps_its_name_over_its_attempts(harness: StoreHarness) ->
         assert drive(harness, run.id, *steps).verdict == "done"
         check_store(harness)
     last = seen(harness, run.id)
-    assert (last.id, last.record.attempt, last.mark, last.annex["x.now"]) == (run.id, 1, "success", b"0++++")
+    assert (last.id, last.record.attempt, last.state_tag, last.annex["x.now"]) == (run.id, 1, "success", b"0++++")
     assert harness.state(run.id) == "failed"
 
 
@@ -74,7 +74,7 @@ def test_an_execution_that_was_over_goes_on(harness: StoreHarness) -> None:
     drive(harness, run.id, "success")
     assert harness.run(runs.is_over(run.id))
     assert drive(harness, run.id, "open", "start").verdict == "done"
-    assert (seen(harness, run.id).mark, harness.run(runs.is_over(run.id))) == ("running", False)
+    assert (seen(harness, run.id).state_tag, harness.run(runs.is_over(run.id))) == ("running", False)
     check_store(harness)
     drive(harness, run.id, "success")
     check_store(harness)
@@ -87,7 +87,7 @@ def test_of_two_decisions_about_the_same_state_one_is_made(harness: StoreHarness
     other = Plan()
     other.close(Reason.STOPPED, -1, "")
     refused = harness.run(orchestrated.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
-    assert (refused.verdict, seen(harness, run.id).mark) == ("conflict", "running")
+    assert (refused.verdict, seen(harness, run.id).state_tag) == ("conflict", "running")
     assert drive(harness, run.id, "start", believed=before).verdict == "done", "the same one twice: its answer was lost"
     assert seen(harness, run.id).annex["x.now"] == b"0+"
 

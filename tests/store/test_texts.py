@@ -153,7 +153,7 @@ def test_what_others_execute_is_answered_with_all_of_it(harness: StoreHarness) -
     run = harness.trigger("ext", origin=Origin(api="x", metadata={"x.now": b"0"}), **LARGE)
     assert shown(drive(harness, run.id, "start", "failed+").record) == ALL
     assert shown(seen(harness, run.id).record) == ALL
-    head = seen(harness, run.id).head
+    head = seen(harness, run.id).latest_attempt
     assert shown(harness.run(runs.report(head, "ended", reason=Reason.SUCCESS)).run) == ALL
     again = harness.run(orchestrated.newest([run.id]))[0]
     assert again is not None

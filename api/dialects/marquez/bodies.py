@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from api.dialects.marquez import mapping
-from api.dialects.marquez.dialect import BadQuery
+from api.dialects.marquez.errors import BadQuery
 from shared.errors import Invalid, Malformed, Problem
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -193,12 +193,12 @@ def require(missing: list[str]) -> None:
 
 
 def instant(text: str, name: str, *, zone: bool = False) -> int:
-    """A time, as ``words.instant``. Raises Malformed, naming it."""
+    """A time, as ``mapping.instant``. Raises Malformed, naming it."""
     return _time(lambda: mapping.instant(text, zone=zone), text, name)
 
 
 def bound(text: str, name: str) -> int:
-    """A time that others are compared with, which may be any, as ``words.bound``. Raises Malformed, naming it."""
+    """A time that others are compared with, which may be any, as ``mapping.bound``. Raises Malformed, naming it."""
     return _time(lambda: mapping.bound(text), text, name)
 
 

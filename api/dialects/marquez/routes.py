@@ -9,7 +9,7 @@ import msgspec
 
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
 from api.dialects.marquez.bodies import JobBody, NamespaceBody
-from api.dialects.marquez.dialect import DIALECT, BadQuery
+from api.dialects.marquez.errors import DIALECT, BadQuery
 from api.dialects.marquez.jobs import Place
 from api.dialects.marquez.responses import JobAnswer, RunAnswer
 from api.http.auth import Grant

@@ -6,7 +6,7 @@ import msgspec
 
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
 from api.dialects.marquez.bodies import RunBody
-from api.dialects.marquez.dialect import DIALECT, BadQuery
+from api.dialects.marquez.errors import DIALECT, BadQuery
 from api.dialects.marquez.jobs import Place
 from api.dialects.marquez.responses import Nominal, RunAnswer
 from api.dialects.marquez.routes import require_job

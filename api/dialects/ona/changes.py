@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from api.dialects.ona.catalog import DEFAULT, Known, by_names
-from api.dialects.ona.words import AlreadyExists
+from api.dialects.ona.errors import AlreadyExists
 from api.http.auth import Grant
 from shared.errors import Conflict, Invalid, Problem
 from shared.ops.define_tasks import TRIES, contended, pins

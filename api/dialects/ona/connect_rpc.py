@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from api.dialects.ona import binary, codec
+from api.dialects.ona.errors import CALLS, refuse
 from api.dialects.ona.wire import Message
-from api.dialects.ona.words import CALLS, refuse
 from api.http.auth import Scope
 from api.http.problems import WrongMediaType
 from api.http.request import Request

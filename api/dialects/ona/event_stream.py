@@ -12,8 +12,8 @@ from litestar.types import ASGIApp
 from api.dialects.ona.catalog import Known, by_names
 from api.dialects.ona.codec import from_plain
 from api.dialects.ona.connect_rpc import Calls
+from api.dialects.ona.errors import EVENTS
 from api.dialects.ona.wire import Uuid
-from api.dialects.ona.words import EVENTS
 from api.http.problems import WrongMediaType
 from api.http.request import Request
 from api.http.streams import KEEPALIVE_S, Stream

@@ -16,8 +16,8 @@ from msgspec import UnsetType
 
 from api.dialects.ona import execution_bodies, render
 from api.dialects.ona.connect_rpc import Calls
+from api.dialects.ona.errors import ENVIRONMENTS, LOGS
 from api.dialects.ona.executions import readable
-from api.dialects.ona.words import ENVIRONMENTS, LOGS
 from api.http.auth import sent_token
 from api.http.request import Request
 from api.http.response import TEXT

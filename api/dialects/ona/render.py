@@ -10,8 +10,8 @@ import msgspec
 
 from api.dialects.ona import execution_bodies
 from api.dialects.ona.catalog import DEFAULT, by_names, ids_of
+from api.dialects.ona.errors import LOGS
 from api.dialects.ona.status import Around, Start, told
-from api.dialects.ona.words import LOGS
 from api.http.auth import Grant
 from shared.executions import Execution
 from shared.store import executions, metadata, tasks

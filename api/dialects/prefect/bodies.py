@@ -14,11 +14,11 @@ from shared.clock import from_datetime, to_datetime
 LONGEST_US: Final = 7_258_118_400_000_000
 """1 January 2200: times beyond it are taken for it where the store keeps them as scores."""
 
-MOST_SECONDS: Final = 10 * 366 * 24 * 3600
+MAX_DELAY_S: Final = 10 * 366 * 24 * 3600
 """The longest delay before a retry: ten years."""
 
 Label = str | bool | int | float
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=MOST_SECONDS)] | Annotated[int, msgspec.Meta(ge=0, le=MOST_SECONDS)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_S)] | Annotated[int, msgspec.Meta(ge=0, le=MAX_DELAY_S)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Moment = datetime
 Name = Annotated[str, msgspec.Meta(pattern=r"^[^/%&><]+$")]

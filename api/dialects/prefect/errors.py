@@ -25,7 +25,7 @@ OLDEST: Final = (0, 8, 0)
 _STEP = re.compile(r"[^.\[\]]+")
 
 
-class Untold(NotFound):
+class PlainNotFound(NotFound):
     """There is no such thing, said as Prefect's orchestration says it: without a ``detail``."""
 
 
@@ -54,7 +54,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Response:
         }
     elif status in (401, 500, 503):
         body = {"exception_message": _MESSAGES[status]}
-    elif isinstance(error, Untold):
+    elif isinstance(error, PlainNotFound):
         body = {"exception_message": str(error)}
     elif isinstance(error, Conflict):
         body = {"detail": f"Data integrity conflict. {error}"}

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import leases, run_view, states, taskruns
+from api.dialects.prefect import leases, run_view, states, task_runs
 from api.dialects.prefect.bodies import (
     Details,
     Inputs,
@@ -29,7 +29,7 @@ from api.dialects.prefect.bodies import (
 )
 from api.dialects.prefect.run_view import Current, View
 from api.dialects.prefect.states import StateType, default_name
-from api.dialects.prefect.transitions import Course, course
+from api.dialects.prefect.transitions import PlannedTransition, plan_transition
 from api.http.auth import Grant
 from shared import ids, ops, retry
 from shared.clock import to_datetime
@@ -44,7 +44,7 @@ TASK_RUN: Final = "prefect.task-run."
 FLOW_RUN: Final = "prefect.flow-run."
 
 
-class Told(msgspec.Struct):
+class ReportedState(msgspec.Struct):
     """``validated_state``: the state that a run came to."""
 
     type: StateType
@@ -54,7 +54,7 @@ class Told(msgspec.Struct):
     state_details: Details | None = None
 
 
-class Executed(msgspec.Struct):
+class ReportedTaskRun(msgspec.Struct):
     """``task_run``: what is known of it there."""
 
     task_key: str
@@ -72,8 +72,8 @@ class Executed(msgspec.Struct):
 class Payload(msgspec.Struct):
     """What the event of a change of state carries."""
 
-    validated_state: Told
-    task_run: Executed
+    validated_state: ReportedState
+    task_run: ReportedTaskRun
 
 
 class Event(msgspec.Struct):
@@ -111,14 +111,14 @@ async def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> None:
     if run_id is None or not event.event.startswith(TASK_RUN):
         return
     try:
-        told = _payload(event.payload)
+        reported = _payload(event.payload)
     except (msgspec.DecodeError, RecursionError):
         return
-    state = _state_of(event, told.validated_state, run_id)
-    for _ in range(taskruns.PATIENCE):
-        view = await taskruns.read(run_id, history=True)
+    state = _state_of(event, reported.validated_state, run_id)
+    for _ in range(task_runs.MAX_TRIES):
+        view = await task_runs.read(run_id, history=True)
         if view is None or not grant.covers(view.latest.record.task):
-            made = await _create(catalog, grant, run_id, _flow_run_of(event), told.task_run, state)
+            made = await _create(catalog, grant, run_id, _flow_run_of(event), reported.task_run, state)
             if made is None:
                 return
             run_id = made
@@ -128,15 +128,17 @@ async def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> None:
     raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
 
 
-async def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unheard: bool = False) -> None:
+async def return_to_queue(
+    catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unacknowledged: bool = False
+) -> None:
     """
-    Let a run that *consumer* was handed wait for another one, because it has gone; with *only_unheard* because it never
-    acknowledged it, and then only while nothing was heard of the run either.
+    Make a run that *consumer* was given available to others, because that consumer has gone; with *only_unacknowledged*
+    because it never acknowledged the run, and then only while no state of the run was reported either.
 
-    One that had begun is lost and begins anew, unless it lost its consumer several times in a row: then it is crashed.
+    A run that had started is retried, unless it lost its consumer several times in a row: then it has crashed.
     """
-    for _ in range(taskruns.PATIENCE):
-        view = await taskruns.read(run_id)
+    for _ in range(task_runs.MAX_TRIES):
+        view = await task_runs.read(run_id)
         if view is None or view.is_ours or view.latest.record.status == Status.ENDED:
             await orchestrated.let_go(consumer, run_id)
             return
@@ -147,14 +149,14 @@ async def take_back(catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_u
             # Nothing was heard of it since it was handed over.
             same = Annex(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
             done = await orchestrated.drive(view.latest, Plan(inbox=True), same)
-        elif only_unheard:
+        elif only_unacknowledged:
             return
         else:
             await leases.release(view)  # or its next attempt would wait until they lapse
-            state, on_course = _lost(view, consumer)
-            after = run_view.moved(view.current, state)
-            after.told_us = 0
-            done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+            state, planned = _after_lost_consumer(view, consumer)
+            after = run_view.entered(view.current, state)
+            after.reported_us = 0
+            done = await task_runs.make(catalog, view, [*task_runs.unwritten(view), after], planned)
         if done.verdict in ("done", "gone"):
             return
 
@@ -163,27 +165,27 @@ def shown(view: View) -> dict[str, Any]:
     """The event that tells in which state a task run is."""
     current, facts = view.current, view.facts
     state = current.state
-    told = shown_state(state)
+    reported = shown_state(state)
     resource = {
         "prefect.resource.id": f"{TASK_RUN}{view.id}",
         "prefect.resource.name": facts.name,
         "prefect.run-count": str(current.run_count),
         "prefect.state-message": state.message or "",
         "prefect.state-name": state.name,
-        "prefect.state-timestamp": told["timestamp"],
+        "prefect.state-timestamp": reported["timestamp"],
         "prefect.state-type": state.type,
     }
     return {
         "id": state.id,
-        "occurred": told["timestamp"],
-        "received": told["timestamp"],
+        "occurred": reported["timestamp"],
+        "received": reported["timestamp"],
         "event": TASK_RUN + state.name,
         "resource": resource,
         "related": [],
         "payload": {
             "intended": {"from": None, "to": state.type},
             "initial_state": None,
-            "validated_state": {name: told[name] for name in ("type", "name", "message", "data", "state_details")},
+            "validated_state": {name: reported[name] for name in ("type", "name", "message", "data", "state_details")},
             "task_run": {
                 "name": facts.name,
                 "task_key": facts.task_key,
@@ -210,22 +212,22 @@ async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     if view.unwritten and view.current.state.type in states.TERMINAL:
         return True  # our record ended it: that stands
     current = view.current.state
-    if current.type == "CANCELLED" and current.at_us != view.stored.told_us:
+    if current.type == "CANCELLED" and current.at_us != view.stored.reported_us:
         return True  # so does what a client cancelled that does not execute it
     if state.details.task_parameters_id is None:
         state.details.task_parameters_id = current.details.task_parameters_id
-    if state.at_us < view.stored.told_us:
+    if state.at_us < view.stored.reported_us:
         return await metadata.write(_earlier(view, state))
     now_us = time.time_ns() // 1000
-    on_course = course(view, state, now_us)
-    plan = on_course.plan
+    planned = plan_transition(view, state, now_us)
+    plan = planned.plan
     plan.force, plan.at_us = True, state.at_us
     if plan.inbox and view.latest.record.worker:  # whoever has it tries it again by itself
         plan.inbox, plan.consumer = False, view.latest.record.worker
     restarts = current.type in states.TERMINAL and state.type not in states.TERMINAL
-    after = run_view.moved(view.current, state, restarts=restarts)
-    after.told_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
-    done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+    after = run_view.entered(view.current, state, restarts=restarts)
+    after.reported_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
+    done = await task_runs.make(catalog, view, [*task_runs.unwritten(view), after], planned)
     return done.verdict in ("done", "gone")
 
 
@@ -240,7 +242,7 @@ def _earlier(view: View, state: State) -> Annex:
     return Annex(view.id, fields, (run_view.NOW, view.raw))
 
 
-def _lost(view: View, consumer: str) -> tuple[State, Course]:
+def _after_lost_consumer(view: View, consumer: str) -> tuple[State, PlannedTransition]:
     now_us = time.time_ns() // 1000
     record, current = view.latest.record, view.current.state
     details = Details(
@@ -253,39 +255,39 @@ def _lost(view: View, consumer: str) -> tuple[State, Course]:
     if is_running and record.crashes + 1 >= retry.POISON_CRASHES:
         message = f"crashed: consumer {consumer} went away; not tried again after {record.crashes + 1} times in a row"
         state = State(state_id, "CRASHED", "Crashed", now_us, message, None, details)
-        return state, course(view, state, now_us)
+        return state, plan_transition(view, state, now_us)
     details.deferred, details.scheduled_time = True, to_datetime(now_us)
     state = State(state_id, "SCHEDULED", "Scheduled", now_us, f"consumer {consumer} went away", None, details)
-    return state, course(view, state, now_us, crashed=is_running)
+    return state, plan_transition(view, state, now_us, crashed=is_running)
 
 
-def _state_of(event: Event, told: Told, run_id: UUID) -> State:
-    details = told.state_details or Details()
+def _state_of(event: Event, reported: ReportedState, run_id: UUID) -> State:
+    details = reported.state_details or Details()
     for field in ("scheduled_time", "cache_expiration", "pause_timeout"):
         moment = getattr(details, field)
         if moment is not None:
             setattr(details, field, in_utc(moment))
     details.task_run_id, details.flow_run_id = run_id, _flow_run_of(event)
-    name = told.name if told.name is not None else default_name(told.type)
+    name = reported.name if reported.name is not None else default_name(reported.type)
     at_us = min(in_us(in_utc(event.occurred)), time.time_ns() // 1000)
-    return State(event.id, told.type, name, at_us, told.message, told.data, details)
+    return State(event.id, reported.type, name, at_us, reported.message, reported.data, details)
 
 
 async def _create(
-    catalog: ops.Catalog, grant: Grant, run_id: UUID, flow_run_id: UUID | None, run: Executed, state: State
+    catalog: ops.Catalog, grant: Grant, run_id: UUID, flow_run_id: UUID | None, run: ReportedTaskRun, state: State
 ) -> UUID | None:
     """
     Make the run that was told of; the id it has here. None when it can't be: its flow run is not known here.
     """
     known_flow = None
     if flow_run_id is not None:
-        flow_run = await taskruns.read(flow_run_id, run_view.FLOW_RUNS)
+        flow_run = await task_runs.read(flow_run_id, run_view.FLOW_RUNS)
         if flow_run is not None and grant.covers(flow_run.latest.record.task):
             known_flow = flow_run_id
-    fields = {name: getattr(run, name) for name in Executed.__struct_fields__}
+    fields = {name: getattr(run, name) for name in ReportedTaskRun.__struct_fields__}
     wanted = TaskRunCreate(id=run_id, flow_run_id=known_flow, **fields)
     try:
-        made = await taskruns.create(catalog, grant, wanted, first=state)
+        made = await task_runs.create(catalog, grant, wanted, first=state)
     except (Conflict, NotFound):
         return None
     return made.id

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import search, taskruns
+from api.dialects.prefect import search, task_runs
 from api.dialects.prefect.bodies import Label, Name
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.filters import TaskRunFilter
-from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, fits_flow
+from api.dialects.prefect.flow_filters import FlowFilter, FlowRunFilter, asks, fits_flow
 from api.dialects.prefect.parameters import uuid_in
 from api.http.auth import Grant
 from api.http.decoding import invalid
@@ -129,7 +129,7 @@ async def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> tuple[Entry, boo
         tags=tuple(dict.fromkeys(wanted.tags or [])),
         labels={key: value for key, value in (wanted.labels or {}).items() if isinstance(value, str)}
         | {ID: str(flow_id(wanted.name)), NAME: wanted.name},
-        keep_runs=taskruns.KEEP_RUNS,
+        keep_runs=task_runs.KEEP_RUNS,
     )
     return (await ops.declare(catalog, task)), True
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from api.dialects.prefect.errors import DIALECT, Locked
-from api.dialects.prefect.limits import MOST_NAME, Holder, about_of, holder_in, own_limits
+from api.dialects.prefect.limits import MAX_NAME, Holder, about_of, holder_in, own_limits
 from api.dialects.prefect.orchestration import jittered
 from api.dialects.prefect.run_view import View
 from api.http.auth import Grant
@@ -32,26 +32,26 @@ LONGEST_WAIT_S: Final = 30
 """The longest a client is told to wait for slots that it asked for by name."""
 
 
-class Taker(msgspec.Struct):
+class HolderBody(msgspec.Struct):
     """Who takes slots."""
 
     type: Literal["flow_run", "task_run", "deployment"]
     id: UUID
 
 
-class Take(msgspec.Struct):
+class AcquireSlots(msgspec.Struct):
     """``increment`` and ``increment-with-lease``."""
 
     slots: Slots
     names: Annotated[
-        list[Annotated[str, msgspec.Meta(max_length=MOST_NAME)]], msgspec.Meta(min_length=1, max_length=1000)
+        list[Annotated[str, msgspec.Meta(max_length=MAX_NAME)]], msgspec.Meta(min_length=1, max_length=1000)
     ]
     mode: Literal["concurrency", "rate_limit"] = "concurrency"
     lease_duration: LeaseSeconds = 300
-    holder: Taker | None = None
+    holder: HolderBody | None = None
 
 
-class Give(msgspec.Struct):
+class ReleaseSlots(msgspec.Struct):
     """``decrement-with-lease``."""
 
     lease_id: UUID
@@ -81,13 +81,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 @routes.post("/api/v2/concurrency_limits/increment-with-lease")
-async def take_slots(request: Request) -> Response:
+async def acquire_slots(request: Request) -> Response:
     """
     Take slots for a while: 423 while there are none. A limit that there is not lets everybody through.
 
     A token for some tasks takes slots of limits that these name, and of those by tag, which any run may have.
     """
-    wanted = request.read(Take)
+    wanted = request.read(AcquireSlots)
     await _require_own(request, wanted)
     if wanted.mode == "rate_limit":
         raise NotPossible("Only concurrency limits with slot decay can be used for rate limiting; none has it here")
@@ -100,9 +100,9 @@ async def take_slots(request: Request) -> Response:
 
 
 @routes.post("/api/v2/concurrency_limits/decrement-with-lease")
-async def give_slots(request: Request) -> Response:
+async def release_slots(request: Request) -> Response:
     """Give a lease's slots back; nothing happens when it is over."""
-    lease = request.read(Give).lease_id
+    lease = request.read(ReleaseSlots).lease_id
     if await _is_own(request, lease):
         await request.store.run(limits.give(lease))
     return Response(status=204)
@@ -145,7 +145,7 @@ def _raise_if_refused(taken: Taken) -> None:
         raise Locked(f"no slot of {taken.limit} is free", wait_s)
 
 
-def _kept(taker: Taker | None, grant: Grant) -> Holder | None:
+def _kept(taker: HolderBody | None, grant: Grant) -> Holder | None:
     """What is kept with a lease: who takes it, and for which tasks."""
     if taker is None:
         return Holder(tasks=grant.tasks) if grant.tasks else None
@@ -161,7 +161,7 @@ async def _is_own(request: Request, lease: UUID) -> bool:
     return holder is not None and holder.tasks == request.grant.tasks
 
 
-async def _require_own(request: Request, wanted: Take) -> None:
+async def _require_own(request: Request, wanted: AcquireSlots) -> None:
     """
     Raises Forbidden for limits, there or not, that no task names which the token is for.
 
@@ -175,7 +175,7 @@ async def _require_own(request: Request, wanted: Take) -> None:
         raise Forbidden(f"limit {others[0]} is not one that a task names which {request.grant.who} is for")
 
 
-async def _taken_of(request: Request, wanted: Take) -> list[dict[str, Any]]:
+async def _taken_of(request: Request, wanted: AcquireSlots) -> list[dict[str, Any]]:
     known = {one.name: one for one in await request.store.run(limits.all_limits())}
     found = [known[name] for name in dict.fromkeys(wanted.names) if name in known]
     return [{"id": about_of(one).id, "name": one.name, "limit": about_of(one).max} for one in found]

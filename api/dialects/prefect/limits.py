@@ -1,7 +1,7 @@
 """
 Limits of concurrency by name (version 2 of that API), and what those by tag share with them.
 
-Each is a shared limit of ours: one by tag is called ``tag:<tag>`` (``taglimits``), and one of the task file is seen
+Each is a shared limit of ours: one by tag is called ``tag:<tag>`` (``tag_limits``), and one of the task file is seen
 here too, though only the file changes it. A slot is held by a run, until that ends, or by a lease (``leases``).
 """
 
@@ -31,7 +31,7 @@ routes = Routes(dialect=DIALECT)
 Most = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
-MOST_NAME: Final = 200
+MAX_NAME: Final = 200
 """Characters of a limit's name; those of the task file have 100 at most, and one by tag is called ``tag:<tag>``."""
 
 
@@ -45,7 +45,7 @@ class Part(msgspec.Struct):
 class NamedLimit(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /v2/concurrency_limits/``."""
 
-    name: Annotated[Name, msgspec.Meta(max_length=MOST_NAME)]
+    name: Annotated[Name, msgspec.Meta(max_length=MAX_NAME)]
     limit: Most
     active: bool = True
     active_slots: int = 0

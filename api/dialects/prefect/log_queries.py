@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import search, taskruns
+from api.dialects.prefect import search, task_runs
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.run_view import FLOW_RUNS, View
@@ -26,7 +26,7 @@ from shared.store.logs import Line
 
 routes = Routes(dialect=DIALECT)
 
-MOST_LINES: Final = 100_000
+MAX_LINES: Final = 100_000
 """Lines of one log that are looked at, when not all of them are wanted."""
 
 LEVELS: Final[dict[str, int]] = {"stdout": 20, "stderr": 40, "system": 20}
@@ -72,7 +72,7 @@ class LogPage(msgspec.Struct):
     logs: LogFilter | None = None
     sort: Literal["TIMESTAMP_ASC", "TIMESTAMP_DESC"] | None = None
     limit: int | None = None
-    offset: Annotated[int, msgspec.Meta(ge=0, le=MOST_LINES)] | None = None
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_LINES)] | None = None
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -101,16 +101,16 @@ async def filter_logs(request: Request) -> Response:
 async def _sources(wanted: LogFilter, grant: Grant) -> list[Source]:
     """The logs of the runs wanted that have lines: of each attempt one."""
     flow_runs = wanted.flow_run_id.any_ if wanted.flow_run_id else None
-    task_runs = wanted.task_run_id.any_ if wanted.task_run_id else None
+    wanted_task_runs = wanted.task_run_id.any_ if wanted.task_run_id else None
     views = list[View]()
-    if task_runs is None:
-        for flow_run in await taskruns.read_many(flow_runs or [], FLOW_RUNS):
+    if wanted_task_runs is None:
+        for flow_run in await task_runs.read_many(flow_runs or [], FLOW_RUNS):
             views += [flow_run] if flow_run is not None else []
             belonging = (await orchestrated.of_external(str(flow_run.id))) if flow_run is not None else []
-            views += [one for one in (await taskruns.read_many(belonging)) if one is not None]
+            views += [one for one in (await task_runs.read_many(belonging)) if one is not None]
     else:
-        for run_id in task_runs:
-            view = await taskruns.read(run_id)
+        for run_id in wanted_task_runs:
+            view = await task_runs.read(run_id)
             if view is not None and (flow_runs is None or view.facts.flow_run_id in flow_runs):
                 views.append(view)
     found = list[Source]()
@@ -124,8 +124,8 @@ async def _logs_of(view: View) -> list[Source]:
     is_flow_run = view.facts.flow_id is not None
     kind = "prefect.flow_runs" if is_flow_run else "runfleet.runs" if view.is_ours else "prefect.task_runs"
     flow_run = view.id if is_flow_run else view.facts.flow_run_id
-    attempts = [(view.latest.head, view.latest.record)]
-    if view.latest.head != view.id:
+    attempts = [(view.latest.latest_attempt, view.latest.record)]
+    if view.latest.latest_attempt != view.id:
         attempts = await orchestrated.attempts(view.id)
     return [
         Source(run_id, kind, flow_run, None if is_flow_run else view.id)
@@ -141,7 +141,7 @@ async def _merged(
     picks = wanted.level is not None or wanted.timestamp is not None
     found = list[tuple[Source, Line]]()
     for source in sources:
-        start, count = (0, MOST_LINES) if picks else (-max(1, most), most) if newest_first else (0, most)
+        start, count = (0, MAX_LINES) if picks else (-max(1, most), most) if newest_first else (0, most)
         window = await logs.window(source.run_id, start, count)
         found += [(source, line) for line in window.lines if _fits(line, wanted)]
     return sorted(found, key=lambda one: (one[1].at, one[1].n), reverse=newest_first)

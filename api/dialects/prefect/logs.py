@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import events, taskruns
+from api.dialects.prefect import events, task_runs
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.run_view import FLOW_RUNS, View
@@ -24,13 +24,13 @@ from shared.tasks import MB
 
 routes = Routes(dialect=DIALECT)
 
-MOST_BYTES: Final = MB
+MAX_LOG_BYTES: Final = MB
 """Most bytes of text that the log of one run keeps."""
 
-MOST_AT_ONCE: Final = 6 * MB
+MAX_BATCH_BYTES: Final = 6 * MB
 """Most bytes of lines that come at once: Prefect's client gathers up to 4 MB, and one line of up to 1 MB beyond."""
 
-MOST_LINE: Final = 64 * 1024
+MAX_LINE: Final = 64 * 1024
 """Characters of the longest line; what is longer is parted."""
 
 ERROR_LEVEL: Final = 40
@@ -51,38 +51,38 @@ class Line(msgspec.Struct):
     flow_run_id: UUID | None = None
 
 
-@routes.post("/api/logs", max_body=MOST_AT_ONCE)
+@routes.post("/api/logs", max_body=MAX_BATCH_BYTES)
 async def write_logs(request: Request) -> Response:
     """
     Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
     (yet), become the flow run's. A run that the token is not for is not known.
     """
-    told = _read(request, list[Line])
-    known = await request.store.run(_views_of(told))
+    reported = _read(request, list[Line])
+    known = await request.store.run(_views_of(reported))
     views = {run_id: view for run_id, view in known.items() if request.grant.covers(view.latest.record.task)}
     of_runs: defaultdict[UUID, list[Text]] = defaultdict(list)
-    for line in told:
+    for line in reported:
         run_id = next((one for one in (line.task_run_id, line.flow_run_id) if one in views), None)
         if run_id is not None:
             stream = 1 if line.level >= ERROR_LEVEL else 0
             of_runs[run_id] += [(in_us(in_utc(line.timestamp)), stream, text) for text in _lines(line.message)]
     for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
-        await request.store.run(logs.jot(views[run_id].latest.head, lines, MOST_BYTES, digest))
+        await request.store.run(logs.jot(views[run_id].latest.latest_attempt, lines, MAX_LOG_BYTES, digest))
     return Response(status=201)
 
 
-async def _views_of(told: list[Line]) -> dict[UUID, View]:
+async def _views_of(reported: list[Line]) -> dict[UUID, View]:
     """The runs that lines are about and that clients execute."""
-    task_runs = list({line.task_run_id: None for line in told if line.task_run_id is not None})
-    flow_runs = list({line.flow_run_id: None for line in told if line.flow_run_id is not None})
-    found = await taskruns.read_many(task_runs)
-    found += await taskruns.read_many(flow_runs, FLOW_RUNS)
+    of_task_runs = list({line.task_run_id: None for line in reported if line.task_run_id is not None})
+    of_flow_runs = list({line.flow_run_id: None for line in reported if line.flow_run_id is not None})
+    found = await task_runs.read_many(of_task_runs)
+    found += await task_runs.read_many(of_flow_runs, FLOW_RUNS)
     return {view.id: view for view in found if view is not None and not view.is_ours}
 
 
 @routes.post("/api/events")
-async def take_events(request: Request) -> Response:
+async def receive_events(request: Request) -> Response:
     """Take events, as over the WebSocket."""
     for raw in _read(request, list[msgspec.Raw]):
         event = events.read_event(bytes(raw))
@@ -101,9 +101,9 @@ def _read(request: Request, kind: Any) -> Any:
 
 def _lines(message: str) -> list[str]:
     return [
-        _ODD.sub(_shown, line[start : start + MOST_LINE])
+        _ODD.sub(_shown, line[start : start + MAX_LINE])
         for line in message.splitlines() or [""]
-        for start in range(0, len(line) or 1, MOST_LINE)
+        for start in range(0, len(line) or 1, MAX_LINE)
     ]
 
 

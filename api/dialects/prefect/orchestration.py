@@ -20,7 +20,7 @@ from api.dialects.prefect.states import TERMINAL
 from shared.clock import to_datetime
 from shared.retry import Dice
 
-MOST_KEY: Final = 2000
+MAX_CACHE_KEY: Final = 2000
 """Characters of the longest cache key."""
 
 Answer = Literal["ACCEPT", "REJECT", "WAIT", "ABORT"]
@@ -97,8 +97,8 @@ def decide(
         retry = _retry(wanted, count, policy, now_us, dice)
         if retry is not None:
             return Decision(answer="REJECT", reason="Retrying", state=retry)
-    if wanted.type == "COMPLETED" and len(wanted.details.cache_key or "") > MOST_KEY:
-        reason = f"Cache key exceeded maximum allowed length of {MOST_KEY} characters."
+    if wanted.type == "COMPLETED" and len(wanted.details.cache_key or "") > MAX_CACHE_KEY:
+        reason = f"Cache key exceeded maximum allowed length of {MAX_CACHE_KEY} characters."
     answer: Answer = "REJECT" if reason else "ACCEPT"
     return Decision(answer=answer, reason=reason, state=wanted, restarts=restarts, stores=_is_stored(wanted))
 
@@ -181,7 +181,7 @@ def _is_further(initial: State, wanted: State) -> bool:
 
 
 def _is_stored(state: State) -> bool:
-    return state.type == "COMPLETED" and 0 < len(state.details.cache_key or "") <= MOST_KEY
+    return state.type == "COMPLETED" and 0 < len(state.details.cache_key or "") <= MAX_CACHE_KEY
 
 
 def _abort(reason: str) -> Decision:

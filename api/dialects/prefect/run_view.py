@@ -1,10 +1,10 @@
 """
-What is kept of a Prefect run beside our record, and how the two are read as one. Pure.
+A run as Prefect sees it: our record and the dialect's metadata, read as one. Pure.
 
-The annex of an execution's first run holds ``prefect.facts`` (what was given when it was made), ``prefect.now`` (the
-current state and what is counted along the way) and ``prefect.s0``, ``prefect.s1``, … (the states before it). Our own
-moves do not write there: ``Current.mark`` says how our record stood when the state was written, and where it stands
-otherwise now (a person stopped the run, a worker of ours ended it) the states that follow are worked out from it.
+The metadata of an execution's first run holds ``prefect.facts`` (what was given when it was created), ``prefect.now``
+(the current state, and counts) and ``prefect.s0``, ``prefect.s1``, … (the states before it). Our own transitions do not
+write there: ``Current.state_tag`` is the status of our record when the state was written. Where the record has another
+one now (a person stopped the run, a worker ended it), the states that follow are derived from the record.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Facts(msgspec.Struct, omit_defaults=True):
 
 class Current(msgspec.Struct, omit_defaults=True):
     """
-    The state a run is in, and what Prefect counts. ``before`` is the number of states before this one; ``head`` and
-    ``mark`` are our run when the state was written and how it stood. Times are stored time, 0 when there is none;
-    ``told_us`` is the time of the newest state that whoever executes it told of, by its own clock.
+    The state a run is in, and what Prefect counts. ``before`` is the number of states before this one;
+    ``latest_attempt`` and ``state_tag`` are our run and its status when the state was written. Times are stored time, 0
+    when there is none; ``reported_us`` is that of the newest state which its executor reported, by its own clock.
     """
 
     state: State
-    head: UUID
-    mark: str = Status.PENDING.value
+    latest_attempt: UUID
+    state_tag: str = Status.PENDING.value
     before: int = 0
     run_count: int = 0
     flow_run_run_count: int = 0
@@ -67,14 +67,14 @@ class Current(msgspec.Struct, omit_defaults=True):
     start_us: int = 0
     end_us: int = 0
     total_us: int = 0
-    told_us: int = 0
+    reported_us: int = 0
 
 
 class View(msgspec.Struct):
     """
-    A run as Prefect sees it: ``current`` is where it stands, ``stored`` and ``raw`` what was written of that (its bytes
-    are what a change of it expects to find), ``unwritten`` the states since then. ``is_guest``: it was made by way of
-    another API, and nothing of this one is written of it.
+    A run as Prefect sees it: its ``current`` state, the part of it that is ``stored`` (a change expects the bytes
+    ``raw``), and the ``unwritten`` states since then. ``is_foreign``: another API created it, so the dialect has no
+    metadata of it.
     """
 
     latest: Latest
@@ -83,7 +83,7 @@ class View(msgspec.Struct):
     stored: Current
     raw: bytes
     unwritten: list[State]
-    is_guest: bool = False
+    is_foreign: bool = False
 
     @property
     def id(self) -> UUID:
@@ -92,8 +92,8 @@ class View(msgspec.Struct):
 
     @property
     def is_ours(self) -> bool:
-        """Whether its clients cannot say how it goes: our workers do, or whoever made it by way of another API."""
-        return self.is_guest or not self.latest.record.external
+        """Whether Prefect's clients cannot set its states: our workers execute it, or another API created it."""
+        return self.is_foreign or not self.latest.record.external
 
 
 _encode = msgspec.json.Encoder().encode
@@ -103,14 +103,14 @@ _state = msgspec.json.Decoder(State).decode
 
 
 def first(state: State, run_id: UUID) -> Current:
-    """Where a run stands that is made in *state*."""
+    """The position of a run that is created in *state*."""
     current = Current(state, run_id)
     _count(current, None, state)
     return current
 
 
-def moved(before: Current, state: State, *, restarts: bool = False, flow_run_run_count: int | None = None) -> Current:
-    """Where a run stands when it came to *state*; *restarts*: its runs are counted anew."""
+def entered(before: Current, state: State, *, restarts: bool = False, flow_run_run_count: int | None = None) -> Current:
+    """The position of a run that enters *state*; *restarts*: its runs are counted from 0 again."""
     after = msgspec.structs.replace(before, state=state, before=before.before + 1)
     if restarts:
         after.run_count = 0
@@ -137,29 +137,29 @@ def _count(current: Current, initial: State | None, state: State) -> None:
         current.end_us = current.end_us or at_us
 
 
-def has_to_see_all(latest: Latest) -> bool:
-    """Whether its other runs are needed for knowing where it stands."""
-    return _current(latest.annex[NOW]).head != latest.head
+def needs_all_attempts(latest: Latest) -> bool:
+    """Whether its other attempts are needed to derive its state."""
+    return _current(latest.annex[NOW]).latest_attempt != latest.latest_attempt
 
 
 def view(latest: Latest, attempts: Sequence[tuple[UUID, Record]] = ()) -> View:
-    """A run as it stands; *attempts* are all of its runs, if ``has_to_see_all``."""
+    """A run with its current state; *attempts* are all of its runs, if ``needs_all_attempts``."""
     raw = latest.annex[NOW]
     stored = _current(raw)
     current, unwritten = stored, list[State]()
-    runs = list(attempts) or [(latest.head, latest.record)]
+    runs = list(attempts) or [(latest.latest_attempt, latest.record)]
     known = [run_id for run_id, _ in runs]
-    since = known.index(stored.head) if stored.head in known else 0
+    since = known.index(stored.latest_attempt) if stored.latest_attempt in known else 0
     for number, (run_id, record) in enumerate(runs[since:], since):
-        before = stored.mark if run_id == stored.head else ""
-        for state in _moves_of(run_id, record, before, number == len(runs) - 1):
-            current = moved(current, state)
+        before = stored.state_tag if run_id == stored.latest_attempt else ""
+        for state in _derived_states(run_id, record, before, number == len(runs) - 1):
+            current = entered(current, state)
             unwritten.append(state)
     return View(latest, _facts(latest.annex[FACTS]), current, stored, raw, unwritten)
 
 
-def guest(run_id: UUID, record: Record) -> View:
-    """A run that was made by way of another API, as Prefect would see it: by itself, whatever it is an attempt of."""
+def foreign_run(run_id: UUID, record: Record) -> View:
+    """A run that another API created, as Prefect would see it: by itself, whatever it is an attempt of."""
     scheduled = Details(scheduled_time=to_datetime(record.due_us)) if record.due_us > record.created_us else Details()
     kind: states.StateType = "SCHEDULED" if scheduled.scheduled_time else "PENDING"
     state_id = ids.named_id(run_id, f"prefect {kind}", record.created_us)
@@ -173,14 +173,14 @@ def guest(run_id: UUID, record: Record) -> View:
         labels=msgspec.json.decode(record.labels) if record.labels else {},
     )
     current = stored = first(state, run_id)
-    unwritten = _moves_of(run_id, record, stored.mark, True)
+    unwritten = _derived_states(run_id, record, stored.state_tag, True)
     for following in unwritten:
-        current = moved(current, following)
-    return View(Latest(run_id, run_id, record, {}), facts, current, stored, b"", unwritten, is_guest=True)
+        current = entered(current, following)
+    return View(Latest(run_id, run_id, record, {}), facts, current, stored, b"", unwritten, is_foreign=True)
 
 
-def _moves_of(run_id: UUID, record: Record, before: str, is_last: bool) -> list[State]:
-    """The states that our run came to since it stood at *before* ("": since it was made)."""
+def _derived_states(run_id: UUID, record: Record, before: str, is_last: bool) -> list[State]:
+    """The states that our run entered since it had the tag *before* ("": since it was created)."""
     made: list[State] = []
 
     def add(kind: states.StateType, name: str, at_us: int, details: Details | None = None, message: str = "") -> None:
@@ -200,8 +200,8 @@ def _moves_of(run_id: UUID, record: Record, before: str, is_last: bool) -> list[
     return made
 
 
-def written(view: View, *states: Current) -> dict[str, bytes]:
-    """The fields of the annex that say so, when a run came to *states* one after another."""
+def state_metadata(view: View, *states: Current) -> dict[str, bytes]:
+    """The metadata to write when a run entered *states* one after another."""
     current, fields = view.stored, dict[str, bytes]()
     for following in states:
         fields[f"prefect.s{current.before}"] = _encode(current.state)
@@ -210,23 +210,23 @@ def written(view: View, *states: Current) -> dict[str, bytes]:
     return fields
 
 
-def opening(facts: Facts, current: Current) -> dict[str, bytes]:
-    """The fields of the annex of a run that is made."""
+def created_metadata(facts: Facts, current: Current) -> dict[str, bytes]:
+    """The metadata of a run that is created."""
     return {FACTS: _encode(facts), NOW: _encode(current)}
 
 
-def renamed(facts: Facts, name: str) -> dict[str, bytes]:
-    """The field of the annex of a run that gets another name."""
+def renamed_metadata(facts: Facts, name: str) -> dict[str, bytes]:
+    """The metadata to write when a run is renamed."""
     return {FACTS: _encode(msgspec.structs.replace(facts, name=name))}
 
 
 def history(view: View) -> list[State]:
-    """Every state of a run whose whole annex was read, oldest first."""
+    """Every state of a run whose metadata was read in full, oldest first."""
     annex = view.latest.annex
     before = [_state(annex[key]) for number in range(view.stored.before) if (key := f"prefect.s{number}") in annex]
-    told = [*before, view.stored.state, *view.unwritten]
-    states = [state for state in told if not state.overtaken]
-    for state in told:
+    reported = [*before, view.stored.state, *view.unwritten]
+    states = [state for state in reported if not state.overtaken]
+    for state in reported:
         if state.overtaken:
             place = next((n for n, one in enumerate(states) if n and one.at_us > state.at_us), len(states))
             states.insert(place, state)
@@ -239,7 +239,7 @@ def in_flow(facts: Facts, flow_id: UUID) -> dict[str, Label]:
 
 
 def shown(run_id: UUID, facts: Facts, current: Current, now_us: int) -> dict[str, Any]:
-    """What a task run and a flow run show alike."""
+    """The fields that a task run and a flow run have in common."""
     state = current.state
     is_over = state.type in states.TERMINAL
     running_us = max(0, now_us - state.at_us) if state.type == "RUNNING" else 0

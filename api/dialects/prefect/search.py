@@ -2,7 +2,7 @@
 Finding task runs and flow runs: which part of what fits, in what order, and their history.
 
 Candidates come from an index (all that were made by way of this API, by what our record says of their state; those of
-a flow run; those named by id), newest first, and are then looked at one by one, at most ``MOST_RUNS`` of them.
+a flow run; those named by id), newest first, and are then looked at one by one, at most ``MAX_RUNS`` of them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import states, taskruns
+from api.dialects.prefect import states, task_runs
 from api.dialects.prefect.bodies import in_utc
 from api.dialects.prefect.filters import TaskRunFilter, fits_task_run
-from api.dialects.prefect.flowfilters import FlowFilter, FlowRunFilter, asks, belongs, fits_flow_run, is_of_flow
+from api.dialects.prefect.flow_filters import FlowFilter, FlowRunFilter, asks, belongs, fits_flow_run, is_of_flow
 from api.dialects.prefect.run_view import FLOW_RUNS, TASK_RUNS, View
 from api.http.auth import Grant
 from api.http.decoding import invalid
@@ -28,17 +28,17 @@ from shared.errors import RunfleetError
 from shared.runs import Reason, Status
 from shared.store.dialects import orchestrated
 
-MOST_RUNS: Final = 100_000
+MAX_RUNS: Final = 100_000
 """Task runs that one request looks at."""
 
 STEP: Final = 500
 """Most task runs that are read at once; a request begins with as many as it would show if all of them fitted."""
 
-MOST_ON_A_PAGE: Final = 200
+MAX_PAGE: Final = 200
 LAST_US: Final = from_datetime(datetime.max.replace(tzinfo=UTC))
 """The last moment that can be written down, as stored time."""
 
-MOST_INTERVALS: Final = 1000
+MAX_INTERVALS: Final = 1000
 """Intervals of one history."""
 
 Sort = Literal[
@@ -114,9 +114,9 @@ def read_page(request: Request) -> Wanted:
 def read_limit(limit: int | None) -> int:
     """How many are wanted at once. Raises BadLimit."""
     if limit is None:
-        return MOST_ON_A_PAGE
-    if not 0 <= limit <= MOST_ON_A_PAGE:
-        wrong = f"less than or equal to {MOST_ON_A_PAGE}" if limit > 0 else "greater than or equal to 0"
+        return MAX_PAGE
+    if not 0 <= limit <= MAX_PAGE:
+        wrong = f"less than or equal to {MAX_PAGE}" if limit > 0 else "greater than or equal to 0"
         raise BadLimit(f"Invalid limit: must be {wrong}.")
     return limit
 
@@ -128,10 +128,10 @@ def read_history(request: Request) -> tuple[History, Wanted]:
     span_s = (wanted.history_end - wanted.history_start).total_seconds()
     if span_s < 0:
         raise invalid("body.history_start", "must not be after history_end")
-    if span_s / wanted.history_interval_seconds > MOST_INTERVALS:
-        raise invalid("body.history_interval_seconds", f"makes more than {MOST_INTERVALS} intervals")
+    if span_s / wanted.history_interval_seconds > MAX_INTERVALS:
+        raise invalid("body.history_interval_seconds", f"makes more than {MAX_INTERVALS} intervals")
     page = Page(wanted.task_runs, wanted.flow_runs, wanted.flows, wanted.deployments)
-    return wanted, Wanted(page, "ID_DESC", MOST_RUNS, 0, 1)
+    return wanted, Wanted(page, "ID_DESC", MAX_RUNS, 0, 1)
 
 
 async def find(
@@ -150,7 +150,7 @@ async def find(
         batch = await candidates.batch(looked_at, size)
         if not batch:
             break
-        views = await taskruns.read_many(batch, via)
+        views = await task_runs.read_many(batch, via)
         flow_runs = await _flow_runs_of(views, wanted.page_of, via, grant)
         for view in views:
             if view is None or not grant.covers(view.latest.record.task) or not fits(view, flow_runs):
@@ -159,7 +159,7 @@ async def find(
             if wanted.sort != "ID_DESC" or offset < matched <= offset + limit:
                 found.append(view)
         looked_at, size = looked_at + len(batch), min(2 * size, STEP)
-        if looked_at >= MOST_RUNS or (not needs_all and matched >= offset + limit):
+        if looked_at >= MAX_RUNS or (not needs_all and matched >= offset + limit):
             break
     if wanted.sort == "ID_DESC":
         return Found(found, matched)
@@ -264,7 +264,7 @@ async def _flow_runs_of(views: Sequence[View | None], page: Page, via: str, gran
     if via == FLOW_RUNS or (page.flow_runs is None and page.flows is None):
         return {}
     wanted = {view.facts.flow_run_id for view in views if view is not None and view.facts.flow_run_id is not None}
-    found = await taskruns.read_many(sorted(wanted), FLOW_RUNS)
+    found = await task_runs.read_many(sorted(wanted), FLOW_RUNS)
     return {
         flow_run.id: flow_run
         for flow_run in found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from api.dialects.prefect import taskruns
+from api.dialects.prefect import task_runs
 from api.dialects.prefect.errors import API_VERSION, DIALECT, PACKAGE_VERSION
 from api.http.problems import UNFIT
 from api.http.request import Request
@@ -94,4 +94,4 @@ async def task_workers(request: Request) -> Response:
 async def _task_of(request: Request, key: str) -> str:
     """What we call the task whose runs are fetched by *key*."""
     entries = await request.store.run(tasks.some([key])) if is_task_name(key) else {}
-    return key if key in entries and entries[key].task.external else taskruns.task_name(key)
+    return key if key in entries and entries[key].task.external else task_runs.task_name(key)

@@ -18,8 +18,8 @@ from api.dialects.prefect import run_view, states
 from api.dialects.prefect.bodies import SetState, State, proposed
 from api.dialects.prefect.orchestration import Decision, Flow, decide, jittered
 from api.dialects.prefect.run_view import FLOW_RUNS, View
-from api.dialects.prefect.taskruns import PATIENCE, known, make, read, unwritten
-from api.dialects.prefect.transitions import cache_key, course, to_cache
+from api.dialects.prefect.task_runs import MAX_TRIES, known, make, read, unwritten
+from api.dialects.prefect.transitions import cache_key, plan_transition, to_cache
 from api.http.auth import Grant
 from shared import ids, ops
 from shared.errors import Conflict, NotFound
@@ -46,7 +46,7 @@ async def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant:
     """
     Propose a state. Raises NotFound, Forbidden, and Conflict when the run changes faster than can be decided.
     """
-    for _ in range(PATIENCE):
+    for _ in range(MAX_TRIES):
         view = await known(run_id)
         grant.authorise((view.latest.record.task,), absent=f"Task run with id {run_id} not found")
         now_us = time.time_ns() // 1000
@@ -88,26 +88,26 @@ async def _make(
     """The answer once it is made; None when something else happened first."""
     state = decision.state
     assert state is not None
-    on_course = course(view, state, now_us)
-    plan = on_course.plan
+    planned = plan_transition(view, state, now_us)
+    plan = planned.plan
     plan.force = force
     if decision.needs_slots:
-        plan.limits, plan.holder = [f"tag:{tag}" for tag in view.facts.tags], on_course.head
+        plan.limits, plan.holder = [f"tag:{tag}" for tag in view.facts.tags], planned.latest_attempt
     if decision.stores:
         plan.cache = to_cache(state, now_us, grant.tasks)
     tracks = flow.run_count if flow is not None and state.type == "RUNNING" and not force else None
-    after = run_view.moved(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
-    done = await make(catalog, view, [*unwritten(view), after], on_course)
+    after = run_view.entered(view.current, state, restarts=decision.restarts, flow_run_run_count=tracks)
+    done = await make(catalog, view, [*unwritten(view), after], planned)
     if done.verdict == "done":
         return Answer(view, decision, state, True)
     if done.verdict == "gone":
         raise NotFound(f"Task run with id {view.id} not found")
     if done.verdict == "conflict":
         return None
-    return Answer(view, _refused(done, now_us), view.current.state, False)
+    return Answer(view, _limit_decision(done, now_us), view.current.state, False)
 
 
-def _refused(done: Driven, now_us: int) -> Decision:
+def _limit_decision(done: Driven, now_us: int) -> Decision:
     tag = done.limit.removeprefix("tag:")
     if done.verdict == "closed":
         reason = f'The concurrency limit on tag "{tag}" is 0 and will deadlock if the task tries to run again.'
@@ -123,16 +123,16 @@ async def _of_ours(view: View, state: State, grant: Grant) -> Answer:
     """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
     now = view.current.state
     if state.type not in ("CANCELLING", "CANCELLED"):
-        who = "was not made by a client of Prefect's" if view.is_guest else "is executed by Runfleet"
+        who = "was not made by a client of Prefect's" if view.is_foreign else "is executed by Runfleet"
         reason = f"Task run {view.id} {who}; of its states only a cancellation can be set."
         return Answer(view, Decision(answer="ABORT", reason=reason), now, False)
     if now.type in states.TERMINAL:
         return Answer(view, Decision(answer="ABORT", reason=f"Run is already {now.type}."), now, False)
     if grant.tasks:  # what is to follow it in its execution is skipped
         record = view.latest.record
-        execution = UUID(record.execution) if record.execution else view.latest.head
+        execution = UUID(record.execution) if record.execution else view.latest.latest_attempt
         grant.authorise((await executions.tasks_of([execution])).get(execution, ()))
-    await ops.stop(str(view.latest.head), by="a client of Prefect")
+    await ops.stop(str(view.latest.latest_attempt), by="a client of Prefect")
     after = await known(view.id)
     return Answer(after, Decision(answer="ACCEPT"), after.current.state, True)
 

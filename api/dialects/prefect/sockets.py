@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import events, run_view, taskruns
+from api.dialects.prefect import events, run_view, task_runs
 from api.dialects.prefect.bodies import in_us, in_utc
 from api.dialects.prefect.task_queue import QUEUE, Consumers, read_as, serve_queue
 from api.http.auth import Grant, Scope
@@ -24,10 +24,10 @@ from api.http.websockets import HANDSHAKE_S, Handler, Socket, read_token
 from shared.errors import RunfleetError, StoreUnavailable, Unserviceable
 
 PROTOCOL: Final = "prefect"
-LOOK_S: Final = 2.0
+POLL_S: Final = 2.0
 """How long whoever listens waits for news before it looks anyway."""
 
-AWAY_S: Final = 1.0
+RETRY_S: Final = 1.0
 """How long to wait before asking Redis again that did not answer."""
 
 AT_ONCE: Final = 200
@@ -66,19 +66,19 @@ def handlers(state: AppState) -> Mapping[str, Handler]:
     consumers = Consumers(state)
 
     async def queue(socket: Socket) -> None:
-        grant = await _greet(socket, "run")
+        grant = await _authenticate(socket, "run")
         await serve_queue(socket, grant, await _first(socket), consumers)
 
     return {
-        "/api/events/in": take_events,
-        "/api/events/out": tell_events,
+        "/api/events/in": receive_events,
+        "/api/events/out": send_events,
         QUEUE: queue,
     }
 
 
-async def take_events(socket: Socket) -> None:
+async def receive_events(socket: Socket) -> None:
     """Write down what an engine tells, one event after the other: what comes faster waits in the network."""
-    grant = await _greet(socket, "run")
+    grant = await _authenticate(socket, "run")
     while True:
         event = events.read_event(await socket.receive())
         if event is not None:
@@ -93,28 +93,28 @@ async def _apply(state: AppState, grant: Grant, event: events.Event) -> None:
         except StoreUnavailable:
             if state.closing.is_set():
                 raise
-            await asyncio.sleep(AWAY_S)
+            await asyncio.sleep(RETRY_S)
         except RunfleetError:
             return  # nothing that the client could do otherwise, and it would only tell it again
         else:
             return
 
 
-async def tell_events(socket: Socket) -> None:
+async def send_events(socket: Socket) -> None:
     """Tell of task runs' states as they change, from the time that the client names."""
-    grant = await _greet(socket, "read")
+    grant = await _authenticate(socket, "read")
     wanted = read_as(await _first(socket), _Filter)
     if wanted is None:
         await socket.close(1002, "Expected 'filter' message")
         return
-    telling = asyncio.create_task(_tell(socket, grant, wanted))
+    telling = asyncio.create_task(_send_events(socket, grant, wanted))
     await first_of(_drain(socket), telling)
     if not telling.cancelled():
         telling.result()
 
 
-async def _tell(socket: Socket, grant: Grant, wanted: _Filter) -> None:
-    state, told = socket.state, dict[UUID, UUID]()
+async def _send_events(socket: Socket, grant: Grant, wanted: _Filter) -> None:
+    state, reported = socket.state, dict[UUID, UUID]()
     async with state.tail.following() as newest:
         position = newest
         since = wanted.filter.occurred.since if wanted.filter.occurred else None
@@ -122,22 +122,22 @@ async def _tell(socket: Socket, grant: Grant, wanted: _Filter) -> None:
             position = f"{in_us(in_utc(since)) // 1000}-0"
         while True:
             try:
-                found = (await state.tail.after(position, LOOK_S))[:AT_ONCE]
+                found = (await state.tail.after(position, POLL_S))[:AT_ONCE]
                 runs = list(dict.fromkeys(one.execution_id for one in found if _is_about_a_run(one.type)))
-                views = await state.store.run(taskruns.read_many([run for run in runs if run is not None]))
+                views = await state.store.run(task_runs.read_many([run for run in runs if run is not None]))
             except StoreUnavailable:
-                await asyncio.sleep(AWAY_S)
+                await asyncio.sleep(RETRY_S)
                 continue
             for view in views:
                 if view is None or not grant.covers(view.latest.record.task) or not _is_wanted(view, wanted.filter):
                     continue
-                if told.get(view.id) != view.current.state.id:
-                    told[view.id] = view.current.state.id
+                if reported.get(view.id) != view.current.state.id:
+                    reported[view.id] = view.current.state.id
                     await socket.send({"type": "event", "event": events.shown(view)})
             if found:
                 position = found[-1].id
-            while len(told) > 10_000:
-                del told[next(iter(told))]
+            while len(reported) > 10_000:
+                del reported[next(iter(reported))]
 
 
 def _is_about_a_run(kind: str) -> bool:
@@ -158,7 +158,7 @@ def _is_wanted(view: run_view.View, wanted: _EventFilter) -> bool:
     )
 
 
-async def _greet(socket: Socket, scope: Scope) -> Grant:
+async def _authenticate(socket: Socket, scope: Scope) -> Grant:
     """Let a client in that says who it is; one that does not speak the protocol says it in its request."""
     speaks = PROTOCOL in socket.subprotocols
     await socket.accept(PROTOCOL if speaks else None)
@@ -180,7 +180,7 @@ async def _grant(socket: Socket, token: str) -> Grant:
         except StoreUnavailable:
             if socket.state.closing.is_set():
                 raise
-            await asyncio.sleep(AWAY_S)
+            await asyncio.sleep(RETRY_S)
 
 
 async def _first(socket: Socket) -> bytes:

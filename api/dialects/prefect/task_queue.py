@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import events, run_view, taskruns
+from api.dialects.prefect import events, run_view, task_runs
 from api.http.auth import Grant
 from api.http.state import AppState
 from api.http.websockets import NORMAL, Gone, Socket
@@ -29,7 +29,7 @@ VIOLATION: Final = 4001
 
 QUEUE: Final = "/api/task_runs/subscriptions/scheduled"
 
-ATTEND_S: Final = 2.0
+HEARTBEAT_S: Final = 2.0
 """How often a process says which consumers are connected with it."""
 
 SETTLING_S: Final = 5.0
@@ -38,13 +38,13 @@ SETTLING_S: Final = 5.0
 LINGER_S: Final = 30.0
 """How long a process without consumers goes on looking for what others had."""
 
-MOST_KEYS: Final = 1000
+MAX_KEYS: Final = 1000
 """Tasks that one consumer may serve."""
 
-LOOK_S: Final = 2.0
+POLL_S: Final = 2.0
 """How long a consumer waits for a message before the queue is looked at anyway."""
 
-AWAY_S: Final = 1.0
+RETRY_S: Final = 1.0
 """How long to wait before asking Redis again that did not answer."""
 
 _log = get_logger("api")
@@ -55,7 +55,7 @@ class _Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
     client_id: str | None = None
 
 
-class _Said(msgspec.Struct):
+class _Message(msgspec.Struct):
     type: str = ""
 
 
@@ -83,7 +83,7 @@ class Consumers:
         self._gone.discard(consumer)
         if self._task is None or self._task.done():
             self._settled_s = time.monotonic() + SETTLING_S
-            self._task = asyncio.create_task(self._attend())
+            self._task = asyncio.create_task(self._heartbeat())
 
     def leave(self, consumer: str, slot: str) -> None:
         """A connection ended. If that was this process's doing, its consumer will come back."""
@@ -94,24 +94,24 @@ class Consumers:
             if not self._state.closing.is_set():
                 self._gone.add(consumer)
 
-    async def _attend(self) -> None:
+    async def _heartbeat(self) -> None:
         """Until the process stops, or there was no consumer for long."""
         until_s = time.monotonic() + LINGER_S
         while time.monotonic() < until_s:
             if self._present or self._gone:
                 until_s = time.monotonic() + LINGER_S
             try:
-                await self._look()
+                await self._check()
             except StoreUnavailable:
                 self._settled_s = time.monotonic() + SETTLING_S
             except Exception:
                 _log.exception("api.failed", error_id="", method="attend", path=QUEUE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(ATTEND_S):
+                async with asyncio.timeout(HEARTBEAT_S):
                     await self._state.closing.wait()
                     return
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         gone = list(self._gone)
         lost = await self._store.run(orchestrated.attend(list(self._present), gone, list(self._slots)))
         self._gone.difference_update(gone)
@@ -121,12 +121,16 @@ class Consumers:
             for execution in executions:
                 await self._take_back(execution, consumer)
         for consumer, execution in lost.unheard:
-            await self._take_back(execution, consumer, only_unheard=True)
+            await self._take_back(execution, consumer, only_unacknowledged=True)
 
-    async def _take_back(self, execution: UUID, consumer: str, *, only_unheard: bool = False) -> None:
+    async def _take_back(self, execution: UUID, consumer: str, *, only_unacknowledged: bool = False) -> None:
         """One that cannot be taken back holds up none behind it; it is tried again."""
         try:
-            await self._store.run(events.take_back(self._state.catalog, execution, consumer, only_unheard=only_unheard))
+            await self._store.run(
+                events.return_to_queue(
+                    self._state.catalog, execution, consumer, only_unacknowledged=only_unacknowledged
+                )
+            )
         except StoreUnavailable:
             raise
         except Exception:
@@ -139,8 +143,8 @@ async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consume
     if wanted is None:
         await socket.close(VIOLATION, "Protocol violation: expected 'subscribe' message")
         return
-    if not wanted.keys or len(wanted.keys) > MOST_KEYS:
-        await socket.close(VIOLATION, f"Protocol violation: expected 1 to {MOST_KEYS} 'keys' in subscribe message")
+    if not wanted.keys or len(wanted.keys) > MAX_KEYS:
+        await socket.close(VIOLATION, f"Protocol violation: expected 1 to {MAX_KEYS} 'keys' in subscribe message")
         return
     if not wanted.client_id or len(wanted.client_id) > 500:
         await socket.close(VIOLATION, "Protocol violation: expected 'client_id' in subscribe message")
@@ -188,8 +192,8 @@ class _Queue:
                     wait_s = await self._deliver()
                     if wait_s is None:
                         return
-                    if wait_s > 0 and await self._hears_before(subscription.wait(wait_s)):
-                        await self._unasked()
+                    if wait_s > 0 and await self._received_before(subscription.wait(wait_s)):
+                        await self._unexpected_message()
                         return
         finally:
             if self._heard is not None:
@@ -203,16 +207,16 @@ class _Queue:
                 orchestrated.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
             )
             if found.id is None:
-                return LOOK_S if found.wait_us is None else min(LOOK_S, max(0.01, found.wait_us / 1e6))
-            view = await self._store.run(taskruns.read(found.id))
+                return POLL_S if found.wait_us is None else min(POLL_S, max(0.01, found.wait_us / 1e6))
+            view = await self._store.run(task_runs.read(found.id))
         except StoreUnavailable:
-            return AWAY_S  # the same turn brings what this one may have brought
+            return RETRY_S  # the same turn brings what this one may have brought
         if view is None:
             self._turn = self._turn.next()
             return 0
         try:
             await self._socket.send(run_view.shown_task_run(view.id, view.facts, view.current, time.time_ns() // 1000))
-            said = read_as(await self._hear(), _Said)
+            said = read_as(await self._receive(), _Message)
         except Gone:
             await self._return(view.id)
             raise
@@ -228,9 +232,9 @@ class _Queue:
 
     async def _return(self, run_id: UUID) -> None:
         with suppress(RunfleetError):  # if not now, then when it is seen that nobody acknowledged it
-            await self._store.run(events.take_back(self._socket.state.catalog, run_id, self._consumer))
+            await self._store.run(events.return_to_queue(self._socket.state.catalog, run_id, self._consumer))
 
-    async def _hears_before(self, waiting: Any) -> bool:
+    async def _received_before(self, waiting: Any) -> bool:
         """Whether the client said something before *waiting* was over."""
         if self._heard is None:
             self._heard = asyncio.create_task(self._socket.receive())
@@ -241,21 +245,21 @@ class _Queue:
             other.cancel()
         return self._heard.done()
 
-    async def _unasked(self) -> None:
-        said = read_as(await self._hear(), _Said)
+    async def _unexpected_message(self) -> None:
+        said = read_as(await self._receive(), _Message)
         if said is not None and said.type == "quit":
             await self._socket.close(NORMAL)
         else:
             await self._socket.close(VIOLATION, "Protocol violation: nothing was sent that could be acknowledged")
 
-    async def _hear(self) -> bytes:
+    async def _receive(self) -> bytes:
         heard, self._heard = self._heard, None
         return await (heard or self._socket.receive())
 
 
 async def _queue_of(state: AppState, key: str, grant: Grant) -> str:
     """The task whose runs a consumer asks for by *key*. Raises Forbidden when *grant* is not for it."""
-    entry = await state.store.run(taskruns.task_of(state.catalog, key, False, grant))
+    entry = await state.store.run(task_runs.task_of(state.catalog, key, False, grant))
     return entry.name
 
 

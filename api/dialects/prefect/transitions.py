@@ -1,4 +1,4 @@
-"""How a state that Prefect's rules or clients decide on is reached by moves of ours. Pure."""
+"""Plans the transitions of a run that lead to a Prefect state. Pure."""
 
 from __future__ import annotations
 
@@ -17,63 +17,63 @@ from shared.runs import NOTHING_RAN, Reason, Status
 from shared.store.dialects.orchestrated import Plan
 from shared.store.runs import Retry
 
-KEPT_US: Final = 30 * 24 * 3600 * 1_000_000
-"""How long a cached result is kept that has no expiration: as long as the run that made it."""
+CACHE_US: Final = 30 * 24 * 3600 * 1_000_000
+"""How long a cached result without expiration is kept: as long as the run that made it."""
 
 
-class Course(msgspec.Struct):
-    """What is to be done, and which run is the newest afterwards and how it stands."""
+class PlannedTransition(msgspec.Struct):
+    """What is to be done, and the latest attempt and its status afterwards."""
 
     plan: Plan
-    head: UUID
-    mark: str
+    latest_attempt: UUID
+    state_tag: str
 
 
-def course(view: View, state: State, now_us: int, *, crashed: bool = False) -> Course:
+def plan_transition(view: View, state: State, now_us: int, *, crashed: bool = False) -> PlannedTransition:
     """
-    How *view* comes to *state*. Where Prefect leaves an end, or goes back from running, a new attempt begins; *crashed*
-    says that the one before it was lost.
+    The transitions that bring *view* to *state*. Where Prefect leaves a terminal state, or goes back from running, a
+    new attempt begins; *crashed*: the one before it crashed.
     """
     record, latest = view.latest.record, view.latest
     status = Status(record.status)
-    going = Course(Plan(at_us=state.at_us), latest.head, latest.mark)
+    planned = PlannedTransition(Plan(at_us=state.at_us), latest.latest_attempt, latest.state_tag)
     due_us = _due_us(state, now_us)
 
     def following() -> Retry:
-        going.head, going.mark = ids.retry_id(latest.head, now_us), Status.PENDING.value
+        planned.latest_attempt, planned.state_tag = ids.retry_id(latest.latest_attempt, now_us), Status.PENDING.value
         delay_us = max(0, due_us - now_us)
-        crashes = record.crashes + 1 if crashed else 0
-        return Retry(going.head, delay_us, record.attempt + 1, crashes, 0, str(latest.id), str(latest.head))
+        crashes, previous = record.crashes + 1 if crashed else 0, str(latest.latest_attempt)
+        return Retry(planned.latest_attempt, delay_us, record.attempt + 1, crashes, 0, str(latest.id), previous)
 
     if state.type == "RUNNING":
         if status is Status.ENDED:
-            going.plan.open(following())
+            planned.plan.open(following())
         if status is not Status.RUNNING:
-            going.plan.start()
-            going.mark = Status.RUNNING.value
+            planned.plan.start()
+            planned.state_tag = Status.RUNNING.value
     elif state.type in states.TERMINAL:
         reason, exit_code = states.ending(state.type, state.name)
         if status is Status.ENDED and record.reason != reason:
-            going.plan.open(following())
+            planned.plan.open(following())
         if status is not Status.ENDED or record.reason != reason:
             ran = status is Status.RUNNING or reason is not Reason.STOPPED
-            going.plan.close(reason, exit_code if ran else NOTHING_RAN, state.message or "")
-            going.mark = reason.value
+            planned.plan.close(reason, exit_code if ran else NOTHING_RAN, state.message or "")
+            planned.state_tag = reason.value
     elif status is Status.ENDED:
-        going.plan.open(following())
+        planned.plan.open(following())
     elif status is Status.RUNNING and state.type != "CANCELLING":
         reason = Reason.CRASHED if crashed else Reason.FAILED if state.name == "AwaitingRetry" else Reason.STOPPED
         message = state.message or f"its orchestrator moved it to {state.name}"
-        going.plan.close(reason, states.ending(_KIND[reason], "")[1], message, following())
+        planned.plan.close(reason, states.ending(_KIND[reason], "")[1], message, following())
     elif status is Status.PENDING and state.type != "CANCELLING" and due_us != record.due_us:
-        going.plan.wait_until(due_us)
-    going.plan.inbox = waits_for_consumer(state)
-    if status is not Status.ENDED and state.type not in states.TERMINAL and not going.plan.inbox:
-        going.plan.consumer = record.worker  # who has it keeps it, also over attempts
-    return going
+        planned.plan.wait_until(due_us)
+    planned.plan.inbox = waits_for_consumer(state)
+    if status is not Status.ENDED and state.type not in states.TERMINAL and not planned.plan.inbox:
+        planned.plan.consumer = record.worker  # who has it keeps it, also over attempts
+    return planned
 
 
-def first_mark(state: State) -> str:
+def first_state_tag(state: State) -> str:
     """How our run stands when one that is made in *state* has come there."""
     if state.type == "RUNNING":
         return Status.RUNNING.value
@@ -101,11 +101,11 @@ def cache_key(key: str, tasks: str) -> str:
 def to_cache(state: State, now_us: int, tasks: str) -> tuple[str, bytes, int] | None:
     """The completed *state* for the cache (key, value, how long to keep it), or None when it has expired already."""
     expires = state.details.cache_expiration
-    kept_us = KEPT_US if expires is None else from_datetime(expires) - now_us
+    kept_us = CACHE_US if expires is None else from_datetime(expires) - now_us
     if kept_us <= 0:
         return None
     key = cache_key(state.details.cache_key or "", tasks)
-    return key, msgspec.json.encode(state), min(kept_us, 10 * 365 * KEPT_US // 30)
+    return key, msgspec.json.encode(state), min(kept_us, 10 * 365 * CACHE_US // 30)
 
 
 def _due_us(state: State, now_us: int) -> int:

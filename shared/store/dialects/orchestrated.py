@@ -1,8 +1,8 @@
 """
-Executions that an outside orchestrator drives: read, moved as it decides, handed to those who execute them.
+Executions that an outside orchestrator drives: read, changed as it decides, handed to its consumers.
 
-An execution keeps the id of its first run, whatever happens to it; a run of it is tried again by a new one, the *head*.
-What the orchestrator knows beyond the record stands in the annex of the first run.
+An execution keeps the id of its first run; a retry is a new run, the ``latest_attempt``. The orchestrator's own fields
+are in the metadata of the first run.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Latest(msgspec.Struct, frozen=True):
     """An execution as it stands: its newest run, and the fields of the annex that were asked for (b"" for absent)."""
 
     id: UUID
-    head: UUID
+    latest_attempt: UUID
     record: Record
     annex: Mapping[str, bytes]
 
     @property
-    def mark(self) -> str:
-        """How its newest run stands, as ``drive`` compares it."""
-        return mark(self.record)
+    def state_tag(self) -> str:
+        """The status of its newest run, as ``drive`` compares it."""
+        return state_tag(self.record)
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -96,7 +96,7 @@ class Driven(msgspec.Struct, frozen=True):
     """
 
     verdict: Literal["done", "conflict", "gone", "waiting", "full", "closed"]
-    head: UUID
+    latest_attempt: UUID
     record: Record | None
     limit: str
     since_us: int
@@ -110,7 +110,7 @@ class Delivery(msgspec.Struct, frozen=True):
     wait_us: int | None
 
 
-def mark(record: Record) -> str:
+def state_tag(record: Record) -> str:
     """The status of a run, or its end reason; with "!" when it was asked to stop."""
     state = record.reason if record.status == Status.ENDED else record.status
     return state + ("!" if record.status == Status.RUNNING and record.stop_request else "")
@@ -175,7 +175,7 @@ def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[
     """Do as *plan* says, and write *annex*, unless the execution stands otherwise than it was *seen*."""
     key, value, kept_us = plan.cache or ("", b"", 0)
     options = {
-        "mark": seen.mark,
+        "mark": seen.state_tag,
         "steps": plan.steps,
         "at_us": plan.at_us,
         "limits": plan.limits,
@@ -186,20 +186,20 @@ def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[
         "cache_key": key,
         "cache_us": kept_us,
     }
-    holder = (plan.holder or seen.head).bytes
+    holder = (plan.holder or seen.latest_attempt).bytes
 
     def read(reply: Any) -> Driven:
-        verdict, head, record, limit, since, *ready = reply
+        verdict, latest_attempt, record, limit, since, *ready = reply
         return Driven(
             verdict.decode(),
-            UUID(bytes=head),
+            UUID(bytes=latest_attempt),
             decode_record(record) if record else None,
             limit.decode(),
             int(float(since)) if since else 0,
             read_ready(ready),
         )
 
-    args = (now, seen.id.bytes, seen.head.bytes, holder, packed_retry(plan.opens), value, _encode(options))
+    args = (now, seen.id.bytes, seen.latest_attempt.bytes, holder, packed_retry(plan.opens), value, _encode(options))
     return Call(script("orchestrate"), (*args, *annex.arguments()), read)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.dialects.prefect import run_view, search, set_state, taskruns
+from api.dialects.prefect import run_view, search, set_state, task_runs
 from api.dialects.prefect.bodies import Rename, SetState, TaskRunCreate, shown_state
-from api.dialects.prefect.errors import DIALECT, Untold
+from api.dialects.prefect.errors import DIALECT, PlainNotFound
 from api.dialects.prefect.parameters import now_us, run_in_query, uuid_in
 from api.dialects.prefect.run_view import View
 from api.dialects.prefect.set_state import Answer
@@ -27,7 +27,7 @@ def shown(view: View) -> dict[str, Any]:
 async def create_task_run(request: Request) -> Response:
     """Make a task run: 201, or 200 when it was there."""
     wanted = request.read(TaskRunCreate)
-    made = await request.store.run(taskruns.create(request.catalog, request.grant, wanted))
+    made = await request.store.run(task_runs.create(request.catalog, request.grant, wanted))
     body = run_view.shown_task_run(made.id, made.facts, made.current, now_us())
     return json_response(body, 201 if made.is_new else 200)
 
@@ -35,7 +35,7 @@ async def create_task_run(request: Request) -> Response:
 @routes.get("/api/task_runs/{id}")
 async def read_task_run(request: Request) -> Response:
     """A task run."""
-    view = await request.store.run(taskruns.read(uuid_in(request)))
+    view = await request.store.run(task_runs.read(uuid_in(request)))
     if view is None or not request.grant.covers(view.latest.record.task):
         raise NotFound("Task not found")
     return json_response(shown(view))
@@ -44,18 +44,18 @@ async def read_task_run(request: Request) -> Response:
 @routes.patch("/api/task_runs/{id}", scope="run")
 async def rename_task_run(request: Request) -> Response:
     """Give a task run another name."""
-    await taskruns.rename(request.store, request.grant, uuid_in(request), request.read(Rename).name)
+    await task_runs.rename(request.store, request.grant, uuid_in(request), request.read(Rename).name)
     return Response(status=204)
 
 
 @routes.delete("/api/task_runs/{id}")
 async def delete_task_run(request: Request) -> Response:
     """Forget a task run; what it held is free."""
-    view = await request.store.run(taskruns.read(uuid_in(request)))
+    view = await request.store.run(task_runs.read(uuid_in(request)))
     if view is None:
         raise NotFound("Task run not found")
     request.grant.authorise((view.latest.record.task,), absent="Task run not found")
-    await request.store.run(taskruns.delete(request.catalog, view))
+    await request.store.run(task_runs.delete(request.catalog, view))
     return Response(status=204)
 
 
@@ -66,11 +66,11 @@ async def set_task_run_state(request: Request) -> Response:
     try:
         answer = await request.store.run(set_state.set_state(request.catalog, run_id, wanted, request.grant))
     except NotFound as error:
-        raise Untold(str(error)) from None
-    return answered(answer)
+        raise PlainNotFound(str(error)) from None
+    return proposal_response(answer)
 
 
-def answered(answer: Answer) -> Response:
+def proposal_response(answer: Answer) -> Response:
     """What is said to a proposal."""
     decision = answer.decision
     details: dict[str, Any] = {"type": f"{decision.answer.lower()}_details"}
@@ -85,7 +85,7 @@ def answered(answer: Answer) -> Response:
 @routes.get("/api/task_run_states")
 async def read_task_run_states(request: Request) -> Response:
     """All states of a task run, oldest first; none of an unknown one."""
-    view = await request.store.run(taskruns.read(run_in_query(request, "task_run_id"), history=True))
+    view = await request.store.run(task_runs.read(run_in_query(request, "task_run_id"), history=True))
     if view is None or not request.grant.covers(view.latest.record.task):
         return json_response([])
     return json_response([shown_state(state) for state in run_view.history(view)])

@@ -10,7 +10,7 @@ import msgspec
 from api.dialects.prefect import leases
 from api.dialects.prefect.errors import DIALECT
 from api.dialects.prefect.limits import (
-    MOST_NAME,
+    MAX_NAME,
     Most,
     Part,
     about_of,
@@ -36,7 +36,7 @@ routes = Routes(dialect=DIALECT)
 class TagLimit(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /concurrency_limits/``."""
 
-    tag: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NAME - len("tag:"))]
+    tag: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME - len("tag:"))]
     concurrency_limit: Most
 
 

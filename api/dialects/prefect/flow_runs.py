@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import flows, run_view, search, states, taskruns
+from api.dialects.prefect import flows, run_view, search, states, task_runs
 from api.dialects.prefect.bodies import (
     Details,
     FlowRunPolicy,
@@ -26,14 +26,14 @@ from api.dialects.prefect.bodies import (
     proposed,
     shown_state,
 )
-from api.dialects.prefect.errors import DIALECT, Untold
+from api.dialects.prefect.errors import DIALECT, PlainNotFound
 from api.dialects.prefect.orchestration import Decision, decide
 from api.dialects.prefect.parameters import now_us, run_in_query, uuid_in
-from api.dialects.prefect.routes import answered
 from api.dialects.prefect.run_view import FLOW_RUNS, Facts, View
 from api.dialects.prefect.set_state import Answer
-from api.dialects.prefect.taskruns import Made
-from api.dialects.prefect.transitions import course, first_mark
+from api.dialects.prefect.task_run_routes import proposal_response
+from api.dialects.prefect.task_runs import CreatedRun
+from api.dialects.prefect.transitions import first_state_tag, plan_transition
 from api.http.auth import Grant
 from api.http.request import Request
 from api.http.response import Response, json_response
@@ -83,7 +83,7 @@ async def create_flow_run(request: Request) -> Response:
 @routes.get("/api/flow_runs/{id}")
 async def read_flow_run(request: Request) -> Response:
     """A flow run."""
-    view = await request.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
+    view = await request.store.run(task_runs.read(uuid_in(request), FLOW_RUNS))
     if view is None or not request.grant.covers(view.latest.record.task):
         raise NotFound("Flow run not found")
     return json_response(_shown(view.id, view.facts, view.current))
@@ -92,18 +92,18 @@ async def read_flow_run(request: Request) -> Response:
 @routes.patch("/api/flow_runs/{id}", scope="run")
 async def rename_flow_run(request: Request) -> Response:
     """Give a flow run another name."""
-    await taskruns.rename(request.store, request.grant, uuid_in(request), request.read(FlowRunChange).name, FLOW_RUNS)
+    await task_runs.rename(request.store, request.grant, uuid_in(request), request.read(FlowRunChange).name, FLOW_RUNS)
     return Response(status=204)
 
 
 @routes.delete("/api/flow_runs/{id}")
 async def delete_flow_run(request: Request) -> Response:
     """Forget a flow run; its task runs stay."""
-    view = await request.store.run(taskruns.read(uuid_in(request), FLOW_RUNS))
+    view = await request.store.run(task_runs.read(uuid_in(request), FLOW_RUNS))
     if view is None:
         raise NotFound("Flow run not found")
     request.grant.authorise((view.latest.record.task,), absent="Flow run not found")
-    await request.store.run(taskruns.delete(request.catalog, view))
+    await request.store.run(task_runs.delete(request.catalog, view))
     return Response(status=204)
 
 
@@ -112,9 +112,9 @@ async def set_flow_run_state(request: Request) -> Response:
     """Propose a state for a flow run."""
     run_id, wanted = uuid_in(request), request.read(SetState)
     try:
-        return answered(await request.store.run(_set_state(request.catalog, run_id, wanted, request.grant)))
+        return proposal_response(await request.store.run(_set_state(request.catalog, run_id, wanted, request.grant)))
     except NotFound as error:
-        raise Untold(str(error)) from None
+        raise PlainNotFound(str(error)) from None
 
 
 @routes.post("/api/flow_runs/filter", scope="read")
@@ -136,13 +136,13 @@ async def count_flow_runs(request: Request) -> Response:
 @routes.get("/api/flow_run_states")
 async def read_flow_run_states(request: Request) -> Response:
     """All states of a flow run, oldest first; none of an unknown one."""
-    view = await request.store.run(taskruns.read(run_in_query(request, "flow_run_id"), FLOW_RUNS, history=True))
+    view = await request.store.run(task_runs.read(run_in_query(request, "flow_run_id"), FLOW_RUNS, history=True))
     if view is None or not request.grant.covers(view.latest.record.task):
         return json_response([])
     return json_response([shown_state(state) for state in run_view.history(view)])
 
 
-async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> Made:
+async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> CreatedRun:
     flow = await flows.flow(catalog, wanted.flow_id)
     if flow is None or not grant.covers(flow.name):
         raise Conflict(f"there is no flow {wanted.flow_id}")
@@ -166,7 +166,7 @@ async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> 
         | ({"idempotency_key": wanted.idempotency_key} if wanted.idempotency_key else {}),
     )
     current = run_view.first(state, run_id)
-    current.mark = first_mark(state)
+    current.state_tag = first_state_tag(state)
     due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
     key = wanted.idempotency_key
     request = ops.Request(
@@ -178,21 +178,21 @@ async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> 
         origin=Origin(
             api=FLOW_RUNS,
             run_id=run_id,
-            dedupe_key=taskruns.identity(FLOW_RUNS, str(wanted.flow_id), key) if key else "",
-            metadata=run_view.opening(facts, current),
+            dedupe_key=task_runs.identity(FLOW_RUNS, str(wanted.flow_id), key) if key else "",
+            metadata=run_view.created_metadata(facts, current),
         ),
     )
     triggered = await ops.trigger(catalog, flow.name, request, permit=grant.authorise, charge=grant.charge)
-    if not triggered.repeated and current.mark == Status.PENDING:
-        return Made(run_id, facts, current, True)
-    taskruns.require_free(triggered.run, grant)
-    view = await taskruns.settled(catalog, triggered.run.id, FLOW_RUNS)
-    return Made(view.id, view.facts, view.current, not triggered.repeated)
+    if not triggered.repeated and current.state_tag == Status.PENDING:
+        return CreatedRun(run_id, facts, current, True)
+    task_runs.require_free(triggered.run, grant)
+    view = await task_runs.settled(catalog, triggered.run.id, FLOW_RUNS)
+    return CreatedRun(view.id, view.facts, view.current, not triggered.repeated)
 
 
 async def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Answer:
-    for _ in range(taskruns.PATIENCE):
-        view = await taskruns.known(run_id, FLOW_RUNS)
+    for _ in range(task_runs.MAX_TRIES):
+        view = await task_runs.known(run_id, FLOW_RUNS)
         grant.authorise((view.latest.record.task,), absent=f"Flow run with id {run_id} not found")
         at_us = time.time_ns() // 1000
         state = proposed(wanted.state, ids.new_id(at_us), at_us)
@@ -200,10 +200,10 @@ async def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant
         decision = _decide(view, state, bool(wanted.force), at_us)
         if decision.state is None:
             return Answer(view, decision, view.current.state, False)
-        on_course = course(view, decision.state, at_us)
-        on_course.plan.force, on_course.plan.inbox = True, False
-        after = run_view.moved(view.current, decision.state, restarts=decision.restarts)
-        done = await taskruns.make(catalog, view, [*taskruns.unwritten(view), after], on_course)
+        planned = plan_transition(view, decision.state, at_us)
+        planned.plan.force, planned.plan.inbox = True, False
+        after = run_view.entered(view.current, decision.state, restarts=decision.restarts)
+        done = await task_runs.make(catalog, view, [*task_runs.unwritten(view), after], planned)
         if done.verdict == "done":
             return Answer(view, decision, decision.state, True)
     raise Conflict(f"flow run {run_id} changes faster than its state can be set; try again")

@@ -1,4 +1,4 @@
-"""Task runs: made, read, moved in one step, forgotten."""
+"""Task runs: create, read, rename, change their state in one step, delete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from api.dialects.prefect import run_view, states
 from api.dialects.prefect.bodies import Constant, Details, Inputs, Policy, State, TaskRunCreate, in_us, proposed
 from api.dialects.prefect.run_view import FLOW_RUNS, TASK_RUNS, Facts, View
-from api.dialects.prefect.transitions import Course, course, first_mark, waits_for_consumer
+from api.dialects.prefect.transitions import PlannedTransition, first_state_tag, plan_transition, waits_for_consumer
 from api.http.auth import Grant
 from shared import external_names, ids, ops
 from shared.errors import Conflict, NotFound
@@ -30,12 +30,12 @@ from shared.tasks import ParamType, Task, is_task_name
 KEEP_RUNS: Final = 10_000
 """History kept of a task that only Prefect's clients know, unless the task file says otherwise."""
 
-PATIENCE: Final = 100
-"""How often a proposal is decided again because something else happened to the run."""
+MAX_TRIES: Final = 100
+"""How often a change is tried again when the run changed in the meantime."""
 
 
-class Made(msgspec.Struct):
-    """A task run as it was made just now, or before (``is_new`` False)."""
+class CreatedRun(msgspec.Struct):
+    """A task run that was created now, or before (``is_new`` False)."""
 
     id: UUID
     facts: Facts
@@ -45,14 +45,14 @@ class Made(msgspec.Struct):
 
 async def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> View | None:
     """
-    The run, with its whole annex if its *history* is wanted; None when there is none. One that was made by way of
-    another API can be read as well, but for flow runs.
+    The run, with all of its metadata if its *history* is wanted; None when there is none. A run that another API
+    created is read as a task run.
     """
     found = await read_many([run_id], via, history=history)
     if found[0] is None and via == TASK_RUNS:
         record = await runs.record(run_id)
         if record is not None and record.via not in (TASK_RUNS, FLOW_RUNS):
-            return run_view.guest(run_id, record)
+            return run_view.foreign_run(run_id, record)
     return found[0]
 
 
@@ -64,7 +64,7 @@ async def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: b
     for latest in await orchestrated.newest(run_ids, () if history else run_view.FIELDS):
         if latest is None or latest.record.via != via or not latest.annex.get(run_view.NOW):
             views.append(None)
-        elif run_view.has_to_see_all(latest):
+        elif run_view.needs_all_attempts(latest):
             views.append(run_view.view(latest, (await orchestrated.attempts(latest.id))))
         else:
             views.append(run_view.view(latest))
@@ -79,10 +79,10 @@ async def known(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) ->
     return view
 
 
-async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: State | None = None) -> Made:
+async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: State | None = None) -> CreatedRun:
     """
-    Make a task run, or answer the one there is by the same flow run, task key and dynamic key. *first* is its first
-    state when somebody told of that; otherwise it is the one wanted.
+    Create a task run, or return the existing one with the same flow run, task key and dynamic key. *first* is its first
+    state if that was reported; otherwise it is the one wanted.
 
     Raises Conflict for an unknown flow run or an id that another run has, Invalid for parameters that a task of ours
     does not take, and Forbidden.
@@ -101,7 +101,7 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
     current = run_view.first(state, run_id)
     is_ours = not entry.task.external
     if not is_ours:
-        current.mark = first_mark(state)
+        current.state_tag = first_state_tag(state)
     due_us = in_us(state.details.scheduled_time) if state.details.scheduled_time else 0
     request = ops.Request(
         params=parameters(entry.task, wanted) if is_ours else None,
@@ -117,12 +117,12 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
             dedupe_key=identity(TASK_RUNS, str(wanted.flow_run_id or ""), wanted.task_key, wanted.dynamic_key),
             for_consumer=not is_ours and first is None and waits_for_consumer(state),
             limits=tuple(f"tag:{tag}" for tag in facts.tags) if is_ours else (),
-            metadata=run_view.opening(facts, current),
+            metadata=run_view.created_metadata(facts, current),
         ),
     )
     triggered = await ops.trigger(catalog, entry.name, request, permit=grant.authorise, charge=grant.charge)
-    if not triggered.repeated and (is_ours or current.mark == Status.PENDING):
-        return Made(run_id, facts, current, True)
+    if not triggered.repeated and (is_ours or current.state_tag == Status.PENDING):
+        return CreatedRun(run_id, facts, current, True)
     require_free(triggered.run, grant)
     try:
         view = await settled(catalog, triggered.run.id)
@@ -130,52 +130,56 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
         raise Conflict(f"{run_id} is the id of a run that is not a task run of Prefect's") from None
     if (view.facts.task_key, view.facts.dynamic_key) != (wanted.task_key, wanted.dynamic_key):
         raise Conflict(f"task run {run_id} is one of {view.facts.task_key}, {view.facts.dynamic_key}")
-    return Made(view.id, view.facts, view.current, not triggered.repeated)
+    return CreatedRun(view.id, view.facts, view.current, not triggered.repeated)
 
 
 async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None, via: str = TASK_RUNS) -> None:
     """Give a run another name. Raises NotFound, also when *grant* is not for its task."""
-    for _ in range(PATIENCE):
+    for _ in range(MAX_TRIES):
         view = await store.run(read(run_id, via))
         absent = f"{'Task' if via == TASK_RUNS else 'Flow'} run not found"
         if view is None:
             raise NotFound(absent)
         grant.authorise((view.latest.record.task,), absent=absent)
-        if view.is_guest:
+        if view.is_foreign:
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
         before = view.latest.annex[run_view.FACTS]
-        change = Annex(view.id, run_view.renamed(view.facts, name or view.facts.name), (run_view.FACTS, before))
+        change = Annex(
+            view.id, run_view.renamed_metadata(view.facts, name or view.facts.name), (run_view.FACTS, before)
+        )
         if await store.run(metadata.write(change)):
             return
     raise Conflict(f"run {run_id} changes faster than it can be renamed; try again")
 
 
-async def make(catalog: ops.Catalog, view: View, states: Sequence[run_view.Current], on_course: Course) -> Driven:
+async def make(
+    catalog: ops.Catalog, view: View, states: Sequence[run_view.Current], planned: PlannedTransition
+) -> Driven:
     """
-    Write *states*, the last of which *on_course* leads to, in one step.
+    Write *states*, the last of which *planned* leads to, in one step.
 
-    While it runs, the next state has to come within its task's ``heartbeat_timeout``, if that has one.
+    While it runs, the next state must be reported within its task's ``heartbeat_timeout``, if it has one.
     """
-    await _watch(catalog, view, on_course)
-    states[-1].head, states[-1].mark = on_course.head, on_course.mark
-    change = Annex(view.id, run_view.written(view, *states), (run_view.NOW, view.raw))
-    done = await orchestrated.drive(view.latest, on_course.plan, change)
+    await _watch(catalog, view, planned)
+    states[-1].latest_attempt, states[-1].state_tag = planned.latest_attempt, planned.state_tag
+    change = Annex(view.id, run_view.state_metadata(view, *states), (run_view.NOW, view.raw))
+    done = await orchestrated.drive(view.latest, planned.plan, change)
     if done.ready:
         await wakeups.ring(done.ready)
     return done
 
 
-async def _watch(catalog: ops.Catalog, view: View, on_course: Course) -> None:
-    if on_course.mark == Status.RUNNING:
+async def _watch(catalog: ops.Catalog, view: View, planned: PlannedTransition) -> None:
+    if planned.state_tag == Status.RUNNING:
         task = await catalog.task(view.latest.record.definition)
-        on_course.plan.lease_us = (task.heartbeat_timeout_ms or 0) * 1000 if task else 0
+        planned.plan.lease_us = (task.heartbeat_timeout_ms or 0) * 1000 if task else 0
 
 
 def unwritten(view: View) -> list[run_view.Current]:
-    """Where the run stood after each state that our own moves brought, for writing them down."""
+    """The positions of the run after each state that our own transitions brought, to be written."""
     current, states = view.stored, list[run_view.Current]()
     for state in view.unwritten:
-        current = run_view.moved(current, state)
+        current = run_view.entered(current, state)
         states.append(current)
     return states
 
@@ -293,27 +297,27 @@ async def declared(catalog: ops.Catalog, task_key: str) -> Entry:
 
 async def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> View:
     """
-    The run that a create answers. One that was made in a state which takes moves of ours is brought there first, also
-    when whoever made it did not come so far.
+    The run that a create returns. One whose first state needs transitions of ours is brought there first, also when the
+    request that created it died before.
     """
-    for _ in range(PATIENCE):
+    for _ in range(MAX_TRIES):
         view = await known(run_id, via)
-        is_there = view.stored.mark == Status.PENDING or view.latest.record.status != Status.PENDING
+        is_there = view.stored.state_tag == Status.PENDING or view.latest.record.status != Status.PENDING
         if view.is_ours or view.stored.before or is_there:
             return view
-        on_course = course(view, view.stored.state, time.time_ns() // 1000)
-        on_course.plan.force = True
-        await _watch(catalog, view, on_course)
-        done = await _begin(view, on_course)
+        planned = plan_transition(view, view.stored.state, time.time_ns() // 1000)
+        planned.plan.force = True
+        await _watch(catalog, view, planned)
+        done = await _begin(view, planned)
         if done.verdict == "done":
             return await known(run_id, via)
     raise Conflict(f"task run {run_id} changes faster than it can be made; try again")
 
 
-async def _begin(view: View, on_course: Course) -> Driven:
-    current = msgspec.structs.replace(view.stored, head=on_course.head, mark=on_course.mark)
+async def _begin(view: View, planned: PlannedTransition) -> Driven:
+    current = msgspec.structs.replace(view.stored, latest_attempt=planned.latest_attempt, state_tag=planned.state_tag)
     change = Annex(view.id, {run_view.NOW: msgspec.json.encode(current)}, (run_view.NOW, view.raw))
-    return await orchestrated.drive(view.latest, on_course.plan, change)
+    return await orchestrated.drive(view.latest, planned.plan, change)
 
 
 async def delete(catalog: ops.Catalog, view: View) -> None:
@@ -321,23 +325,23 @@ async def delete(catalog: ops.Catalog, view: View) -> None:
     Forget a task run with all its attempts; one that lives is ended first. Raises Conflict while a worker of ours
     executes it.
     """
-    if view.is_guest:
+    if view.is_foreign:
         await ops.delete(str(view.id))
         return
-    for _ in range(PATIENCE):
+    for _ in range(MAX_TRIES):
         record = view.latest.record
         if record.status == Status.ENDED:
             break
         if view.is_ours and record.status == Status.RUNNING:
             raise Conflict(f"task run {view.id} is running on worker {record.worker}; cancel it before deleting it")
         if view.is_ours:
-            await ops.stop(str(view.latest.head), by="deleting its task run")
+            await ops.stop(str(view.latest.latest_attempt), by="deleting its task run")
         else:
             now_us = time.time_ns() // 1000
             details = Details(task_run_id=view.id)
             state = State(ids.new_id(now_us), "CANCELLED", "Cancelled", now_us, "deleted", None, details)
-            on_course = course(view, state, now_us)
-            await make(catalog, view, [*unwritten(view), run_view.moved(view.current, state)], on_course)
+            planned = plan_transition(view, state, now_us)
+            await make(catalog, view, [*unwritten(view), run_view.entered(view.current, state)], planned)
         view = await known(view.id, view.latest.record.via)
     for run_id, _ in reversed(await orchestrated.attempts(view.id)):
         await ops.delete(str(run_id))
