@@ -18,8 +18,7 @@ from tests.waiting import wait_until
 from tests.worker.child_output import Ended, is_running, read_line, read_to_end
 from worker.processes.callables import CALLS_MAX, CallableProcess, InterpreterPool
 from worker.processes.commands import Spawner
-from worker.processes.handle import SpawnFailed
-from worker.processes.interpreter import CallRequest
+from worker.processes.handle import CallRequest, SpawnFailed
 
 JOBS = """
 import os, signal, subprocess, sys, threading, time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.errors import RunfleetError, Unreadable
 from shared.lineage.emitter import Emitter
@@ -14,15 +15,17 @@ from shared.store import tasks
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, is_trusted
 from shared.telemetry import get_logger
-from worker.drain import DrainState
 from worker.execution.environment import Inherited, Unprepared
-from worker.execution.secrets import KnownSecrets
-from worker.fitness import Fitness
-from worker.heartbeat import Heartbeat
-from worker.logs.shipper import LogShipper
-from worker.processes.callables import InterpreterPool
-from worker.processes.commands import Spawner
-from worker.replay import EndReplay
+
+if TYPE_CHECKING:
+    from worker.drain import DrainState
+    from worker.execution.secrets import KnownSecrets
+    from worker.fitness import Fitness
+    from worker.heartbeat import Heartbeat
+    from worker.logs.shipper import LogShipper
+    from worker.processes.callables import InterpreterPool
+    from worker.processes.commands import Spawner
+    from worker.replay import EndReplay
 
 log = get_logger("worker")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -21,12 +21,14 @@ from shared.store.redis.call import Call
 from shared.store.runs import Ended, Facts, Retry, Wanted
 from shared.tasks import Task
 from shared.telemetry import get_logger
-from worker.execution.context import WorkerContext
 from worker.execution.results import collect
-from worker.execution.verdict import Verdict
-from worker.logs.masking import Mask
-from worker.logs.shipper import LogBuffer
-from worker.processes.handle import Exit
+
+if TYPE_CHECKING:
+    from worker.execution.context import WorkerContext
+    from worker.execution.verdict import Verdict
+    from worker.logs.masking import Mask
+    from worker.logs.shipper import LogBuffer
+    from worker.processes.handle import Exit
 
 log = get_logger("worker")
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from shared import ops, params
@@ -30,11 +30,12 @@ from worker.execution.environment import Unprepared
 from worker.execution.give_back import delay_s, give_back
 from worker.execution.monitor import Monitor
 from worker.execution.verdict import Verdict, judge
-from worker.execution.wakeup import Wakeup
 from worker.heartbeat import FROZEN_S, SURE_S, Lease, StopRequest
-from worker.logs.shipper import LogBuffer
-from worker.processes.handle import Exit, Launch, ProcessHandle, SpawnFailed, StartedLate, Unanswered
-from worker.processes.interpreter import CallRequest
+from worker.processes.handle import CallRequest, Exit, Launch, ProcessHandle, SpawnFailed, StartedLate, Unanswered
+
+if TYPE_CHECKING:
+    from worker.execution.wakeup import Wakeup
+    from worker.logs.shipper import LogBuffer
 
 log = get_logger("worker")
 T = TypeVar("T")

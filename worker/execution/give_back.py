@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from shared.errors import RunfleetError, StoreUnavailable
@@ -11,7 +11,9 @@ from shared.runs import Record
 from shared.store import runs, wakeups
 from shared.store.runs import GivenBack
 from shared.telemetry import get_logger
-from worker.execution.context import WorkerContext
+
+if TYPE_CHECKING:
+    from worker.execution.context import WorkerContext
 
 log = get_logger("worker")
 

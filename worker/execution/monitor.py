@@ -12,17 +12,19 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.tasks import Task
-from worker.drain import DrainState
 from worker.execution.stop_sequence import StopSequence
 from worker.execution.verdict import Cause, stronger
-from worker.execution.wakeup import Wakeup
 from worker.heartbeat import FRESH_S, STRICT_S, Lease, StopRequest
-from worker.logs.line_buffer import Stream
-from worker.logs.shipper import LogBuffer
-from worker.processes.handle import Exit, ProcessHandle
+
+if TYPE_CHECKING:
+    from worker.drain import DrainState
+    from worker.execution.wakeup import Wakeup
+    from worker.logs.line_buffer import Stream
+    from worker.logs.shipper import LogBuffer
+    from worker.processes.handle import Exit, ProcessHandle
 
 READ_BYTES: Final = 256 * 1024
 CHECK_S: Final = 5.0

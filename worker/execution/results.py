@@ -7,12 +7,14 @@ import re
 import shutil
 import stat
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from worker.logs.masking import Mask
-from worker.processes.handle import Exit
+if TYPE_CHECKING:
+    from worker.logs.masking import Mask
+    from worker.processes.handle import Exit
+
 
 OUTPUT_KEYS: Final = 64
 OUTPUT_CHARACTERS: Final = 4096

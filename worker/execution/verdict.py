@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from shared.config import format_duration, format_size
 from shared.runs import FATE_UNKNOWN, Reason
 from shared.tasks import MB, Task
-from worker.processes.handle import Exit
+
+if TYPE_CHECKING:
+    from worker.processes.handle import Exit
 
 Cause = Literal["stop", "timeout", "overflow", "shutdown", "lost"]
 """Why the worker made a process end: asked to, too long, too loud, the worker leaves, or the lease was over."""

@@ -15,8 +15,18 @@ from typing import Final, NoReturn
 
 from worker.processes.client import ProcessChannel
 from worker.processes.commands import Spawner
-from worker.processes.handle import LOST, SIGNALLED, START_TIMEOUT_S, Exit, SpawnFailed, StartedLate, Unanswered
-from worker.processes.interpreter import FATAL, CallRequest, Interpreter, lasting
+from worker.processes.handle import (
+    LOST,
+    SIGNALLED,
+    START_TIMEOUT_S,
+    CallRequest,
+    Exit,
+    Limits,
+    SpawnFailed,
+    StartedLate,
+    Unanswered,
+)
+from worker.processes.interpreter import FATAL, Interpreter, lasting
 
 CALLS_MAX: Final = 1000
 """A warm child with ``isolate = false`` is replaced after so many runs."""
@@ -181,18 +191,8 @@ class InterpreterPool:
         module, _, function = request.call.partition(":")
         if not module or not function:
             raise SpawnFailed(f'call = {request.call!r}: write "module:function"')
-        body = {
-            "function": function,
-            "kwargs": request.kwargs,
-            "env": request.env,
-            "run_id": request.run_id,
-            "umask": request.umask,
-            "nice": request.nice,
-            "memory_limit": request.memory_limit,
-            "address_space_limit": request.address_space_limit,
-            "cpu_limit_s": request.cpu_limit_s,
-            "heartbeat_timeout_s": request.heartbeat_timeout_s,
-        }
+        body = {name: getattr(request, name) for name in Limits.__struct_fields__}
+        body |= {"function": function, "kwargs": request.kwargs}
         while True:
             with self._lock:
                 interpreter = self._find(request, module)

@@ -9,7 +9,7 @@ over ``control_fd``, ``stdout_fd`` and ``stderr_fd``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -38,18 +38,17 @@ class StartedLate(RunfleetError):
     """It was started after the request was withdrawn, and killed at once; what it did meanwhile is unknown."""
 
 
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What to start. ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own.
+    What a command and a call have in common: where they run, as whom, and how much they may use.
 
-    ``argv[0]`` is looked up in the ``PATH`` of ``env``. ``memory_limit`` is in bytes of all its processes together,
-    ``address_space_limit`` in bytes of address space and ``cpu_limit_s`` in seconds of CPU, both of each process; None
-    is no limit. ``user`` is name, user id, group id and all groups of another operating-system user. ``run_id`` must be
-    ``env["RUNFLEET_RUN_ID"]``: orphans are found by it. The process is killed when no ``signal(0)`` was sent for
-    ``heartbeat_timeout_s``; None is never.
+    ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own. ``memory_limit`` is in
+    bytes of all its processes together, ``address_space_limit`` in bytes of address space and ``cpu_limit_s`` in
+    seconds of CPU, both of each process; None is no limit. ``user`` is name, user id, group id and all groups of
+    another operating-system user. ``run_id`` must be ``env["RUNFLEET_RUN_ID"]``: orphans are found by it. The process
+    is killed when no ``signal(0)`` was sent for ``heartbeat_timeout_s``; None is never.
     """
 
-    argv: tuple[str, ...]
     env: Mapping[str, str]
     run_id: str
     cwd: str | None = None
@@ -60,6 +59,26 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     user: tuple[str, int, int, tuple[int, ...]] | None = None
     cpu_limit_s: int | None = None
     heartbeat_timeout_s: float | None = None
+
+
+class Launch(Limits, frozen=True, kw_only=True):
+    """A command to start. ``argv[0]`` is looked up in the ``PATH`` of ``env``."""
+
+    argv: tuple[str, ...]
+
+
+class CallRequest(Limits, frozen=True, kw_only=True):
+    """
+    A call to make. ``call`` is ``module:function``, ``python`` None the worker's interpreter.
+
+    With ``isolate`` False the interpreter itself makes the call: it has ``memory_limit``, ``address_space_limit`` and
+    ``nice`` for life, and no ``heartbeat_timeout_s``.
+    """
+
+    call: str
+    kwargs: Mapping[str, Any]
+    isolate: bool = True
+    python: str | None = None
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,43 +17,19 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from worker.processes.client import SpawnerClient
-from worker.processes.commands import CommandProcess, Spawner
-from worker.processes.handle import Exit, Launch, SpawnFailed
+from worker.processes.handle import CallRequest, Exit, Launch, SpawnFailed
+
+if TYPE_CHECKING:
+    from worker.processes.commands import CommandProcess, Spawner
 
 INTERPRETER_FILE: Final = Path(__file__).parents[1] / "spawner" / "interpreter.py"
 FATAL: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 """Signals after which an interpreter is not used again."""
 
 _names = itertools.count(1)
-
-
-class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    One call. ``call`` is ``module:function``, ``env`` the whole environment, ``python`` None the worker's interpreter.
-
-    The limits are as in ``Launch``; with ``isolate`` False those of memory and niceness are of the warm child for life,
-    and ``heartbeat_timeout_s`` is not heeded: such a child has nobody who could watch over it when the worker can't.
-    """
-
-    call: str
-    kwargs: Mapping[str, Any]
-    env: Mapping[str, str]
-    run_id: str
-    isolate: bool = True
-    python: str | None = None
-    cwd: str | None = None
-    umask: int | None = None
-    nice: int = 0
-    memory_limit: int | None = None
-    address_space_limit: int | None = None
-    user: tuple[str, int, int, tuple[int, ...]] | None = None
-    cpu_limit_s: int | None = None
-    heartbeat_timeout_s: float | None = None
 
 
 class Interpreter:
