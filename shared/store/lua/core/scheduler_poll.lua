@@ -1,51 +1,81 @@
--- The scheduler's look at everything, once a beat: who leads, and what is there to do.
--- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us  6 batch of expired leases
---       7 how the leader is (JSON) or ''
--- Answers {fencing token or 0, leader, now, when the next run is due or lease of slots lapses, or '', catalog version, {queue, waiting…}, {expired run, record…},
---          number of tasks to tidy, number of logs left to compact, instance of the store, number of executions with runs
---          left to make, number of those that nobody goes on stopping, names of keys
---          that somebody else wrote to and that were begun anew, names of others that it wrote to};
---          of one that stands by {0, leader, now, instance, such names}.
--- A leader keeps its token; a token is never given twice, also when the store was wiped in between, so one that woke up late can be told from its successor.
+-- The scheduler's look at everything, once a second: who leads, and what there is to do.
+-- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us (both: lib/rescue_hold.lua)
+--       6 batch of expired leases  7 the leader's health (JSON) or ''
+-- Answers to the leader {its fencing token, itself, now, when the next run is due or lease of slots lapses or '', version of
+--   the catalog, {queue, waiting runs…}, {expired run, record…}, tasks whose history needs pruning, logs to compact, store id,
+--   executions with runs left to make, executions that nothing goes on stopping, keys that were reset (lib/repair.lua),
+--   keys of another kind that were not read}; to another scheduler {0, leader, now, store id, keys that were reset}.
+-- A leader keeps its token. None is given twice, even after the store was wiped, so a leader that was frozen for long can be
+-- told from its successor.
 -- flags: allow-oom
 -- uses: clock repair rescue_hold store_id
-local anew = reset_overwritten()
-note_contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
-local me, leads = ARGV[2], P .. ':leader'
-redis.call('ZADD', P .. ':schedulers', NOW, me)
-redis.call('ZREMRANGEBYSCORE', P .. ':schedulers', '-inf', text(NOW - 15000000))
-local held = redis.call('HMGET', leads, 'id', 'until', 'token')
-local token, lasts = 0, tonumber(ARGV[3])
-if held[1] == me then
-  token = tonumber(held[3])
-elseif not held[1] or tonumber(held[2]) < NOW then
-  token = math.max(NOW, (tonumber(held[3]) or 0) + 1)   -- by the clock: a count begins anew when the store is wiped
-  redis.call('HSET', leads, 'id', me, 'token', text(token))
-  held[1] = me
-elseif tonumber(held[2]) > NOW + lasts then   -- further ahead than it can be: the clock went back
-  redis.call('HSET', leads, 'until', text(NOW + lasts))
-end
-if token == 0 then return {0, held[1], text(NOW), store_id(), anew} end
-redis.call('HSET', leads, 'until', text(NOW + lasts))
-if ARGV[7] ~= '' then redis.call('SET', P .. ':health', ARGV[7], 'PX', 180000) end
-local waiting = {}
-for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
-  local depth = look('ZCARD', P .. ':queue:' .. queue) or 0
-  if depth > 0 and look('SISMEMBER', P .. ':queues:paused', queue) == 0 then
-    waiting[#waiting + 1] = queue
-    waiting[#waiting + 1] = depth
+local me, lasts_us, gap_us, lease_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local batch, health = tonumber(ARGV[6]), ARGV[7]
+local leader = P .. ':leader'
+
+-- Answers the token or nil, and who leads.
+local function lead()
+  redis.call('ZADD', P .. ':schedulers', NOW, me)
+  redis.call('ZREMRANGEBYSCORE', P .. ':schedulers', '-inf', text(NOW - 15000000))
+  local id, until_us, token = unpack(redis.call('HMGET', leader, 'id', 'until', 'token'))
+  if id and id ~= me and tonumber(until_us) >= NOW then
+    if tonumber(until_us) > NOW + lasts_us then   -- further ahead than it can be: the clock went back
+      redis.call('HSET', leader, 'until', text(NOW + lasts_us))
+    end
+    return nil, id
   end
+  if id ~= me then
+    token = text(math.max(NOW, (tonumber(token) or 0) + 1))   -- by the clock: a count begins anew when the store is wiped
+    redis.call('HSET', leader, 'id', me, 'token', token)
+  end
+  redis.call('HSET', leader, 'until', text(NOW + lasts_us))
+  if health ~= '' then redis.call('SET', P .. ':health', health, 'PX', 180000) end
+  return tonumber(token), me
 end
-local expired = {}
-if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) <= NOW then
-  for _, id in ipairs(look('ZRANGEBYSCORE', P .. ':leases', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[6])) or {}) do
+
+local function waiting_runs()
+  local waiting = {}
+  for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
+    local depth = look('ZCARD', P .. ':queue:' .. queue) or 0
+    if depth > 0 and look('SISMEMBER', P .. ':queues:paused', queue) == 0 then
+      waiting[#waiting + 1] = queue
+      waiting[#waiting + 1] = depth
+    end
+  end
+  return waiting
+end
+
+local function expired_leases()
+  local expired = {}
+  if (number_in('rescue-hold') or 0) > NOW then return expired end
+  for _, id in ipairs(look('ZRANGEBYSCORE', P .. ':leases', '-inf', text(NOW), 'LIMIT', 0, batch) or {}) do
     expired[#expired + 1] = id
     expired[#expired + 1] = redis.call('GET', P .. ':run:' .. id) or ''
   end
+  return expired
 end
-local due = (look('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') or {})[2]
-local lapse = (look('ZRANGE', P .. ':slot-leases', 0, 0, 'WITHSCORES') or {})[2]
-if lapse and (not due or tonumber(lapse) < tonumber(due)) then due = lapse end
-return {token, me, text(NOW), due or '', tonumber(redis.call('GET', P .. ':catalog')) or 0, waiting, expired,
-  redis.call('SCARD', P .. ':prune-candidates'), look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0, store_id(),
-  look('ZCOUNT', P .. ':making', '-inf', text(NOW)) or 0, look('ZCOUNT', P .. ':stopping', '-inf', text(NOW - 1000000)) or 0, anew, not_seen}
+
+local function next_due()
+  local due = (look('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') or {})[2]
+  local lapse = (look('ZRANGE', P .. ':slot-leases', 0, 0, 'WITHSCORES') or {})[2]
+  return lapse and (not due or tonumber(lapse) < tonumber(due)) and lapse or due or ''
+end
+
+local function poll()
+  if not note_contact(gap_us, lease_us) then was_reset('contact') end
+  local token, id = lead()
+  if not token then return {0, id, text(NOW), store_id(), reset} end
+  return {token, id, text(NOW), next_due(), number_in('catalog') or 0, waiting_runs(), expired_leases(),
+    redis.call('SCARD', P .. ':prune-candidates'),
+    look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0,
+    store_id(),
+    look('ZCOUNT', P .. ':making', '-inf', text(NOW)) or 0,
+    look('ZCOUNT', P .. ':stopping', '-inf', text(NOW - 1000000)) or 0,
+    reset, not_read}
+end
+
+if math.floor(NOW / 1000000) % 10 == 0 then reset_overwritten() end   -- also what no poll would fail at
+local succeeded, answer = pcall(poll)
+if succeeded then return answer end
+reset_overwritten()
+return poll()

@@ -1,5 +1,5 @@
--- Notes that somebody reached Redis. After a gap in everybody's contact (longer than gap_us) nothing is rescued for one
--- lease, because the workers could not renew theirs either. The hold is stored, so the next leader obeys it too.
+-- Notes that a process reached Redis. After a gap in the contact of all of them (longer than gap_us) nothing is rescued for
+-- one lease, because the workers could not renew theirs either. The hold is stored, so the next leader obeys it too.
 -- uses: clock
 
 -- The clock went back by so much: what was to end by it would do so that much too late. What may have been written since
@@ -20,9 +20,12 @@ local function went_back(by, lease_us)
   if hold and hold > NOW + lease_us then redis.call('SET', P .. ':rescue-hold', text(NOW + lease_us), 'PX', 600000) end
 end
 
+-- Answers false when the key of the last contact held something that is no time.
 local function note_contact(gap_us, lease_us)
-  local last = tonumber(redis.call('GET', P .. ':contact'))
+  local found = redis.call('GET', P .. ':contact')
+  local last = tonumber(found)
   if last and NOW - last > gap_us then redis.call('SET', P .. ':rescue-hold', text(NOW + lease_us), 'PX', 600000) end
   if last and last - NOW > 1000000 then went_back(last - NOW, lease_us) end
   redis.call('SET', P .. ':contact', text(NOW))
+  return not found or last ~= nil
 end
