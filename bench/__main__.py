@@ -5,8 +5,6 @@ Without names all parts are measured, in under a quarter of an hour. Every figur
 it is compared with is measured in the same run.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -1,7 +1,5 @@
 """The plainest HTTP client: one connection, one request at a time, so that little but the server is measured."""
 
-from __future__ import annotations
-
 import socket
 from types import TracebackType
 from typing import Any, Self

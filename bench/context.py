@@ -1,7 +1,5 @@
 """What the parts of a measurement share: how much to measure, folders, and the one store that is filled once."""
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Iterator

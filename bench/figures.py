@@ -1,7 +1,5 @@
 """What a measurement answers: figures with their goals, and the one table they are printed in."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

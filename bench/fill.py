@@ -1,7 +1,5 @@
 """Filling the store that `lists` and `memory` look at; a measurement of the scripts and sorted sets as well."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from bench.context import Bench

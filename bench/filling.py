@@ -5,8 +5,6 @@ The records are made here, of the product's own ``Record``; they are put in by `
 product's own script parts, so that records and indexes are the ones the product would have written.
 """
 
-from __future__ import annotations
-
 import copy
 import random
 import time

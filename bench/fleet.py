@@ -1,7 +1,5 @@
 """The real processes of one measurement, started as an operator would, and ended with it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

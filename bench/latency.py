@@ -5,8 +5,6 @@ The child says itself when it began (it prints the time), so nothing between is 
 millisecond to be loaded, which is part of the figure.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ makes one script call and with the POST of a run. Half of the events make a run,
 tell others is measured in ``telling.py``.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack

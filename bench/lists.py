@@ -4,8 +4,6 @@ depths. A figure is the median time of an answer; every total is checked against
 index answers.
 """
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Iterator

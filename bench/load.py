@@ -5,8 +5,6 @@ A load client: ``python -m bench.load <port> <connections> <seconds> <target>`` 
 A program of its own, so that it takes no time from the server's interpreter. Prints one line of JSON.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

@@ -4,8 +4,6 @@ One run's output: how fast it gets into the store under each policy, and how soo
 The printing program writes the time into every line; a reader that follows the log over server-sent events compares.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import sys

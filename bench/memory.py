@@ -1,7 +1,5 @@
 """What a run that ended costs Redis, and what each process weighs when it has nothing to do."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Plans of up to two thousand steps, wide and deep: what a step costs, and whether it costs more in a larger plan."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from typing import Final, Literal

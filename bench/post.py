@@ -3,8 +3,6 @@ Runs created a second through one API process, over 32 connections, in turn with
 script call; and one POST that makes a thousand runs.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

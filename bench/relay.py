@@ -4,8 +4,6 @@ A relay between a process and its Valkey that counts round trips: each time a co
 What is under way is named after the scripts in it, or after its command, so that a count can be read.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

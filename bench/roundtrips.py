@@ -4,8 +4,6 @@ How often a worker goes to Redis for one run, and how many commands an idle flee
 A worker is connected through a relay that counts round trips; the idle fleet is listened to with MONITOR.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import time

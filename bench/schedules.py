@@ -1,7 +1,5 @@
 """Ten thousand schedules of which two hundred are due in one second: how late, and what the scheduler costs at rest."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@ What it costs a worker process to tell lineage of its runs: runs a second, in tu
 CPU, and how long after the last run the last event is heard.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterator

@@ -3,8 +3,6 @@ Runs a second: runs are made while their queue is paused, then drained; the time
 on record. Measured in turn with what limits them: a bare loop of ``posix_spawn``, a bare loop of ``fork``, Dramatiq.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final

@@ -1,7 +1,5 @@
 """``python -m bench.ticking <lines a second> <seconds>``: lines that begin with the time at which they were printed."""
 
-from __future__ import annotations
-
 import sys
 import time
 

@@ -1,7 +1,5 @@
 """A Valkey of one measurement: on a Unix socket and a loopback port of its own, nothing on disk, ended with it."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import time

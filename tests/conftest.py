@@ -1,7 +1,5 @@
 """What every test can ask for: a Valkey of its own test worker, settings with keys of its own, and a store on them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

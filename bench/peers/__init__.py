@@ -5,8 +5,6 @@ Each is a program of its own, ``python -m bench.peers.<name>``. It prints ``read
 one line of JSON.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from contextlib import ExitStack

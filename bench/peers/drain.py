@@ -5,8 +5,6 @@ Dramatiq as its documentation sets it up: eight threads a process, the default m
 was left.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -4,8 +4,6 @@ A bare Litestar handler that makes one script call with plain redis-py and answe
 ``python -m bench.peers.handler <socket> <port>``: what an API that does nothing but store a job would be.
 """
 
-from __future__ import annotations
-
 import sys
 import uuid
 

@@ -4,8 +4,6 @@ Takes whatever is posted to it, at little cost, and says on ``GET`` how often th
 ``python -m bench.peers.listener <port>``: a system that collects lineage, without what it does with it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from typing import Any

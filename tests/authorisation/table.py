@@ -5,8 +5,6 @@ Written by hand. A route without a row fails ``tests/promises/test_authorisation
 in ``test_every_route.py``.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Callable, Mapping

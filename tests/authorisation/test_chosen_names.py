@@ -1,7 +1,5 @@
 """Ids, keys and names that a client chooses tell it nothing of what others called so, and change nothing of theirs."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Callable, Iterator

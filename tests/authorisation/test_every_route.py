@@ -1,7 +1,5 @@
 """What the table says of each route is so: with every scope, and with a token that is for some tasks only."""
 
-from __future__ import annotations
-
 import collections
 import json
 import uuid

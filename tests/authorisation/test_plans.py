@@ -1,7 +1,5 @@
 """A token for some tasks reaches no others by way of plans, whether its tasks need them or are needed by them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import httpx

@@ -1,7 +1,5 @@
 """What is secret is in no answer of any route, nor an environment's values in those to a token that may only read."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 

@@ -5,8 +5,6 @@ Everything is in scratch roots (``scratch.py``) and on this machine's loopback; 
 does. It says what it does and ends with 0 when a task ran in both fleets and everything ended as it should.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

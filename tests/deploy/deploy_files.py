@@ -1,7 +1,5 @@
 """Reads the files of ``deploy/``: the steps of the Dockerfile, the services of the compose file, the units."""
 
-from __future__ import annotations
-
 import configparser
 import json
 import re

@@ -1,7 +1,5 @@
 """The unmodified clients of other systems, each in its environment, driving a real server of ours."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """How tests speak to the dialect of Marquez, about jobs and runs in namespace ``ns``."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

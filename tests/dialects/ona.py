@@ -1,7 +1,5 @@
 """An API that lets tasks be defined, called in Ona's words: what the tests of that dialect share."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Marquez's API as a client meets it: our own tasks in it, verbs and events in any order, lists."""
 
-from __future__ import annotations
-
 import gzip
 import uuid
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """marquez-python and openlineage-python against a real server, every check of the acceptance scripts."""
 
-from __future__ import annotations
-
 from tests.dialects.conftest import Vendor
 from tests.http.conftest import Served
 

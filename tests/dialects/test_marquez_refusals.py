@@ -1,7 +1,5 @@
 """Marquez's API when it says no: in its own words, with nothing written, whatever was sent and by whom."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any

@@ -1,7 +1,5 @@
 """Marquez's words and ours: nothing is left without a translation, and none is lost on the way back."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import pytest

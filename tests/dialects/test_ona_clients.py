@@ -1,7 +1,5 @@
 """gitpod-sdk, both of its generations, against a whole fleet: every check of the acceptance script, soft ones too."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Our table of messages is the vendor's own, field by field, as far as we speak it; and every error has a code."""
 
-from __future__ import annotations
-
 import subprocess
 from datetime import datetime
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Executions in Ona's words: started, listed, stopped, and told as far as they are. The test is the worker."""
 
-from __future__ import annotations
-
 import uuid
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Whatever is sent to Ona's calls: a refusal that says why, never an unexpected error, and nothing written."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

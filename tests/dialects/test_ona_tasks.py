@@ -1,7 +1,5 @@
 """Tasks in Ona's words, over HTTP, in both forms of the protocol."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import uuid

@@ -1,7 +1,5 @@
 """What the dialect of Prefect answers beside what its own script tries: refusals, one record for two APIs, limits."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

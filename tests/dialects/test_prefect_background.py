@@ -1,7 +1,5 @@
 """Background tasks with Prefect's own client, while the API, Redis and those who serve them come and go."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Prefect's own client, unmodified, against a server of ours: every group of its acceptance script."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.dialects.conftest import Vendor

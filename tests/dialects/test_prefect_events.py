@@ -1,7 +1,5 @@
 """What engines tell of task runs by events, beside what clients set and what becomes of the consumers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Prefect's rules, as they were measured on its own server (3.8.8 with PostgreSQL)."""
 
-from __future__ import annotations
-
 import random
 from datetime import timedelta
 from statistics import mean

@@ -1,7 +1,5 @@
 """What Prefect's command line and people read: flows, flow runs, log lines, and their filters."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import uuid4
 

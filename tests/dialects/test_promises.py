@@ -1,7 +1,5 @@
 """What every dialect keeps, whoever's words it speaks."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What every dialect's requests go through, tried with a dialect that only echoes."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 from collections.abc import Iterator

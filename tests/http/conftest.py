@@ -1,7 +1,5 @@
 """An application on a real store: called in the process, or served by a real server where time and sockets matter."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import threading

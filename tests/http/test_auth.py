@@ -1,7 +1,5 @@
 """Tokens: who gets in, how far, and what happens to those who guess."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Readers that come, read and go, a thousand times on every stream and WebSocket: none stays reserved."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

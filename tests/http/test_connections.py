@@ -1,7 +1,5 @@
 """Clients that are slow, endless or broken, over real sockets: each is answered or cut off, and costs nobody else."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Tasks defined and deleted one by one through the API."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is nested too deep is refused in words, however deep it is."""
 
-from __future__ import annotations
-
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient

@@ -1,7 +1,5 @@
 """Whatever goes wrong, the answer is a problem (RFC 9457) that says what and where, and nothing it should not."""
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

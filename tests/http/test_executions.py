@@ -1,7 +1,5 @@
 """Executions over HTTP: what is shown of a plan, lists, stopping, and running again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """WebSockets by hand, as no client speaks: none of it is a traceback, takes memory without end, or disturbs others."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

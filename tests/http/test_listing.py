@@ -1,7 +1,5 @@
 """Listing runs: the second call of the API, to the letter, and the list over all tasks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

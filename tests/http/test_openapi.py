@@ -1,7 +1,5 @@
 """The description: complete, resolvable, and the two calls of the contract to the letter."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``python -m api`` as a process: what it refuses to start as, and how it goes."""
 
-from __future__ import annotations
-
 import os
 import re
 import resource

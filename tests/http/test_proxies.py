@@ -1,7 +1,5 @@
 """Whose address counts behind proxies, and what is refused."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """How much a token may start: more is 429, and says when to try again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

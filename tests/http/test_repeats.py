@@ -1,7 +1,5 @@
 """A POST that is made again with the same key changes nothing again and gets the same answer, whichever POST it is."""
 
-from __future__ import annotations
-
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """One run: read, stop, run again, delete; and its log."""
 
-from __future__ import annotations
-
 import uuid
 
 import pytest

@@ -4,8 +4,6 @@ The API does what its OpenAPI document says, and what it doesn't say it refuses:
 Streams are left out, because they have no end; ``test_streams.py`` is about them.
 """
 
-from __future__ import annotations
-
 import re
 import uuid
 from typing import Any

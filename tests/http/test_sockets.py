@@ -1,7 +1,5 @@
 """WebSockets: who may open one, what is said to those who may not, and how each ends."""
 
-from __future__ import annotations
-
 import collections
 import json
 from collections.abc import Iterator

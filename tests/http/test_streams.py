@@ -1,7 +1,5 @@
 """Streams, over real sockets: as things happen, resumed without gap or repeat, ended when told to stop."""
 
-from __future__ import annotations
-
 import asyncio
 import collections
 import socket

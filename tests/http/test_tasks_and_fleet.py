@@ -1,7 +1,5 @@
 """Tasks, queues, workers, the fleet, and its numbers."""
 
-from __future__ import annotations
-
 import re
 
 import msgspec

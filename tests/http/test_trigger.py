@@ -1,7 +1,5 @@
 """Triggering a run: the first call of the API, to the letter, and what it takes beside."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from datetime import UTC, datetime, timedelta

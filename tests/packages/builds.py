@@ -1,7 +1,5 @@
 """Builds the distributions from what is in the checkout, and installs them where nothing else of ours is."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

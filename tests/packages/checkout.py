@@ -1,7 +1,5 @@
 """A fresh clone, without its minute of downloads: `make install` finds what it wants in its ``.venv`` already."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

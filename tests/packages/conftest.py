@@ -1,7 +1,5 @@
 """The distributions, built once however many processes run tests."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The wheel and the sdist hold all of our packages, what is no Python included."""
 
-from __future__ import annotations
-
 import tarfile
 from importlib.metadata import packages_distributions
 from pathlib import Path

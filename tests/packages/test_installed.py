@@ -1,7 +1,5 @@
 """Installed from a wheel or an sdist, outside of the checkout: it starts, and runs a task."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """`make install` sets up a checkout wherever it is and whatever pip is set to, or says what is in its way."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

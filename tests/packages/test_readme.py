@@ -1,7 +1,5 @@
 """The commands of the README, word by word and in order, in a fresh clone; only the port is another one."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

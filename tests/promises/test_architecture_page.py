@@ -1,7 +1,5 @@
 """``docs/architecture.md`` leads to files that there are, and its glossary has the terms of the product."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every route has its row in the table of who may do what, with the scope that it really needs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from api.app import create_app, dialect_endpoints, native_endpoints

@@ -1,7 +1,5 @@
 """CONTRIBUTING.md names files, folders and targets that there are."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``docs/architecture.md`` says what each dependency and each extra is for."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

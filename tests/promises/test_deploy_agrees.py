@@ -1,7 +1,5 @@
 """What ``deploy/``, ``app.json`` and the Procfile say is the same, and is what the code does."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

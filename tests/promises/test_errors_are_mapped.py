@@ -1,7 +1,5 @@
 """Every error with a name has an answer, and every documented problem is one that something raises."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every event and every script has its line, and none is invented."""
 
-from __future__ import annotations
-
 import re
 from typing import get_args
 

@@ -1,7 +1,5 @@
 """Every fault has a row in ``docs/faults.md`` with a test that exists or the reason why there is none."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every finding of ``runfleet doctor`` has a row in ``docs/operate.md``, and every row is a finding."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`make docs` changes nothing: what is generated is up to date."""
 
-from __future__ import annotations
-
 import pytest
 
 from docs.generate.documents import ROOT, documents

@@ -1,7 +1,5 @@
 """The pinned requirements are complete, carry hashes, and say nothing of where they were fetched or made."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

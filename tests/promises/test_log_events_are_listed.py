@@ -1,7 +1,5 @@
 """Every event that the code logs has a row in ``telemetry.EVENTS``, and every row is logged somewhere."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the README shows works, and what it points to is there."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

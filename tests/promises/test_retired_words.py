@@ -1,7 +1,5 @@
 """Words that the code once had for its own ideas stay away: each has a standard term now (``docs/architecture.md``)."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

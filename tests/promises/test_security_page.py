@@ -1,7 +1,5 @@
 """Every test that ``SECURITY.md`` names is there, and every line of its threat model has one or says why not."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

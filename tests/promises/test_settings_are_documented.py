@@ -1,7 +1,5 @@
 """``docs/settings.md`` and ``.env.example`` say what ``shared.settings`` does."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

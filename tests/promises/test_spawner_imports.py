@@ -1,7 +1,5 @@
 """The spawner imports the standard library and nothing else: any interpreter that a task names may execute it."""
 
-from __future__ import annotations
-
 import ast
 import sys
 from pathlib import Path

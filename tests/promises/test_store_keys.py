@@ -1,7 +1,5 @@
 """Every key that the code uses is a row of the store's README, and every row is a key of the code."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``docs/taskfile.md`` says what ``shared.config`` reads, and ``docs/concepts.md`` what the model knows."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

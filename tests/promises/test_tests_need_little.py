@@ -1,7 +1,5 @@
 """The tests run where only Python, venv and make are: what they start by name is on every machine."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

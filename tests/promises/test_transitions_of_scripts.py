@@ -1,7 +1,5 @@
 """Each script declares transitions of the table, and each row of the table is performed by some script."""
 
-from __future__ import annotations
-
 from shared.runs import TRANSITIONS
 from shared.store.redis.scripts import script_names
 from tests.store.transition_check import transitions

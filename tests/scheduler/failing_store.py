@@ -1,7 +1,5 @@
 """A scheduler with something to do in each of its jobs, and a store that can be made to fail at any call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID

@@ -1,7 +1,5 @@
 """A definition, record, schedule or log that a newer release wrote, or a foreign hand: all others go on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Ticks while the clock goes back, jumps ahead, or while no scheduler was there for a month."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

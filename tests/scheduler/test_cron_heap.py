@@ -1,7 +1,5 @@
 """When the timetable fires what, on the real store with a handed-in now."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

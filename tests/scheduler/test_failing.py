@@ -1,7 +1,5 @@
 """Whatever a part of the scheduler raises: the others go on, it is told, and it is tried again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

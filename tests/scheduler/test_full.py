@@ -1,7 +1,5 @@
 """A Redis without memory: what frees some runs first, and whatever else needs none."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4

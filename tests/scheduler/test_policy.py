@@ -1,7 +1,5 @@
 """An eviction policy that is changed while the fleet runs is noticed."""
 
-from __future__ import annotations
-
 import pytest
 import redis
 

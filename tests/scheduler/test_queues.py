@@ -1,7 +1,5 @@
 """Queues that are used no more are forgotten, and none that is used."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

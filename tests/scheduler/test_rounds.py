@@ -1,7 +1,5 @@
 """A scheduler's rounds: it checks itself, follows the clock of Redis, and leaves wake-ups to the leader."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from typing import Any

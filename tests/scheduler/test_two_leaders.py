@@ -1,7 +1,5 @@
 """Whole schedulers on a store with a clock in hand: two that both believe to lead, and one that is lost half-way."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

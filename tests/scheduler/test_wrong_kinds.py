@@ -1,7 +1,5 @@
 """What somebody else wrote into a key of ours is named, with what to do; and what can go on without it does."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,8 +1,6 @@
 # ruff: noqa: T201  # a program that talks to whoever runs it
 """``python -m tests.soak``: a soak of a real fleet from one seed, then its checker's verdict. See ``--help``."""
 
-from __future__ import annotations
-
 import argparse
 import random
 import shutil

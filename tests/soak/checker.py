@@ -5,8 +5,6 @@ What the runs wrote of themselves is believed, what the driver did and saw of pr
 answered and what the store holds is what is judged. It imports nothing of the product and asks it nothing.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Those who use the API, and do not take no for an answer."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import uuid

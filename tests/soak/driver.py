@@ -6,8 +6,6 @@ and somebody who takes Valkey away. At the end the faults stop, everything is gi
 the store say then is saved.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evidence of a soak, sorted by what the invariants ask for, and the bounds that they share."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final

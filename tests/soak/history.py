@@ -6,8 +6,6 @@ was seen of its processes, ``answers.jsonl`` what the API answered, ``store.json
 Times are microseconds since 1970 by this machine's clock. Nothing here imports the product.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """What was stored of what the runs printed."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

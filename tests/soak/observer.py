@@ -1,7 +1,5 @@
 """Who looks at the records, and saves what the API and the store say in the end."""
 
-from __future__ import annotations
-
 import contextlib
 import uuid
 from datetime import UTC, datetime

@@ -5,8 +5,6 @@ What an action hits is a number of the plan too (``pick``); which worker or run 
 there at that moment.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import sys

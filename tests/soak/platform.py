@@ -1,7 +1,5 @@
 """Who starts the processes, hits them, and starts again what ended."""
 
-from __future__ import annotations
-
 import contextlib
 import heapq
 import itertools

@@ -1,7 +1,5 @@
 """What the processes did: how many there were at once, how long they lived, and how soon it was known."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from typing import Final

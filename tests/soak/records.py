@@ -1,7 +1,5 @@
 """What the records say against what was asked for and what happened: ends, ticks, retries and requests."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import defaultdict

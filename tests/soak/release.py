@@ -1,7 +1,5 @@
 """Another release of the product out of this checkout's history, to be mixed with the one that is being tested."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

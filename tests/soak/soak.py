@@ -1,7 +1,5 @@
 """What the actors of a soak share: the plan, the hour, and the records of what was done and answered."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import threading

@@ -1,7 +1,5 @@
 """Whether the steps of plans followed each other."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from tests.soak.evidence_index import EvidenceIndex, Findings

@@ -1,7 +1,5 @@
 """Takes Valkey away."""
 
-from __future__ import annotations
-
 from tests.soak.history import now_us
 from tests.soak.soak import Soak
 from tests.system.fleet import Fleet

@@ -1,7 +1,5 @@
 """The checker finds what is planted: a small, true story passes, and each thing that is wrong with it is noticed."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

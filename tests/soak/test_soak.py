@@ -1,7 +1,5 @@
 """A minute of load and faults, from a seed that is always the same; `make soak` does it for longer, with new ones."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -11,8 +11,6 @@ Each line of ``$HISTORY`` is ``<microseconds> <word> <run> <pid> <name=value>…
 * ``stray``: a daemon that it left behind still lives.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

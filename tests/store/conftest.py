@@ -1,7 +1,5 @@
 """A desk for each test of the store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -5,8 +5,6 @@ Whether the store is whole: every key has an owner, and all that is written down
 records what indexes, queues, gates, executions and counters must hold, and compares.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """What tests of plans make and look at."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """A store with a clock in hand: every script is told the time, and whole scenes fit in a few lines."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

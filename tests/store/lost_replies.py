@@ -8,8 +8,6 @@ tried with each of them. What goes on with every call (``STEPS``) is further the
 tests call it again and again. The scripts that were tried are written to the file that ``TRIED_SCRIPTS`` names.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, Final

@@ -5,8 +5,6 @@ Single random steps rarely meet, so steps have preconditions, and there are comp
 the lease, a crash loop. How good it is at finding faults is what ``mutants.py`` measures.
 """
 
-from __future__ import annotations
-
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test

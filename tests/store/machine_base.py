@@ -1,7 +1,5 @@
 """What every step of the state machine uses: the store, the model beside it, and what must hold after each step."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace

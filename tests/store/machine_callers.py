@@ -1,7 +1,5 @@
 """Steps of the state machine that the API and the scheduler make."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

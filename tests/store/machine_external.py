@@ -1,7 +1,5 @@
 """Steps of the state machine that others make: they report runs that they execute, and lease slots of limits."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

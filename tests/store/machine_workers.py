@@ -1,7 +1,5 @@
 """Steps of the state machine that workers make, also those that were believed dead."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import strategies as st

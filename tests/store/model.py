@@ -5,8 +5,6 @@ It keeps runs in dictionaries, has no indexes and never loses anything. Every me
 the call it stands for should answer.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID

@@ -5,8 +5,6 @@ Here is what the scripts share (``lua/lib``); what each call does of it is in ``
 there: of two executions that wait at the same gates the one that is let through first has the lower number.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Seeded faults of the scripts, each of which some test must notice (``mutation.py``)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Seeded faults of how executions are held back, let go on and counted; see ``mutation.py``."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from tests.store import test_executions, test_give_back, test_orchestrated, test_overlap, test_stop_in_steps

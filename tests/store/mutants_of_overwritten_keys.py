@@ -1,7 +1,5 @@
 """Seeded faults of what scripts do with a key that somebody else wrote to; see ``mutation.py``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

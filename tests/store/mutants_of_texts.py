@@ -1,7 +1,5 @@
 """Seeded faults of how large texts are kept once for an execution; see ``mutation.py``."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from tests.store import test_texts

@@ -5,8 +5,6 @@ A test is only as good as the faults it kills. ``planted`` puts one fault in pla
 The text it replaces must be there exactly once, so that no fault plants nothing after a script was changed.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """How a task file becomes the catalog, and what it does not do unless somebody asks for it by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path

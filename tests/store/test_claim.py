@@ -1,7 +1,5 @@
 """Who gets which run: one of many, in order of priority and arrival."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from uuid import UUID

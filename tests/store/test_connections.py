@@ -1,7 +1,5 @@
 """Few connections carry many threads: everybody gets their own answer, whatever becomes of a line."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

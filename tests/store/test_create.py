@@ -1,7 +1,5 @@
 """Runs are made in one step, once, and numbered."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import pytest

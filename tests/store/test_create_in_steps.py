@@ -1,7 +1,5 @@
 """Executions of many runs are made in small steps, and are one from outside all the same."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Tasks that the API puts into the catalog one by one, and lists in environments."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

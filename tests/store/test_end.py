@@ -1,7 +1,5 @@
 """An end is final, is made once, and moves everything on in the same step."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared.runs import Reason

@@ -1,7 +1,5 @@
 """Executions as they are shown and listed, and run again as a whole or in their failed part."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import pytest

@@ -1,7 +1,5 @@
 """Who is there, what waits, and how long it has waited."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared import ops

@@ -1,7 +1,5 @@
 """A server that forgot its scripts, or some of them, is taught them again, and nothing happens out of order."""
 
-from __future__ import annotations
-
 from shared.runs import Reason
 from shared.store import logs, runs
 from shared.store.log_record import StoredLine

@@ -1,7 +1,5 @@
 """A run that was claimed and not started goes back to where it waited, and loses nothing by it."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared.store import runs

@@ -1,7 +1,5 @@
 """Lineage events: kept once, in any order, until newer ones need the room."""
 
-from __future__ import annotations
-
 from itertools import permutations
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Pages of runs against a plain sort: exact totals, nothing twice, nothing missing, in the right order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Lines come out as they went in: numbered, once, whether the log is live, trimmed or compressed."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar

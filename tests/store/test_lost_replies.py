@@ -1,7 +1,5 @@
 """Every script may be called twice, because its first answer may be lost: the list is the folder of scripts."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -6,8 +6,6 @@ and keep the invariants. Some histories are the same at every run; others are th
 names: ``RUNFLEET_TEST_SEED=4711`` plays them again, and ``RUNFLEET_TEST_HISTORIES=1000`` plays more.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 

@@ -1,7 +1,5 @@
 """Every seeded fault is noticed, and what notices it passes without the fault."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from pathlib import Path

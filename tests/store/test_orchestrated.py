@@ -1,7 +1,5 @@
 """Executions that an outside orchestrator drives: one step at a time, slots of limits, consumers that come and go."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

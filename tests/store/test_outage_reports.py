@@ -1,7 +1,5 @@
 """That Redis is away is said once, and once that it is back, whoever notices."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from pathlib import Path

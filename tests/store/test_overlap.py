@@ -1,7 +1,5 @@
 """At the limit: queue, skip or kill; shared limits; and nobody overtakes."""
 
-from __future__ import annotations
-
 import threading
 import uuid
 

@@ -1,7 +1,5 @@
 """A key of all runs that somebody overwrote for a moment: when it is mended and the call made again, all is whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Executions of several steps: group after group, each step once, whatever ends how."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

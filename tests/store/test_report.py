@@ -1,7 +1,5 @@
 """Runs that others execute: what they report, when it was, and what becomes of one that falls silent."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A run whose worker was lost is ended by the scheduler: not too early, not twice, not after an outage."""
 
-from __future__ import annotations
-
 from shared import ops
 from shared.ids import new_id
 from shared.runs import FATE_UNKNOWN, Reason

@@ -1,7 +1,5 @@
 """A store that was wiped under running work: what runs is written back, and nothing else is invented."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

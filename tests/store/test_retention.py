@@ -1,7 +1,5 @@
 """History is kept by number and age; what is forgotten is gone with everything that was its own."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared import ops

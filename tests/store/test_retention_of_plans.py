@@ -1,7 +1,5 @@
 """What of the history stays for as long as an execution needs it."""
 
-from __future__ import annotations
-
 import random
 from uuid import UUID
 

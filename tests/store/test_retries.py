@@ -1,7 +1,5 @@
 """The attempt that follows: made in the step that ends the one before, and only when it is owed."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

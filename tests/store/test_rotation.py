@@ -1,7 +1,5 @@
 """Definitions that the secret before has signed are all found, however many keys there are, and signed anew."""
 
-from __future__ import annotations
-
 from contextlib import closing
 
 import msgspec

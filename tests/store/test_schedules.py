@@ -1,7 +1,5 @@
 """A tick makes one execution, whoever else tries; and it is made, or there is a record that says why not."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """A wish to stop: at once for who waits, through the worker for who runs."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared import ops

@@ -1,7 +1,5 @@
 """Executions of many runs are stopped in small steps, and to the end, whoever began it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Both executors: a lost script or connection is nobody's business but theirs, and a full Redis still lets runs end."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator

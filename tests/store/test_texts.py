@@ -1,7 +1,5 @@
 """What is large of a run's parameters, tags and labels is kept once for its execution, and shown with each run."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable

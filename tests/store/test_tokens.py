@@ -1,7 +1,5 @@
 """Tokens are shown once, kept as hashes, and end when they should."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

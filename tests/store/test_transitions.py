@@ -1,7 +1,5 @@
 """The product of all states and all moves: what the table allows happens, and what it does not changes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import UUID

@@ -1,7 +1,5 @@
 """What a newer release or a foreign hand wrote: an error with a name, which concerns that one thing only."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import count
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """An older release leaves a newer one's store alone."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared.errors import Misconfigured

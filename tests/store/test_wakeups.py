@@ -1,7 +1,5 @@
 """Who waits for a log or for events is woken, and finds everything that happened meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The check that a script changes runs only by transitions of the table, and only by those that its header declares."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 

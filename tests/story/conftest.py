@@ -1,7 +1,5 @@
 """The fleet that the story is told on: the processes of the Procfile, one worker, a Redis of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ so whatever made a run, it can be read in all four, and says the same.
 Here the requests are written out; ``tests/dialects`` drives the server with the systems' own client libraries.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from tests.system.fleet import Fleet

@@ -6,8 +6,6 @@ A **task** is a named piece of work in ``runfleet.toml``. Something **triggers**
 ended run says why: ``success``, ``failed``, ``stopped``, ``timeout``, ``crashed``, ``skipped`` or ``log_overflow``.
 """
 
-from __future__ import annotations
-
 from tests.system.fleet import Fleet, followed
 
 TASKS = """

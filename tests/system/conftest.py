@@ -1,7 +1,5 @@
 """Fleets for tests: one that is shared by all tests that break nothing, and as many of one's own as are wanted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path

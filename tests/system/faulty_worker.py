@@ -6,8 +6,6 @@ A point is ``module:path.of.function``. Its second, third and seventh call raise
 the file ``hung`` in the working directory says; ``stuck=8`` is after how many seconds a slot that does nothing hangs.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Which processes there are, told from ``/proc``: who carries a mark, who descends from whom, and who still lives."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterable

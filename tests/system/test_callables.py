@@ -1,7 +1,5 @@
 """Python callables: forked from a warm interpreter, judged, captured and stopped like commands."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

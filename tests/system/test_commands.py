@@ -1,7 +1,5 @@
 """What a command finds when it starts, how its end is judged, and what is kept of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Many runs at once: overlap, replicas, retries, priorities, pauses, and each wish granted once."""
 
-from __future__ import annotations
-
 import time
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """What dies without a word is noticed, put on record and made up for; and nothing of it is left running."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

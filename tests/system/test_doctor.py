@@ -1,7 +1,5 @@
 """What is said of a Redis that does not fit: by the processes when they start, and by ``runfleet doctor``."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Being told to stop: nothing new is taken, what runs may finish, what can't is reported, and nothing is lost."""
 
-from __future__ import annotations
-
 import signal
 import time
 

@@ -1,7 +1,5 @@
 """SIGHUP: a scheduler reads its task file again, everybody else drains. Processes as the Procfile starts them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """What a fleet tells OpenLineage of its own runs, heard by itself: every start and every end, whoever made it."""
 
-from __future__ import annotations
-
 import signal
 import time
 from datetime import datetime

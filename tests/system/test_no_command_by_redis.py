@@ -1,7 +1,5 @@
 """Write access to Redis gives no command: what somebody without the secret may plant, and what comes of it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

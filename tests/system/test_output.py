@@ -1,7 +1,5 @@
 """What runs print: whole, bounded, clean, numbered without gap or repeat, and seen while they print it."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """The Procfile is what a platform starts: each of its lines works as it stands."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

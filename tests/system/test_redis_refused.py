@@ -1,7 +1,5 @@
 """A Redis that cannot be used is refused with one sentence, by the processes as the Procfile starts them."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import subprocess

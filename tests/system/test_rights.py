@@ -1,7 +1,5 @@
 """A Redis user that may do no more than Runfleet needs, and one that may not do all of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The secret is rotated as docs/operate.md says, with runs flowing: nothing fails, waits or is lost."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Several schedulers: one leads, the others wait; every tick becomes one execution, whoever is killed."""
 
-from __future__ import annotations
-
 import re
 import signal
 import time

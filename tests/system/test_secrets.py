@@ -1,7 +1,5 @@
 """A secret reaches its run and nothing else: no log, no output, no answer, no byte of Redis."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

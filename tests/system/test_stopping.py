@@ -1,7 +1,5 @@
 """Stopping: heard within a second, polite first, then sure; and nothing that a run started outlives it."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """The supervisor of ``runfleet up``, with small real programs: what it starts lives, and nothing is left behind."""
 
-from __future__ import annotations
-
 import os
 import pty
 import resource

@@ -1,7 +1,5 @@
 """Who can write to Redis can still not make a worker run a command: definitions are signed."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import msgspec

@@ -1,7 +1,5 @@
 """Runs as another user of the operating system: only whom the worker names, with nothing of the worker's own."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -4,8 +4,6 @@ Reads other processes as a task would: as the same user, and without root's righ
 Root may read what it likes, so where tests are run by root, both sides have to be started ``ORDINARY``.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

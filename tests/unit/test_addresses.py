@@ -1,7 +1,5 @@
 """Which addresses are of this machine only."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest

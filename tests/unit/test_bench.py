@@ -1,7 +1,5 @@
 """The arithmetic of the measurements, and that their filled store is one the product could have made."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """The command line around its commands: what it imports, what the shell learns, what our processes inherit."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The task file: what it accepts, what it says about what it doesn't, and that it always says it."""
 
-from __future__ import annotations
-
 import importlib.util
 import math
 import tomllib

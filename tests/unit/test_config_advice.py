@@ -1,7 +1,5 @@
 """What `runfleet check` says of a task file that is right, and the mistakes that lead a reader on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -4,8 +4,6 @@ Random task files: those that are right by construction are taken, those that ar
 How many of a kind are taken is asserted: a strategy whose documents are all refused would test nothing of what follows.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """How ``runfleet doctor`` judges facts, finding by finding, and how it shows what it found."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Emitting lineage: nobody waits for it, whatever becomes of it, and the log says what was dropped."""
 
-from __future__ import annotations
-
 import threading
 import time
 from typing import Any

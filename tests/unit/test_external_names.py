@@ -1,7 +1,5 @@
 """Names of other systems as task names."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

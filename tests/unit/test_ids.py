@@ -1,7 +1,5 @@
 """Ids sort by creation, and whoever must agree on one computes the same."""
 
-from __future__ import annotations
-
 import threading
 from uuid import UUID
 

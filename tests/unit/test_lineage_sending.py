@@ -1,7 +1,5 @@
 """What is posted in the place of OpenLineage's client is what it would have sent, to where it would have sent it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

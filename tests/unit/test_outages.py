@@ -1,7 +1,5 @@
 """What a scheduler says was the matter when ticks were missed: what it knows, and nothing else."""
 
-from __future__ import annotations
-
 import pytest
 
 from scheduler.outages import Outages

@@ -1,7 +1,5 @@
 """Lines on their way out: whoever does not read them holds up nobody."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Which schedules are overdue, by their cursors alone."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared.clock import SECOND_US

@@ -1,7 +1,5 @@
 """A trigger's parameters: which are taken, what is wrong with the others, and how they reach the process."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

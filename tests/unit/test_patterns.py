@@ -1,7 +1,5 @@
 """Patterns that could take long are refused with the reason; those that people write are not."""
 
-from __future__ import annotations
-
 import re
 import time
 

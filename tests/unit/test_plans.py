@@ -1,7 +1,5 @@
 """Plans: levels of dependencies, cycles, and size."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

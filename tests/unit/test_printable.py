@@ -1,7 +1,5 @@
 """What may go to a terminal, of text that others wrote."""
 
-from __future__ import annotations
-
 import unicodedata
 
 import pytest

@@ -1,7 +1,5 @@
 """A Redis URL says where everything is, or one sentence says what is wrong with it."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Retries: the delay's curve and its bounds, and which endings are tried again."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """The table of moves, and the public face of a stored record."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Schedules keep their promises: what fires when, through clock changes, and what is refused with which words."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta

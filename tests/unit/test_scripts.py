@@ -1,7 +1,5 @@
 """How scripts are put together: libraries in order, hooks, literals; and that the core names no dialect."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

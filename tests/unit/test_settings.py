@@ -1,7 +1,5 @@
 """The environment as it is read: what is not set has a default, what is wrong is said all at once."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared.errors import Misconfigured

@@ -1,7 +1,5 @@
 """A process that is told to leave hears it, whatever its main thread is doing just then."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Keys made from the secret, and what a signature vouches for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

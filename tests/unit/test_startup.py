@@ -1,7 +1,5 @@
 """What a process says of its settings when it starts: no secret for a Redis elsewhere, names that are misspelt."""
 
-from __future__ import annotations
-
 import pytest
 
 from shared.addresses import is_local

@@ -1,7 +1,5 @@
 """Redis's clock between two looks: a step is told from a look that took its time."""
 
-from __future__ import annotations
-
 import pytest
 
 from scheduler.stored_clock import StoredClock

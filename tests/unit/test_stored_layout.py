@@ -4,8 +4,6 @@ The positions of what is stored as an array: scripts read it by position, and so
 A field may be added at the end, here too, with a default. Nothing that is here may move, go, or get another name.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

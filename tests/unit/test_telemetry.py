@@ -1,7 +1,5 @@
 """What a process says: one line an event, in the form the operator chose."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Reads a child to its end, as the watch loop of the worker would."""
 
-from __future__ import annotations
-
 import os
 import select
 import time

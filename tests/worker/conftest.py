@@ -1,7 +1,5 @@
 """A spawner for a test."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What a ``call`` task may rely on, forked from a warm interpreter or made in one."""
 
-from __future__ import annotations
-
 import json
 import os
 import select

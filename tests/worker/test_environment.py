@@ -1,7 +1,5 @@
 """What a run's process is started with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The thread that renews a worker's leases, when what it asks is refused."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

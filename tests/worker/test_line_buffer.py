@@ -1,7 +1,5 @@
 """What becomes of what a run prints."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from typing import Literal

@@ -1,7 +1,5 @@
 """What must not be shown is recognised in every form that programs commonly write it in."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

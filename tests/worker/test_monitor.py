@@ -1,7 +1,5 @@
 """Why a process was made to end; and that one which ended by itself was not, whatever was wished meanwhile."""
 
-from __future__ import annotations
-
 import select
 import time
 from collections import deque

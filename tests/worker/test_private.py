@@ -1,7 +1,5 @@
 """What a worker keeps from runs, and how it comes to know of it."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Ends that a failed primary kept to itself are said again: all of them, in portions, beside everything else."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Ends are said again for as long as a process lives, however many connections it loses, with a Sentinel too."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import threading

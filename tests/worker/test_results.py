@@ -1,7 +1,5 @@
 """What a run hands on."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

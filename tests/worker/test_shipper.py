@@ -1,7 +1,5 @@
 """From captured output to the store: in time whatever else there is to do, and bounded while Redis is away."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

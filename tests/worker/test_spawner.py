@@ -1,7 +1,5 @@
 """What the spawner promises: it starts what it is asked to, tells how it ended, and leaves nothing of it behind."""
 
-from __future__ import annotations
-
 import ast
 import os
 import signal

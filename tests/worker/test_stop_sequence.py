@@ -1,7 +1,5 @@
 """The sequence that stops a run, with time handed in, and a start that fails."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest

@@ -1,7 +1,5 @@
 """How a process that ended is judged: the order of reasons, and the sentence that says why."""
 
-from __future__ import annotations
-
 import itertools
 import signal
 from typing import get_args

@@ -1,7 +1,5 @@
 """How long requests take while something else goes on, as one more client sees it."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

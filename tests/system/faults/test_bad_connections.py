@@ -1,7 +1,5 @@
 """A line to Redis that is cut again and again, that is slow, or that leads nowhere when a worker starts."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Clients of the API that are slow, greedy, many, broken, or never get their answer."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import socket

@@ -1,7 +1,5 @@
 """A log collector that does not read: everything goes on, and what was lost is said."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Commands that misbehave: fork without end, eat memory, or print fifty megabytes without a newline."""
 
-from __future__ import annotations
-
 import re
 
 from tests.system.conftest import StartFleet

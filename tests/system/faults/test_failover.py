@@ -1,7 +1,5 @@
 """A primary that dies: a replica takes over that has not heard the last writes, or Sentinels choose one."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

@@ -1,7 +1,5 @@
 """Commands that print more than anybody wants, and what of it reaches others."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """A worker that sleeps through its lease: its run is given to another, and when it wakes up it is told so."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

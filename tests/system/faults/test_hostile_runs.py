@@ -1,7 +1,5 @@
 """Runs that attack what watches over them: each gets an end with its own reason, and nobody else feels it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

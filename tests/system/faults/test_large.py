@@ -1,7 +1,5 @@
 """Triggers of very many runs, and what is lost of them when their maker dies."""
 
-from __future__ import annotations
-
 import threading
 import time
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The launcher: it outlives what goes wrong with its worker processes, and ends when none can ever start."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

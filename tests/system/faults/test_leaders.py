@@ -1,7 +1,5 @@
 """A leading scheduler that is killed right before a tick, or frozen over three of them."""
 
-from __future__ import annotations
-
 import signal
 import time
 from datetime import datetime, timedelta

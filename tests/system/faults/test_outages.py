@@ -1,7 +1,5 @@
 """Redis goes away and comes back: runs go on, nobody is accused, everybody recovers by itself, and callers are told."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

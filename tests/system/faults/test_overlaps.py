@@ -1,7 +1,5 @@
 """Triggers by the hundred at four API processes, for tasks at their limit."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections import Counter

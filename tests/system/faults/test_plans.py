@@ -1,7 +1,5 @@
 """Plans: whatever is killed, cut off, wiped or stopped in the middle of one, no step of it is lost or runs twice."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

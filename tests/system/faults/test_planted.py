@@ -1,7 +1,5 @@
 """Errors that nobody foresees, in every part of every loop of a worker: no loop ends, and no run is lost."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

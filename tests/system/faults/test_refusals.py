@@ -1,7 +1,5 @@
 """A Redis that answers but refuses to write: it is full, it is a replica, or its disk is full."""
 
-from __future__ import annotations
-
 import resource
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A worker on whose way to Redis its reports, or the answers to them, are lost."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A Redis that is killed under load, or that forgets everything."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """A spawner that hangs: nothing is failed for it, nothing runs twice, and what must end ends without it."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

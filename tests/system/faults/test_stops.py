@@ -1,7 +1,5 @@
 """Stops at random moments, by two clients at once: one verdict, in time, and nothing is left."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

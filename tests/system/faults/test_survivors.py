@@ -1,7 +1,5 @@
 """Runs that were claimed and not started: whatever happens between, they are executed, once, and by nobody's fault."""
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile

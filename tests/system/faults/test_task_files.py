@@ -1,7 +1,5 @@
 """A task file that is applied in the wrong place, at the wrong time, or without the secret: nothing stops."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -4,8 +4,6 @@ Three hundred schedules while Redis is killed, full, read-only or slow around th
 ``RUNFLEET_TICKS_SECONDS`` is how long it goes on, ``RUNFLEET_TICKS_SEED`` the seed of an earlier run to replay.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re

@@ -1,7 +1,5 @@
 """A worker that cannot execute anything claims nothing: it says why, and others take the runs."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A run that a worker claims and whose record it cannot read: others wait for nothing, and it ends on record."""
 
-from __future__ import annotations
-
 import time
 from uuid import UUID
 

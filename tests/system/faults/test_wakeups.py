@@ -1,7 +1,5 @@
 """Wake-ups that are tripled and shuffled, by a server that keeps forgetting its scripts: nobody notices."""
 
-from __future__ import annotations
-
 import random
 import threading
 from collections.abc import Callable

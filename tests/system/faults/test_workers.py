@@ -1,7 +1,5 @@
 """Workers that are killed, frozen, told to leave or on a wrong clock, while they run something or nothing."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import time
