@@ -32,7 +32,11 @@ class State(NamedTuple):
 def states(store: Store) -> dict[bytes, State]:
     """The state of every run whose record can be read."""
     [found] = Store._make(store, [Call(compose("states", _STATES), (), as_is)])
-    return {run: State(*(value.decode() for value in rest)) for run, *rest in found if None not in rest}
+    return {
+        run: State(*(value.decode() for value in rest))
+        for run, *rest in found
+        if all(isinstance(value, bytes) for value in rest)
+    }
 
 
 def transitions(script: str) -> list[str]:
