@@ -78,7 +78,7 @@ def drain(fleet: Fleet, task: str, count: int) -> float:
     triggered = fleet.run(ops.trigger(fleet.catalog, task, ops.Request(replicas=count)))
     execution = triggered.run.execution_id
     fleet.store.run(pause_queue("default", False))
-    fleet.store.run(wakeups.ring({"default": 16}))
+    fleet.store.run(wakeups.wake_queues({"default": 16}))
     wait_until(lambda: fleet.store.run(runs.is_over(execution)), f"{count} runs of {task} ended", 120)
     ended = fleet.run(runs.execution_runs(execution))
     bad = [run for run in ended if run.exit_code]

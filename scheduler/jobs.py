@@ -3,7 +3,7 @@ What a leading scheduler has to do beside its ticks, one function a job.
 
 Each takes what it needs and says how much it did. Each may be done twice, by two schedulers, or half: what it
 changes, it changes by a script that checks the state it found. One bad run, task or log holds up no other: it is noted,
-left alone for a while, and tried again behind the others.
+left alone for a while, and tried again after_number the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.lineage.emitter import Emitter
 from shared.runs import Reason
 from shared.store import creation, fleet, logs, runs, tasks, wakeups
 from shared.store.dialects import lineage_events
-from shared.store.fleet import Pulse
+from shared.store.leadership import Poll
 from shared.store.redis.sync_store import Store
 from shared.tasks import Definition, Task
 from shared.telemetry import get_logger
@@ -80,18 +80,18 @@ class Jobs:
         """
         total = 0
         while True:
-            released = self.store.run(ops.release(RELEASE_BATCH))
+            released = self.store.run(ops.enqueue_due(RELEASE_BATCH))
             for run_id in released.failed:
                 self.troubles.note("release", str(run_id), Unreadable("it cannot be let into its queue"))
             total += released.looked_at
             if released.looked_at < RELEASE_BATCH or time.monotonic() > until_s:
                 return total, released.next_due_us
 
-    def make(self, pulse: Pulse, until_s: float) -> int:
+    def make(self, poll: Poll, until_s: float) -> int:
         """Make the runs that were too many for the step that made their execution's first ones; how many steps."""
         steps = 0
-        if pulse.making:
-            for execution_id in self.store.run(creation.making(20 + self._turns.waiting("make "), pulse.now_us)):
+        if poll.incomplete:
+            for execution_id in self.store.run(creation.incomplete(20 + self._turns.waiting("make "), poll.now_us)):
                 if time.monotonic() > until_s:
                     break
                 steps += self._one("make", str(execution_id), partial(self._make, execution_id, until_s))
@@ -100,11 +100,11 @@ class Jobs:
     def _make(self, execution_id: UUID, until_s: float) -> int:
         return self.store.run(ops.make_all(execution_id, lambda: time.monotonic() < until_s))
 
-    def stop(self, pulse: Pulse, until_s: float) -> int:
+    def stop(self, poll: Poll, until_s: float) -> int:
         """Go on with stops of large executions that others began, or left; how many steps."""
         steps = 0
-        if pulse.stopping:
-            for execution_id in self.store.run(runs.stopping(20 + self._turns.waiting("stop "), pulse.now_us)):
+        if poll.stopping:
+            for execution_id in self.store.run(runs.stopping(20 + self._turns.waiting("stop "), poll.now_us)):
                 if time.monotonic() > until_s:
                     break
                 steps += self._one("stop", str(execution_id), partial(self._stop, execution_id, until_s))
@@ -113,16 +113,16 @@ class Jobs:
     def _stop(self, execution_id: UUID, until_s: float) -> int:
         return self.store.run(ops.stop_rest(execution_id, lambda: time.monotonic() < until_s))
 
-    def ring_again(self, pulse: Pulse) -> int:
+    def ring_again(self, poll: Poll) -> int:
         """Ring for queues in which runs wait, in case a wake-up was lost; how many queues."""
-        if pulse.waiting:
-            self.store.run(wakeups.ring(pulse.waiting))
-        return len(pulse.waiting)
+        if poll.waiting:
+            self.store.run(wakeups.wake_queues(poll.waiting))
+        return len(poll.waiting)
 
-    def rescue(self, pulse: Pulse, until_s: float) -> int:
+    def rescue(self, poll: Poll, until_s: float) -> int:
         """End the runs whose lease is over, and tell the emitter of those that a worker had; how many."""
         rescued = 0
-        for run_id, value in pulse.expired:
+        for run_id, value in poll.expired:
             if time.monotonic() > until_s:
                 break
             rescued += self._one("rescue", str(run_id), partial(self._rescue, run_id, value))
@@ -148,7 +148,7 @@ class Jobs:
         return any(self._turns.may(f"forget {name}") for name in self.backlog)
 
     def compact(self, now_us: int, until_s: float) -> int:
-        """Compress logs that a worker left behind, a block at a time; how many blocks."""
+        """Compress logs that a worker left after_number, a block at a time; how many blocks."""
         blocks = 0
         batch = COMPACT_BATCH + self._turns.waiting("compact ")
         for run_id in self.store.run(logs.compacting(batch, now_us - LEFT_BEHIND_US)):
@@ -164,7 +164,7 @@ class Jobs:
         """
         told = 0
         while self.emitter is not None and time.monotonic() < until_s:
-            untold = self.store.run(lineage_events.untold(UNTOLD_BATCH, self._told_to))
+            untold = self.store.run(lineage_events.unreported_ends(UNTOLD_BATCH, self._told_to))
             for run_id, record in untold.runs:
                 try:
                     self.emitter.tell(run_id, record)
@@ -190,7 +190,7 @@ class Jobs:
 
     def forget_workers(self) -> int:
         """Forget worker processes that have been silent for a minute; how many."""
-        return len(self.store.run(fleet.gone()))
+        return len(self.store.run(fleet.worker_gone()))
 
     def waiting(self) -> int:
         """How many runs are left alone for now, so that more than those are to be looked at."""
@@ -236,12 +236,12 @@ class Jobs:
 
     def _forget(self, name: str, bounds: Callable[[str], Task], until_s: float) -> int:
         task = bounds(name)
-        behind: int | None = 0
+        after_number: int | None = 0
         steps = 0
-        while behind is not None and time.monotonic() < until_s:
-            behind = self.store.run(ops.forget(name, task, behind))
+        while after_number is not None and time.monotonic() < until_s:
+            after_number = self.store.run(ops.prune(name, task, after_number))
             steps += 1
-        if behind is None:
+        if after_number is None:
             del self.backlog[name]
         return steps
 

@@ -1,7 +1,7 @@
 """
 What a round of the scheduler is: one look at everything, then the jobs in order.
 
-The look (``pulse``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
+The look (``poll``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
 about two commands a second. Between rounds the leader waits for its wake-up list, on which whoever delays a run
 or changes the catalog leaves a note. A job that fails holds up no other: it is noted, and tried again after a pause.
 """
@@ -23,7 +23,7 @@ from scheduler.troubles import SHOWN, Troubles, Turns
 from shared.clock import SECOND_US
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
 from shared.lineage.emitter import Emitter
-from shared.store import fleet, preflight, tasks
+from shared.store import leadership, preflight, tasks
 from shared.store.health import Health
 from shared.store.redis.call import Call, Key
 from shared.store.redis.server_info import eviction_policy
@@ -54,7 +54,7 @@ CHECK_S: Final = 60.0
 FULL_S: Final = 5.0
 """So long after Redis was full, what frees memory comes before what needs some."""
 
-Job = Callable[[fleet.Pulse], int]
+Job = Callable[[leadership.Poll], int]
 
 
 class Loop:
@@ -138,33 +138,33 @@ class Loop:
         """One round: how much was done. Raises StoreUnavailable."""
         batch = jobs.RESCUE_BATCH + self._jobs.waiting()
         self._clock.before()
-        pulse = self._store.run(fleet.pulse(self.name, batch, self._health))
+        poll = self._store.run(leadership.poll(self.name, batch, self._health))
         self._health = b""
-        self._note_clock(pulse)
-        if pulse.anew:
-            log.error("store.begun_anew", keys=", ".join(pulse.anew))
-        for name in self._not_seen.difference(pulse.not_seen):
+        self._note_clock(poll)
+        if poll.restarted_keys:
+            log.error("store.begun_anew", keys=", ".join(poll.restarted_keys))
+        for name in self._not_seen.difference(poll.unseen_keys):
             self.troubles.clear("look", name)
-        self._not_seen = set(pulse.not_seen)
-        for name in pulse.not_seen:
+        self._not_seen = set(poll.unseen_keys)
+        for name in poll.unseen_keys:
             self.troubles.note("look", name, RunfleetError(f"a key of ours holds what somebody else wrote: {name}"))
-        self._note_leadership(pulse)
-        self._note_wipe(pulse)
-        if not pulse.token:
+        self._note_leadership(poll)
+        self._note_wipe(poll)
+        if not poll.token:
             return 0
         done = 0
         for name, job in self._order():
             if not self._turns.may(name):
                 continue
             try:
-                done += job(pulse)
+                done += job(poll)
             except StoreUnavailable as error:
                 if not isinstance(error, StoreFull):
                     self._behind.pop(name, None)
                     self._behind[name] = None  # should it be the job's fault, the others come first in the next round
                     raise
                 self._full_until_s = self._time() + FULL_S
-                self._outages.began("Redis was full", pulse.now_us)
+                self._outages.began("Redis was full", poll.now_us)
                 self._turns.failed(name)
                 self.troubles.note(name, "", error)
             except Misconfigured:
@@ -176,7 +176,7 @@ class Loop:
                 self._behind.pop(name, None)
                 self._turns.passed(name)
                 self.troubles.clear(name)
-        self._describe(pulse)
+        self._describe(poll)
         return done
 
     def _order(self) -> list[tuple[str, Job]]:
@@ -204,51 +204,51 @@ class Loop:
         behind = list(self._behind)
         return sorted(ordered, key=lambda job: behind.index(job[0]) if job[0] in behind else -1)
 
-    def _fire(self, pulse: fleet.Pulse) -> int:
+    def _fire(self, poll: leadership.Poll) -> int:
         try:
-            self._cron_heap.refresh(self._store, pulse.catalog, pulse.now_us)
+            self._cron_heap.refresh(self._store, poll.catalog, poll.now_us)
             self.troubles.clear("refresh")
         except StoreUnavailable:
             raise
         except Exception as error:  # what is known of the catalog fires on: an old definition is refused by the store
             self.troubles.note("refresh", "", error)
-        fired = self._cron_heap.fire(self._store, pulse.now_us, self._until_s())
+        fired = self._cron_heap.fire(self._store, poll.now_us, self._until_s())
         if fired:
-            self._outages.ended("Redis was full", pulse.now_us)
+            self._outages.ended("Redis was full", poll.now_us)
         return fired
 
-    def _release(self, pulse: fleet.Pulse) -> int:
-        self._next_due_us = pulse.next_due_us
-        if pulse.next_due_us is None or pulse.next_due_us > pulse.now_us:
+    def _release(self, poll: leadership.Poll) -> int:
+        self._next_due_us = poll.next_due_us
+        if poll.next_due_us is None or poll.next_due_us > poll.now_us:
             return 0
         count, self._next_due_us = self._jobs.release(self._until_s())
         return count
 
-    def _make(self, pulse: fleet.Pulse) -> int:
-        return self._jobs.make(pulse, self._until_s())
+    def _make(self, poll: leadership.Poll) -> int:
+        return self._jobs.make(poll, self._until_s())
 
-    def _stop(self, pulse: fleet.Pulse) -> int:
-        return self._jobs.stop(pulse, self._until_s())
+    def _stop(self, poll: leadership.Poll) -> int:
+        return self._jobs.stop(poll, self._until_s())
 
-    def _ring(self, pulse: fleet.Pulse) -> int:
-        return self._jobs.ring_again(pulse)
+    def _ring(self, poll: leadership.Poll) -> int:
+        return self._jobs.ring_again(poll)
 
-    def _rescue(self, pulse: fleet.Pulse) -> int:
-        return self._jobs.rescue(pulse, self._until_s())
+    def _rescue(self, poll: leadership.Poll) -> int:
+        return self._jobs.rescue(poll, self._until_s())
 
-    def _forget(self, pulse: fleet.Pulse) -> int:
-        if pulse.dirty:
-            names: list[str] = self._store.run(tasks.dirty(20))
+    def _forget(self, poll: leadership.Poll) -> int:
+        if poll.prune_candidates:
+            names: list[str] = self._store.run(tasks.prune_candidates(20))
             self._jobs.backlog |= dict.fromkeys(names)
         return self._jobs.forget(self._bounds, self._until_s())
 
-    def _compact(self, pulse: fleet.Pulse) -> int:
-        return self._jobs.compact(pulse.now_us, self._until_s()) if pulse.uncompacted else 0
+    def _compact(self, poll: leadership.Poll) -> int:
+        return self._jobs.compact(poll.now_us, self._until_s()) if poll.uncompacted else 0
 
-    def _tell(self, pulse: fleet.Pulse) -> int:
+    def _tell(self, poll: leadership.Poll) -> int:
         return self._jobs.tell(self._until_s())
 
-    def _sweep(self, pulse: fleet.Pulse) -> int:
+    def _sweep(self, poll: leadership.Poll) -> int:
         """Now and then, what no event leads to: history by its age, silent workers, old lineage."""
         if self._time() - self._swept_s < SWEEP_S:
             return 0
@@ -258,16 +258,16 @@ class Loop:
             self._jobs.backlog.setdefault(self._sweep_order.pop())
         return self._jobs.forget_workers() + self._jobs.forget_events(self._until_s())
 
-    def _forget_queues(self, pulse: fleet.Pulse) -> int:
+    def _forget_queues(self, poll: leadership.Poll) -> int:
         return self._unused.forget(self._until_s())
 
-    def _check(self, pulse: fleet.Pulse) -> int:
+    def _check(self, poll: leadership.Poll) -> int:
         """Once a minute: whether the timetable is what the catalog says. Differences are mended by reading it anew."""
         if self._time() - self._checked_s < CHECK_S:
             return 0
         self._look_at_policy()
         standing = self._store.run(tasks.standing())
-        different = self._cron_heap.differences(standing, pulse.now_us)
+        different = self._cron_heap.differences(standing, poll.now_us)
         self._checked_s = self._time()
         if different:
             self._repaired += len(different)
@@ -288,9 +288,9 @@ class Loop:
             self.troubles.clear("redis")
         self._policy = policy
 
-    def _describe(self, pulse: fleet.Pulse) -> None:
-        """What the next pulse leaves in the store for whoever asks how the scheduler is."""
-        overdue = self._cron_heap.overdue(pulse.now_us)
+    def _describe(self, poll: leadership.Poll) -> None:
+        """What the next poll leaves in the store for whoever asks how the scheduler is."""
+        overdue = self._cron_heap.overdue(poll.now_us)
         unreadable = sorted(self._cron_heap.unreadable)
         health = Health(
             schedules=len(self._cron_heap),
@@ -335,46 +335,46 @@ class Loop:
     def _block(self, key: str, seconds: float) -> None:
         self._store.block(Call("BLPOP", (Key(key), max(seconds, 0.005)), bool), seconds)
 
-    def _note_clock(self, pulse: fleet.Pulse) -> None:
+    def _note_clock(self, poll: leadership.Poll) -> None:
         before_us = self._clock.seen_us
-        stepped_us = self._clock.after(pulse.now_us)
+        stepped_us = self._clock.after(poll.now_us)
         if stepped_us:
             log.warning("clock.stepped", seconds=round(stepped_us / SECOND_US, 1))
             self._cron_heap.version = STALE
         if stepped_us > 0:
-            self._outages.was("Redis's clock jumped ahead", before_us, pulse.now_us)
-        elif self.leads and before_us and not self._away_since_s and pulse.now_us - before_us > fleet.LEADERSHIP_US:
-            self._outages.was("no scheduler was leading", before_us, pulse.now_us)  # this one was frozen
+            self._outages.was("Redis's clock jumped ahead", before_us, poll.now_us)
+        elif self.leads and before_us and not self._away_since_s and poll.now_us - before_us > leadership.LEADERSHIP_US:
+            self._outages.was("no scheduler was leading", before_us, poll.now_us)  # this one was frozen
 
-    def _note_leadership(self, pulse: fleet.Pulse) -> None:
-        self.leads = bool(pulse.token)
+    def _note_leadership(self, poll: leadership.Poll) -> None:
+        self.leads = bool(poll.token)
         # By its token too: another one may have led and gone while this one slept.
-        if (pulse.leader, pulse.token) == self._leader:
+        if (poll.leader, poll.token) == self._leader:
             return
-        self._leader = (pulse.leader, pulse.token)
+        self._leader = (poll.leader, poll.token)
         if self.leads:
             self._cron_heap.version = STALE  # what was read before may have been acted upon by another
-            self._outages.led_from(pulse.now_us)
-            log.info("scheduler.leading", scheduler=self.name, fence=pulse.token)
+            self._outages.led_from(poll.now_us)
+            log.info("scheduler.leading", scheduler=self.name, fence=poll.token)
             self._on_leading()
         else:
-            log.info("scheduler.standby", scheduler=self.name, leader=pulse.leader)
+            log.info("scheduler.standby", scheduler=self.name, leader=poll.leader)
 
-    def _note_wipe(self, pulse: fleet.Pulse) -> None:
+    def _note_wipe(self, poll: leadership.Poll) -> None:
         """
         A store that has forgotten everything gets its tasks back; what their schedules owed is forgotten with it.
 
         Standbys know the store's name too: the one that leads may be lost at that very moment.
         """
-        if self._instance and pulse.instance != self._instance:
+        if self._instance and poll.store_id != self._instance:
             log.warning("store.wiped")
             self._cron_heap.version = STALE
             self._on_wiped()
-        self._instance = pulse.instance
+        self._instance = poll.store_id
 
     def _resign(self) -> None:
         try:
-            self._store.run(fleet.resign(self.name))
+            self._store.run(leadership.resign(self.name))
         except StoreUnavailable:
             pass  # the store has said so; the leadership lapses
         except Exception as error:

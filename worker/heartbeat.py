@@ -76,7 +76,7 @@ class Heartbeat:
         self._on_drain = on_drain
         self._on_loss = on_loss
         self._losses = 0
-        self._instance = ""
+        self._store_id = ""
         self._leases: dict[UUID, Lease] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -114,7 +114,7 @@ class Heartbeat:
                 self._store.run(Call("LPUSH", (Key("wake:worker:" + self._worker), ""), int))
         self._thread.join(3)
         with suppress(RunfleetError):  # then it is forgotten after a minute
-            self._store.run(fleet.gone(self._worker))
+            self._store.run(fleet.worker_gone(self._worker))
 
     def report_unfit(self, unfit: str) -> None:
         """Send with the next heartbeat why this worker executes nothing, "" when it does."""
@@ -168,7 +168,7 @@ class Heartbeat:
         sent_s = time.monotonic()
         try:
             about = self._unsent_about
-            beat = self._store.run(fleet.beat(self._worker, [(one.run_id, one.token) for one in held], about))
+            beat = self._store.run(fleet.heartbeat(self._worker, [(one.run_id, one.token) for one in held], about))
         except StoreUnavailable:
             if self._away_since_s is None:
                 self._away_since_s = sent_s
@@ -183,7 +183,7 @@ class Heartbeat:
             self._unsent_about = self._latest_about
         elif self._unsent_about is about:
             self._unsent_about = None
-        wiped, self._instance = bool(self._instance) and beat.instance != self._instance, beat.instance
+        wiped, self._store_id = bool(self._store_id) and beat.store_id != self._store_id, beat.store_id
         if wiped:
             log.warning("store.wiped", runs=len(held))
         for one, verdict in zip(held, beat.verdicts, strict=True):

@@ -54,7 +54,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     request.repeat_key = f"{request.connection['path']}?{request.grant.tasks}:{key}"
     digest = hashlib.sha256(request.connection["query_string"] + b"\n" + request.body).hexdigest()
     try:
-        memory = await store.run(idempotency.recall(request.repeat_key, digest))
+        memory = await store.run(idempotency.begin(request.repeat_key, digest))
     except StoreFull:
         request.repeat_key = ""  # stopping must be possible most of all when Redis is full
         return await perform()
@@ -70,7 +70,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
                 raise
             if not request.is_repeat:
                 # A repeat may have been faster, and this is refused because of what that did.
-                memory = await store.run(idempotency.recall(request.repeat_key, digest, request.repeat_id))
+                memory = await store.run(idempotency.begin(request.repeat_key, digest, request.repeat_id))
                 if memory.answer:
                     return _replayed(memory.answer)
                 if memory.seen:
@@ -85,7 +85,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     shown = request.kept_response or reply
     noted = msgspec.msgpack.encode((shown.status, shown.headers, shown.body))
     try:
-        counts = await store.run(idempotency.note(request.repeat_key, digest, noted))
+        counts = await store.run(idempotency.finish(request.repeat_key, digest, noted))
     except StoreUnavailable:
         counts = noted  # it was done, whatever becomes of the note
     # What cannot be kept can be told only here and now, whoever was first to note the rest.

@@ -127,7 +127,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     from shared.cli.findings import Facts
     from shared.ops import rotation
     from shared.schedules.overdue import standing
-    from shared.store import fleet, tasks, tokens, version
+    from shared.store import fleet, leadership, tasks, tokens, version
     from shared.store.health import health
     from shared.store.redis import server_info
 
@@ -140,7 +140,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     before_us = time.time_ns() // 1000
     redis_us = store.run(fleet.clock())
     after_us = time.time_ns() // 1000
-    leadership = store.run(fleet.schedulers(redis_us))
+    leaders = store.run(leadership.schedulers(redis_us))
     catalog = store.run(tasks.catalog())
     cursors = store.run(tasks.cursors())
     rows = store.run(tokens.listing(settings.keys))
@@ -150,8 +150,8 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         clock_ahead_us=redis_us - (before_us + after_us) // 2,
         server=store.run(server_info.server()),
         layout=store.run(version.found()),
-        leader=leadership.leader,
-        standbys=leadership.standbys,
+        leader=leaders.leader,
+        standbys=leaders.standbys,
         workers=store.run(fleet.workers()),
         queues=store.run(fleet.queues()),
         entries=catalog.entries,

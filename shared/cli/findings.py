@@ -13,7 +13,7 @@ from shared.store.fleet import Queue, Worker
 from shared.store.health import Health
 from shared.store.redis.server_info import Server
 from shared.store.tasks import Entry
-from shared.store.tokens import Listed
+from shared.store.tokens import ListedToken
 
 Level = Literal["ok", "info", "warning", "error"]
 
@@ -65,7 +65,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: Mapping[str, str] = {}
     standing: Standing = Standing({}, {})
     health: Health | None = None
-    tokens: Sequence[Listed] = ()
+    tokens: Sequence[ListedToken] = ()
     old_definitions: int = 0
     task_file: TaskFile | None = None
 

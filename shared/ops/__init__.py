@@ -6,7 +6,7 @@ for what became ready. The same operation is run by a request, a chore or a test
 """
 
 from shared.ops.catalog import Catalog, declare, pause, resume
-from shared.ops.maintenance import FORGET_BATCH, forget, next_attempt, release, rescue
+from shared.ops.maintenance import PRUNE_BATCH, enqueue_due, next_attempt, prune, rescue
 from shared.ops.new_execution import Request, creation, gates
 from shared.ops.redaction import REDACTED, definition_shown, without_secrets
 from shared.ops.reports import accepted, report
@@ -15,7 +15,7 @@ from shared.ops.stops import delete, stop, stop_execution, stop_rest, stop_task
 from shared.ops.task_file import apply_config
 
 __all__ = [
-    "FORGET_BATCH",
+    "PRUNE_BATCH",
     "REDACTED",
     "Catalog",
     "Request",
@@ -26,14 +26,14 @@ __all__ = [
     "declare",
     "definition_shown",
     "delete",
+    "enqueue_due",
     "fire",
-    "forget",
     "gates",
     "make_all",
     "miss",
     "next_attempt",
     "pause",
-    "release",
+    "prune",
     "report",
     "rerun",
     "rerun_execution",

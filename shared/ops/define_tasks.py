@@ -60,7 +60,7 @@ async def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condi
         if problems or wrong or task is None:
             raise Invalid([*problems, *wrong])
         definition = define(task, keys)
-        verdict = await tasks.define(task, definition, pins(known, {name, *task.depends_on}))
+        verdict = await tasks.define(task, definition, expected_hashes(known, {name, *task.depends_on}))
         if verdict not in ("owned_by_file", "stale"):
             entry = await tasks.entry(name)
             if entry is not None:
@@ -76,7 +76,7 @@ async def remove(name: str, *, only_if: Condition | None = None) -> None:
     and one that others depend on.
     """
     for _ in range(TRIES):
-        known = await tasks.authored()
+        known = await tasks.api_tasks_version()
         everything = await tasks.entries()
         before = next((entry for entry in everything if entry.name == name), None)
         if before is None:
@@ -108,7 +108,7 @@ async def survey(name: str, needed: Iterable[str]) -> dict[str, Entry]:
     return known
 
 
-def pins(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[str, str]:
+def expected_hashes(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[str, str]:
     """The hashes that were seen of all *known* tasks, and "" for those of *direct* that there are not."""
     return dict.fromkeys(direct, "") | {name: entry.definition.hash for name, entry in known.items()}
 

@@ -1,4 +1,4 @@
-"""What a scheduler sees to: delayed runs that are due, runs whose worker was lost, history beyond its bounds."""
+"""Maintenance by the scheduler: enqueues delayed runs that are due, rescues lost ones, prunes old history."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from uuid import UUID
 
 from shared import ids, retry
 from shared.config.durations import format_duration
-from shared.ops.wake import ring
 from shared.runs import Reason, Record
 from shared.store import retention, runs
-from shared.store.runs import Ended, Released, Retry
+from shared.store.runs import Ended, Enqueued, Retry
+from shared.store.wakeups import wake_queues
 from shared.tasks import OnInterrupt, Task
 
-FORGET_BATCH: Final = 50
-"""Runs forgotten in one step: few enough that nobody waits 5 ms for it."""
+PRUNE_BATCH: Final = 50
+"""Runs that one step deletes: few enough that Redis is not busy with it for 5 ms."""
 
 
-async def release(batch: int = 500) -> Released:
-    """Let delayed runs whose time has come into their queues."""
-    released = await runs.release(batch)
-    await ring(released.ready)
-    return released
+async def enqueue_due(batch: int = 500) -> Enqueued:
+    """Enqueue delayed runs whose time has come."""
+    enqueued = await runs.enqueue_due(batch)
+    await wake_queues(enqueued.ready)
+    return enqueued
 
 
 async def rescue(run_id: UUID, record: Record | None, task: Task | None, why: str = "") -> Ended:
@@ -34,7 +34,7 @@ async def rescue(run_id: UUID, record: Record | None, task: Task | None, why: st
     """
     if record is None:
         lost = await runs.rescue(run_id, f"crashed: its worker was lost{why}", None)
-        await ring(lost.ready)
+        await wake_queues(lost.ready)
         return lost
     message = f"crashed: worker {record.worker} was lost"
     if record.external:
@@ -44,17 +44,17 @@ async def rescue(run_id: UUID, record: Record | None, task: Task | None, why: st
     if attempt is None and record.crashes + 1 >= retry.POISON_CRASHES:
         message += f"; not tried again after {record.crashes + 1} crashes in a row"
     ended = await runs.rescue(run_id, message + why, attempt)
-    await ring(ended.ready)
+    await wake_queues(ended.ready)
     return ended
 
 
-async def forget(name: str, task: Task, behind: int = 0) -> int | None:
+async def prune(name: str, task: Task, after_number: int = 0) -> int | None:
     """
-    Forget one small step of what of a task's history is beyond its bounds, its numbers being above *behind*; the number
-    to go on behind, None when that was all.
+    Delete a batch of a task's ended runs that are beyond its bounds, of those with numbers above *after_number*; where
+    to go on, None when that was all.
     """
-    step = await retention.forget(name, task.keep_runs, task.keep_for_ms * 1000, FORGET_BATCH, behind)
-    return step.behind
+    step = await retention.prune(name, task.keep_runs, task.keep_for_ms * 1000, PRUNE_BATCH, after_number)
+    return step.after_number
 
 
 def next_attempt(

@@ -9,12 +9,12 @@ from uuid import UUID
 from shared.errors import NotFound, Refused
 from shared.ops.catalog import Catalog
 from shared.ops.new_execution import as_json
-from shared.ops.wake import ring
 from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason, Run
 from shared.store import runs
-from shared.store.metadata import Annex
+from shared.store.metadata import MetadataChange
 from shared.store.redis.call import Call, each, together
 from shared.store.runs import Reported
+from shared.store.wakeups import wake_queues
 from shared.tasks import Task
 
 
@@ -30,7 +30,7 @@ async def report(
     outputs: Mapping[str, Any] | None = None,
     late_start: bool = False,
     backdated: bool = False,
-    annex: Annex | None = None,
+    annex: MetadataChange | None = None,
     task: Task | None = None,
     beside: Sequence[Call[Any]] = (),
 ) -> Reported:
@@ -63,7 +63,7 @@ async def report(
     reported, _ = await together(call, each(beside))
     if reported.verdict == "gone":
         raise NotFound(f"there is no run {run_id}")
-    await ring(reported.ready)
+    await wake_queues(reported.ready)
     return reported
 
 

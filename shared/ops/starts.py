@@ -16,11 +16,11 @@ from shared.errors import Conflict, DefinitionChanged, NotFound, StoreUnavailabl
 from shared.executions import FINAL, Execution, Phase
 from shared.ops.catalog import Catalog
 from shared.ops.new_execution import NOTHING_DONE, Progress, Request, creation, shown_bytes, template_of
-from shared.ops.wake import ring
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
 from shared.store.creation import Create, create, is_made_at_once, make_rest
 from shared.store.tasks import Entry
+from shared.store.wakeups import wake_queues
 
 
 class Triggered(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ async def trigger(
             created = await create(msgspec.structs.replace(what, most_pending=most_pending))
         except DefinitionChanged:
             continue
-        await ring(created.ready)
+        await wake_queues(created.ready)
         assert created.run is not None
         await _make_rest(what, created.run)
         origin = request.origin
@@ -90,7 +90,7 @@ async def make_all(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: T
     left, steps = 1, 0
     while left and may_go_on():
         left, ready = await make_rest(execution_id)
-        await ring(ready)
+        await wake_queues(ready)
         steps += 1
     return steps
 
@@ -209,7 +209,7 @@ async def fire(catalog: Catalog, entry: Entry, tick_us: int) -> bool:
             if fresh or not entry.task.depends_on:
                 raise
             continue  # perhaps it was one of those it depends on
-        await ring(created.ready)
+        await wake_queues(created.ready)
         if created.run is not None:
             await _make_rest(what, created.run)
         return created.verdict == "created"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 from typing import Literal
 from uuid import UUID
 
-from shared.ops.wake import ring
 from shared.runs import Run, Status
 from shared.store import executions, retention, runs
 from shared.store.listing import Filter, page
+from shared.store.wakeups import wake_queues
 
 
 async def stop(ref: str, *, force: bool = False, by: str = "a person") -> Run:
@@ -21,7 +21,7 @@ async def stop(ref: str, *, force: bool = False, by: str = "a person") -> Run:
     run = await runs.find(ref)
     answer = await runs.stop(run.id, "kill" if force else "stop", f"stopped by {by}")
     stopped: Run = answer[1]
-    await ring(answer[2])
+    await wake_queues(answer[2])
     return stopped
 
 
@@ -55,7 +55,7 @@ async def stop_rest(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: 
     left, steps = 1, 0
     while left and may_go_on():
         _, left, ready = await runs.stop_all("", execution_id, "stop", "", left)
-        await ring(ready)
+        await wake_queues(ready)
         steps += 1
     return steps
 
@@ -93,5 +93,5 @@ async def _stop_each(name: str, execution: UUID | None, stop_request: Literal["s
     while left != 0:
         stopped, left, ready = await runs.stop_all(name, execution, stop_request, message, left)
         total += stopped
-        await ring(ready)
+        await wake_queues(ready)
     return total

@@ -11,12 +11,13 @@ import msgspec
 from shared.errors import Conflict, DefinitionChanged, Invalid, OverQuota, Problem
 from shared.runs import Record, Run, to_run
 from shared.store import wakeups
-from shared.store.metadata import Annex
+from shared.store.metadata import MetadataChange
 from shared.store.origin import Origin
 from shared.store.packed import packed_size
 from shared.store.redis.call import Call, Key
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW, decode_record, read_ready
+from shared.store.runs import NOW, decode_record
+from shared.store.wakeups import read_ready
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -101,7 +102,7 @@ def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mappi
     return Call(script("create_rest"), (now, execution_id.bytes), read)
 
 
-def making(limit: int, now_us: int) -> Call[list[UUID]]:
+def incomplete(limit: int, now_us: int) -> Call[list[UUID]]:
     """Executions that have started and of which runs are left to make, those first that have waited longest."""
     return Call(
         "ZRANGEBYSCORE",
@@ -159,5 +160,5 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         return Created(verdict, to_run(UUID(bytes=reply[1]), decode_record(reply[2])), read_ready(reply[3:]))
 
     metadata = what.origin.metadata if what.origin else {}
-    annex = Annex(what.ids[0], metadata).arguments() if metadata else ()
+    annex = MetadataChange(what.ids[0], metadata).arguments() if metadata else ()
     return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *annex), read)

@@ -15,21 +15,16 @@ from shared.errors import NotFound, Unreadable
 from shared.settings import LEASE_MS
 from shared.store import leaderless, waiting_age
 from shared.store.health import Health, health
+from shared.store.leadership import GAP_US, Leadership, schedulers
 from shared.store.readable_runs import readable
 from shared.store.redis.call import Call, Key, RawKey, as_is, each, nothing
-from shared.store.redis.decoding import json_reading
+from shared.store.redis.decoding import json_reading, text_of, texts_of
 from shared.store.redis.scripts import script
 from shared.store.redis.server_info import server
 from shared.store.runs import NOW
 from shared.store.wrong_kinds import WrongKind, otherwise, wrong_kinds
 
-GAP_US: Final = 2_500_000
-"""Nobody reached Redis for this long: an outage, not a crash."""
-
 LEASE_US: Final = LEASE_MS * 1000
-LEADERSHIP_US: Final = 3_500_000
-"""How long a scheduler leads without being heard of; a standby takes over within a second more."""
-
 SILENCE_US: Final = 60_000_000
 """A worker process not heard of for this long is forgotten."""
 
@@ -37,7 +32,7 @@ SILENCE_US: Final = 60_000_000
 T = TypeVar("T")
 
 Verdict = Literal["", "stop", "kill", "lost"]
-"""What a beat learns of a run: nothing new, a request to stop it, or that it is no longer this worker's."""
+"""The answer to a heartbeat for one run: nothing new, a request to stop it, or that it is no longer this worker's."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,17 +104,9 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
 
 
-class Leadership(msgspec.Struct, frozen=True, kw_only=True):
-    """The schedulers. ``leader`` is "" when none leads; ``lag_ms`` is since its last pulse."""
-
-    leader: str
-    standbys: list[str]
-    lag_ms: int
-
-
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    The whole at a glance. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last pulse.
+    The fleet as a whole. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last poll.
     ``redis`` is None for those who are shown their part of the whole only (``store.share``). ``oldest_waiting_ms`` is
     for how long the run waits that waits longest for a worker, 0 when none does. ``health`` is what the leader said
     last of schedules and its jobs, None until it has; without a leader it is read from the store, of schedules only.
@@ -136,45 +123,17 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counts: dict[str, int]
 
 
-class Beat(NamedTuple):
+class HeartbeatReply(NamedTuple):
     """
-    What a beat learns: whether Redis knows who this is, whether it is asked to drain, and a verdict for each lease.
+    The answer to a heartbeat: whether Redis knows this worker, whether it is to drain, and a verdict for each lease.
 
-    ``instance`` names the life of the store; another one than before means that it was wiped.
+    ``store_id`` names the life of the store; another one than before means that it was wiped.
     """
 
     known: bool
     drain: bool
     verdicts: list[Verdict]
-    instance: str
-
-
-class Pulse(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What a scheduler learns in one look. ``token`` 0: another leads (``leader``), and the rest is empty but for the
-    ``instance`` of the store.
-
-    ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over, ``dirty`` the number of
-    tasks to tidy, ``uncompacted`` the number of logs that their worker left uncompressed, ``making`` that of
-    executions of which runs are left to make, ``stopping`` that of those whose stop nobody goes on with. ``anew`` are
-    keys that somebody else had written to, and that were begun anew (also of one that stands by);
-    ``not_seen`` are others, and what they hold is not in this look.
-    """
-
-    token: int
-    leader: str
-    now_us: int
-    next_due_us: int | None = None
-    catalog: int = 0
-    waiting: dict[str, int] = {}
-    expired: list[tuple[UUID, bytes]] = []
-    dirty: int = 0
-    uncompacted: int = 0
-    instance: str = ""
-    making: int = 0
-    stopping: int = 0
-    anew: list[str] = []
-    not_seen: list[str] = []
+    store_id: str
 
 
 def ping() -> Call[None]:
@@ -187,14 +146,14 @@ def clock() -> Call[int]:
     return Call("TIME", (), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
 
 
-def beat(
+def heartbeat(
     worker: str,
     leases: Sequence[tuple[UUID, int]],
     about: About | None,
     *,
     lease_us: int = LEASE_US,
     now: int | str = NOW,
-) -> Call[Beat]:
+) -> Call[HeartbeatReply]:
     """
     A worker process lives and renews the leases it holds, given as (run, token). With ``about`` it introduces itself.
     """
@@ -203,59 +162,17 @@ def beat(
     for run_id, token in leases:
         args += [run_id.bytes, token]
 
-    def read(reply: Any) -> Beat:
-        return Beat(bool(reply[0]), bool(reply[1]), [verdict.decode() for verdict in reply[3:]], _name(reply[2]))
+    def read(reply: Any) -> HeartbeatReply:
+        return HeartbeatReply(
+            bool(reply[0]), bool(reply[1]), [verdict.decode() for verdict in reply[3:]], text_of(reply[2])
+        )
 
     return Call(script("heartbeat"), tuple(args), read)
 
 
-def gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
+def worker_gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
     """Forget a worker process that says goodbye, or ("") all that were silent for a minute; their names."""
-    return Call(script("worker_gone"), (now, worker, SILENCE_US), lambda reply: [_name(name) for name in reply])
-
-
-def pulse(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str = NOW) -> Call[Pulse]:
-    """
-    A scheduler's look at everything; takes or keeps the leadership when it can. A leader leaves its *health* with it.
-    """
-
-    def read(reply: Any) -> Pulse:
-        token, leader = int(reply[0]), _name(reply[1] or b"")
-        if not token:
-            return Pulse(
-                token=0,
-                leader=leader,
-                now_us=int(reply[2]),
-                instance=_name(reply[3]),
-                anew=[_name(name) for name in reply[4]],
-            )
-        return Pulse(
-            token=token,
-            leader=leader,
-            now_us=int(reply[2]),
-            next_due_us=int(float(reply[3])) if reply[3] else None,
-            catalog=reply[4],
-            waiting={_name(name): depth for name, depth in zip(reply[5][::2], reply[5][1::2], strict=True)},
-            expired=[
-                (UUID(bytes=one), value)
-                for one, value in zip(reply[6][::2], reply[6][1::2], strict=True)
-                if len(one) == 16
-            ],
-            dirty=reply[7],
-            uncompacted=reply[8],
-            instance=_name(reply[9]),
-            making=reply[10],
-            stopping=reply[11],
-            anew=[_name(name) for name in reply[12]],
-            not_seen=[_name(name) for name in reply[13]],
-        )
-
-    return Call(script("scheduler_poll"), (now, scheduler, LEADERSHIP_US, GAP_US, LEASE_US, batch, health), read)
-
-
-def resign(scheduler: str) -> Call[bool]:
-    """Hand the leadership over; whether this one had it."""
-    return Call(script("resign_leadership"), (NOW, scheduler), bool)
+    return Call(script("worker_gone"), (now, worker, SILENCE_US), texts_of)
 
 
 async def workers() -> list[Worker]:
@@ -263,7 +180,7 @@ async def workers() -> list[Worker]:
     now_us = await clock()
     beats = await Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
     running = await _running()
-    names = [_name(name) for name in beats[::2]]
+    names = texts_of(beats[::2])
     details = await each(Call("HMGET", (Key("worker:" + name), "about", "drain"), as_is) for name in names)
     found = []
     for name, score, (about_json, drain) in zip(names, beats[1::2], details, strict=True):
@@ -296,8 +213,8 @@ async def workers() -> list[Worker]:
 async def queues() -> list[Queue]:
     """All queues that runs were ever put in or that a worker serves, by name."""
     now_us = await clock()
-    names = await Call("SMEMBERS", (Key("queues"),), lambda reply: {_name(name) for name in reply})
-    paused = await Call("SMEMBERS", (Key("queues:paused"),), lambda reply: {_name(name) for name in reply})
+    names = await Call("SMEMBERS", (Key("queues"),), lambda reply: set(texts_of(reply)))
+    paused = await Call("SMEMBERS", (Key("queues:paused"),), lambda reply: set(texts_of(reply)))
     present = await workers()
     records = await _running_records()
     known = sorted(names | paused | {queue for worker in present for queue in worker.queues})
@@ -323,7 +240,7 @@ async def queues() -> list[Queue]:
 async def unserved() -> set[str]:
     """Queues that runs were put in once, that no worker serves and in which nothing waits; not those of odd names."""
     known = await Call("SMEMBERS", (Key("queues"),), as_is)
-    names = {raw.decode() for raw in known if _name(raw).encode() == raw}
+    names = {raw.decode() for raw in known if text_of(raw).encode() == raw}
     present = await workers()
     names -= {queue for worker in present for queue in worker.queues}
     idle = sorted(names)
@@ -378,25 +295,6 @@ async def facts() -> Fleet:
         wrong_keys=wrong_keys,
         counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )
-
-
-async def schedulers(now_us: int) -> Leadership:
-    """Who leads at stored time *now_us*, and who would take over."""
-    held = await Call("HMGET", (Key("leader"), "id", "until"), as_is)
-    seen = await Call("ZRANGE", (Key("schedulers"), 0, -1), lambda reply: [_name(name) for name in reply])
-    # Further ahead than a pulse sets it, it is of a time before Redis's clock went back.
-    leads = bool(held[0] and held[1] and now_us < int(held[1]) <= now_us + LEADERSHIP_US)
-    leader = _name(held[0]) if leads else ""
-    return Leadership(
-        leader=leader,
-        standbys=sorted(name for name in seen if name != leader),
-        lag_ms=max(0, now_us - (int(held[1]) - LEADERSHIP_US)) // 1000 if leads else 0,
-    )
-
-
-def _name(raw: bytes) -> str:
-    """A name that somebody else may have written: what brings it with others must not fail by it."""
-    return raw.decode(errors="replace")
 
 
 async def _running_records() -> list[Any]:

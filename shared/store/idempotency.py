@@ -18,7 +18,7 @@ from shared.store.redis.call import Call
 from shared.store.redis.scripts import script
 
 
-class Memory(msgspec.Struct, frozen=True):
+class Earlier(msgspec.Struct, frozen=True):
     """
     What is known of a request. ``answer`` is "" until there is one; ``seen``: it came before, and its answer is not
     known. ``mark`` is the same for all repeats.
@@ -29,14 +29,14 @@ class Memory(msgspec.Struct, frozen=True):
     answer: bytes = b""
 
 
-def recall(request: str, digest: str, mark: str = "") -> Call[Memory]:
+def begin(request: str, digest: str, mark: str = "") -> Call[Earlier]:
     """
     What became of *request*; with the *mark* that it was given, whether it came again meanwhile.
 
     Raises Invalid when it was made with another query or body (*digest*).
     """
 
-    def read(reply: Any) -> Memory:
+    def read(reply: Any) -> Earlier:
         verdict = reply[0].decode()
         if verdict == "mismatch":
             raise Invalid(
@@ -44,12 +44,12 @@ def recall(request: str, digest: str, mark: str = "") -> Call[Memory]:
                 "this idempotency key belongs to another request",
             )
         if verdict == "answered":
-            return Memory(answer=reply[1])
-        return Memory(mark=reply[1].decode(), seen=verdict == "seen")
+            return Earlier(answer=reply[1])
+        return Earlier(mark=reply[1].decode(), seen=verdict == "seen")
 
     return Call(script("idempotency_begin"), (request, digest, mark or secrets.token_hex(8)), read)
 
 
-def note(request: str, digest: str, answer: bytes) -> Call[bytes]:
+def finish(request: str, digest: str, answer: bytes) -> Call[bytes]:
     """Note what *request* is answered; of several answers the first one counts, and is what this gives back."""
     return Call(script("idempotency_finish"), (request, digest, answer), bytes)

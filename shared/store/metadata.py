@@ -17,7 +17,7 @@ from shared.store.redis.call import Call, RawKey, each
 from shared.store.redis.scripts import script
 
 
-class Annex(msgspec.Struct, frozen=True):
+class MetadataChange(msgspec.Struct, frozen=True):
     """
     A change of *run*'s annex. A value b"" takes its field away.
 
@@ -45,7 +45,7 @@ async def read_many(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
     return await each(read(one) for one in ids)
 
 
-def write(annex: Annex) -> Call[bool]:
+def write(annex: MetadataChange) -> Call[bool]:
     """
     Write to an annex; False when the expected value is another, or when there is no such run. True when what is to be
     written is there already: then the same call may have written it.

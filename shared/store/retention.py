@@ -1,4 +1,4 @@
-"""Runs whose time is over: forgotten with their logs, by number and age, or one by one."""
+"""Retention: deletes ended runs with their logs, by number and age or one by one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from shared.store.redis.scripts import script
 from shared.store.runs import NOW
 
 
-class Forgotten(msgspec.Struct, frozen=True):
-    """How many ``runs`` are gone, and the number to go on ``behind``; None when that was all."""
+class Pruned(msgspec.Struct, frozen=True):
+    """How many ``runs`` were deleted, and the number after which to go on; None when that was all."""
 
     runs: int
-    behind: int | None
+    after_number: int | None
 
 
-def forget(
-    task: str, keep_runs: int, keep_us: int, batch: int = 50, behind: int = 0, now: int | str = NOW
-) -> Call[Forgotten]:
+def prune(
+    task: str, keep_runs: int, keep_us: int, batch: int = 50, after_number: int = 0, now: int | str = NOW
+) -> Call[Pruned]:
     """
-    Forget the oldest ended runs of a task beyond both bounds, of at most *batch* whose number is above *behind*.
+    Delete the oldest ended runs of a task beyond both bounds, of at most *batch* with a number above *after_number*.
 
-    What a live execution still needs stays, and takes no other's place.
+    A run that a live execution still needs stays, and takes no other's place.
     """
-    args = (now, task, keep_runs, keep_us, batch, b"", behind)
-    return Call(script("prune"), args, lambda reply: Forgotten(reply[0], int(reply[1]) if reply[1] else None))
+    args = (now, task, keep_runs, keep_us, batch, b"", after_number)
+    return Call(script("prune"), args, lambda reply: Pruned(reply[0], int(reply[1]) if reply[1] else None))
 
 
 def delete(run: Run, now: int | str = NOW) -> Call[None]:
-    """Forget one ended run with its log. Raises NotFound, and Conflict when it or what needs it is live."""
+    """Delete one ended run with its log. Raises NotFound, and Conflict when it or what needs it is live."""
 
     def read(reply: Any) -> None:
         if reply == 0:

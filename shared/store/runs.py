@@ -12,12 +12,13 @@ from shared.clock import from_datetime
 from shared.errors import NotFound, Refused, Unreadable
 from shared.runs import TRANSITIONS, Reason, Record, Run, Status, to_run
 from shared.settings import LEASE_MS
-from shared.store.metadata import Annex
+from shared.store.metadata import MetadataChange
 from shared.store.packed import packed
 from shared.store.packed import read as read_records
 from shared.store.redis.call import Call, Key, RawKey, as_is, call_name
 from shared.store.redis.decoding import reading
 from shared.store.redis.scripts import script
+from shared.store.wakeups import read_ready
 from shared.tasks import is_task_name
 
 NOW: Final = ""
@@ -100,11 +101,11 @@ class GivenBack(msgspec.Struct, frozen=True):
     ready: Mapping[str, int]
 
 
-class Released(NamedTuple):
+class Enqueued(NamedTuple):
     """
     What became of due runs: how many were looked at (``looked_at``), and when the next is due (None: none is).
 
-    ``ready``: queues to ring. ``failed`` are runs that could not be let into their queue: they are put off by a minute.
+    ``ready``: queues to wake. ``failed`` are runs that could not be let into their queue: they are put off by a minute.
     """
 
     looked_at: int
@@ -211,7 +212,7 @@ def report(
     late_start: bool = False,
     backdated: bool = False,
     force: bool = False,
-    annex: Annex | None = None,
+    annex: MetadataChange | None = None,
     now: int | str = NOW,
 ) -> Call[Reported]:
     """
@@ -252,7 +253,7 @@ def stop(
     run_id: UUID, stop_request: Literal["stop", "kill"], message: str, now: int | str = NOW
 ) -> Call[tuple[str, Run, dict[str, int]]]:
     """
-    Ask a run to stop. Answers ("stopped" | "asked", the run, queues to ring).
+    Ask a run to stop. Answers ("stopped" | "asked", the run, queues to wake).
 
     Raises NotFound, and Refused when it has ended.
     """
@@ -278,7 +279,7 @@ def stop_all(
     now: int | str = NOW,
 ) -> Call[tuple[int, int, dict[str, int]]]:
     """
-    Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to ring).
+    Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to wake).
 
     To be called again with what is *left* until that is 0. The store remembers the request to stop an execution, and
     the leader goes on with it when nothing has for a second.
@@ -309,12 +310,12 @@ def restore(
     return Call(script("restore"), args, lambda reply: reply.decode())
 
 
-def release(batch: int = 500, now: int | str = NOW) -> Call[Released]:
+def enqueue_due(batch: int = 500, now: int | str = NOW) -> Call[Enqueued]:
     """Let due runs into their queues."""
 
-    def read(reply: Any) -> Released:
+    def read(reply: Any) -> Enqueued:
         next_due_us = int(float(reply[1])) if reply[1] else None
-        return Released(reply[0], next_due_us, read_ready(reply[3:]), [UUID(bytes=one) for one in reply[2]])
+        return Enqueued(reply[0], next_due_us, read_ready(reply[3:]), [UUID(bytes=one) for one in reply[2]])
 
     return Call(script("enqueue_due"), (now, batch), read)
 
@@ -411,11 +412,6 @@ def _ended(reply: Any) -> Ended:
     except Unreadable as error:  # the end itself was accepted
         unreadable = str(error)
     return Ended(reply[0].decode(), reply[1].decode(), claimed, read_ready(reply[3:]), unreadable)
-
-
-def read_ready(reply: list[Any]) -> dict[str, int]:
-    """The queues that a script says to ring, and for how many runs each."""
-    return {queue.decode(): runs for queue, runs in zip(reply[::2], reply[1::2], strict=True)}
 
 
 def packed_retry(retry: Retry | None) -> bytes:

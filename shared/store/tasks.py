@@ -119,23 +119,23 @@ def apply(
     return Call(script("apply"), tuple(args), read)
 
 
-def define(task: Task, definition: Definition, pins: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:
+def define(task: Task, definition: Definition, expected: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:
     """
-    Put one task of the API into the catalog, if each task of *pins* still has the definition with that hash ("": none).
+    Put one task of the API into the catalog, if each task of *expected* still has that hash ("": no such task).
     """
-    packed = msgspec.msgpack.encode(pins)
+    packed = msgspec.msgpack.encode(expected)
     args = (now, task.name, definition.hash, definition.body, definition.signature, schedule_key(task), packed)
     return Call(script("define"), args, lambda reply: reply.decode())
 
 
-def authored() -> Call[int]:
+def api_tasks_version() -> Call[int]:
     """Counts up with every task defined through the API that may depend on others."""
     return Call("GET", (Key("api-tasks-version"),), lambda reply: int(reply or 0))
 
 
 def undefine(name: str, known: int, now: int | str = NOW) -> Call[tuple[Verdict, int, int]]:
     """
-    Take one task of the API out of the catalog, if nothing of it lives and ``authored`` is still *known*.
+    Take one task of the API out of the catalog, if nothing of it lives and ``api_tasks_version`` is still *known*.
 
     Answers the verdict and, when it is "live", how many runs are and the number of one of them.
     """
@@ -347,7 +347,7 @@ async def last_runs(names: Sequence[str]) -> dict[str, Run]:
     return newest
 
 
-def dirty(count: int) -> Call[list[str]]:
+def prune_candidates(count: int) -> Call[list[str]]:
     """Take up to *count* names of tasks in which runs ended since they were last tidied."""
     return Call(
         "SPOP", (Key("prune-candidates"), count), lambda reply: [name.decode(errors="replace") for name in reply]

@@ -58,7 +58,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quota: Quota = Quota()
 
 
-class Listed(msgspec.Struct, frozen=True):
+class ListedToken(msgspec.Struct, frozen=True):
     """
     A row of ``tokens``: the token, and whether it is taken: its signature is that of a secret which this process knows.
     ``is_old``: of ``RUNFLEET_SECRET_OLD``.
@@ -115,10 +115,10 @@ async def create(
     raise Conflict(f"the token {token_id} that this idempotency key made is revoked; use a new key")
 
 
-def listing(keys: Keys = UNSIGNED) -> Call[list[Listed]]:
+def listing(keys: Keys = UNSIGNED) -> Call[list[ListedToken]]:
     """All tokens, expired ones and those that are not taken included, oldest first."""
 
-    def read(reply: Any) -> list[Listed]:
+    def read(reply: Any) -> list[ListedToken]:
         rows = [_listed(_text(digest), value, keys) for digest, value in zip(reply[::2], reply[1::2], strict=True)]
         return sorted(rows, key=lambda row: row.token.created_at)
 
@@ -181,16 +181,18 @@ def _signed(digest: str, token: Token, keys: Keys) -> bytes:
     return msgspec.json.encode(_Row(msgspec.Raw(body), keys.sign(PURPOSE, digest, body)))
 
 
-def _listed(digest: str, value: bytes, keys: Keys) -> Listed:
+def _listed(digest: str, value: bytes, keys: Keys) -> ListedToken:
     try:
         row = _row(value)
         token = _token(row.token)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Listed(Token(id=f"unreadable-{digest[:16]}", name="unreadable", scope="read", created_at=_EPOCH), False)
+        return ListedToken(
+            Token(id=f"unreadable-{digest[:16]}", name="unreadable", scope="read", created_at=_EPOCH), False
+        )
     if not keys:
-        return Listed(token, True)
+        return ListedToken(token, True)
     signer = keys.signer(row.signature, PURPOSE, digest, bytes(row.token))
-    return Listed(token, bool(signer), signer == "old")
+    return ListedToken(token, bool(signer), signer == "old")
 
 
 def _digest(text: str) -> str:

@@ -1,10 +1,10 @@
-"""The store's side of a wake-up: a Dramatiq message that says "look at queue q" and nothing else."""
+"""Wake-ups: Dramatiq messages that make a worker look at a queue, and say nothing else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -19,19 +19,26 @@ MOST: Final = 64
 """Wake-ups that a queue may have at once; more would wake nobody who is not awake."""
 
 AT_ONCE: Final = 16
-"""Wake-ups that one occasion sends at most; whoever gets one and sees more runs wakes others."""
+"""Most wake-ups that are sent at once; a worker that gets one and sees more runs wakes others."""
 
 
-def ring(queues: Mapping[str, int]) -> Call[None]:
+async def wake_queues(queues: Mapping[str, int]) -> None:
     """
-    Wake the workers of *queues*, each for its number of waiting runs. A lost wake-up costs one reconcile interval, a
-    spare one nothing.
+    Wake workers of *queues*, each for its number of waiting runs; makes no call without any. A lost wake-up costs the
+    time until the scheduler sends it again, a spare one nothing.
     """
+    if not queues:
+        return
     args: list[Argument] = ["", MOST]
     for queue, waiting in queues.items():
         for message_id, message in messages(queue, waiting):
             args += [queue, message_id, message]
-    return Call(script("wake_queues"), tuple(args), nothing)
+    await Call(script("wake_queues"), tuple(args), nothing)
+
+
+def read_ready(reply: list[Any]) -> dict[str, int]:
+    """The queues whose workers a script says to wake, and for how many runs each."""
+    return {queue.decode(): runs for queue, runs in zip(reply[::2], reply[1::2], strict=True)}
 
 
 def messages(queue: str, waiting: int) -> list[tuple[str, str]]:
@@ -41,7 +48,7 @@ def messages(queue: str, waiting: int) -> list[tuple[str, str]]:
 
 
 def _message(queue: str, message_id: str) -> str:
-    """A message in Dramatiq's own format, so that the processes that ring need not import Dramatiq."""
+    """A message in Dramatiq's own format, so that processes which send one need not import Dramatiq."""
     return msgspec.json.encode(
         {
             "queue_name": queue,

@@ -131,7 +131,7 @@ def is_shown(owner: Owner, text: str) -> bool:
 def test_lists_and_sums_leave_out_what_is_beyond_the_pattern(world: World, row: Row) -> None:
     world.mine.populate()
     world.theirs.populate()
-    world.beat()
+    world.heartbeat()
     status, text = perform(world, "mine", row, row.asked(world.mine))
     assert status == 200
     assert not is_shown(world.theirs, text)
@@ -192,7 +192,7 @@ def test_what_runs_is_counted_and_named_for_the_tasks_alone(world: World) -> Non
     own, others = claimed
     assert own is not None
     assert others is not None
-    world.beat()
+    world.heartbeat()
     try:
         queues = world.ask("mine", "GET", "/api/queues").json()["queues"]
         by_queue = {one["name"]: one["running"] for one in queues}

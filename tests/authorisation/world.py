@@ -210,13 +210,13 @@ class World:
         for owner in (self.mine, self.theirs):
             self.ask("admin", "POST", "/api/concurrency_limits/", json={"tag": owner.tag, "concurrency_limit": 100_000})
             owner.populate()
-        self.beat()
+        self.heartbeat()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Let the workers say that they are there."""
         for owner in (self.mine, self.theirs):
             about = About(host=owner.name, pid=1, version="1", queues=(owner.queue,), slots=4, started_us=1)
-            self.store.run(fleet.beat(owner.worker, [], about))
+            self.store.run(fleet.heartbeat(owner.worker, [], about))
 
     def headers(self, token: str) -> dict[str, str]:
         """What a request with that token is sent with."""

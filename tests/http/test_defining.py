@@ -211,7 +211,7 @@ def test_a_change_that_comes_in_between_is_looked_at_again(author: Client, catal
     pins = {"a": entry.definition.hash, "b": ""}
     put(author, "a", 200, run="false")
     assert catalog.run(tasks.define(task, define(task), pins)) == "stale"
-    known = catalog.run(tasks.authored())
+    known = catalog.run(tasks.api_tasks_version())
     put(author, "c", run="true", depends_on=["a"])
     assert catalog.run(tasks.undefine("a", known))[0] == "stale"
 

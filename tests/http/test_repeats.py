@@ -29,7 +29,7 @@ KEY = {"Idempotency-Key": "once"}
 def things(client: Client, catalog: Store) -> dict[str, str]:
     """Something to post to for each path of the API: the paths, by how they are declared."""
     about = About(host="h", pid=1, version="1", queues=("default",), slots=1, started_us=1, broker="b")
-    catalog.run(fleet.beat("w1", [], about))
+    catalog.run(fleet.heartbeat("w1", [], about))
     over = client.post("/api/tasks/example/run").json()
     finish(catalog)
     waiting = client.post("/api/tasks/example/run").json()
@@ -100,7 +100,7 @@ def test_a_repeated_stop_is_answered_as_the_first_although_the_run_is_over(clien
 def test_a_repeat_after_the_answer_was_lost_with_its_process_is_a_success(client: Client, catalog: Store) -> None:
     run = client.post("/api/tasks/example/run").json()
     path = f"/api/runs/{run['id']}/stop"
-    catalog.run(idempotency.recall(f"{path}?:once", EMPTY))  # the process left its mark,
+    catalog.run(idempotency.begin(f"{path}?:once", EMPTY))  # the process left its mark,
     catalog.run(runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person"))  # stopped the run, and died
     again = client.post(path, headers=KEY)
     assert (again.status_code, again.json()["end_reason"]) == (202, "stopped")
@@ -116,10 +116,12 @@ def test_a_repeat_that_is_faster_than_the_first_spoils_neither(
 
     async def overtaken(ref: str, *, force: bool = False) -> Run:
         monkeypatch.undo()
-        await idempotency.recall(f"{path}?:once", EMPTY)  # the repeat came,
+        await idempotency.begin(f"{path}?:once", EMPTY)  # the repeat came,
         await runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
         if answered:
-            await idempotency.note(f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}")))  # and was answered
+            await idempotency.finish(
+                f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}"))
+            )  # and was answered
         return await original(ref, force=force)
 
     monkeypatch.setattr(ops, "stop", overtaken)

@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 
 from shared.clock import SECOND_US
 from shared.runs import Reason
-from shared.store import fleet, tasks, version
+from shared.store import fleet, leadership, tasks, version
 from shared.store.fleet import About
 from shared.store.health import Health
 from shared.store.redis.call import Call, Key
@@ -25,7 +25,7 @@ Client = TestClient[Litestar]
 def worker(catalog: Store) -> str:
     """A worker process that said hello."""
     about = About(host="h1", pid=7, version="1", queues=("default", "slow"), slots=8, started_us=1_700_000_000_000_000)
-    catalog.run(fleet.beat("h1-7", [], about))
+    catalog.run(fleet.heartbeat("h1-7", [], about))
     return "h1-7"
 
 
@@ -123,7 +123,7 @@ def test_workers_are_listed_and_drained(client: Client, worker: str) -> None:
 
 def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) -> None:
     assert "leader" not in client.get("/api/fleet").json()
-    catalog.run(fleet.pulse("s1"))
+    catalog.run(leadership.poll("s1"))
     found = client.get("/api/fleet").json()
     assert (found["leader"], found["standbys"]) == ("s1", [])
     assert found["redis"]["memory_bytes"] > 0
@@ -156,7 +156,7 @@ def test_a_newer_releases_store_is_no_reason_to_be_ready(client: Client, catalog
 
 def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: Client, catalog: Store) -> None:
     told = Health(overdue=2, overdue_tasks=["a", "b"], unreadable=1, unreadable_tasks=["c"], failing={"fire a": "odd"})
-    catalog.run(fleet.pulse("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))
+    catalog.run(leadership.poll("s1", health=msgspec.structs.replace(told, failures={"fire": 7}).packed()))
     assert client.get("/api/fleet").json()["schedules"] == {
         "overdue": 2,
         "overdue_tasks": ["a", "b"],
@@ -175,7 +175,7 @@ def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: 
 
 def test_schedules_are_overdue_also_while_nobody_leads(client: Client, catalog: Store) -> None:
     now_us = catalog.run(fleet.clock())
-    catalog.run(fleet.pulse("s1", health=Health(schedules=1).packed()))
+    catalog.run(leadership.poll("s1", health=Health(schedules=1).packed()))
     catalog.run(Call("HSET", (Key("ticks"), "report", now_us - 3 * 3600 * SECOND_US), int))
     assert client.get("/api/fleet").json()["schedules"]["overdue"] == 0, "as its leader says"
     catalog.run(Call("DEL", (Key("leader"),), int))

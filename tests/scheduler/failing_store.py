@@ -79,7 +79,7 @@ class PairedWork:
         self.logs: dict[str, UUID] = {}
         self.told: dict[str, UUID] = {}
         self.loop.tick()
-        harness.beat(worker="gone")
+        harness.heartbeat(worker="gone")
         for which in PAIR:
             self._prepare(which)
         self._pass(90)
@@ -107,7 +107,7 @@ class PairedWork:
     def _pass(self, seconds: int) -> None:
         for _ in range(seconds):
             self.harness.pass_s(1)
-            self.harness.beat(worker="alive")
+            self.harness.heartbeat(worker="alive")
 
     def undone(self) -> set[str]:
         """What is not done yet, as ``<job> <which>``."""

@@ -76,7 +76,7 @@ def test_ticks_that_were_due_in_a_full_redis_are_on_record_and_say_why(settings:
         for _ in range(6 * 60):
             work.loop.tick()
             work.harness.pass_s(1)
-            work.harness.beat(worker="alive")
+            work.harness.heartbeat(worker="alive")
     assert work.tick_until_done() == set()
     first, second = (work.harness.run(runs.find(f"tick-good#{number}")) for number in (1, 2))
     assert str(first.message).startswith("skipped: missed ")

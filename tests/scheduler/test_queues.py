@@ -8,7 +8,7 @@ import pytest
 from scheduler.loop import Loop
 from scheduler.queues import LOOK_S, MOST
 from shared.settings import Settings
-from shared.store import fleet
+from shared.store import fleet, leadership
 from shared.store.redis.call import Call, Key
 from tests.scheduler.failing_store import FailingStore, name_of
 from tests.store.consistency import check_store, dump
@@ -29,7 +29,7 @@ def leader(harness: FailingStore) -> Loop:
     found = Loop(harness, "s", clock=lambda: harness.now / SECOND)
     found.tick()
     harness.pass_s(LOOK_S + 1)
-    harness.run(fleet.beat("w", [], ABOUT))
+    harness.run(fleet.heartbeat("w", [], ABOUT))
     return found
 
 
@@ -77,7 +77,7 @@ def test_a_run_that_comes_between_the_search_and_its_end_is_seen(harness: Failin
     harness.fault = come
     loop.tick()
     assert known(harness) == {"old"}
-    assert harness.run(fleet.pulse("s")).waiting == {"old": 1}
+    assert harness.run(leadership.poll("s")).waiting == {"old": 1}
     assert harness.claim("w", "old") is not None
 
 
@@ -87,7 +87,7 @@ def test_a_queue_that_was_forgotten_is_known_again_with_its_next_run(harness: Fa
     assert known(harness) == set()
     harness.task("new", queue="old")
     harness.trigger("new")
-    assert harness.run(fleet.pulse("s")).waiting == {"old": 1}
+    assert harness.run(leadership.poll("s")).waiting == {"old": 1}
 
 
 def test_few_are_forgotten_at_once_and_the_search_costs_nothing_in_between(harness: FailingStore) -> None:

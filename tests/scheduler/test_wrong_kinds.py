@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.loop import Loop
 from shared.settings import Settings
-from shared.store import fleet
+from shared.store import fleet, leadership
 from shared.store.redis.call import Call, Key, as_is
 from shared.store.wrong_kinds import KINDS, wrong_kinds
 from tests.scheduler.failing_store import FailingStore, PairedWork
@@ -66,7 +66,7 @@ def test_all_keys_of_which_there_is_one_are_known() -> None:
 @pytest.mark.parametrize("key", KINDS)
 def test_the_key_is_named_with_its_kind_and_the_cure(harness: StoreHarness, key: str) -> None:
     harness.task("a", cron=("* * * * *",))
-    harness.run(fleet.pulse("s"))
+    harness.run(leadership.poll("s"))
     assert harness.run(fleet.facts()).wrong_keys == []
     spoil(harness, key)
     [wrong] = harness.run(fleet.facts()).wrong_keys
@@ -134,5 +134,5 @@ def test_a_worker_keeps_its_runs_whatever_is_in_the_key_of_contact(harness: Stor
     loop.tick()
     spoil(harness, "contact")
     loop.tick()
-    assert harness.beat(held) == [""]
+    assert harness.heartbeat(held) == [""]
     check_store(harness)

@@ -129,11 +129,11 @@ class StoreHarness(Store):
     def owed(self, held: Claimed, entry: Entry, reason: Reason, exit_code: int = 1) -> Retry | None:
         return ops.next_attempt(held.id, self.record(held.id), entry.task, reason, exit_code)
 
-    def beat(self, *held: Claimed, worker: str = "w") -> list[Any]:
+    def heartbeat(self, *held: Claimed, worker: str = "w") -> list[Any]:
         about = fleet.About(
             host="h", pid=1, version="1", queues=("default",), slots=4, started_us=self.now, broker=f"broker-{worker}"
         )
-        return self.run(fleet.beat(worker, [(one.id, one.record.token) for one in held], about))[2]
+        return self.run(fleet.heartbeat(worker, [(one.id, one.record.token) for one in held], about))[2]
 
     def rescue(self, run_id: UUID, entry: Entry | None = None) -> Ended:
         return self.run(ops.rescue(run_id, self.record(run_id), entry.task if entry else None))

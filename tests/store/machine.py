@@ -55,7 +55,7 @@ class Machine(Callers, Workers, Outside):
         token = run.token - 1
         before = snapshot(self.harness)
         self.model.contact(self.now)
-        assert self.harness.run(fleet.beat("stranger", [(run.id, token)], None))[2] == ["lost"]
+        assert self.harness.run(fleet.heartbeat("stranger", [(run.id, token)], None))[2] == ["lost"]
         if self.model.hold == int(before[b"rescue-hold"].content if b"rescue-hold" in before else 0):
             line = StoredLine(run.lines, self.now, 0, "strange", False)
             assert self.harness.run(logs.append(run.id, token, [line], first_kept=0, kept_bytes=1)) == "lost"
@@ -103,7 +103,7 @@ class Machine(Callers, Workers, Outside):
     @rule(seconds=st.sampled_from([3, 5, 7, 20, 90]))
     def nobody_reaches_redis(self, seconds: int) -> None:
         self.harness.now += seconds * SECOND
-        self.pulse("s1")
+        self.poll("s1")
         for run in list(self.model.runs.values()):
             if run.status == "running":
                 self.rescue(run.id, self.harness.record(run.id))
@@ -115,20 +115,20 @@ class Machine(Callers, Workers, Outside):
             self.harness.now += SECOND
             for worker in WORKERS:
                 if worker != silent:
-                    self.beat(worker)
-            self.pulse("s1")
+                    self.heartbeat(worker)
+            self.poll("s1")
 
     @rule(name=names, worker=workers)
     def a_busy_second(self, name: str, worker: str) -> None:
         self.trigger(name, 0, None)
         self.claim(worker, True, False)
         self.claim(worker, True, True)
-        self.beat(worker)
+        self.heartbeat(worker)
         if self.held:
             self.append(-1, 2)
             self.end(0, Reason.SUCCESS, 0, True, True)
         self.harness.now += SECOND
-        self.pulse("s2")
+        self.poll("s2")
 
     @rule(name=st.sampled_from(sorted(NEEDED)), worker=workers, failures=st.integers(0, 3))
     def a_plan_runs(self, name: str, worker: str, failures: int) -> None:
@@ -145,11 +145,11 @@ class Machine(Callers, Workers, Outside):
         self.trigger(name, 1500, None)
         if busy:
             self.trigger(name, 0, None)
-        self.release(500)  # too early
+        self.enqueue_due(500)  # too early
         if stopped:
             self.stop_all(name)
         self.harness.now += 2 * SECOND
-        self.release(batch)
+        self.enqueue_due(batch)
 
     @rule(worker=workers)
     def a_crash_loop(self, worker: str) -> None:

@@ -10,7 +10,7 @@ from shared import ids, ops
 from shared.errors import Conflict, Refused
 from shared.ops.new_execution import template_of
 from shared.runs import Reason, Record
-from shared.store import fleet, logs, retention, runs, tasks
+from shared.store import fleet, leadership, logs, retention, runs, tasks
 from shared.store.creation import Create
 from tests.store.harness import SECOND, START
 from tests.store.machine_base import MINUTE, NEEDED, Base, all_names, names, picks
@@ -106,15 +106,15 @@ class Callers(Base):
     # The scheduler
 
     @rule(scheduler=st.sampled_from(["s1", "s2"]))
-    def pulse(self, scheduler: str) -> None:
+    def poll(self, scheduler: str) -> None:
         self.model.contact(self.now)
-        pulse = self.harness.run(fleet.pulse(scheduler))
-        if pulse.token:
-            assert {run_id for run_id, _ in pulse.expired} == self.model.expired(self.now)
-            assert pulse.next_due_us == self.model.next_due()
+        poll = self.harness.run(leadership.poll(scheduler))
+        if poll.token:
+            assert {run_id for run_id, _ in poll.expired} == self.model.expired(self.now)
+            assert poll.next_due_us == self.model.next_due()
             waiting = {q: len(line) for q, line in self.model.queues.items() if line}
-            assert pulse.waiting == {q: n for q, n in waiting.items() if q not in self.model.paused_queues}
-            for run_id, value in pulse.expired:
+            assert poll.waiting == {q: n for q, n in waiting.items() if q not in self.model.paused_queues}
+            for run_id, value in poll.expired:
                 self.rescue(run_id, runs.decode_record(value))
 
     @precondition(lambda self: any(run.status == "running" for run in self.model.runs.values()))
@@ -135,15 +135,15 @@ class Callers(Base):
             self.history.append((run_id, call))
 
     @rule(batch=st.sampled_from([1, 2, 500]))
-    def release(self, batch: int) -> None:
-        expected = self.model.release(self.now, batch)
-        assert self.harness.run(runs.release(batch))[0] == expected
+    def enqueue_due(self, batch: int) -> None:
+        expected = self.model.enqueue_due(self.now, batch)
+        assert self.harness.run(runs.enqueue_due(batch))[0] == expected
 
     @precondition(lambda self: self.model.due)
     @rule(batch=st.sampled_from([1, 500]))
     def wait_until_the_next_is_due(self, batch: int) -> None:
         self.harness.now = max(self.now, min(self.model.runs[one].due for one in self.model.due))
-        self.release(batch)
+        self.enqueue_due(batch)
 
     @rule(ticks=st.integers(0, 1), refuse=st.booleans())
     def fire(self, ticks: int, refuse: bool) -> None:
@@ -169,9 +169,9 @@ class Callers(Base):
         self.harness.run(tasks.pause("ticking", paused))
 
     @rule(name=all_names, keep=st.integers(0, 3), keep_s=st.sampled_from([5, 1000, 1000]))
-    def forget(self, name: str, keep: int, keep_s: int) -> None:
-        expected = self.model.forget(name, keep, keep_s * SECOND, self.now)
-        assert self.harness.run(retention.forget(name, keep, keep_s * SECOND, 1000)).runs == expected
+    def prune(self, name: str, keep: int, keep_s: int) -> None:
+        expected = self.model.prune(name, keep, keep_s * SECOND, self.now)
+        assert self.harness.run(retention.prune(name, keep, keep_s * SECOND, 1000)).runs == expected
 
     @precondition(lambda self: any(run.lines for run in self.ended()))
     @rule(pick=picks)

@@ -42,11 +42,11 @@ class Workers(Base):
 
     @precondition(lambda self: self.held)
     @rule(worker=workers)
-    def beat(self, worker: str) -> None:
+    def heartbeat(self, worker: str) -> None:
         mine = [held for held in self.held if held.worker == worker]
         self.model.contact(self.now)
-        expected = [self.model.beat(held.id, held.token, self.now) for held in mine]
-        assert self.harness.run(fleet.beat(worker, [(held.id, held.token) for held in mine], None))[2] == expected
+        expected = [self.model.heartbeat(held.id, held.token, self.now) for held in mine]
+        assert self.harness.run(fleet.heartbeat(worker, [(held.id, held.token) for held in mine], None))[2] == expected
         self.held = [
             held
             for held in self.held
@@ -109,7 +109,7 @@ class Workers(Base):
         self.give_back(pick, 0, 0, False)
         self.claim(worker, True, False)
         self.give_back(pick, 0, 1, False)
-        self.beat(worker)
+        self.heartbeat(worker)
 
     def owed(self, held: Held, reason: Reason, interrupted: Any = None) -> Retry | None:
         record = self.harness.run(runs.record(held.id))

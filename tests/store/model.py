@@ -11,7 +11,8 @@ from uuid import UUID
 
 from shared.runs import TRANSITIONS, Reason
 from shared.store.creation import Create, Planned
-from shared.store.fleet import GAP_US, LEASE_US
+from shared.store.fleet import LEASE_US
+from shared.store.leadership import GAP_US
 from shared.store.runs import Retry
 from tests.store.model_lives import Lives, ModelExecution, ModelPlan, ModelRun, SlotLease
 
@@ -82,7 +83,7 @@ class Model(Lives):
             self.start(execution, now)
         return "created"
 
-    def release(self, now: int, batch: int) -> int:
+    def enqueue_due(self, now: int, batch: int) -> int:
         self.end_lapsed_leases(now)
         ready = sorted((run.due, run.id.bytes) for run in map(self.runs.__getitem__, self.due) if run.due <= now)
         for _, raw in ready[:batch]:
@@ -137,7 +138,7 @@ class Model(Lives):
         self.offer(run, now, first=True)
         return "given_back", run.state
 
-    def beat(self, run_id: UUID, token: int, now: int) -> str:
+    def heartbeat(self, run_id: UUID, token: int, now: int) -> str:
         run = self.runs.get(run_id)
         if run is None or run.status != "running" or run.token != token:
             return "lost"
@@ -336,7 +337,7 @@ class Model(Lives):
         if not any(one.execution == run.execution for one in self.runs.values()):
             self.plans.pop(run.execution, None)
 
-    def forget(self, task: str, keep: int, keep_us: int, now: int) -> int:
+    def prune(self, task: str, keep: int, keep_us: int, now: int) -> int:
         ended = [run for run in self.runs.values() if run.task == task and run.status == "ended"]
         ended.sort(key=lambda run: run.number)
         left = Counter(run.reason for run in ended)

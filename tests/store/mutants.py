@@ -210,7 +210,7 @@ MUTANTS = [
         test_rescue.test_a_run_that_was_asked_to_stop_is_stopped_not_crashed,
     ),
     Mutant("rescue forgets the retry", "rescue", "  retry(id, r, ARGV[5], prepared)\n", ""),
-    Mutant("the hold is ignored by pulse", "scheduler_poll", "or 0) > NOW then", "or 0) > NOW + 1e12 then"),
+    Mutant("the hold is ignored by poll", "scheduler_poll", "or 0) > NOW then", "or 0) > NOW + 1e12 then"),
     Mutant("no gap is ever noted", "lib/rescue_hold", "NOW - last > gap_us", "false"),
     Mutant("a tick fires twice", "create", "if seen_to >= o.tick_us or", "if seen_to > o.tick_us + 6e12 or"),
     Mutant(

@@ -303,7 +303,7 @@ def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_onc
     for _ in range(3):
         run = store.run(ops.trigger(ops.Catalog(), "a", ops.Request())).run
         store.run(ops.stop(str(run.id)))
-    store.run(tasks.dirty(10))
+    store.run(tasks.prune_candidates(10))
     few = Config(
         tasks={"a": Task(name="a", run="true", keep_runs=1), "b": Task(name="b", run="true")},
         limits={"db": 1},
@@ -314,8 +314,8 @@ def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_onc
     with full(settings):
         change = store.run(ops.apply_config(few))
         assert (change.changed, change.removed) == (["a"], ["c"])
-        assert "a" in store.run(tasks.dirty(10))
-        assert store.run(retention.forget("a", 1, 10**12)).runs == 2
+        assert "a" in store.run(tasks.prune_candidates(10))
+        assert store.run(retention.prune("a", 1, 10**12)).runs == 2
     assert store.run(tasks.limits()) == {"db": 1}
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.settings import Settings
-from shared.store import fleet, open_store, runs
+from shared.store import fleet, leadership, open_store, runs
 from shared.store.redis.call import Call, Key, as_is
 from shared.store.runs import Wanted
 from tests.store.consistency import snapshot
@@ -45,10 +45,10 @@ def test_a_claim_starts_the_run_with_a_lease_and_a_token_of_its_own(harness: Sto
     assert (run.status, run.worker) == ("running", "w")
     assert harness.record(one.id).start_us == harness.now
     assert 0 < one.record.token < two.record.token
-    assert harness.run(fleet.pulse("s")).expired == []
+    assert harness.run(leadership.poll("s")).expired == []
     harness.now += LEASE
-    assert {run_id for run_id, _ in harness.run(fleet.pulse("t", now=harness.now - LEASE)).expired} == set()
-    assert {run_id for run_id, _ in harness.run(fleet.pulse("s", now=harness.now + LEASE)).expired} == set(), (
+    assert {run_id for run_id, _ in harness.run(leadership.poll("t", now=harness.now - LEASE)).expired} == set()
+    assert {run_id for run_id, _ in harness.run(leadership.poll("s", now=harness.now + LEASE)).expired} == set(), (
         "the gap holds"
     )
 
@@ -107,9 +107,9 @@ def test_a_paused_queue_gives_nothing_and_keeps_everything(harness: StoreHarness
     run = harness.trigger()
     harness.run(fleet.pause_queue("default", True))
     assert harness.claim() is None
-    assert harness.run(fleet.pulse("s")).waiting == {}
+    assert harness.run(leadership.poll("s")).waiting == {}
     harness.run(fleet.pause_queue("default", False))
-    assert harness.run(fleet.pulse("s")).waiting == {"default": 1}
+    assert harness.run(leadership.poll("s")).waiting == {"default": 1}
     assert harness.claimed().id == run.id
 
 
@@ -154,5 +154,5 @@ def test_a_claim_that_a_failed_primary_kept_to_itself_is_not_taken_for_the_next_
     harness.now += 1500
     second = harness.claimed("two")
     assert (second.id, second.record.worker) == (first.id, "two")
-    assert harness.beat(first, worker="one") == ["lost"]
-    assert harness.beat(second, worker="two") == [""]
+    assert harness.heartbeat(first, worker="one") == ["lost"]
+    assert harness.heartbeat(second, worker="two") == [""]

@@ -106,11 +106,11 @@ def test_a_delayed_run_waits_until_it_is_due(harness: StoreHarness) -> None:
     run = harness.trigger(delay_ms=2000)
     assert runs.stored_time(run) + 2 * SECOND == START + 2 * SECOND
     assert harness.claim() is None
-    assert harness.run(ops.release())[:2] == (0, START + 2 * SECOND)
+    assert harness.run(ops.enqueue_due())[:2] == (0, START + 2 * SECOND)
     harness.pass_s(1.999999)
-    assert harness.run(ops.release())[0] == 0
+    assert harness.run(ops.enqueue_due())[0] == 0
     harness.pass_s(0.000001)
-    assert harness.run(ops.release())[:2] == (1, None)
+    assert harness.run(ops.enqueue_due())[:2] == (1, None)
     assert harness.claimed().id == run.id
 
 
@@ -118,10 +118,10 @@ def test_delayed_replicas_are_released_together_however_small_the_batch(harness:
     harness.task("a", replicas=5)
     harness.trigger(delay_ms=1000)
     harness.pass_s(1)
-    harness.run(ops.release(batch=2))
+    harness.run(ops.enqueue_due(batch=2))
     check_store(harness)
     assert [harness.claimed().record.number for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert harness.run(ops.release(batch=2))[:2] == (0, None)
+    assert harness.run(ops.enqueue_due(batch=2))[:2] == (0, None)
 
 
 def test_a_run_due_in_the_past_is_ready(harness: StoreHarness) -> None:
@@ -135,7 +135,7 @@ def test_an_external_run_is_offered_to_nobody(harness: StoreHarness) -> None:
     run = harness.trigger(external_execution_id="e")
     harness.trigger(delay_ms=1000)
     harness.pass_s(2)
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     assert harness.claim() is None
     harness.run(ops.stop(str(run.id)))
     assert harness.state(run.id) == Reason.STOPPED

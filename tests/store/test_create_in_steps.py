@@ -12,7 +12,7 @@ from shared.executions import Phase
 from shared.ops.new_execution import creation
 from shared.runs import Reason
 from shared.store import creation as creating
-from shared.store import executions, fleet, runs
+from shared.store import executions, leadership, runs
 from shared.store.creation import create
 from shared.store.redis.call import Call
 from shared.store.tasks import Entry
@@ -59,15 +59,15 @@ def test_no_step_makes_more_than_so_many_runs_or_bytes(harness: StoreHarness) ->
 
 def test_what_a_dead_maker_left_is_made_by_whoever_goes_on(harness: StoreHarness) -> None:
     execution_id = begun(harness, harness.task())
-    assert harness.run(fleet.pulse("s")).making == 1
-    assert harness.run(creating.making(10, harness.now)) == [execution_id]
+    assert harness.run(leadership.poll("s")).incomplete == 1
+    assert harness.run(creating.incomplete(10, harness.now)) == [execution_id]
     assert harness.run(creating.make_rest(execution_id)) == (100, {"default": 200})
     check_store(harness)
     assert harness.run(creating.make_rest(execution_id)) == (0, {"default": 100})
     assert harness.run(creating.make_rest(execution_id)) == (0, {})
     made = harness.run(runs.execution_runs(execution_id))
     assert sorted(one.replica_index for one in made) == list(range(500))
-    assert harness.run(fleet.pulse("s")).making == 0
+    assert harness.run(leadership.poll("s")).incomplete == 0
     check_store(harness)
 
 
@@ -92,9 +92,9 @@ def test_an_execution_that_waits_is_made_when_its_turn_has_come(harness: StoreHa
     held = harness.started()
     waiting = begun(harness, entry)
     assert harness.run(creating.make_rest(waiting)) == (0, {})
-    assert harness.run(creating.making(10, harness.now)) == []
+    assert harness.run(creating.incomplete(10, harness.now)) == []
     harness.end(held)
-    assert harness.run(creating.making(10, harness.now)) == [waiting]
+    assert harness.run(creating.incomplete(10, harness.now)) == [waiting]
     assert harness.run(ops.make_all(waiting)) == 2
     assert count(harness, waiting) == 500
     check_store(harness)
@@ -104,7 +104,7 @@ def test_a_delayed_execution_is_made_when_it_is_due(harness: StoreHarness) -> No
     delayed = begun(harness, harness.task(), delay_ms=1000)
     assert harness.run(creating.make_rest(delayed)) == (0, {})
     harness.pass_s(2)
-    harness.run(ops.release(500))
+    harness.run(ops.enqueue_due(500))
     harness.run(ops.make_all(delayed))
     assert count(harness, delayed) == 500
     check_store(harness)
@@ -177,7 +177,7 @@ def test_redis_that_goes_away_in_the_middle_loses_nothing(harness: StoreHarness)
 
     run = driven(harness, ops.trigger(ops.Catalog(), "a", ops.Request(replicas=500)), be_away).run
     assert len(steps) == 1
-    assert harness.run(creating.making(10, harness.now)) == [run.execution_id]
+    assert harness.run(creating.incomplete(10, harness.now)) == [run.execution_id]
     assert harness.run(ops.make_all(run.execution_id)) == 2
     assert count(harness, run.execution_id) == 500
     check_store(harness)

@@ -58,7 +58,7 @@ def test_the_variables_of_secrets_are_those_of_the_tasks_there_are(harness: Stor
     put(harness, "b", env={"X": "in no secrets"})
     assert harness.run(secret_variables.names()) == {"NEW", "NEW_TOO"}
     assert harness.run(secret_variables.version()) > version
-    assert harness.run(tasks.undefine("a", harness.run(tasks.authored())))[0] == "removed"
+    assert harness.run(tasks.undefine("a", harness.run(tasks.api_tasks_version())))[0] == "removed"
     assert harness.run(secret_variables.names()) == set()
     harness.task("of_the_file", secrets={"X": "${FILED}"})
     harness.run(tasks.apply([]))
@@ -74,17 +74,17 @@ def test_what_the_file_has_stays_the_file_s(harness: StoreHarness) -> None:
 
 def test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between(harness: StoreHarness) -> None:
     put(harness, "a")
-    known = harness.run(tasks.authored())
+    known = harness.run(tasks.api_tasks_version())
     put(harness, "lone")
     put(harness, "b", depends_on=("a",))
     assert harness.run(tasks.undefine("a", known))[0] == "stale"
-    assert harness.run(tasks.undefine("b", harness.run(tasks.authored()))) == ("removed", 0, 0)
-    assert harness.run(tasks.undefine("a", harness.run(tasks.authored()))) == ("removed", 0, 0)
+    assert harness.run(tasks.undefine("b", harness.run(tasks.api_tasks_version()))) == ("removed", 0, 0)
+    assert harness.run(tasks.undefine("a", harness.run(tasks.api_tasks_version()))) == ("removed", 0, 0)
 
 
 def test_others_that_depend_on_nothing_are_in_nobody_s_way(harness: StoreHarness) -> None:
     put(harness, "a")
-    known = harness.run(tasks.authored())
+    known = harness.run(tasks.api_tasks_version())
     put(harness, "b")
     assert harness.run(tasks.undefine("a", known))[0] == "removed"
 
@@ -95,7 +95,7 @@ def test_a_task_with_a_run_is_live(harness: StoreHarness, begun: bool) -> None:
     run = harness.trigger("a")
     if begun:
         harness.claim()
-    assert harness.run(tasks.undefine("a", harness.run(tasks.authored()))) == ("live", 1, run.number)
+    assert harness.run(tasks.undefine("a", harness.run(tasks.api_tasks_version()))) == ("live", 1, run.number)
 
 
 def test_a_task_whose_plan_goes_on_is_live(harness: StoreHarness) -> None:
@@ -103,7 +103,7 @@ def test_a_task_whose_plan_goes_on_is_live(harness: StoreHarness) -> None:
     put(harness, "a")
     put(harness, "b", depends_on=("a",))
     harness.trigger("b")
-    assert harness.run(tasks.undefine("b", harness.run(tasks.authored()))) == ("live", 1, 0)
+    assert harness.run(tasks.undefine("b", harness.run(tasks.api_tasks_version()))) == ("live", 1, 0)
 
 
 def test_a_write_whose_answer_was_lost_may_be_repeated(harness: StoreHarness) -> None:
@@ -160,7 +160,7 @@ def test_the_newest_are_found_first_and_from_any_place_on(harness: StoreHarness)
 def test_what_goes_from_the_catalog_goes_from_its_environment(harness: StoreHarness) -> None:
     for name in ("a", "b"):
         harness.run(ona_tasks.put_ona_tasks([item(name)], {name: ""}))
-    assert harness.run(tasks.undefine("a", harness.run(tasks.authored())))[0] == "removed"
+    assert harness.run(tasks.undefine("a", harness.run(tasks.api_tasks_version())))[0] == "removed"
     harness.task("b")
     assert harness.run(ona_tasks.newest(None, None, 10)) == []
     assert harness.run(tasks.names()) == ["b"]

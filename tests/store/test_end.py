@@ -116,6 +116,6 @@ def test_a_run_that_ended_is_not_running_in_any_sense(harness: StoreHarness) -> 
     held = harness.started()
     harness.now += SECOND
     harness.end(held)
-    assert harness.beat(held) == ["lost"]
+    assert harness.heartbeat(held) == ["lost"]
     assert harness.append(held, 0, "late") == "lost"
     assert harness.claim() is None

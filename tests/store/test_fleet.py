@@ -5,7 +5,7 @@ import pytest
 from shared import ops
 from shared.errors import NotFound
 from shared.settings import Settings
-from shared.store import events, fleet, health, scoped_fleet, wakeups
+from shared.store import events, fleet, health, leadership, scoped_fleet, wakeups
 from shared.store.fleet import About
 from shared.store.redis.call import Call, Key, RawKey
 from tests.store.consistency import check_store, dump
@@ -23,9 +23,9 @@ def harness(settings: Settings) -> StoreHarness:
 
 
 def test_a_worker_introduces_itself_and_is_known(harness: StoreHarness) -> None:
-    assert harness.run(fleet.beat("w", [], None))[:3] == (False, False, [])
-    assert harness.run(fleet.beat("w", [], ABOUT))[:3] == (True, False, [])
-    assert harness.run(fleet.beat("w", [], None))[:3] == (True, False, [])
+    assert harness.run(fleet.heartbeat("w", [], None))[:3] == (False, False, [])
+    assert harness.run(fleet.heartbeat("w", [], ABOUT))[:3] == (True, False, [])
+    assert harness.run(fleet.heartbeat("w", [], None))[:3] == (True, False, [])
     (worker,) = harness.run(fleet.workers())
     assert (worker.id, worker.host, worker.pid, worker.queues, worker.slots) == ("w", "h", 7, ("default", "q"), 4)
     assert (worker.alive, worker.draining, worker.running) == (True, False, [])
@@ -34,7 +34,7 @@ def test_a_worker_introduces_itself_and_is_known(harness: StoreHarness) -> None:
 
 def test_a_worker_shows_what_it_runs(harness: StoreHarness) -> None:
     harness.task()
-    harness.run(fleet.beat("w", [], ABOUT))
+    harness.run(fleet.heartbeat("w", [], ABOUT))
     one, two = harness.started(), harness.started()
     (worker,) = harness.run(fleet.workers())
     assert set(worker.running) == {one.id, two.id}
@@ -45,15 +45,15 @@ def test_a_worker_shows_what_it_runs(harness: StoreHarness) -> None:
 
 def test_a_silent_worker_is_dead_and_then_forgotten(harness: StoreHarness) -> None:
     now = harness.now
-    harness.run(fleet.beat("old", [], ABOUT, now=now - 61 * SECOND))
-    harness.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
-    harness.run(fleet.beat("alive", [], ABOUT))
+    harness.run(fleet.heartbeat("old", [], ABOUT, now=now - 61 * SECOND))
+    harness.run(fleet.heartbeat("dead", [], ABOUT, now=now - 10 * SECOND))
+    harness.run(fleet.heartbeat("alive", [], ABOUT))
     assert {worker.id: worker.alive for worker in harness.run(fleet.workers())} == {
         "alive": True,
         "dead": False,
         "old": False,
     }
-    assert harness.run(fleet.gone()) == ["old"]
+    assert harness.run(fleet.worker_gone()) == ["old"]
     check_store(harness)
     assert [worker.id for worker in harness.run(fleet.workers())] == ["alive", "dead"]
 
@@ -61,11 +61,11 @@ def test_a_silent_worker_is_dead_and_then_forgotten(harness: StoreHarness) -> No
 def test_who_says_goodbye_leaves_nothing(harness: StoreHarness) -> None:
     harness.task()
     before = {key for key in dump(harness) if key.startswith((b"worker", b"claims", b"wake", b"dramatiq"))}
-    harness.run(fleet.beat("w", [], ABOUT))
+    harness.run(fleet.heartbeat("w", [], ABOUT))
     held = harness.started()
     harness.run(ops.stop("a#1"))
     harness.end(held)
-    harness.run(fleet.gone("w"))
+    harness.run(fleet.worker_gone("w"))
     after = {key for key in dump(harness) if key.startswith((b"worker", b"claims", b"wake:worker:"))}
     assert after == before
     assert "worker.left" in _types(harness)
@@ -74,9 +74,9 @@ def test_who_says_goodbye_leaves_nothing(harness: StoreHarness) -> None:
 def test_a_worker_that_is_asked_to_drain_hears_it(harness: StoreHarness) -> None:
     with pytest.raises(NotFound, match="there is no worker w"):
         harness.run(fleet.drain("w"))
-    harness.run(fleet.beat("w", [], ABOUT))
+    harness.run(fleet.heartbeat("w", [], ABOUT))
     harness.run(fleet.drain("w"))
-    assert harness.run(fleet.beat("w", [], None))[1]
+    assert harness.run(fleet.heartbeat("w", [], None))[1]
     (worker,) = harness.run(fleet.workers())
     assert worker.draining
     check_store(harness)
@@ -85,8 +85,8 @@ def test_a_worker_that_is_asked_to_drain_hears_it(harness: StoreHarness) -> None
 def test_a_queue_shows_who_waits_and_how_long(harness: StoreHarness) -> None:
     harness.task("a", queue="q")
     now = harness.now
-    harness.run(fleet.beat("dead", [], ABOUT, now=now - 10 * SECOND))
-    harness.run(fleet.beat("w", [], ABOUT))
+    harness.run(fleet.heartbeat("dead", [], ABOUT, now=now - 10 * SECOND))
+    harness.run(fleet.heartbeat("w", [], ABOUT))
     harness.now = now - 9 * SECOND
     harness.trigger(priority=1)
     harness.now = now - 5 * SECOND
@@ -108,7 +108,7 @@ def test_a_delayed_run_has_waited_since_it_was_due(harness: StoreHarness) -> Non
     harness.now = now - 100 * SECOND
     harness.trigger(delay_ms=97_000)
     harness.now = now
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     (queue,) = harness.run(fleet.queues())
     assert 3000 <= queue.latency_ms < 6000
 
@@ -124,8 +124,8 @@ def test_the_facts_name_the_leader_and_count(harness: StoreHarness) -> None:
     harness.started()
     harness.trigger()
     harness.trigger(delay_ms=60_000)
-    harness.run(fleet.pulse("one"))
-    harness.run(fleet.pulse("two"))
+    harness.run(leadership.poll("one"))
+    harness.run(leadership.poll("two"))
     facts = harness.run(fleet.facts())
     assert (facts.leader, facts.standbys) == ("one", ["two"])
     assert isinstance(facts.scheduler_lag_ms, int)
@@ -146,23 +146,23 @@ def test_the_pulse_says_what_is_to_be_done(harness: StoreHarness) -> None:
     harness.trigger()
     harness.trigger()
     harness.trigger(delay_ms=5000)
-    pulse = harness.run(fleet.pulse("s"))
-    assert (pulse.waiting, pulse.next_due_us) == ({"q": 2}, harness.now + 5 * SECOND)
-    version = pulse.catalog
+    poll = harness.run(leadership.poll("s"))
+    assert (poll.waiting, poll.next_due_us) == ({"q": 2}, harness.now + 5 * SECOND)
+    version = poll.catalog
     harness.end(harness.claimed("w", "q"))
-    assert harness.run(fleet.pulse("s")).dirty == 1
+    assert harness.run(leadership.poll("s")).prune_candidates == 1
     harness.task("a", priority=3, queue="q")
-    assert harness.run(fleet.pulse("s")).catalog == version, "no schedule came, went or changed"
+    assert harness.run(leadership.poll("s")).catalog == version, "no schedule came, went or changed"
     harness.task("a", cron=("@daily",))
-    assert harness.run(fleet.pulse("s")).catalog > version
+    assert harness.run(leadership.poll("s")).catalog > version
     assert entry.task.queue == "q"
 
 
 def test_a_bell_is_not_rung_more_often_than_is_useful(harness: StoreHarness) -> None:
-    harness.run(wakeups.ring({"q": 1000, "r": 1}))
+    harness.run(wakeups.wake_queues({"q": 1000, "r": 1}))
     assert len(dump(harness)[b"dramatiq:q"].content) == wakeups.AT_ONCE
     for _ in range(wakeups.MOST):
-        harness.run(wakeups.ring({"q": 1000}))
+        harness.run(wakeups.wake_queues({"q": 1000}))
     everything = dump(harness)
     assert [len(everything[key].content) for key in (b"dramatiq:q", b"dramatiq:q.msgs", b"wake:queue:q")] == [
         wakeups.MOST
@@ -183,18 +183,18 @@ def test_those_who_see_some_tasks_are_told_of_their_schedules_only(harness: Stor
         unreadable_tasks=["yours.c"],
         failing={"fire yours.b": "it raised"},
     )
-    harness.run(fleet.pulse("s", health=whole.packed()))
+    harness.run(leadership.poll("s", health=whole.packed()))
     assert harness.run(fleet.facts()).health == whole
     shared = harness.run(scoped_fleet.facts(lambda name: name.startswith("mine."))).health
     assert shared == health.Health(overdue=1, overdue_tasks=["mine.a"])
 
 
 def test_what_a_leader_said_is_forgotten_with_it(harness: StoreHarness) -> None:
-    harness.run(fleet.pulse("s", health=health.Health(overdue=1).packed()))
+    harness.run(leadership.poll("s", health=health.Health(overdue=1).packed()))
     left_ms: int = harness.run(Call("PTTL", (Key("health"),), int))
     assert 170_000 < left_ms <= 180_000
-    harness.run(fleet.pulse("s"))
-    assert harness.run(health.health()) == health.Health(overdue=1), "a pulse without news leaves it"
+    harness.run(leadership.poll("s"))
+    assert harness.run(health.health()) == health.Health(overdue=1), "a poll without news leaves it"
 
 
 @pytest.mark.damaged
@@ -206,11 +206,11 @@ def test_what_somebody_else_wrote_fails_neither_beat_nor_look(harness: StoreHarn
     harness.run(Call("SADD", (Key("queues"), b"\xc3\xa9\xff"), bool))
     harness.run(Call("ZADD", (Key("leases"), 1, b"\xff\xfe"), bool))
     harness.run(Call("SET", (Key("store-id"), b"\xff\xfe"), bool))
-    assert harness.run(fleet.beat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
+    assert harness.run(fleet.heartbeat("w", [(lost.id, lost.record.token)], ABOUT)).verdicts == [""]
     for _ in range(30):  # nobody was away meanwhile
         harness.pass_s(2)
-        pulse = harness.run(fleet.pulse("s"))
-    assert pulse.token
-    assert [run_id for run_id, _ in pulse.expired] == [lost.id]
+        poll = harness.run(leadership.poll("s"))
+    assert poll.token
+    assert [run_id for run_id, _ in poll.expired] == [lost.id]
     assert harness.rescue(lost.id, entry).verdict == "ended"
-    assert harness.run(fleet.pulse("s")).instance == harness.run(fleet.beat("w", [], ABOUT)).instance
+    assert harness.run(leadership.poll("s")).store_id == harness.run(fleet.heartbeat("w", [], ABOUT)).store_id

@@ -44,7 +44,7 @@ def test_a_delay_keeps_it_from_every_worker_until_it_is_due(harness: StoreHarnes
     check_store(harness)
     assert harness.claim() is None
     harness.pass_s(2.1)
-    assert harness.run(runs.release())[2] == {"default": 1}
+    assert harness.run(runs.enqueue_due())[2] == {"default": 1}
     assert harness.claimed().id == held.id
 
 
@@ -80,7 +80,7 @@ def test_its_worker_has_no_right_to_it_any_more(harness: StoreHarness, late: str
     held = harness.started()
     harness.run(runs.give_back(held.id, held.record.token, "again"))
     if late == "heartbeat":
-        assert harness.beat(held) == ["lost"]
+        assert harness.heartbeat(held) == ["lost"]
     else:
         assert harness.end(held).verdict == "refused"
     assert harness.state(held.id) == "pending"

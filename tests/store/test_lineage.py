@@ -129,16 +129,16 @@ def test_a_namespace_keeps_what_is_not_said_again(harness: StoreHarness) -> None
 def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(harness: StoreHarness) -> None:
     harness.task("a", max_concurrent=1, on_overlap="skip")
     harness.task("out", run=None, external=True)
-    assert harness.run(lineage_events.untold(100)).runs == []
+    assert harness.run(lineage_events.unreported_ends(100)).runs == []
     first, skipped = harness.trigger(), harness.trigger()
     harness.run(ops.stop(str(harness.trigger("out").id)))
     harness.end(harness.claimed(), Reason.STOPPED)
     waiting = harness.trigger()
     harness.run(ops.stop(str(waiting.id)))
-    untold = harness.run(lineage_events.untold(100))
+    untold = harness.run(lineage_events.unreported_ends(100))
     assert [(run, record.reason) for run, record in untold.runs] == [(skipped.id, "skipped"), (waiting.id, "stopped")]
     assert (untold.has_more, untold.missed) == (False, False)
-    assert harness.run(lineage_events.untold(100, untold.place)).runs == []
+    assert harness.run(lineage_events.unreported_ends(100, untold.place)).runs == []
     assert first.id != skipped.id
     check_store(harness)
 
@@ -146,47 +146,47 @@ def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(harness: Sto
 def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(harness: StoreHarness) -> None:
     harness.task("a")
     harness.trigger()
-    harness.run(lineage_events.untold(100))
+    harness.run(lineage_events.unreported_ends(100))
     for _ in range(3):
         harness.run(ops.stop(str(harness.trigger().id)))
-    seen = harness.run(lineage_events.untold(2))
+    seen = harness.run(lineage_events.unreported_ends(2))
     assert seen.has_more
     harness.run(Call("XTRIM", (Key("events"), "MAXLEN", 1), as_is))
-    untold = harness.run(lineage_events.untold(100, seen.place))
+    untold = harness.run(lineage_events.unreported_ends(100, seen.place))
     assert untold.missed
-    assert not harness.run(lineage_events.untold(100, untold.place)).missed
+    assert not harness.run(lineage_events.unreported_ends(100, untold.place)).missed
 
 
 def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(harness: StoreHarness) -> None:
     """An answer may be lost, and a scheduler with it."""
     harness.task("a")
-    harness.run(lineage_events.untold(100))
+    harness.run(lineage_events.unreported_ends(100))
     runs = [harness.trigger() for _ in range(4)]
     for run in runs:
         harness.run(ops.stop(str(run.id)))
-    first = harness.run(lineage_events.untold(100))
+    first = harness.run(lineage_events.unreported_ends(100))
     assert [run for run, _ in first.runs] == [run.id for run in runs]
-    assert harness.run(lineage_events.untold(100)) == first
-    assert harness.run(lineage_events.untold(100, first.place)).runs == []
-    assert harness.run(lineage_events.untold(100)).runs == []
+    assert harness.run(lineage_events.unreported_ends(100)) == first
+    assert harness.run(lineage_events.unreported_ends(100, first.place)).runs == []
+    assert harness.run(lineage_events.unreported_ends(100)).runs == []
 
 
 def test_a_place_of_a_stream_that_was_wiped_moves_nothing(harness: StoreHarness) -> None:
     harness.task("a")
-    harness.run(lineage_events.untold(100))
+    harness.run(lineage_events.unreported_ends(100))
     run = harness.trigger()
     harness.run(ops.stop(str(run.id)))
-    assert [one for one, _ in harness.run(lineage_events.untold(100, "99999999999999-0")).runs] == [run.id]
+    assert [one for one, _ in harness.run(lineage_events.unreported_ends(100, "99999999999999-0")).runs] == [run.id]
 
 
 def test_an_older_place_moves_nothing_back(harness: StoreHarness) -> None:
     """Two schedulers may both believe to lead."""
     harness.task("a")
-    old = harness.run(lineage_events.untold(100))
+    old = harness.run(lineage_events.unreported_ends(100))
     harness.run(ops.stop(str(harness.trigger().id)))
-    new = harness.run(lineage_events.untold(100))
-    assert harness.run(lineage_events.untold(100, new.place)).runs == []
-    assert harness.run(lineage_events.untold(100, old.place)).runs == []
+    new = harness.run(lineage_events.unreported_ends(100))
+    assert harness.run(lineage_events.unreported_ends(100, new.place)).runs == []
+    assert harness.run(lineage_events.unreported_ends(100, old.place)).runs == []
 
 
 def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(harness: StoreHarness) -> None:

@@ -349,7 +349,7 @@ def _forget_everything(harness: StoreHarness) -> None:
             record = harness.record(run.id)
             harness.run(runs.end(run.id, record.token, Reason.STOPPED, 0, ""))
     for name in NAMES:
-        while harness.run(retention.forget(name, 0, 0)).runs:
+        while harness.run(retention.prune(name, 0, 0)).runs:
             pass
 
 

@@ -57,10 +57,10 @@ def unfinished(harness: StoreHarness) -> Call[Any]:
 ASKED_HERE: dict[str, Callable[[StoreHarness], Call[Any]]] = {
     "drop_queues": lambda _: fleet.drop_queues(["old", "default"]),
     "last_states": lambda _: listing.latest(["a"]),
-    "idempotency_finish": lambda _: idempotency.note("/path?a:key", "digest", b"answer"),
+    "idempotency_finish": lambda _: idempotency.finish("/path?a:key", "digest", b"answer"),
     "pause_queue": lambda _: fleet.pause_queue("default", True),
     "probe": lambda _: preflight.may_write(),
-    "idempotency_begin": lambda _: idempotency.recall("/path?a:key", "digest", "mark"),
+    "idempotency_begin": lambda _: idempotency.begin("/path?a:key", "digest", "mark"),
     "unfinished_line": unfinished,
 }
 """Calls of scripts that only the API makes, or whose tests count."""

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import fleet, limits, logs, retention, runs
+from shared.store import leadership, limits, logs, retention, runs
 from shared.store.dialects import orchestrated
-from shared.store.dialects.orchestrated import Driven, Latest, Plan, Turn
-from shared.store.metadata import Annex
+from shared.store.dialects.orchestrated import Latest, Orchestrated, Plan, Turn, orchestrate
+from shared.store.metadata import MetadataChange
 from shared.store.origin import Origin
 from shared.store.runs import Retry
 from tests.store.consistency import check_store, dump
@@ -41,7 +41,9 @@ def after(harness: StoreHarness, one: Latest, delay_us: int = 0) -> Retry:
     return Retry(new_id(harness.now), delay_us, one.record.attempt + 1, 0, 0, str(one.id), str(one.latest_attempt))
 
 
-def drive(harness: StoreHarness, execution: UUID, *steps: str, believed: Latest | None = None, **plan: Any) -> Driven:
+def drive(
+    harness: StoreHarness, execution: UUID, *steps: str, believed: Latest | None = None, **plan: Any
+) -> Orchestrated:
     """Take *steps* (``start``, ``success``, ``failed``, ``failed+`` with a retry, ``open``) from how it stands now."""
     one = believed or seen(harness, execution)
     wanted = Plan(**plan)
@@ -53,7 +55,7 @@ def drive(harness: StoreHarness, execution: UUID, *steps: str, believed: Latest 
         else:
             wanted.close(Reason(step.rstrip("+")), 1, "", after(harness, one) if step.endswith("+") else None)
     value = one.annex["x.now"]
-    return harness.run(orchestrated.drive(one, wanted, Annex(execution, {"x.now": value + b"+"}, ("x.now", value))))
+    return harness.run(orchestrate(one, wanted, MetadataChange(execution, {"x.now": value + b"+"}, ("x.now", value))))
 
 
 def test_an_execution_keeps_its_name_over_its_attempts(harness: StoreHarness) -> None:
@@ -84,7 +86,7 @@ def test_of_two_decisions_about_the_same_state_one_is_made(harness: StoreHarness
     assert drive(harness, run.id, "start", believed=before).verdict == "done"
     other = Plan()
     other.close(Reason.STOPPED, -1, "")
-    refused = harness.run(orchestrated.drive(before, other, Annex(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
+    refused = harness.run(orchestrate(before, other, MetadataChange(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
     assert (refused.verdict, seen(harness, run.id).state_tag) == ("conflict", "running")
     assert drive(harness, run.id, "start", believed=before).verdict == "done", "the same one twice: its answer was lost"
     assert seen(harness, run.id).annex["x.now"] == b"0+"
@@ -214,10 +216,10 @@ def test_whoever_waits_for_a_lease_that_lapses_goes_on(harness: StoreHarness) ->
     harness.run(limits.take(new_id(harness.now), ["tag:t"], 1, 60 * SECOND, b"{}"))
     ours = harness.trigger("ours", origin=Origin(limits=("tag:t",)))
     assert harness.claim() is None
-    pulse = harness.run(fleet.pulse("s"))
-    assert pulse.next_due_us == harness.now + 60 * SECOND
+    poll = harness.run(leadership.poll("s"))
+    assert poll.next_due_us == harness.now + 60 * SECOND
     harness.pass_s(60)
-    harness.run(runs.release())
+    harness.run(runs.enqueue_due())
     assert harness.claimed().id == ours.id
     check_store(harness)
 
@@ -379,10 +381,10 @@ def test_the_first_run_stays_while_a_later_attempt_lives(harness: StoreHarness) 
     drive(harness, run.id, "start")
     drive(harness, run.id, "failed+")
     harness.pass_s(1000)
-    assert harness.run(retention.forget("ext", 0, SECOND)).runs == 0
+    assert harness.run(retention.prune("ext", 0, SECOND)).runs == 0
     drive(harness, run.id, "success")
     harness.pass_s(1000)
-    assert harness.run(retention.forget("ext", 0, SECOND)).runs == 2
+    assert harness.run(retention.prune("ext", 0, SECOND)).runs == 2
     check_store(harness)
 
 

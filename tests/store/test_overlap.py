@@ -97,7 +97,7 @@ def test_kill_asks_a_running_oldest_and_starts_when_it_is_gone(harness: StoreHar
     harness.task("a", max_concurrent=2, on_overlap="kill")
     first, second = harness.started(), harness.started()
     new = harness.trigger()
-    assert harness.beat(first, second) == ["stop", ""]
+    assert harness.heartbeat(first, second) == ["stop", ""]
     assert harness.claim() is None
     harness.end(first, Reason.STOPPED, 143)
     assert harness.claimed().id == new.id
@@ -169,7 +169,7 @@ def test_a_delayed_trigger_meets_its_rule_when_it_is_due(harness: StoreHarness) 
     held = harness.started(replicas=1)
     harness.pass_s(1)
     assert harness.state(run.id) == "pending"
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     check_store(harness)
     assert harness.get(run.id).message == f"skipped: a#{held.record.number} was still running"
     assert harness.state(run.id) == Reason.SKIPPED
@@ -180,7 +180,7 @@ def test_a_delayed_trigger_that_is_refused_ran_nothing(harness: StoreHarness) ->
     delayed = harness.trigger(delay_ms=1000)
     harness.started()
     harness.pass_s(1)
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     refused = harness.record(delayed.id)
     assert (refused.reason, refused.exit_code, refused.end_us) == (Reason.SKIPPED, NOTHING_RAN, harness.now)
 

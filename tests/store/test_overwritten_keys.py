@@ -127,7 +127,7 @@ def releasing(harness: StoreHarness) -> Act:
     harness.trigger("three", delay_ms=5000)
     harness.trigger("alone", delay_ms=5000)
     harness.pass_s(6)
-    return lambda: harness.run(runs.release(100))
+    return lambda: harness.run(runs.enqueue_due(100))
 
 
 def stopping(harness: StoreHarness) -> Act:
@@ -228,13 +228,13 @@ def _tasks(harness: StoreHarness) -> None:
 def _finish_all(harness: StoreHarness) -> None:
     """Every run that there is runs and ends well."""
     harness.pass_s(120)
-    harness.run(runs.release(100))
+    harness.run(runs.enqueue_due(100))
     for run, r in records(dump(harness)).items():
         if r.external and r.status != "ended":
             harness.run(ops.report(harness.catalog, UUID(bytes=run), "ended", reason=Reason.SUCCESS))
         elif r.status == "running":
             harness.end(runs.Claimed(UUID(bytes=run), r, 0))
-    for execution in harness.run(creation.making(100, harness.now)):
+    for execution in harness.run(creation.incomplete(100, harness.now)):
         harness.run(ops.make_all(execution))
     while held := harness.claim():
         harness.end(held)

@@ -188,7 +188,7 @@ def test_a_delayed_plan_begins_when_it_is_due_or_is_refused_then_with_all_its_st
     assert claim_all(harness) == {}
     harness.trigger("deploy")
     harness.pass_s(2)
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     assert set(states(harness, late.execution_id).values()) == {"skipped"}
     assert len(states(harness, late.execution_id)) == 4
     check_store(harness)

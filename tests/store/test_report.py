@@ -8,8 +8,8 @@ from shared import ops
 from shared.errors import NotFound
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import creation, fleet, metadata, runs
-from shared.store.metadata import Annex
+from shared.store import creation, leadership, metadata, runs
+from shared.store.metadata import MetadataChange
 from shared.store.origin import Origin
 from shared.tasks import Task
 from tests.store.consistency import check_store, dump
@@ -107,7 +107,7 @@ def test_one_that_is_not_due_does_not_run(harness: StoreHarness) -> None:
     run = harness.trigger("ext", delay_ms=5000)
     assert report(harness, run, "running").state == "waiting"
     harness.pass_s(6)
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     assert report(harness, run, "running").verdict == "changed"
     check_store(harness)
 
@@ -130,7 +130,7 @@ def test_a_silent_one_crashes_when_its_task_says_so(harness: StoreHarness) -> No
     assert report(harness, run, "running").verdict == "same"
     for passed_s in range(1, 32):
         harness.pass_s(1)
-        expired = [run_id for run_id, _ in harness.run(fleet.pulse("s")).expired]
+        expired = [run_id for run_id, _ in harness.run(leadership.poll("s")).expired]
         assert expired == ([run.id] if passed_s >= 30 else [])
     harness.rescue(run.id, harness.entry("ext"))
     crashed = harness.get(run.id)
@@ -180,17 +180,17 @@ def test_a_report_on_nothing_is_not_found(harness: StoreHarness) -> None:
 
 def test_an_annex_is_written_with_the_move_or_not_at_all(harness: StoreHarness) -> None:
     run = external(harness)
-    note = Annex(run.id, {"x.state": b"one"})
+    note = MetadataChange(run.id, {"x.state": b"one"})
     assert harness.run(runs.report(run.id, "running", annex=note)).verdict == "changed"
-    clash = Annex(run.id, {"x.state": b"two"}, expect=("x.state", b"other"))
+    clash = MetadataChange(run.id, {"x.state": b"two"}, expect=("x.state", b"other"))
     assert harness.run(runs.report(run.id, "ended", reason=Reason.SUCCESS, annex=clash)).verdict == "conflict"
     assert harness.state(run.id) == "running"
-    fits = Annex(run.id, {"x.state": b"two", "x.more": b""}, expect=("x.state", b"one"))
+    fits = MetadataChange(run.id, {"x.state": b"two", "x.more": b""}, expect=("x.state", b"one"))
     assert harness.run(metadata.write(fits))
     assert harness.run(metadata.write(fits)), "it comes again when its answer was lost"
-    late = Annex(run.id, {"x.state": b"three", "x.more": b""}, expect=("x.state", b"one"))
+    late = MetadataChange(run.id, {"x.state": b"three", "x.more": b""}, expect=("x.state", b"one"))
     assert not harness.run(metadata.write(late))
-    assert not harness.run(metadata.write(Annex(new_id(START), {"x.state": b""})))
+    assert not harness.run(metadata.write(MetadataChange(new_id(START), {"x.state": b""})))
     assert harness.run(metadata.read_many([run.id])) == [{"x.state": b"two"}]
     check_store(harness)
 

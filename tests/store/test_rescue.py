@@ -3,7 +3,7 @@
 from shared import ops
 from shared.ids import new_id
 from shared.runs import FATE_UNKNOWN, Reason
-from shared.store import fleet, runs
+from shared.store import fleet, leadership, runs
 from shared.store.redis.call import Call, Key, as_is
 from tests.store.consistency import check_store
 from tests.store.harness import LEASE, SECOND, StoreHarness
@@ -11,36 +11,36 @@ from tests.store.harness import LEASE, SECOND, StoreHarness
 
 def test_a_leader_of_a_time_before_the_clock_went_back_is_followed(harness: StoreHarness) -> None:
     """F58: the leader is lost at that moment."""
-    harness.run(fleet.pulse("one"))
+    harness.run(leadership.poll("one"))
     harness.pass_s(-3600)
-    assert harness.run(fleet.schedulers(harness.now)).leader == "", "nobody has been heard of at this time"
-    assert harness.run(fleet.pulse("two")).token == 0, "it may live"
+    assert harness.run(leadership.schedulers(harness.now)).leader == "", "nobody has been heard of at this time"
+    assert harness.run(leadership.poll("two")).token == 0, "it may live"
     harness.pass_s(4)
-    assert harness.run(fleet.pulse("two")).token
+    assert harness.run(leadership.poll("two")).token
 
 
 def test_a_lost_run_is_rescued_although_the_clock_went_back(harness: StoreHarness) -> None:
     """F58: also once it had been an hour ahead for one look."""
     entry = harness.task()
     held = harness.started()
-    harness.run(fleet.pulse("s"))
+    harness.run(leadership.poll("s"))
     harness.pass_s(3600)
-    harness.beat(held)
-    assert harness.run(fleet.pulse("s")).expired == []
+    harness.heartbeat(held)
+    assert harness.run(leadership.poll("s")).expired == []
     harness.pass_s(-3600)
-    harness.run(fleet.pulse("s"))
+    harness.run(leadership.poll("s"))
     for _ in range(13):
         harness.pass_s(1)
-        expired = harness.run(fleet.pulse("s")).expired
+        expired = harness.run(leadership.poll("s")).expired
     assert [run_id for run_id, _ in expired] == [held.id]
     assert harness.rescue(held.id, entry).state == "crashed"
 
 
 def test_a_worker_of_a_time_before_the_clock_went_back_is_not_alive_for_ever(harness: StoreHarness) -> None:
     """F58."""
-    harness.beat()
+    harness.heartbeat()
     harness.pass_s(-3600)
-    harness.run(fleet.pulse("s"))
+    harness.run(leadership.poll("s"))
     harness.pass_s(7)
     assert [worker.alive for worker in harness.run(fleet.workers())] == [False]
 
@@ -50,8 +50,8 @@ def test_a_lease_that_is_renewed_is_respected(harness: StoreHarness) -> None:
     held = harness.started()
     for _ in range(10):
         harness.pass_s(2)
-        assert harness.beat(held) == [""]
-        assert harness.run(fleet.pulse("s")).expired == []
+        assert harness.heartbeat(held) == [""]
+        assert harness.run(leadership.poll("s")).expired == []
     assert harness.rescue(held.id).verdict == "refused"
 
 
@@ -63,7 +63,7 @@ def test_a_lost_run_is_crashed_when_its_lease_is_over(harness: StoreHarness) -> 
     run = harness.get(held.id)
     assert (run.exit_code, run.message) == (FATE_UNKNOWN, "crashed: worker w was lost")
     assert harness.claimed().record.attempt == 1
-    assert harness.run(fleet.pulse("s")).expired == []
+    assert harness.run(leadership.poll("s")).expired == []
 
 
 def test_a_worker_that_wakes_up_late_is_told(harness: StoreHarness) -> None:
@@ -71,7 +71,7 @@ def test_a_worker_that_wakes_up_late_is_told(harness: StoreHarness) -> None:
     held = harness.started()
     _seconds_until_expired(harness)
     harness.rescue(held.id, entry)
-    assert harness.beat(held) == ["lost"]
+    assert harness.heartbeat(held) == ["lost"]
     assert harness.append(held, 0, "late") == "lost"
     ended = harness.end(held)
     assert (ended.verdict, ended.state) == ("refused", Reason.CRASHED)
@@ -90,14 +90,14 @@ def test_a_second_rescue_is_refused(harness: StoreHarness) -> None:
 def test_after_a_gap_nothing_is_rescued_for_one_lease(harness: StoreHarness) -> None:
     harness.task()
     held = harness.started()
-    harness.run(fleet.pulse("s"))
+    harness.run(leadership.poll("s"))
     harness.pass_s(20)
-    pulse = harness.run(fleet.pulse("s"))
-    assert pulse.expired == []
+    poll = harness.run(leadership.poll("s"))
+    assert poll.expired == []
     assert harness.rescue(held.id).state == "held"
     harness.pass_s(1)
-    harness.run(fleet.pulse("s2"))
-    assert harness.beat(held) == [""], "the worker was there all the time"
+    harness.run(leadership.poll("s2"))
+    assert harness.heartbeat(held) == [""], "the worker was there all the time"
     assert _seconds_until_expired(harness) >= 5
     assert harness.rescue(held.id).verdict == "ended"
 
@@ -105,12 +105,12 @@ def test_after_a_gap_nothing_is_rescued_for_one_lease(harness: StoreHarness) -> 
 def test_the_next_leader_obeys_the_hold_too(harness: StoreHarness) -> None:
     harness.task()
     harness.started()
-    harness.run(fleet.pulse("one"))
+    harness.run(leadership.poll("one"))
     harness.pass_s(20)
-    harness.run(fleet.pulse("one"))
-    harness.run(fleet.resign("one"))
-    pulse = harness.run(fleet.pulse("two"))
-    assert (pulse.token > 0, pulse.expired) == (True, [])
+    harness.run(leadership.poll("one"))
+    harness.run(leadership.resign("one"))
+    poll = harness.run(leadership.poll("two"))
+    assert (poll.token > 0, poll.expired) == (True, [])
 
 
 def test_a_run_that_was_asked_to_stop_is_stopped_not_crashed(harness: StoreHarness) -> None:
@@ -163,15 +163,15 @@ def test_the_lease_of_a_run_that_is_gone_goes_too(harness: StoreHarness) -> None
     harness.run(
         Call("ZADD", (Key("leases"), harness.now, gone.bytes), as_is)
     )  # as after a store that lost its last writes
-    assert [run_id for run_id, _ in harness.run(fleet.pulse("s")).expired] == [gone]
+    assert [run_id for run_id, _ in harness.run(leadership.poll("s")).expired] == [gone]
     assert harness.run(runs.rescue(gone, "crashed", None)).state == "gone"
-    assert harness.run(fleet.pulse("s")).expired == []
+    assert harness.run(leadership.poll("s")).expired == []
 
 
 def _seconds_until_expired(harness: StoreHarness) -> int:
     """Let time pass with a scheduler pulsing every second, as it does, until a lease is over."""
     for seconds in range(30):
-        if harness.run(fleet.pulse("s")).expired:
+        if harness.run(leadership.poll("s")).expired:
             return seconds
         harness.pass_s(1)
     raise AssertionError("no lease was ever over")

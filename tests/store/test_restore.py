@@ -9,7 +9,7 @@ from shared import ops
 from shared.errors import NotFound
 from shared.executions import Execution
 from shared.runs import Reason
-from shared.store import executions, fleet, runs
+from shared.store import executions, fleet, leadership, runs
 from shared.store.redis.call import Call
 from tests.store.consistency import check_store, dump
 from tests.store.harness import StoreHarness
@@ -24,12 +24,12 @@ def restore(harness: StoreHarness, held: runs.Claimed, gates: list[tuple[str, in
 
 
 def test_a_wiped_store_has_another_name(harness: StoreHarness) -> None:
-    before = harness.run(fleet.beat("w", [], None)).instance
-    assert harness.run(fleet.beat("w", [], None)).instance == before
+    before = harness.run(fleet.heartbeat("w", [], None)).store_id
+    assert harness.run(fleet.heartbeat("w", [], None)).store_id == before
     wipe(harness)
     harness.pass_s(1)
-    assert harness.run(fleet.beat("w", [], None)).instance != before
-    assert harness.run(fleet.pulse("s")).instance == harness.run(fleet.beat("w", [], None)).instance
+    assert harness.run(fleet.heartbeat("w", [], None)).store_id != before
+    assert harness.run(leadership.poll("s")).store_id == harness.run(fleet.heartbeat("w", [], None)).store_id
 
 
 def test_a_run_is_written_back_and_can_end(harness: StoreHarness) -> None:
@@ -40,7 +40,7 @@ def test_a_run_is_written_back_and_can_end(harness: StoreHarness) -> None:
     assert restore(harness, held) == "restored"
     harness.apply()
     assert restore(harness, held) == "there"
-    assert harness.beat(held) == [""]
+    assert harness.heartbeat(held) == [""]
     assert harness.end(held).verdict == "ended"
     assert harness.trigger().number == held.record.number + 1
 

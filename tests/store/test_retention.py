@@ -58,7 +58,7 @@ def test_live_runs_are_never_forgotten(harness: StoreHarness) -> None:
 def test_a_long_history_goes_in_small_steps(harness: StoreHarness) -> None:
     entry = harness.task("a", keep_runs=10)
     _end(harness, 130)
-    assert harness.run(retention.forget("a", 10, DAY, batch=50)).runs == 50
+    assert harness.run(retention.prune("a", 10, DAY, batch=50)).runs == 50
     check_store(harness)
     assert _forget(harness, entry) == 70
     assert _numbers(harness) == list(range(121, 131))
@@ -68,9 +68,9 @@ def test_of_every_reason_the_oldest_are_forgotten_first(harness: StoreHarness) -
     harness.task("a")
     for number in range(12):
         harness.end(harness.started(), list(Reason)[number % 5])
-    assert harness.run(retention.forget("a", 1, DAY, batch=3)).runs == 3
+    assert harness.run(retention.prune("a", 1, DAY, batch=3)).runs == 3
     assert _numbers(harness) == list(range(4, 13))
-    assert harness.run(retention.forget("a", 1, DAY)).runs == 4
+    assert harness.run(retention.prune("a", 1, DAY)).runs == 4
     assert _numbers(harness) == [8, 9, 10, 11, 12]
 
 
@@ -90,11 +90,11 @@ def test_reasons_that_are_within_their_number_hold_up_no_other(harness: StoreHar
     harness.task("a")
     harness.end(harness.started(), Reason.FAILED, 1)
     _end(harness, 9)
-    behind: int | None = 0
+    after_number: int | None = 0
     forgotten = 0
-    while behind is not None:
-        step = harness.run(retention.forget("a", 4, DAY, batch=2, behind=behind))
-        forgotten, behind = forgotten + step.runs, step.behind
+    while after_number is not None:
+        step = harness.run(retention.prune("a", 4, DAY, batch=2, after_number=after_number))
+        forgotten, after_number = forgotten + step.runs, step.after_number
     assert forgotten == 5
     assert _numbers(harness) == [1, 7, 8, 9, 10]
 
@@ -108,14 +108,14 @@ def test_a_task_that_is_removed_keeps_the_bounds_of_its_history(harness: StoreHa
     kept = harness.run(tasks.bounds("a"))
     assert (kept.keep_runs, kept.keep_for_ms) == (5000, 400 * DAY // 1000)
     harness.now += 300 * DAY
-    assert harness.run(ops.forget("a", kept)) is None
+    assert harness.run(ops.prune("a", kept)) is None
     assert _numbers(harness) == [1, 2, 3]
     harness.task("a", keep_runs=2)
     assert harness.run(tasks.bounds("a")).keep_runs == 2
     harness.remove("a")
     assert harness.run(tasks.bounds("a")).keep_runs == 2
     harness.now += 101 * DAY
-    harness.run(ops.forget("a", harness.run(tasks.bounds("a"))))
+    harness.run(ops.prune("a", harness.run(tasks.bounds("a"))))
     assert harness.run(tasks.bounds("a")).keep_runs == 1000  # nothing is left that could need others
 
 
@@ -165,7 +165,7 @@ def test_a_removed_task_is_forgotten_with_its_last_run(harness: StoreHarness, by
     if by_hand:
         harness.run(ops.delete(str(held.id)))
     else:
-        assert harness.run(retention.forget("a", 0, 0)).runs == 1
+        assert harness.run(retention.prune("a", 0, 0)).runs == 1
     assert harness.run(tasks.known_tasks()) == []
     assert b"numbers" not in dump(harness)
 
@@ -174,8 +174,8 @@ def test_a_removed_task_is_to_be_tidied(harness: StoreHarness) -> None:
     harness.task("a")
     harness.task("b")
     harness.remove("a")
-    assert harness.run(tasks.dirty(10)) == ["a"]
-    assert harness.run(tasks.dirty(10)) == []
+    assert harness.run(tasks.prune_candidates(10)) == ["a"]
+    assert harness.run(tasks.prune_candidates(10)) == []
 
 
 def test_a_run_of_a_live_execution_can_be_forgotten(harness: StoreHarness) -> None:
@@ -194,9 +194,9 @@ def test_a_run_of_a_live_execution_can_be_forgotten(harness: StoreHarness) -> No
 def _forget(harness: StoreHarness, entry: Entry) -> int:
     """As often as there is more; how many runs are gone."""
     before = len(_numbers(harness))
-    behind: int | None = 0
-    while behind is not None:
-        behind = harness.run(ops.forget(entry.name, entry.task, behind))
+    after_number: int | None = 0
+    while after_number is not None:
+        after_number = harness.run(ops.prune(entry.name, entry.task, after_number))
     return before - len(_numbers(harness))
 
 

@@ -22,7 +22,7 @@ def test_what_is_still_to_be_handed_on_is_not_forgotten(harness: StoreHarness) -
     installs = [held for held in iter(harness.claim, None) if held is not None]
     for held in installs:
         harness.end(held, facts=Facts(outputs='{"path":"/opt"}'))
-    harness.run(ops.forget("install", entry.task))
+    harness.run(ops.prune("install", entry.task))
     assert len(harness.run(listing.page(listing.Filter(task_name=("install",)))).runs) == 3
     lint = next(held for held in iter(harness.claim, None) if held is not None and held.record.task == "lint")
     assert harness.run(executions.inputs(UUID(lint.record.execution), lint.record.step)) == [
@@ -46,14 +46,16 @@ def test_plans_that_take_long_hold_up_no_history(harness: StoreHarness) -> None:
     def numbers() -> list[int]:
         return sorted(run.number for run in harness.run(listing.page(listing.Filter(task_name=("fetch",)))).runs)
 
-    behind: int | None = 0
+    after_number: int | None = 0
     steps = 0
-    while behind is not None:
-        step = harness.run(retention.forget("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, behind=behind))
-        behind, steps = step.behind, steps + 1
+    while after_number is not None:
+        step = harness.run(
+            retention.prune("fetch", 5, entry.task.keep_for_ms * 1000, batch=3, after_number=after_number)
+        )
+        after_number, steps = step.after_number, steps + 1
     assert (numbers(), steps) == ([1, 2, 3, 8, 9, 10, 11, 12], 3)
     harness.run(ops.stop_task("approve"))
-    harness.run(ops.forget("fetch", entry.task))
+    harness.run(ops.prune("fetch", entry.task))
     assert numbers() == [8, 9, 10, 11, 12]
     check_store(harness)
 
@@ -112,7 +114,7 @@ def test_what_another_execution_goes_on_from_is_not_forgotten(harness: StoreHarn
     harness.run(ops.stop_execution(again[2]))
     with pytest.raises(Conflict, match="or one that goes on from that"):
         harness.run(ops.delete(str(first.id)))
-    harness.run(ops.forget("install", entry.task))
+    harness.run(ops.prune("install", entry.task))
     claimed = [one for one in iter(harness.claim, None) if one is not None]
     for one in claimed:
         execution = UUID(one.record.execution) if one.record.execution else one.id

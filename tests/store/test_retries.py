@@ -144,7 +144,7 @@ def test_a_delayed_retry_is_offered_when_it_is_due(harness: StoreHarness) -> Non
     harness.fail(held, entry)
     assert harness.claim() is None
     harness.pass_s(3)
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     assert harness.claimed().record.attempt == 1
 
 

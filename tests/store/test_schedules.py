@@ -9,7 +9,7 @@ from shared.clock import to_datetime
 from shared.errors import DefinitionChanged
 from shared.runs import Reason
 from shared.settings import Settings
-from shared.store import fleet, open_store, tasks
+from shared.store import leadership, open_store, tasks
 from shared.store.redis.call import Call, as_is
 from tests.store.consistency import snapshot
 from tests.store.harness import SECOND, START, StoreHarness
@@ -155,39 +155,39 @@ def test_applying_again_changes_nothing(harness: StoreHarness) -> None:
 
 
 def test_one_scheduler_leads_at_a_time(harness: StoreHarness) -> None:
-    first = harness.run(fleet.pulse("one"))
-    other = harness.run(fleet.pulse("two"))
+    first = harness.run(leadership.poll("one"))
+    other = harness.run(leadership.poll("two"))
     assert first.token > 0
     assert (other.token, other.leader) == (0, "one")
     harness.pass_s(1)
-    assert harness.run(fleet.pulse("one")).token == first.token
+    assert harness.run(leadership.poll("one")).token == first.token
     harness.pass_s(4.5)
-    heir = harness.run(fleet.pulse("two"))
+    heir = harness.run(leadership.poll("two"))
     assert heir.token > first.token
-    assert harness.run(fleet.pulse("one")).token == 0
+    assert harness.run(leadership.poll("one")).token == 0
 
 
 def test_a_leader_that_resigns_is_followed_at_once(harness: StoreHarness) -> None:
-    first = harness.run(fleet.pulse("one")).token
-    assert not harness.run(fleet.resign("two"))
-    assert harness.run(fleet.resign("one"))
-    assert harness.run(fleet.pulse("two")).token > first
+    first = harness.run(leadership.poll("one")).token
+    assert not harness.run(leadership.resign("two"))
+    assert harness.run(leadership.resign("one"))
+    assert harness.run(leadership.poll("two")).token > first
 
 
 def test_a_leader_never_gets_a_token_again_also_when_the_store_was_wiped(harness: StoreHarness) -> None:
     """Who slept over a wipe and what another led after it knows by its token that it is not where it was."""
-    before = harness.run(fleet.pulse("one")).token
+    before = harness.run(leadership.poll("one")).token
     harness.run(Call("FLUSHALL", (), as_is))
     harness.pass_s(5)
-    between = harness.run(fleet.pulse("two")).token
-    harness.run(fleet.resign("two"))
+    between = harness.run(leadership.poll("two")).token
+    harness.run(leadership.resign("two"))
     harness.run(Call("FLUSHALL", (), as_is))
     harness.pass_s(5)
-    assert before < between < harness.run(fleet.pulse("one")).token
+    assert before < between < harness.run(leadership.poll("one")).token
 
 
 def test_a_token_grows_although_the_clock_goes_back(harness: StoreHarness) -> None:
-    first = harness.run(fleet.pulse("one")).token
-    harness.run(fleet.resign("one"))
+    first = harness.run(leadership.poll("one")).token
+    harness.run(leadership.resign("one"))
     harness.pass_s(-100)
-    assert harness.run(fleet.pulse("two")).token > first
+    assert harness.run(leadership.poll("two")).token > first

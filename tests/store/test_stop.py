@@ -31,11 +31,11 @@ def test_a_running_run_is_asked_and_its_worker_woken(harness: StoreHarness) -> N
     asked = harness.run(ops.stop("a#1"))
     assert (asked.status, asked.stop_requested) == ("running", True)
     assert len(dump(harness)[b"wake:worker:w"].content) == 1
-    assert harness.beat(held) == ["stop"]
+    assert harness.heartbeat(held) == ["stop"]
     harness.run(ops.stop("a#1", force=True))
-    assert harness.beat(held) == ["kill"]
+    assert harness.heartbeat(held) == ["kill"]
     harness.run(ops.stop("a#1"))
-    assert harness.beat(held) == ["kill"], "a wish is not taken back"
+    assert harness.heartbeat(held) == ["kill"], "a wish is not taken back"
     assert len(dump(harness)[b"wake:worker:w"].content) == 1
 
 
@@ -70,7 +70,7 @@ def test_stopping_an_execution_stops_every_live_run_of_it(harness: StoreHarness)
     ended, running = harness.claimed(), harness.claimed()
     harness.end(ended)
     assert harness.run(ops.stop_execution(ended.id)) == 3
-    assert harness.beat(running) == ["stop"]
+    assert harness.heartbeat(running) == ["stop"]
     assert harness.state(other.id) == "pending"
     assert harness.run(ops.stop_execution(ended.id)) == 0, "everything was asked already"
 
@@ -85,7 +85,7 @@ def test_stopping_a_task_stops_the_running_and_the_waiting(harness: StoreHarness
     delayed = harness.trigger("a", delay_ms=1000)
     assert harness.run(ops.stop_task("a")) == 5
     assert {harness.state(run.id) for run in [*waiting, delayed]} == {Reason.STOPPED}
-    assert harness.beat(held) == ["stop"]
+    assert harness.heartbeat(held) == ["stop"]
     assert harness.state(other.id) != Reason.STOPPED
 
 

@@ -8,7 +8,7 @@ import pytest
 from scheduler.loop import Loop
 from shared import ops
 from shared.runs import Reason, Status
-from shared.store import executions, fleet, runs
+from shared.store import executions, leadership, runs
 from tests.store.consistency import check_store
 from tests.store.harness import StoreHarness
 
@@ -31,7 +31,7 @@ def by_another(harness: StoreHarness, large: UUID) -> None:
 
 def by_a_person_who_died(harness: StoreHarness, large: UUID) -> None:
     harness.run(runs.stop_all("", large, "stop", "stopped by ada"))
-    assert harness.run(fleet.pulse("s")).stopping == 0, "it may still go on with it"
+    assert harness.run(leadership.poll("s")).stopping == 0, "it may still go on with it"
     harness.pass_s(1.1)
 
 
@@ -46,7 +46,7 @@ def led(harness: StoreHarness, large: UUID) -> None:
     loop = Loop(harness, "s")
     for _ in range(3):
         loop.tick()
-        if stopped(harness, large) == MANY and not harness.run(fleet.pulse("s")).stopping:
+        if stopped(harness, large) == MANY and not harness.run(leadership.poll("s")).stopping:
             break
         harness.pass_s(1.1)
 
@@ -63,7 +63,7 @@ def test_what_one_step_left_the_leader_stops(
     assert stopped(harness, large) == MANY
     assert {harness.state(run.id) for run in harness.run(runs.execution_runs(large))} == {"stopped", "running"}
     check_store(harness)
-    assert harness.run(fleet.pulse("s")).stopping == 0
+    assert harness.run(leadership.poll("s")).stopping == 0
 
 
 def test_who_took_its_place_starts_when_all_of_it_is_over(harness: StoreHarness) -> None:

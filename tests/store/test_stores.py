@@ -168,21 +168,21 @@ def test_a_full_redis_takes_nothing_new_but_lets_runs_end(harness: StoreHarness,
     entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
     ending, stopping, lost = harness.started(), harness.started(), harness.started()
     waiting = harness.trigger()
-    harness.beat(ending, stopping, lost)
+    harness.heartbeat(ending, stopping, lost)
     with _no_memory(client):
         with pytest.raises(StoreFull, match="raise maxmemory or lower keep_runs"):
             harness.trigger()
         with pytest.raises(StoreFull):
             harness.append(ending, 0, "a line")
-        assert harness.beat(ending, stopping, lost) == ["", "", ""]
+        assert harness.heartbeat(ending, stopping, lost) == ["", "", ""]
         assert harness.fail(ending, entry).verdict == "ended"
         harness.run(ops.stop(str(stopping.id)))
         harness.run(ops.stop(str(waiting.id)))
-        assert harness.beat(stopping) == ["stop"]
+        assert harness.heartbeat(stopping) == ["stop"]
         harness.pass_s(7)
         assert harness.rescue(lost.id, entry).verdict == "ended"
         assert harness.claim() is not None
-        assert harness.run(retention.forget("a", 0, 0)).runs > 0
+        assert harness.run(retention.prune("a", 0, 0)).runs > 0
     assert harness.trigger().status == "pending"
 
 
@@ -272,7 +272,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, harness: StoreHar
     """F25: it says so, and says what is wrong; nothing else is made of it."""
     harness.task()
     held = harness.started()
-    harness.beat(held)
+    harness.heartbeat(held)
 
     async def scene(store: AsyncStore) -> None:
         with pytest.raises(StoreUnavailable, match="READONLY"):
@@ -282,7 +282,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, harness: StoreHar
     try:
         losses = harness.losses
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            harness.beat(held)
+            harness.heartbeat(held)
         with pytest.raises(StoreUnavailable, match="READONLY"):
             harness.block(Call("BLPOP", (Key("wake:worker:w"), 0.1), bool), 0.1)
         _in_a_loop(settings, scene)

@@ -171,9 +171,9 @@ def test_a_slot_of_a_limit_is_free_after_a_run_of_many_tags(harness: StoreHarnes
 
 def test_lineage_is_told_of_all_of_it(harness: StoreHarness) -> None:
     harness.task(params=DECLARED)
-    harness.run(lineage_events.untold(100))
+    harness.run(lineage_events.unreported_ends(100))
     harness.run(ops.stop(str(harness.trigger(**LARGE).id)))
-    assert [shown(record) for _, record in harness.run(lineage_events.untold(100)).runs] == [ALL]
+    assert [shown(record) for _, record in harness.run(lineage_events.unreported_ends(100)).runs] == [ALL]
 
 
 def test_a_refused_trigger_shows_what_it_was_started_with(harness: StoreHarness) -> None:
@@ -190,7 +190,7 @@ def test_a_delayed_trigger_and_what_a_dead_maker_left_have_all_of_it(harness: St
     made = harness.run(create(creation(entry, ops.Request(replicas=450, delay_ms=1000, **LARGE), harness.now))).run
     assert made is not None
     harness.pass_s(2)
-    harness.run(ops.release(500))
+    harness.run(ops.enqueue_due(500))
     check_store(harness)
     harness.run(ops.make_all(made.execution_id))
     found = harness.run(runs.execution_runs(made.execution_id))

@@ -137,7 +137,7 @@ def _refuse(scene: Scene) -> Attempt:
     harness = scene.harness
     before = harness.state(scene.id)
     harness.now += 2 * SECOND
-    harness.run(ops.release())
+    harness.run(ops.enqueue_due())
     created = harness.run(creation.create(_refused(scene.what)))
     assert created.run is not None
     state = str(created.run.end_reason or created.run.status)
@@ -150,7 +150,7 @@ def _claim(scene: Scene) -> Attempt:
 
 
 def _beat(scene: Scene) -> Attempt:
-    verdict = scene.harness.run(fleet.beat("w", [(scene.id, scene.token)], None))[2][0]
+    verdict = scene.harness.run(fleet.heartbeat("w", [(scene.id, scene.token)], None))[2][0]
     return Attempt(verdict != "lost", "" if verdict != "lost" else "lost")
 
 

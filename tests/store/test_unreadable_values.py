@@ -138,8 +138,8 @@ def test_a_last_tick_or_a_name_that_cannot_be_read_leaves_the_others(harness: St
     assert harness.run(tasks.cursors())["b"] == last["b"]
     assert "a" not in harness.run(tasks.cursors())
     assert "\ufffd" in harness.run(tasks.known_tasks())
-    assert harness.run(tasks.dirty(10)) == ["\ufffd"]
+    assert harness.run(tasks.prune_candidates(10)) == ["\ufffd"]
     assert [queue.name for queue in harness.run(fleet.queues())] == ["\ufffd"]
     assert harness.run(fleet.workers()) == []
     assert harness.run(fleet.facts()).counts["tasks"] == 2
-    assert harness.run(fleet.gone()) == ["\ufffd"]
+    assert harness.run(fleet.worker_gone()) == ["\ufffd"]

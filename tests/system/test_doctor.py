@@ -21,7 +21,8 @@ from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
 from shared.signing import Keys
 from shared.store import open_store, preflight, tasks, version
-from shared.store.fleet import pulse, workers
+from shared.store.fleet import workers
+from shared.store.leadership import poll
 from shared.store.redis.call import Call, Key
 from shared.store.tasks import entries
 from shared.tasks import Task, define
@@ -231,7 +232,7 @@ def test_the_doctor_finds_a_fleet_that_is_well_well(make_fleet: Callable[..., Fl
 def test_warnings_fail_only_when_asked_to(start_valkey: StartValkey, tmp_path: Path) -> None:
     url = start_valkey()
     store = open_store(Settings(redis_url=url))
-    store.run(pulse("a scheduler of the test's"))
+    store.run(poll("a scheduler of the test's"))
     store.close()
     assert examined(tmp_path, surroundings(url)).returncode == 0
     assert examined(tmp_path, surroundings(url), "--strict").returncode == 1

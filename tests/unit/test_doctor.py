@@ -17,7 +17,7 @@ from shared.store.fleet import Queue, Worker
 from shared.store.health import Health
 from shared.store.redis.server_info import Server
 from shared.store.tasks import Entry
-from shared.store.tokens import Listed, Token
+from shared.store.tokens import ListedToken, Token
 from shared.store.version import SCHEMA
 from shared.tasks import Task, define
 
@@ -251,7 +251,10 @@ def test_an_api_on_loopback_needs_no_token_of_ours_and_one_for_others_does() -> 
 
 def test_tokens_that_are_refused_or_of_the_old_secret_are_named() -> None:
     token = Token(id="1", name="nightly", scope="run", created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    rows = [Listed(token, is_valid=False), Listed(msgspec.structs.replace(token, name="ci"), True, is_old=True)]
+    rows = [
+        ListedToken(token, is_valid=False),
+        ListedToken(msgspec.structs.replace(token, name="ci"), True, is_old=True),
+    ]
     refused, old = [one for one in all_findings(facts(tokens=rows)) if one.code == "token-rows"]
     assert (refused.value, refused.message.partition(":")[0]) == ("1 refused", "nightly")
     assert (old.value, old.message.partition(":")[0]) == ("1 of the old secret", "ci")

@@ -239,7 +239,7 @@ class Ending:
 
     def _wake_queues(self, ready: Mapping[str, int]) -> None:
         try:
-            self._context.store.run(wakeups.ring(ready))
+            self._context.store.run(wakeups.wake_queues(ready))
         except RunfleetError:
             log.debug("wakeup.failed", queues=list(ready))  # the scheduler wakes them again
 

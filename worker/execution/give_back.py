@@ -49,7 +49,7 @@ def give_back(
     )
     if given.ready:
         try:
-            context.store.run(wakeups.ring(given.ready))
+            context.store.run(wakeups.wake_queues(given.ready))
         except RunfleetError:
             log.debug("wakeup.failed", queues=list(given.ready))  # the scheduler wakes them again
 

@@ -25,7 +25,7 @@ from shared.store import metadata, runs
 from shared.store.dialects import lineage_events, namespaces
 from shared.store.dialects.lineage_events import Kept, LineageEvent
 from shared.store.dialects.namespaces import JobChange
-from shared.store.metadata import Annex
+from shared.store.metadata import MetadataChange
 from shared.store.origin import Origin
 from shared.store.redis.call import Call
 from shared.store.runs import Reported
@@ -218,7 +218,7 @@ async def _keep_told(reported: Reported, told: Told, at_us: int) -> None:
     value = b"%d %d" % (at_us, from_datetime(on_record))
     before = (await metadata.read(run.id)).get(field, b"")
     if reported.verdict == "changed" or (before and int(before.partition(b" ")[0]) > at_us):
-        await metadata.write(Annex(run.id, {field: value}))
+        await metadata.write(MetadataChange(run.id, {field: value}))
 
 
 def _why(run_id: UUID, verb: str, state: str) -> str:

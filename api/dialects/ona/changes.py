@@ -15,7 +15,7 @@ from api.dialects.ona.catalog import DEFAULT, Known, by_names
 from api.dialects.ona.errors import AlreadyExists
 from api.http.auth import Grant
 from shared.errors import Conflict, Invalid, Problem
-from shared.ops.define_tasks import TRIES, contended, pins
+from shared.ops.define_tasks import TRIES, contended, expected_hashes
 from shared.plans import find_cycle, show_cycle
 from shared.signing import Keys
 from shared.store.dialects import ona_tasks
@@ -45,7 +45,7 @@ class Change(NamedTuple):
     """What is to be written: the tasks, and the hashes of what they were checked against."""
 
     items: list[TaskWrite]
-    pins: dict[str, str]
+    expected: dict[str, str]
 
 
 def task_name(environment: UUID, reference: str, id_: UUID) -> str:
@@ -110,7 +110,7 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
         for row in rows
     ]
     own = {row.task.name: row.before.entry.definition.hash if row.before else "" for row in rows}
-    return Change(items, pins(known, ()) | own)
+    return Change(items, expected_hashes(known, ()) | own)
 
 
 async def write(name: str, work_out: Callable[[], Operation[Change]]) -> None:
@@ -123,7 +123,7 @@ async def write(name: str, work_out: Callable[[], Operation[Change]]) -> None:
         change = await work_out()
         if not change.items:
             return
-        verdict = await ona_tasks.put_ona_tasks(change.items, change.pins)
+        verdict = await ona_tasks.put_ona_tasks(change.items, change.expected)
         if verdict == "done":
             return
     raise contended(name)

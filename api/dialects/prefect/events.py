@@ -38,7 +38,7 @@ from shared.runs import Status
 from shared.store import metadata
 from shared.store.dialects import orchestrated
 from shared.store.dialects.orchestrated import Plan
-from shared.store.metadata import Annex
+from shared.store.metadata import MetadataChange
 
 TASK_RUN: Final = "prefect.task-run."
 FLOW_RUN: Final = "prefect.flow-run."
@@ -147,8 +147,8 @@ async def return_to_queue(
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
             # Nothing was heard of it since it was handed over.
-            same = Annex(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
-            done = await orchestrated.drive(view.latest, Plan(inbox=True), same)
+            same = MetadataChange(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
+            done = await orchestrated.orchestrate(view.latest, Plan(inbox=True), same)
         elif only_unacknowledged:
             return
         else:
@@ -231,7 +231,7 @@ async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     return done.verdict in ("done", "gone")
 
 
-def _earlier(view: View, state: State) -> Annex:
+def _earlier(view: View, state: State) -> MetadataChange:
     """A state that was overtaken by others takes its place among those before."""
     later: Current = msgspec.structs.replace(view.stored, before=view.stored.before + 1)
     if state.type == "RUNNING":
@@ -239,7 +239,7 @@ def _earlier(view: View, state: State) -> Annex:
         later.run_count += 1
     encode, state.overtaken = msgspec.json.encode, True
     fields = {f"prefect.s{view.stored.before}": encode(state), run_view.NOW: encode(later)}
-    return Annex(view.id, fields, (run_view.NOW, view.raw))
+    return MetadataChange(view.id, fields, (run_view.NOW, view.raw))
 
 
 def _after_lost_consumer(view: View, consumer: str) -> tuple[State, PlannedTransition]:

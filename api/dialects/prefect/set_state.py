@@ -25,7 +25,7 @@ from shared import ids, ops
 from shared.errors import Conflict, NotFound
 from shared.store import executions
 from shared.store.dialects import orchestrated
-from shared.store.dialects.orchestrated import Driven
+from shared.store.dialects.orchestrated import Orchestrated
 
 LONGEST_WAIT_S: Final = 10
 """The longest a run is told to wait for a slot of a tag limit."""
@@ -107,7 +107,7 @@ async def _make(
     return Answer(view, _limit_decision(done, now_us), view.current.state, False)
 
 
-def _limit_decision(done: Driven, now_us: int) -> Decision:
+def _limit_decision(done: Orchestrated, now_us: int) -> Decision:
     tag = done.limit.removeprefix("tag:")
     if done.verdict == "closed":
         reason = f'The concurrency limit on tag "{tag}" is 0 and will deadlock if the task tries to run again.'

@@ -20,8 +20,8 @@ from shared.errors import Conflict, NotFound
 from shared.runs import Run, Status
 from shared.store import metadata, runs, wakeups
 from shared.store.dialects import orchestrated
-from shared.store.dialects.orchestrated import Driven
-from shared.store.metadata import Annex
+from shared.store.dialects.orchestrated import Orchestrated
+from shared.store.metadata import MetadataChange
 from shared.store.origin import Origin
 from shared.store.redis.async_store import AsyncStore
 from shared.store.tasks import Entry
@@ -144,7 +144,7 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
         if view.is_foreign:
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
         before = view.latest.annex[run_view.FACTS]
-        change = Annex(
+        change = MetadataChange(
             view.id, run_view.renamed_metadata(view.facts, name or view.facts.name), (run_view.FACTS, before)
         )
         if await store.run(metadata.write(change)):
@@ -154,7 +154,7 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
 
 async def make(
     catalog: ops.Catalog, view: View, states: Sequence[run_view.Current], planned: PlannedTransition
-) -> Driven:
+) -> Orchestrated:
     """
     Write *states*, the last of which *planned* leads to, in one step.
 
@@ -162,10 +162,10 @@ async def make(
     """
     await _watch(catalog, view, planned)
     states[-1].latest_attempt, states[-1].state_tag = planned.latest_attempt, planned.state_tag
-    change = Annex(view.id, run_view.state_metadata(view, *states), (run_view.NOW, view.raw))
-    done = await orchestrated.drive(view.latest, planned.plan, change)
+    change = MetadataChange(view.id, run_view.state_metadata(view, *states), (run_view.NOW, view.raw))
+    done = await orchestrated.orchestrate(view.latest, planned.plan, change)
     if done.ready:
-        await wakeups.ring(done.ready)
+        await wakeups.wake_queues(done.ready)
     return done
 
 
@@ -314,10 +314,10 @@ async def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> V
     raise Conflict(f"task run {run_id} changes faster than it can be made; try again")
 
 
-async def _begin(view: View, planned: PlannedTransition) -> Driven:
+async def _begin(view: View, planned: PlannedTransition) -> Orchestrated:
     current = msgspec.structs.replace(view.stored, latest_attempt=planned.latest_attempt, state_tag=planned.state_tag)
-    change = Annex(view.id, {run_view.NOW: msgspec.json.encode(current)}, (run_view.NOW, view.raw))
-    return await orchestrated.drive(view.latest, planned.plan, change)
+    change = MetadataChange(view.id, {run_view.NOW: msgspec.json.encode(current)}, (run_view.NOW, view.raw))
+    return await orchestrated.orchestrate(view.latest, planned.plan, change)
 
 
 async def delete(catalog: ops.Catalog, view: View) -> None:

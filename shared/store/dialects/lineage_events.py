@@ -68,7 +68,7 @@ class EventPage(msgspec.Struct, frozen=True):
     total: int
 
 
-class Untold(msgspec.Struct, frozen=True):
+class UnreportedEnds(msgspec.Struct, frozen=True):
     """
     Runs as they are now. ``missed``: some had been trimmed before it was looked at, or cannot be read. ``place`` is
     behind them in the stream.
@@ -120,7 +120,7 @@ def trim(now: int | str = NOW) -> Call[int]:
     return Call(script("trim_lineage_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
 
 
-def untold(entries: int, place: str = "", now: int | str = NOW) -> Call[Untold]:
+def unreported_ends(entries: int, place: str = "", now: int | str = NOW) -> Call[UnreportedEnds]:
     """
     Runs that ended without a worker (skipped, or stopped while they waited) and that nobody has told of.
 
@@ -129,14 +129,14 @@ def untold(entries: int, place: str = "", now: int | str = NOW) -> Call[Untold]:
     there is nothing to tell.
     """
 
-    def read(reply: Any) -> Untold:
+    def read(reply: Any) -> UnreportedEnds:
         runs, missed = [], bool(reply[1])
         for run, value in zip(reply[3::2], reply[4::2], strict=True):
             try:
                 runs.append((UUID(bytes=run), decode_record(value)))
             except Unreadable:
                 missed = True
-        return Untold(runs, has_more=bool(reply[0]), missed=missed, place=reply[2].decode())
+        return UnreportedEnds(runs, has_more=bool(reply[0]), missed=missed, place=reply[2].decode())
 
     return Call(script("unreported_ends"), (now, entries, place), read)
 

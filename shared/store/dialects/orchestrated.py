@@ -15,11 +15,12 @@ import msgspec
 
 from shared.runs import Reason, Record, Status
 from shared.settings import LEASE_MS
-from shared.store.metadata import Annex
+from shared.store.metadata import MetadataChange
 from shared.store.readable_runs import readable_rows
 from shared.store.redis.call import Call, Key, RawKey, as_is, each
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW, Retry, decode_record, packed_retry, read_ready, record
+from shared.store.runs import NOW, Retry, decode_record, packed_retry, record
+from shared.store.wakeups import read_ready
 
 CONSUMER_LEASE_US: Final = 15_000_000
 """How long a consumer of whom no process hears keeps what it was handed."""
@@ -89,7 +90,7 @@ class Plan(msgspec.Struct, kw_only=True):
         self.steps.append(("due", due_us))
 
 
-class Driven(msgspec.Struct, frozen=True):
+class Orchestrated(msgspec.Struct, frozen=True):
     """
     What became of it. ``conflict``: it was otherwise than believed, look again. ``waiting``: an overlap rule holds it
     back. ``full``: all slots of ``limit`` are held, one since ``since_us`` (0: not known). ``closed``: there are none.
@@ -171,7 +172,7 @@ def execution_of(run_id: UUID, record: Record) -> UUID:
     return UUID(record.execution) if record.execution else run_id
 
 
-def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[Driven]:
+def orchestrate(seen: Latest, plan: Plan, annex: MetadataChange, now: int | str = NOW) -> Call[Orchestrated]:
     """Do as *plan* says, and write *annex*, unless the execution stands otherwise than it was *seen*."""
     key, value, kept_us = plan.cache or ("", b"", 0)
     options = {
@@ -188,9 +189,9 @@ def drive(seen: Latest, plan: Plan, annex: Annex, now: int | str = NOW) -> Call[
     }
     holder = (plan.holder or seen.latest_attempt).bytes
 
-    def read(reply: Any) -> Driven:
+    def read(reply: Any) -> Orchestrated:
         verdict, latest_attempt, record, limit, since, *ready = reply
-        return Driven(
+        return Orchestrated(
             verdict.decode(),
             UUID(bytes=latest_attempt),
             decode_record(record) if record else None,

@@ -1,8 +1,8 @@
-"""Decoders whose refusal has a name: what a newer release or a foreign hand wrote raises Unreadable."""
+"""Decoders for what Redis answers; a value that this release cannot read raises Unreadable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,3 +27,18 @@ def reading(decode: Callable[[bytes], T], what: str) -> Callable[[bytes], T]:
 def json_reading(kind: type[T], what: str) -> Callable[[Any], T]:
     """As ``reading``, for JSON."""
     return reading(msgspec.json.Decoder(kind).decode, what)
+
+
+def text_of(raw: bytes) -> str:
+    """A name from Redis; one that somebody else wrote, and is no UTF-8, must not fail what comes with it."""
+    return raw.decode(errors="replace")
+
+
+def texts_of(reply: Sequence[bytes]) -> list[str]:
+    """A list of names."""
+    return [text_of(raw) for raw in reply]
+
+
+def pairs_of(reply: Sequence[Any]) -> dict[str, Any]:
+    """A hash, or anything else that is answered as names that alternate with values."""
+    return {text_of(name): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
