@@ -200,7 +200,9 @@ class Model(Lives):
         is_allowed = any(row.source == run.status and (target == "running" or reason in row.reasons) for row in rows)
         was, verdict = run.status, "changed"
         execution = self.executions.get(run.execution)
-        is_held = execution is not None and execution.state == "waiting"
+        is_held = execution is not None and (
+            execution.state == "waiting" or (execution.state == "delayed" and execution.gates != [])
+        )
         if is_allowed and was == "pending" and target == "running" and (is_held or run.due > now):
             return "refused", "waiting"
         at = min(now, max(1 if backdated else run.created, at_us or now))

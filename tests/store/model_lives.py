@@ -100,7 +100,7 @@ class ModelPlan:
 
 
 @dataclass
-class Authenticator:
+class ModelLimit:
     """Who went through and who waits, in order of arrival."""
 
     live: list[UUID] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Lives:
         self.runs: dict[UUID, ModelRun] = {}
         self.executions: dict[UUID, ModelExecution] = {}
         self.plans: dict[UUID, ModelPlan] = {}
-        self.gates: defaultdict[str, Authenticator] = defaultdict(Authenticator)
+        self.gates: defaultdict[str, ModelLimit] = defaultdict(ModelLimit)
         self.slot_leases: dict[UUID, SlotLease] = {}
         self.queues: defaultdict[str, list[tuple[int, int, UUID]]] = defaultdict(list)
         self.due: set[UUID] = set()

@@ -89,6 +89,17 @@ def test_what_was_heard_of_late_is_believed(harness: StoreHarness) -> None:
     assert harness.get(run.id).duration_ms == 20_000
 
 
+def test_one_that_is_due_does_not_run_before_its_limit_lets_it_through(harness: StoreHarness) -> None:
+    harness.task("ext", run=None, external=True, max_concurrent=1)
+    later = harness.trigger("ext", delay_ms=5000)
+    report(harness, harness.trigger("ext"), "running")
+    harness.pass_s(6)
+    assert report(harness, later, "running").state == "waiting"
+    harness.run(ops.enqueue_due())
+    assert report(harness, later, "running").state == "waiting"
+    assert harness.state(later.id) == "pending"
+
+
 def test_another_system_may_name_the_run(harness: StoreHarness) -> None:
     entry = harness.task("ext", run=None, external=True)
     chosen = new_id(START)

@@ -21,9 +21,13 @@ if metadata and not metadata_fits(metadata) then return answer('conflict') end
 if r[F.external] == 0 then return answer('refused', 'owned') end
 local allowed = false
 for _, source in ipairs(o.sources) do allowed = allowed or source == was end
-local held = redis.call('HGET', P .. ':exec:' .. execution_of(id, r), 'state')
-if allowed and was == S.pending and o.target == S.running and not o.force and (held == 'waiting' or r[F.due_us] > NOW) then
-  return answer('refused', 'waiting')
+if allowed and was == S.pending and o.target == S.running and not o.force then
+  local x = execution_of(id, r)
+  local held = redis.call('HGET', P .. ':exec:' .. x, 'state')
+  -- One that is due may still have to be let through its limits, by enqueue_due.
+  if held == 'waiting' or r[F.due_us] > NOW or (held == 'delayed' and #gates_of(x) > 0) then
+    return answer('refused', 'waiting')
+  end
 end
 local at = math.min(NOW, math.max(o.backdated and 1 or r[F.created_us], o.at_us > 0 and o.at_us or NOW))
 local function set_start(at_us)
