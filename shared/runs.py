@@ -156,7 +156,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     definition: str
 
 
-class Record(msgspec.Struct, array_like=True, omit_defaults=False):
+class Record(msgspec.Struct, array_like=True, kw_only=True):
     """
     A run as the store keeps it: a msgpack array in exactly this order, which the Lua scripts read by position.
 
@@ -171,41 +171,41 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=False):
     that the execution was started for, if it has a plan of steps, else "".
     """
 
-    status: str
-    reason: str
-    exit_code: int
+    status: str = "pending"
+    reason: str = ""
+    exit_code: int = 0
     task: str
-    queue: str
-    priority: int
+    queue: str = "default"
+    priority: int = 0
     triggered_by: str
-    created_us: int
-    start_us: int
-    end_us: int
-    due_us: int
-    tick_us: int
-    execution: str
-    replica_index: int
-    replica_count: int
-    attempt: int
-    retry_of: str
-    number: int
+    created_us: int = 0
+    start_us: int = 0
+    end_us: int = 0
+    due_us: int = 0
+    tick_us: int = 0
+    execution: str = ""
+    replica_index: int = 0
+    replica_count: int = 1
+    attempt: int = 0
+    retry_of: str = ""
+    number: int = 0
     definition: str
-    worker: str
-    token: int
-    stop_request: str
-    message: str
-    external_id: str
-    params: str
-    tags: str
-    labels: str
-    outputs: str
-    log_bytes: int
-    log_lines: int
-    log_truncated: int
-    peak_memory: int
-    cpu_ms: int
-    crashes: int
-    reruns: int
+    worker: str = ""
+    token: int = 0
+    stop_request: str = ""
+    message: str = ""
+    external_id: str = ""
+    params: str = ""
+    tags: str = ""
+    labels: str = ""
+    outputs: str = ""
+    log_bytes: int = 0
+    log_lines: int = 0
+    log_truncated: int = 0
+    peak_memory: int = 0
+    cpu_ms: int = 0
+    crashes: int = 0
+    reruns: int = 0
     external: int = 0
     log_first: int = 0
     via: str = ""

@@ -11,7 +11,7 @@ import msgspec
 
 from shared import ids, params, plans
 from shared.errors import Conflict, Forbidden, Invalid, Problem
-from shared.runs import Record, Status, Trigger
+from shared.runs import Record, Trigger
 from shared.store.creation import Create, Planned
 from shared.store.origin import Origin
 from shared.store.tasks import Entry
@@ -176,41 +176,18 @@ def template_of(
     tags = list(dict.fromkeys([*task.tags, *request.tags]))
     labels = {**task.labels, **request.labels}
     return Record(
-        status=Status.PENDING,
-        reason="",
-        exit_code=0,
         task=task.name,
         queue=task.queue,
         priority=task.priority if request.priority is None else request.priority,
         triggered_by=request.triggered_by,
-        created_us=0,
-        start_us=0,
-        end_us=0,
         due_us=request.due_us or 0,
         tick_us=tick_us,
-        execution="",
-        replica_index=0,
         replica_count=task.replicas if count is None else count,
-        attempt=0,
-        retry_of="",
-        number=0,
         definition=entry.definition.hash,
-        worker="",
-        token=0,
-        stop_request="",
-        message="",
         external_id=request.external_execution_id,
         params=as_json(values),
         tags=as_json(tags),
         labels=as_json(labels),
-        outputs="",
-        log_bytes=0,
-        log_lines=0,
-        log_truncated=0,
-        peak_memory=0,
-        cpu_ms=0,
-        crashes=0,
-        reruns=0,
         external=1 if task.external else 0,
         via=request.origin.api if request.origin else "",
     )
