@@ -1,7 +1,8 @@
-"""Waiting in tests: for a condition, never for a time."""
+"""Waiting in tests: for a condition or for calls in threads, never for a time."""
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,3 +22,10 @@ def wait_until(predicate: Callable[[], T], description: str, timeout_s: float = 
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.05)
     return answer
+
+
+def in_threads(*calls: Callable[[], object]) -> None:
+    """Make all calls at once and wait for them; the first error is raised."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for future in [pool.submit(call) for call in calls]:
+            future.result()

@@ -1,13 +1,13 @@
 """The unmodified clients of other systems, each in its environment, driving a real server of ours."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.settings import Settings
+from tests.commands import run_command
 from tests.dialects.ona import env, kept, ona
 from tests.http.conftest import Served, catalog, client, guarded, serving
 
@@ -39,9 +39,7 @@ def vendor() -> Vendor:
         python = ROOT / ".clients" / environment / "bin" / "python"
         assert python.exists(), f"there is no {python}; `make clients` sets it up"
         known = {name: value for name, value in os.environ.items() if not name.startswith(("RUNFLEET_", "OPENLINEAGE"))}
-        done = subprocess.run(
-            [python, SCRIPTS / script, *words], env=known | env, capture_output=True, text=True, timeout=300
-        )
+        done = run_command([python, SCRIPTS / script, *words], env=known | env, timeout=300)
         assert done.returncode == 0, f"{script} {' '.join(words)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -1,6 +1,5 @@
 """Our table of messages is the vendor's own, field by field, as far as we speak it; and every error has a code."""
 
-import subprocess
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +13,7 @@ from api.dialects.ona.codec import fields_of
 from api.dialects.ona.errors import HTTP, refuse
 from api.dialects.ona.wire import Message
 from shared.errors import RunfleetError
+from tests.commands import run_command
 from tests.promises.test_errors_are_mapped import NAMED, SCOPE, made
 
 ROOT: Final = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ SCALARS: Final = {"uint64": 4, "int": 5, "bool": 8, "str": 9}
 def vendor() -> Any:
     if not VENDOR.exists():
         pytest.fail("`make clients` installs the vendor's client")
-    ran = subprocess.run([VENDOR, "-c", DUMP], capture_output=True, text=True, check=True)
+    ran = run_command([VENDOR, "-c", DUMP], check=True)
     return msgspec.json.decode(ran.stdout)
 
 

@@ -1,9 +1,7 @@
 """Whatever is sent to Ona's calls: a refusal that says why, never an unexpected error, and nothing written."""
 
 import os
-import subprocess
 import sys
-import threading
 import uuid
 from collections import Counter
 from typing import Any
@@ -24,8 +22,10 @@ from api.dialects.ona.wire import Message
 from shared.settings import Settings
 from shared.store.dialects import ona_tasks
 from shared.store.redis.sync_store import Store
+from tests.commands import run_command
 from tests.dialects.ona import HOME, SECRET, Client
 from tests.http.conftest import TOKEN, serving
+from tests.waiting import in_threads
 
 REQUESTS = {
     kind.__name__.removesuffix("Request"): kind
@@ -135,7 +135,7 @@ except WrongMediaType as error:
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    done = run_command([sys.executable, "-c", code], check=True, env=os.environ)
     return done.stdout
 
 
@@ -159,10 +159,6 @@ def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store
             def create() -> None:
                 codes[client.post("CreateTask", json=body).status_code] += 1
 
-            threads = [threading.Thread(target=create) for _ in range(12)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            in_threads(*[create] * 12)
     assert codes == {200: 1, 409: 11}
     assert len(kept.run(ona_tasks.newest(None, None, 10))) == 1

@@ -24,6 +24,7 @@ from shared import ops
 from shared.settings import Settings
 from shared.store import open_store, tasks
 from shared.tasks import Task, define
+from tests.commands import run_command
 from tests.http.conftest import claim
 from tests.waiting import wait_until
 
@@ -88,14 +89,7 @@ def started(
     ],
 )
 def test_it_refuses_to_start_and_says_what_to_set(settings: Settings, more: dict[str, str], says: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "api"],
-        env=environment(settings, **more),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    ended = run_command([sys.executable, "-m", "api"], env=environment(settings, **more))
     assert ended.returncode == 2
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -117,14 +111,10 @@ def test_without_a_token_it_makes_one_that_only_its_owner_can_read(settings: Set
 
 def test_where_no_token_can_be_kept_it_says_what_to_set(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / ".runfleet").write_text("in the way")
-    ended = subprocess.run(
+    ended = run_command(
         [sys.executable, "-m", "api"],
         env=environment(settings, RUNFLEET_OPEN="") | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
     )
     assert ended.returncode == 2
     assert "set RUNFLEET_TOKEN" in ended.stderr
@@ -285,15 +275,7 @@ def test_with_few_files_it_serves_few_connections_and_refuses_the_rest(settings:
 
 
 def test_with_too_few_files_it_refuses_to_start(settings: Settings) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "api"],
-        env=environment(settings),
-        preexec_fn=limited_to(40),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    ended = run_command([sys.executable, "-m", "api"], env=environment(settings), preexec_fn=limited_to(40))
     assert ended.returncode == 2
     said = "only 40 files may be open here, and the API needs 96, of which each connection is one (ulimit -n)"
     assert ended.stderr.splitlines() == [f"runfleet api: {said}"]

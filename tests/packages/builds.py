@@ -13,6 +13,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
+from tests.commands import run_command
+
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("api", "scheduler", "shared", "worker")
 NEEDED: Final = (*PACKAGES, "pyproject.toml", "README.md", "LICENSE")
@@ -76,7 +78,7 @@ def environment(folder: Path, *, lock: str = "requirements.txt", and_more: tuple
     venv.create(folder, symlinks=True, with_pip=False)
     python = folder / "bin" / "python"
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = Path(subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip())
+    site = Path(run_command([python, "-c", ask], check=True).stdout.strip())
     here = Path(sysconfig.get_path("purelib"))
     pinned = re.findall(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==", (ROOT / lock).read_text("utf-8"), re.MULTILINE)
     for name in (*pinned, *and_more):
@@ -124,7 +126,5 @@ def _build(kind: str, source: Path, out: Path) -> None:
     """What every installer does to build, in the source's folder: ask its build backend."""
     code = f"import sys, setuptools.build_meta as backend; backend.build_{kind}(sys.argv[1])"
     out.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(out)], cwd=source, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_command([sys.executable, "-c", code, str(out)], cwd=source, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr

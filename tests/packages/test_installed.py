@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
+from tests.commands import run_command
 from tests.packages import builds
 from tests.system.test_up import Up
 from tests.waiting import wait_until
@@ -77,7 +78,7 @@ def test_a_process_starts_where_the_user_has_packages_of_the_same_names(
     env = {name: value for name, value in os.environ.items() if not name.startswith("RUNFLEET_")}
     env |= {"PYTHONPATH": str(place), "RUNFLEET_WORKER_THREADS": "many"}
     for command in ([str(python), "-m", package], [str(python.parent / "runfleet"), package]):
-        said = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=60, check=False)
+        said = run_command(command, cwd=place, env=env)
         assert (said.returncode, "RUNFLEET_WORKER_THREADS='many'" in said.stderr) == (2, True), said.stderr
         assert "Traceback" not in said.stderr
 
@@ -105,9 +106,7 @@ def test_every_line_of_the_procfile_starts_in_a_checkout_that_is_not_installed(
     if way != "plain":
         env["PYTHONPATH"] = str(place_of_a_user(tmp_path / "theirs"))
     lines = dict(line.split(": ", 1) for line in (builds.ROOT / "Procfile").read_text("utf-8").splitlines())
-    release = subprocess.run(
-        shlex.split(lines.pop("release")), cwd=place, env=env, capture_output=True, text=True, timeout=60, check=False
-    )
+    release = run_command(shlex.split(lines.pop("release")), cwd=place, env=env)
     assert (release.returncode, "added hello" in release.stdout) == (0, True), release.stderr
     events = {"web": "api.started", "scheduler": "scheduler.leading", "worker": "worker.started"}
     assert lines.keys() == events.keys()
@@ -127,14 +126,6 @@ def test_without_a_server_up_says_how_to_get_one(tmp_path: Path, wheel: Path) ->
     python = builds.environment(tmp_path / "environment")
     builds.install(wheel, python)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNFLEET_", "PYTHON"))}
-    said = subprocess.run(
-        [python.parent / "runfleet", "up"],
-        cwd=tmp_path,
-        env=env | {"PATH": "/nowhere"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    said = run_command([python.parent / "runfleet", "up"], cwd=tmp_path, env=env | {"PATH": "/nowhere"})
     assert (said.returncode, said.stderr.count("\n")) == (2, 1), said.stderr
     assert "pip install 'runfleet[up]'" in said.stderr

@@ -8,25 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.packages import checkout
 
 
 def make(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", *words],
-        cwd=folder,
-        env=checkout.surroundings(**settings),
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    return run_command(["make", *words], cwd=folder, env=checkout.surroundings(**settings), timeout=180)
 
 
 def version(folder: Path) -> str:
-    return subprocess.run(
-        [folder / ".venv" / "bin" / "runfleet", "version"], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    return run_command([folder / ".venv" / "bin" / "runfleet", "version"], check=True).stdout
 
 
 @pytest.mark.parametrize("name", ["app", "with a space"])
@@ -73,14 +64,10 @@ def test_a_checkout_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     folder = checkout.make(tmp_path / "app")
     kind = ["--mount"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
     script = "mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && exec make install"
-    done = subprocess.run(
+    done = run_command(
         ["unshare", *kind, "sh", "-c", f"cd {shlex.quote(str(folder))} && {script}"],
         cwd=folder,
         env=checkout.surroundings(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
     if done.returncode in (1, 77):
         pytest.skip(f"nothing may be mounted here: {done.stderr}")

@@ -14,6 +14,7 @@ from socket import create_server
 import pytest
 
 from shared.settings import Settings
+from tests.commands import run_command
 from tests.packages import checkout
 from tests.packages.builds import ROOT
 from tests.waiting import wait_until
@@ -68,14 +69,8 @@ def test_what_the_readme_tells_to_type_works(tmp_path: Path, settings: Settings)
     env = checkout.surroundings(RUNFLEET_PORT=str(port))
     with started("make up", folder, env, "Runfleet is running."):
         script = "set -e\n" + "\n".join(f"{command}\necho; echo ~~~" for command in [*edit, *use])
-        done = subprocess.run(
-            ["sh", "-c", script.replace("localhost:9477", f"localhost:{port}")],
-            cwd=folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        done = run_command(
+            ["sh", "-c", script.replace("localhost:9477", f"localhost:{port}")], cwd=folder, env=env, timeout=120
         )
         assert done.returncode == 0, done.stdout + done.stderr
     said = dict(zip([*edit, *use], done.stdout.split("~~~\n"), strict=False))

@@ -1,10 +1,11 @@
 """Words that the code once had for its own ideas stay away: each has a standard term now (``docs/architecture.md``)."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.commands import run_command
 
 ROOT = Path(__file__).parents[2]
 RETIRED = {
@@ -28,9 +29,7 @@ RETIRED = {
 }
 FILES = [
     name
-    for name in subprocess.run(
-        ["git", "ls-files", "*.py", "*.lua", "*.md", "*.toml"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    for name in run_command(["git", "ls-files", "*.py", "*.lua", "*.md", "*.toml"], cwd=ROOT, check=True).stdout.split()
     if not name.startswith("tests/dialects/clients/") and Path(name).name != Path(__file__).name
 ]
 

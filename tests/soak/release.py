@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands import run_command
+
 ROOT = Path(__file__).parents[2]
 COMMITS_BACK = 30
 EARLIEST = "8dc2f41"
@@ -33,14 +35,14 @@ def is_used(folder: Path) -> bool:
     """Whether a process with that folder as ``PYTHONPATH`` is of the release in it."""
     command = [sys.executable, "-P", "-c", "import worker; print(worker.__file__)"]
     env = os.environ | {"PYTHONPATH": str(folder)}
-    told = subprocess.run(command, env=env, cwd="/", check=True, capture_output=True, text=True).stdout
+    told = run_command(command, env=env, cwd="/", check=True).stdout
     return Path(told.strip()).is_relative_to(folder)
 
 
 def _git(*words: str) -> str:
     """What git says; "" when it can't."""
     try:
-        said = subprocess.run(["git", "-C", str(ROOT), *words], check=False, capture_output=True, text=True)
+        said = run_command(["git", "-C", str(ROOT), *words])
     except OSError:
         return ""
     return said.stdout.strip() if said.returncode == 0 else ""

@@ -1,7 +1,6 @@
 """The checker finds what is planted: a small, true story passes, and each thing that is wrong with it is noticed."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import run_command
 from tests.soak.checker import INVARIANTS, check, report
 from tests.soak.history import Entry, read_evidence
 
@@ -473,7 +473,7 @@ def test_the_program_says_what_is_wrong_and_fails(story: Story, tmp_path: Path) 
     ran_twice(story)
     story.write(tmp_path)
     command = [sys.executable, "-m", "tests.soak.checker", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    done = run_command(command, cwd=Path(__file__).parents[2])
     assert done.returncode == 1, done.stderr
     assert "FAIL I3 " in done.stdout
     assert "run again was executed 2 times: ['pid 301 at" in done.stdout

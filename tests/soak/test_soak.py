@@ -1,11 +1,12 @@
 """A minute of load and faults, from a seed that is always the same; `make soak` does it for longer, with new ones."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
+from tests.conftest import LIMIT_S
 from tests.soak.checker import check, report
 from tests.soak.driver import run_soak
 from tests.soak.history import read_evidence
@@ -37,7 +38,7 @@ def test_no_invariant_breaks_while_two_releases_run_side_by_side(tmp_path: Path)
 def expect_all_held(folder: Path) -> None:
     """The checker, run as the program it is, finds nothing; and it had something to look at for each invariant."""
     command = [sys.executable, "-m", "tests.soak.checker", str(folder)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    told = run_command(command, cwd=Path(__file__).parents[2], timeout=LIMIT_S)
     assert told.returncode == 0, f"the evidence is in {folder}\n{told.stdout}{told.stderr}"
     verdicts = check(read_evidence(folder))
     assert all(verdict.checked for verdict in verdicts), report(verdicts)

@@ -1,7 +1,7 @@
 """Who gets which run: one of many, in order of priority and arrival."""
 
-import threading
 from collections import Counter
+from functools import partial
 from uuid import UUID
 
 from hypothesis import HealthCheck, given
@@ -14,6 +14,7 @@ from shared.store.redis.call import Call, Key, as_is
 from shared.store.runs import Wanted
 from tests.store.consistency import snapshot
 from tests.store.harness import LEASE, StoreHarness
+from tests.waiting import in_threads
 
 
 def test_of_many_claims_one_wins(settings: Settings, harness: StoreHarness) -> None:
@@ -29,11 +30,7 @@ def test_of_many_claims_one_wins(settings: Settings, harness: StoreHarness) -> N
             turn += 1
         store.close()
 
-    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*(partial(work, f"w{n}") for n in range(6)))
     assert set(won) == wanted
     assert set(won.values()) == {1}
 

@@ -1,6 +1,5 @@
 """Lines come out as they went in: numbered, once, whether the log is live, trimmed or compressed."""
 
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,6 +18,7 @@ from shared.store.redis.scripts import Script
 from shared.store.runs import Claimed, Facts
 from tests.store.consistency import check_store, dump
 from tests.store.harness import SECOND, StoreHarness, driven
+from tests.waiting import in_threads
 
 T = TypeVar("T")
 
@@ -218,11 +218,7 @@ def test_two_may_compact_at_once(settings: Settings, harness: StoreHarness) -> N
         done.extend(store.run(logs.compact(held.id)) for held in helds)
         store.close()
 
-    threads = [threading.Thread(target=compact) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*[compact] * 3)
     assert sum(done) == 5
     for held in helds:
         assert _texts(harness, held, 0, 1000) == [f"line {n}" for n in range(300)]

@@ -1,7 +1,6 @@
 """Every script may be called twice, because its first answer may be lost: the list is the folder of scripts."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from shared.store.redis import permissions
 from shared.store.redis.call import Call
 from shared.store.redis.scripts import script_names
 from shared.store.wrong_kinds import wrong_kinds
+from tests.commands import run_command
 from tests.store.consistency import snapshot
 from tests.store.harness import StoreHarness
 
@@ -36,14 +36,11 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     file = tmp_path_factory.mktemp("tried") / "scripts"
     scenes = [str(ROOT / f"tests/store/test_{name}.py") for name in SCENES.split()]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "tests.store.lost_replies", *scenes]
-    done = subprocess.run(
+    done = run_command(
         [*command, "-k", f"not ({THEIR_OWN_COUNT})", "-p", "no:cacheprovider"],
         cwd=ROOT,
         env={**os.environ, "TRIED_SCRIPTS": str(file)},
-        capture_output=True,
-        text=True,
         timeout=300,
-        check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
     return set(file.read_text().splitlines())

@@ -1,7 +1,5 @@
 """A tick makes one execution, whoever else tries; and it is made, or there is a record that says why not."""
 
-import threading
-
 import pytest
 
 from shared import ids, ops
@@ -13,6 +11,7 @@ from shared.store import leadership, open_store, tasks
 from shared.store.redis.call import Call, as_is
 from tests.store.consistency import snapshot
 from tests.store.harness import SECOND, START, StoreHarness
+from tests.waiting import in_threads
 
 MINUTE = 60 * SECOND
 TICK = START + MINUTE
@@ -38,11 +37,7 @@ def test_two_schedulers_fire_a_tick_once(settings: Settings, harness: StoreHarne
         fired.extend(store.run(ops.fire(ops.Catalog(), entry, TICK + n * MINUTE)) for n in range(20))
         store.close()
 
-    threads = [threading.Thread(target=schedule) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*[schedule] * 3)
     assert sum(fired) == harness.run(tasks.counts(["a"]))["a"].total <= 20
     assert harness.run(tasks.cursors())["a"] == TICK + 19 * MINUTE
 

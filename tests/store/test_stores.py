@@ -18,6 +18,7 @@ from shared.store.redis.async_store import AsyncStore
 from shared.store.redis.call import Call, Key, as_is, each, together
 from shared.store.redis.sync_store import Store
 from tests.store.harness import StoreHarness
+from tests.waiting import in_threads
 
 
 @pytest.fixture
@@ -85,11 +86,7 @@ def test_killed_connections_are_replaced_and_nobody_notices(settings: Settings, 
             wrong.append(error)
             barrier.abort()
 
-    threads = [threading.Thread(target=use) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*[use] * 6)
     store.close()
     assert wrong == []
     assert int(client.get(f"{settings.key_prefix}:counter") or 0) == 18

@@ -26,6 +26,7 @@ from shared.store.leadership import poll
 from shared.store.redis.call import Call, Key
 from shared.store.tasks import entries
 from shared.tasks import Task, define
+from tests.commands import run_command
 from tests.system.fleet import Fleet
 from tests.waiting import wait_until
 
@@ -81,15 +82,11 @@ def test_no_process_starts_on_a_redis_that_may_drop_any_key(
     words: list[str], start_valkey: StartValkey, tmp_path: Path
 ) -> None:
     """F22: and the cure is named."""
-    ended = subprocess.run(
+    ended = run_command(
         [sys.executable, "-P", "-m", *words],
         env=surroundings(start_valkey("--maxmemory-policy", "allkeys-lru"), TMPDIR=str(tmp_path)),
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
     assert ended.returncode == 2
     assert "allkeys-lru" in ended.stderr
@@ -132,15 +129,8 @@ def test_a_newer_releases_data_is_refused_before_anything_else(start_valkey: Sta
 
 
 def examined(folder: Path, env: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "shared", "doctor", *options],
-        env=env,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    return run_command(
+        [sys.executable, "-P", "-m", "shared", "doctor", *options], env=env, cwd=folder, stdin=subprocess.DEVNULL
     )
 
 

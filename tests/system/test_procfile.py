@@ -3,12 +3,12 @@
 import os
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from shared.isolation import isolated
+from tests.commands import run_command
 from tests.system.conftest import StartFleet
 from tests.system.fleet import procfile
 
@@ -36,9 +36,7 @@ def test_an_address_that_the_api_cannot_have_is_named_with_the_cure(host: str, s
     with socket.create_server(("127.0.0.1", 0)) as taken:
         env = isolated(os.environ) | {"RUNFLEET_HOST": host, "RUNFLEET_PORT": str(taken.getsockname()[1])}
         env |= {"RUNFLEET_REDIS_URL": f"unix://{tmp_path}/nobody", "RUNFLEET_TOKEN": "rf_system_tests_0123456789"}
-        ended = subprocess.run(
-            procfile()["web"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        ended = run_command(procfile()["web"], cwd=tmp_path, env=env)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
     assert said in ended.stderr
 
@@ -59,7 +57,7 @@ def test_a_worker_without_a_folder_to_write_says_so(tmp_path: Path) -> None:
     command = ["unshare", *kind, "sh", "-c", READ_ONLY, "sh", *procfile()["worker"]]
     env = isolated({name: value for name, value in os.environ.items() if name != "TMPDIR"})
     env |= {"RUNFLEET_REDIS_URL": f"unix://{tmp_path}/nobody", "RUNFLEET_SECRET": "a secret of the tests, long enough"}
-    said = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    said = run_command(command, env=env)
     if said.returncode in (1, 77) and "mount" in said.stderr + said.stdout:
         pytest.skip(f"nothing may be mounted here: {said.stderr}")
     assert said.returncode == 2, said.stderr

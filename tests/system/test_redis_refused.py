@@ -17,6 +17,7 @@ from shared.settings import Settings
 from shared.store import fleet, open_async_store, open_store, preflight
 from shared.store.redis.call import Drive
 from shared.store.redis.server_info import info_fields
+from tests.commands import run_command
 from tests.system.fleet import procfile
 from tests.system.test_doctor import surroundings
 from tests.waiting import wait_until
@@ -64,9 +65,7 @@ def plain(start: Callable[..., int]) -> int:
 def refused(url: str, command: list[str], folder: Path, code: int = 2) -> str:
     """What the process says on stderr when it refuses."""
     env = surroundings(url, TMPDIR=str(folder))
-    said = subprocess.run(
-        command, env=env, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-    )
+    said = run_command(command, env=env, cwd=folder, stdin=subprocess.DEVNULL)
     assert said.returncode == code, said.stdout + said.stderr
     assert "Traceback" not in said.stdout + said.stderr
     return said.stderr

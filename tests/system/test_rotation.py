@@ -7,6 +7,7 @@ import sys
 
 import httpx
 
+from tests.commands import run_command
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.waiting import wait_until
@@ -38,15 +39,7 @@ NEW = "a new secret of sixteen or more"
 
 
 def command(fleet: Fleet, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "shared", *words],
-        env=fleet.env | env,
-        cwd=fleet.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command([sys.executable, "-m", "shared", *words], env=fleet.env | env, cwd=fleet.folder)
 
 
 def finding(fleet: Fleet, **env: str) -> tuple[str, str]:

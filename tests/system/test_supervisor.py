@@ -14,6 +14,7 @@ from typing import IO
 
 import pytest
 
+from tests.commands import run_command
 from tests.system.processes import command_line
 from tests.waiting import wait_until
 
@@ -169,9 +170,7 @@ def test_who_starts_after_a_kill_waits_until_the_old_ones_are_gone(
 
 def test_a_folder_is_used_once_and_the_second_is_told_by_whom(start: Callable[[str], Fleet], tmp_path: Path) -> None:
     fleet = start(OBEDIENT)
-    second = subprocess.run(
-        [sys.executable, "-c", FLEET, str(tmp_path), OBEDIENT], capture_output=True, text=True, timeout=30, check=False
-    )
+    second = run_command([sys.executable, "-c", FLEET, str(tmp_path), OBEDIENT])
     assert second.returncode == 1
     assert f"already running here: process {fleet.process.pid}" in second.stderr
 

@@ -22,6 +22,7 @@ from shared.cli.data_dir import DataFolder
 from shared.cli.valkey_server import arguments, ask, find_server
 from shared.isolation import isolated
 from shared.settings import REDIS_URL_NAMES, Settings
+from tests.commands import run_command
 from tests.system.processes import command_line, family, identity, is_alive
 from tests.system.unprivileged import ORDINARY, memory_of, readable
 from tests.waiting import wait_until
@@ -277,14 +278,10 @@ def test_apply_finds_the_store_of_the_up_in_its_folder(start: Callable[[], Up], 
     up = start()
     with (tmp_path / "runfleet.toml").open("a") as file:
         file.write('[tasks.later]\nrun = "true"\n')
-    applied = subprocess.run(
+    applied = run_command(
         [sys.executable, "-P", "-m", "shared", "apply"],
         cwd=tmp_path,
         env=isolated(os.environ | {"PYTHONPATH": str(ROOT)}) | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
     )
     assert applied.stdout == "added later\n", applied.stderr
     assert up.run("later")["end_reason"] == "success"
@@ -332,9 +329,7 @@ def test_who_looks_beside_an_up_makes_it_no_new_secret_or_token(start: Callable[
     away = [path.rename(path.with_suffix(".away")) for path in kept]
     said = {}
     for words in (["doctor"], ["apply"]):
-        ended = subprocess.run(
-            [*COMMAND, *words], cwd=tmp_path, env=bare(), capture_output=True, text=True, check=False
-        )
+        ended = run_command([*COMMAND, *words], cwd=tmp_path, env=bare())
         said[words[0]] = ended.stdout + ended.stderr
     made = [path.name for path in kept if path.exists()]
     for path, original in zip(away, kept, strict=True):
@@ -388,9 +383,7 @@ def test_beside_an_up_on_a_redis_of_its_own_choice_others_are_told_of_it(
 ) -> None:
     start(REDIS_URL=settings.redis_url, RUNFLEET_KEY_PREFIX=settings.key_prefix)
     for words in (["apply"], ["doctor"], ["doctor", "--data", ".runfleet"]):
-        said = subprocess.run(
-            [*COMMAND, *words], cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=60, check=False
-        )
+        said = run_command([*COMMAND, *words], cwd=tmp_path, env=bare())
         assert said.returncode == 2
         assert f"uses {settings.redis_url}, not a store of its own: set REDIS_URL" in said.stdout + said.stderr
 
@@ -406,15 +399,7 @@ def test_doctor_and_apply_find_an_up_on_another_data_folder(tmp_path: Path) -> N
             (["apply", str(tmp_path / "runfleet.toml")], "3 unchanged"),
             (["doctor"], "AOF, every second"),
         ):
-            said = subprocess.run(
-                [*COMMAND, *words, "--data", data],
-                cwd=elsewhere,
-                env=bare(),
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            said = run_command([*COMMAND, *words, "--data", data], cwd=elsewhere, env=bare())
             assert (said.returncode, found in said.stdout + said.stderr) == (0, True), said.stdout + said.stderr
     finally:
         assert up.end() == 0

@@ -5,10 +5,11 @@ Root may read what it likes, so where tests are run by root, both sides have to 
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+
+from tests.commands import run_command
 
 _DROP: Final = """
 import ctypes, os, sys
@@ -56,7 +57,7 @@ for what, look in {
 def readable(pid: int) -> set[str]:
     """What a task could read of a process: "environ", "maps", "memory", "descriptors"."""
     reader = [*ORDINARY, sys.executable, "-I", "-S", "-c", _READ, str(pid)]
-    answered = subprocess.run(reader, capture_output=True, text=True, timeout=30, check=True)
+    answered = run_command(reader, check=True)
     return set(answered.stdout.split())
 
 

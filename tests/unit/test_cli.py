@@ -1,7 +1,6 @@
 """The command line around its commands: what it imports, what the shell learns, what our processes inherit."""
 
 import os
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -13,6 +12,7 @@ from shared.cli import COMMANDS, EXIT_CODES, main
 from shared.cli.data_dir import SOCKET_PATH_MAX, DataFolder
 from shared.cli.valkey_server import arguments, find_server, url
 from shared.isolation import USER_PYTHONPATH, isolated
+from tests.commands import run_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,15 +23,13 @@ def test_answering_a_person_loads_no_server_library(words: list[str]) -> None:
         "import sys; from shared.cli import main; main(sys.argv[1:])\n"
         "print(sorted({'litestar', 'dramatiq', 'redis', 'structlog'} & sys.modules.keys()), file=sys.stderr)"
     )
-    answered = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-    )
+    answered = run_command([sys.executable, "-c", code, *words], cwd=ROOT, check=True)
     assert answered.stderr.endswith("[]\n")
 
 
 def test_the_script_hides_its_environment_before_it_imports_anything_slow() -> None:
     code = "import sys, shared.__main__; print('cyclopts' in sys.modules)"
-    answered = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    answered = run_command([sys.executable, "-c", code], cwd=ROOT)
     assert answered.stdout == "False\n"
 
 
@@ -96,13 +94,10 @@ def test_our_processes_do_not_see_the_users_python_path() -> None:
 def test_a_users_own_api_package_does_not_shadow_ours(tmp_path: Path) -> None:
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "__init__.py").write_text("raise SystemExit('the wrong one')")
-    found = subprocess.run(
+    found = run_command(
         [sys.executable, "-P", "-c", "import api; print(api.__file__)"],
         cwd=tmp_path,
         env=isolated(os.environ | {"PYTHONPATH": str(tmp_path)}),
-        capture_output=True,
-        text=True,
-        timeout=30,
         check=True,
     )
     assert Path(found.stdout.strip()) == ROOT / "api" / "__init__.py"

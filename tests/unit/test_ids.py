@@ -1,12 +1,12 @@
 """Ids sort by creation, and whoever must agree on one computes the same."""
 
-import threading
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import ids
+from tests.waiting import in_threads
 
 times = st.integers(0, (1 << 48) * 1000 - 5_000_000)
 names = st.text(min_size=1, max_size=20)
@@ -38,11 +38,7 @@ def test_fresh_ids_of_many_threads_are_all_different() -> None:
     def make() -> None:
         made.extend([ids.new_id(1_700_000_000_000_000) for _ in range(500)])
 
-    threads = [threading.Thread(target=make) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*[make] * 4)
     assert len(set(made)) == 2000
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.outlet import Outlet
+from tests.commands import run_command
 from tests.waiting import wait_until
 
 
@@ -60,7 +61,7 @@ def test_a_process_that_ends_writes_its_last_lines() -> None:
         "from shared import telemetry as t; from shared.settings import Settings;"
         "t.configure(Settings(log_format='logfmt')); t.get_logger('worker').info('worker.stopped', worker='w')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = run_command([sys.executable, "-c", code], check=True)
     assert "event=worker.stopped worker=w" in done.stdout
 
 
@@ -84,6 +85,6 @@ class Odd:
     __repr__ = lambda self: "odd"
 t.get_logger("worker").error("run.broken", value=Odd())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = run_command([sys.executable, "-c", code], check=True)
     assert "run.broken" in done.stdout
     assert "odd" in done.stdout

@@ -1,10 +1,11 @@
 """A process that is told to leave hears it, whatever its main thread is doing just then."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.commands import run_command
 
 WAITING_WITH_THE_LOCK = """
 import os, signal, sys, threading
@@ -22,7 +23,5 @@ print("heard" if told.wait(10) else "deaf", flush=True)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_that_meets_the_lock_of_an_event_is_heard(name: str) -> None:
     command = [sys.executable, "-c", WAITING_WITH_THE_LOCK.format(name=name)]
-    told = subprocess.run(
-        command, capture_output=True, text=True, timeout=20, check=False, cwd=Path(__file__).parents[2]
-    )
+    told = run_command(command, cwd=Path(__file__).parents[2])
     assert told.stdout == "heard\n", told.stderr

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.commands import run_command
+
 SPEAK = """
 import logging
 from shared import telemetry
@@ -26,7 +28,7 @@ logging.getLogger("uvicorn.access").info("GET /")
 
 def speak(form: str, level: str = "info") -> list[str]:
     code = SPEAK.format(form=form, level=level)
-    spoken = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    spoken = run_command([sys.executable, "-c", code], check=True)
     assert spoken.stderr == ""
     return spoken.stdout.splitlines()
 
@@ -107,6 +109,6 @@ print("structlog" in sys.modules, file=sys.stderr)
 telemetry.get_logger("worker").warning("worker.restarted", pid=1)
 print("structlog" in sys.modules, "rich" in sys.modules, file=sys.stderr)
 """
-    spoken = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    spoken = run_command([sys.executable, "-c", code], check=True)
     assert spoken.stderr.splitlines() == ["False", "True False"]
     assert "level=warning component=worker event=worker.restarted pid=1" in spoken.stdout

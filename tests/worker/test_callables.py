@@ -5,14 +5,14 @@ import os
 import select
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import in_threads, wait_until
 from tests.worker.child_output import Ended, is_running, read_line, read_to_end
 from worker.processes.callables import CALLS_MAX, CallableProcess, InterpreterPool
 from worker.processes.commands import Spawner
@@ -474,11 +474,7 @@ def test_many_threads_call_at_once(start: Start, isolate: bool) -> None:
     def some(first: int) -> None:
         sums.extend(result(run(start, "add", {"a": first, "b": n}, isolate=isolate)) for n in range(10))
 
-    threads = [threading.Thread(target=some, args=(first,)) for first in range(0, 40, 10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*(partial(some, first) for first in range(0, 40, 10)))
     assert sorted(sums) == list(range(40))
 
 

@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import in_threads, wait_until
 from tests.worker.child_output import Ended, is_running, read_line, read_to_end
 from worker.processes.commands import CommandProcess, Spawner
 from worker.processes.handle import Launch, SpawnFailed
@@ -259,11 +259,7 @@ def test_many_threads_spawn_at_once(spawn: Spawn) -> None:
     def some(first: int) -> None:
         codes.extend(run(spawn, f"exit {number}").exit.code for number in range(first, first + 10))
 
-    threads = [threading.Thread(target=some, args=(first,)) for first in range(0, 60, 10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*(partial(some, first) for first in range(0, 60, 10)))
     assert sorted(codes) == list(range(60))
 
 

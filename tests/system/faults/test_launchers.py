@@ -4,13 +4,13 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.system.conftest import StartFleet
 from tests.system.fleet import ROOT, Process, procfile
 from tests.system.processes import identity as identified
@@ -180,9 +180,7 @@ print(os.path.exists(f"/proc/{ours}") and lives(ours), lives(other))
 """
     unshare = shutil.which("unshare")
     command = [str(unshare), "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", script]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    done = run_command(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     if unshare is None or "Operation not permitted" in done.stderr:
         pytest.skip("this machine makes no namespaces of processes")
     assert done.stdout.split() == ["False", "True"], done.stderr

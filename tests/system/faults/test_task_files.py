@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet
 from tests.waiting import wait_until
@@ -30,14 +30,7 @@ def apply(fleet: Fleet, text: str, *flags: str, **env: str | None) -> tuple[int,
     path = fleet.folder / "elsewhere.toml"
     path.write_text(text)
     environ = {name: value for name, value in (fleet.env | env).items() if value is not None}
-    done = subprocess.run(
-        [sys.executable, "-m", "shared", "apply", str(path), *flags],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_command([sys.executable, "-m", "shared", "apply", str(path), *flags], env=environ)
     return done.returncode, done.stdout + done.stderr
 
 

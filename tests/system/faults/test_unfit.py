@@ -3,12 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.system.conftest import StartFleet
 from tests.system.fleet import Fleet, Json, Process, procfile
 from tests.waiting import wait_until
@@ -42,9 +42,7 @@ def wait_until_unfit(fleet: Fleet, why: str) -> None:
 def diagnosis(fleet: Fleet) -> list[Json]:
     """What `runfleet doctor` finds."""
     command = [sys.executable, "-m", "shared", "doctor", "--json"]
-    said = subprocess.run(
-        command, env=fleet.env, cwd=fleet.folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    said = run_command(command, env=fleet.env, cwd=fleet.folder)
     return list(json.loads(said.stdout)["findings"])
 
 
