@@ -20,7 +20,7 @@ from shared.clock import SECOND_US
 from shared.errors import StoreUnavailable, Unreadable
 from shared.lineage.emitter import Emitter
 from shared.runs import Reason
-from shared.store import creation, fleet, logs, runs, tasks, wakeups
+from shared.store import creation, fleet, logs, records, runs, tasks, wakeups
 from shared.store.dialects import lineage_events
 from shared.store.leadership import Poll
 from shared.store.redis.sync_store import Store
@@ -217,7 +217,7 @@ class Jobs:
     def _rescue(self, run_id: UUID, value: bytes) -> bool:
         record, task, why = None, None, ""
         try:
-            record = runs.decode_record(value) if value else None
+            record = records.decode_record(value) if value else None
             task = self._definitions.task(self.store, record.definition) if record else None
         except Unreadable as error:
             why = f"; not tried again: {error}"

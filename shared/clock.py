@@ -10,32 +10,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND_US = 1_000_000
 
 
-class Clock(Protocol):
-    """What code that waits or stamps takes as an argument, so that a test can hand one in."""
-
-    def now_us(self) -> int:
-        """Stored time: microseconds since the epoch."""
-        ...
-
-    def measured_s(self) -> float:
-        """Measured time: monotonic seconds, origin meaningless."""
-        ...
-
-
-class SystemClock:
-    """The clocks of this host."""
-
-    def now_us(self) -> int:
-        return time.time_ns() // 1000
-
-    def measured_s(self) -> float:
-        return time.monotonic()
+def now_us() -> int:
+    """Stored time by this host's clock, for what Redis need not decide."""
+    return time.time_ns() // 1000
 
 
 def to_datetime(us: int) -> datetime:

@@ -29,7 +29,7 @@ def check(file: Path | None = None) -> None:
     settings = read_settings()
     path = file or Path(settings.config)
     config = read_config(path, os.environ, with_advice=True)
-    now_us = clock.SystemClock().now_us()
+    now_us = clock.now_us()
     for task in config.tasks.values():
         sys.stdout.write(f"{task.name}: {describe(task, now_us)}\n")
     for warning in config.warnings:

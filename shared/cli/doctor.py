@@ -80,9 +80,12 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     from shared.cli import EXIT_CODES, fleet_findings, redis_findings
     from shared.cli.findings import Finding
     from shared.redis_url import place
-    from shared.store import open_store
+    from shared.store import (
+        dialects,  # noqa: F401  # adds its keys to the known ones
+        open_store,
+    )
+    from shared.store.key_types import mistyped_keys
     from shared.store.redis import permissions, server_info
-    from shared.store.wrong_kinds import wrong_kinds
 
     try:
         settings = _settings(environ, data)
@@ -95,7 +98,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
     try:
         refused = store.run(permissions.refused())
         found += redis_findings.rights(refused, settings)
-        wrong = store.run(wrong_kinds())
+        wrong = store.run(mistyped_keys())
         found += redis_findings.wrong_keys(wrong, settings)
         try:
             facts = gather(store, settings, environ)
@@ -128,7 +131,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     from shared.ops import rotation
     from shared.schedules.overdue import standing
     from shared.store import fleet, leadership, tasks, tokens, version
-    from shared.store.health import health
+    from shared.store.health import stored_health
     from shared.store.redis import server_info
 
     store.run(fleet.ping())  # connects, which would count as slowness
@@ -157,7 +160,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
         entries=catalog.entries,
         unreadable=catalog.unreadable,
         standing=standing([one.task for one in catalog.entries if not one.paused], cursors, redis_us),
-        health=store.run(health()),
+        health=store.run(stored_health()),
         tokens=rows,
         old_definitions=len(store.run(rotation.signed_with_the_old(settings.keys))) if settings.secret_old else 0,
         task_file=compare(Path(settings.config), catalog.entries, environ),

@@ -10,11 +10,11 @@ from shared.cli.findings import Check, Facts, Finding, count, unread
 from shared.redis_url import parse, place
 from shared.settings import Settings
 from shared.store.fleet import Worker
+from shared.store.key_types import MistypedKey
 from shared.store.preflight import EVICTION_CURE
 from shared.store.redis.permissions import ON_CHANNELS, ON_KEYS, all_of
 from shared.store.redis.server_info import OLDEST_MAJOR, Server
 from shared.store.version import SCHEMA
-from shared.store.wrong_kinds import WrongKind
 
 SLOW_MS: Final = 20.0
 """A round trip that takes longer makes every run start noticeably later."""
@@ -33,7 +33,7 @@ and one that writes logs. A worker waits for each of its queues on one more.
 MB: Final = 1024 * 1024
 
 
-def wrong_keys(wrong: Sequence[WrongKind], settings: Settings) -> list[Finding]:
+def wrong_keys(wrong: Sequence[MistypedKey], settings: Settings) -> list[Finding]:
     """Keys of ours that somebody else wrote to."""
     return [
         Finding(

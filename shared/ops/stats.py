@@ -7,10 +7,9 @@ from typing import Final
 
 import msgspec
 
-from shared.clock import rfc3339
+from shared.clock import from_datetime, rfc3339
 from shared.runs import Run
 from shared.store.listing import Filter, page
-from shared.store.runs import stored_time
 
 LIMIT: Final = 10_000
 """Most runs that figures are made from; the newest."""
@@ -40,17 +39,17 @@ async def of_task(name: str, since_us: int, until_us: int, buckets: int = 24) ->
     while len(found) < LIMIT:
         part = await page(Filter(task_name=(name,)), limit=1000, offset=len(found))
         found += part.runs
-        if not part.next_cursor or stored_time(part.runs[-1]) < since_us:
+        if not part.next_cursor or from_datetime(part.runs[-1].created_at) < since_us:
             complete = True
             break
-    chosen = [run for run in found if since_us <= stored_time(run) < until_us]
+    chosen = [run for run in found if since_us <= from_datetime(run.created_at) < until_us]
     width = max(1, (until_us - since_us) // buckets)
     charts: list[dict[str, int]] = [{} for _ in range(buckets)]
     totals: dict[str, int] = {}
     for run in chosen:
         word = str(run.end_reason or run.status)
         totals[word] = totals.get(word, 0) + 1
-        chart = charts[min((stored_time(run) - since_us) // width, buckets - 1)]
+        chart = charts[min((from_datetime(run.created_at) - since_us) // width, buckets - 1)]
         chart[word] = chart.get(word, 0) + 1
     waits = [(run.start_at - run.created_at) // timedelta(milliseconds=1) for run in chosen if run.start_at]
     lengths = [run.duration_ms for run in chosen if isinstance(run.duration_ms, int)]

@@ -12,9 +12,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.store.redis.call import Call, Key, KeyPattern, as_is, each, together
+from shared.store.redis.call import NOW, Call, Key, KeyPattern, as_is, each, together
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 from shared.store.tasks import schedule_key
 from shared.tasks import Definition, Task
 

@@ -13,10 +13,10 @@ from shared.runs import Record, Run, to_run
 from shared.store import wakeups
 from shared.store.metadata import MetadataChange
 from shared.store.origin import Origin
-from shared.store.packed import packed_size
-from shared.store.redis.call import Call, Key
+from shared.store.records import decode_record
+from shared.store.redis.call import NOW, Call, Key
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW, decode_record
+from shared.store.texts import packed_size
 from shared.store.wakeups import read_ready
 
 _encode = msgspec.msgpack.Encoder().encode

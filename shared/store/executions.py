@@ -13,12 +13,11 @@ from msgspec import UnsetType
 from shared.clock import from_datetime
 from shared.executions import FINAL, Execution, Phase, Step, combined, phase_after, transitions_of
 from shared.runs import Record, Run, to_run
-from shared.store.packed import packed, with_texts
-from shared.store.readable_runs import as_runs, readable_rows
+from shared.store.records import as_runs, decode_record, packed_records, readable_rows
 from shared.store.redis.call import Call, Key, RawKey, as_is, each, together
 from shared.store.redis.decoding import json_reading, reading
 from shared.store.redis.scripts import script
-from shared.store.runs import decode_record, stored_time
+from shared.store.texts import with_texts
 
 SCAN_LIMIT: Final = 10_000
 """Executions looked at for a page of those in certain phases, which no index knows."""
@@ -210,7 +209,7 @@ async def _records(ids: Sequence[UUID]) -> dict[UUID, Record]:
 
 
 async def _packed(ids: Sequence[UUID]) -> list[tuple[bytes, bytes | None]]:
-    return await packed([one.bytes for one in ids])
+    return await packed_records([one.bytes for one in ids])
 
 
 def _with_plan(execution_id: UUID, plan: dict[bytes, bytes], kept: list[tuple[UUID, Record]]) -> Execution:
@@ -281,7 +280,7 @@ def _alone(execution_id: UUID, kept: list[tuple[UUID, Record]]) -> Execution:
         phase=phase,
         desired=Phase.STOPPED if asked else None,
         version=transitions_of(runs),
-        created_us=stored_time(runs[0]),
+        created_us=from_datetime(runs[0].created_at),
         start_us=min(starts, default=0),
         over_us=max(_us(run.end_at) for run in runs) if phase in FINAL else 0,
         message=message,

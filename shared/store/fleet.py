@@ -13,16 +13,15 @@ from msgspec import UNSET, UnsetType
 from shared.clock import to_datetime
 from shared.errors import NotFound, Unreadable
 from shared.settings import LEASE_MS
-from shared.store import leaderless, waiting_age
-from shared.store.health import Health, health
+from shared.store import queue_latency
+from shared.store.health import Health, computed_health, stored_health
+from shared.store.key_types import MistypedKey, mistyped_keys, or_default
 from shared.store.leadership import GAP_US, Leadership, schedulers
-from shared.store.readable_runs import readable
-from shared.store.redis.call import Call, Key, RawKey, as_is, each, nothing
+from shared.store.records import readable
+from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, each, nothing
 from shared.store.redis.decoding import json_reading, text_of, texts_of
 from shared.store.redis.scripts import script
 from shared.store.redis.server_info import server
-from shared.store.runs import NOW
-from shared.store.wrong_kinds import WrongKind, otherwise, wrong_kinds
 
 LEASE_US: Final = LEASE_MS * 1000
 SILENCE_US: Final = 60_000_000
@@ -119,7 +118,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     redis: RedisFacts | None
     oldest_waiting_ms: int = 0
     health: Health | None = None
-    wrong_keys: list[WrongKind] = []
+    wrong_keys: list[MistypedKey] = []
     counts: dict[str, int]
 
 
@@ -219,7 +218,7 @@ async def queues() -> list[Queue]:
     records = await _running_records()
     known = sorted(names | paused | {queue for worker in present for queue in worker.queues})
     depths: list[int] = (await each(Call("ZCARD", (Key("queue:" + name),), int) for name in known)) if known else []
-    since = await waiting_age.since([name for name, depth in zip(known, depths, strict=True) if depth])
+    since = await queue_latency.waiting_since([name for name, depth in zip(known, depths, strict=True) if depth])
     found = []
     for name, depth in zip(known, depths, strict=True):
         serving = [worker for worker in present if worker.alive and not worker.unfit and name in worker.queues]
@@ -271,13 +270,13 @@ def drain(worker: str) -> Call[None]:
 async def facts() -> Fleet:
     """Scheduler leader and standbys, Redis, and how many runs wait and run."""
     now_us = await clock()
-    wrong_keys = await wrong_kinds()
-    leadership = await otherwise(schedulers(now_us), Leadership(leader="", standbys=[], lag_ms=0))
+    wrong_keys = await mistyped_keys()
+    leadership = await or_default(schedulers(now_us), Leadership(leader="", standbys=[], lag_ms=0))
     said = await server()
     pending = await Call("ZCARD", (Key("ix:all:pending:created"),), int)
     running = await Call("ZCARD", (Key("ix:all:running:created"),), int)
-    delayed = await otherwise(Call("ZCARD", (Key("due"),), int), 0)
-    tasks = await otherwise(Call("HLEN", (Key("tasks"),), int), 0)
+    delayed = await or_default(Call("ZCARD", (Key("due"),), int), 0)
+    tasks = await or_default(Call("HLEN", (Key("tasks"),), int), 0)
     return Fleet(
         leader=leadership.leader or UNSET,
         standbys=leadership.standbys,
@@ -290,8 +289,8 @@ async def facts() -> Fleet:
             persistence="aof" if said.appends else "none" if said.save == "" else "rdb",
             connections=said.connections or 0,
         ),
-        oldest_waiting_ms=(await otherwise(waiting_age.oldest_ms(now_us), 0)),
-        health=(await otherwise(health() if leadership.leader else leaderless.health(now_us), None)),
+        oldest_waiting_ms=(await or_default(queue_latency.oldest_waiting_ms(now_us), 0)),
+        health=(await or_default(stored_health() if leadership.leader else computed_health(now_us), None)),
         wrong_keys=wrong_keys,
         counts={"pending": pending, "running": running, "delayed": delayed, "tasks": tasks},
     )

@@ -1,13 +1,23 @@
-"""How the leading scheduler says it is: written with its pulse, read by doctor, metrics and the API."""
+"""The health of the schedules: stored by the leading scheduler, or computed here while none leads."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
+from shared.schedules.overdue import standing
+from shared.store import tasks
 from shared.store.redis.call import Call, Key
 from shared.store.redis.decoding import json_reading
+
+MOST: Final = 1000
+"""Schedules whose health is computed: an API process does it between its requests."""
+
+SHOWN: Final = 20
+"""Names that are given of schedules that are not well."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +53,24 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _health = json_reading(Health, "how the scheduler is")
 
 
-def health() -> Call[Health | None]:
-    """What the leader said last; None when none has for three minutes."""
+def stored_health() -> Call[Health | None]:
+    """What the leader stored last; None when none has for three minutes."""
     return Call("GET", (Key("health"),), lambda reply: _health(reply) if reply else None)
+
+
+async def computed_health(now_us: int) -> Health:
+    """
+    What a leader would say of schedules at stored time *now_us*, of the first ``MOST`` by name; nothing of its jobs.
+    """
+    catalog = await tasks.catalog()
+    cursors = await tasks.cursors()
+    own = sorted((one.task for one in catalog.entries if one.task.cron and not one.paused), key=lambda task: task.name)
+    found = standing(itertools.islice(own, MOST), cursors, now_us)
+    unreadable = found.unreadable | dict(catalog.unreadable)
+    return Health(
+        schedules=len(own),
+        overdue=len(found.overdue),
+        overdue_tasks=list(found.overdue)[:SHOWN],
+        unreadable=len(unreadable),
+        unreadable_tasks=list(unreadable)[:SHOWN],
+    )

@@ -8,10 +8,9 @@ from uuid import UUID
 import msgspec
 
 from shared.settings import LEASE_MS
-from shared.store.redis.call import Call, Key, as_is
+from shared.store.redis.call import NOW, Call, Key, as_is
 from shared.store.redis.decoding import pairs_of, text_of, texts_of
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 
 LEADERSHIP_US: Final = 3_500_000
 """How long a scheduler leads without another poll; a standby takes over within a second more."""

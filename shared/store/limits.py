@@ -8,9 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.redis.call import Call, Key, RawKey, as_is, call_name, each, together
+from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, call_name, each, together
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 
 
 class Limit(msgspec.Struct, frozen=True):

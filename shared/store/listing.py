@@ -16,8 +16,7 @@ import msgspec
 
 from shared.runs import Reason, Record, Run, Status
 from shared.store.cursors import Place, cursor_in, encoded, place_in, query_name, read_cursor
-from shared.store.packed import packed
-from shared.store.readable_runs import as_runs, readable_rows
+from shared.store.records import as_runs, packed_records, readable_rows
 from shared.store.redis.call import Call, Key, RawKey, as_is
 from shared.store.redis.decoding import json_reading
 from shared.store.redis.scripts import script
@@ -180,7 +179,7 @@ async def _candidates(where: Filter) -> list[tuple[UUID, Record]] | None:
             return []
     else:
         return None
-    return readable_rows(await packed(ids))
+    return readable_rows(await packed_records(ids))
 
 
 def _sorted_page(

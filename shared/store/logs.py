@@ -19,10 +19,10 @@ from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.runs import TRANSITIONS, Status
 from shared.store.log_record import StoredLine
-from shared.store.redis.call import Call, Key, RawKey, as_is
+from shared.store.redis.call import NOW, Call, Key, RawKey, as_is
 from shared.store.redis.decoding import reading
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW, bare_record
+from shared.store.runs import bare_record
 
 STREAMS: Final = ("stdout", "stderr", "system")
 BLOCK_LINES: Final = 2000

@@ -8,9 +8,8 @@ import msgspec
 
 from shared.errors import Conflict, NotFound
 from shared.runs import Run
-from shared.store.redis.call import Call
+from shared.store.redis.call import NOW, Call
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 
 
 class Pruned(msgspec.Struct, frozen=True):

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from shared.clock import from_datetime
 from shared.errors import NotFound, Refused, Unreadable
-from shared.runs import TRANSITIONS, Reason, Record, Run, Status, to_run
+from shared.runs import TRANSITIONS, Reason, Record, Run, Status
 from shared.settings import LEASE_MS
 from shared.store.metadata import MetadataChange
-from shared.store.packed import packed
-from shared.store.packed import read as read_records
-from shared.store.redis.call import Call, Key, RawKey, as_is, call_name
-from shared.store.redis.decoding import reading
+from shared.store.records import decode_record, decode_run, packed_records, read_records
+from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, call_name
 from shared.store.redis.scripts import script
 from shared.store.wakeups import read_ready
 from shared.tasks import is_task_name
 
-NOW: Final = ""
-"""Stored time of a call: "" asks Redis; a test may hand in microseconds."""
-
 _encode = msgspec.msgpack.Encoder().encode
-_record = reading(msgspec.msgpack.Decoder(Record).decode, "a run's record")
 _REASONS = tuple(Reason)
 
 
@@ -243,7 +236,7 @@ def report(
     written = annex.arguments() if annex else ()
 
     def read(reply: Any) -> Reported:
-        run = _run(run_id.bytes, reply[2]) if reply[2] else None
+        run = decode_run(run_id.bytes, reply[2]) if reply[2] else None
         return Reported(reply[0].decode(), reply[1].decode(), run, reply[3].decode(), read_ready(reply[4:]))
 
     return Call(script("report"), (now, run_id.bytes, _encode(options), packed_retry(retry), *written), read)
@@ -262,7 +255,7 @@ def stop(
         verdict = reply[0].decode()
         if verdict == "gone":
             raise NotFound(f"there is no run {run_id}")
-        run = _run(run_id.bytes, reply[1])
+        run = decode_run(run_id.bytes, reply[1])
         if verdict == "ended":
             raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
         return verdict, run, read_ready(reply[2:])
@@ -322,17 +315,17 @@ def enqueue_due(batch: int = 500, now: int | str = NOW) -> Call[Enqueued]:
 
 def get(run_id: UUID) -> Call[Run | None]:
     """The run, or None."""
-    return read_records([run_id.bytes], lambda reply: _run(run_id.bytes, reply[0]) if reply[0] else None)
+    return read_records([run_id.bytes], lambda reply: decode_run(run_id.bytes, reply[0]) if reply[0] else None)
 
 
 def record(run_id: UUID) -> Call[Record | None]:
     """The run as stored, with its parameters, tags and labels, or None."""
-    return read_records([run_id.bytes], lambda reply: _record(reply[0]) if reply[0] else None)
+    return read_records([run_id.bytes], lambda reply: decode_record(reply[0]) if reply[0] else None)
 
 
 def bare_record(run_id: UUID) -> Call[Record | None]:
     """The run as stored, or None, for who asks for none of its texts: a reference may stand for them."""
-    return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: _record(reply) if reply else None)
+    return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: decode_record(reply) if reply else None)
 
 
 def many(ids: Iterable[UUID]) -> Call[list[Run]]:
@@ -340,7 +333,7 @@ def many(ids: Iterable[UUID]) -> Call[list[Run]]:
     wanted = list(ids)
 
     def read(reply: Any) -> list[Run]:
-        return [_run(one.bytes, value) for one, value in zip(wanted, reply, strict=True) if value]
+        return [decode_run(one.bytes, value) for one, value in zip(wanted, reply, strict=True) if value]
 
     return read_records([one.bytes for one in wanted], read)
 
@@ -373,7 +366,7 @@ async def execution_runs(execution_id: UUID) -> list[Run]:
     All runs of an execution that are still kept, in the order they were made; empty when there is no such execution.
     """
     ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
-    return [_run(one, value) for one, value in (await packed(ids or [execution_id.bytes])) if value]
+    return [decode_run(one, value) for one, value in (await packed_records(ids or [execution_id.bytes])) if value]
 
 
 def is_over(execution_id: UUID) -> Call[bool]:
@@ -381,26 +374,12 @@ def is_over(execution_id: UUID) -> Call[bool]:
     return Call("EXISTS", (RawKey(b"exec:" + execution_id.bytes),), lambda reply: reply == 0)
 
 
-def decode_record(value: bytes) -> Record:
-    """A stored record's fields."""
-    return _record(value)
-
-
-def stored_time(run: Run) -> int:
-    """When a run was created, as stored time."""
-    return from_datetime(run.created_at)
-
-
-def _run(run_id: bytes, value: bytes) -> Run:
-    return to_run(UUID(bytes=run_id), _record(value))
-
-
 def _claimed(reply: Any) -> Claimed | None:
     if not reply:
         return None
     run_id = UUID(bytes=reply[0])
     try:
-        return Claimed(run_id, _record(reply[1]), reply[2])
+        return Claimed(run_id, decode_record(reply[1]), reply[2])
     except Unreadable as error:
         raise Unreadable(f"run {run_id}: {error}") from None
 

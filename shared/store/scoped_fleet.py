@@ -9,8 +9,8 @@ import msgspec
 
 from shared.store import fleet, tasks
 from shared.store.fleet import Fleet, Queue, Worker
+from shared.store.records import decode_record
 from shared.store.redis.call import Call, Key, RawKey, as_is, each
-from shared.store.runs import decode_record
 
 Covers = Callable[[str], bool]
 """Whether a task is one of those."""

@@ -11,10 +11,9 @@ import msgspec
 from shared.errors import NotFound, Unreadable
 from shared.runs import Reason, Run
 from shared.store.listing import Filter, page
-from shared.store.redis.call import Call, Key, as_is, call_name, each, together
+from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, together
 from shared.store.redis.decoding import reading
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 from shared.tasks import Definition, Task
 
 _entry = reading(msgspec.msgpack.Decoder(list[str]).decode, "an entry of the catalog")

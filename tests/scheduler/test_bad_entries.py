@@ -9,7 +9,7 @@ import pytest
 from shared.runs import FIELDS, Reason
 from shared.settings import Settings
 from shared.store import runs
-from shared.store.health import health
+from shared.store.health import stored_health
 from shared.store.redis.call import Call, Key, RawKey, as_is
 from tests.scheduler.failing_store import FailingStore, PairedWork
 
@@ -106,7 +106,7 @@ def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedW
     assert work.undone() == {"fire bad"}
     work.harness.pass_s(1)
     work.loop.tick()
-    said = work.harness.run(health())
+    said = work.harness.run(stored_health())
     assert said is not None
     assert (said.schedules, said.unreadable, said.unreadable_tasks) == (1, 1, ["tick-bad"])
 
@@ -118,6 +118,6 @@ def test_a_schedule_that_cannot_be_read_is_told_of_and_the_others_fire(work: Pai
     assert work.undone() == {"fire bad"}
     work.harness.pass_s(1)
     work.loop.tick()
-    said = work.harness.run(health())
+    said = work.harness.run(stored_health())
     assert said is not None
     assert said.unreadable_tasks == ["tick-bad"]

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import Invalid, Problem, RunfleetError, StoreFull, StoreUnavailable, Unreadable
 from shared.settings import Settings
 from shared.store import tasks
-from shared.store.health import health
+from shared.store.health import stored_health
 from shared.store.redis.call import Call
 from tests.scheduler.failing_store import PAIR, FailingStore, OddError, PairedWork, name_of
 from tests.store.consistency import check_store
@@ -118,7 +118,7 @@ def test_one_bad_thing_holds_up_no_other_and_is_told(work: PairedWork, script: s
         work.harness.pass_s(1)
         work.loop.tick()
     assert work.loop.troubles.failures[named] - failures <= 5, "it is left alone for longer and longer"
-    said = work.harness.run(health())
+    said = work.harness.run(stored_health())
     assert said is not None
     assert list(said.failing) == [what]
     work.harness.fault = lambda call: None
@@ -144,7 +144,7 @@ def test_a_schedule_whose_tick_keeps_failing_is_overdue_until_it_fires(work: Pai
     for _ in range(80):
         work.loop.tick()
         work.harness.pass_s(1)
-    said = work.harness.run(health())
+    said = work.harness.run(stored_health())
     assert said is not None
     assert (said.schedules, said.overdue, said.overdue_tasks) == (2, 1, ["tick-bad"])
     work.harness.fault = lambda call: None
@@ -152,7 +152,7 @@ def test_a_schedule_whose_tick_keeps_failing_is_overdue_until_it_fires(work: Pai
     work.harness.pass_s(1)
     work.loop.tick()
     work.loop.tick()
-    said = work.harness.run(health())
+    said = work.harness.run(stored_health())
     assert said is not None
     assert said.overdue == 0
 

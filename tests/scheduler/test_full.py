@@ -10,7 +10,7 @@ import redis
 from shared.errors import StoreFull
 from shared.settings import Settings
 from shared.store import limits, runs
-from shared.store.health import health
+from shared.store.health import stored_health
 from shared.store.redis.call import Call, Key
 from tests.scheduler.failing_store import FailingStore, OddError, PairedWork, name_of
 from tests.store.consistency import check_store
@@ -49,7 +49,7 @@ def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, work: Pair
             harness.pass_s(1)
         assert work.undone() == {"fire bad", "fire good"}
         assert harness.run(Call("ZCARD", (Key("slot-leases"),), int)) == 0
-        said = harness.run(health())
+        said = harness.run(stored_health())
         assert said is not None
         assert "fire" in said.failing
     assert work.tick_until_done() == set()

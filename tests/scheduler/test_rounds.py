@@ -11,7 +11,7 @@ from shared.clock import from_datetime
 from shared.runs import Run
 from shared.settings import Settings
 from shared.store import tasks
-from shared.store.health import health
+from shared.store.health import stored_health
 from shared.store.listing import Filter, page
 from shared.store.redis.call import Call, Key
 from tests.scheduler.failing_store import FailingStore, OddError, name_of
@@ -59,11 +59,11 @@ def test_a_schedule_that_fell_out_of_the_timetable_is_back_within_a_minute(harne
     lost = len(ticks(harness))
     go(harness, loop, CHECK_S + 2)
     assert len(ticks(harness)) > lost
-    said = harness.run(health())
+    said = harness.run(stored_health())
     assert said is not None
     assert said.repaired == 1
     go(harness, loop, 2 * CHECK_S)
-    said = harness.run(health())
+    said = harness.run(stored_health())
     assert said is not None
     assert said.repaired == 1, "what was mended is no difference any more"
 

@@ -18,11 +18,11 @@ import msgspec
 import shared.store
 from shared.config import references
 from shared.runs import FIELDS, Reason, Record
-from shared.store.packed import INLINE, REFERENCE, TEXTS
+from shared.store.records import decode_record
 from shared.store.redis.call import Call, as_is
 from shared.store.redis.scripts import Script
 from shared.store.redis.sync_store import Store
-from shared.store.runs import decode_record
+from shared.store.texts import INLINE, REFERENCE, TEXTS
 
 README = Path(shared.store.__file__).with_name("README.md")
 TASK, DEFINITION = FIELDS.index("task"), FIELDS.index("definition")

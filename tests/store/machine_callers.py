@@ -10,7 +10,7 @@ from shared import ids, ops
 from shared.errors import Conflict, Refused
 from shared.ops.new_execution import template_of
 from shared.runs import Reason, Record
-from shared.store import fleet, leadership, logs, retention, runs, tasks
+from shared.store import fleet, leadership, logs, records, retention, runs, tasks
 from shared.store.creation import Create
 from tests.store.harness import SECOND, START
 from tests.store.machine_base import MINUTE, NEEDED, Base, all_names, names, picks
@@ -115,7 +115,7 @@ class Callers(Base):
             waiting = {q: len(line) for q, line in self.model.queues.items() if line}
             assert poll.waiting == {q: n for q, n in waiting.items() if q not in self.model.paused_queues}
             for run_id, value in poll.expired:
-                self.rescue(run_id, runs.decode_record(value))
+                self.rescue(run_id, records.decode_record(value))
 
     @precondition(lambda self: any(run.status == "running" for run in self.model.runs.values()))
     @rule(pick=picks)

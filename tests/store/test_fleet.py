@@ -194,7 +194,7 @@ def test_what_a_leader_said_is_forgotten_with_it(harness: StoreHarness) -> None:
     left_ms: int = harness.run(Call("PTTL", (Key("health"),), int))
     assert 170_000 < left_ms <= 180_000
     harness.run(leadership.poll("s"))
-    assert harness.run(health.health()) == health.Health(overdue=1), "a poll without news leaves it"
+    assert harness.run(health.stored_health()) == health.Health(overdue=1), "a poll without news leaves it"
 
 
 @pytest.mark.damaged

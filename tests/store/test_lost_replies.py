@@ -10,10 +10,10 @@ import pytest
 
 from shared.store import fleet, idempotency, listing, logs, preflight
 from shared.store.dialects import live_executions
+from shared.store.key_types import mistyped_keys
 from shared.store.redis import permissions
 from shared.store.redis.call import Call
 from shared.store.redis.scripts import script_names
-from shared.store.wrong_kinds import wrong_kinds
 from tests.commands import run_command
 from tests.store.consistency import snapshot
 from tests.store.harness import StoreHarness
@@ -83,7 +83,7 @@ def test_some_only_read(harness: StoreHarness) -> None:
     before = snapshot(harness)
     harness.run(live_executions.places())
     harness.run(permissions.refused())
-    harness.run(wrong_kinds())
+    harness.run(mistyped_keys())
     assert snapshot(harness) == before
 
 

@@ -10,7 +10,7 @@ import pytest
 from shared import ops
 from shared.errors import Unreadable
 from shared.runs import FIELDS, Record
-from shared.store import executions, fleet, listing, runs, tasks
+from shared.store import executions, fleet, listing, records, runs, tasks
 from shared.store.redis.call import Call, Key, Operation, RawKey, as_is
 from tests.store.harness import StoreHarness, driven
 
@@ -60,7 +60,7 @@ def test_a_record_with_a_word_that_is_not_known_has_an_error_with_a_name(harness
     run = harness.trigger()
     key = RawKey(b"run:" + run.id.bytes)
     whole: bytes = harness.run(Call("GET", (key,), as_is))
-    values: list[Any] = [getattr(runs.decode_record(whole), name) for name in FIELDS]
+    values: list[Any] = [getattr(records.decode_record(whole), name) for name in FIELDS]
     values[FIELDS.index(field)] = "{of a newer release"
     harness.run(Call("SET", (key, packed(values)), bool))
     looks: list[Call[Any]] = [runs.get(run.id), runs.many([run.id])]
@@ -76,7 +76,7 @@ def test_lists_leave_out_a_record_that_cannot_be_read(harness: StoreHarness, val
     first, bad, last = (harness.trigger() for _ in range(3))
     key = RawKey(b"run:" + bad.id.bytes)
     whole: bytes = harness.run(Call("GET", (key,), as_is))
-    values: list[Any] = [getattr(runs.decode_record(whole), name) for name in FIELDS]
+    values: list[Any] = [getattr(records.decode_record(whole), name) for name in FIELDS]
     if value in FIELDS:
         values[FIELDS.index(value)] = 2**62 if value == "created_us" else "{of a newer release"
     harness.run(Call("SET", (key, packed(values) if value in FIELDS else b"no record"), bool))

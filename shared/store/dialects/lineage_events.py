@@ -16,9 +16,9 @@ import msgspec
 from shared.errors import Unreadable
 from shared.runs import Record
 from shared.store.dialects.namespaces import JobChange
-from shared.store.redis.call import Call, Key, together
+from shared.store.records import decode_record
+from shared.store.redis.call import NOW, Call, Key, together
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW, decode_record
 
 MOST_EVENTS: Final = 100_000
 MOST_BYTES: Final = 64 * 1024 * 1024

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+from shared.store.records import decode_record
 from shared.store.redis.call import Call, Key, RawKey, as_is
 from shared.store.redis.scripts import script
-from shared.store.runs import decode_record
 
 MOST: Final = 5000
 """Live runs that are looked at. With more of them a list of all executions comes to live ones soon enough."""

@@ -12,9 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from shared.errors import NotFound
-from shared.store.redis.call import Call, Key, as_is, call_name, each, together
+from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, together
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 
 DROP_BATCH: Final = 100
 """Jobs forgotten in one step with their namespace: few enough that nobody waits 5 ms for it."""

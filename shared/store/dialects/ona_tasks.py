@@ -13,10 +13,9 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.redis.call import Call, Key
+from shared.store.redis.call import NOW, Call, Key
 from shared.store.redis.decoding import reading
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW
 from shared.store.tasks import schedule_key
 from shared.tasks import Definition, Task
 

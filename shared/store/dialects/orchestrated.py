@@ -16,10 +16,10 @@ import msgspec
 from shared.runs import Reason, Record, Status
 from shared.settings import LEASE_MS
 from shared.store.metadata import MetadataChange
-from shared.store.readable_runs import readable_rows
-from shared.store.redis.call import Call, Key, RawKey, as_is, each
+from shared.store.records import decode_record, readable_rows
+from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, each
 from shared.store.redis.scripts import script
-from shared.store.runs import NOW, Retry, decode_record, packed_retry, record
+from shared.store.runs import Retry, packed_retry, record
 from shared.store.wakeups import read_ready
 
 CONSUMER_LEASE_US: Final = 15_000_000

@@ -21,7 +21,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from shared.store.redis.scripts import Script
 
@@ -34,6 +34,9 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 Argument = str | bytes | int | float
+
+NOW: Final = ""
+"""Stored time of a call: "" asks Redis; a test may hand in microseconds."""
 
 _IN_PATTERNS = re.compile(rb"[*?\[\]\\^-]")
 

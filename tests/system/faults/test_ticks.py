@@ -20,7 +20,7 @@ import redis
 from shared.errors import StoreUnavailable
 from shared.runs import Run
 from shared.store import tasks
-from shared.store.health import Health, health
+from shared.store.health import Health, stored_health
 from shared.store.listing import Filter, page
 from tests.conftest import Measured
 from tests.system.conftest import StartFleet
@@ -138,7 +138,7 @@ def test_every_tick_runs_or_is_on_record_whatever_redis_does_around_it(
         assert wanted - ticks.keys() == set(), f"t{number}, seed {SEED}, after {dict(done)}"
 
     def is_well() -> bool:
-        said: Health | None = fleet.store.run(health())
+        said: Health | None = fleet.store.run(stored_health())
         return said is not None and (said.schedules, said.overdue, dict(said.failing)) == (SCHEDULES, 0, {})
 
     wait_until(is_well, "the leader says that all is well")

@@ -8,8 +8,8 @@ import pytest
 from scheduler.loop import Loop
 from shared.settings import Settings
 from shared.store import fleet, leadership
+from shared.store.key_types import TYPES, mistyped_keys
 from shared.store.redis.call import Call, Key, as_is
-from shared.store.wrong_kinds import KINDS, wrong_kinds
 from tests.scheduler.failing_store import FailingStore, PairedWork
 from tests.store.consistency import README, check_store
 from tests.store.harness import SECOND, StoreHarness
@@ -48,7 +48,7 @@ def work(settings: Settings) -> Iterator[PairedWork]:
 
 def spoil(harness: StoreHarness, key: str) -> None:
     """As anybody can who may write to Redis."""
-    if KINDS[key] == "string":
+    if TYPES[key] == "string":
         harness.run(Call("DEL", (Key(key),), as_is))
         harness.run(Call("LPUSH", (Key(key), "x"), as_is))
     else:
@@ -59,11 +59,11 @@ def test_all_keys_of_which_there_is_one_are_known() -> None:
     found = re.findall(
         r"^\| `([^`<]+)` \| (hash|set|sorted set|list|stream|string) \|", README.read_text(), re.MULTILINE
     )
-    kinds = {name: "string" if kind == "number" else kind for name, kind in KINDS.items()}
+    kinds = {name: "string" if kind == "number" else kind for name, kind in TYPES.items()}
     assert {name: KIND_OF[kind] for name, kind in found} == kinds
 
 
-@pytest.mark.parametrize("key", KINDS)
+@pytest.mark.parametrize("key", TYPES)
 def test_the_key_is_named_with_its_kind_and_the_cure(harness: StoreHarness, key: str) -> None:
     harness.task("a", cron=("* * * * *",))
     harness.run(leadership.poll("s"))
@@ -71,10 +71,10 @@ def test_the_key_is_named_with_its_kind_and_the_cure(harness: StoreHarness, key:
     spoil(harness, key)
     [wrong] = harness.run(fleet.facts()).wrong_keys
     assert wrong.key == key
-    assert wrong.kind == {"number": "a string that is no number", "string": "a list"}.get(KINDS[key], "a string")
+    assert wrong.kind == {"number": "a string that is no number", "string": "a list"}.get(TYPES[key], "a string")
     assert "delete that key" in wrong.cure
     harness.run(Call("DEL", (Key(key),), as_is))
-    assert harness.run(wrong_kinds()) == []
+    assert harness.run(mistyped_keys()) == []
 
 
 @pytest.mark.parametrize("key", PASSING)

@@ -1,21 +1,22 @@
-"""Since when runs wait for a worker."""
+"""How long runs have been waiting in queues for a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.store.readable_runs import readable
+from shared.store.records import readable
 from shared.store.redis.call import Call, Key, RawKey, as_is, each
+from shared.store.redis.decoding import texts_of
 
 BANDS = 10
-"""Priorities; within one the run that came first is first."""
+"""Priorities of runs; within one, runs are in the order of their arrival."""
 
 
-async def since(queues: Sequence[str]) -> dict[str, int]:
+async def waiting_since(queues: Sequence[str]) -> dict[str, int]:
     """
-    When the longest waiting run of each of the queues became due, as stored time; of those in which none waits nothing.
+    When the longest waiting run of each queue became due, as stored time; queues in which none waits are left out.
 
-    Two round trips: the first of each priority band is looked at.
+    Two round trips: the first run of each priority band is read.
     """
     if not queues:
         return {}
@@ -36,10 +37,8 @@ async def since(queues: Sequence[str]) -> dict[str, int]:
     return found
 
 
-async def oldest_ms(now_us: int) -> int:
-    """For how long, at stored time *now_us*, the run has waited that waits longest of all; 0 when none waits."""
-    names = await Call(
-        "SMEMBERS", (Key("queues"),), lambda reply: sorted(name.decode(errors="replace") for name in reply)
-    )
-    times = (await since(names)).values()
+async def oldest_waiting_ms(now_us: int) -> int:
+    """For how long, at stored time *now_us*, the longest waiting run of all has waited; 0 when none waits."""
+    names = await Call("SMEMBERS", (Key("queues"),), lambda reply: sorted(texts_of(reply)))
+    times = (await waiting_since(names)).values()
     return max(0, now_us - min(times)) // 1000 if times else 0

@@ -1,23 +1,20 @@
 """
-Records of runs as the store answers them.
+Large texts of runs: parameters, tags and labels, which all runs of an execution share.
 
-What is large of their texts is kept once for an execution, and a reference stands in each record
-(``lua/lib/texts.lua``). Whoever asks for the texts too reads records by what is here, not by GET.
+They are stored once for the execution, and each record refers to them (``lua/lib/texts.lua``). ``records.read_records``
+reads records with the texts put in; GET reads the references.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from shared.runs import Record
-from shared.store.redis.call import Call, RawKey, as_is, each
-from shared.store.redis.scripts import script
-
-T = TypeVar("T")
+from shared.store.redis.call import Call, RawKey, as_is
 
 INLINE: Final = 256
 """Most bytes of a text that each record has itself, as ``lua/lib/shared_texts.lua`` has it."""
@@ -26,24 +23,6 @@ REFERENCE: Final = "@text:"
 REFERENCE_LENGTH: Final = len(REFERENCE) + 32 + 40
 TEXTS: Final = ("params", "tags", "labels")
 """Fields that may be a reference."""
-
-AT_ONCE: Final = 500
-"""Most records that are read by one script."""
-
-
-def read(ids: Sequence[bytes], read: Callable[[Any], T]) -> Call[T]:
-    """The packed records of the runs, None for those that are gone."""
-    return Call(script("read_records"), ("", *ids), read)
-
-
-async def packed(ids: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:
-    """
-    Runs with their packed records, None for those that are gone, in one round trip; of many in small steps, so that
-    nobody waits long for it.
-    """
-    steps = [ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)]
-    values = (await each(read(step, as_is) for step in steps)) if steps else []
-    return list(zip(ids, (value for step in values for value in step), strict=True))
 
 
 async def with_texts(execution_id: UUID, records: Sequence[Record]) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Keys of ours that hold what somebody else wrote: which, what is in them, and what to do."""
+"""The type of each key of which there is one, and the keys that hold something that we did not write."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import msgspec
 
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.store.redis.call import Call, Operation
+from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 
 T = TypeVar("T")
 
-KINDS: Final[Mapping[str, str]] = {
+TYPES: Final[dict[str, str]] = {
     "applied": "hash",
     "applied:files": "zset",
     "api-tasks-version": "number",
     "catalog": "number",
     "compact": "zset",
-    "consumers": "zset",
-    "consumers:about": "hash",
     "contact": "number",
     "counter": "number",
     "prune-candidates": "set",
@@ -32,29 +31,17 @@ KINDS: Final[Mapping[str, str]] = {
     "history": "zset",
     "rescue-hold": "number",
     "store-id": "string",
-    "jobs": "zset",
     "leader": "hash",
     "leases": "zset",
     "limits": "hash",
     "limits:api": "hash",
     "limits:api:max": "hash",
     "limits:file": "hash",
-    "lineage": "zset",
-    "lineage:arrived": "zset",
-    "lineage:bodies": "hash",
-    "lineage:bytes": "number",
-    "lineage:static": "zset",
-    "lineage:cursor": "string",
     "making": "zset",
     "maxima": "hash",
-    "namespaces": "zset",
     "numbers": "hash",
     "offered": "zset",
     "offers": "hash",
-    "ona:all": "zset",
-    "ona:names": "hash",
-    "ona:refs": "hash",
-    "ona:tasks": "hash",
     "paused": "set",
     "queues": "set",
     "queues:paused": "set",
@@ -72,7 +59,7 @@ KINDS: Final[Mapping[str, str]] = {
     "wake:standby": "list",
     "workers": "zset",
 }
-"""The keys of which there is one, without the prefix, and of what kind each is; README.md says what they hold."""
+"""Keys without the prefix, and the type of each; README.md says what they hold. ``dialects`` adds its own."""
 
 AND_THEN: Final[Mapping[str, str]] = {
     "tasks": ", then `runfleet apply`; tasks of the API are defined again by who defined them",
@@ -81,10 +68,10 @@ AND_THEN: Final[Mapping[str, str]] = {
     "limits": ", then `runfleet apply`",
     "limits:file": ", then `runfleet apply`",
 }
-"""What there is to do, or to know, after the key was deleted."""
+"""How to go on after the key was deleted."""
 
 
-class WrongKind(msgspec.Struct, frozen=True):
+class MistypedKey(msgspec.Struct, frozen=True):
     """A ``key`` of ours, without the prefix, that is of another ``kind`` than is ``wanted``, and the ``cure``."""
 
     key: str
@@ -93,21 +80,20 @@ class WrongKind(msgspec.Struct, frozen=True):
     cure: str
 
 
-async def wrong_kinds() -> list[WrongKind]:
-    """Those that there are, by name; none if this user may not look. Raises StoreUnavailable when Redis is away."""
-    pairs = [part for pair in KINDS.items() for part in pair]
+async def mistyped_keys() -> list[MistypedKey]:
+    """All of them, by name; none if this user may not look. Raises StoreUnavailable while Redis is unavailable."""
+    pairs = [part for pair in TYPES.items() for part in pair]
     try:
         reply = await Call(script("key_types"), tuple(pairs), list)
-    except RunfleetError as error:
-        if isinstance(error, StoreUnavailable):
-            raise
+    except StoreUnavailable:
+        raise
+    except RunfleetError:
         return []
-    found = zip(reply[::2], reply[1::2], strict=True)
-    return sorted((_wrong(name.decode(), kind.decode()) for name, kind in found), key=lambda one: one.key)
+    return sorted((_mistyped(name, kind.decode()) for name, kind in pairs_of(reply).items()), key=lambda one: one.key)
 
 
-async def otherwise(operation: Call[T] | Operation[T], default: T) -> T:
-    """What *operation* answers, or *default* when Redis refuses it: because a key is of the wrong kind."""
+async def or_default(operation: Call[T] | Operation[T], default: T) -> T:
+    """The result of *operation*, or *default* when Redis refuses it because a key is of another type."""
     try:
         return await operation
     except StoreUnavailable:
@@ -116,8 +102,8 @@ async def otherwise(operation: Call[T] | Operation[T], default: T) -> T:
         return default
 
 
-def _wrong(name: str, kind: str) -> WrongKind:
-    wanted = KINDS[name]
-    told = "a string that is no number" if wanted == "number" and kind == "string" else f"a {kind}"
+def _mistyped(name: str, kind: str) -> MistypedKey:
+    wanted = TYPES[name]
+    found = "a string that is no number" if wanted == "number" and kind == "string" else f"a {kind}"
     cure = f"find out who writes into this Redis, then delete that key{AND_THEN.get(name, '')}"
-    return WrongKind(name, told, f"a {wanted}", cure)
+    return MistypedKey(name, found, f"a {wanted}", cure)
