@@ -1,8 +1,8 @@
 """
-``python -m api``: serve HTTP until told to stop.
+``python -m api``: serves HTTP until it is stopped.
 
-SIGTERM, SIGINT or SIGHUP: streams end at once, no new connection is taken, requests that are under way are finished. A
-second signal: now.
+SIGTERM, SIGINT or SIGHUP: streams end at once, no new connection is accepted, requests under way are finished. A second
+signal ends it at once.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def bound_unsent(fd: int) -> None:
     """
     Bound what the kernel holds for each reader that does not read: connections inherit this from their listener.
 
-    Without it that is megabytes, of which nobody here is told. Not every system has it.
+    Without it that is megabytes, which the process cannot see. Not every system has it.
     """
     with suppress(OSError), socket.socket(fileno=os.dup(fd)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -118,7 +118,7 @@ def allow_connections() -> None:
     Let this process have as many files as it may: each connection is one, and 1024 is a common default.
 
     When those are few, so are the connections: one too many is refused, and Redis can be asked still. Without this
-    the kernel would let clients wait, and nobody would say why. Raises Misconfigured when they are too few.
+    the kernel would let clients wait without a word. Raises Misconfigured when they are too few.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
@@ -173,7 +173,7 @@ def main() -> int:
     trouble = address_trouble(settings)
     if trouble:
         print(f"runfleet api: {trouble}", file=sys.stderr)  # noqa: T201 (as above)
-        return 1  # not 2: whoever has the port may be a predecessor that is still ending
+        return 1  # not 2: the port may be a predecessor's that is still ending
     server = Server(config, app.state.runfleet)
     signal.signal(signal.SIGHUP, server.handle_exit)  # uvicorn knows the other two
     server.run()
@@ -182,7 +182,7 @@ def main() -> int:
 
 
 def address_trouble(settings: Settings) -> str:
-    """Why nobody can listen on that address and port, and what to do about it; "" when somebody can."""
+    """Why listening on that address and port fails, and what to do about it; "" when it does not."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -238,7 +238,7 @@ def with_token(settings: Settings) -> Settings:
         reason = error.strerror if isinstance(error, OSError) else error
         raise Misconfigured(
             f"there is no token, and none can be kept in {DATA / 'token'} ({reason}): set RUNFLEET_TOKEN "
-            "(make one with `openssl rand -hex 32`), or RUNFLEET_OPEN=on to ask nobody on this machine for one"
+            "(make one with `openssl rand -hex 32`), or RUNFLEET_OPEN=on to need none on this machine"
         ) from None
     _log.info("api.token", file=str(folder.path / "token"))
     return msgspec.structs.replace(settings, token=token)
@@ -255,7 +255,7 @@ def require_safe_store(settings: Settings) -> None:
         if settings.secret_old:
             store.run(tokens.sign_again(settings.keys))
     except StoreUnavailable:
-        pass  # the store has said so
+        pass  # the store has logged it
     else:
         if policy:
             _log.warning("store.evicts", policy=policy)

@@ -1,4 +1,4 @@
-"""The application, put together in one function."""
+"""The ASGI application, assembled in one function."""
 
 from __future__ import annotations
 

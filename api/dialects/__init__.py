@@ -1,7 +1,7 @@
 """
-The task-run APIs of other systems, for their own unmodified clients.
+Dialects: the APIs of other systems, served to their own unmodified clients.
 
-Each package is a translation and never a second behaviour: ``states`` maps names, ``bodies`` holds what goes over the
-wire, ``routes`` reads, makes one call of ``shared.ops``, and answers in the dialect's own shape. What they share is in
-``api.http.router``. Start reading with a package's README.
+Each package translates and adds no behaviour: ``bodies`` holds its messages, ``errors`` the shape of its errors, and a
+handler decodes, calls one operation of ``shared.ops``, and responds in the dialect's shape. ``api.http.router`` serves
+them. Start reading with a package's README.
 """

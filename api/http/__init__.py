@@ -1,1 +1,1 @@
-"""What every request goes through, whoever's API it is for: routing, authentication, decoding, streams, errors."""
+"""The HTTP layer of the native API and of every dialect: routing, authentication, decoding, streams, errors."""

@@ -1,9 +1,9 @@
 """
-Who is asking, and what they may do.
+Authentication and authorisation: tokens, scopes and the tasks that a token is for.
 
 A token comes as ``Authorization: Bearer rf_…``, or as the password of Basic authentication. ``RUNFLEET_TOKEN`` is one
 with scope ``admin``; the others are kept in the store as hashes, in signed rows. Scopes contain each other: ``read`` ⊂
-``run`` ⊂ ``admin``. A token may be for some tasks only: then ``Grant.authorise`` is what every route asks, with all
+``run`` ⊂ ``admin``. A token may be for some tasks only: then ``Grant.authorise`` is what every route calls, with all
 tasks that the request touches. With ``RUNFLEET_OPEN=on`` no token is needed, but then only on this machine: the process
 listens on loopback only, and requests that a foreign web page could have made are refused here.
 """
@@ -39,7 +39,7 @@ REMEMBER_S: Final = 2.0
 """How long a token read from the store is trusted, and so how long a revoked one may live on in other processes."""
 
 RECHECK_S: Final = 10.0
-"""How often a stream asks whether its token still is good; with ``REMEMBER_S`` it ends within 15 s of that."""
+"""How often a stream checks that its token is still valid; with ``REMEMBER_S`` it ends within 15 s of that."""
 
 MAX_FAILURES: Final = 20
 """Failed tokens of one client address within ``FAILURE_WINDOW_S``; each further one is answered 429 instead of 401."""
@@ -56,7 +56,7 @@ _RANK: Final[dict[str, int]] = {"read": 0, "run": 1, "admin": 2}
 @dataclass(frozen=True, slots=True)
 class Grant:
     """
-    What a request may do: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people.
+    The rights of a request: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people.
 
     *quota* bounds what it may start; None: nothing does. *token_id* is "" for what is no token of the store. *meter*
     counts what it has started.
@@ -97,7 +97,7 @@ class Grant:
             return
         if absent:
             raise NotFound(absent)
-        raise Forbidden(f"this touches tasks that do not fit {self.tasks}, and {self.who} is for no others")
+        raise Forbidden(f"{self.who} is for tasks that match {self.tasks} only, and this involves others")
 
 
 K = TypeVar("K")
@@ -203,8 +203,8 @@ class Authenticator:
         """
         Raises TooManyFailures when there were many from this address, or from all together.
 
-        Only after the token was looked up: behind a proxy all clients may seem to be one, and somebody's wrong tokens
-        must not lock out those whose token is good. A token has 256 random bits, so nobody guesses one.
+        Only after the token was looked up: behind a proxy all clients may seem to be one, and the wrong tokens of one
+        must not lock out those with a valid one. A token has 256 random bits, which cannot be guessed.
         """
         now = self._now()
         for key, most in ((client, MAX_FAILURES), ("*", MAX_FAILURES_IN_ALL)):
@@ -243,13 +243,11 @@ def _refuse_foreign_page(scope: Connection) -> None:
     host = headers.get(b"host", b"localhost").decode("latin-1")
     if not is_private_name(host):
         raise Forbidden(
-            f"an API that asks for no token answers on local names only, not as {host}; set RUNFLEET_OPEN=off"
+            f"without tokens the API serves requests to local host names only, not to {host}; set RUNFLEET_OPEN=off"
         )
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and origin.partition("://")[2] != host:
-        raise Forbidden(
-            f"an API that asks for no token takes no requests from pages of {origin}; set RUNFLEET_OPEN=off"
-        )
+        raise Forbidden(f"without tokens the API refuses requests from web pages of {origin}; set RUNFLEET_OPEN=off")
 
 
 def sent_token(header: bytes) -> bytes:

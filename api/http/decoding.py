@@ -1,5 +1,5 @@
 """
-From what was sent to typed values, with *every* problem of a request named, not the first one only.
+Decodes a request's path, query, headers and body into typed values, and reports *every* problem, not only the first.
 
 A path, a query, a set of headers and a body are each described by one msgspec struct: its field names, types, limits
 and defaults are what is checked here and what ``api.native.openapi`` documents, so the two cannot differ.
@@ -101,7 +101,7 @@ def read_json(kind: type[T], raw: bytes, problems: list[Problem]) -> T | None:
 
 
 def _too_deep() -> Invalid:
-    return Invalid([Problem("body", "lists and objects are too deep within each other to be read; flatten it")])
+    return Invalid([Problem("body", "is nested too deeply to be read; flatten it")])
 
 
 def read_value(kind: type[T], value: object, problems: list[Problem]) -> T | None:
@@ -115,7 +115,7 @@ def read_value(kind: type[T], value: object, problems: list[Problem]) -> T | Non
     before = len(problems)
     _check_struct(kind, value, "body", problems)
     if len(problems) == before:
-        problems.append(Problem("body", "is not acceptable as a whole", as_text(value)))
+        problems.append(Problem("body", "is not valid", as_text(value)))
     return None
 
 
@@ -237,7 +237,7 @@ def _convert(kind: Any, reader: str, text: str, where: str, problems: list[Probl
 
 
 def _with_whole_numbers(kind: type[msgspec.Struct], value: dict[str, Any]) -> dict[str, Any]:
-    """JSON does not tell 5.0 from 5, so neither does a field that is a whole number."""
+    """In JSON 5.0 and 5 are the same number, so a field that is a whole number accepts both."""
     whole = {field.encode_name for field in msgspec.structs.fields(kind) if _leaf(field.type) is int}
     return {
         name: int(inner) if name in whole and isinstance(inner, float) and inner.is_integer() else inner

@@ -1,5 +1,5 @@
 """
-The newest events, read once per process and shared by everybody in it who follows them.
+The tail of the event stream, read once per process and shared by all that follow it.
 
 Five hundred streams on five hundred Redis connections would be five hundred times the work for the same events. Here
 one reader keeps a ring of the newest; a follower that is slower than the ring reads the store itself until it has
@@ -34,7 +34,7 @@ _log = get_logger("api")
 
 
 class Tail:
-    """Reads events while somebody follows, and stops when nobody does."""
+    """Reads events while there are followers, and stops without any."""
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Tail:
 
     @property
     def is_reading(self) -> bool:
-        """Whether somebody follows and events are being read."""
+        """Whether there are followers, so that events are being read."""
         return self._reader is not None
 
     @asynccontextmanager
@@ -125,7 +125,7 @@ class Tail:
                 await asyncio.sleep(RETRY_S)
                 continue
             except Exception as error:
-                # Whoever follows depends on this one reader: it says what went wrong and goes on.
+                # All followers depend on this one reader: it logs what went wrong and goes on.
                 _log.error("api.events_failed", error=str(error), exc_info=error)
                 await asyncio.sleep(RETRY_S)
                 continue

@@ -1,4 +1,4 @@
-"""A request that comes again with the same ``Idempotency-Key`` gets the same answer, and changes nothing again."""
+"""Idempotency keys: a repeat of a request gets the same response, and changes nothing again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _noted = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, bytes]], bytes]).d
 
 
 class KeyHeaders(msgspec.Struct, frozen=True, rename={"idempotency_key": "Idempotency-Key"}):
-    """What tells a repeated request from a new one."""
+    """The header that identifies repeats of a request."""
 
     idempotency_key: (
         Annotated[
@@ -46,9 +46,9 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     """
     The answer that an earlier request with this *key* got, or else that of *perform*, which is kept.
 
-    What changes the state of a thing can be done again and then changes nothing, so a request whose answer was lost
-    with its process is made again. A refusal is an answer too. Other tokens' answers are nobody's business, unless
-    they are for the same tasks. Raises Invalid when the key was used for another request to the same path.
+    Handlers may be repeated: the second time changes nothing. So a request whose response was lost with its process is
+    handled again. A refusal is a response too. Tokens share responses only if they are for the same tasks. Raises
+    Invalid when the key was used for another request to the same path.
     """
     store = request.store
     request.repeat_key = f"{request.connection['path']}?{request.grant.tasks}:{key}"
@@ -88,7 +88,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
         counts = await store.run(idempotency.finish(request.repeat_key, digest, noted))
     except StoreUnavailable:
         counts = noted  # it was done, whatever becomes of the note
-    # What cannot be kept can be told only here and now, whoever was first to note the rest.
+    # A token is shown only in this response, even when a repeat was faster to store the other one.
     return reply if counts == noted or request.kept_response else _replayed(counts)
 
 

@@ -1,7 +1,7 @@
 """
-Every error as ``application/problem+json`` (RFC 9457): ours, the router's, and those nobody foresaw.
+Every error as ``application/problem+json`` (RFC 9457): ours, the router's, and unexpected ones.
 
-The status and title of an error stand in ``shared.errors``; here they become a response.
+The status and title of an error are defined in ``shared.errors``; here they become a response.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class WrongMediaType(RunfleetError):
 
 
 class Unexpected(RunfleetError):
-    """What nobody foresaw; the log has it under ``error_id``, and the client learns nothing else."""
+    """An unexpected error. The log has it under ``error_id``, which is all that the client gets."""
 
     def __init__(self) -> None:
         self.error_id = str(uuid.uuid4())
@@ -129,9 +129,9 @@ class Unexpected(RunfleetError):
 
 def named(error: Exception, scope: Scope) -> RunfleetError:
     """
-    *error* as one with a name: the router's errors get ours, an unexpected one is logged and becomes Unexpected.
+    *error* as one of ours: the router's errors are translated, an unexpected one is logged and becomes Unexpected.
 
-    What is wrong with Redis names its address, and is for the log: anybody can ask while it is away.
+    Messages about Redis name its address, so they are for the log only: no token can be checked while it is away.
     """
     if isinstance(error, HTTPException):
         error = _of_router(error, scope)
@@ -149,8 +149,8 @@ def named(error: Exception, scope: Scope) -> RunfleetError:
 
 def public_words(error: Exception) -> str:
     """
-    What a client is told of an error. Of a Redis that cannot be used nothing but the code of its refusal, if that is
-    what it was: its address and the like are in the log, and anybody may ask.
+    The message of an error as clients may read it. When Redis cannot be used, nothing of its own message but an error
+    code: its address and the like are in the log.
     """
     if not isinstance(error, StoreUnavailable) or isinstance(error, StoreFull):
         return str(error)
@@ -175,7 +175,7 @@ def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:
 
 
 def problem_reply(error: Exception, scope: Scope) -> Response:
-    """The answer for *error*. One without a name is a 500 that tells an id, which the log has too, and nothing else."""
+    """The response to *error*. An unexpected one is a 500 with nothing but the id that the log has too."""
     error = named(error, scope)
     problems: Sequence[Problem] = error.problems[:MAX_PROBLEMS] if isinstance(error, Invalid) else ()
     instance = f"urn:uuid:{error.error_id}" if isinstance(error, Unexpected) else ""

@@ -1,5 +1,5 @@
 """
-A client's connection, with an end to every patience.
+The HTTP/1.1 connection of a client, with a time limit on every wait and a limit on every size.
 
 uvicorn waits as long as a client likes: for the end of a request's head, for its body, for its answer to be read. A
 few hundred clients that send a byte a minute, or read none, would hold memory and streams for good. Here each of these
@@ -22,7 +22,7 @@ HEAD_BYTES: Final = 64 * 1024
 """The longest request line and headers together; one packet more may be looked at."""
 
 BODY_BYTES: Final = 8 * 1024 * 1024
-"""The longest body as it is sent: of 1 MiB in small chunks most is framing, and a trailer is nobody's to read."""
+"""The longest body as it is sent: of 1 MiB in small chunks most is framing."""
 
 HEAD_S = 10.0
 """How long a request's head may take, from its first byte, or from connecting."""
@@ -102,7 +102,7 @@ class Connection(HttpToolsProtocol):
         self._part, self._received = "head", 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser read a header, or a trailer, which nobody wants."""
+        """The parser read a header, or a trailer, which is dropped."""
         if self._part == "head":
             super().on_header(name, value)
 
@@ -111,7 +111,7 @@ class Connection(HttpToolsProtocol):
         self._await("")
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD_BYTES:
             self._received = HEAD_BYTES + 1
-            raise _too_large_head()  # the parser gives up, and what it says is heard below
+            raise _too_large_head()  # the parser fails with it, which is handled below
         super().on_headers_complete()
         self._part, self._received = "body", 0
 
@@ -202,7 +202,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, error: RunfleetError) -> None:
-        """Say why if nothing else is being said, and hang up."""
+        """Respond with the reason, if no response has begun, and close the connection."""
         self._await("")
         cycle = self.cycle
         is_ours = self._is_answered()

@@ -1,5 +1,5 @@
 """
-Who a client is behind proxies.
+The address of a client behind trusted proxies.
 
 What a proxy says of its client (``X-Forwarded-For``, ``X-Forwarded-Proto``) counts only when the proxy's own address is
 in ``FORWARDED_ALLOW_IPS``, and of the addresses that a request collected on its way only the last ones, those that
@@ -35,19 +35,19 @@ def trusted_networks(text: str) -> list[Network]:
             network = ipaddress.ip_network(part, strict=False)
         if part == "*" or (network is not None and network.prefixlen == 0):
             raise Misconfigured(
-                f"{VARIABLE}={text} lets every client say what its address is; write the addresses or networks of your "
+                f"{VARIABLE}={text} lets every client choose its address; write the addresses or networks of your "
                 "proxies instead, such as 10.0.0.0/8"
             )
         if network is None:
             raise Misconfigured(
-                f"{VARIABLE}={text}: {part!r} is no address or network; write those of your proxies, such as 10.0.0.0/8"
+                f"{VARIABLE}={text}: {part!r} is no address or network; list your proxies, such as 10.0.0.0/8"
             )
         found.append(network)
     return found
 
 
 class Proxies:
-    """ASGI: puts the client's address and scheme into the scope when a trusted proxy tells them."""
+    """ASGI middleware: the client's address and scheme, as a trusted proxy forwarded them."""
 
     def __init__(self, app: ASGIApp, networks: Sequence[Network], hops: int) -> None:
         self._app = app
@@ -62,10 +62,10 @@ class Proxies:
         await self._app(scope, receive, send)
 
     def _look(self, scope: Any, peer: str) -> None:
-        told: list[str] = []
+        forwarded: list[str] = []
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
-                told += [part.strip() for part in value.decode("latin-1").split(",")]
+                forwarded += [part.strip() for part in value.decode("latin-1").split(",")]
             elif name == b"x-forwarded-proto":
                 proto = value.decode("latin-1").rpartition(",")[2].strip().lower()
                 if proto in ("http", "https", "ws", "wss"):
@@ -73,7 +73,7 @@ class Proxies:
                     plain = "ws" if scope["type"] == "websocket" else "http"
                     scope["scheme"] = plain + "s" if is_safe else plain
         found = peer
-        for entry in reversed(told[-self._hops :]):
+        for entry in reversed(forwarded[-self._hops :]):
             address = _address(entry)
             if not address:
                 break

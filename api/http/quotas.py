@@ -1,4 +1,4 @@
-"""What a token has started of late in this process, and whether it may start more."""
+"""Quotas: what a token has started lately in this process, and whether it may start more."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ async def read_body(state: AppState, scope: Connection, receive: Receive, max_bo
             message = await receive()
     finally:
         state.unfinished_bytes -= size
-    raise Malformed("the client left before the body was complete")
+    raise Malformed("the client disconnected before the body was complete")
 
 
 def _within_limit(body: bytes, max_body: int) -> bytes:
@@ -76,7 +76,7 @@ def require_json(scope: Connection) -> None:
             media, _, parameters = value.decode("latin-1").lower().partition(";")
             charset = parameters.partition("charset=")[2].strip(' "')
             if media.strip() != "application/json" and not media.strip().endswith("+json"):
-                raise WrongMediaType(f"the body is {media.strip() or 'nameless'}; send it as application/json")
+                raise WrongMediaType(f"the body is {media.strip() or 'of no media type'}; send it as application/json")
             if charset not in ("", "utf-8", "utf8"):
                 raise WrongMediaType(f"the body is in {charset}; JSON is sent in UTF-8")
         elif name == b"content-encoding" and value.lower() != b"identity":

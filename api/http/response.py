@@ -1,4 +1,4 @@
-"""What a handler gives back: a finished answer, ready to be sent."""
+"""A response of known length, ready to be sent."""
 
 from __future__ import annotations
 

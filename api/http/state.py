@@ -1,4 +1,4 @@
-"""What one API process holds while it lives: the store, what it remembers of it, and its streams."""
+"""The state of one API process: settings, store, catalog, authenticator, limits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class AppState:
     """
     Made once per application; handlers reach it through ``Request.state``.
 
-    ``unfinished_bytes`` counts what has come of bodies that are not complete. ``closing`` is set when the process was
-    told to stop: streams end, ``/ready`` says no, requests are still answered.
+    ``unfinished_bytes`` counts the bytes of bodies that are not complete. ``closing`` is set when the process is
+    stopping: streams end, ``/ready`` fails, other requests are still served.
     """
 
     def __init__(self, settings: Settings, store: AsyncStore) -> None:

@@ -1,5 +1,5 @@
 """
-Streams: answers that go on until their source ends, the client leaves, or the process is told to stop.
+Streamed responses, which end with their source, their client's connection, their token, or the process.
 
 Memory per stream is bounded: a source is asked for its next chunk only after the last one was taken, so a slow reader
 slows its source and nothing piles up. A stream whose reader leaves ends at once, so it waits
@@ -23,7 +23,7 @@ from api.http.state import AppState
 from shared.errors import RunfleetError, Unserviceable
 
 KEEPALIVE_S: Final = 15.0
-"""A source that has nothing to say for this long says ``COMMENT``, so that proxies don't hang up."""
+"""A source without data for this long yields ``COMMENT``, so that proxies don't close the connection."""
 
 COMMENT: Final = b": still here\n\n"
 RETRY_MS: Final = 2000
@@ -50,7 +50,7 @@ def sse(event: str, data: Any, event_id: str = "") -> bytes:
 
 
 def problem_event(error: Exception, scope: Scope) -> bytes:
-    """The event that says what a status would have."""
+    """An error as an event, for streams whose status line was sent."""
     return b"event: problem\ndata: " + problem_reply(error, scope).body + b"\n\n"
 
 
@@ -108,7 +108,7 @@ class Stream:
         try:
             pump.result()
         except RunfleetError:
-            return False  # the end of the connection says it
+            return False  # the client sees the connection end
         return True
 
     async def _pump(self, scope: Scope, send: Send) -> None:
@@ -120,7 +120,7 @@ class Stream:
                 async for chunk in source:
                     await _send(send, chunk)
         except RunfleetError as error:
-            # The status line is gone; an event says what a status would have. The client comes back and resumes.
+            # The status line was sent, so an event takes the place of a status. The client reconnects and resumes.
             # Text must break off instead, or half a log would look like a whole one.
             if not self._is_sse:
                 raise
@@ -131,8 +131,8 @@ async def first_of(*awaitables: Awaitable[Any]) -> None:
     """
     Wait until one of them is done, or the caller is cancelled; then all of them have ended, cancelled if need be.
 
-    Tasks that the caller made tell their results; what comes of the others is dropped. Whoever swallows a cancellation
-    (``asyncio.wait_for`` did before Python 3.12, when it came together with a result) is cancelled again.
+    Tasks that the caller created keep their results; those of the others are dropped. A task that swallows a
+    cancellation (``asyncio.wait_for`` did before Python 3.12, when it came together with a result) is cancelled again.
     """
     tasks: set[asyncio.Future[Any]] = {asyncio.ensure_future(one) for one in awaitables}
     try:
@@ -150,7 +150,7 @@ async def end(tasks: set[asyncio.Future[Any]]) -> None:
         await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # looked at, so that nothing complains of one that nobody wants
+            task.exception()  # retrieved, or asyncio would log it
 
 
 async def break_off(scope: Scope, receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""Absolute URLs in the words of the client: built from the request's own scheme, host and prefix."""
+"""Absolute URLs as the client of a request would write them: with its own scheme, host and prefix."""
 
 from __future__ import annotations
 

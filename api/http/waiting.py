@@ -1,4 +1,4 @@
-"""An answer that comes when an execution is over, or when its time is up."""
+"""A response that waits until an execution is over, or its time is up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.errors import StoreUnavailable
 from shared.store import runs
 
 LOOK_S: Final = 5.0
-"""How often to look whether an execution is over although no event said so."""
+"""How often to read whether an execution is over, in case its event was missed."""
 
 
 class Waiting:

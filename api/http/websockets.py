@@ -1,5 +1,5 @@
 """
-WebSockets: who may open one, how many there are, how long a silent one lives, and where each leads.
+WebSockets: authentication, limits, keep-alive, and the handler of each path.
 
 Each counts as a stream once its client has authenticated; before, it counts against a limit of its own. A
 client that cannot be served now is accepted and then closed with 1013 (try again later): many clients give up after a
@@ -32,10 +32,10 @@ MESSAGE_BYTES: Final = 1024 * 1024
 """The largest message that is read."""
 
 PING_S: Final = 20.0
-"""How often a client is asked whether it is there, and how long it may take to say so."""
+"""How often a client is pinged, and how long its pong may take."""
 
 HANDSHAKE_S: Final = 10.0
-"""How long a client may take to say who it is."""
+"""How long a client may take to authenticate."""
 
 READ_AHEAD: Final = 65536
 """Bytes that are read before the handler takes them, so that a client's end is seen behind its last messages."""
@@ -46,7 +46,7 @@ FAILED: Final = 1011
 TRY_AGAIN: Final = 1013
 
 GONE: Final = "runfleet.gone"
-"""The extension of ASGI by which our server tells that the client is gone."""
+"""The ASGI extension by which our server signals that the client is gone."""
 
 _log = get_logger("api")
 
@@ -123,7 +123,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self._gone.set()
 
     def keepalive_timeout(self) -> None:
-        """It did not say that it is there; unless its answer is among what was not read yet."""
+        """No pong came; unless it is among what was not read yet."""
         if self.read_paused:
             self.pong_timer = None
             self.schedule_ping()
@@ -166,7 +166,7 @@ class Socket:
 
     @property
     def is_signed_in(self) -> bool:
-        """Whether the client has said who it is."""
+        """Whether the client has authenticated."""
         return self._signed_in.is_set()
 
     async def until_refused(self) -> Unauthorized:
@@ -226,7 +226,7 @@ class Socket:
     async def _put(self, message: Any) -> None:
         try:
             await self._send(message)
-        except Exception as error:  # the server's own, which says that the connection is closed
+        except Exception as error:  # the server's own, for a closed connection
             raise Gone from error
 
 
@@ -278,7 +278,7 @@ class Sockets:
         """
         Run *handler* until it is done, its token is refused, or a newer handshake took its *reservation* over.
 
-        A client that has left is released at once. What it said before is still written down, while Redis is
+        A client that has left is released at once. Its last messages are still processed, while Redis is
         away too; as many clients may have left like that as there may be streams.
         """
         handling = asyncio.ensure_future(handler(socket))
@@ -290,7 +290,7 @@ class Sockets:
             if refused.done():
                 raise refused.result()
             if lost.done() and not handling.done():
-                raise Unserviceable("too many clients have not said who they are, and this one was the first of them")
+                raise Unserviceable("too many clients have not authenticated, and this one was the oldest of them")
             if gone.done() and socket.is_signed_in and not handling.done():
                 socket.release()
                 if len(self._finishing) >= self._state.stream_limit.total:

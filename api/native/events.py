@@ -1,4 +1,4 @@
-"""What happens in the fleet, as it happens."""
+"""The stream of the fleet's events."""
 
 from __future__ import annotations
 

@@ -18,9 +18,8 @@ routes = Routes("Fleet")
 @routes.get("/api/fleet", summary="Read the fleet", answers={200: FleetModel})
 async def read_fleet(request: Request) -> Response:
     """
-    Who schedules, how late it is, schedules that do not fire, what Redis says of itself, and how much waits, for how
-    long, and runs. A token for some tasks is
-    shown the counts of these, and nothing of Redis.
+    The leading scheduler and its lag, schedules that do not fire, facts about Redis, and how much waits, for how long,
+    and runs. A token for some tasks sees the counts of these, and nothing of Redis.
     """
     found = await request.store.run(scoped_fleet.facts(request.grant.covers) if request.grant.tasks else fleet.facts())
     return request.answer(

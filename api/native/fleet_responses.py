@@ -1,4 +1,4 @@
-"""Answers about queues, workers and the fleet as a whole: a struct for each response object, as in ``responses``."""
+"""Response objects about queues, workers and the fleet, one struct each."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class WorkerModel(ResponseModel, kw_only=True):
     running: list[UUID]
     started_at: datetime
     heartbeat_age_ms: int
-    alive: Annotated[bool, Meta(description="It was heard of within a lease")]
+    alive: Annotated[bool, Meta(description="Its last heartbeat is younger than a lease")]
     draining: bool
     unfit: Annotated[str | UnsetType, Meta(description="Why it takes no runs although it is alive")] = UNSET
 
 
 class WorkersResponseBody(ResponseModel, kw_only=True):
-    """All worker processes that were heard of lately."""
+    """All worker processes with a recent heartbeat."""
 
     workers: list[WorkerModel]
 
@@ -65,7 +65,7 @@ class RedisFacts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
-    """How the schedules are: as the leader said last, or as the store shows while no scheduler leads."""
+    """The health of the schedules: as the leader last reported it, or from the store while no scheduler leads."""
 
     overdue: Annotated[int, Meta(description="Schedules that owe a tick for half a minute or longer")]
     overdue_tasks: Annotated[list[str], Meta(description="Their tasks, the first 20")]
@@ -75,7 +75,7 @@ class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class WrongKeyModel(msgspec.Struct, kw_only=True, frozen=True):
-    """A key of ours in Redis that somebody else wrote to."""
+    """A key of ours in Redis that another program has overwritten."""
 
     key: Annotated[str, Meta(description="Without the prefix")]
     kind: str
@@ -89,13 +89,13 @@ class FleetModel(ResponseModel, kw_only=True):
     leader: Annotated[str, Meta(description="The scheduler that acts; absent when none does")] | UnsetType = UNSET
     standbys: list[str]
     scheduler_lag_ms: int | UnsetType = UNSET
-    schedules: Annotated[SchedulesModel, Meta(description="Absent until the leader has said it")] | UnsetType = UNSET
+    schedules: Annotated[SchedulesModel, Meta(description="Absent until the leader reported it")] | UnsetType = UNSET
     oldest_waiting_ms: Annotated[
         int, Meta(description="How long the run waits that waits longest for a worker; 0 when none does")
     ]
     redis: Annotated[RedisFacts, Meta(description="Absent for a token that is for some tasks only")] | UnsetType = UNSET
     wrong_keys: (
-        Annotated[list[WrongKeyModel], Meta(description="Keys that somebody else wrote to; absent without any")]
+        Annotated[list[WrongKeyModel], Meta(description="Keys overwritten by another program; absent without any")]
         | UnsetType
     ) = UNSET
     counts: dict[str, int]

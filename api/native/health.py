@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can serve, and the fleet in numbers."""
+"""Liveness, readiness, and metrics of the fleet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS: bytes = b"text/plain; version=0.0.4; charset=utf-8"
 
 @routes.get("/health", summary="The process lives", scope=None, answers={200: HealthModel})
 async def health(request: Request) -> Response:
-    """Asks nobody, so that a Redis outage restarts no process."""
+    """Makes no Redis call, so an outage does not fail liveness."""
     return request.answer(HealthModel(status="ok"))
 
 
@@ -39,7 +39,7 @@ async def ready(request: Request) -> Response:
 
 
 async def _fits() -> None:
-    """As ``version.check``, but what somebody else wrote there is no reason: who is out cannot tell of it."""
+    """As ``version.check``, but a key that another program has overwritten does not make the process unready."""
     try:
         await version.check()
     except version.NotALayout:

@@ -1,4 +1,4 @@
-"""The fleet as Prometheus text: pure, from what the store said."""
+"""Metrics of the fleet in the Prometheus text format. Pure."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def render(
         ("scheduler_standbys", "Schedulers that would take over", [({}, len(facts.standbys))]),
         (
             "scheduler_lag_seconds",
-            "Time since the leader was last heard of",
+            "Time since the leader's last heartbeat",
             [] if facts.scheduler_lag_ms is UNSET else [({}, facts.scheduler_lag_ms / 1000)],
         ),
         (

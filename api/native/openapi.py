@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1) and a page for people, both made from the endpoints themselves."""
+"""The OpenAPI 3.1 description of the native API, and a page of it for people, generated from the endpoints."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _ERRORS: Final[dict[int, tuple[str, str]]] = {
     400: ("Malformed", "The request cannot be read: broken JSON, bytes that are not UTF-8, nesting without end."),
     401: ("Unauthorized", "No token, or one that is unknown, revoked or expired."),
     403: ("Forbidden", "The token may not do this; the detail names the missing scope."),
-    404: ("NotFound", "There is no such thing."),
-    408: ("RequestTimeout", "The body did not come, or came too slowly; the connection is closed."),
-    409: ("Conflict", "The thing is in a state that does not allow this; the detail says which."),
-    412: ("PreconditionFailed", "It is not the one that If-Match or If-None-Match ask for; read it again."),
+    404: ("NotFound", "The resource does not exist."),
+    408: ("RequestTimeout", "The body did not arrive in time; the connection is closed."),
+    409: ("Conflict", "The resource is in a state that does not allow this; the detail names it."),
+    412: ("PreconditionFailed", "If-Match or If-None-Match does not match the resource; read it again."),
     413: ("ContentTooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMediaType", "The body is not sent as application/json."),
     422: ("Invalid", "Readable but wrong; `errors` lists every problem with its place."),
     429: ("TooManyRequests", "Too many wrong tokens from this address."),
     431: ("RequestHeaderFieldsTooLarge", "The request line and headers are longer than 64 KiB."),
-    500: ("InternalServerError", "Unforeseen; the log has more under the id in `detail`."),
+    500: ("InternalServerError", "An unexpected error; the log has more under the id in `detail`."),
     503: ("Unavailable", "Redis is away, or this process is stopping or at a limit; nothing was lost, try again."),
     507: ("InsufficientStorage", "Redis has no memory for new runs; those there are still end and stop."),
 }
@@ -92,7 +92,7 @@ def describe(endpoints: Sequence[Endpoint]) -> Document:
 
 
 def documentation(endpoints: Sequence[Endpoint]) -> Routes:
-    """The endpoints that serve the description of *endpoints* and of themselves."""
+    """The endpoints that serve the description of *endpoints*, and of themselves."""
     routes = Routes("Documentation")
     made: dict[str, bytes] = {}
 

@@ -176,7 +176,7 @@ class ExecutionsQuery(Struct, frozen=True, kw_only=True):
 
 
 class MatchHeaders(Struct, frozen=True, rename={"if_match": "If-Match", "if_none_match": "If-None-Match"}):
-    """Which task is meant, so that nobody's change is undone unseen."""
+    """The version of the task that the client has read, so that no change is overwritten unseen."""
 
     if_match: (
         Annotated[

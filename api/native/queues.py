@@ -1,4 +1,4 @@
-"""Queues: what waits, and whether it may go on."""
+"""Queues: list, pause, resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def list_queues(request: Request) -> Response:
     "/api/queues/{queue}/pause", summary="Pause a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
 async def pause_queue(request: Request, path: QueuePath) -> Response:
-    """Workers take nothing more from it; what runs goes on, what is triggered waits."""
+    """Workers take no more runs from it. Running ones go on, new ones wait."""
     await _named(request, path.queue)
     await request.store.run(fleet.pause_queue(path.queue, True))
     return request.answer(await _named(request, path.queue))

@@ -1,5 +1,5 @@
 """
-What is asked for: one struct for each request object, with the bounds of its members.
+Request objects, one struct each, with the bounds of their members.
 
 A struct's name is the name of its JSON Schema.
 """
@@ -49,20 +49,17 @@ class RunRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
 
 class ReportRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
-    How a run of an external task goes: without ``end_reason`` it runs, or still does, and nothing but ``at`` is told.
+    A status report for a run of an external task. Without ``end_reason`` it is running, and only ``at`` may be given.
     """
 
-    end_reason: (
-        Annotated[ReasonName, Meta(description="Why it ended; absent while it runs, however often that is said")]
-        | UnsetType
-    ) = UNSET
+    end_reason: Annotated[ReasonName, Meta(description="Why it ended; absent while it runs")] | UnsetType = UNSET
     exit_code: (
         Annotated[
             int,
             Meta(
                 ge=-(2**31),
                 le=2**31 - 1,
-                description="When absent: 0 for success, -1 for skipped, otherwise -2, nobody saw it",
+                description="When absent: 0 for success, -1 for skipped, otherwise -2 (unknown)",
             ),
         ]
         | UnsetType

@@ -1,5 +1,5 @@
 """
-What is answered beside the run itself (``shared.runs.Run``): one struct for each response object.
+Response objects, one struct each; that of a run is ``shared.runs.Run``.
 
 A struct's name is the name of its JSON Schema. ``schema`` is the ``$schema`` member that every object response carries.
 """
@@ -97,7 +97,7 @@ class TaskModel(ResponseModel, kw_only=True):
     applied_at: datetime
     definition_hash: str
     definition: Annotated[
-        dict[str, Any], Meta(description="As the task file says it, durations in ms, sizes in bytes, secrets redacted")
+        dict[str, Any], Meta(description="As in the task file, durations in ms, sizes in bytes, secrets redacted")
     ]
     counts: TaskCounts
     last_run: Run | UnsetType = UNSET
@@ -175,7 +175,7 @@ class ExecutionModel(ResponseModel, kw_only=True):
     id: UUID
     task_name: Annotated[str, Meta(description="The task that was started; the others are those it depends on")]
     phase: PhaseName
-    desired_phase: Annotated[PhaseName, Meta(description="`stopped` once somebody asked for that")] | UnsetType = UNSET
+    desired_phase: Annotated[PhaseName, Meta(description="`stopped` once a stop was requested")] | UnsetType = UNSET
     status_version: Annotated[
         int, Meta(description="Grows with every change of a status in it; of two views the one with more is newer")
     ]

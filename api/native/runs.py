@@ -34,7 +34,7 @@ from shared.store.listing import Filter, Page, page
 routes = Routes("Runs")
 
 LATEST_US: Final = 2**53 - 1
-"""Later than this (the year 2255) cannot be told apart from it in the store, whose numbers are floats."""
+"""The year 2255. Later times cannot be distinguished in the store, whose numbers are floats."""
 
 MAX_OUTPUTS: Final = 256 * 1024
 """Bytes of JSON that a report's outputs may have: they are in the record, which every list reads."""
@@ -188,9 +188,9 @@ async def rerun(request: Request, path: RunPath, headers: KeyHeaders) -> Respons
 )
 async def report(request: Request, path: RunPath, body: ReportRequest) -> Response:
     """
-    How a run of an `external` task goes, said by whoever executes it: that it runs (no body is needed), as often as it
-    likes, and how it ended. `stop_requested` in the answer is somebody's wish
-    that it stop. A task with `heartbeat_timeout` wants to hear within that time, or its run has crashed.
+    The status of a run of an `external` task, from what executes it: that it is running (without a body), as often as
+    it likes, and how it ended. `stop_requested` in the response asks it to stop. With `heartbeat_timeout` a report must
+    come within that time, or the run has crashed.
     """
     raise_if_any(_unfit(body))
     run = await find(request, path.id)
@@ -245,7 +245,7 @@ async def _require_task(request: Request, name: str) -> None:
 
 def _trigger_of(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Request:
     if body.run_at is not UNSET and body.delay_ms is not UNSET:
-        raise invalid("body.delay_ms", "excludes run_at; give one of them", body.delay_ms)
+        raise invalid("body.delay_ms", "cannot be combined with run_at", body.delay_ms)
     key = headers.idempotency_key or ""
     return ops.Request(
         params=body.params or None,
@@ -263,11 +263,11 @@ def _trigger_of(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Reques
 
 
 def _unfit(body: ReportRequest) -> list[Problem]:
-    """What of a report no field says by itself."""
-    told = {"exit_code": body.exit_code, "message": body.message, "outputs": body.outputs}
+    """Problems of a report that involve several fields."""
+    given = {"exit_code": body.exit_code, "message": body.message, "outputs": body.outputs}
     problems = [
-        Problem(f"body.{name}", "tells of an end; give end_reason with it, or leave it out while the run goes on")
-        for name, value in told.items()
+        Problem(f"body.{name}", "requires end_reason; leave it out while the run goes on")
+        for name, value in given.items()
         if value is not UNSET and body.end_reason is UNSET
     ]
     if body.outputs and is_deep(body.outputs):

@@ -39,7 +39,7 @@ _WORDS: Final[dict[str, dict[str, str]]] = {
         "retry_of_run_id": "The attempt directly before",
         "external_execution_id": "What the caller's system calls this execution",
         "execution_id": "Shared by everything one trigger made",
-        "number": "Counts up per task: people say report#1412",
+        "number": "Counts up per task, as in report#1412",
         "due_at": "It was not to start before; kept once it has",
         "scheduled_for": "The tick that made it",
         "definition": "Hash of the definition it runs with",

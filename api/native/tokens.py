@@ -1,4 +1,4 @@
-"""Tokens: make, list, revoke."""
+"""Tokens: create, list, revoke."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ routes = Routes("Tokens")
 @routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
 async def list_tokens(request: Request) -> Response:
     """
-    Without their secrets, which nobody can show again. One that is not `valid` was not made by this fleet, or with
+    Without their secrets, which cannot be shown again. One that is not `valid` was not made by this fleet, or with
     another `RUNFLEET_SECRET`: it is refused, and can be revoked.
     """
     rows = await request.store.run(tokens.listing(request.state.settings.keys))
@@ -45,7 +45,7 @@ async def make_token(request: Request, body: TokenRequest) -> Response:
     token and is answered without `token`, which cannot be shown again.
     """
     if body.tasks and body.scope == "admin":
-        raise invalid("body.tasks", "cannot be given with scope admin, which is for everything", body.tasks)
+        raise invalid("body.tasks", "cannot be combined with scope admin, which covers all tasks", body.tasks)
     if body.quota is not UNSET and body.scope != "run":
         raise invalid("body.quota", f"is for tokens with scope run; one with scope {body.scope} has none", body.scope)
     expires_us = None if body.expires_in_s is UNSET else time.time_ns() // 1000 + body.expires_in_s * SECOND_US

@@ -1,4 +1,4 @@
-"""Worker processes: who is there, and asking one to leave."""
+"""Worker processes: list, drain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ routes = Routes("Workers")
 @routes.get("/api/workers", summary="List workers", answers={200: WorkersResponseBody})
 async def list_workers(request: Request) -> Response:
     """
-    Every worker process that was heard of lately, with what it runs. A token for some tasks sees those that serve a
+    Every worker process with a recent heartbeat, and what it runs. A token for some tasks sees those that serve a
     queue of these, each with these queues and runs only.
     """
     seen = scoped_fleet.workers(request.grant.covers) if request.grant.tasks else fleet.workers()

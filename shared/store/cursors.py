@@ -88,9 +88,9 @@ def read_cursor(cursor: str, query: bytes) -> Place:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         place = msgspec.msgpack.decode(raw, type=Place)
     except (ValueError, msgspec.DecodeError):
-        raise ValueError("is no cursor; take next_cursor of the page before") from None
+        raise ValueError("is not a valid cursor; use next_cursor from the previous page") from None
     if len(place.id) != 16 or min(place.matched, place.seen) < 0:
-        raise ValueError("is no cursor; take next_cursor of the page before")
+        raise ValueError("is not a valid cursor; use next_cursor from the previous page")
     if place.query != query:
         raise ValueError("is of another query; keep filters and sorting as they were on the page before")
     return place

@@ -76,7 +76,7 @@ def test_a_run_of_our_task_is_executed_by_our_workers_and_by_no_verb(client: Cli
     for verb in ("start", "complete", "fail", "abort"):
         refused = client.post(f"/api/v1/jobs/runs/{run_id}/{verb}?at={at(0)}")
         assert (refused.status_code, refused.json()["code"]) == (409, 409)
-        assert "our own workers" in refused.json()["message"]
+        assert "Runfleet's workers" in refused.json()["message"]
     assert str(claim(catalog).id) == run_id
     assert run_of(client, run_id)["state"] == "RUNNING"
     assert client.post("/api/v1/namespaces/runfleet/jobs/locked/runs", json={}).status_code == 403
@@ -225,10 +225,10 @@ def test_a_facet_that_cannot_be_read_hides_no_run(client: Client, monkeypatch: p
 
 
 def test_a_large_facet_is_left_out_and_the_event_kept(client: Client) -> None:
-    facets = {"plan": {"text": "x" * ingest.MAX_FACET}, "small": {"x": 1}}
+    facets = {"plan": {"text": "x" * ingest.MAX_FACET_BYTES}, "small": {"x": 1}}
     send(client, event("START", NOBODY, facets=facets))
     shown = run_of(client, NOBODY)["facets"]
-    assert (shown["plan"]["leftOutBytes"] > ingest.MAX_FACET, shown["small"]) == (True, {"x": 1})
+    assert (shown["plan"]["leftOutBytes"] > ingest.MAX_FACET_BYTES, shown["small"]) == (True, {"x": 1})
     kept = client.get("/api/v1/events/lineage").json()["events"]
     assert kept[0]["run"]["facets"] == facets
 

@@ -39,7 +39,7 @@ def test_a_verb_leads_to_the_state_it_is_called_for_by_a_move_of_the_table() -> 
     ],
 )
 def test_an_event_type_leads_to_a_state_or_to_none(event_type: str, state: str | None) -> None:
-    told = mapping.told_by(event_type)
+    told = mapping.report_of(event_type)
     assert (told and mapping.state_of(told.target, told.reason or "")) == state
 
 

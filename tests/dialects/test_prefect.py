@@ -323,7 +323,9 @@ def test_a_limit_of_the_task_file_is_not_changed_here(client: Client, store: Sto
     path = "/api/v2/concurrency_limits/db"
     for method, body in (("PATCH", {"limit": 9}), ("PATCH", {"active": False}), ("DELETE", None)):
         answer = client.request(method, path, json=body)
-        assert (answer.status_code, "is the task file's; change it there" in answer.text) == (409, True), answer.text
+        assert (answer.status_code, "is defined in the task file; edit it there" in answer.text) == (409, True), (
+            answer.text
+        )
     assert client.post("/api/v2/concurrency_limits/", json={"name": "db", "limit": 9}).status_code == 409
     assert (client.get(path).json()["limit"], client.get(path).json()["active"]) == (2, True)
 

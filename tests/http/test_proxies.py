@@ -75,5 +75,5 @@ def test_everybody_is_no_proxy(settings: Settings, text: str) -> None:
 def test_the_process_says_so_and_does_not_start(settings: Settings) -> None:
     ended = run_command([sys.executable, "-m", "api"], env=environment(settings, FORWARDED_ALLOW_IPS="*"))
     assert ended.returncode == 2
-    assert "FORWARDED_ALLOW_IPS=* lets every client say what its address is" in ended.stderr
+    assert "FORWARDED_ALLOW_IPS=* lets every client choose its address" in ended.stderr
     assert "Traceback" not in ended.stderr

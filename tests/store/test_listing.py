@@ -149,7 +149,7 @@ def test_a_cursor_goes_on_where_a_page_ended(harness: StoreHarness) -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "o50", "o-1", "²", "A" * 30, "====", "lg"])
 def test_what_is_no_cursor_is_refused(harness: StoreHarness, cursor: str) -> None:
-    with pytest.raises(ValueError, match="is no cursor"):
+    with pytest.raises(ValueError, match="is not a valid cursor"):
         harness.run(listing.page(Filter(), cursor=cursor))
 
 

@@ -1,4 +1,4 @@
-"""What comes over the wire, read into structs: bodies of Marquez's calls, OpenLineage events, and queries."""
+"""Request bodies of Marquez's API, OpenLineage events, and query parameters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NamespaceBody(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DatasetId(msgspec.Struct, frozen=True):
-    """A dataset is known by its name only: it is kept, not modelled."""
+    """The name of a dataset, which is all that is stored of it."""
 
     namespace: str | None = None
     name: str | None = None
@@ -72,7 +72,7 @@ class EventJob(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, rename="camel"):
-    """An OpenLineage event as it is sent; ``read_event`` has seen to it that what must be there is."""
+    """An OpenLineage event as it is sent; ``read_event`` has checked that required fields are there."""
 
     event_type: str | None = None
     event_time: str | None = None
@@ -86,7 +86,7 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def kind(self) -> str:
-        """``RunEvent``, ``JobEvent`` or ``DatasetEvent``, told apart as Marquez does it."""
+        """``RunEvent``, ``JobEvent`` or ``DatasetEvent``, distinguished as in Marquez."""
         last = (self.schema_url or "").rpartition("/")[2]
         return last if last in ("JobEvent", "DatasetEvent") else "RunEvent"
 
@@ -133,7 +133,7 @@ _event = msgspec.json.Decoder(Event)
 
 
 def read(kind: type[T], raw: bytes) -> T:
-    """A body as a *kind*. Raises Malformed for what is no such JSON: Marquez answers 400 for wrong types as well."""
+    """A body as a *kind*. Raises Malformed for anything else: Marquez responds 400 to wrong types as well."""
     return _decode(msgspec.json.Decoder(kind), raw)
 
 
@@ -150,7 +150,7 @@ def facet(kind: type[T], facets: Mapping[str, Raw] | None, *names: str) -> T | N
 
 
 def kept_facet(kind: type[T], facets: Mapping[str, Raw], *names: str) -> T | None:
-    """The same of facets that were kept; None too for one that cannot be read, which no run is to be hidden by."""
+    """The same for stored facets; None too for one that cannot be read, so that it hides no run."""
     try:
         return facet(kind, facets, *names)
     except Malformed:
@@ -187,7 +187,7 @@ def read_event(raw: bytes) -> Event:
 
 
 def require(missing: list[str]) -> None:
-    """Raises Invalid in Marquez's words when anything is missing."""
+    """Raises Invalid with Marquez's message when anything is missing."""
     if missing:
         raise Invalid([Problem(f"body.{path}", "must not be null") for path in missing])
 
@@ -198,7 +198,7 @@ def instant(text: str, name: str, *, zone: bool = False) -> int:
 
 
 def bound(text: str, name: str) -> int:
-    """A time that others are compared with, which may be any, as ``mapping.bound``. Raises Malformed, naming it."""
+    """A bound that times are compared with, as ``mapping.bound``. Raises Malformed, naming it."""
     return _time(lambda: mapping.bound(text), text, name)
 
 

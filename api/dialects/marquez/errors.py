@@ -1,4 +1,4 @@
-"""How Marquez's requests are refused: two shapes, one with a code, one that lists what is wrong."""
+"""Errors in Marquez's two shapes: one with a code, one that lists problems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from litestar.types import Scope as Connection
 
-from api.dialects.marquez.unsupported import instead_of
+from api.dialects.marquez.unsupported import alternative_to
 from api.http.problems import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
 from api.http.response import Response
 from api.http.router import Dialect
@@ -27,9 +27,9 @@ class BadQuery(RunfleetError):
 
 def refuse(error: RunfleetError, scope: Connection) -> Response:
     """
-    *error* as Marquez says it: ``{"errors": […]}`` for what is wrong with a body or a query, else a code and a message.
+    *error* in Marquez's shape: ``{"errors": […]}`` for problems of a body or a query, else a code and a message.
 
-    A full store is 503, because OpenLineage's client sends an event again after that, and gives it up after a 507.
+    A full store is 503, because OpenLineage's client repeats an event after that, and drops it after a 507.
     """
     status = error.status
     headers = extra_headers(error)
@@ -43,7 +43,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Response:
         problems = error.problems[:MAX_PROBLEMS]
         body = {"errors": [f"{one.location.removeprefix('body.')} {one.message}" for one in problems] or [str(error)]}
     else:
-        instead = instead_of(scope["path"]) if error.status in _NOTHING_THERE else ""
+        instead = alternative_to(scope["path"]) if error.status in _NOTHING_THERE else ""
         body = {"code": status, "message": instead or str(error)}
     return Response(_encode(body), status=status, headers=tuple(headers))
 

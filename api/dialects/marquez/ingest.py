@@ -1,4 +1,4 @@
-"""What is told of runs, by verbs and by events, made into moves. Each is an operation of the store."""
+"""Operations that apply Marquez's verbs and OpenLineage events to runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from msgspec import Raw
 
 from api.dialects.marquez import bodies, jobs, mapping, responses
 from api.dialects.marquez.bodies import DatasetId, Event
-from api.dialects.marquez.jobs import Place
-from api.dialects.marquez.mapping import Told
+from api.dialects.marquez.jobs import JobRef
+from api.dialects.marquez.mapping import Report
 from api.http.auth import Grant
 from shared import ops
 from shared.clock import from_datetime
@@ -31,11 +31,11 @@ from shared.store.redis.call import Call
 from shared.store.runs import Reported
 from shared.tasks import Task
 
-MAX_FACET: Final = 64 * 1024
+MAX_FACET_BYTES: Final = 64 * 1024
 """Bytes of the largest facet that is kept of a run or a job; the event has it all the same."""
 
-MOST_FACETS: Final = 150
-"""Facets of one event that are kept of its run, and of its job: each costs Redis time that nobody else has then."""
+MAX_FACETS: Final = 150
+"""Facets of one event that are stored for its run, and for its job: while Redis stores them it serves nothing else."""
 
 _WITH_A_MEANING: Final = frozenset(
     {"parent", "parentRun", "nominalTime", "errorMessage", "documentation", "sourceCodeLocation", "jobType"}
@@ -51,9 +51,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def begin(
-    catalog: Catalog, place: Place, origin: Origin, grant: Grant, params: Mapping[str, Any] | None = None
+    catalog: Catalog, place: JobRef, origin: Origin, grant: Grant, params: Mapping[str, Any] | None = None
 ) -> Triggered:
-    """Make a run of a job; one of a task of ours is executed by our workers. Raises as ``ops.trigger``."""
+    """Create a run of a job; our workers execute those of our own tasks. Raises as ``ops.trigger``."""
     await jobs.declare(catalog, place)
     request = ops.Request(params=params, triggered_by="cloud", origin=origin)
     try:
@@ -61,19 +61,19 @@ async def begin(
     except NotFound:
         if place.own:
             raise
-    catalog.entries.pop(place.task, None)  # it was in the catalog once, and somebody took it out
+    catalog.entries.pop(place.task, None)  # it was removed since the catalog was read
     await jobs.declare(catalog, place)
     return await ops.trigger(catalog, place.task, request, permit=grant.authorise, charge=grant.charge)
 
 
 async def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Run:
     """
-    Make the move that *verb* is for a run, at stored time *at_us* (0: now); the run as it is then.
+    Apply the transition of *verb* to a run, at stored time *at_us* (0: now); the run afterwards.
 
-    Raises NotFound, and Refused when the table of moves does not allow it.
+    Raises NotFound, and Refused when the run's status does not allow it.
     """
-    told = mapping.VERBS[verb]
-    reported = await _report(catalog, run_id, told, at_us, late_start=at_us > 0)
+    update = mapping.VERBS[verb]
+    reported = await _report(catalog, run_id, update, at_us, late_start=at_us > 0)
     if reported.verdict not in ("changed", "same"):
         raise Refused(_why(run_id, verb, reported.state), reported.state)
     assert reported.run is not None
@@ -82,10 +82,10 @@ async def report(catalog: Catalog, run_id: UUID, verb: str, at_us: int) -> Run:
 
 async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> None:
     """
-    Keep an event, and move the run it is about if that is one that others execute and the table allows it.
+    Store an event, and apply it to its run if that is an external one whose status allows it.
 
-    Nothing that is told late is refused: it is kept, and what it adds is added. Raises Malformed for names and times
-    that cannot be, and Forbidden for tasks that *grant* is not for; nothing is kept then.
+    Late events are not refused: they are stored, and their facts are added. Raises Malformed for names and times
+    that are not valid, and Forbidden for tasks that *grant* is not for; nothing is stored then.
     """
     at_us = bodies.instant(event.event_time or "", "eventTime")
     if event.job is None or event.kind == "DatasetEvent":
@@ -105,9 +105,9 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
     kind = (event.event_type or "").upper()
     origin = Origin(api=mapping.NAME, run_id=run_id, nominal_us=_nominal_us(event))
     kept = lineage_events.keep(LineageEvent(body, at_us, kind, run_id, change, facets))
-    told = mapping.told_by(kind)
-    if told is not None and told.exit_code:
-        told = told._replace(message=_error_of(event) or told.message)
+    update = mapping.report_of(kind)
+    if update is not None and update.exit_code:
+        update = update._replace(message=_error_of(event) or update.message)
     is_known = False
     if place.own or grant.tasks:
         found = await runs.record(run_id)
@@ -115,16 +115,16 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
         if found is not None:
             grant.authorise((found.task,))
     if parent is not None:
-        await _see_parent(catalog, parent, at_us, grant)
+        await _record_parent(catalog, parent, at_us, grant)
     if place.own and not is_known:
         await kept  # of a run that there never was, or not any more: it is not for others to make one of our task
         return
-    await _move(
-        catalog, place, origin, told, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
+    await _apply(
+        catalog, place, origin, update, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
     )
 
 
-async def is_for(catalog: Catalog, event: Event, grant: Grant) -> bool:
+async def is_visible(catalog: Catalog, event: Event, grant: Grant) -> bool:
     """Whether an event is about a job whose task *grant* is for; one without a job is about none."""
     if event.job is None:
         return False
@@ -134,7 +134,7 @@ async def is_for(catalog: Catalog, event: Event, grant: Grant) -> bool:
     return grant.covers(place.task)
 
 
-def exists(run_id: UUID, place: Place) -> Malformed:
+def exists(run_id: UUID, place: JobRef) -> Malformed:
     """The refusal of a run whose id is taken: 400 in Marquez."""
     return Malformed(f"Run '{run_id}' already exists for '{place.job}' under namespace '{place.namespace}'.")
 
@@ -147,11 +147,11 @@ class Parent(msgspec.Struct, frozen=True):
     job: str
 
 
-async def _move(
+async def _apply(
     catalog: Catalog,
-    place: Place,
+    place: JobRef,
     origin: Origin,
-    told: Told | None,
+    update: Report | None,
     at_us: int,
     kept: Call[Kept],
     grant: Grant,
@@ -159,30 +159,30 @@ async def _move(
     is_new: bool,
 ) -> None:
     """
-    Make the run if there is none, report what is told of it, and keep the event; *is_new* is a guess that saves a look.
+    Create the run if there is none, apply *update* to it, and keep the event; *is_new* is a guess that saves a read.
     """
     run_id = origin.run_id
     assert run_id is not None
     entry = await jobs.declare(catalog, place)
     if is_new:
         await begin(catalog, place, origin, grant)
-    if told is None:
+    if update is None:
         await kept
         return
     task = entry.task if entry is not None else None
     try:
-        reported = await _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
+        reported = await _report(catalog, run_id, update, at_us, late_start=True, task=task, beside=[kept])
     except NotFound:
         await begin(catalog, place, origin, grant)
-        reported = await _report(catalog, run_id, told, at_us, late_start=True, task=task, beside=[kept])
+        reported = await _report(catalog, run_id, update, at_us, late_start=True, task=task, beside=[kept])
     if task is not None and reported.run is not None and reported.run.task_name != place.task:
-        await _report(catalog, run_id, told, at_us, late_start=True)  # another task's, which may have a lease
+        await _report(catalog, run_id, update, at_us, late_start=True)  # another task's, which may have a lease
 
 
 async def _report(
     catalog: Catalog,
     run_id: UUID,
-    told: Told,
+    update: Report,
     at_us: int,
     *,
     late_start: bool,
@@ -192,10 +192,10 @@ async def _report(
     reported = await ops.report(
         catalog,
         run_id,
-        told.target,
-        reason=told.reason,
-        exit_code=told.exit_code,
-        message=told.message,
+        update.target,
+        reason=update.reason,
+        exit_code=update.exit_code,
+        message=update.message,
         at_us=at_us,
         late_start=late_start,
         backdated=True,
@@ -203,15 +203,15 @@ async def _report(
         beside=beside,
     )
     if at_us > time.time_ns() // 1000 and reported.verdict in ("changed", "same"):
-        await _keep_told(reported, told, at_us)
+        await _store_reported_times(reported, update, at_us)
     return reported
 
 
-async def _keep_told(reported: Reported, told: Told, at_us: int) -> None:
-    """A time in the future is no time for the record; it is kept beside what the record has for it."""
+async def _store_reported_times(reported: Reported, update: Report, at_us: int) -> None:
+    """Store a reported time that lies in the future as metadata: the record cannot have it."""
     run = reported.run
     assert run is not None
-    is_start = told.target == "running"
+    is_start = update.target == "running"
     field, on_record = (responses.STARTED, run.start_at) if is_start else (responses.ENDED, run.end_at)
     if isinstance(on_record, msgspec.UnsetType) or (reported.verdict == "same" and not is_start):
         return
@@ -223,16 +223,16 @@ async def _keep_told(reported: Reported, told: Told, at_us: int) -> None:
 
 def _why(run_id: UUID, verb: str, state: str) -> str:
     if state == "owned":
-        return f"Run '{run_id}' is executed by our own workers, who say how it goes; {verb} changes nothing."
+        return f"Run '{run_id}' is executed by Runfleet's workers, which report its state; {verb} changes nothing."
     if state == "waiting":
         return f"Run '{run_id}' is not due yet, or its job's max_concurrent holds it back; {verb} changes nothing."
     return f"Run '{run_id}' is {mapping.STATES[state]}; {verb} changes nothing."
 
 
-async def _see_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> None:
+async def _record_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> None:
     """
-    A parent that was not heard of runs since its child did, until it says itself when it began and how it ended. One of
-    a task that *grant* is not for is not made.
+    Create the parent, if it is unknown, as running since its child did; its own events correct that. One of a task that
+    *grant* is not for is not created.
     """
     if (await runs.record(parent.run)) is not None:
         return
@@ -268,42 +268,42 @@ def _job_fields(event: Event, parent: Parent | None) -> dict[str, str]:
         "type": ("STREAM" if kind.processing_type == "STREAMING" else "BATCH") if kind else None,
         "parent": parent.job if parent else None,
     }
-    told = {name: value[:MAX_TEXT] for name, value in fields.items() if value}
-    told |= {name: datasets(given) for name, given in (("inputs", event.inputs), ("outputs", event.outputs)) if given}
-    return told | {responses.FACET + name: text for name, text in _facets(job.facets).items()}
+    found = {name: value[:MAX_TEXT] for name, value in fields.items() if value}
+    found |= {name: datasets(given) for name, given in (("inputs", event.inputs), ("outputs", event.outputs)) if given}
+    return found | {responses.FACET + name: text for name, text in _facets(job.facets).items()}
 
 
 def datasets(given: Iterable[DatasetId]) -> str:
-    """The names of datasets as JSON, as many as fit into ``MAX_FACET``."""
-    return as_many_as_fit({"namespace": one.namespace, "name": one.name} for one in given)
+    """The names of datasets as JSON, as many as fit into ``MAX_FACET_BYTES``."""
+    return truncated_json({"namespace": one.namespace, "name": one.name} for one in given)
 
 
-def as_many_as_fit(given: Iterable[Any]) -> str:
-    """The first of these as a JSON list of at most ``MAX_FACET`` bytes."""
-    told: list[str] = []
-    room = MAX_FACET
+def truncated_json(given: Iterable[Any]) -> str:
+    """The first of these as a JSON list of at most ``MAX_FACET_BYTES`` bytes."""
+    items: list[str] = []
+    room = MAX_FACET_BYTES
     for one in given:
         encoded = _encode(one)
         room -= len(encoded) + 1
         if room < 0:
             break
-        told.append(encoded.decode())
-    return f"[{','.join(told)}]"
+        items.append(encoded.decode())
+    return f"[{','.join(items)}]"
 
 
 def _facets(given: Mapping[str, Raw] | None) -> dict[str, str]:
     """
-    The facets that are kept, as JSON: those that mean something here, and the first of the rest. Of one that is too
-    large, only that it was there.
+    The facets to store, as JSON: those that are interpreted, and the first of the rest. One that is too large is stored
+    without its content.
     """
     kept: dict[str, str] = {}
     for name, raw in sorted((given or {}).items(), key=lambda one: one[0] not in _WITH_A_MEANING):
-        if len(kept) == MOST_FACETS:
+        if len(kept) == MAX_FACETS:
             break
         value = bytes(raw)
         if value == b"null" or len(name) > MAX_NAME:
             continue
-        if len(value) > MAX_FACET:
+        if len(value) > MAX_FACET_BYTES:
             left_out: dict[str, Any] = {"_producer": PRODUCER, "_schemaURL": "", "leftOutBytes": len(value)}
             value = _encode(left_out)
         kept[name] = value.decode()

@@ -1,4 +1,4 @@
-"""Which task a job is, and which job a task is."""
+"""The mapping between jobs and tasks, and which of them a token may see."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _known: OrderedDict[str, tuple[str, str]] = OrderedDict()
 """Namespace and name of jobs by their task, which never change: the task's name is made from them."""
 
 
-class Place(NamedTuple):
-    """A job. ``own``: its task was not made by this dialect, and is in the namespace ``words.HOME``."""
+class JobRef(NamedTuple):
+    """A job. ``own``: its task was not made by this dialect, and is in the namespace ``mapping.HOME``."""
 
     namespace: str
     job: str
@@ -34,8 +34,8 @@ class Place(NamedTuple):
     own: bool
 
 
-async def find(catalog: Catalog, namespace: str, job: str) -> Place:
-    """Where a job of that name is, or would be."""
+async def find(catalog: Catalog, namespace: str, job: str) -> JobRef:
+    """The job of that name, whether it exists or not."""
     if namespace == mapping.HOME and is_task_name(job):
         try:
             await catalog.get(job)
@@ -43,11 +43,11 @@ async def find(catalog: Catalog, namespace: str, job: str) -> Place:
             pass
         else:
             if not mapping.is_ours(job) or not (await namespaces.known_jobs([job]))[0]:
-                return Place(namespace, job, job, True)
-    return Place(namespace, job, mapping.task_of(namespace, job), False)
+                return JobRef(namespace, job, job, True)
+    return JobRef(namespace, job, mapping.task_of(namespace, job), False)
 
 
-async def of_task(task: str) -> Place:
+async def of_task(task: str) -> JobRef:
     """The job that a task is."""
     if mapping.is_ours(task):
         known = _known.get(task)
@@ -58,12 +58,12 @@ async def of_task(task: str) -> Place:
                 if len(_known) > MOST_KNOWN:
                     _known.popitem(last=False)
         if known is not None:
-            return Place(*known, task, False)
-    return Place(mapping.HOME, task, task, True)
+            return JobRef(*known, task, False)
+    return JobRef(mapping.HOME, task, task, True)
 
 
 async def namespace(name: str) -> Namespace:
-    """The namespace; that of our own tasks is there before anybody has described it. Raises NotFound."""
+    """The namespace; that of our own tasks always exists. Raises NotFound."""
     found = await namespaces.namespace(name)
     if found is None and name == mapping.HOME:
         since_us = (await tasks.since_us()) or 1
@@ -73,22 +73,22 @@ async def namespace(name: str) -> Namespace:
     return found
 
 
-async def seen(name: str, grant: Grant) -> bool:
+async def is_visible(name: str, grant: Grant) -> bool:
     """Whether *grant* is for any task in a namespace that there is, or the namespace has none."""
     return not grant.tasks or (await _any(name, grant.covers, empty=True))
 
 
-async def require_seen(name: str, grant: Grant) -> None:
+async def require_visible(name: str, grant: Grant) -> None:
     """Raises NotFound when there is no such namespace, or none that *grant* may see."""
     await require_namespace(name)
-    if not (await seen(name, grant)):
+    if not (await is_visible(name, grant)):
         raise NotFound(f"Namespace '{name}' not found.")
 
 
 async def require_namespace_for(name: str, grant: Grant) -> None:
     """Raises Forbidden unless *grant* is for every task in the namespace; there may be none, nor the namespace."""
     if grant.tasks and (await _any(name, lambda task: not grant.covers(task), empty=False)):
-        raise Forbidden(f"namespace '{name}' is not for {grant.who} to describe")
+        raise Forbidden(f"{grant.who} may not describe namespace '{name}'")
 
 
 async def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> bool:
@@ -109,7 +109,7 @@ async def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> bool:
             return empty and not found
 
 
-async def require_place(place: Place, grant: Grant) -> bool:
+async def require_place(place: JobRef, grant: Grant) -> bool:
     """
     Whether there is such a job. Raises NotFound when there is no such namespace, or none that *grant* may see: a job
     that it is for makes it one, and one that is not there does not.
@@ -118,7 +118,7 @@ async def require_place(place: Place, grant: Grant) -> bool:
     if is_there and grant.covers(place.task):
         await require_namespace(place.namespace)
     else:
-        await require_seen(place.namespace, grant)
+        await require_visible(place.namespace, grant)
     return is_there
 
 
@@ -129,7 +129,7 @@ async def require_namespace(name: str) -> None:
 
 
 def require_names(namespace: str, job: str) -> None:
-    """Raises Malformed for names that are not to be given to anything."""
+    """Raises Malformed for names that Marquez does not allow."""
     if not mapping.is_namespace(namespace):
         raise Malformed(f"namespace '{namespace[:100]}' must be 1 to 1024 letters, digits and : ; = / _ - . @ +")
     if not mapping.is_job_name(job):
@@ -138,8 +138,8 @@ def require_names(namespace: str, job: str) -> None:
         )
 
 
-async def declare(catalog: Catalog, place: Place) -> Entry | None:
-    """See to it that the job's task is in the catalog, as one that others execute; None for a task of our own."""
+async def declare(catalog: Catalog, place: JobRef) -> Entry | None:
+    """Make sure that the catalog has the job's task, as an external one; None for a task of our own."""
     if place.own:
         return None
     known = catalog.entries.get(place.task)

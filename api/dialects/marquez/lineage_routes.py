@@ -1,4 +1,4 @@
-"""OpenLineage events: taken, and given back as they came."""
+"""OpenLineage events: ingest, list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 
 @routes.post("/api/v1/lineage", max_body=MAX_EVENT)
 async def take_event(request: Request) -> Response:
-    """One event. When this is answered it is stored, and the run it is about has moved if that was to be."""
+    """One event. It is stored and applied to its run before the response."""
     event = bodies.read_event(request.body)
     await request.store.run(ingest.record(request.catalog, event, request.body, request.grant))
     return Response(status=201)
@@ -33,7 +33,7 @@ async def take_event(request: Request) -> Response:
 
 @routes.get("/api/v1/events/lineage")
 async def list_events(request: Request) -> Response:
-    """Events of runs by the time they tell: ``after`` ≤ time < ``before``. The total counts those of no run as well."""
+    """Events of runs by their time: ``after`` ≤ time < ``before``. The total includes events without a run."""
     limit, offset = bodies.paging(request.query)
     direction = request.query.get("sortDirection", ["desc"])[0].lower()
     if direction not in ("asc", "desc"):
@@ -60,7 +60,7 @@ async def _own(
     for start in range(0, MOST_LOOKED_AT, LOOK):
         some = await lineage_events.page(after_us, before_us, descending=is_descending, offset=start, limit=LOOK)
         for body in some.bodies:
-            if await ingest.is_for(request.catalog, bodies.read_event(body), request.grant):
+            if await ingest.is_visible(request.catalog, bodies.read_event(body), request.grant):
                 own.append(body)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         if len(some.bodies) < LOOK or len(own) >= offset + limit:
             break

@@ -1,5 +1,5 @@
 """
-Which of Marquez's and OpenLineage's words is which of ours. Pure.
+Maps Marquez's and OpenLineage's states, names and times to ours. Pure.
 
 Marquez's rules are those of its source at 0.51, OpenLineage's those of its specification 2.0.
 """
@@ -23,7 +23,7 @@ HOME: Final = "runfleet"
 """The namespace of all tasks that no job of this dialect made: those of the task file, and other dialects'."""
 
 LATEST_US: Final = 2**53 - 1
-"""The year 2255; the store's numbers are floats, and cannot tell later times apart."""
+"""The year 2255; later times cannot be distinguished in the store, whose numbers are floats."""
 
 State = Literal["NEW", "RUNNING", "COMPLETED", "FAILED", "ABORTED"]
 
@@ -41,7 +41,7 @@ STATES: Final[dict[str, State]] = {
 """What a status, or an end reason once a run ended, reads as."""
 
 
-class Told(NamedTuple):
+class Report(NamedTuple):
     """What a verb or an event reports. ``reason`` None: it runs. No process is seen, so ``exit_code`` is made up."""
 
     target: Literal["running", "ended"]
@@ -50,15 +50,15 @@ class Told(NamedTuple):
     message: str = ""
 
 
-_RUNS: Final = Told("running")
-_COMPLETED: Final = Told("ended", Reason.SUCCESS)
-_FAILED: Final = Told("ended", Reason.FAILED, 1, "reported as failed")
-_ABORTED: Final = Told("ended", Reason.STOPPED, NOTHING_RAN, "reported as aborted")
+_RUNS: Final = Report("running")
+_COMPLETED: Final = Report("ended", Reason.SUCCESS)
+_FAILED: Final = Report("ended", Reason.FAILED, 1, "reported as failed")
+_ABORTED: Final = Report("ended", Reason.STOPPED, NOTHING_RAN, "reported as aborted")
 
-VERBS: Final[dict[str, Told]] = {"start": _RUNS, "complete": _COMPLETED, "fail": _FAILED, "abort": _ABORTED}
+VERBS: Final[dict[str, Report]] = {"start": _RUNS, "complete": _COMPLETED, "fail": _FAILED, "abort": _ABORTED}
 """``POST /jobs/runs/{id}/<verb>``."""
 
-_EVENT_TYPES: Final[dict[str, Told | None]] = {
+_EVENT_TYPES: Final[dict[str, Report | None]] = {
     "": None,
     "OTHER": None,
     "COMPLETE": _COMPLETED,
@@ -79,9 +79,9 @@ def state_of(status: str, reason: str) -> State:
     return STATES[reason or status]
 
 
-def told_by(event_type: str) -> Told | None:
+def report_of(event_type: str) -> Report | None:
     """
-    What an event of that type (any case, "" without one) says of its run; None: that there is one, and no more.
+    The report of an event of that type (any case, "" without one); None when it reports no more than the run's id.
 
     As in Marquez an unknown type means that it runs; OTHER, by the specification, is beside the run's life cycle.
     """
@@ -100,12 +100,12 @@ def is_ours(task: str) -> bool:
 
 
 def is_namespace(name: str) -> bool:
-    """Whether Marquez would take a namespace of that name."""
+    """Whether Marquez allows that name for a namespace."""
     return _NAMESPACE.fullmatch(name) is not None
 
 
 def is_job_name(name: str) -> bool:
-    """Whether a job may be called so: any characters but those that control something or break a line."""
+    """Whether Marquez allows that name for a job: no control characters and line breaks."""
     return 0 < len(name) <= MAX_JOB_NAME and not _CONTROL.search(name)
 
 
@@ -121,7 +121,7 @@ def parent_name(job: str, parent: str) -> str:
 
 
 def run_id(text: str) -> UUID | None:
-    """The run's id in a path, None for what is none."""
+    """A run's id in a path; None for a text that is not a UUID."""
     return UUID(text) if _UUID.fullmatch(text) else None
 
 
@@ -138,7 +138,7 @@ def instant(text: str, *, zone: bool) -> int:
     """
     An ISO 8601 time of day on a date, as stored time.
 
-    Without a zone it is UTC, unless *zone* says that there must be one. Raises ValueError for anything else, also for
+    Without a zone it is UTC, unless *zone* requires one. Raises ValueError for anything else, also for
     times before 1970 or beyond ``LATEST_US``, which the store cannot hold.
     """
     us = _microseconds(text, zone=zone)

@@ -1,4 +1,4 @@
-"""What a page of a list needs beside its rows, in steps and within bounds: facets may be megabytes each."""
+"""Bounded reads of the metadata on a page of a list, since facets may be megabytes each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def metadata_of(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
 
 
 async def jobs(tasks: Sequence[str]) -> list[Job]:
-    """Those of the jobs that there are, in their order; without what was told of them where there is no room for it."""
+    """The jobs that exist, in their order; without their facets beyond the bound."""
     found: list[Job | None] = []
     size = 0
     while len(found) < len(tasks):

@@ -1,4 +1,4 @@
-"""Runs, jobs and namespaces as Marquez shows them: every key is there, and null where nothing is known."""
+"""Response objects: runs, jobs and namespaces with every key that Marquez has, null where there is no value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, UnsetType
 
 from api.dialects.marquez import bodies, mapping
-from api.dialects.marquez.jobs import Place
+from api.dialects.marquez.jobs import JobRef
 from shared.clock import from_datetime, rfc3339
 from shared.lineage import PRODUCER, RUNFLEET_SCHEMA, details
 from shared.runs import Run
@@ -22,7 +22,7 @@ RUN_FACET: Final = f"{mapping.NAME}.{FACET}"
 NOMINAL: Final = f"{mapping.NAME}.nominal"
 STARTED: Final = f"{mapping.NAME}.started"
 ENDED: Final = f"{mapping.NAME}.ended"
-"""Fields of a run's annex. The last two are told times that the record cannot have, because they are in the future."""
+"""Metadata fields of a run. The last two are reported times that the record cannot have: they lie in the future."""
 
 _SPEC: Final = "https://openlineage.io/spec/facets"
 _SCHEMAS: Final = {
@@ -41,7 +41,7 @@ class Nominal(msgspec.Struct, frozen=True, omit_defaults=True):
     end: int = 0
 
 
-class RunAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class RunResponse(msgspec.Struct, frozen=True, rename="camel"):
     """A run."""
 
     id: str
@@ -60,7 +60,7 @@ class RunAnswer(msgspec.Struct, frozen=True, rename="camel"):
     output_dataset_versions: list[Any] = []
 
 
-class JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class JobResponse(msgspec.Struct, frozen=True, rename="camel"):
     """A job."""
 
     id: dict[str, str]
@@ -75,8 +75,8 @@ class JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
     outputs: Raw
     location: str | None
     description: str | None
-    latest_run: RunAnswer | None
-    latest_runs: list[RunAnswer] | None
+    latest_run: RunResponse | None
+    latest_runs: list[RunResponse] | None
     facets: dict[str, Raw]
     tags: Raw
     labels: list[str] = []
@@ -84,7 +84,7 @@ class JobAnswer(msgspec.Struct, frozen=True, rename="camel"):
     current_version: None = None
 
 
-class NamespaceAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class NamespaceResponse(msgspec.Struct, frozen=True, rename="camel"):
     """A namespace."""
 
     name: str
@@ -95,14 +95,17 @@ class NamespaceAnswer(msgspec.Struct, frozen=True, rename="camel"):
     is_hidden: bool = False
 
 
-def run(found: Run, place: Place, annex: Mapping[str, bytes]) -> RunAnswer:
+def run(found: Run, place: JobRef, metadata: Mapping[str, bytes]) -> RunResponse:
     """A run of the job at *place*."""
-    facets = run_facets(found, place, annex)
-    started, ended = _told(annex, STARTED, _us(found.start_at)), _told(annex, ENDED, _us(found.end_at))
-    nominal_start, nominal_end = _nominal(found, facets, annex)
+    facets = run_facets(found, place, metadata)
+    started, ended = (
+        _reported_us(metadata, STARTED, _us(found.start_at)),
+        _reported_us(metadata, ENDED, _us(found.end_at)),
+    )
+    nominal_start, nominal_end = _nominal(found, facets, metadata)
     created = _us(found.created_at)
     state = mapping.state_of(found.status, found.end_reason or "")
-    return RunAnswer(
+    return RunResponse(
         id=str(found.id),
         created_at=rfc3339(created),
         updated_at=rfc3339(max(created, _us(found.start_at), _us(found.end_at))),
@@ -118,7 +121,7 @@ def run(found: Run, place: Place, annex: Mapping[str, bytes]) -> RunAnswer:
     )
 
 
-def run_facets(found: Run, place: Place, annex: Mapping[str, bytes]) -> dict[str, Raw]:
+def run_facets(found: Run, place: JobRef, metadata: Mapping[str, bytes]) -> dict[str, Raw]:
     """
     What is known of a run beyond Marquez's own fields: the facets that were sent, and for a task of ours what it has.
     """
@@ -129,33 +132,33 @@ def run_facets(found: Run, place: Place, annex: Mapping[str, bytes]) -> dict[str
             facets["errorMessage"] = _facet(
                 "errorMessage", {"message": found.message, "programmingLanguage": "unknown"}
             )
-    for field, value in annex.items():
+    for field, value in metadata.items():
         if field.startswith(RUN_FACET):
             facets[field.removeprefix(RUN_FACET)] = Raw(newest(value))
     return facets
 
 
-def job(found: Job, runs: Sequence[RunAnswer]) -> JobAnswer:
+def job(found: Job, runs: Sequence[RunResponse]) -> JobResponse:
     """A job of this dialect; *runs* are its newest."""
-    told = found.fields
-    parent = told.get("parent", b"").decode()
-    return JobAnswer(
+    fields = found.fields
+    parent = fields.get("parent", b"").decode()
+    return JobResponse(
         id={"namespace": found.namespace, "name": found.name},
-        type=told.get("type", b"BATCH").decode(),
+        type=fields.get("type", b"BATCH").decode(),
         name=found.name,
         simple_name=found.name.removeprefix(parent + ".") if parent else found.name,
         parent_job_name=parent or None,
         created_at=rfc3339(found.created_us),
         updated_at=rfc3339(found.updated_us),
         namespace=found.namespace,
-        inputs=Raw(told.get("inputs", b"[]")),
-        outputs=Raw(told.get("outputs", b"[]")),
-        location=told.get("location", b"").decode() or None,
-        description=told.get("description", b"").decode() or None,
+        inputs=Raw(fields.get("inputs", b"[]")),
+        outputs=Raw(fields.get("outputs", b"[]")),
+        location=fields.get("location", b"").decode() or None,
+        description=fields.get("description", b"").decode() or None,
         latest_run=runs[0] if runs else None,
         latest_runs=list(runs) or None,
         facets=job_facets(found),
-        tags=Raw(told.get("tags", b"[]")),
+        tags=Raw(fields.get("tags", b"[]")),
     )
 
 
@@ -164,9 +167,9 @@ def job_facets(found: Job) -> dict[str, Raw]:
     return {field.removeprefix(FACET): Raw(value) for field, value in found.fields.items() if field.startswith(FACET)}
 
 
-def task(entry: Entry, runs: Sequence[RunAnswer]) -> JobAnswer:
-    """A task of ours as a job of the namespace ``words.HOME``."""
-    return JobAnswer(
+def task(entry: Entry, runs: Sequence[RunResponse]) -> JobResponse:
+    """A task of ours as a job of the namespace ``mapping.HOME``."""
+    return JobResponse(
         id={"namespace": mapping.HOME, "name": entry.name},
         type="BATCH",
         name=entry.name,
@@ -187,15 +190,15 @@ def task(entry: Entry, runs: Sequence[RunAnswer]) -> JobAnswer:
 
 
 def task_facets(entry: Entry) -> dict[str, Raw]:
-    """What is known of a task of ours, as facets of its job."""
+    """The facets of a task of ours."""
     if not entry.task.description:
         return {}
     return {"documentation": _facet("documentation", {"description": entry.task.description})}
 
 
-def namespace(found: Namespace, *, hidden: bool = False) -> NamespaceAnswer:
+def namespace(found: Namespace, *, hidden: bool = False) -> NamespaceResponse:
     """A namespace; ``hidden`` once it was deleted."""
-    return NamespaceAnswer(
+    return NamespaceResponse(
         name=found.name,
         created_at=rfc3339(found.created_us),
         updated_at=rfc3339(found.updated_us),
@@ -205,8 +208,8 @@ def namespace(found: Namespace, *, hidden: bool = False) -> NamespaceAnswer:
     )
 
 
-def _nominal(found: Run, facets: Mapping[str, Raw], annex: Mapping[str, bytes]) -> tuple[int, int]:
-    given = _decode(annex[NOMINAL], type=Nominal) if NOMINAL in annex else Nominal(_us(found.scheduled_for))
+def _nominal(found: Run, facets: Mapping[str, Raw], metadata: Mapping[str, bytes]) -> tuple[int, int]:
+    given = _decode(metadata[NOMINAL], type=Nominal) if NOMINAL in metadata else Nominal(_us(found.scheduled_for))
     facet = bodies.kept_facet(bodies.NominalTimeFacet, facets, "nominalTime")
     if facet is None:
         return given.start, given.end
@@ -226,19 +229,19 @@ def _args(found: Run, facets: Mapping[str, Raw]) -> dict[str, str]:
     if parent is not None and parent.run is not None and parent.job is not None:
         args |= {"run_id": parent.run.run_id, "name": parent.job.name, "namespace": parent.job.namespace}
     given = found.params or {}
-    told = {name: value for name, value in args.items() if value is not None}
-    return told | {name: mapping.argument(value) for name, value in given.items()}
+    texts = {name: value for name, value in args.items() if value is not None}
+    return texts | {name: mapping.argument(value) for name, value in given.items()}
 
 
-def _version(place: Place, definition: str) -> dict[str, str]:
+def _version(place: JobRef, definition: str) -> dict[str, str]:
     version = uuid.uuid3(uuid.NAMESPACE_URL, f"{place.namespace}:{place.job}:{definition}")
     return {"namespace": place.namespace, "name": place.job, "version": str(version)}
 
 
-def _told(annex: Mapping[str, bytes], field: str, on_record_us: int) -> int:
-    """The time that was told, if the record has what was made of it; else the record's."""
-    told, _, made = annex.get(field, b"").partition(b" ")
-    return int(told) if told and int(made) == on_record_us else on_record_us
+def _reported_us(metadata: Mapping[str, bytes], field: str, on_record_us: int) -> int:
+    """The reported time, if the record has the time derived from it; else the record's."""
+    reported, _, made = metadata.get(field, b"").partition(b" ")
+    return int(reported) if reported and int(made) == on_record_us else on_record_us
 
 
 def _us(moment: Any) -> int:

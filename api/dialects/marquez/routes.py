@@ -10,8 +10,8 @@ import msgspec
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
 from api.dialects.marquez.bodies import JobBody, NamespaceBody
 from api.dialects.marquez.errors import DIALECT, BadQuery
-from api.dialects.marquez.jobs import Place
-from api.dialects.marquez.responses import JobAnswer, RunAnswer
+from api.dialects.marquez.jobs import JobRef
+from api.dialects.marquez.responses import JobResponse, RunResponse
 from api.http.auth import Grant
 from api.http.request import Request
 from api.http.response import Response, json_response
@@ -59,14 +59,14 @@ async def put_namespace(request: Request) -> Response:
 async def read_namespace(request: Request) -> Response:
     """One namespace."""
     found = await request.store.run(jobs.namespace(request.path["namespace"]))
-    if not await request.store.run(jobs.seen(found.name, request.grant)):
+    if not await request.store.run(jobs.is_visible(found.name, request.grant)):
         raise NotFound(f"Namespace '{found.name}' not found.")
     return json_response(responses.namespace(found))
 
 
 @routes.delete("/api/v1/namespaces/{namespace}")
 async def delete_namespace(request: Request) -> Response:
-    """Forget it and its jobs; their runs stay as long as history does, and what is told of them brings it back."""
+    """Delete it and its jobs. Their runs are kept as history, and a new report about one creates it again."""
     found = await request.store.run(jobs.namespace(request.path["namespace"]))
     await request.store.run(namespaces.drop_namespace(found.name))
     return json_response(responses.namespace(found, hidden=True))
@@ -74,7 +74,7 @@ async def delete_namespace(request: Request) -> Response:
 
 @routes.get("/api/v1/namespaces")
 async def list_namespaces(request: Request) -> Response:
-    """Namespaces by name; that of our own tasks is the first, unless somebody has described it."""
+    """Namespaces by name; that of our own tasks is the first, unless it was described."""
     limit, offset = bodies.paging(request.query)
     found = await request.store.run(_page(request.grant, limit, offset)) if limit else []
     return json_response({"namespaces": [responses.namespace(one) for one in found]})
@@ -100,24 +100,24 @@ async def read_job(request: Request) -> Response:
 
 @routes.delete("/api/v1/namespaces/{namespace}/jobs/{job}")
 async def delete_job(request: Request) -> Response:
-    """Forget a job; its runs stay as long as history does, and what is told of it brings it back."""
+    """Delete a job. Its runs are kept as history, and a new report about it creates it again."""
     answer = await request.store.run(_delete_job(request))
     return json_response(answer)
 
 
 @routes.get("/api/v1/namespaces/{namespace}/jobs")
 async def list_jobs(request: Request) -> Response:
-    """Jobs of a namespace, the ones that were told of last first."""
+    """Jobs of a namespace, those with the latest report first."""
     return await _list(request, request.path["namespace"])
 
 
 @routes.get("/api/v1/jobs")
 async def list_all_jobs(request: Request) -> Response:
-    """Our own tasks by name, then all jobs, the ones that were told of last first."""
+    """Our own tasks by name, then all jobs, those with the latest report first."""
     return await _list(request, None)
 
 
-async def require_job(request: Request) -> Place:
+async def require_job(request: Request) -> JobRef:
     """The job that the path names. Raises NotFound for its namespace or itself, and Forbidden."""
     return await request.store.run(_place(request))
 
@@ -131,7 +131,7 @@ async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namesp
     while len(found) < offset + limit:
         some = await _namespaces(SCAN, start)
         for one in some:
-            if await jobs.seen(one.name, grant):
+            if await jobs.is_visible(one.name, grant):
                 found.append(one)  # noqa: PERF401 (an operation cannot be asked within a comprehension)
         start += SCAN
         if len(some) < SCAN:
@@ -148,7 +148,7 @@ async def _namespaces(limit: int, offset: int) -> list[namespaces.Namespace]:
     return home + ((await namespaces.namespace_page(max(0, offset - 1), rest)) if rest else [])
 
 
-async def _place(request: Request) -> Place:
+async def _place(request: Request) -> JobRef:
     namespace, name = request.path["namespace"], request.path["job"]
     place = await jobs.find(request.catalog, namespace, name)
     is_there = await jobs.require_place(place, request.grant)
@@ -158,14 +158,14 @@ async def _place(request: Request) -> Place:
     return place
 
 
-async def _put_job(request: Request, body: JobBody) -> JobAnswer:
+async def _put_job(request: Request, body: JobBody) -> JobResponse:
     namespace, name = request.path["namespace"], request.path["job"]
     jobs.require_names(namespace, name)
     place = await jobs.find(request.catalog, namespace, name)
     request.grant.authorise((place.task,))
     await jobs.require_place(place, request.grant)
     if place.own:
-        raise Conflict(f"Job '{name}' is a task of this fleet, described where it is defined.")
+        raise Conflict(f"Job '{name}' is a task of this fleet, and can be changed only where it is defined.")
     if body.run_id is not None:
         run_id = mapping.run_id(body.run_id)
         run: Run | None = (await runs.get(run_id)) if run_id else None
@@ -181,7 +181,7 @@ async def _put_job(request: Request, body: JobBody) -> JobAnswer:
     if body.description is not None:
         fields["description"] = body.description[: ingest.MAX_TEXT]
     if body.tags is not None:
-        fields["tags"] = ingest.as_many_as_fit(body.tags[:MAX_TAGS])
+        fields["tags"] = ingest.truncated_json(body.tags[:MAX_TAGS])
     if namespace == mapping.HOME:
         await namespaces.put_namespace(namespace)
     await jobs.declare(request.catalog, place)
@@ -189,7 +189,7 @@ async def _put_job(request: Request, body: JobBody) -> JobAnswer:
     return responses.job(job, (await _latest(request.catalog, [place], facets=True))[0])
 
 
-async def _read_job(request: Request) -> JobAnswer:
+async def _read_job(request: Request) -> JobResponse:
     place = await _place(request)
     latest = (await _latest(request.catalog, [place], facets=True))[0]
     if place.own:
@@ -201,7 +201,7 @@ async def _read_job(request: Request) -> JobAnswer:
     return responses.job(job, latest)
 
 
-async def _delete_job(request: Request) -> JobAnswer:
+async def _delete_job(request: Request) -> JobResponse:
     answer = await _read_job(request)
     place = await _place(request)
     if place.own:
@@ -226,13 +226,13 @@ async def _jobs(
     request: Request, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
 ) -> dict[str, Any]:
     """
-    A page of jobs: first the tasks of ours that are of it, then jobs. The total does not heed the states (Marquez's);
+    A page of jobs: first our own tasks, then jobs. As in Marquez the total ignores the filter by state;
     for a token that is for some tasks it counts only what is on the page.
 
     By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
     """
     if namespace is not None:
-        await jobs.require_seen(namespace, request.grant)
+        await jobs.require_visible(namespace, request.grant)
     own: list[str] = []
     if namespace in (None, mapping.HOME):
         known = await tasks.names()
@@ -268,15 +268,15 @@ async def _names(own: Sequence[str], namespace: str | None, offset: int, count: 
     return names
 
 
-async def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> list[JobAnswer]:
+async def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str]) -> list[JobResponse]:
     entries = await tasks.some(set(own).intersection(names))
     rest = [name for name in names if name not in entries]
     jobs = {job.task: job for job in (await pagination.jobs(rest))}
     there = [name for name in names if name in entries or name in jobs]
     known = [
-        Place(mapping.HOME, name, name, True)
+        JobRef(mapping.HOME, name, name, True)
         if name in entries
-        else Place(jobs[name].namespace, jobs[name].name, name, False)
+        else JobRef(jobs[name].namespace, jobs[name].name, name, False)
         for name in there
     ]
     latest = await _latest(catalog, known, facets=False)
@@ -286,7 +286,7 @@ async def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str])
     ]
 
 
-async def _latest(catalog: ops.Catalog, known: Sequence[Place], *, facets: bool) -> list[list[RunAnswer]]:
+async def _latest(catalog: ops.Catalog, known: Sequence[JobRef], *, facets: bool) -> list[list[RunResponse]]:
     """The newest runs of jobs; their facets may be megabytes, and lists do without."""
     if not known:
         return []

@@ -1,4 +1,4 @@
-"""Runs: made, read, listed, and told of by the four verbs."""
+"""Runs: create, read, list, and the four verbs that report their state."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import msgspec
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
 from api.dialects.marquez.bodies import RunBody
 from api.dialects.marquez.errors import DIALECT, BadQuery
-from api.dialects.marquez.jobs import Place
-from api.dialects.marquez.responses import Nominal, RunAnswer
+from api.dialects.marquez.jobs import JobRef
+from api.dialects.marquez.responses import Nominal, RunResponse
 from api.dialects.marquez.routes import require_job
 from api.http.request import Request
 from api.http.response import Response, json_response
@@ -29,9 +29,9 @@ _encode = msgspec.json.Encoder().encode
 @routes.post("/api/v1/namespaces/{namespace}/jobs/{job}/runs")
 async def create_run(request: Request) -> Response:
     """
-    Make a run in state NEW. One of a task of ours is a trigger: our workers execute it, and no verb moves it.
+    Create a run in state NEW. For a task of ours this is a trigger: our workers execute the run, and verbs are refused.
 
-    As in Marquez an id that is taken is refused, whatever else the request says.
+    As in Marquez an id that is taken is refused, even if the request is the same.
     """
     body = bodies.read(RunBody, request.body or b"{}")
     run_id = mapping.run_id(body.id) if body.id is not None else None
@@ -69,13 +69,13 @@ async def list_runs(request: Request) -> Response:
 
 @routes.get("/api/v1/jobs/runs/{id}")
 async def read_run(request: Request) -> Response:
-    """One run, whoever made it."""
+    """One run, of any API."""
     return _run(await request.store.run(_shown(request, await _find(request))))
 
 
 @routes.get("/api/v1/jobs/runs/{id}/facets")
 async def read_facets(request: Request) -> Response:
-    """What was told of a run, or of its job (``type=run`` or ``job``)."""
+    """The facets of a run, or of its job (``type=run`` or ``job``)."""
     kind = request.query.get("type", [""])[0].lower()
     if kind not in ("run", "job"):
         raise BadQuery("query param type must be one of RUN, JOB" if kind else "query param type must not be null")
@@ -86,7 +86,7 @@ async def read_facets(request: Request) -> Response:
 
 @routes.post("/api/v1/jobs/runs/{id}/start")
 async def start(request: Request) -> Response:
-    """It runs. Of several starts the earliest counts; one that is told after the end, with its time, is filled in."""
+    """It runs. The earliest of several starts counts; one with a time is accepted even after the end."""
     return await _report(request, "start")
 
 
@@ -126,13 +126,13 @@ async def _find(request: Request) -> Run:
     return run
 
 
-async def _shown(request: Request, run: Run) -> RunAnswer:
+async def _shown(request: Request, run: Run) -> RunResponse:
     (run,) = await ops.without_secrets(request.catalog, [run])
     place = await jobs.of_task(run.task_name)
     return responses.run(run, place, (await metadata.read(run.id)))
 
 
-async def _page(request: Request, place: Place, limit: int, offset: int) -> dict[str, object]:
+async def _page(request: Request, place: JobRef, limit: int, offset: int) -> dict[str, object]:
     found = await page(
         Filter(task_name=(place.task,)), sort_field="start_at", descending=True, limit=limit, offset=offset
     )
@@ -159,5 +159,5 @@ async def _job_facets(request: Request, run: Run) -> dict[str, msgspec.Raw]:
     return responses.task_facets(entry)
 
 
-def _run(answer: RunAnswer, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+def _run(answer: RunResponse, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
     return json_response(answer, status=status, headers=headers)

@@ -1,4 +1,4 @@
-"""How the tasks of an automations file come into the catalog, all or none."""
+"""Writes the tasks of an automations file into the catalog, all or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from shared.store.dialects import ona_tasks
 from shared.store.dialects.ona_tasks import OnaTask
 from shared.store.tasks import Entry
 
-MOST_TASKS: Final = 500
+MAX_TASKS: Final = 500
 """Tasks of one file: they are checked, and written, in one go, and others wait for half a second until that is done."""
 
 FILE_TRIGGERS: Final = ("manual", "postEnvironmentStart", "postDevcontainerStart", "prebuild", "beforeSnapshot")
@@ -47,7 +47,7 @@ async def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) ->
     new_ids = {reference: uuid4() for reference in file}
     touched: list[UUID] = []
 
-    async def work_out() -> Change:
+    async def compute() -> Change:
         touched.clear()
         named = dict.fromkeys([*file, *(one for item in file.values() for one in item.depends_on)])
         there = await _by_reference(environment, list(named))
@@ -77,13 +77,13 @@ async def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) ->
         touched.extend(row.id for row in changed)
         return change_of(changed, around, author)
 
-    await write("of the file", work_out)
+    await write("of the file", compute)
     return touched
 
 
 def _check_file(file: Mapping[str, bodies.FileTask]) -> None:
-    if len(file) > MOST_TASKS:
-        message = f"has {len(file)} tasks; one file may have {MOST_TASKS}: write the others with another one"
+    if len(file) > MAX_TASKS:
+        message = f"has {len(file)} tasks; one file may have {MAX_TASKS}: write the others with another one"
         raise Invalid([Problem("body.automationsFile.tasks", message)])
     problems = []
     for reference, item in file.items():

@@ -1,7 +1,7 @@
 """
-The binary form. Its schema is built from all messages when the first such request comes.
+The binary encoding of messages. Its schema is built from all messages at the first such request.
 
-Needs the extra ``runfleet[ona]`` (protobuf); a process that nobody asks for the binary form never loads it.
+Needs the extra ``runfleet[ona]`` (protobuf), which is loaded by the first such request only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def from_binary(kind: type[M], body: bytes) -> M:
     try:
         message.ParseFromString(body)
     except DecodeError as error:
-        raise Malformed(f"the body is no {kind.__name__} in binary form: {error}") from None
+        raise Malformed(f"the body is not a binary {kind.__name__}: {error}") from None
     problems = list(_unknown(message, kind, "body"))
     if problems:
         raise Invalid(problems)
@@ -89,7 +89,7 @@ def _pool() -> Any:
 
 
 def _all_kinds() -> list[type[msgspec.Struct]]:
-    """Every message, and what they hold that is none and so has no fields that anybody looks at."""
+    """Every message, and the structs in them that are not messages, whose fields are ignored."""
     found: dict[str, type[msgspec.Struct]] = {}
     for message in Message.__subclasses__():
         found[message.__name__] = message

@@ -1,4 +1,4 @@
-"""Messages about tasks, one by one and in a file, and what others have in common with them."""
+"""Messages about tasks, single ones and those of a file, and parts that other messages share."""
 
 # ruff: noqa: RUF012 - msgspec gives every message its own copy of an empty list or map
 
@@ -14,7 +14,7 @@ from api.dialects.ona.wire import Message, Reference, Title, Uuid, Word, number
 
 
 class Principal(StrEnum):
-    """What kind of somebody."""
+    """The kind of a subject."""
 
     UNSPECIFIED = "PRINCIPAL_UNSPECIFIED"
     ACCOUNT = "PRINCIPAL_ACCOUNT"
@@ -26,7 +26,7 @@ class Principal(StrEnum):
 
 
 class Subject(Message, frozen=True):
-    """Somebody."""
+    """A user, account or the like."""
 
     id: Annotated[str, number(1)] = ""
     principal: Annotated[Principal, number(2)] = Principal.UNSPECIFIED
@@ -188,7 +188,7 @@ class UpdateTaskMetadata(Message, frozen=True):
 
 
 class UpdateTaskSpec(Message, frozen=True):
-    """What is not given stays; so does an ``env`` that is empty, for the binary form cannot tell the difference."""
+    """Fields that are not given stay; so does an empty ``env``, which the binary encoding cannot distinguish."""
 
     command: Annotated[str | UnsetType, number(1)] = UNSET
     runs_on: Annotated[RunsOn | UnsetType, number(2)] = UNSET
@@ -220,7 +220,7 @@ class DeleteTaskResponse(Message, frozen=True):
 
 
 class FileTask(Message, frozen=True):
-    """A task as an automations file says it: references instead of ids, triggers by name."""
+    """A task in an automations file: references instead of ids, triggers by name."""
 
     name: Annotated[Title, Meta(min_length=1), number(1)]
     description: Annotated[str, number(2)] = ""
@@ -232,7 +232,7 @@ class FileTask(Message, frozen=True):
 
 
 class FileService(Struct, frozen=True):
-    """A service, whatever it says: there are none here."""
+    """A service, which is ignored: there are none here."""
 
 
 class AutomationsFile(Message, frozen=True):

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from msgspec import UNSET
 
 from api.dialects.ona import bodies
-from api.dialects.ona.translation import as_seen, spec_of, trigger_of
+from api.dialects.ona.translation import redacted, spec_of, trigger_of
 from api.http.auth import Grant
 from shared.clock import to_datetime
 from shared.errors import NotFound
@@ -102,7 +102,7 @@ async def find(id_: UUID, grant: Grant) -> Known:
 
 
 async def shown(known: Sequence[Known], grant: Grant) -> list[bodies.Task]:
-    """The tasks as they go over the wire to whoever has *grant*."""
+    """The tasks as messages, as far as *grant* may see them."""
     ids = await ids_of(name for one in known for name in one.entry.task.depends_on)
     return [_shown(one, ids, grant) for one in known]
 
@@ -121,11 +121,11 @@ def _shown(known: Known, ids: Mapping[str, UUID], grant: Grant) -> bodies.Task:
             creator=subject(listed.creator) if listed else UNSET,
             triggered_by=[trigger_of(name) for name in triggers],
         ),
-        spec=as_seen(spec_of(task, listed), grant),
+        spec=redacted(spec_of(task, listed), grant),
         depends_on=[str(ids[name]) for name in task.depends_on],
     )
 
 
 def subject(who: str) -> bodies.Subject:
-    """Whoever is called *who* here; always the same id for the same name."""
+    """The subject called *who* here; always the same id for the same name."""
     return bodies.Subject(id=str(derived_id("who:" + who)), principal=bodies.Principal.SERVICE_ACCOUNT)

@@ -1,8 +1,7 @@
 """
-A change of this dialect's tasks: what it is, what must be so for it, and how it comes into the catalog, all or nothing.
+Changes of this dialect's tasks: their preconditions, and writing them into the catalog, all or nothing.
 
-What a change was checked against is checked once more by the script that writes it; when something has moved, the
-change is worked out again.
+The script that writes a change checks its preconditions again; when one no longer holds, the change is computed anew.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ def require_listed(known: Known) -> OnaTask:
     """What is listed of the task. Raises Conflict for one that is not this dialect's."""
     if known.listed is None:
         is_of_file = known.entry.source == "file"
-        whose = "is of the task file; change it there" if is_of_file else "was not made here; change it where it was"
-        raise Conflict(f"task {known.reference} ({known.id}) {whose}")
+        where = "is defined in the task file" if is_of_file else "was created through another API"
+        raise Conflict(f"task {known.reference} ({known.id}) {where}; edit it there")
     return known.listed
 
 
@@ -97,7 +96,7 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
         if row.before is not None and not is_trusted(row.before.entry.definition, author.keys, row.before.entry.name):
             raise Conflict(
                 f"the definition of task {row.before.reference} ({row.id}) in the store is not signed with this "
-                "server's RUNFLEET_SECRET; nothing was changed. Delete the task and make it anew"
+                "server's RUNFLEET_SECRET; nothing was changed. Delete the task and create it again"
             )
     items = [
         TaskWrite(
@@ -113,14 +112,14 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
     return Change(items, expected_hashes(known, ()) | own)
 
 
-async def write(name: str, work_out: Callable[[], Operation[Change]]) -> None:
+async def write(name: str, compute: Callable[[], Operation[Change]]) -> None:
     """
-    Make the change that *work_out* comes to, and come to it anew as long as others come in between.
+    Write the change that *compute* returns, and compute it anew as long as concurrent changes interfere.
 
-    Raises what *work_out* raises, and Conflict when they don't cease; *name* is what they change.
+    Raises what *compute* raises, and Conflict after too many tries; *name* is what they change.
     """
     for _ in range(TRIES):
-        change = await work_out()
+        change = await compute()
         if not change.items:
             return
         verdict = await ona_tasks.put_ona_tasks(change.items, change.expected)

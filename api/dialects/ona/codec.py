@@ -1,5 +1,5 @@
 """
-The two forms of a message: proto3's JSON, and binary. Both are read into, and written from, the same structs.
+The JSON encoding of messages (proto3's). It is decoded into the same structs as the binary one.
 
 JSON as the format's own rules have it (https://protobuf.dev/programming-guides/json/): names in lowerCamelCase or
 snake_case, null for "not given", an enum's name or number, a number as text, at most one field of a ``oneof``. Unknown
@@ -28,7 +28,7 @@ class Field(NamedTuple):
     """
     One field of a message. ``kind`` is a struct, an enum, str, bool, int or datetime, ``many`` says of how many.
 
-    ``optional``: it tells "not given" from empty.
+    ``optional``: "not given" differs from empty.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Field(NamedTuple):
 
 @cache
 def fields_of(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """The fields of a message; none of a struct that is no Message, whose content nobody looks at."""
+    """The fields of a message; none for a struct that is not a Message, whose content is ignored."""
     if not issubclass(kind, Message):
         return ()
     found = []
@@ -135,7 +135,7 @@ def _plain(kind: type[msgspec.Struct], value: object, where: str, problems: list
         if field.name in result:
             problems.append(Problem(at, "is given in two spellings", as_text(inner)))
         if field.oneof and groups.setdefault(field.oneof, field.name) != field.name:
-            problems.append(Problem(at, f"and {groups[field.oneof]} exclude each other; give one", as_text(inner)))
+            problems.append(Problem(at, f"cannot be combined with {groups[field.oneof]}", as_text(inner)))
         result[field.name] = _plain_field(field, inner, at, problems)
     return result
 

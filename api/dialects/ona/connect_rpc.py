@@ -1,5 +1,5 @@
 """
-A call of the dialect: what it is sent as, who may make it, and the message it is answered with.
+Connect RPC: declares calls, decodes their requests and encodes their responses.
 
 Each is a POST to a path of its own, or a GET if it only reads; reading and writing messages is done here, so a handler
 gets one message and returns another.
@@ -28,17 +28,17 @@ Handler = Callable[[Request, M], Awaitable[Message]]
 DIALECT: Final = Dialect(name="ona", refuse=refuse, prefixes=("/api/gitpod.v1.",))
 
 
-class Form(NamedTuple):
-    """How a message is sent."""
+class Codec(NamedTuple):
+    """An encoding of messages."""
 
     media: bytes
     read: Callable[[Any, bytes], Any]
     write: Callable[[Message], bytes]
 
 
-_FORMS: Final = {
-    "application/json": Form(JSON, codec.from_json, codec.to_json),
-    "application/proto": Form(b"application/proto", binary.from_binary, binary.to_binary),
+_CODECS: Final = {
+    "application/json": Codec(JSON, codec.from_json, codec.to_json),
+    "application/proto": Codec(b"application/proto", binary.from_binary, binary.to_binary),
 }
 
 
@@ -53,31 +53,31 @@ class Calls(Routes):
 
         path = service + kind.__name__.removesuffix("Request")
 
-        def keep(handler: Handler[M]) -> Handler[M]:
-            async def answer(request: Request, form: Form, content: bytes) -> Response:
+        def register(handler: Handler[M]) -> Handler[M]:
+            async def answer(request: Request, codec: Codec, content: bytes) -> Response:
                 _require_deadline(request)
-                wanted: M = form.read(kind, content)
-                return Response(form.write(await handler(request, wanted)), media=form.media)
+                wanted: M = codec.read(kind, content)
+                return Response(codec.write(await handler(request, wanted)), media=codec.media)
 
             @self.post(path, scope=scope)
             async def serve(request: Request) -> Response:
-                return await answer(request, _form(request), request.body)
+                return await answer(request, _codec_of(request), request.body)
 
             if scope == "read":
-                # What changes nothing may be asked for by a GET, if the client is told to.
+                # The protocol allows GET for calls without side effects.
                 @self.get(path, scope=scope)
                 async def serve_get(request: Request) -> Response:
                     return await answer(request, *_from_query(request))
 
             return handler
 
-        return keep
+        return register
 
 
 def _require_deadline(request: Request) -> None:
     """
-    Raises Invalid for a deadline that is none. Any other is left to the client, who stops waiting by itself: cut off
-    here, it could not know whether what it asked for was done.
+    Raises Invalid for a malformed deadline. A valid one is left to the client, which stops waiting by itself: if the
+    server cut the call off, the client could not know whether it took effect.
     """
     deadline = request.header("connect-timeout-ms")
     if deadline and not (deadline.isascii() and deadline.isdigit() and len(deadline) <= 10):
@@ -85,29 +85,29 @@ def _require_deadline(request: Request) -> None:
         raise Invalid([Problem("", message)])
 
 
-def _form(request: Request) -> Form:
+def _codec_of(request: Request) -> Codec:
     """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
     version = request.header("connect-protocol-version")
     if version not in ("", "1"):
-        raise Invalid([Problem("", f"Connect-Protocol-Version is {version[:50]}; 1 is spoken here")])
+        raise Invalid([Problem("", f"Connect-Protocol-Version is {version[:50]}; use 1")])
     media, _, parameters = request.header("content-type").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip(' "')
-    form = _FORMS.get(media.strip())
-    if form is None or charset not in ("", "utf-8", "utf8"):
+    codec = _CODECS.get(media.strip())
+    if codec is None or charset not in ("", "utf-8", "utf8"):
         sent = media.strip()[:100] or "nameless"
         raise WrongMediaType(f"the body is {sent}; send it as application/json in UTF-8, or as application/proto")
-    return form
+    return codec
 
 
-def _from_query(request: Request) -> tuple[Form, bytes]:
+def _from_query(request: Request) -> tuple[Codec, bytes]:
     """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
     given = {name: values[0] for name, values in request.query.items()}
     unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}
     if unknown or "message" not in given or "encoding" not in given or given.get("connect", "v1") != "v1":
         message = "of a GET must be connect=v1, encoding and message, and may have base64 and compression"
         raise Invalid([Problem("query", message)])
-    form = _FORMS.get("application/" + given["encoding"])
-    if form is None:
+    codec = _CODECS.get("application/" + given["encoding"])
+    if codec is None:
         raise WrongMediaType(f"the message is {given['encoding'][:50]}; send it as json or proto")
     content = given["message"].encode()
     if given.get("base64") == "1":
@@ -115,4 +115,4 @@ def _from_query(request: Request) -> tuple[Form, bytes]:
             content = base64.b64decode(content + b"=" * (-len(content) % 4), b"-_", validate=True)
         except ValueError:
             raise Malformed("the message is not in base64, as the query says") from None
-    return form, unpacked(content, given.get("compression", ""), MAX_BODY)
+    return codec, unpacked(content, given.get("compression", ""), MAX_BODY)

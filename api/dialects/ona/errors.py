@@ -1,4 +1,4 @@
-"""What our words are in the dialect: errors as the Connect protocol has them (https://connectrpc.com/docs/protocol)."""
+"""Errors as in the Connect protocol (https://connectrpc.com/docs/protocol), and the paths of the services."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def refuse(error: RunfleetError, scope: Connection) -> Response:
     """
     Any error as ``{code, message, details}``.
 
-    A client of the 0.x line repeats what is answered 409, 429 or 5xx, unless told not to.
+    Clients of the 0.x line repeat a request after 409, 429 and 5xx, unless ``x-should-retry`` is false.
     """
     code = "already_exists" if isinstance(error, AlreadyExists) else _CODES.get(error.status, "internal")
     is_of_protocol = error.status in _OF_THE_PROTOCOL and not isinstance(error, UnknownEncoding)

@@ -41,16 +41,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Watch(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Which environment's events; those of an organization, which are not about tasks, are not spoken."""
+    """The environment to watch. Events of an organization, which are not about tasks, are not supported."""
 
     environment_id: Uuid
 
 
 @routes.post(EVENTS + "WatchEvents", scope="read")
 async def watch_events(request: Request) -> ASGIApp:
-    """Until the client leaves. The binary form of a stream is not spoken."""
+    """Until the client disconnects. The binary encoding of a stream is not supported."""
     if request.header("content-type").lower().partition(";")[0].strip() != "application/json":
-        raise WrongMediaType("events are asked for with application/json and come as application/jsonl")
+        raise WrongMediaType("send the request as application/json; events come as application/jsonl")
     given = request.json()
     if isinstance(given, dict) and "environmentId" not in given and "environment_id" in given:
         given["environmentId"] = given.pop("environment_id")
@@ -80,7 +80,7 @@ async def _lines(request: Request, environment: UUID) -> AsyncGenerator[bytes]:
 
 
 def _line(event: Event, known: Known) -> bytes:
-    """What happened, as the vendor says it; b"" for what it has no word for."""
+    """The event in the vendor's format; b"" for a kind that it does not have."""
     operation = _OPERATIONS.get(event.type, "")
     if event.type == "run.created":
         operation = "CREATE" if event.run_id == event.execution_id else "UPDATE_STATUS"

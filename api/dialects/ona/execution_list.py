@@ -15,8 +15,8 @@ from uuid import UUID
 
 from api.dialects.ona import execution_bodies
 from api.dialects.ona.execution_bodies import Phase
-from api.dialects.ona.pagination import Wish
-from api.dialects.ona.render import steady, tell
+from api.dialects.ona.pagination import PageRequest
+from api.dialects.ona.render import read_consistent, render_all
 from api.dialects.ona.status import MAY_BE
 from api.http.auth import Grant
 from shared.errors import Invalid, Problem
@@ -57,35 +57,35 @@ class Found(NamedTuple):
 
 
 async def page(
-    names: Collection[str] | None, phases: frozenset[Phase], wish: Wish, base: str, grant: Grant
+    names: Collection[str] | None, phases: frozenset[Phase], page_request: PageRequest, base: str, grant: Grant
 ) -> tuple[list[execution_bodies.TaskExecution], str]:
     """
     The executions of those tasks (None: of all) that *grant* is for, as they go over the wire; and where the next page
     starts ("" when this is the last).
     """
     wanted = sorted({ours for phase in phases for ours in MAY_BE.get(phase, ())})
-    if wish.place and not _PLACE.fullmatch(wish.place):
-        raise Invalid([Problem("body.pagination.token", "is no token of a page before")])
+    if page_request.place and not _PLACE.fullmatch(page_request.place):
+        raise Invalid([Problem("body.pagination.token", "is not a valid token; use nextToken of the previous page")])
     if phases and not wanted:
         return [], ""
     found: list[tuple[str, execution_bodies.TaskExecution]] = []
     step = await _way(names, wanted)
-    cursor, steps = wish.place, 0
-    while len(found) <= wish.size and (steps < PATIENCE or not found):
-        count = STEP if wanted else min(STEP, wish.size + 1 - len(found))
+    cursor, steps = page_request.place, 0
+    while len(found) <= page_request.size and (steps < PATIENCE or not found):
+        count = STEP if wanted else min(STEP, page_request.size + 1 - len(found))
         some = await step(count, cursor)
         seen = [one for one in some.executions if grant.covers(*one.tasks)]
-        told = await tell(seen, base, grant)
+        rendered = await render_all(seen, base, grant)
         found += [
             (_cursor((one.created_us, one.id)), shown)
-            for one, shown in zip(seen, told, strict=True)
+            for one, shown in zip(seen, rendered, strict=True)
             if not phases or shown.status.phase in phases
         ]
         cursor, steps = some.cursor, steps + 1
         if not cursor:
             break
-    shown = [one for _, one in found[: wish.size]]
-    return shown, found[wish.size - 1][0] if len(found) > wish.size else cursor
+    shown = [one for _, one in found[: page_request.size]]
+    return shown, found[page_request.size - 1][0] if len(found) > page_request.size else cursor
 
 
 Step = Callable[[int, str], Operation[Found]]
@@ -129,13 +129,13 @@ async def _of_all(names: Collection[str] | None, wanted: Sequence[OurPhase], cou
     """Those of all executions that are of one of the tasks."""
     looked = await executions.page(phases=wanted, limit=STEP if names is not None else count, cursor=cursor)
     ids = [one.id for one in looked.executions if names is None or one.task in names]
-    return Found((await steady(ids)), looked.next_cursor)
+    return Found((await read_consistent(ids)), looked.next_cursor)
 
 
 async def _at(
     places: list[Place], names: Collection[str] | None, wanted: Sequence[OurPhase], *, is_last: bool
 ) -> Found:
-    some = await steady([id_ for _, id_ in places])
+    some = await read_consistent([id_ for _, id_ in places])
     among = [one for one in some if (names is None or one.task in names) and (not wanted or one.phase in wanted)]
     return Found(among, "" if is_last else _cursor(places[-1]))
 

@@ -1,4 +1,4 @@
-"""The calls about executions: start a task with all that it depends on, look, list, stop."""
+"""The calls about executions: start a task with all that it depends on, read, list, stop."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ async def start_task(request: Request, wanted: StartTaskRequest) -> StartTaskRes
     made = await store.run(_repeated(known, request.grant)) if _is_repeat(request) else None
     if made is None:
         made = await store.run(start(request.catalog, known, request.grant, MANUAL))
-    return StartTaskResponse(task_execution=await _told(request, made))
+    return StartTaskResponse(task_execution=await _rendered(request, made))
 
 
 @routes.call(GetTaskExecutionRequest, scope="read")
 async def get_task_execution(request: Request, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
     """An execution as it is now."""
-    return GetTaskExecutionResponse(task_execution=await _told(request, UUID(wanted.id)))
+    return GetTaskExecutionResponse(task_execution=await _rendered(request, UUID(wanted.id)))
 
 
 @routes.call(ListTaskExecutionsRequest, scope="read")
 async def list_task_executions(request: Request, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
     """Those that the filter lets through, the newest first."""
     filter_ = wanted.filter
-    wish = pagination.wish(request, wanted.pagination)
+    page_request = pagination.page_request(request, wanted.pagination)
     names: frozenset[str] | None = None
     if filter_.task_ids or filter_.task_references or filter_.environment_ids or request.grant.tasks:
-        which = task_list.Where(
+        which = task_list.TaskFilter(
             frozenset(map(UUID, filter_.environment_ids)),
             frozenset(filter_.task_references),
             frozenset(map(UUID, filter_.task_ids)),
@@ -77,7 +77,7 @@ async def list_task_executions(request: Request, wanted: ListTaskExecutionsReque
         )
         names = frozenset(await request.store.run(task_list.names(which)))
     found, place = await request.store.run(
-        execution_list.page(names, frozenset(filter_.phases), wish, request.urls.base, request.grant)
+        execution_list.page(names, frozenset(filter_.phases), page_request, request.urls.base, request.grant)
     )
     return ListTaskExecutionsResponse(
         pagination=bodies.PaginationResponse(next_token=pagination.token(place)), task_executions=found
@@ -94,7 +94,7 @@ async def stop_task_execution(request: Request, wanted: StopTaskExecutionRequest
 
 async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str = "") -> UUID:
     """
-    Start a task as whoever has *grant*, by *trigger*; the id of the execution. The same *key* gives the same one again.
+    Start a task for *grant*, by *trigger*; the id of the execution. The same *key* gives the same execution again.
 
     Raises Forbidden for a task that may not be started by hand, or that depends on tasks which the grant is not for,
     and Conflict when something it depends on is missing.
@@ -125,10 +125,10 @@ async def readable(request: Request, execution_id: UUID) -> Execution:
     return found
 
 
-async def _told(request: Request, execution_id: UUID) -> TaskExecution:
+async def _rendered(request: Request, execution_id: UUID) -> TaskExecution:
     found = await readable(request, execution_id)
-    (told,) = await request.store.run(render.tell([found], request.urls.base, request.grant))
-    return told
+    (rendered,) = await request.store.run(render.render_all([found], request.urls.base, request.grant))
+    return rendered
 
 
 def _is_repeat(request: Request) -> bool:
@@ -142,7 +142,7 @@ async def _repeated(known: Known, grant: Grant) -> UUID | None:
     newest = await executions.page(task=known.entry.name, limit=20, after_us=after_us)
     notes = await metadata.read_many([one.id for one in newest.executions])
     for one, note in zip(newest.executions, notes, strict=True):
-        noted = render.noted(note[render.START]) if render.START in note else None
-        if noted is not None and (noted.creator, noted.trigger) == (grant.who, MANUAL):
+        decode_start = render.decode_start(note[render.START]) if render.START in note else None
+        if decode_start is not None and (decode_start.creator, decode_start.trigger) == (grant.who, MANUAL):
             return one.id
     return None

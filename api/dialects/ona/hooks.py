@@ -1,4 +1,4 @@
-"""Hooks: what other systems call when something happened there."""
+"""Hooks that other systems call when something happened there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ routes = Routes("Hooks")
 
 @routes.post(
     "/api/hooks/environments/{id}/{trigger}",
-    summary="Tell of an environment's start",
+    summary="Report an environment's start",
     answers={200: StartedResponseBody},
     errors=(507,),
 )
@@ -25,7 +25,7 @@ async def fire_environment(request: Request, path: EnvironmentTriggerPath) -> Re
     Starts every task of the environment that is triggered by what happened (see Ona's `triggeredBy`). One that another
     of them depends on is started for that one, and not once more by itself.
     """
-    which = task_list.Where(frozenset({path.id}), frozenset(), frozenset(), request.grant)
+    which = task_list.TaskFilter(frozenset({path.id}), frozenset(), frozenset(), request.grant)
     known = await request.store.run(task_list.every(which))
     started = []
     for one in _outermost(known, path.trigger):

@@ -1,5 +1,5 @@
 """
-What an execution prints, as plain text for as long as it goes on, and the call for the token that opens it.
+The log of an execution as plain text, followed until its end, and the call for the token to read it.
 
 The vendor's ``run_command`` reads the text at ``logUrl`` line by line, with a token that it asks for first, and waits
 for events until there is such a URL.
@@ -38,7 +38,7 @@ PATIENCE_S: Final = 5.0
 
 @routes.get(LOGS + "{execution}")
 async def read_log(request: Request) -> ASGIApp:
-    """All that its steps print, one step after another, until it is over."""
+    """The output of its steps, one step after another, until it is over."""
     try:
         execution_id = UUID(request.path["execution"])
     except ValueError:
@@ -58,15 +58,15 @@ async def create_environment_logs_token(
 
 
 async def _text(request: Request, execution_id: UUID) -> AsyncGenerator[bytes]:
-    state, told = request.state, set[UUID]()
+    state, sent = request.state, set[UUID]()
     async with state.tail.following() as position:
         while True:
             execution = await state.store.run(render.read(execution_id))
             if execution is None:
                 return
-            run = _next(execution, told)
+            run = _next(execution, sent)
             if run is not None:
-                told.add(run.id)
+                sent.add(run.id)
                 async for piece in _of_run(request, run.id):
                     yield piece
             elif execution.phase in FINAL:
@@ -76,9 +76,9 @@ async def _text(request: Request, execution_id: UUID) -> AsyncGenerator[bytes]:
                 position = events[-1].id if events else position
 
 
-def _next(execution: Execution, told: set[UUID]) -> Run | None:
-    """The run that began first of those that nothing was told of."""
-    begun = [run for run in execution.runs if run.id not in told and not isinstance(run.start_at, UnsetType)]
+def _next(execution: Execution, sent: set[UUID]) -> Run | None:
+    """The run that began first of those not sent yet."""
+    begun = [run for run in execution.runs if run.id not in sent and not isinstance(run.start_at, UnsetType)]
     return min(begun, key=lambda run: (run.start_at, run.id), default=None)
 
 

@@ -1,5 +1,5 @@
 """
-Pages of a list: how many, and where one goes on.
+Pages of a list: their size, and the token of the next one.
 
 A client of the 0.x line asks for the next page with the same body and the token in the query, which therefore wins.
 """
@@ -14,19 +14,19 @@ from api.http.request import Request
 from shared.errors import Invalid, Problem
 
 SIZE: Final = 25
-"""Of a page when the client doesn't say."""
+"""Items of a page when the client gives no size."""
 
 MOST: Final = 100
 
 
-class Wish(NamedTuple):
+class PageRequest(NamedTuple):
     """The page that is asked for: at most *size* things after *place* ("" for the first page)."""
 
     size: int
     place: str
 
 
-def wish(request: Request, pagination: PaginationRequest) -> Wish:
+def page_request(request: Request, pagination: PaginationRequest) -> PageRequest:
     """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
     size, token = pagination.page_size, pagination.token
     in_query = {} if request.connection.get("method") == "GET" else request.query  # where a GET has its message
@@ -39,7 +39,7 @@ def wish(request: Request, pagination: PaginationRequest) -> Wish:
             token = values[0]
         else:
             raise Invalid([Problem(f"query.{name}"[:100], "is not a known parameter; there are token and pageSize")])
-    return Wish(size or SIZE, place(token))
+    return PageRequest(size or SIZE, place(token))
 
 
 def token(place: str) -> str:
@@ -52,4 +52,6 @@ def place(token: str) -> str:
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode()
     except ValueError:
-        raise Invalid([Problem("body.pagination.token", "is no token of a page before", token[:100])]) from None
+        raise Invalid(
+            [Problem("body.pagination.token", "is not a valid token; use nextToken of the previous page", token[:100])]
+        ) from None

@@ -1,4 +1,4 @@
-"""Executions, read so that they can be told: with what was noted of their start, their definitions, and their ids."""
+"""Reads executions and renders them as messages, with their definitions and the metadata of their start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from api.dialects.ona import execution_bodies
 from api.dialects.ona.catalog import DEFAULT, by_names, ids_of
 from api.dialects.ona.errors import LOGS
-from api.dialects.ona.status import Around, Start, told
+from api.dialects.ona.status import RenderContext, Start, rendered
 from api.http.auth import Grant
 from shared.executions import Execution
 from shared.store import executions, metadata, tasks
@@ -19,7 +19,7 @@ from shared.store.redis.call import each
 from shared.tasks import Task
 
 START: Final = "ona.start"
-"""The field of the first run's annex that holds a ``Start``."""
+"""The metadata field of the first run that holds a ``Start``."""
 
 _TRIES: Final = 100
 _decoder = msgspec.json.Decoder(Start)
@@ -27,11 +27,11 @@ _decoder = msgspec.json.Decoder(Start)
 
 async def read(execution_id: UUID) -> Execution | None:
     """The execution as it was at one instant, or None."""
-    found = await steady([execution_id])
+    found = await read_consistent([execution_id])
     return found[0] if found else None
 
 
-async def steady(ids: Sequence[UUID]) -> list[Execution]:
+async def read_consistent(ids: Sequence[UUID]) -> list[Execution]:
     """
     The executions, each as it was at one instant.
 
@@ -48,14 +48,14 @@ async def steady(ids: Sequence[UUID]) -> list[Execution]:
     return found
 
 
-def noted(note: bytes) -> Start:
-    """What was noted of a start."""
+def decode_start(note: bytes) -> Start:
+    """The metadata of a start."""
     return _decoder.decode(note)
 
 
-async def tell(found: Sequence[Execution], base: str, grant: Grant) -> list[execution_bodies.TaskExecution]:
+async def render_all(found: Sequence[Execution], base: str, grant: Grant) -> list[execution_bodies.TaskExecution]:
     """
-    The executions as they go over the wire to whoever has *grant*; *base* is the URL under which this server is known.
+    The executions as messages, as far as *grant* may see them; *base* is the URL of this server.
     """
     notes = await metadata.read_many([one.id for one in found])
     names = {step.task for one in found for step in one.steps} | {one.task for one in found}
@@ -69,7 +69,7 @@ async def tell(found: Sequence[Execution], base: str, grant: Grant) -> list[exec
         own = known.get(one.task)
         start = Start(environment=own.environment if own else DEFAULT, ids=ids)
         if START in note:
-            start = noted(note[START])
+            start = decode_start(note[START])
             start = msgspec.structs.replace(start, ids={**ids, **start.ids})
-        result.append(told(one, Around(start, definitions, known, f"{base}{LOGS}{one.id}", grant)))
+        result.append(rendered(one, RenderContext(start, definitions, known, f"{base}{LOGS}{one.id}", grant)))
     return result

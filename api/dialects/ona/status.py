@@ -1,5 +1,5 @@
 """
-An execution in this dialect's words: its plan, and how far it is.
+Renders an execution as a message: its plan and its status.
 
 The dialect has no word for "skipped" and none for "asked to stop": what never ran because something before it failed is
 not among the steps, what was refused has failed, and what had to be killed after it was asked to stop has failed too.
@@ -17,7 +17,7 @@ from msgspec import UNSET
 from api.dialects.ona import bodies, execution_bodies
 from api.dialects.ona.catalog import Known, subject
 from api.dialects.ona.execution_bodies import Phase
-from api.dialects.ona.translation import NO_ENGINE_CODE, as_seen, image_of, spec_of
+from api.dialects.ona.translation import NO_ENGINE_CODE, image_of, redacted, spec_of
 from api.http.auth import Grant
 from shared import executions
 from shared.clock import to_datetime
@@ -47,7 +47,7 @@ MAY_BE: Final = {
     Phase.FAILED: {executions.Phase.FAILED, executions.Phase.SKIPPED, executions.Phase.STOPPED},
     Phase.STOPPED: {executions.Phase.STOPPED},
 }
-"""What an execution is that this dialect may say to be in a phase."""
+"""The phases of ours that each phase of the dialect stands for."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +63,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     ids: dict[str, UUID]
 
 
-class Around(NamedTuple):
-    """What an execution is told with, beside itself."""
+class RenderContext(NamedTuple):
+    """What rendering an execution needs beside it."""
 
     start: Start
     definitions: Mapping[str, Task]
@@ -73,9 +73,9 @@ class Around(NamedTuple):
     grant: Grant
 
 
-def told(execution: Execution, around: Around) -> execution_bodies.TaskExecution:
+def rendered(execution: Execution, context: RenderContext) -> execution_bodies.TaskExecution:
     """The execution as it goes over the wire."""
-    start = around.start
+    start = context.start
     first = execution.first
     trigger = start.trigger or ("schedule" if first is not None and first.triggered_by == "cron" else "manual")
     return execution_bodies.TaskExecution(
@@ -90,9 +90,9 @@ def told(execution: Execution, around: Around) -> execution_bodies.TaskExecution
             completed_at=to_datetime(execution.over_us) if execution.over_us else UNSET,
         ),
         spec=execution_bodies.TaskExecutionSpec(
-            plan=_plan(execution, around), desired_phase=Phase.STOPPED if execution.desired else Phase.UNSPECIFIED
+            plan=_plan(execution, context), desired_phase=Phase.STOPPED if execution.desired else Phase.UNSPECIFIED
         ),
-        status=_status(execution, around),
+        status=_status(execution, context),
     )
 
 
@@ -101,11 +101,11 @@ def step_id(execution_id: UUID, number: int) -> UUID:
     return uuid5(execution_id, f"step {number}")
 
 
-def _plan(execution: Execution, around: Around) -> list[execution_bodies.PlanGroup]:
+def _plan(execution: Execution, context: RenderContext) -> list[execution_bodies.PlanGroup]:
     groups: dict[int, list[execution_bodies.PlanStep]] = {}
     for number, step in enumerate(execution.steps):
-        known = around.known.get(step.task)
-        task = around.definitions.get(step.definition)
+        known = context.known.get(step.task)
+        task = context.definitions.get(step.definition)
         spec = spec_of(task, known.listed if known else None) if task else bodies.TaskSpec()
         # What an earlier execution did already belongs before everything.
         groups.setdefault(max(step.group, 0), []).append(
@@ -114,17 +114,17 @@ def _plan(execution: Execution, around: Around) -> list[execution_bodies.PlanGro
                 depends_on=[str(step_id(execution.id, needed)) for needed in step.needs],
                 label=known.reference if known else step.task,
                 task=execution_bodies.PlannedTask(
-                    id=str(around.start.ids[step.task]),
-                    spec=as_seen(spec, around.grant),
+                    id=str(context.start.ids[step.task]),
+                    spec=redacted(spec, context.grant),
                 ),
             )
         )
     return [execution_bodies.PlanGroup(steps=groups[number]) for number in sorted(groups)]
 
 
-def _status(execution: Execution, around: Around) -> execution_bodies.TaskExecutionStatus:
+def _status(execution: Execution, context: RenderContext) -> execution_bodies.TaskExecutionStatus:
     steps = [
-        _step_status(step, str(step_id(execution.id, number)), around.definitions.get(step.definition))
+        _step_status(step, str(step_id(execution.id, number)), context.definitions.get(step.definition))
         for number, step in enumerate(execution.steps)
         if _has_begun(step)
     ]
@@ -140,7 +140,7 @@ def _status(execution: Execution, around: Around) -> execution_bodies.TaskExecut
         phase=phase,
         failure_message=message,
         steps=steps,
-        log_url=around.log_url,
+        log_url=context.log_url,
     )
 
 

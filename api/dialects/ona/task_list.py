@@ -13,7 +13,7 @@ from uuid import UUID
 
 from api.dialects.ona import bodies
 from api.dialects.ona.catalog import DEFAULT, Known, by_ids, by_names
-from api.dialects.ona.pagination import Wish
+from api.dialects.ona.pagination import PageRequest
 from api.http.auth import Grant
 from shared.errors import Invalid, Problem
 from shared.store import tasks
@@ -27,7 +27,7 @@ STEP_OF_NAMES: Final = 2000
 """The same where no more than their names is looked at."""
 
 
-class Where(NamedTuple):
+class TaskFilter(NamedTuple):
     """Which tasks are wanted; an empty one means any."""
 
     environments: frozenset[UUID]
@@ -45,9 +45,9 @@ class Where(NamedTuple):
         )
 
 
-def where(wanted: bodies.ListTasksRequestFilter, grant: Grant) -> Where:
+def where(wanted: bodies.ListTasksRequestFilter, grant: Grant) -> TaskFilter:
     """What a filter asks for."""
-    return Where(
+    return TaskFilter(
         frozenset(map(UUID, wanted.environment_ids)),
         frozenset(wanted.references),
         frozenset(map(UUID, wanted.task_ids)),
@@ -55,31 +55,31 @@ def where(wanted: bodies.ListTasksRequestFilter, grant: Grant) -> Where:
     )
 
 
-async def page(which: Where, wish: Wish) -> tuple[list[Known], str]:
+async def page(which: TaskFilter, page_request: PageRequest) -> tuple[list[Known], str]:
     """The tasks of a page, and the place where the next one starts ("" when this is the last)."""
     if which.ids or (which.references and which.environments):
         found = await _few(which)
-        found = [one for one in found if _is_after(one, wish.place)]
+        found = [one for one in found if _is_after(one, page_request.place)]
     else:
-        found = await _listed(which, wish)
-        if len(found) <= wish.size:
-            found += await _others(which, wish, wish.size + 1 - len(found))
-    shown = found[: wish.size]
-    return shown, _place(shown[-1]) if len(found) > wish.size else ""
+        found = await _listed(which, page_request)
+        if len(found) <= page_request.size:
+            found += await _others(which, page_request, page_request.size + 1 - len(found))
+    shown = found[: page_request.size]
+    return shown, _place(shown[-1]) if len(found) > page_request.size else ""
 
 
-async def every(which: Where) -> list[Known]:
+async def every(which: TaskFilter) -> list[Known]:
     """All tasks that are wanted."""
     found: list[Known] = []
     place = ""
     while True:
-        some, place = await page(which, Wish(STEP, place))
+        some, place = await page(which, PageRequest(STEP, place))
         found += some
         if not place:
             return found
 
 
-async def names(which: Where) -> list[str]:
+async def names(which: TaskFilter) -> list[str]:
     """The names of all tasks that are wanted, also of those that only others execute, which no list shows."""
     if which.ids or (which.references and which.environments):
         return [one.entry.name for one in (await _few(which))]
@@ -92,7 +92,7 @@ async def names(which: Where) -> list[str]:
     return [name for name in found if which.grant.covers(name)]
 
 
-async def _names_listed(which: Where, environment: UUID | None) -> list[str]:
+async def _names_listed(which: TaskFilter, environment: UUID | None) -> list[str]:
     """Those that this dialect made."""
     found: list[str] = []
     below: int | None = None
@@ -105,7 +105,7 @@ async def _names_listed(which: Where, environment: UUID | None) -> list[str]:
         below = newest[-1][0]
 
 
-async def _names_of_others(which: Where) -> list[str]:
+async def _names_of_others(which: TaskFilter) -> list[str]:
     """Those that it has not made."""
     everybody = await tasks.names()
     wanted = [name for name in everybody if not which.references or name in which.references]
@@ -117,7 +117,7 @@ async def _names_of_others(which: Where) -> list[str]:
     return found
 
 
-async def _few(which: Where) -> list[Known]:
+async def _few(which: TaskFilter) -> list[Known]:
     """Those that are named one by one, in the list's order."""
     found: list[Known] = []
     if which.ids:
@@ -131,13 +131,13 @@ async def _few(which: Where) -> list[Known]:
     return sorted(filter(which.fits, found), key=_order)
 
 
-async def _listed(which: Where, wish: Wish) -> list[Known]:
+async def _listed(which: TaskFilter, page_request: PageRequest) -> list[Known]:
     """Those that this dialect made, one more than the page has if there are as many."""
-    below, found = _arrival(wish.place), list[Known]()
+    below, found = _arrival(page_request.place), list[Known]()
     if below == 0:
         return found
-    while len(found) <= wish.size:
-        count = STEP if which.references or which.grant.tasks else wish.size + 1 - len(found)
+    while len(found) <= page_request.size:
+        count = STEP if which.references or which.grant.tasks else page_request.size + 1 - len(found)
         asked: Sequence[UUID | None] = list(which.environments) or [None]
         rows = await each(ona_tasks.newest(one, below, count) for one in asked)
         newest = sorted((pair for row in rows for pair in row), reverse=True)[:count]
@@ -151,13 +151,13 @@ async def _listed(which: Where, wish: Wish) -> list[Known]:
     return found
 
 
-async def _others(which: Where, wish: Wish, count: int) -> list[Known]:
+async def _others(which: TaskFilter, page_request: PageRequest, count: int) -> list[Known]:
     """At most *count* of the tasks that others made, by name. Those that only others execute cannot be started here."""
     if which.environments and DEFAULT not in which.environments:
         return []
     found: list[Known] = []
     names: list[str] = sorted(which.references) or (await tasks.names())
-    start = bisect_right(names, wish.place[1:]) if wish.place.startswith("n") else 0
+    start = bisect_right(names, page_request.place[1:]) if page_request.place.startswith("n") else 0
     for step in range(start, len(names), STEP):
         known = await by_names(names[step : step + STEP])
         found += [
@@ -191,5 +191,5 @@ def _arrival(place: str) -> int | None:
         return 0
     number = place[1:]
     if place and not (place.startswith("a") and number.isascii() and number.isdigit() and len(number) < 17):
-        raise Invalid([Problem("body.pagination.token", "is no token of a page before")])
+        raise Invalid([Problem("body.pagination.token", "is not a valid token; use nextToken of the previous page")])
     return int(number) if place else None

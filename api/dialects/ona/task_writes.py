@@ -1,4 +1,4 @@
-"""How one task of this dialect is made or changed."""
+"""Creates and updates one task of this dialect."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
         prebuild_requires_success=wanted.spec.prebuild_requires_success,
     )
 
-    async def work_out() -> Change:
+    async def compute() -> Change:
         await require_free([listed])
         needed = await _needed(wanted.depends_on, environment)
         task = definition(listed.task, wanted.spec, metadata.description, needed, None)
@@ -56,14 +56,14 @@ async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
         check(known, {task.name: task}, author, "body.dependsOn")
         return change_of([Row(id_, listed, task, None)], known, author)
 
-    await write(listed.task, work_out)
+    await write(listed.task, compute)
     return id_
 
 
 async def update(wanted: bodies.UpdateTaskRequest, author: Author) -> None:
     """Change what is given of a task. Raises NotFound, Invalid, and Conflict for a task that is not this dialect's."""
 
-    async def work_out() -> Change:
+    async def compute() -> Change:
         known = await find(UUID(wanted.id), author.grant)
         before = require_listed(known)
         metadata, spec = wanted.metadata, wanted.spec
@@ -101,7 +101,7 @@ async def update(wanted: bodies.UpdateTaskRequest, author: Author) -> None:
             check(around, {task.name: task}, author, "body.dependsOn")
         return change_of([Row(known.id, listed, task, known)], around, author)
 
-    await write(wanted.id, work_out)
+    await write(wanted.id, compute)
 
 
 async def _needed(ids: Sequence[str], environment: UUID) -> list[str]:

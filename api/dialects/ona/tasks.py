@@ -32,7 +32,7 @@ async def get_task(request: Request, wanted: bodies.GetTaskRequest) -> bodies.Ge
 async def list_tasks(request: Request, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
     """Those that the filter lets through, the newest first."""
     which = task_list.where(wanted.filter, request.grant)
-    found, place = await request.store.run(task_list.page(which, pagination.wish(request, wanted.pagination)))
+    found, place = await request.store.run(task_list.page(which, pagination.page_request(request, wanted.pagination)))
     return bodies.ListTasksResponse(
         pagination=bodies.PaginationResponse(next_token=pagination.token(place)),
         tasks=await request.store.run(shown(found, request.grant)),
@@ -75,7 +75,7 @@ async def _task(request: Request, id_: UUID) -> bodies.Task:
 
 
 def _author(request: Request) -> Author:
-    """Who defines. Raises Forbidden where nobody may."""
+    """The author of a definition. Raises Forbidden where the API may define none."""
     if not request.state.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
     return Author(request.grant, request.state.settings.keys)

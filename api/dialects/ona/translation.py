@@ -1,5 +1,5 @@
 """
-A task's spec in this dialect, and what it is as a definition: both ways.
+Translates between a task's spec in this dialect and its definition, both ways.
 
 All of the spec is in the definition, so that an execution shows the one it was made with, whatever became of the task.
 The exceptions change nothing of what is executed: the order of variables, and ``prebuildRequiresSuccess``.
@@ -23,7 +23,7 @@ from shared.ops import REDACTED
 from shared.store.dialects.ona_tasks import OnaTask
 from shared.tasks import Task
 
-NOTHING: Final = ":"
+NO_COMMAND: Final = ":"
 """The command of a task that only has dependencies; the shell does nothing for it."""
 
 _NO_ENGINE: Final = (
@@ -51,7 +51,7 @@ _KEYS: Final = {
 
 
 def spec_of(task: Task, listed: OnaTask | None) -> bodies.TaskSpec:
-    """What *task* does. Of a task that is not this dialect's as much as can be said in it."""
+    """The spec of *task*; for a task that this dialect did not create, as much of it as a spec can express."""
     runs_on: bodies.RunsOn | UnsetType = UNSET
     command = _command(task)
     image = image_of(task)
@@ -62,14 +62,14 @@ def spec_of(task: Task, listed: OnaTask | None) -> bodies.TaskSpec:
     names = [name for name in order if name in task.env or name in task.secrets]
     names += [name for name in sorted([*task.env, *task.secrets]) if name not in order]
     return bodies.TaskSpec(
-        command="" if command == NOTHING else command,
+        command="" if command == NO_COMMAND else command,
         runs_on=runs_on,
         env=[item for name in names if (item := _variable(name, task)) is not None],
         prebuild_requires_success=listed.prebuild_requires_success if listed else False,
     )
 
 
-def as_seen(spec: bodies.TaskSpec, grant: Grant) -> bodies.TaskSpec:
+def redacted(spec: bodies.TaskSpec, grant: Grant) -> bodies.TaskSpec:
     """*spec* as it is shown: without the values of its variables to those who may only read."""
     if grant.scope != "read":
         return spec
@@ -86,8 +86,8 @@ def image_of(task: Task) -> str:
 
 def definition(name: str, spec: bodies.TaskSpec, description: str, needed: Sequence[str], before: Task | None) -> Task:
     """
-    The task *name* that does what *spec* says after the tasks *needed*; what the dialect knows nothing of stays as it
-    was *before*. Raises Invalid with places in the message (``body.spec.env[1]``).
+    The task *name* that does what *spec* says after the tasks *needed*; keys that the dialect does not have stay as
+    they were *before*. Raises Invalid with places in the message (``body.spec.env[1]``).
     """
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
@@ -132,7 +132,7 @@ def trigger_of(name: str) -> bodies.AutomationTrigger:
 
 
 def trigger_names(triggers: Sequence[bodies.AutomationTrigger], where: str) -> list[str]:
-    """What the triggers are called. Raises Invalid for one that names none, or says no."""
+    """The names of the triggers. Raises Invalid for one that names none, or is false."""
     names: list[str] = []
     for index, trigger in enumerate(triggers):
         given: Mapping[str, bool] = msgspec.to_builtins(trigger)
@@ -151,7 +151,7 @@ def _command(task: Task) -> str:
 
 def _run(spec: bodies.TaskSpec) -> str | list[str]:
     docker = spec.runs_on.docker if isinstance(spec.runs_on, bodies.RunsOn) else UNSET
-    command = spec.command if spec.command.strip() else NOTHING
+    command = spec.command if spec.command.strip() else NO_COMMAND
     if isinstance(docker, bodies.Docker):
         return [*_NO_ENGINE, docker.image, command, *docker.environment]
     return command
@@ -162,7 +162,7 @@ def _variable(name: str, task: Task) -> bodies.EnvironmentVariableItem | None:
         return bodies.EnvironmentVariableItem(name=name, value=task.env[name])
     found = _SECRET.fullmatch(task.secrets[name])
     if found is None:
-        return None  # a secret that the dialect has no word for; its value is nobody's business
+        return None  # a secret that a spec cannot express
     source = bodies.EnvironmentVariableSource(secret_ref=bodies.SecretRef(id=found[1].lower().replace("_", "-")))
     return bodies.EnvironmentVariableItem(name=name, value_from=source)
 

@@ -1,5 +1,5 @@
 """
-What a message is, for both of its forms.
+The base of all messages, for both encodings.
 
 A field's ``Meta`` carries its number in the binary form; name, type, limits and default serve the JSON form too. As in
 proto3, a field that is not given has its default, and only those that may be ``UNSET`` tell "not given" from "empty".
@@ -16,7 +16,7 @@ UUID_PATTERN: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 REFERENCE_PATTERN: Final = r"^[a-zA-Z0-9_-]{1,128}\Z"
 
 WORDS: Final = {UUID_PATTERN: "a UUID", REFERENCE_PATTERN: "1 to 128 letters, digits, _ and -"}
-"""What a pattern asks for, in words."""
+"""Patterns in words, for error messages."""
 
 Uuid = Annotated[str, Meta(pattern=UUID_PATTERN)]
 Reference = Annotated[str, Meta(pattern=REFERENCE_PATTERN)]
@@ -30,7 +30,7 @@ def number(n: int, oneof: str = "", proto: str = "") -> Meta:
 
 
 class Message(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """Goes over the wire."""
+    """A message: what a call is sent and what it returns."""
 
 
 class ErrorDetail(Struct, frozen=True):
@@ -42,7 +42,7 @@ class ErrorDetail(Struct, frozen=True):
 
 
 class ConnectError(Struct, frozen=True):
-    """Any refusal; always JSON, whatever the request was."""
+    """An error response; always JSON, in whatever encoding the request was."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""What goes over the wire in Prefect's REST API 0.8.4: the requests as structs, the answers as plain dicts."""
+"""Request and response bodies of Prefect's REST API 0.8.4: requests are structs, responses plain dicts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Policy(msgspec.Struct, omit_defaults=True):
     retry_jitter_factor: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
-        """The old names count where the new ones say nothing."""
+        """The old names count where the new ones are not given."""
         if not self.retries and self.max_retries:
             self.retries = self.max_retries
         if not self.retry_delay and self.retry_delay_seconds:
@@ -147,7 +147,7 @@ class Rename(msgspec.Struct, forbid_unknown_fields=True):
 
 class State(msgspec.Struct, omit_defaults=True, rename={"at_us": "at"}):
     """
-    A state as it is kept; *at_us* is its time as stored time. *overtaken*: it was told of after the one that followed.
+    A state as it is stored; *at_us* is its time as stored time. *overtaken*: it was reported after its successor.
     """
 
     id: UUID

@@ -1,4 +1,4 @@
-"""Errors in Prefect's three shapes, and which version of its API a client wants."""
+"""Errors in Prefect's three shapes, and the check of a client's API version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.http.router import Dialect
 from shared.errors import Conflict, Invalid, Malformed, NotFound, Problem, RunfleetError, StoreFull
 
 API_VERSION: Final = "0.8.4"
-"""The version of the REST API that is spoken."""
+"""The supported version of the REST API."""
 
 PACKAGE_VERSION: Final = "3.8.8"
 """The version of Prefect whose server this stands for; its clients compare the major."""
@@ -26,7 +26,7 @@ _STEP = re.compile(r"[^.\[\]]+")
 
 
 class PlainNotFound(NotFound):
-    """There is no such thing, said as Prefect's orchestration says it: without a ``detail``."""
+    """NotFound in the shape of Prefect's orchestration, without a ``detail``."""
 
 
 class Locked(RunfleetError):
@@ -84,7 +84,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def require_version(request: Request) -> None:
-    """Raises BadVersion when the client wants an API that is older than what is spoken, or says so unreadably."""
+    """Raises BadVersion when the client's API version is older than the oldest supported one, or malformed."""
     wanted = request.header("x-prefect-api-version")
     if not wanted:
         return
@@ -93,12 +93,12 @@ def require_version(request: Request) -> None:
         raise BadVersion(f"Invalid X-PREFECT-API-VERSION header format. Expected format: x.y.z, got {wanted[:50]!r}")
     if tuple(map(int, parts)) < OLDEST:
         raise BadVersion(
-            f"The client specified API version {wanted} but this server speaks {API_VERSION}; it takes 0.8.0 and later"
+            f"The client specified API version {wanted} but this server has {API_VERSION}; use 0.8.0 or later"
         )
 
 
 class BadVersion(RunfleetError):
-    """The client wants a version of the API that is not spoken."""
+    """The client's version of the API is not supported."""
 
     status = 400
     title = "Bad Request"

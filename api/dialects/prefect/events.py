@@ -1,9 +1,9 @@
 """
-Events about task runs: what Prefect's engine tells while it executes one, and what those who wait for a run hear.
+Events about task runs: those that Prefect's engine sends while it executes one, and those that waiting clients get.
 
-Since Prefect 3 the process that executes a task decides about its states, and only tells of them. What it tells is
-written down with its own ids and times, in whatever order it comes, once. A run that a person or a worker of ours ended
-stays as it is, whatever is told of it afterwards.
+Since Prefect 3 the process that executes a task decides about its states, and only reports them. Each report is stored
+once, with its own id and time, in whatever order they arrive. A run that a person or a worker of ours ended stays as it
+is, whatever is reported afterwards.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def read_event(message: bytes) -> Event | None:
 
 async def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> None:
     """
-    Write down what an event tells of a task run; any other event tells nothing here.
+    Store the state of a task run that an event reports; other events are ignored.
 
     A run that *grant* is not for is as one that there is not: what is told would make it, and nothing comes of that,
     because its id is taken. Raises Forbidden when *grant* is not for the task that the event names then, and Conflict
@@ -125,7 +125,7 @@ async def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> None:
             continue
         if await _write(catalog, view, state):
             return
-    raise Conflict(f"task run {run_id} changes faster than what is told of it can be written down")
+    raise Conflict(f"task run {run_id} changes faster than its reported states can be stored; try again")
 
 
 async def return_to_queue(
@@ -146,7 +146,7 @@ async def return_to_queue(
             await orchestrated.let_go(consumer, run_id)
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
-            # Nothing was heard of it since it was handed over.
+            # Nothing was reported of it since it was handed over.
             same = MetadataChange(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
             done = await orchestrated.orchestrate(view.latest, Plan(inbox=True), same)
         elif only_unacknowledged:
@@ -162,7 +162,7 @@ async def return_to_queue(
 
 
 def shown(view: View) -> dict[str, Any]:
-    """The event that tells in which state a task run is."""
+    """The event of a task run's current state."""
     current, facts = view.current, view.facts
     state = current.state
     reported = shown_state(state)

@@ -1,4 +1,4 @@
-"""Prefect's filters of task runs, by what is known of them. Pure."""
+"""Prefect's filters of task runs. Pure."""
 
 from __future__ import annotations
 

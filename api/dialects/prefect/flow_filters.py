@@ -1,4 +1,4 @@
-"""Prefect's filters of flow runs and of flows, also where they choose among task runs. Pure."""
+"""Prefect's filters of flow runs and of flows, also of task runs by their flow run. Pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Flow runs, as far as task runs need them: made, read, found, and their state set.
+Flow runs, as far as task runs need them: create, read, find, set their state.
 
 A flow run is an execution of the external task that is its flow. Nobody here executes a flow: its state is what
 clients say.

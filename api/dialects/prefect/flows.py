@@ -1,4 +1,4 @@
-"""Flows: made, read, found. A flow is an external task of ours, which its flow runs are executions of."""
+"""Flows: create, read, find. A flow is an external task of ours, and its flow runs are executions of it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _is_flow(entry: Entry) -> bool:
 def _page(request: Request) -> FlowPage:
     page = request.read(FlowPage) if request.body else FlowPage()
     if asks(page.flow_runs) or asks(page.task_runs):
-        raise invalid("body", "flows are found here by what is known of flows, not of their runs")
+        raise invalid("body", "flows cannot be filtered by their runs here")
     return page
 
 

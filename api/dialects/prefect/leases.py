@@ -1,4 +1,4 @@
-"""Slots of limits that are taken for a while: by leases, which are renewed, given back, or lapse."""
+"""Leases of slots of concurrency limits: acquire, renew, release."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def _require_own(request: Request, wanted: AcquireSlots) -> None:
         return
     others = [name for name in wanted.names if name not in own and not name.startswith("tag:")]
     if others:
-        raise Forbidden(f"limit {others[0]} is not one that a task names which {request.grant.who} is for")
+        raise Forbidden(f"limit {others[0]} is not named by a task that {request.grant.who} is for")
 
 
 async def _taken_of(request: Request, wanted: AcquireSlots) -> list[dict[str, Any]]:

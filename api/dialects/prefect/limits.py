@@ -1,8 +1,8 @@
 """
-Limits of concurrency by name (version 2 of that API), and what those by tag share with them.
+Concurrency limits by name (version 2 of that API), and what those by tag share with them.
 
-Each is a shared limit of ours: one by tag is called ``tag:<tag>`` (``tag_limits``), and one of the task file is seen
-here too, though only the file changes it. A slot is held by a run, until that ends, or by a lease (``leases``).
+Each is a shared limit of ours. One by tag is called ``tag:<tag>`` (``tag_limits``); one of the task file can be read
+here, and changed only in the file. A slot is held by a run, until that ends, or by a lease (``leases``).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ async def create_limit(request: Request) -> Response:
     """Make a limit. One whose slots come back by themselves (a rate) is not to be had here."""
     wanted = request.read(NamedLimit)
     if wanted.slot_decay_per_second:
-        raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not kept here")
+        raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not supported")
     if await request.store.run(limits.one_limit(wanted.name)) is not None:
         raise Conflict(f"there is a limit {wanted.name} already")
     limit, _ = await request.store.run(put(wanted.name, wanted.limit, wanted.active))
@@ -123,13 +123,13 @@ async def change_limit(request: Request) -> Response:
     """Change a limit that was made through an API."""
     wanted = request.read(LimitChange)
     if wanted.slot_decay_per_second:
-        raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not kept here")
+        raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not supported")
     limit = await request.store.run(known(request.path["id"]))
     if not limit.about:
-        raise Conflict(f"limit {limit.name} is the task file's; change it there")
+        raise Conflict(f"limit {limit.name} is defined in the task file; edit it there")
     about = _about(limit.about)
     if wanted.name is not None and wanted.name != limit.name:
-        raise invalid("body.name", "cannot be changed; make another limit")
+        raise invalid("body.name", "cannot be changed; create another limit")
     most = about.max if wanted.limit is None else wanted.limit
     await request.store.run(put(limit.name, most, about.active if wanted.active is None else wanted.active))
     return Response(status=204)
@@ -148,11 +148,11 @@ async def put(name: str, most: int, active: bool) -> tuple[Limit, bool]:
     found = await limits.one_limit(name)
     now_us = time.time_ns() // 1000
     if found is not None and not found.about:
-        raise Conflict(f"limit {name} is the task file's; change it there")
+        raise Conflict(f"limit {name} is defined in the task file; edit it there")
     before = _about(found.about) if found is not None else About(ids.new_id(now_us), now_us, now_us, most)
     about = _encode(msgspec.structs.replace(before, updated_us=now_us, max=most, active=active))
     if not (await limits.put(name, most if active else None, about)):
-        raise Conflict(f"limit {name} is the task file's; change it there")
+        raise Conflict(f"limit {name} is defined in the task file; edit it there")
     return Limit(name, most if active else None, about), found is None
 
 
@@ -161,7 +161,7 @@ async def remove(name: str) -> None:
     if not (await limits.remove(name)):
         found = await limits.one_limit(name)
         if found is not None:
-            raise Conflict(f"limit {name} is the task file's; change it there")
+            raise Conflict(f"limit {name} is defined in the task file; edit it there")
         raise NotFound("Concurrency limit not found")
 
 

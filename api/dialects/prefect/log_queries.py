@@ -1,4 +1,4 @@
-"""Log lines read back: of the runs that a filter names, merged by time."""
+"""Queries of log lines: those of the runs that a filter names, merged by time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log lines of what clients execute, kept in the logs of their runs; and events that come by HTTP."""
+"""Ingests log lines of runs that clients execute, and events that are sent by HTTP."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What Prefect's server decides about a state that a client proposes for a task run. Pure.
+Prefect's orchestration rules: the decision about a state that a client proposes for a task run. Pure.
 
 The rules are those of its ``CoreTaskPolicy``, and of its ``BackgroundTaskPolicy`` for a state whose details say
 ``deferred``, in the order in which they are looked at there. Whether a tag limit has a slot left is not known here: a

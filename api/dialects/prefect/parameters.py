@@ -1,4 +1,4 @@
-"""Parameters that several routes of the dialect have, and the clock that responses are computed with."""
+"""Path and query parameters that several routes share, and the current time."""
 
 from __future__ import annotations
 

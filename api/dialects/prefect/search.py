@@ -1,5 +1,5 @@
 """
-Finding task runs and flow runs: which part of what fits, in what order, and their history.
+Searches task runs and flow runs: filters, order, pages, and history.
 
 Candidates come from an index (all that were made by way of this API, by what our record says of their state; those of
 a flow run; those named by id), newest first, and are then looked at one by one, at most ``MAX_RUNS`` of them.
@@ -107,7 +107,7 @@ def read_page(request: Request) -> Wanted:
     """The body's filters. Raises Invalid, and BadLimit."""
     page = request.read(Page) if request.body else Page()
     if page.flows and page.flows.tags:
-        raise invalid("body.flows.tags", "runs are found here by the id and the name of their flow, not by its tags")
+        raise invalid("body.flows.tags", "runs can be filtered by the id and the name of their flow, not by its tags")
     return Wanted(page, page.sort or "ID_DESC", read_limit(page.limit), page.offset or 0, page.page or 1)
 
 
@@ -172,7 +172,7 @@ def _fits_of(page: Page, via: str) -> Callable[[View, Mapping[UUID, View]], bool
         fits = fits_task_run(page.task_runs)
         return lambda view, flow_runs: fits(view) and belongs(view, flow_runs, page.flow_runs, page.flows)
     if asks(page.task_runs):
-        raise invalid("body.task_runs", "flow runs are found here by what is known of them, not of their task runs")
+        raise invalid("body.task_runs", "flow runs cannot be filtered by their task runs here")
     by_run = fits_flow_run(page.flow_runs)
     return lambda view, _: by_run(view) and is_of_flow(view, page.flows)
 

@@ -1,4 +1,4 @@
-"""What a client asks a Prefect server about itself, and who serves background tasks."""
+"""Facts about the server: health, version, settings, and the workers of background tasks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def package_version(request: Request) -> Response:
 
 @routes.get("/api/admin/storage")
 async def storage(request: Request) -> Response:
-    """Where clients put results when they are told nothing: where they like."""
+    """The default storage of results: none, so that clients choose."""
     return json_response({"default_result_storage_block_id": None})
 
 

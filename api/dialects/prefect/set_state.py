@@ -1,8 +1,8 @@
 """
-A client proposes a state for a task run.
+Sets the state of a task run that a client proposes, as far as Prefect's rules accept it.
 
-The proposal is read, decided by Prefect's rules and made in one step that fails when anything happened in between; then
-it is decided again. So two proposals, or a proposal and a person's stop, never both count against the same state.
+A decision is written in one step, which fails when the run changed since it was read; then the proposal is decided
+again. So two proposals, or a proposal and a person's stop, never both apply to the same state.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from shared.store.dialects import orchestrated
 from shared.store.dialects.orchestrated import Orchestrated
 
 LONGEST_WAIT_S: Final = 10
-"""The longest a run is told to wait for a slot of a tag limit."""
+"""The longest wait for a slot of a tag limit that is sent to a client."""
 
 _state = msgspec.json.Decoder(State).decode
 
 
 class Answer(msgspec.Struct):
-    """What is said to a proposal. ``wrote``: a state was written."""
+    """The result of a proposal. ``wrote``: a state was written."""
 
     view: View
     decision: Decision

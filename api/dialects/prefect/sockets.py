@@ -1,7 +1,7 @@
 """
 Prefect's three WebSockets: events in, events out, and the queue of background runs (``serving``).
 
-All begin alike: the client says who it is (``{"type": "auth", "token": …}``) and hears ``auth_success``.
+On each the client first authenticates (``{"type": "auth", "token": …}``) and gets ``auth_success``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shared.errors import RunfleetError, StoreUnavailable, Unserviceable
 
 PROTOCOL: Final = "prefect"
 POLL_S: Final = 2.0
-"""How long whoever listens waits for news before it looks anyway."""
+"""How long to wait for a notification before polling."""
 
 RETRY_S: Final = 1.0
 """How long to wait before asking Redis again that did not answer."""
@@ -77,7 +77,7 @@ def handlers(state: AppState) -> Mapping[str, Handler]:
 
 
 async def receive_events(socket: Socket) -> None:
-    """Write down what an engine tells, one event after the other: what comes faster waits in the network."""
+    """Store the events that an engine sends, one after another; faster ones wait in the network."""
     grant = await _authenticate(socket, "run")
     while True:
         event = events.read_event(await socket.receive())
@@ -86,7 +86,7 @@ async def receive_events(socket: Socket) -> None:
 
 
 async def _apply(state: AppState, grant: Grant, event: events.Event) -> None:
-    """What was told must not be lost because Redis is away for a while; the client cannot be asked for it again."""
+    """Store one event, waiting while Redis is unavailable: the client would not send it again."""
     while True:
         try:
             await state.store.run(events.apply(state.catalog, grant, event))
@@ -95,22 +95,22 @@ async def _apply(state: AppState, grant: Grant, event: events.Event) -> None:
                 raise
             await asyncio.sleep(RETRY_S)
         except RunfleetError:
-            return  # nothing that the client could do otherwise, and it would only tell it again
+            return  # the client could not do better, and would only send it again
         else:
             return
 
 
 async def send_events(socket: Socket) -> None:
-    """Tell of task runs' states as they change, from the time that the client names."""
+    """Send the states of task runs as they change, from the time that the client names."""
     grant = await _authenticate(socket, "read")
     wanted = read_as(await _first(socket), _Filter)
     if wanted is None:
         await socket.close(1002, "Expected 'filter' message")
         return
-    telling = asyncio.create_task(_send_events(socket, grant, wanted))
-    await first_of(_drain(socket), telling)
-    if not telling.cancelled():
-        telling.result()
+    sending = asyncio.create_task(_send_events(socket, grant, wanted))
+    await first_of(_drain(socket), sending)
+    if not sending.cancelled():
+        sending.result()
 
 
 async def _send_events(socket: Socket, grant: Grant, wanted: _Filter) -> None:
@@ -159,7 +159,7 @@ def _is_wanted(view: run_view.View, wanted: _EventFilter) -> bool:
 
 
 async def _authenticate(socket: Socket, scope: Scope) -> Grant:
-    """Let a client in that says who it is; one that does not speak the protocol says it in its request."""
+    """Authenticate a client by its first message; one without the subprotocol by its request."""
     speaks = PROTOCOL in socket.subprotocols
     await socket.accept(PROTOCOL if speaks else None)
     grant = await _grant(socket, read_token(await _first(socket)) if speaks else "")
@@ -171,8 +171,8 @@ async def _authenticate(socket: Socket, scope: Scope) -> Grant:
 
 async def _grant(socket: Socket, token: str) -> Grant:
     """
-    What the client may do, once Redis can tell. To Prefect's engine a connection that ends before it was let in is a
-    refusal for good, and what it had to tell is lost.
+    The client's grant, waiting while Redis is unavailable: Prefect's engine takes a connection that ends before
+    ``auth_success`` for a final refusal, and drops its events.
     """
     while True:
         try:
@@ -184,15 +184,15 @@ async def _grant(socket: Socket, token: str) -> Grant:
 
 
 async def _first(socket: Socket) -> bytes:
-    """What the client says next, soon. One that is too slow for that is told to come back, not that it may not."""
+    """The client's first message. Raises Unserviceable, so that a slow client comes back, when it takes too long."""
     try:
         async with asyncio.timeout(HANDSHAKE_S):
             return await socket.receive()
     except TimeoutError:
-        raise Unserviceable(f"the client said nothing for {HANDSHAKE_S:g} s") from None
+        raise Unserviceable(f"the client sent nothing for {HANDSHAKE_S:g} s") from None
 
 
 async def _drain(socket: Socket) -> None:
-    """Read until the client leaves; it has nothing more to say."""
+    """Read, and drop, until the client disconnects."""
     while True:
         await socket.receive()

@@ -1,4 +1,4 @@
-"""Prefect's words for states and ours, in both directions, and the names it gives to what has none."""
+"""Maps Prefect's states to our statuses and end reasons, both ways, and invents names for runs."""
 
 from __future__ import annotations
 

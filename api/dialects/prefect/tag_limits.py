@@ -1,4 +1,4 @@
-"""Limits of concurrency by tag (version 1 of that API)."""
+"""Concurrency limits by tag (version 1 of that API)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def delete_tag_limit_by_id(request: Request) -> Response:
 
 @routes.post("/api/concurrency_limits/tag/{tag}/reset", scope="admin")
 async def reset_tag_limit(request: Request) -> Response:
-    """Take the slots of a tag from whoever holds them."""
+    """Release the slots of a tag, whatever holds them."""
     wanted = request.read(Reset) if request.body else Reset()
     name = f"tag:{request.path['tag']}"
     if not await request.store.run(limits.reset(name, wanted.slot_override or ())):

@@ -1,7 +1,7 @@
 """
-The queue of background runs, and those who serve it.
+The queue of background runs, and its consumers.
 
-A run that is handed over is a consumer's until it has ended, or until the consumer has gone: then it waits for another.
+A run belongs to the consumer that got it until it ends, or until that has gone: then it is returned to the queue.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VIOLATION: Final = 4001
 QUEUE: Final = "/api/task_runs/subscriptions/scheduled"
 
 HEARTBEAT_S: Final = 2.0
-"""How often a process says which consumers are connected with it."""
+"""How often a process sends the heartbeats of its consumers."""
 
 SETTLING_S: Final = 5.0
 """How long nothing is taken back after the process began, or lost Redis: consumers need as long to come back."""
@@ -63,7 +63,7 @@ class Consumers:
     """
     Those that serve background tasks and are connected with this process.
 
-    It tells the store of them, and takes back what others had that have gone: from every process, because the one that
+    It sends their heartbeats, and returns the runs of consumers that have gone, of every process: the one that
     a consumer was connected with may be gone too.
     """
 
@@ -119,11 +119,11 @@ class Consumers:
             return
         for consumer, executions in lost.gone:
             for execution in executions:
-                await self._take_back(execution, consumer)
+                await self._return_to_queue(execution, consumer)
         for consumer, execution in lost.unheard:
-            await self._take_back(execution, consumer, only_unacknowledged=True)
+            await self._return_to_queue(execution, consumer, only_unacknowledged=True)
 
-    async def _take_back(self, execution: UUID, consumer: str, *, only_unacknowledged: bool = False) -> None:
+    async def _return_to_queue(self, execution: UUID, consumer: str, *, only_unacknowledged: bool = False) -> None:
         """One that cannot be taken back holds up none behind it; it is tried again."""
         try:
             await self._store.run(
@@ -177,7 +177,7 @@ class _Queue:
         self._about = about
         self._tasks = tasks
         self._turn = orchestrated.Turn.first()
-        self._heard: asyncio.Task[bytes] | None = None
+        self._received: asyncio.Task[bytes] | None = None
 
     @property
     def slot(self) -> str:
@@ -185,7 +185,7 @@ class _Queue:
         return self._turn.slot
 
     async def serve(self) -> None:
-        """Until the client leaves, or says something that it should not."""
+        """Serve until the client disconnects, or sends a message that the protocol does not allow."""
         try:
             with self._store.subscribe_external_queues(self._tasks) as subscription:
                 while True:
@@ -196,8 +196,8 @@ class _Queue:
                         await self._unexpected_message()
                         return
         finally:
-            if self._heard is not None:
-                self._heard.cancel()
+            if self._received is not None:
+                self._received.cancel()
 
     async def _deliver(self) -> float | None:
         """Hand over what is due; how long there is nothing more, or None when that was the last."""
@@ -216,45 +216,45 @@ class _Queue:
             return 0
         try:
             await self._socket.send(run_view.shown_task_run(view.id, view.facts, view.current, time.time_ns() // 1000))
-            said = read_as(await self._receive(), _Message)
+            message = read_as(await self._receive(), _Message)
         except Gone:
             await self._return(view.id)
             raise
-        if said is not None and said.type == "ack":
+        if message is not None and message.type == "ack":
             self._turn = self._turn.next()
             return 0
         await self._return(view.id)
-        if said is not None and said.type == "quit":
+        if message is not None and message.type == "quit":
             await self._socket.close(NORMAL)
         else:
             await self._socket.close(VIOLATION, "Protocol violation: expected 'ack' message")
         return None
 
     async def _return(self, run_id: UUID) -> None:
-        with suppress(RunfleetError):  # if not now, then when it is seen that nobody acknowledged it
+        with suppress(RunfleetError):  # otherwise it is returned later, because it was never acknowledged
             await self._store.run(events.return_to_queue(self._socket.state.catalog, run_id, self._consumer))
 
     async def _received_before(self, waiting: Any) -> bool:
-        """Whether the client said something before *waiting* was over."""
-        if self._heard is None:
-            self._heard = asyncio.create_task(self._socket.receive())
+        """Whether the client sent something before *waiting* was over."""
+        if self._received is None:
+            self._received = asyncio.create_task(self._socket.receive())
         other = asyncio.ensure_future(waiting)
         try:
-            await asyncio.wait({self._heard, other}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._received, other}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             other.cancel()
-        return self._heard.done()
+        return self._received.done()
 
     async def _unexpected_message(self) -> None:
-        said = read_as(await self._receive(), _Message)
-        if said is not None and said.type == "quit":
+        message = read_as(await self._receive(), _Message)
+        if message is not None and message.type == "quit":
             await self._socket.close(NORMAL)
         else:
             await self._socket.close(VIOLATION, "Protocol violation: nothing was sent that could be acknowledged")
 
     async def _receive(self) -> bytes:
-        heard, self._heard = self._heard, None
-        return await (heard or self._socket.receive())
+        received, self._received = self._received, None
+        return await (received or self._socket.receive())
 
 
 async def _queue_of(state: AppState, key: str, grant: Grant) -> str:

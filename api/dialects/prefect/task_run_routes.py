@@ -1,4 +1,4 @@
-"""Task runs and their states, as Prefect's clients ask for them."""
+"""Task runs and their states."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def set_task_run_state(request: Request) -> Response:
 
 
 def proposal_response(answer: Answer) -> Response:
-    """What is said to a proposal."""
+    """The response to a proposal."""
     decision = answer.decision
     details: dict[str, Any] = {"type": f"{decision.answer.lower()}_details"}
     if decision.answer == "WAIT":

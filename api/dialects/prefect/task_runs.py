@@ -28,7 +28,7 @@ from shared.store.tasks import Entry
 from shared.tasks import ParamType, Task, is_task_name
 
 KEEP_RUNS: Final = 10_000
-"""History kept of a task that only Prefect's clients know, unless the task file says otherwise."""
+"""History kept of a task that only Prefect's clients know, unless the task file sets another number."""
 
 MAX_TRIES: Final = 100
 """How often a change is tried again when the run changed in the meantime."""
@@ -281,7 +281,7 @@ async def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: G
                 grant.authorise((entry.name,))
             if ours and entry.task.depends_on:
                 needed = ", ".join(entry.task.depends_on)
-                raise Conflict(f"task {task_key} depends on {needed}: its plan is more than a task run can show")
+                raise Conflict(f"task {task_key} depends on {needed}: a task run cannot show its plan")
             if entry.task.external or ours:
                 return entry
     grant.authorise((task_name(task_key),))

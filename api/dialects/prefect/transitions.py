@@ -74,7 +74,7 @@ def plan_transition(view: View, state: State, now_us: int, *, crashed: bool = Fa
 
 
 def first_state_tag(state: State) -> str:
-    """How our run stands when one that is made in *state* has come there."""
+    """The tag of our run when one that is created in *state* has come there."""
     if state.type == "RUNNING":
         return Status.RUNNING.value
     if state.type in states.TERMINAL:
@@ -83,7 +83,7 @@ def first_state_tag(state: State) -> str:
 
 
 def waits_for_consumer(state: State) -> bool:
-    """Whether whoever serves the task is to fetch a run in *state*."""
+    """Whether a consumer of the task is to fetch a run in *state*."""
     return state.type == "SCHEDULED" and state.details.deferred is True
 
 
@@ -109,7 +109,7 @@ def to_cache(state: State, now_us: int, tasks: str) -> tuple[str, bytes, int] | 
 
 
 def _due_us(state: State, now_us: int) -> int:
-    """When a waiting run is due, as our record says it: 0 for at once."""
+    """When a waiting run is due, as in our record: 0 for at once."""
     scheduled = state.details.scheduled_time
     if state.type not in ("SCHEDULED", "PENDING") or scheduled is None:
         return 0
