@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -187,17 +188,27 @@ class _Lua:
                 # What a name means there: the last function of that name before it, or the caller itself.
                 callee = next((f for f in reversed(self.functions[name]) if f.place <= function.place), None)
                 if callee is not None:
-                    passed = zip(callee.parameters, (_keys(value, known) for value in values), strict=False)
-                    yield from self._walk(callee, {name: keys for name, keys in passed if keys})
+                    given_now = _values(zip(callee.parameters, values, strict=False), known)
+                    yield from self._walk(callee, given_now)
 
 
 def _bound(tokens: Sequence[str], known: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """What is *known*, and the keys that local variables stand for, wherever they are assigned."""
     found = dict(known)
     for names, values in _assignments(tokens):
-        for name, value in zip(names, values, strict=False):
-            if keys := _keys(value, found):
-                found[name] = [*found.get(name, []), *keys]
+        for name, keys in _values(zip(names, values, strict=False), found).items():
+            found[name] = [*found.get(name, []), *keys]
+    return found
+
+
+def _values(pairs: Iterable[tuple[str, list[str]]], known: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Names with the keys that their expressions may be; under ``'name`` those that are parts of keys."""
+    found: dict[str, list[str]] = {}
+    for name, expression in pairs:
+        if keys := _keys(expression, known):
+            found[name.partition("[")[0]] = keys
+        elif name.isidentifier() and expression and all(token[0] == "'" or token in "{,}" for token in expression):
+            found[f"'{name}"] = [token.strip("'") for token in expression if token[0] == "'"]
     return found
 
 
@@ -216,7 +227,7 @@ def _assignments(tokens: Sequence[str]) -> Iterator[tuple[list[str], list[list[s
             yield [line[line.index("in") - 1]], _arguments(line, line.index("ipairs") + 1)
         elif "=" in line:
             at = line.index("=")
-            names = [words[0] for words in _split([word for word in line[:at] if word != "local"]) if words]
+            names = ["".join(words) for words in _split([word for word in line[:at] if word != "local"])]
             yield names, _split(line[at + 1 :])
         line = []
 
@@ -251,7 +262,7 @@ def _keys(expression: Sequence[str], known: Mapping[str, list[str]]) -> list[str
     for choice in _split(expression, ("and", "or")):
         first, *rest = _split(choice, ("..",))
         starts = known.get(first[0], []) if first and (len(first) == 1 or first[1] == "[") else []
+        parts = [[part[0].strip("'")] if part[0][0] == "'" else known.get(f"'{''.join(part)}", ["*"]) for part in rest]
         for start in [""] if first == ["KEYS", "[", "1", "]"] else starts:
-            key = start + "".join(part[0].strip("'") if part[0][0] == "'" else "*" for part in rest)
-            found.append(key.removeprefix(":"))
+            found += [(start + "".join(chosen)).removeprefix(":") for chosen in product(*parts)]
     return found

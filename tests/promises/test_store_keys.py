@@ -34,6 +34,7 @@ def test_keys_are_found_through_local_names_and_parameters_of_functions() -> Non
     """Through functions of libraries, lists that loops go through, and functions that make a key."""
     found = {user: {(use.command, use.key) for use in of_user} for user, of_user in uses().items()}
     assert ("ZREM", "limit:*:waiters") in found["end"], "by finish_execution, admit, start_execution"
+    assert ("GET", "catalog") in found["scheduler_poll"], "a function gets the end of the key"
     assert ("ZREM", "lineage:static") in found["trim_lineage_events"]
     assert ("ZREVRANGE", "executions:t:*") in found["`executions.page`"]
     assert ("BLPOP", "wake:scheduler") in found["`loop._block`"]
