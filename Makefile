@@ -3,7 +3,7 @@
 #
 #   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
 #   make test     run the tests, then a minute of load and faults     ARGS="tests/unit -k cron" runs some
-#   make quick    what fails first, within two minutes: `make check`, then what needs no fleet and no long histories
+#   make quick    what fails first, in about a minute: `make check` beside what needs no fleet and no long histories
 #   make faults   run those of the fault matrix: what is killed, cut off and wiped, one by one and all at once
 #   make check    format, lint, types, import contracts
 #   make format   put the code into shape
@@ -35,7 +35,7 @@ WITHOUT_HISTORIES := --ignore=tests/store/test_machine.py --ignore=tests/store/t
 # The tests start hundreds of processes, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install up clients test quick faults check format docs lock bench soak deploy-check clean
+.PHONY: install up clients test quick quick-tests faults check format docs lock bench soak deploy-check clean
 
 install: $(READY)
 
@@ -110,13 +110,16 @@ up: $(READY)
 
 clients: $(CLIENTS)
 
-# The minute of load and faults comes by itself at the end: it measures, and its neighbours would be in its way.
+# The minute of load and faults comes at the end: it measures, and all these neighbours would be in its way.
 test: $(READY) $(CLIENTS)
 	@$(BIN)/pytest -n auto --dist worksteal $(or $(ARGS),$(WITHOUT_FAULTS))
-	@$(if $(ARGS),,exec $(BIN)/pytest tests/soak/test_soak.py)
+	@$(if $(ARGS),,exec $(BIN)/pytest -n 2 tests/soak/test_soak.py)
 
-quick: check
-	@exec $(BIN)/pytest -n auto --dist worksteal $(QUICK) $(WITHOUT_HISTORIES) $(ARGS)
+quick: $(READY)
+	@$(MAKE) --no-print-directory -j 2 check quick-tests
+
+quick-tests: $(READY)
+	@exec $(BIN)/pytest -n logical --dist worksteal $(QUICK) $(WITHOUT_HISTORIES) $(ARGS)
 
 faults: $(READY)
 	@exec $(BIN)/pytest -n auto --dist worksteal $(FAULTS) tests/soak $(ARGS)

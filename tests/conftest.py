@@ -31,9 +31,10 @@ hypothesis_settings.register_profile("runfleet", deadline=None, suppress_health_
 hypothesis_settings.load_profile("runfleet")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """For ``-n auto``: three for each core, because most tests of processes wait."""
-    return min(8, 3 * (os.cpu_count() or 1))
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One for each core with ``-n logical``, three with ``-n auto``: most tests of processes wait."""
+    cores = os.cpu_count() or 1
+    return cores if config.option.numprocesses == "logical" else min(8, 3 * cores)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

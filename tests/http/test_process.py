@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -78,6 +79,14 @@ def started(
         process.stdout.close()
 
 
+def refusal(env: dict[str, str], **options: Any) -> str:
+    """Why the process does not start."""
+    ended = run_command([sys.executable, "-m", "api"], env=env, **options)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -89,10 +98,7 @@ def started(
     ],
 )
 def test_it_refuses_to_start_and_says_what_to_set(settings: Settings, more: dict[str, str], says: str) -> None:
-    ended = run_command([sys.executable, "-m", "api"], env=environment(settings, **more))
-    assert ended.returncode == 2
-    assert says in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert says in refusal(environment(settings, **more))
 
 
 def test_without_a_token_it_makes_one_that_only_its_owner_can_read(settings: Settings, tmp_path: Path) -> None:
@@ -111,14 +117,8 @@ def test_without_a_token_it_makes_one_that_only_its_owner_can_read(settings: Set
 
 def test_where_no_token_can_be_kept_it_says_what_to_set(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / ".runfleet").write_text("in the way")
-    ended = run_command(
-        [sys.executable, "-m", "api"],
-        env=environment(settings, RUNFLEET_OPEN="") | {"PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-    )
-    assert ended.returncode == 2
-    assert "set RUNFLEET_TOKEN" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    env = environment(settings, RUNFLEET_OPEN="") | {"PYTHONPATH": str(ROOT)}
+    assert "set RUNFLEET_TOKEN" in refusal(env, cwd=tmp_path)
 
 
 def test_sigterm_ends_streams_at_once_and_the_process_with_0(settings: Settings) -> None:
@@ -196,7 +196,8 @@ def test_nobody_learns_the_address_of_redis(settings: Settings) -> None:
     assert [answer.json()["detail"] for answer in answers[:2]] == [AWAY] * 2
 
 
-def test_a_request_under_way_is_finished_after_sigterm(settings: Settings) -> None:
+@pytest.mark.parametrize("signals", [1, 5])
+def test_a_request_under_way_is_finished_after_a_burst_of_signals(settings: Settings, signals: int) -> None:
     body = b'{"name": "n", "scope": "admin"}'
     head = (
         b"POST /api/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -206,7 +207,8 @@ def test_a_request_under_way_is_finished_after_sigterm(settings: Settings) -> No
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
             connection.sendall(head + body[:5])
             wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, "the first bytes were read")
-            process.send_signal(signal.SIGTERM)
+            for _ in range(signals):
+                process.send_signal(signal.SIGTERM)
             wait_until(lambda: not accepts(url), "the process takes no new connections")
             connection.sendall(body[5:])
             assert connection.recv(100).startswith(b"HTTP/1.1 201")
@@ -229,24 +231,6 @@ def test_a_later_signal_means_now(settings: Settings) -> None:
             wait_until(is_gone_when_told_again, "a later signal ends it", 10)
             assert process.returncode == 128 + signal.SIGTERM
             assert time.monotonic() - told_s < GRACE_S, "it did not wait for the request"
-
-
-def test_a_burst_of_signals_is_one_request_to_stop(settings: Settings) -> None:
-    body = b'{"name": "t", "scope": "admin"}'
-    head = (
-        b"POST /api/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n" % len(body)
-    )
-    with started(settings) as (process, url):
-        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
-            connection.sendall(head + body[:5])
-            wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, "the first bytes were read")
-            for _ in range(5):
-                process.send_signal(signal.SIGTERM)
-            wait_until(lambda: not accepts(url), "the process takes no new connections")
-            connection.sendall(body[5:])
-            assert connection.recv(100).startswith(b"HTTP/1.1 201")
-        assert process.wait(10) == 0
 
 
 def accepts(url: str) -> bool:
@@ -275,7 +259,5 @@ def test_with_few_files_it_serves_few_connections_and_refuses_the_rest(settings:
 
 
 def test_with_too_few_files_it_refuses_to_start(settings: Settings) -> None:
-    ended = run_command([sys.executable, "-m", "api"], env=environment(settings), preexec_fn=limited_to(40))
-    assert ended.returncode == 2
     said = "only 40 files may be open here, and the API needs 96, of which each connection is one (ulimit -n)"
-    assert ended.stderr.splitlines() == [f"runfleet api: {said}"]
+    assert refusal(environment(settings), preexec_fn=limited_to(40)).splitlines() == [f"runfleet api: {said}"]

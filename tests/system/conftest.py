@@ -38,12 +38,13 @@ def fleet(request: pytest.FixtureRequest, shared_fleet: Fleet) -> Fleet:
 
 @pytest.fixture
 def make_fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartFleet]:
-    """Makes a fleet of the test's own, to break; nothing of it is started but its Valkey."""
+    """Makes a fleet of the test's own, to break: its Valkey, and those of its processes that are named."""
     with ExitStack() as at_end:
         made: list[Fleet] = []
 
-        def make(tasks: str, **wishes: Any) -> Fleet:
-            made.append(at_end.enter_context(Fleet(tmp_path, tasks, **wishes)))
+        def make(tasks: str, *processes: str, **settings: Any) -> Fleet:
+            made.append(at_end.enter_context(Fleet(tmp_path, tasks, **settings)))
+            made[-1].start(*processes)
             return made[-1]
 
         yield make

@@ -70,8 +70,7 @@ def test_runs_of_a_killed_worker_crash_and_are_tried_elsewhere(
     make_fleet: StartFleet, victim: str, measured: Measured
 ) -> None:
     """F2, F11: crashed within 8 s and tried again; daemons included, nothing is left after 2 s."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (worker,) = fleet.start("worker")
     run, _ = begin(fleet)
     doomed = fleet.run_processes(run["id"])

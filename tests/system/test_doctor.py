@@ -210,8 +210,7 @@ def test_the_json_of_the_doctor_controls_no_terminal_and_loses_nothing(
 
 
 def test_the_doctor_finds_a_fleet_that_is_well_well(make_fleet: Callable[..., Fleet]) -> None:
-    fleet = make_fleet('[tasks.a]\nrun = "true"\n')
-    fleet.start("scheduler", "worker")
+    fleet = make_fleet('[tasks.a]\nrun = "true"\n', "scheduler", "worker")
     wait_until(lambda: any(one.alive for one in fleet.store.run(workers())), "the worker is heard of")
     wait_until(lambda: fleet.store.run(entries()), "the scheduler has applied the file")
     answered = examined(fleet.folder, fleet.env, "--json", "--strict")

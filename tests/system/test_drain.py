@@ -52,8 +52,7 @@ def five_times(process: Process) -> None:
 
 def test_a_drain_loses_nothing_and_ends_in_time(make_fleet: StartFleet, measured: Measured) -> None:
     """F6: with runs of every kind under way."""
-    fleet = make_fleet(TASKS, grace_s=GRACE_S, threads=5)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", grace_s=GRACE_S, threads=5)
     (worker,) = fleet.start("worker")
     long = {name: fleet.trigger(name) for name in ("retry", "rerun", "end", "deaf")}
     short = fleet.trigger("short")
@@ -86,8 +85,7 @@ def test_a_drain_loses_nothing_and_ends_in_time(make_fleet: StartFleet, measured
 
 
 def test_a_second_wish_later_means_now(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(TASKS, grace_s=30.0)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", grace_s=30.0)
     (worker,) = fleet.start("worker")
     run = fleet.trigger("end")
     fleet.wait_for_word(run["id"], "began")
@@ -123,8 +121,7 @@ def test_idle_processes_end_with_zero_and_at_once_however_often_they_are_told(ma
 
 
 def test_a_worker_that_leaves_takes_its_files_along(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (worker,) = fleet.start("worker")
     fleet.perform("short")
     assert list(fleet.temporary.iterdir()), "its folder is there while it serves"

@@ -33,8 +33,7 @@ def hang_up(process: Process) -> None:
 
 
 def test_a_leading_scheduler_applies_the_file_that_it_reads_again(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(ONE)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(ONE, "web", "scheduler")
     rewrite(fleet, TWO)
     hang_up(fleet.of("scheduler"))
     wait_until(lambda: names(fleet) == ["one", "two"], "the file was applied")
@@ -66,8 +65,7 @@ def test_a_scheduler_that_is_starting_does_not_die_of_it(make_fleet: StartFleet)
 
 
 def test_a_standby_only_says_that_it_has_read_it(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(ONE)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(ONE, "web", "scheduler")
     (standby,) = fleet.start("scheduler")
     rewrite(fleet, TWO)
     hang_up(standby)
@@ -80,8 +78,7 @@ def test_a_standby_only_says_that_it_has_read_it(make_fleet: StartFleet) -> None
 
 
 def test_an_empty_file_that_is_read_again_removes_nothing(make_fleet: StartFleet) -> None:
-    fleet = make_fleet(TWO)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TWO, "web", "scheduler")
     rewrite(fleet, "")
     hang_up(fleet.of("scheduler"))
     said = fleet.of("scheduler").wait_for("definitions.left_alone")
@@ -102,8 +99,7 @@ def test_a_worker_drains(make_fleet: StartFleet) -> None:
 
 @pytest.mark.parametrize("what", ["idle", "busy"])
 def test_an_api_process_drains(make_fleet: StartFleet, what: str) -> None:
-    fleet = make_fleet(ONE)
-    fleet.start("web")
+    fleet = make_fleet(ONE, "web")
     if what == "busy":
         assert names(fleet) == []
     web = fleet.of("web")

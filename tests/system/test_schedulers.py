@@ -31,8 +31,7 @@ def ticks(fleet: Fleet, **query: str) -> list[datetime]:
 
 def test_a_killed_leader_is_followed_and_no_tick_is_lost_or_doubled(make_fleet: StartFleet, measured: Measured) -> None:
     """F30: at whatever moment."""
-    fleet = make_fleet(EVERY_SECOND)
-    fleet.start("web", "worker")
+    fleet = make_fleet(EVERY_SECOND, "web", "worker")
     (first,) = fleet.start("scheduler")
     (second,) = fleet.start("scheduler")
     first.wait_for("scheduler.leading")

@@ -33,8 +33,7 @@ def waits_with_a_reason(fleet: Fleet, run: Json) -> Json:
 def test_a_forged_definition_is_not_executed_and_its_run_says_what_it_waits_for(
     make_fleet: StartFleet, forged: str
 ) -> None:
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     run = fleet.trigger("honest")
     evil = define(Task(name="honest", run="echo evil >> $HISTORY"))
     with fleet.redis.client() as client:

@@ -47,8 +47,7 @@ def accepted(fleet: Fleet, key: str) -> Json:
 @pytest.mark.parametrize("every", [1301, 2903])
 def test_lines_that_are_cut_lose_and_double_nothing(make_fleet: StartFleet, short_path: Path, every: int) -> None:
     """F16: in the middle of a reply, wherever that is; of the API's and of the worker's lines."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("scheduler")
+    fleet = make_fleet(TASKS, "scheduler", threads=4)
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         fleet.start("web", "worker", RUNFLEET_REDIS_URL=proxy.url)
         proxy.cut_every = every
@@ -66,8 +65,7 @@ def test_lines_that_are_cut_lose_and_double_nothing(make_fleet: StartFleet, shor
 
 def test_a_slow_line_keeps_its_leases(make_fleet: StartFleet, short_path: Path) -> None:
     """F19: half a second for each answer, ten kilobytes a second."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         proxy.latency_s, proxy.bytes_per_s = 0.5, 10_000
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
@@ -81,8 +79,7 @@ def test_a_slow_line_keeps_its_leases(make_fleet: StartFleet, short_path: Path) 
 
 def test_a_worker_that_starts_before_a_silent_redis_waits_for_it(make_fleet: StartFleet, short_path: Path) -> None:
     """F20: connections stand, nothing answers."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         proxy.swallow()
         worker = fleet.launch("worker", RUNFLEET_REDIS_URL=proxy.url, RUNFLEET_REDIS_TIMEOUT="1")

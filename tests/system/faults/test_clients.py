@@ -104,8 +104,7 @@ def has_hung_up(client: socket.socket) -> bool:
 @pytest.mark.parametrize("restart", [False, True], ids=["the API lives on", "the API is killed"])
 def test_a_post_without_an_answer_can_be_repeated_until_there_is_one(make_fleet: StartFleet, *, restart: bool) -> None:
     """F47: each kind of request is made once, and every repeat gets one and the same answer."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler", "worker")
+    fleet = make_fleet(TASKS, "web", "scheduler", "worker")
     worker = wait_until(fleet.workers, "there is a worker")[0]["id"]
     ids = [fleet.trigger("asleep")["id"] for _ in range(2)]
     over = fleet.trigger("asleep")
@@ -246,8 +245,7 @@ async def post(port: int, number: int) -> tuple[int, float]:
 
 def test_a_thousand_posts_at_once_are_all_carried_out(make_fleet: StartFleet, measured: Measured) -> None:
     """F47: each is 201, and each has made one run."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     fleet.trigger("asleep")
     answers = together(*(post(port_of(fleet), number) for number in range(1000)))
     assert {status for status, _ in answers} == {201}
@@ -257,8 +255,7 @@ def test_a_thousand_posts_at_once_are_all_carried_out(make_fleet: StartFleet, me
 
 def test_clients_that_never_finish_their_requests_hold_nobody_up(make_fleet: StartFleet, measured: Measured) -> None:
     """F48: half heads are cut off in time, half bodies and endless heads are bounded, others are served."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     web = fleet.of("web").pid
     before_mb = resident_mb(web)
     body = b"POST /api/tasks/quick/run HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"

@@ -43,8 +43,7 @@ class Unread:
 
 def test_a_worker_whose_log_nobody_reads_executes_and_leaves_as_any_other(make_fleet: StartFleet) -> None:
     """F67: a pipe holds 64 KiB, which some hundred runs fill."""
-    fleet = make_fleet(TASKS, grace_s=3.0)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", grace_s=3.0)
     worker = Unread(fleet)
     try:
         wait_until(lambda: fleet.workers(), "it is there", 30)

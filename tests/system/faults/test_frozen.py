@@ -64,8 +64,7 @@ def lived(fleet: Fleet, run: Json) -> tuple[float, float]:
 
 def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: StartFleet, measured: Measured) -> None:
     """F8: the record is not touched by who comes too late."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (sleeper,) = fleet.start("worker")
     run = fleet.trigger("lax")
     fleet.wait_for_word(run["id"], "lives")
@@ -94,8 +93,7 @@ def test_a_worker_cut_off_loses_its_run_and_a_strict_one_never_overlaps(
     make_fleet: StartFleet, short_path: Path, task: str
 ) -> None:
     """F9, F17: a black hole on one worker's way, and none on the other's."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (cut_off,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
         run = fleet.trigger(task)
@@ -135,8 +133,7 @@ def test_a_strict_run_does_not_outlive_its_lease_though_its_worker_is_frozen(mak
 @pytest.mark.parametrize("task", ["held_up", "held_up_strict"])
 def test_a_worker_that_slept_since_its_claim_starts_nothing(make_fleet: StartFleet, task: str) -> None:
     """F8, F9: the run is another's by then; nobody has to be told to end what never began."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (sleeper,) = fleet.start("worker")
     slow = fleet.folder / "slow.env"
     os.mkfifo(slow)  # whoever reads it waits until it is written

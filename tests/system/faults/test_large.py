@@ -21,8 +21,7 @@ MANY = 10_000
 
 def test_what_a_killed_api_left_of_ten_thousand_runs_is_made(make_fleet: StartFleet, measured: Measured) -> None:
     """F73: SIGKILL of the API while it makes an execution of ten thousand runs."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     wait_until(lambda: fleet.get("/api/fleet").get("leader"), "a scheduler leads")
     url, headers = str(fleet.http.base_url), dict(fleet.http.headers)
 

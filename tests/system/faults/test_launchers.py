@@ -33,8 +33,7 @@ def worker_processes(launcher: Process) -> list[int]:
 
 def test_a_worker_process_that_cannot_be_replaced_takes_no_other_along(make_fleet: StartFleet) -> None:
     """F66: there is no descriptor, or no process, left when one of two has died."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (launcher,) = fleet.start("worker", RUNFLEET_WORKER_PROCESSES="2")
     wait_until(lambda: len(fleet.workers()) == 2, "both are there")
     runs = [fleet.trigger("long") for _ in range(2)]
@@ -97,8 +96,7 @@ def test_a_redis_that_evicts_ends_all_worker_processes_with_2(make_fleet: StartF
 
 def test_a_worker_process_that_hangs_is_replaced(make_fleet: StartFleet) -> None:
     """F66: stopped for longer than any Redis takes to answer; its run is tried elsewhere by then."""
-    fleet = make_fleet(TASKS, RUNFLEET_REDIS_TIMEOUT="0.5")
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", RUNFLEET_REDIS_TIMEOUT="0.5")
     (launcher,) = fleet.start("worker")
     hanging = launcher.worker_process()
     os.kill(hanging, signal.SIGSTOP)
@@ -109,8 +107,7 @@ def test_a_worker_process_that_hangs_is_replaced(make_fleet: StartFleet) -> None
 
 def test_the_folder_of_a_worker_that_was_killed_with_its_spawner_is_removed(make_fleet: StartFleet) -> None:
     """F66: by the launcher, with what its runs left in it; that of another worker stays."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     launcher, _ = fleet.start("worker", "worker")
     worker, spawner = launcher.worker_process(), launcher.spawner()
     (old,) = (path for path in fleet.temporary.iterdir() if path in held_by(worker))
@@ -131,8 +128,7 @@ def held_by(pid: int) -> set[Path]:
 
 def test_it_kills_nothing_that_was_there_before_it(make_fleet: StartFleet, tmp_path: Path) -> None:
     """F66: a shell starts something and becomes the launcher; a killed spawner's runs are killed all the same."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     words = 'sleep 3333 & echo $! > first; setsid sh -c "echo \\$\\$ > second; exec sleep 3334" &'
     words += ' (sleep 0.2; sleep 3335 & echo $! > third) & exec "$@"'
     fleet.processes.append(

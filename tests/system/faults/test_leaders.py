@@ -34,8 +34,7 @@ def fired(fleet: Fleet) -> dict[datetime, float]:
 
 def test_a_leader_lost_at_a_tick_delays_it_and_no_more(make_fleet: StartFleet, measured: Measured) -> None:
     """F30: killed ten milliseconds before one; then its heir is frozen over three, and wakes up to be none."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "worker")
+    fleet = make_fleet(TASKS, "web", "worker")
     (first,) = fleet.start("scheduler")
     first.wait_for("scheduler.leading")
     (second,) = fleet.start("scheduler")

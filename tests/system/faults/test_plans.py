@@ -90,8 +90,7 @@ def triggered(fleet: Fleet, key: str) -> str:
 @pytest.mark.parametrize("victim", ["worker", "worker process", "scheduler", "web"])
 def test_killed_at_any_moment_of_plans_it_costs_no_step(make_fleet: StartFleet, victim: str) -> None:
     """F51: while ten of them run; the one that is killed is started again a moment later."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("web", "scheduler", "scheduler", "worker", "worker")
+    fleet = make_fleet(TASKS, "web", "scheduler", "scheduler", "worker", "worker", threads=4)
     chance = random.Random(51)
     executions = []
     for n in range(PLANS):
@@ -115,8 +114,7 @@ def test_a_group_whose_last_report_got_no_answer_is_followed_once(
     make_fleet: StartFleet, short_path: Path, then: str
 ) -> None:
     """F52: the next group begins in the very step that ends the one before, however often that is said."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (cut_off,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url, RUNFLEET_REDIS_TIMEOUT="0.5")
         over(fleet, fleet.trigger("publish")["execution_id"])  # Redis knows the script of an end now
@@ -141,8 +139,7 @@ def test_a_group_whose_last_report_got_no_answer_is_followed_once(
 
 def test_a_tick_makes_its_whole_plan_once_whoever_leads(make_fleet: StartFleet) -> None:
     """F53: the leader is killed again and again, and once its heir is frozen."""
-    fleet = make_fleet(TASKS + HOURLY, threads=8)
-    fleet.start("web", "worker", "scheduler", "scheduler")
+    fleet = make_fleet(TASKS + HOURLY, "web", "worker", "scheduler", "scheduler", threads=8)
     for is_frozen in (False, True, False):
         _wait_for_ticks(fleet)
         leader = _leader(fleet)
@@ -217,8 +214,7 @@ def test_a_stop_of_a_plan_comes_true_without_its_worker(
     make_fleet: StartFleet, measured: Measured, worker: str
 ) -> None:
     """F55: what it runs is stopped within a lease + 2 s, and no later step begins."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (lost,) = fleet.start("worker")
     hold(fleet, "clean")
     execution = fleet.trigger("publish")["execution_id"]

@@ -47,8 +47,7 @@ Refusing = Callable[[Fleet], AbstractContextManager[str]]
 
 def test_a_redis_full_of_logs_lets_everything_end(make_fleet: StartFleet) -> None:
     """F21: what could not be stored is counted, and new runs are refused with the cure."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (worker,) = fleet.start("worker", RUNFLEET_QUEUES="default")
     until, stopped, lost = fleet.trigger("until"), fleet.trigger("sleepy"), fleet.trigger("lost")
     (doomed,) = fleet.start("worker", RUNFLEET_QUEUES="aside")

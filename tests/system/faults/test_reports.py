@@ -40,8 +40,7 @@ def test_a_worker_killed_before_its_report_arrived_has_ended_its_run_once(
     make_fleet: StartFleet, short_path: Path, measured: Measured, report: str
 ) -> None:
     """F4: what it had sent is on its way still; it counts if nobody has decided meanwhile."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
         assert fleet.perform("second")["end_reason"] == "success"  # Redis knows the script of an end now
@@ -71,8 +70,7 @@ def test_a_worker_killed_before_it_heard_that_its_report_arrived_has_succeeded(
     make_fleet: StartFleet, short_path: Path
 ) -> None:
     """F5: nothing holds a lease any more, so nothing can be rescued."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
         assert fleet.perform("second")["end_reason"] == "success"  # Redis knows the script of an end now
@@ -90,8 +88,7 @@ def test_a_worker_killed_before_it_heard_that_its_report_arrived_has_succeeded(
 
 def test_lost_replies_make_nothing_happen_twice(make_fleet: StartFleet, short_path: Path) -> None:
     """F18: for longer than a time-out, while runs are claimed, print and end."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=4)
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url, RUNFLEET_REDIS_TIMEOUT="1")
         runs = [fleet.trigger("second") for _ in range(12)]

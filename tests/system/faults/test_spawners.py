@@ -90,8 +90,7 @@ def hang() -> Iterator[Hang]:
 
 def test_runs_of_a_worker_whose_spawner_hangs_wait_and_run_once(make_fleet: StartFleet, hang: Hang) -> None:
     """F64: for ten seconds."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=4)
     (worker,) = fleet.start("worker")
     timed = started_slow(fleet, "slow")
     left = fleet.run_processes(timed["id"])
@@ -113,8 +112,7 @@ def test_runs_of_a_worker_whose_spawner_hangs_wait_and_run_once(make_fleet: Star
 
 def test_a_spawner_that_hangs_for_long_is_killed_and_its_worker_replaced(make_fleet: StartFleet, hang: Hang) -> None:
     """F64: what it had started is lost; what it had not is executed by the next one."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=4)
     (worker,) = fleet.start("worker")
     held = started_slow(fleet, "held")
     left = fleet.run_processes(held["id"])
@@ -134,8 +132,7 @@ def test_a_spawner_that_hangs_for_long_is_killed_and_its_worker_replaced(make_fl
 @pytest.mark.parametrize("task", ["short"])
 def test_a_frozen_spawner_does_not_stop_a_drain(make_fleet: StartFleet, hang: Hang, task: str) -> None:
     """F64: the worker leaves in time, and what was not started waits for another one."""
-    fleet = make_fleet(TASKS, threads=2, grace_s=3.0)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=2, grace_s=3.0)
     (worker,) = fleet.start("worker")
     fleet.perform(task)
     hang(worker.spawner())
@@ -154,8 +151,7 @@ def test_the_timeout_of_a_run_that_stops_its_spawner_is_kept(
     make_fleet: StartFleet, measured: Measured, task: str
 ) -> None:
     """F64: the spawner is continued, and that it was stopped is in the log; other runs don't notice."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=4)
     (worker,) = fleet.start("worker")
     began_s = time.monotonic()
     run = started_slow(fleet, task)
@@ -171,8 +167,7 @@ def test_the_timeout_of_a_run_that_stops_its_spawner_is_kept(
 
 def test_a_run_that_outlives_its_group_to_stop_its_spawner_ends_by_its_timeout(make_fleet: StartFleet) -> None:
     """F64: the spawner is killed in the end, and what stopped it, too; the reason stays the right one."""
-    fleet = make_fleet(TASKS, threads=4)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=4)
     fleet.start("worker")
     run = started_slow(fleet, "stops_from_afar")
     left = fleet.run_processes(run["id"])

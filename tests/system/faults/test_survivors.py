@@ -33,8 +33,7 @@ def test_a_redis_that_goes_away_before_a_run_is_started_delays_it(
     make_fleet: StartFleet, short_path: Path, heard: str
 ) -> None:
     """F65: longer than its lease; neither the answer to its claim nor its definition has come."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url, RUNFLEET_REDIS_TIMEOUT="1")
         proxy.latency_s = 0.5
@@ -55,8 +54,7 @@ def test_a_run_claimed_by_a_worker_that_is_told_to_leave_is_given_back(
     make_fleet: StartFleet, short_path: Path
 ) -> None:
     """F65: the answer to the claim comes after the signal."""
-    fleet = make_fleet(TASKS, grace_s=5.0)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", grace_s=5.0)
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
         proxy.latency_s = 0.4
@@ -74,8 +72,7 @@ def test_a_run_claimed_by_a_worker_that_is_told_to_leave_is_given_back(
 
 def test_runs_that_end_within_the_grace_may(make_fleet: StartFleet) -> None:
     """F6: also when their stop sequence would take longer than the grace."""
-    fleet = make_fleet(TASKS, grace_s=4.0, threads=4)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", grace_s=4.0, threads=4)
     (worker,) = fleet.start("worker")
     runs = [fleet.trigger("second") for _ in range(4)]
     for run in runs:
@@ -89,8 +86,7 @@ def test_a_killed_worker_leaves_no_folder_behind(make_fleet: StartFleet, tmp_pat
     """F2: its spawner takes it along; when that was killed too, the next worker does."""
     place = tmp_path / "tmp"
     place.mkdir()
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (worker,) = fleet.start("worker", TMPDIR=str(place))
     fleet.perform("short")
     (folder,) = place.iterdir()
@@ -110,8 +106,7 @@ def test_a_killed_worker_leaves_no_folder_behind(make_fleet: StartFleet, tmp_pat
 
 def test_a_worker_cut_off_from_redis_says_so_once(make_fleet: StartFleet, short_path: Path) -> None:
     """F17: whatever its threads wait for, Dramatiq's too; and once that it is back."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
         (worker,) = fleet.start("worker", RUNFLEET_REDIS_URL=proxy.url)
         fleet.perform("short")

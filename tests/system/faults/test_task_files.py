@@ -88,8 +88,7 @@ def replace(fleet: Fleet, name: str, **env: str) -> None:
 @pytest.mark.parametrize("role", ["leader", "standby"])
 def test_a_scheduler_with_an_older_file_changes_nothing(make_fleet: StartFleet, role: str) -> None:
     """F61: whether it leads at once or later; it says so as an error."""
-    fleet = make_fleet(TICKING)
-    fleet.start("web", "worker", "scheduler")
+    fleet = make_fleet(TICKING, "web", "worker", "scheduler")
     assert apply(fleet, MORE)[0] == 0
     first = fleet.of("scheduler")
     if role == "leader":
@@ -108,8 +107,7 @@ def test_a_scheduler_with_an_older_file_changes_nothing(make_fleet: StartFleet, 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "[tasks"], ids=["empty", "a comment", "not TOML"])
 def test_a_scheduler_that_starts_with_nothing_removes_nothing(make_fleet: StartFleet, content: str) -> None:
     """F61: an empty or unreadable file, however new."""
-    fleet = make_fleet(TICKING)
-    fleet.start("web", "worker", "scheduler")
+    fleet = make_fleet(TICKING, "web", "worker", "scheduler")
     path = fleet.folder / "runfleet.toml"
     path.write_text(content)
     later = time.time() + 60
@@ -124,8 +122,7 @@ def test_a_scheduler_that_starts_with_nothing_removes_nothing(make_fleet: StartF
 
 def test_release_needs_the_same_flags(make_fleet: StartFleet) -> None:
     """F61: the release phase refuses an empty file, and a person who means it says so."""
-    fleet = make_fleet(TICKING)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TICKING, "web", "scheduler")
     path = Path(fleet.env["RUNFLEET_CONFIG"])
     path.write_text("")
     release = fleet.launch("release")

@@ -48,8 +48,7 @@ def diagnosis(fleet: Fleet) -> list[Json]:
 
 def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: StartFleet) -> None:
     """F63: it would have failed each run that it claimed."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler", "worker")
+    fleet = make_fleet(TASKS, "web", "scheduler", "worker")
     (other,) = fleet.start("worker", RUNFLEET_SECRET="another secret of sixteen or more")
     wait_until_unfit(fleet, "none of 2 definitions that it looked at is signed with its RUNFLEET_SECRET")
     runs = [fleet.trigger("short") for _ in range(20)]
@@ -64,8 +63,7 @@ def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: 
 
 def test_runs_wait_for_a_worker_whose_directory_is_gone_and_run_when_it_is_back(make_fleet: StartFleet) -> None:
     """F63: deploys remove the directory of the release before."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     release = fleet.folder / "release"
     release.mkdir()
     worker = start_in_a_shell(fleet, "cd release")
@@ -87,8 +85,7 @@ def test_runs_wait_for_a_worker_whose_directory_is_gone_and_run_when_it_is_back(
 
 def test_a_worker_that_may_open_too_few_files_takes_no_runs(make_fleet: StartFleet) -> None:
     """F63: with 8 threads, 48 are enough for it to start and for nothing else."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     few = start_in_a_shell(fleet, "ulimit -n 48")
     few.wait_for("worker.unfit")
     wait_until_unfit(fleet, r"only 48 files may be open here, and 8 runs at once need 128 \(ulimit -n\)")
@@ -100,8 +97,7 @@ def test_a_worker_that_may_open_too_few_files_takes_no_runs(make_fleet: StartFle
 
 def test_a_worker_that_cannot_write_to_its_folder_takes_no_runs(make_fleet: StartFleet, tmp_path: Path) -> None:
     """F63: noticed at the first start that fails for it, or at the next look."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     place = tmp_path / "tmp"
     place.mkdir()
     (worker,) = fleet.start("worker", TMPDIR=str(place))
@@ -118,8 +114,7 @@ def test_a_worker_that_cannot_write_to_its_folder_takes_no_runs(make_fleet: Star
 @pytest.mark.parametrize("task", ["short", "elsewhere"])
 def test_a_start_that_the_machine_refuses_is_not_the_runs_fault(make_fleet: StartFleet, task: str) -> None:
     """F63: no process may be started while the limit is reached; then the run is executed."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (worker,) = fleet.start("worker")
     spawner = worker.spawner()
     import resource

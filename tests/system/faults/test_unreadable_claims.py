@@ -37,8 +37,7 @@ def test_a_claimed_run_that_cannot_be_read_is_passed_over_and_named_once(
     make_fleet: StartFleet, garbage: bytes
 ) -> None:
     """F57: whether it is claimed by itself or together with the end of another."""
-    fleet = make_fleet(TASKS, threads=1)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=1)
     runs = [fleet.trigger(name) for name in ("bad", "good", "bad", "good")]
     bad, good = runs[::2], runs[1::2]
     for run in bad:
@@ -61,8 +60,7 @@ def test_a_claimed_run_that_cannot_be_read_is_passed_over_and_named_once(
 
 def test_a_claimed_run_that_became_no_record_does_not_keep_its_slot(make_fleet: StartFleet) -> None:
     """F57: nor do the other runs of its worker lose their leases."""
-    fleet = make_fleet(TASKS, threads=1)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=1)
     (worker,) = fleet.start("worker")
     run = fleet.started(fleet.trigger("good"))
     spoil(fleet, run, b"\xc1")

@@ -98,8 +98,7 @@ def odd_message(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["arguments", "another actor", "a time", "no message"])
 def test_odd_messages_cost_no_thread(make_fleet: StartFleet, kind: str) -> None:
     """F36: as many as there are threads, and more; afterwards all threads still take runs."""
-    fleet = make_fleet(TASKS, threads=2)
-    fleet.start("web", "scheduler", "worker")
+    fleet = make_fleet(TASKS, "web", "scheduler", "worker", threads=2)
     with fleet.redis.client() as client:
         for number in range(5):
             client.hset("{runfleet}:dramatiq:default.msgs", f"odd-{number}", odd_message(kind))

@@ -57,8 +57,7 @@ def begin(fleet: Fleet, task: str) -> Json:
 
 def test_a_killed_idle_worker_is_missed_and_nothing_else_happens(make_fleet: StartFleet, measured: Measured) -> None:
     """F1: the run of another worker goes on."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (busy,) = fleet.start("worker", RUNFLEET_QUEUES="aside")
     run = begin(fleet, "other")
     (idle,) = fleet.start("worker", RUNFLEET_QUEUES="default")
@@ -90,8 +89,7 @@ def test_a_worker_killed_while_it_drains_crashes_its_runs(make_fleet: StartFleet
 
 def test_a_worker_leaves_within_what_each_platform_gives_it(make_fleet: StartFleet, measured: Measured) -> None:
     """F6: Fly gives 5 s, Compose 10 s, Heroku 30 s; the grace is set a little below."""
-    fleet = make_fleet(TASKS, threads=1)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler", threads=1)
     given = {"Fly": (4.0, 5), "Compose": (9.0, 10), "Heroku": (25.0, 30)}
     leaving: dict[str, Process] = {}
     for name, (grace_s, _) in given.items():
@@ -123,8 +121,7 @@ def test_a_frozen_command_is_no_lost_one_and_its_timeout_works(make_fleet: Start
 
 def test_a_stop_comes_true_without_the_worker(make_fleet: StartFleet, measured: Measured) -> None:
     """F38: one worker is dead, another is frozen."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     (frozen,) = fleet.start("worker", RUNFLEET_QUEUES="default")
     (dead,) = fleet.start("worker", RUNFLEET_QUEUES="aside")
     runs = [begin(fleet, "sleepy"), begin(fleet, "other")]
@@ -145,8 +142,7 @@ def test_a_stop_comes_true_without_the_worker(make_fleet: StartFleet, measured: 
 @pytest.mark.parametrize("wrong_s", [-70.0, 3600.0])
 def test_the_clock_of_a_worker_is_of_no_account(make_fleet: StartFleet, wrong_s: float) -> None:
     """F26: what is written down is what Redis's clock says, times of log lines included."""
-    fleet = make_fleet(TASKS)
-    fleet.start("web", "scheduler")
+    fleet = make_fleet(TASKS, "web", "scheduler")
     command = [sys.executable, "-P", "-c", ON_A_WRONG_CLOCK, str(wrong_s)]
     worker = Process("worker", command, fleet.env, fleet.folder)
     fleet.processes.append(worker)
