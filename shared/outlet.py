@@ -1,8 +1,8 @@
 """
-Where a process's lines go out: a queue with bounds, and a thread that writes what is in it.
+The output queue of a process: bounded, and written by one thread.
 
-Whoever reads our standard output may stop reading. A thread that wrote by itself would then wait for ever, and with it
-everything that depends on it. So nobody waits: what finds no room is dropped and counted.
+The reader of our standard output may stop reading. A thread that wrote to it itself would then wait for ever, and so
+would everything that depends on it. So no thread waits: when the queue is full, lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 MOST_LINES: Final = 10_000
 MOST_CHARACTERS: Final = 4 * 1024 * 1024
-"""What waits to be written at most."""
+"""At most so much waits to be written."""
 
 LEAVE_S: Final = 1.0
 """How long a process that ends waits for its last lines to be read."""
@@ -32,7 +32,7 @@ class Outlet:
 
     def __init__(self, on_dropped: Callable[[int], None], most_lines: int = MOST_LINES) -> None:
         self.dropped = 0
-        """Lines that were lost since that was last said."""
+        """Lines that were dropped since that was last reported."""
         self._on_dropped = on_dropped
         self._most_lines = most_lines
         self._lines: deque[tuple[int, str]] = deque()
@@ -96,6 +96,6 @@ def _write(fd: int, text: str) -> None:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:
-            time.sleep(0.02)  # somebody made it non-blocking; it is full
+            time.sleep(0.02)  # another process made it non-blocking; it is full
         except OSError:
             return

@@ -1,4 +1,4 @@
-"""What a process does when it is told to leave, without the traps of signal handlers."""
+"""Calls a function on SIGTERM, SIGINT and SIGHUP, outside of the signal handler."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def on_shutdown(leave: Callable[[], None], *, read_again: Callable[[], None] | None = None) -> None:
     """
-    Have *leave* called for each SIGTERM and SIGINT, in a thread of its own. For the main thread to call.
+    Call *leave* for each SIGTERM and SIGINT, in a thread of its own. To be called in the main thread.
 
-    SIGHUP calls *read_again*; without that it means to leave too.
+    SIGHUP calls *read_again*, if there is one, else *leave*.
 
     A handler runs in the main thread between any two of its steps, also while that holds the lock of the very event it
     waits for: setting the event there would wait for that lock for ever. The queue's ``put`` takes none.

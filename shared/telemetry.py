@@ -61,7 +61,7 @@ EVENTS: Final[dict[str, str]] = {
     "run.lines_dropped": "`lines` log lines of a run were dropped: Redis, or this worker's buffer, was full.",
     "run.rescued": "A run whose worker sent no heartbeat for a lease was ended as crashed; `retry_on` decides on a "
     "retry.",
-    "leftovers.unseen": "Not on Linux: processes that a run leaves behind in other sessions are neither found nor "
+    "orphans.undetected": "Not on Linux: processes that a run leaves behind in other sessions are neither found nor "
     "killed.",
     "worker.started": "A worker process serves `queues` with `threads`.",
     "worker.drain": "A worker claims no more runs; its current ones have `grace_s` to finish.",
@@ -76,17 +76,17 @@ EVENTS: Final[dict[str, str]] = {
     "worker.unfit": "A worker cannot execute anything, for the reason in `why`, and claims no runs until that is "
     "fixed.",
     "worker.fit": "A worker that could not execute anything can again, and claims runs.",
-    "worker.look_failed": "A worker's self-check failed; it will be repeated.",
+    "worker.check_failed": "A worker's self-check failed; it will be repeated.",
     "worker.spawner_stopped": "Something, perhaps a run, stopped the spawner with SIGSTOP. It was continued.",
-    "worker.spawner_silent": "The spawner hangs; it is killed, and the worker process replaced.",
+    "worker.spawner_unresponsive": "The spawner hangs; it is killed, and the worker process replaced.",
     "worker.miscounted": "A worker counted more busy threads than there are; the count was corrected.",
-    "worker.slot_failed": "A processor of a worker met an unexpected error; it continues.",
+    "worker.processor_failed": "A processor of a worker met an unexpected error; it continues.",
     "worker.log_failed": "A worker's log shipper met an unexpected error; it stores the lines later.",
     "worker.claim_failed": "Redis refused a claim, though it is available; the worker retries.",
     "worker.heartbeat_failed": "Redis refused a heartbeat, though it is available.",
     "worker.secrets_unknown": "Redis refused the list of variables that tasks use as secrets; those already known "
     "stay secret.",
-    "worker.repeat_failed": "Redis refused replayed run ends, though it is available.",
+    "worker.replay_failed": "Redis refused replayed run ends, though it is available.",
     "lineage.dropped": "`events` OpenLineage events were not sent, for the reason in `why`; runs are not affected.",
     "lineage.missed": "Runs without a worker ended faster than they were read; lineage lacks some of these ends.",
     "lineage.unavailable": "OPENLINEAGE_URL is set but its library is not installed: pip install "

@@ -1,9 +1,9 @@
 """
-What a launcher finds among its children without having started it, and which of that is its own to kill.
+The children of a launcher that it did not start, and which of them it may kill.
 
-A lost spawner's orphans come to the launcher, which is a subreaper: they are runs, and they are killed. But a shell
-that became the launcher by ``exec`` may have started others before, and the first process of a container gets every
-orphan of it: those are left alone.
+The orphans of a dead spawner become children of the launcher, which is a subreaper: they are runs, and are killed.
+But a shell that became the launcher by ``exec`` may have started other processes before, and the first process of a
+container gets every orphan in it: those are left alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SPAWNER: Final = b"/worker/spawner\0"
 
 
 class AdoptedProcesses:
-    """Children of this process that are no worker processes. Made before the first of these is started."""
+    """The children of this process except its worker processes. Created before the first of these is started."""
 
     def __init__(self) -> None:
         self._foreign = _descendants()
@@ -30,12 +30,12 @@ class AdoptedProcesses:
         self._is_first = os.getpid() == 1
 
     def forget(self, pid: int) -> None:
-        """It was reaped: its number may come again."""
+        """It was reaped: its pid may be reused."""
         self._foreign.discard(pid)
 
     def kill(self, workers: Iterable[int]) -> int:
         """
-        Kill what a lost spawner left behind, and the spawner of a lost worker; answers how many there were.
+        Kill what a dead spawner left behind, and the spawner of a dead worker; returns how many there were.
 
         They are reaped as any other child.
         """
@@ -49,7 +49,7 @@ class AdoptedProcesses:
         return killed
 
     def kill_all(self) -> None:
-        """Kill them until none comes to light any more: what a killed one leaves comes here. At most two seconds."""
+        """Kill them until there are none: orphans of a killed one become our children. Takes at most two seconds."""
         end_s = time.monotonic() + LEAVE_S
         while True:
             with contextlib.suppress(ChildProcessError):
@@ -64,8 +64,8 @@ class AdoptedProcesses:
         if session and (session == self._own_session or session in self._foreign_sessions):
             self._foreign.add(pid)  # the spawner and every run lead sessions of their own
             return True
-        # The orphans of a whole container say that they are ours, or are not; elsewhere all descend from us. They are
-        # asked each time, because one that is about to become another program says nothing for a moment.
+        # In a container any orphan is our child, so ours are known by a mark; elsewhere all descend from us. It is read
+        # each time, because a process that is about to become another program shows none for a moment.
         return self._is_first and not _is_marked(pid)
 
 
@@ -96,7 +96,7 @@ def _descendants() -> set[int]:
 
 
 def _children(pid: int) -> set[int]:
-    """Process ids of its children; empty where the kernel does not tell."""
+    """Process ids of its children; empty where the kernel does not list them."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as file:
             return {int(word) for word in file.read().split()}

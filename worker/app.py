@@ -1,8 +1,8 @@
 """
-What one worker process is made of: a spawner, a Dramatiq worker with its threads, a lease thread, a log writer.
+One worker process: a spawner, a Dramatiq worker with its threads, a heartbeat and a log shipper.
 
-``run`` builds it, waits for a reason to leave, drains and takes it down again in the right order: consumers first, then
-the runs, then the leases.
+``run`` starts them, waits for a reason to stop, drains, and stops them in the right order: consumers first, then the
+runs, then the heartbeat.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ HANGING: Final = "the progress"
 CHECK_S: Final = 0.5
 
 STUCK_S: Final = 90.0
-"""A busy slot that was seen to do nothing for so long, beyond what Redis may take to answer, hangs."""
+"""A busy processor without a sign of life for so long, beyond what Redis may take to answer, hangs."""
 
 MISCOUNTED_S: Final = 10.0
-"""When more threads count as busy than there are for so long, the count is wrong."""
+"""When more threads count as busy than are for so long, the count is wrong."""
 
 
 def serve(settings: Settings) -> int:
@@ -114,7 +114,7 @@ class WorkerProcess:
 
     def drain(self, *, now: bool = False) -> None:
         """
-        Take nothing new and let runs finish while the grace allows. Asked again later, or with ``now``: stop them now.
+        Claim nothing more and let runs finish within the grace period. Called again later, or with ``now``: stop them.
 
         Requests within a second are one.
         """
@@ -123,7 +123,7 @@ class WorkerProcess:
 
     def run(self) -> int:
         """
-        Serve until asked to leave or until something essential is gone; the exit code.
+        Serve until told to drain, or until something essential is gone; the exit code.
 
         Raises Misconfigured when Redis is unfit for use.
         """
@@ -152,20 +152,20 @@ class WorkerProcess:
             missing = self._missing()
             if missing:
                 log.error("worker.broken", worker=self.name, missing=missing)
-                # A slot that hangs holds up nobody: the runs of the others may end by themselves.
+                # A processor that hangs holds up no other: their runs may end by themselves.
                 self.drain(now=not missing.startswith(HANGING))
                 code = 1
         self._shut_down()
         return code
 
     def _close(self) -> None:
-        """What is there before anything was started."""
+        """Stop what there is before any thread was started."""
         self._spawner.close()
         self._store.close()
         shutil.rmtree(self._context.folder, ignore_errors=True)
 
     def _wait_for_store(self) -> None:
-        """Until Redis is there and fit for use. Raises Misconfigured when it is there and is not."""
+        """Wait until Redis answers. Raises Misconfigured when it is unfit for use."""
         while not self._stopping.is_set():
             say_alive()
             try:
@@ -178,14 +178,14 @@ class WorkerProcess:
                 return
 
     def _on_fitness(self, why: str) -> None:
-        """This worker can execute nothing any more, or can again."""
+        """This worker cannot execute anything any more, or can again."""
         self._context.heartbeat.report_unfit(why)
         self._threads.rest(bool(why))
         if not why:
             self._wake_others(self._settings.worker_threads)
 
     def _recount(self) -> None:
-        """See that the count of free threads is right: each that is lost to it takes one run less at once, for good."""
+        """Correct the count of free threads: each that it misses means one concurrent run less, for good."""
         busy = len(self._busy()) + self._worker.work_queue.qsize()
         if self._threads.taken <= busy:
             self._miscounted_since_s = None
@@ -197,7 +197,7 @@ class WorkerProcess:
             self._miscounted_since_s = None
 
     def _on_wakeup(self) -> None:
-        """What a thread does when it is woken."""
+        """Run what waits, in a thread that was woken."""
         thread = threading.get_ident()
         processor = self._processors.get(thread)
         if processor is None:
@@ -216,18 +216,18 @@ class WorkerProcess:
         if not self._spawner.is_alive():
             return "the spawner"
         if not self._context.heartbeat.is_alive():
-            return "the lease thread"
+            return "the heartbeat"
         if not self._context.log_shipper.is_alive():
-            return "the log writer"
+            return "the log shipper"
         if not self._context.fitness.is_alive():
-            return "the thread that looks after it"
+            return "the fitness check"
         if not all(consumer.is_alive() for consumer in self._worker.consumers.values()):
             return "a consumer thread"
         if not all(thread.is_alive() for thread in self._worker.workers):
             return "a worker thread"
         stuck_s = time.monotonic() - STUCK_S - 2 * self._settings.redis_timeout_s
         if any(processor.busy and processor.alive_s < stuck_s for processor in self._processors.values()):
-            return f"{HANGING} of a slot"
+            return f"{HANGING} of a processor"
         return ""
 
     def _shut_down(self) -> None:

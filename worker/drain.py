@@ -1,4 +1,4 @@
-"""Whether this worker process leaves, and until when its runs may go on."""
+"""The drain of a worker process: whether it has begun, and until when runs may go on."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ SAME_REQUEST_S: Final = 1.0
 """Signals within this time are one request: some platforms send SIGTERM to every process, several times."""
 
 HURRY_S: Final = 2.0
-"""What is left of the grace at most when it is asked for again."""
+"""At most so much of the grace period is left after a second request."""
 
 LATE_S: Final = 1.5
-"""How long after the end of the grace somebody may still wait for Redis."""
+"""How long after the end of the grace period a thread may still wait for Redis."""
 
 KILLED_S: Final = 1.0
-"""What the end of a killed process may take until it is on record."""
+"""How long it may take until the end of a killed process is on record."""
 
 
 class DrainState:
     """
-    Whether this worker process takes anything new, and until when its runs may go on (measured seconds).
+    Whether this worker process claims anything, and until when its runs may go on (measured seconds).
 
     ``begin`` may be called from a signal handler or any thread.
     """
@@ -37,12 +37,12 @@ class DrainState:
 
     @property
     def is_over(self) -> bool:
-        """Whether the grace is over, and nobody waits for anything any more."""
+        """Whether the grace period is over, with the time to wait for Redis after it."""
         return self.until_s is not None and time.monotonic() > self.until_s + LATE_S
 
     def begin(self, grace_s: float, *, now: bool = False) -> None:
         """
-        Take nothing new, and let runs finish for *grace_s*. Asked again later, or with *now*: stop them now.
+        Claim nothing more, and let runs finish for *grace_s*. Called again later, or with *now*: stop them.
 
         Requests within a second are one.
         """
@@ -57,9 +57,9 @@ class DrainState:
 
     def stop_from_s(self, graceful_s: float) -> float | None:
         """
-        When to begin to stop a run whose stop sequence takes *graceful_s*; None while nobody leaves.
+        When to begin to stop a run whose stop sequence takes *graceful_s*; None before the drain.
 
-        In time to be done when the grace is over, but not in its first half: a run that would end by itself may, and
+        In time to be done when the grace period is over, but not in its first half: a run may end by itself, and
         the sequence is squeezed into what is left.
         """
         until_s = self.until_s

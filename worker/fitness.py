@@ -1,8 +1,8 @@
 """
-Whether this worker process can execute anything: a worker that cannot does not claim, and says why.
+The self-check of a worker process: one that cannot execute anything claims no runs, and reports why.
 
-It looks at its start, after a start that failed in a way that may be the worker's fault, and every second at what can
-be had for nothing. Runs are failed for their own faults only; for the worker's they go to another one.
+It is made at the start, after a run could not be started for a reason that may be the worker's, and, as far as it is
+cheap, every second. Runs fail for their own faults only; for the worker's they go to another one.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ log = get_logger("worker")
 
 CHECK_S: Final = 1.0
 AGAIN_S: Final = 5.0
-"""How often a worker that cannot execute looks whether it can again."""
+"""How often a worker that cannot execute checks whether it can again."""
 
 SPAWNER_S: Final = 20.0
-"""A spawner that has not answered for so long is killed, and with it this process replaced."""
+"""A spawner that has not answered for so long is killed, and this process replaced."""
 
 STUCK_S: Final = 20.0
-"""When the looking itself takes longer than this, something that it looks at hangs: mostly a disk."""
+"""When the check itself takes longer than this, something that it needs hangs: mostly a disk."""
 
 TRY_S: Final = 5.0
 SAMPLE: Final = 20
-"""How many definitions are looked at for whether this worker can verify any."""
+"""How many definitions are read, of which this worker must be able to verify one."""
 
 BASE_FILES: Final = 64
 FILES_A_RUN: Final = 8
-"""Descriptors that a worker process needs at most, without runs and for each."""
+"""Descriptors that a worker process needs at most: without runs, and for each run."""
 
 _WORKERS: Final = frozenset(
     {
@@ -58,14 +58,14 @@ _WORKERS: Final = frozenset(
         errno.ESTALE,
     }
 )
-"""Why a start fails for want of something that the machine lacks, not the run."""
+"""Errors of a start that are the machine's fault, not the run's."""
 
 
 class Fitness:
     """
-    What this worker process lacks to execute anything, as far as it was seen. ``unfit`` is read by every slot.
+    What this worker process lacks to execute anything, as of the last check. Every processor reads ``unfit``.
 
-    *on_change* is called with the reason, "" when there is none any more, from the thread that saw it.
+    *on_change* is called with the reason, "" when there is none any more, from the thread that checks.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class Fitness:
     def unfit(self) -> str:
         """Why nothing can be executed here; "" when it can."""
         if self._thread.is_alive() and time.monotonic() - self._alive_s > STUCK_S:
-            return f"looking after itself has taken {STUCK_S:g} s: a disk that it uses does not answer"
+            return f"its self-check has taken {STUCK_S:g} s: a disk that it uses does not answer"
         return self._why
 
     def start(self) -> None:
-        """Look for the first time, and from then on."""
+        """Check once, then start the thread."""
         raise_file_limit(self._threads)
         self.check()
         self._thread.start()
@@ -101,7 +101,7 @@ class Fitness:
             self._thread.join(1)
 
     def is_alive(self) -> bool:
-        """Whether it still looks."""
+        """Whether the thread still runs."""
         return self._thread.is_alive()
 
     def is_at_fault(self, error: SpawnFailed, task: Task) -> bool:
@@ -115,7 +115,7 @@ class Fitness:
         return not task.working_dir and not os.path.isdir(self._spawner.cwd)
 
     def check(self) -> str:
-        """Look at everything; why nothing can be executed, "" when it can. Takes a few milliseconds."""
+        """Check everything; why nothing can be executed, "" when it can. Takes a few milliseconds."""
         with self._checking:
             self._checked_s = time.monotonic()
             return self._conclude(self._check_all())
@@ -129,7 +129,7 @@ class Fitness:
                     log.warning("worker.spawner_stopped")
                 self._was_stopped = is_stopped
                 if self._spawner.unresponsive_s > SPAWNER_S and not self._spawner.was_killed:
-                    log.error("worker.spawner_silent", silent_s=round(self._spawner.unresponsive_s))
+                    log.error("worker.spawner_unresponsive", silent_s=round(self._spawner.unresponsive_s))
                     self._spawner.kill()
                 if self._why and time.monotonic() - self._checked_s >= AGAIN_S:
                     self.check()
@@ -137,7 +137,7 @@ class Fitness:
                     with self._checking:
                         self._conclude(self._spawner_trouble() or self._directory_trouble() or self._folder_trouble())
             except Exception:
-                log.exception("worker.look_failed")
+                log.exception("worker.check_failed")
             self._alive_s = time.monotonic()
 
     def _conclude(self, why: str) -> str:
@@ -161,11 +161,11 @@ class Fitness:
                 or self._signature_trouble()
             )
         except Exception as error:
-            log.exception("worker.look_failed")
-            return f"looking after itself failed: {type(error).__name__}: {error}"
+            log.exception("worker.check_failed")
+            return f"its self-check failed: {type(error).__name__}: {error}"
 
     def _spawner_trouble(self) -> str:
-        # Without the growing time, or each look would say it anew.
+        # Without the growing time, or each check would report a new reason.
         is_silent = self._spawner.unresponsive_s > UNRESPONSIVE_S
         return f"its spawner has not answered for more than {UNRESPONSIVE_S:.0f} s" if is_silent else ""
 
@@ -175,7 +175,7 @@ class Fitness:
         return f"the directory that it was started in is gone: {self._spawner.cwd}; start it in one that stays"
 
     def _folder_trouble(self) -> str:
-        path = self._folder / "can-write"  # what is written now and then no cleaner of old files takes away
+        path = self._folder / "can-write"  # cleaners of temporary files leave alone what is written regularly
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_bytes(b"\0" * 4096)
@@ -215,8 +215,8 @@ class Fitness:
         except SpawnFailed as error:
             return f"it cannot start processes: {error}"
         if ended is None:
-            return f"{sys.executable} does not end when it is to do nothing"
-        return f"{sys.executable} ends with code {ended.code} when it is to do nothing" if ended.code else ""
+            return f"{sys.executable} does not end when told to do nothing"
+        return f"{sys.executable} ends with code {ended.code} when told to do nothing" if ended.code else ""
 
     def _signature_trouble(self) -> str:
         if not self._keys:
@@ -224,17 +224,17 @@ class Fitness:
         try:
             sample = self._store.run(tasks.sample(SAMPLE))
         except RunfleetError:
-            return self._why if SECRET in self._why else ""  # nobody knows while Redis is away
+            return self._why if SECRET in self._why else ""  # unknown while Redis is unavailable
         if not sample or any(is_trusted(one, self._keys, name) for name, one in sample):
             return ""
-        return f"none of {len(sample)} definitions that it looked at is signed with its {SECRET}"
+        return f"none of {len(sample)} definitions that it read is signed with its {SECRET}"
 
 
 SECRET: Final = "RUNFLEET_SECRET"
 
 
 def files_needed(threads: int) -> int:
-    """How many descriptors a worker process with so many slots may have to open."""
+    """How many descriptors a worker process with so many threads may have to open."""
     return BASE_FILES + FILES_A_RUN * threads
 
 
@@ -249,7 +249,7 @@ def file_limit() -> int:
 
 
 def raise_file_limit(threads: int) -> None:
-    """Allow this process the descriptors that it needs, if that is in its power."""
+    """Raise the limit of descriptors to what this process needs, if it may."""
     try:
         import resource
 
@@ -258,4 +258,4 @@ def raise_file_limit(threads: int) -> None:
             most = files_needed(threads) if hard == resource.RLIM_INFINITY else min(hard, files_needed(threads))
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     except (ImportError, OSError, ValueError):
-        pass  # then the look says what is missing
+        pass  # then the check says what is missing

@@ -1,9 +1,9 @@
 """
-Starts the worker processes, keeps as many as asked for, and takes them down.
+The launcher: starts the worker processes, replaces those that die or hang, and stops them.
 
-The ``dramatiq`` command does not fit: it dies at once on a second SIGTERM, which some platforms send to every
-process, and one child's death stops all the others. This one is lean (it imports nothing heavy), restarts what dies or
-hangs with a back-off, and, being a subreaper, kills what a lost spawner left behind.
+Dramatiq's own command does not fit: it dies at once on a second SIGTERM, which some platforms send to every process,
+and the death of one child stops all others. This one imports nothing heavy, restarts with a back-off, and, being a
+subreaper, kills what a dead spawner left behind.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ MOST_PAUSE_S: Final = 30.0
 """The first and the longest pause before a worker process is started again."""
 
 CHECK_S: Final = 0.5
-"""How often it looks for what a lost spawner left behind: a worker that waits for Redis may be slow to leave."""
+"""How often it checks for orphans of a dead spawner: a worker that waits for Redis may be slow to exit."""
 
 NOT_STARTED_S: Final = 5.0
-"""The longest pause when the machine lacks something: that may be there again soon."""
+"""The longest pause when the machine lacks a resource, which may be there again soon."""
 
 FORWARD_S: Final = 1.5
 """Later signals of the same kind are passed on at most this often."""
 
 HUNG_S: Final = 45.0
-"""A worker process that has not said for so long that it is alive, beyond what Redis may take to answer, is killed."""
+"""A worker process without a sign of life for so long, beyond what Redis may take to answer, is killed."""
 
 MOST_LEFT: Final = 100
-"""Folders that could not be removed and are tried again; of more the oldest are left to the next worker."""
+"""Folders that could not be removed and are tried again; the oldest beyond that are left to the next worker."""
 
 ASLEEP_S: Final = 5.0
-"""When this process itself did nothing for so long it was stopped, and maybe the worker processes with it."""
+"""When this process itself did nothing for so long, it was suspended, perhaps with the worker processes."""
 
 MISCONFIGURED: Final = 2
-"""What a worker process ends with that cannot start until somebody changes something; so does the launcher then."""
+"""Exit code of a worker process that cannot start until its configuration changes, and of the launcher then."""
 
 
 @dataclass(slots=True)
 class ChildProcess:
     """
-    A worker process: ``alive_fd`` is what it says on that it is alive, last at measured time ``alive_s``; ``mark`` is
-    in the name of its temporary folder.
+    A worker process. It writes to ``alive_fd`` as a sign of life, last at measured time ``alive_s``; ``mark`` is in the
+    name of its temporary folder.
     """
 
     process: subprocess.Popen[bytes]
@@ -79,7 +79,7 @@ def serve(settings: Settings) -> int:
     """Run the launcher; its exit code."""
     begin(settings, log)
     if sys.platform != "linux":
-        log.warning("leftovers.unseen", platform=sys.platform)
+        log.warning("orphans.undetected", platform=sys.platform)
     code = Launcher(settings).run()
     ignore_signals()
     return code
@@ -122,7 +122,7 @@ class Launcher:
                 self._kill_hanging()
                 self._adopted.kill(set(self._children))
                 self._remove_folders()
-            except Exception:  # whatever it is: the worker processes would end with this one
+            except Exception:  # any error: the worker processes would end with this one
                 log.exception("worker.launcher_failed")
                 time.sleep(CHECK_S)
         try:
@@ -160,7 +160,7 @@ class Launcher:
             os.close(alive_in)
         now_s = time.monotonic()
         self._children[process.pid] = ChildProcess(process, mark, now_s, alive_out, now_s)
-        if self._stopping:  # told so while this one was being started: the handler did not know it yet
+        if self._stopping:  # a signal came while this one was being started: the handler did not know it yet
             process.send_signal(signal.SIGTERM)
 
     def _lacks_one(self) -> bool:
@@ -193,15 +193,15 @@ class Launcher:
                 self._replace(ended)
 
     def _remove_folders(self) -> None:
-        """What a worker process leaves that was killed with its spawner; again later, while something writes there."""
+        """Remove folders of worker processes that were killed with their spawners; one still written to, later."""
         self._leftover_marks = [mark for mark in self._leftover_marks if not temp_folder.remove(mark)][-MOST_LEFT:]
 
     def _replace(self, ended: ChildProcess) -> None:
-        """See what follows on the end of a worker process that nobody asked for."""
+        """Decide what follows when a worker process ended by itself."""
         pid, code = ended.process.pid, ended.process.returncode
         now_s = time.monotonic()
         if code == MISCONFIGURED and not any(now_s - one.started_s >= QUICK_S for one in self._children.values()):
-            # It has said what is wrong. Another one would meet the same; no others are there that could go on.
+            # It has logged what is wrong, and another one would fail in the same way; none is left that could go on.
             self._code = MISCONFIGURED
             self._stop()
             return
@@ -219,7 +219,7 @@ class Launcher:
         self._start_at_s = time.monotonic() + self._pause_s
 
     def _kill_hanging(self) -> None:
-        """Kill worker processes that do not say any more that they are alive; others take their place."""
+        """Kill worker processes that give no sign of life; others take their place."""
         now_s = time.monotonic()
         asleep = now_s - self._checked_s > ASLEEP_S
         self._checked_s = now_s

@@ -1,8 +1,8 @@
 """
-How a worker process learns that its launcher is gone, from its first moment on, and says that it is alive itself.
+The pipes between a worker process and its launcher: each notices when the other is gone or hangs.
 
-It is the first thing that a worker process does: the imports of the rest take a second on a busy machine, in which it
-would outlive whoever started it. So this imports nothing but what the interpreter has at hand.
+A worker process sets this up first: its other imports take a second on a busy machine, in which it would outlive its
+launcher. So this module imports only what the interpreter has loaded anyway.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import threading
 from typing import Final
 
 LAUNCHER_FD: Final = "RUNFLEET_LAUNCHER_FD"
-"""Tells a worker process which descriptor breaks when its launcher is gone."""
+"""The variable with the descriptor that breaks when the launcher is gone."""
 
 
 ALIVE_FD: Final = "RUNFLEET_ALIVE_FD"
-"""Tells a worker process on which descriptor its launcher hears that it is alive."""
+"""The variable with the descriptor for signs of life to the launcher."""
 
 _alive_fds: list[int] = []
 
 
 def say_alive() -> None:
-    """Tell the launcher that this process does not hang. For the thread that watches over all others."""
+    """Show the launcher that this process does not hang. For the thread that monitors all others."""
     for fd in _alive_fds:
-        with contextlib.suppress(OSError):  # full: it has heard enough; broken: the other thread knows
+        with contextlib.suppress(OSError):  # full: there are enough in it; broken: the other thread notices
             os.write(fd, b".")
 
 
 def follow_launcher() -> None:
-    """Go at once when the launcher is gone: the spawner then kills the children, and the runs are rescued elsewhere."""
+    """Exit at once when the launcher is gone: the spawner then kills the runs, and they are rescued elsewhere."""
     alive = os.environ.pop(ALIVE_FD, "")
     if alive:
         os.set_inheritable(int(alive), False)

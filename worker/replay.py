@@ -1,9 +1,8 @@
 """
-The ends that were accepted a moment ago, to be said again when a connection was lost.
+Replays recently accepted ends of runs after a connection to Redis was lost.
 
-A primary that fails may take its last writes with it: a run whose end was accepted would then be running for ever in
-the store that took over, until its lease is over and it counts as crashed. Saying it again costs nothing where it is
-known.
+A primary that fails may lose its last writes: a run whose end was accepted would then be running in the store that took
+over, until its lease is over and it counts as crashed. An end that the store knows already changes nothing.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from shared.telemetry import get_logger
 log = get_logger("worker")
 
 BEFORE_S: Final = 10.0
-"""How long before its connection was lost a primary may have kept its writes to itself."""
+"""How long before the connection was lost a primary may have stopped replicating its writes."""
 
 MOST: Final = 2000
 MOST_BYTES: Final = 8 * 1024 * 1024
-"""What is remembered at most; an end carries its run's outputs."""
+"""At most so much is remembered; an end carries its run's outputs."""
 
 BATCH: Final = 100
 BATCH_BYTES: Final = 256 * 1024
-"""What goes out in one round trip, unless a single end is longer."""
+"""At most so much is sent in one round trip, unless a single end is longer."""
 
 AGAIN_S: Final = 0.5
 
@@ -46,7 +45,7 @@ class _AcceptedEnd(NamedTuple):
 
 
 class EndReplay:
-    """Thread-safe; bounded in number and in bytes."""
+    """The last accepted ends, bounded in number and in bytes. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,7 +57,7 @@ class EndReplay:
         self._lock = threading.Lock()
 
     def add(self, end: Call[Ended]) -> None:
-        """An end that claims nothing, just accepted."""
+        """Remember *end*, which was just accepted and claims nothing."""
         size = sum(len(argument) for argument in end.args if isinstance(argument, str | bytes))
         with self._lock:
             self._ends.append(_AcceptedEnd(time.monotonic(), end, size))
@@ -70,17 +69,17 @@ class EndReplay:
 
     def replay(self, lost_s: float) -> None:
         """
-        Say those again that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
+        Replay those that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
 
-        Returns at once, because leases must not wait for it: a thread says them, again and again while the store is
-        away. How many of them the store did not know any more is told in the log.
+        Returns at once, because leases must not wait for it: a thread sends them, and retries while the store is
+        unavailable. It logs how many of them the store had lost.
         """
         with self._lock:
             self._pending_since_s = min(self._pending_since_s, lost_s - BEFORE_S)
             self._ensure_thread()
 
     def stop(self) -> None:
-        """Let what is being said come to its end, if the store is there; at most a few seconds."""
+        """Wait for the current replay, if the store is available; takes at most a few seconds."""
         self._stopping.set()
         with self._lock:
             thread = self._thread
@@ -88,14 +87,14 @@ class EndReplay:
             thread.join(3)
 
     def _ensure_thread(self) -> None:
-        """Have a thread say what is owed, unless one does. One that cannot be started is with the next end."""
+        """Start the thread unless it runs. If that fails, the next end tries again."""
         if self._thread is not None and self._thread.is_alive():
             return
-        thread = threading.Thread(target=self._run, name="recent", daemon=True)
+        thread = threading.Thread(target=self._run, name="replay", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
-            log.warning("worker.repeat_failed", error=str(error))
+            log.warning("worker.replay_failed", error=str(error))
         else:
             self._thread = thread
 
@@ -110,8 +109,8 @@ class EndReplay:
                         if self._stopping.is_set():
                             return
                     return
-            except Exception:  # whatever it is: what is owed stays owed
-                log.exception("worker.repeat_failed")
+            except Exception:  # any error: what is pending stays so
+                log.exception("worker.replay_failed")
                 if self._stopping.wait(AGAIN_S):
                     return
 
@@ -120,7 +119,7 @@ class EndReplay:
             self._replay(ends)
         except RunfleetError as error:
             if not isinstance(error, StoreUnavailable):
-                log.exception("worker.repeat_failed")
+                log.exception("worker.replay_failed")
                 return
             with self._lock:
                 self._pending_since_s = min(self._pending_since_s, since_s)
@@ -131,7 +130,7 @@ class EndReplay:
             raise
 
     def _take_pending(self) -> tuple[float, list[_AcceptedEnd]] | None:
-        """Since when ends are owed, and those; None when none are, and the thread is to end."""
+        """Since when ends are to be replayed, and those; None when there is nothing to do and the thread ends."""
         with self._lock:
             if self._pending_since_s == math.inf:
                 self._thread = None
@@ -151,7 +150,7 @@ class EndReplay:
 
 
 def _batches(ends: Sequence[_AcceptedEnd]) -> Iterator[list[Call[Ended]]]:
-    """The first one alone: by it a server that took over learns the script, which no other has to bring then."""
+    """The first one alone: with it a server that took over gets the script, which the others need not carry then."""
     batch: list[Call[Ended]] = []
     size = 0
     for number, accepted in enumerate(ends):

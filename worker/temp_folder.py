@@ -21,19 +21,19 @@ from shared.errors import Misconfigured
 
 PREFIX: Final = "runfleet-worker-"
 NEW_S: Final = 60.0
-"""A folder younger than this is not looked at: its process may be about to lock it."""
+"""A folder younger than this is left alone: its process may be about to lock it."""
 
 MARK: Final = "RUNFLEET_FOLDER_MARK"
-"""Tells a worker process what to have in its folder's name, by which its launcher knows it."""
+"""The variable with what is in the folder's name, by which the launcher knows it."""
 
 _held: list[int] = []
 
 
 def make() -> Path:
     """
-    A folder of this process's own, after removing what killed ones have left.
+    Create a folder for this process, after removing those of killed ones.
 
-    Raises Misconfigured when there is none to be had, and exits with 1 when the disk is full, because that passes.
+    Raises Misconfigured when none can be created, and exits with 1 when the disk is full, because that passes.
     """
     mark = os.environ.pop(MARK, "")
     with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def make() -> Path:
             "to one that can (where the file system is read-only, mount a tmpfs on /tmp)"
         ) from None
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    with contextlib.suppress(OSError):  # a file system without locks: then the sweep finds it free after a minute
+    with contextlib.suppress(OSError):  # a file system without locks: others may remove it after a minute
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     _held.append(fd)
     return folder
@@ -59,14 +59,14 @@ def remove(mark: str) -> bool:
     """
     Remove the folder of a worker process that was started with *mark* and is dead; whether none is left.
 
-    A run that is not dead yet may write to it meanwhile: then it is to be tried again.
+    A run that is not dead yet may still write to it: then try again.
     """
     try:
         for folder in _folders_of(mark):
             _remove_unheld(folder)
         return not _folders_of(mark)
     except OSError:
-        return True  # nobody can look there
+        return True  # it cannot be read
 
 
 def _folders_of(mark: str) -> list[Path]:
@@ -83,7 +83,7 @@ def _sweep(place: Path) -> None:
 
 
 def _remove_unheld(folder: Path) -> None:
-    """Remove one of this user that no process holds. What cannot be looked at or removed stays."""
+    """Remove one of this user that no process holds. One that cannot be read or removed stays."""
     with contextlib.suppress(OSError):
         if folder.lstat().st_uid != os.getuid():
             return

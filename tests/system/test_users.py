@@ -109,13 +109,13 @@ def test_a_callable_has_the_user_of_its_task(make_fleet: StartFleet) -> None:
 def test_a_user_that_the_worker_does_not_name_fails_at_once(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS).start_all()
     run = fleet.perform("other")
-    sentence = "task other is to run as the user daemon, whom RUNFLEET_RUN_USERS of this worker does not name"
+    sentence = "task other has user = daemon, which RUNFLEET_RUN_USERS of this worker does not list"
     assert (run["end_reason"], run["exit_code"], run["message"]) == ("failed", -1, sentence)
 
 
 def test_a_user_that_is_gone_since_the_worker_started_is_named() -> None:
     task = Task(name="absent", run="id -u", user="no-such-user")
-    with pytest.raises(Unprepared, match="the user no-such-user, whom this worker's machine does not have"):
+    with pytest.raises(Unprepared, match="user = no-such-user, which does not exist on this worker's machine"):
         account(task, ("no-such-user",))
 
 
@@ -130,7 +130,7 @@ def refused(fleet: Fleet) -> str:
 def test_a_worker_with_a_user_that_is_not_there_does_not_start(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=f"{pwd.getpwuid(os.geteuid()).pw_name},no-such-user")
     assert refused(fleet) == (
-        "RUNFLEET_RUN_USERS names the user no-such-user, whom this machine does not have: make it, or take it out\n"
+        "RUNFLEET_RUN_USERS lists the user no-such-user, which does not exist on this machine: create or remove it\n"
     )
 
 
@@ -138,8 +138,8 @@ def test_a_worker_without_the_right_to_change_users_does_not_start(make_fleet: S
     fleet = make_fleet(TASKS, RUNFLEET_RUN_USERS=USER)
     fleet.through = ORDINARY
     assert refused(fleet) == (
-        f"RUNFLEET_RUN_USERS names the user {USER}, but this worker may not change users: start it as root or "
-        f"with the capabilities CHOWN, KILL, SETGID, SETUID, or take {USER} out\n"
+        f"RUNFLEET_RUN_USERS lists the user {USER}, but this worker may not change users: start it as root or "
+        f"with the capabilities CHOWN, KILL, SETGID, SETUID, or remove {USER}\n"
     )
 
 

@@ -70,7 +70,7 @@ def test_what_another_task_makes_a_secret_of_is_not_inherited() -> None:
 
 def test_no_secret_is_made_of_the_one_that_signs() -> None:
     for name in ("RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD"):
-        with pytest.raises(Unprepared, match=r"secret X of task t .*no run is given"):
+        with pytest.raises(Unprepared, match=r"secret X of task t .*no run may have"):
             compose(Task(name="t", run="x", secrets={"X": f"a ${{{name}}}"}), {name: "the secret that signs"})
 
 

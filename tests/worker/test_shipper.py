@@ -111,7 +111,9 @@ def test_while_redis_is_away_a_tape_keeps_the_newest_lines_and_counts_the_others
             log_buffer.finish()
             calls = log_buffer.final()
             log_buffer.settle(store.settle(calls))
-            assert texts(store, live.id)[-1].startswith(f"{log_buffer.dropped} lines are missing: Redis was away")
+            assert texts(store, live.id)[-1].startswith(
+                f"{log_buffer.dropped} lines are missing: Redis was unavailable"
+            )
         finally:
             log_shipper.stop()
             away.close()

@@ -45,5 +45,5 @@ def test_a_ladder_without_grace_kills_at_once() -> None:
 def test_a_closed_spawner_starts_nothing() -> None:
     spawner = Spawner.start()
     spawner.close()
-    with pytest.raises(SpawnFailed, match="cannot hand over"):
+    with pytest.raises(SpawnFailed, match="cannot send the request"):
         spawner.spawn(Launch(argv=("true",), env={}, run_id="late"))

@@ -1,1 +1,1 @@
-"""One run, from its claim to its end, and the threads that do that."""
+"""The execution of runs, from claim to end, and the threads that do it."""

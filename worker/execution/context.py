@@ -1,4 +1,4 @@
-"""What all run threads of a worker process share."""
+"""The parts of a worker process that all its run threads share."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ log = get_logger("worker")
 
 
 class Unverified(RunfleetError):
-    """This worker may not or cannot read what a run would execute; another one perhaps can."""
+    """This worker may not or cannot read the definition of a run; another one perhaps can."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What all run threads of a worker process share."""
+    """The parts of a worker process that all its run threads share."""
 
     settings: Settings
     store: Store
@@ -61,7 +61,7 @@ class WorkerContext:
         if self.draining.begun:
             return "its worker was shut down before it started"
         if not self.spawner.is_alive():
-            return "its worker lost what starts its runs, and is replaced"
+            return "its worker's spawner process died, and the worker is replaced"
         if unfit := self.fitness.unfit:
             return f"its worker cannot execute anything: {unfit}"
         return ""

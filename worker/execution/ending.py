@@ -1,6 +1,5 @@
 """
-The end of a run: reported until it is accepted or refused, however long Redis is away, and then told to all who are to
-know.
+Reports the end of a run until it is accepted or refused, however long Redis is unavailable; then wakes and logs.
 """
 
 from __future__ import annotations
@@ -33,19 +32,18 @@ if TYPE_CHECKING:
 log = get_logger("worker")
 
 BROKEN_S: Final = 0.1
-"""How long to wait for the spawner's death when something looks like it."""
+"""How long to wait for the spawner's death when its sockets broke."""
 
 UNREMARKABLE: Final = frozenset({Reason.SUCCESS, Reason.STOPPED, Reason.SKIPPED})
-"""Ends that nobody needs to look at; all others are logged as warnings."""
+"""Ends that need no attention; all others are logged as warnings."""
 
 
 class Ending:
     """
-    The end of one run, in the hands of its thread.
+    The end of one run, as its thread reports it.
 
-    ``task``, ``log_buffer`` and ``exit_`` are None when it did not come that far. *is_lost* tells whether the run is
-    somebody else's by now; *restore* writes it back to a store that has forgotten it, and tells whether it is there
-    again.
+    ``task``, ``log_buffer`` and ``exit_`` are None when it did not come that far. *is_lost* returns whether the lease
+    was lost; *restore* writes the run back to a store that has lost its data, and returns whether it is there again.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class Ending:
         self.asked_next_s = 0.0
         """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
         self.is_unanswered = False
-        """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
+        """Whether the next run may have been claimed by a call whose answer was lost: the claim has to be repeated."""
         self._context, self._run_id, self._record = context, run_id, record
         self._task, self._log_buffer, self._exit, self._mask = task, log_buffer, exit_, mask
         self._output_file, self._claimed_s = output_file, claimed_s
@@ -75,9 +73,9 @@ class Ending:
 
     def report(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
         """
-        Report the end until it is accepted or refused, claiming the next run for *wanted*. None: it is another's.
+        Report the end until it is accepted or refused, claiming the next run for *wanted*. None: the lease was lost.
 
-        Whatever goes wrong with what belongs to it, the end itself is reported.
+        Whatever fails of its outputs, log or retry, the end itself is reported.
         """
         message = self._mask.text(verdict.message).encode("utf-8", "replace").decode()
         verdict = verdict._replace(message=message)
@@ -110,7 +108,7 @@ class Ending:
         return ended
 
     def _repeat(self, end: Callable[..., Call[Ended]], wanted: Wanted | None) -> Ended | None:
-        """Make the call that *end* gives until it is accepted or refused. None: the run is another's."""
+        """Make the call that *end* gives until it is accepted or refused. None: the lease was lost."""
         call = end(wanted)
         self.asked_next_s = time.monotonic() if wanted is not None else 0.0
         wait_s = 0.1
@@ -124,18 +122,18 @@ class Ending:
                 self._settle(appended)
                 if ended.state != "gone" or not self._restore():
                     assert isinstance(ended, Ended)
-                    self.is_unanswered = False  # not before: whatever fails above, the caller never sees this answer
+                    self.is_unanswered = False  # not before: if anything above fails, the caller never sees this answer
                     return ended
             except StoreUnavailable:
                 if self._is_lost():
                     return None
-                time.sleep(wait_s)  # Redis is away: nothing is lost as long as this thread waits
+                time.sleep(wait_s)  # Redis is unavailable: nothing is lost as long as this thread waits
                 wait_s = min(wait_s * 2, 2.0)
             except Exception:
                 self._log_broken("reporting its end")
                 if self._is_lost() or self._context.draining.is_over:
                     return None
-                call = end(wanted, bare=True)  # whatever of it cannot be sent, its reason can
+                call = end(wanted, bare=True)  # if the rest cannot be sent, its reason can
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, 2.0)
 
@@ -158,7 +156,7 @@ class Ending:
                 self._log_broken("storing its log")
 
     def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, replay: Call[Ended]) -> None:
-        """Tell all who are to know of an end that is on record."""
+        """Wake queues, compact the log, emit and log an end that is on record."""
         log_buffer, record = self._log_buffer, self._record
         if ended.ready:
             self._wake_queues(ended.ready)
@@ -199,7 +197,7 @@ class Ending:
             return None
 
     def _emit(self, verdict: Verdict, task: Task | None) -> None:
-        """Tell of the end, if anybody is to hear. It was by this host's clock as long after the start as it is now."""
+        """Emit lineage. The end is as long after the start as this host measured, whatever its clock says."""
         if self._context.emitter is not None:
             end_us = self._record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
             self._context.emitter.ended(
@@ -207,7 +205,7 @@ class Ending:
             )
 
     def _facts(self) -> Facts:
-        """What is known of the run; without its outputs when they cannot be had."""
+        """The facts of the end; without outputs when they cannot be collected."""
         exit_, log_buffer = self._exit, self._log_buffer
         outputs = ""
         try:
@@ -250,4 +248,4 @@ def describe(error: Exception) -> str:
 
 
 def _ignore(_: str) -> None:
-    """There is no log to say it in: nothing was started."""
+    """There is no log to write it to: nothing was started."""

@@ -1,9 +1,9 @@
 """
-What a run's process is started with: arguments, environment, secrets.
+The arguments, environment and secrets of a run's process.
 
-The environment is the user's, not ours: the worker's own as far as ``RUNFLEET_INHERIT_ENV`` allows, without our
-settings and what other tasks make secrets of; then ``env_file``, ``env``, ``secrets_file``, ``secrets``, the
-parameters, and last the run's own facts, which nothing may hide.
+The environment is the worker's own as far as ``RUNFLEET_INHERIT_ENV`` allows, without our settings and the variables
+that other tasks make secrets of; then ``env_file``, ``env``, ``secrets_file``, ``secrets``, the parameters, and last
+the ``RUNFLEET_`` variables of the run, which nothing overrides.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shared.settings import is_ours
 from shared.tasks import Task
 
 MOST_HANDED_ON: Final = 64 * 1024
-"""Characters of the longest output that is handed on; Linux takes no variable of more than 128 KiB."""
+"""Characters of the longest output in a variable; Linux takes none of more than 128 KiB."""
 
 NEVER_GIVEN: Final = frozenset(["RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD"])
 """Variables that no secret of a task may be made of."""
@@ -47,7 +47,7 @@ class Unprepared(RunfleetError):
 
 class Inherited:
     """
-    What runs get of the worker's environment *environ*.
+    The part of the worker's environment *environ* that runs inherit.
 
     *allowed* are names of variables, ``*`` at the end of one stands for the rest (``RUNFLEET_INHERIT_ENV``).
     """
@@ -56,7 +56,7 @@ class Inherited:
         self.environ: Final = environ
         """All of it, for the ``${NAME}`` of secrets."""
         given = {name: value for name, value in environ.items() if not is_ours(name)}
-        users = environ.get("RUNFLEET_USER_PYTHONPATH")  # set by whoever kept it from our own processes; "" for none
+        users = environ.get("RUNFLEET_USER_PYTHONPATH")  # set by `isolation.isolated`; "" for none
         if users is not None:
             given.pop("PYTHONPATH", None)
             if users:
@@ -84,7 +84,7 @@ def compose(
     The whole environment of a run, and the secret values in it, which are not to be shown.
 
     *withheld* are variables that a run inherits only if its own task makes a secret of them, *inputs* the outputs of
-    the steps that it depends on, by task, *of_user* variables that tell of another operating-system user.
+    the steps that it depends on, by task, *of_user* the variables of another operating-system user.
 
     Raises Unprepared for a file that cannot be read and for a secret whose variable is not set on this worker.
     """
@@ -124,7 +124,7 @@ def handed_on(inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]
     """
     Outputs as variables ``RUNFLEET_OUTPUT_<TASK>_<KEY>``: in capitals, ``_`` for what no variable's name may have.
 
-    JSON for anything but a string. Of replicas with the same key the last counts.
+    JSON for anything but a string. When replicas have the same key, the last counts.
     """
     return {
         f"RUNFLEET_OUTPUT_{_as_name(task)}_{_as_name(key)}": text.replace("\0", "")
@@ -144,7 +144,7 @@ def arguments(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
 
 def parameters(task: Task, record: Record) -> dict[str, Any]:
     """
-    The parameters of a run, accepted anew: no signature covers its record, so they may not be what the trigger gave.
+    The parameters of a run, validated again: no signature covers its record, so they may have been changed.
 
     Raises Unprepared when *task* would not have accepted them.
     """
@@ -170,8 +170,8 @@ def _resolve(task: Task, environ: Mapping[str, str]) -> dict[str, str]:
     for name, value in task.secrets.items():
         if not NEVER_GIVEN.isdisjoint(references(value)):
             raise Unprepared(
-                f"secret {name} of task {task.name} asks for a secret of Runfleet's own "
-                f"({', '.join(sorted(NEVER_GIVEN))}), which no run is given: it could make every worker run anything"
+                f"secret {name} of task {task.name} uses a secret of Runfleet's own "
+                f"({', '.join(sorted(NEVER_GIVEN))}), which no run may have: it could make every worker run anything"
             )
         try:
             found[name] = substitute(value, environ)

@@ -1,8 +1,8 @@
 """
-One run, from its claim to its end: prepare → spawn → watch → judge → end.
+The execution of one run, from its claim to its end: prepare → spawn → monitor → judge → end.
 
-Each step is short and may fail; whatever happens, the run ends with a reason, or somebody else has decided about it.
-Only the end writes (``ending.py``); it is repeated until it was accepted or refused, however long Redis is away.
+Each step may fail; then the run ends with a reason, unless its lease was lost. Only the end writes to the store
+(``ending.py``); it is repeated until it is accepted or refused, however long Redis is unavailable.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ T = TypeVar("T")
 
 
 class LeaseLost(Exception):
-    """The run was given to somebody else, or nobody could say that it was not."""
+    """The lease is over, or could not be confirmed: another worker may have the run."""
 
 
 class NotStarted(Exception):
-    """Nothing was started, and not because of the run: it is given back. ``crashes`` counts as in ``give_back``."""
+    """Nothing was started, by no fault of the run: it is given back. ``crashes`` counts as in ``give_back``."""
 
     def __init__(self, why: str, crashes: int = 0) -> None:
         super().__init__(why)
@@ -54,14 +54,14 @@ class NotStarted(Exception):
 
 
 class SpawnerDied(Exception):
-    """Nobody knows what became of it, because the spawner is gone."""
+    """It is unknown whether the process was started, because the spawner died."""
 
 
 class Execution:
     """
-    One run in the hands of one thread. ``request_stop`` and ``check`` may be called from other threads.
+    One run, executed by one thread. Other threads may call ``request_stop`` and ``wake``.
 
-    *asked_s* is the measured time at which it was first asked for: its lease may be no younger than that.
+    *asked_s* is the measured time at which the claim was first sent: the lease may be as old as that.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Execution:
 
     @property
     def asked_next_s(self) -> float:
-        """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
+        """As of ``Ending``; 0 before that."""
         return self._ending.asked_next_s if self._ending is not None else 0.0
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the next run may have been claimed without anybody having heard: its turn has to be repeated."""
+        """Whether the next run may have been claimed by a call whose answer was lost: the claim has to be repeated."""
         return self._is_unanswered or (self._ending is not None and self._ending.is_unanswered)
 
     def request_stop(self, request: StopRequest) -> None:
@@ -103,7 +103,7 @@ class Execution:
         self._wakeup.set()
 
     def restore(self) -> bool:
-        """The store has forgotten everything: write this run back; whether it is there again."""
+        """Write this run back to a store that has lost its data; whether it is there again."""
         try:
             gates = ops.gates(self._context.task(self.record))
             return self._context.store.run(runs.restore(self.run_id, self.record, gates)) != "refused"
@@ -114,8 +114,8 @@ class Execution:
         """
         Execute the run and end it, claiming the next one for *wanted* in the same step.
 
-        None: it was lost to somebody else before its end, or given back because nothing of it was started. Whatever
-        goes wrong here becomes its end, with the reason.
+        None: its lease was lost, or it was given back because nothing was started. Any error becomes its end, with the
+        reason.
         """
         log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
         self._context.heartbeat.hold(self._lease)
@@ -144,7 +144,7 @@ class Execution:
                 self._context.log_shipper.remove(self._log_buffer)
 
     def end_as_crashed(self, error: Exception) -> Ended | None:
-        """End it as crashed when even its end could not be reported; one that has ended stays as it is."""
+        """End it as crashed after an unexpected error; a run that has ended stays as it is."""
         message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
         call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
         try:
@@ -152,11 +152,11 @@ class Execution:
         except Exception:
             log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
             return None
-        self._is_unanswered = True  # nobody knows whether the call that failed had been made
+        self._is_unanswered = True  # the call that failed may have been made
         return ended if ended.verdict == "refused" else None
 
     def _execute(self) -> Verdict:
-        """Prepare, spawn, watch and judge. Raises Lost, NotHere, Unprepared and SpawnFailed; nothing ran then."""
+        """Prepare, spawn, monitor, judge. Raises LeaseLost, NotStarted, Unprepared and SpawnFailed: nothing ran."""
         task = self._task = self._retry_while_unavailable(lambda: self._context.task(self.record))
         if self._context.emitter is not None:
             self._context.emitter.tell(self.run_id, self.record)
@@ -168,7 +168,7 @@ class Execution:
                 self._context.spawner.ends_within(BROKEN_S if isinstance(error, Unanswered) else 0.0)
                 and not spawner.was_killed
             ):
-                raise SpawnerDied("crashed: its worker could not start anything any more") from None
+                raise SpawnerDied("crashed: its worker's spawner process died") from None
             if not self._context.fitness.is_at_fault(error, task):
                 raise
             raise NotStarted(str(error), crashes=1) from None
@@ -183,10 +183,10 @@ class Execution:
         return judge(task, self._exit, monitor.cause, monitor.stderr_tail)
 
     def _give_back(self, error: NotStarted, wanted: Wanted | None) -> Ended | None:
-        """This worker cannot execute it: another one may, unless several have failed to already."""
+        """Give it back, because another worker may start it; end it as crashed when several could not."""
         crashes = self.record.crashes + error.crashes
         if error.crashes and crashes >= POISON_CRASHES:
-            message = f"crashed: not started by {crashes} workers in a row; the last one said: {error}"
+            message = f"crashed: not started by {crashes} workers in a row; the last reason: {error}"
             return self._end(Verdict(Reason.CRASHED, NOTHING_RAN, message), wanted)
         self._context.fitness.check()
         wait_s = 0.0 if self._context.refusal else delay_s(self.record)
@@ -223,7 +223,7 @@ class Execution:
             user.variables if user is not None else {},
         )
         self._context.known_secrets.add(environment.sources(task), secrets)
-        # A secret parameter is the run's alone: what other runs get does not have it, and it is forgotten with the run.
+        # A secret parameter is known to this run alone, so it is masked in this run only.
         self._mask = self._context.known_secrets.mask(secrets | params.secrets(task, values))
         cwd = str(Path(self._context.spawner.cwd, task.working_dir)) if task.working_dir else None
         limits: dict[str, Any] = {
@@ -239,7 +239,7 @@ class Execution:
             "run_id": str(self.run_id),
         }
         with contextlib.suppress(FileExistsError):
-            self._context.folder.mkdir(0o700)  # something that clears away old files took it
+            self._context.folder.mkdir(0o700)  # a cleaner of temporary files may have removed it
         if user is not None:
             users.make_output(self._output_file, user)
         self._confirm_lease()
@@ -250,7 +250,7 @@ class Execution:
         elif task.run is not None:
             child = self._context.spawner.spawn(Launch(argv=environment.arguments(task, values), **limits))
         else:
-            raise Unprepared(f"task {task.name} is external: nobody here executes it")
+            raise Unprepared(f"task {task.name} is external: workers never execute it")
         try:
             self._may_run = True
             child.started()
@@ -267,8 +267,8 @@ class Execution:
 
     def _confirm_lease(self) -> None:
         """
-        Wait for word of the lease when it was not heard of for a while: whoever slept since the claim starts nothing
-        that is another's by now. Raises Lost and NotHere.
+        Wait for a renewal of the lease if the last one is old: a worker that was suspended since the claim starts
+        nothing that another one may have by now. Raises LeaseLost and NotStarted.
         """
         while time.monotonic() - self._lease.renewed_s > SURE_S:
             self._check_may_start()
@@ -277,12 +277,12 @@ class Execution:
         self._check_may_start()
 
     def _withheld(self) -> frozenset[str]:
-        """The variables that other tasks make secrets of; waits while Redis never said. Raises Lost and NotHere."""
+        """The variables that other tasks make secrets of. Raises LeaseLost and NotStarted while they are unknown."""
         self._retry_while_unavailable(self._context.known_secrets.refresh)
         return self._context.known_secrets.variables
 
     def _check_may_start(self) -> None:
-        """Raises Lost when the run is another's, NotHere when it is not to be started any more."""
+        """Raises LeaseLost when the lease was lost, NotStarted when the run is not to be started any more."""
         if "lost" in self._stop_requests:
             raise LeaseLost
         if self._stop_requests:
@@ -291,7 +291,7 @@ class Execution:
             raise NotStarted("its worker was shut down before it started")
 
     def _retry_while_unavailable(self, ask: Callable[[], T]) -> T:
-        """What *ask* answers; while Redis is away it is asked again. Raises Lost and NotHere."""
+        """The result of *ask*, called again while Redis is unavailable. Raises LeaseLost and NotStarted."""
         wait_s = 0.1
         while True:
             self._is_alive()
@@ -301,11 +301,11 @@ class Execution:
                 raise NotStarted(str(error)) from None
             except StoreUnavailable:
                 self._check_may_start()
-                time.sleep(wait_s)  # nothing runs yet that could be lost
+                time.sleep(wait_s)  # nothing has been started yet
                 wait_s = min(wait_s * 2, 2.0)
 
     def _inputs(self) -> list[tuple[str, dict[str, Any]]]:
-        """What the steps that this one depends on hand on; waits while Redis is away. Raises Lost and NotHere."""
+        """The outputs of the steps that this one depends on. Raises LeaseLost and NotStarted."""
         if not self.record.needs:
             return []
         execution = UUID(self.record.execution) if self.record.execution else self.run_id
@@ -313,7 +313,7 @@ class Execution:
         return self._retry_while_unavailable(lambda: self._context.store.run(call))
 
     def _end(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
-        """Report the end, claiming the next run for *wanted* with it. None: it is another's."""
+        """Report the end, claiming the next run for *wanted* with it. None: the lease was lost."""
         self._ending = Ending(
             self._context,
             self.run_id,

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 256 * 1024
 CHECK_S: Final = 5.0
-"""How often it looks around when nothing happens: whoever watches over the threads sees that this one lives."""
+"""How often it checks when nothing happens, so that this thread is known to be alive."""
 
 DRAIN_PIPES_S: Final = 0.5
-"""How long a pipe that a stranger holds open is still read after the process ended and its tree was killed."""
+"""How long a pipe is still read that another process holds open after the run's processes are dead."""
 
 STDERR_TAIL_BYTES: Final = 4096
 
@@ -52,7 +52,7 @@ class Monitor:
         is_alive: Callable[[], None],
     ) -> None:
         self.cause: Cause | None = None
-        """Why it was made to end; None when it was not."""
+        """Why it was stopped; None when it was not."""
         self.stderr_tail = b""
         """The end of what it wrote to its standard error."""
         self._task, self._child, self._log_buffer = task, child, log_buffer
@@ -62,7 +62,7 @@ class Monitor:
         self._deadline_s: float | None = None
 
     def until_end(self) -> Exit:
-        """Read what the process, which has started, prints until it ended; make it end when it is to."""
+        """Read the output of the started process until it ended; stop it when there is a reason to."""
         task, child = self._task, self._child
         if task.timeout_ms is not None:
             self._deadline_s = time.monotonic() + task.timeout_ms / 1000
@@ -74,12 +74,12 @@ class Monitor:
         while True:
             self._is_alive()
             exit_ = child.read_exit()
-            if exit_ is not None:  # before anything else: what it became by itself is its result
+            if exit_ is not None:  # first: how it ended by itself is its result
                 break
             now_s = time.monotonic()
             if task.strict_lease and forwarded_s != self._lease.renewed_s > now_s - FRESH_S:
                 forwarded_s = self._lease.renewed_s
-                child.signal(0)  # should this process freeze, the spawner ends the run in its place
+                child.signal(0)  # should this worker freeze, the spawner kills the run in its place
             self._check_stop_reasons(now_s)
             signal_due = self._stop_sequence.due(now_s)
             if signal_due:
@@ -95,7 +95,7 @@ class Monitor:
         return exit_
 
     def _check_stop_reasons(self, now_s: float) -> None:
-        """Find out whether the process is to end, and why."""
+        """Begin to stop the process if there is a reason to."""
         task = self._task
         while self._stop_requests:
             request = self._stop_requests.popleft()
@@ -133,7 +133,7 @@ class Monitor:
         return max(0.0, min(wait for wait in waits if wait is not None)) * 1000 + 1
 
     def _read(self, fd: int, stream: Stream) -> bool:
-        """Take in what a pipe holds; False at its end."""
+        """Read what is in a pipe; False at its end."""
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -146,7 +146,7 @@ class Monitor:
         return True
 
     def _read_rest(self, open_pipes: dict[int, Stream]) -> None:
-        """What is still in the pipes; one that a process outside the tree holds open is let go after a moment."""
+        """Read what is still in the pipes; one that another process holds open is given up after a moment."""
         end_s = time.monotonic() + DRAIN_PIPES_S
         while True:
             for fd, stream in list(open_pipes.items()):

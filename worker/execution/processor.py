@@ -1,4 +1,4 @@
-"""A thread's place to run things: it claims, executes, and claims the next in the same step as it ends."""
+"""A processor: a thread that claims a run, executes it, and claims the next in the same step as it ends."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from worker.execution.wakeup import Wakeup
 log = get_logger("worker")
 
 AGAIN_S: Final = 0.2
-"""How long to wait before a claim is made again that Redis did not answer."""
+"""How long to wait before a claim is repeated that Redis did not answer."""
 
 REFUSED_S: Final = 2.0
-"""And one that Redis, or the reading of its answer, refused: nothing is better a moment later."""
+"""And one that Redis refused or whose answer cannot be read: that will be the same a moment later."""
 
 
 class Processor:
-    """One thread's place to run things, and the turns it has taken: each claim has a turn of its own."""
+    """One thread that executes runs. It numbers its claims: each has a turn of its own."""
 
     def __init__(self, context: WorkerContext, worker: str, name: str, queues: tuple[str, ...]) -> None:
         self._context, self._worker, self._name = context, worker, name
         self._queues = list(queues)
         self._turn = 0
         self._unanswered: Wanted | None = None
-        """A claim that may have been made without anybody having heard: the same turn has to ask again."""
+        """A claim whose answer was lost: it has to be repeated with the same turn."""
         self._claimed: Claimed | None = None
-        """The run that it was given and that nobody answers for yet."""
+        """The claimed run that no execution has taken over yet."""
         self._wakeup = Wakeup()
         self.execution: Execution | None = None
         self.busy = False
-        """Whether it has a run, claims one, or may be about to: true before anything is looked at."""
+        """Whether it has a run, claims one, or is about to."""
         self.alive_s = time.monotonic()
-        """Measured time at which it was last seen to do something; all that it waits for is shorter."""
+        """Measured time of its last sign of life; it waits for nothing longer than the limit of these."""
 
     def run_until_empty(self, on_more: Callable[[int], None]) -> None:
         """
-        Claim and execute until nothing waits. ``on_more(waiting)`` is told how many more runs there were.
+        Claim and execute until nothing waits. ``on_more(waiting)`` is called with how many more runs there are.
 
-        Nothing is claimed by a worker that leaves or cannot execute anything; what such a one got, it gives back.
+        A worker that drains or cannot execute anything claims nothing; what it has claimed already, it gives back.
         """
         self.alive_s = time.monotonic()
         self.busy = True
         try:
             self._run_until_empty(on_more)
         except Exception as error:
-            log.exception("worker.slot_failed", doing="executing runs")
+            log.exception("worker.processor_failed", doing="executing runs")
             claimed, self._claimed = self._claimed, None
             if claimed is not None:
                 why = f"its worker could not begin it: {error}"
@@ -72,19 +72,19 @@ class Processor:
             if claimed.waiting:
                 try:
                     on_more(claimed.waiting)
-                except Exception:  # whatever it is, the run is claimed
-                    log.exception("worker.slot_failed", doing="waking other threads")
+                except Exception:  # any error: the run is claimed
+                    log.exception("worker.processor_failed", doing="waking other threads")
             asked_s, claimed = self._execute(claimed, asked_s)
 
     def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
-        """Execute a run; the one that was claimed with its end or after it, and when that was first asked for."""
+        """Execute a run; the one that was claimed with its end or after it, and when that claim was first sent."""
         wanted = self._wanted()
         self.execution = execution = Execution(self._context, claimed, self._wakeup, asked_s, self._is_alive)
-        self._claimed = None  # the execution answers for it
+        self._claimed = None  # the execution has taken over
         try:
             ended = execution.perform(wanted)
         except Exception as error:
-            log.exception("worker.slot_failed", doing="executing a run", run_id=str(claimed.id))
+            log.exception("worker.processor_failed", doing="executing a run", run_id=str(claimed.id))
             ended = execution.end_as_crashed(error)
         finally:
             self.execution = None
@@ -101,7 +101,7 @@ class Processor:
         self.alive_s = time.monotonic()
 
     def _claim(self) -> tuple[float, Claimed | None]:
-        """When it was asked, and a run; None when none waits, or when this worker takes nothing."""
+        """When the claim was sent, and a run; None when none waits, or when this worker claims nothing."""
         asked_s = time.monotonic()
         wanted = self._unanswered
         if wanted is None:
@@ -114,7 +114,7 @@ class Processor:
             try:
                 claimed = self._context.store.run(runs.claim(wanted))
             except StoreUnavailable:
-                # The claim may have been made and its answer lost: the same turn asks again, so that no run is.
+                # The claim may have been made and its answer lost: with the same turn it gets the same run.
                 wait_s = AGAIN_S
             except Unreadable as error:
                 self._log_unreadable(str(error))

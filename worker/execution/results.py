@@ -1,4 +1,4 @@
-"""What a run hands on: lines of its output file and what a callable returned; masked, and no more than is allowed."""
+"""The outputs of a run: the lines of its output file and what a callable returned; masked and limited."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 def collect(path: str, exit_: Exit | None, mask: Mask, say: Callable[[str], None]) -> dict[str, Any]:
     """
-    ``key=value`` lines of the output file and what a callable returned; the file is gone afterwards.
+    Collect the ``key=value`` lines of the output file and what a callable returned, and remove the file.
 
-    What *mask* finds is not in them, neither in values nor in keys: it is taken out before a line is split. *say* is
-    told in a sentence what was left out.
+    *mask* is applied to values and keys: before a line is split. *say* is called with a sentence for what was left out.
     """
     found: dict[str, Any] = {}
     if exit_ is not None and exit_.result is not None:
@@ -83,7 +82,7 @@ def _take(path: str, say: Callable[[str], None]) -> bytes:
     """
     The content of the file, which is removed; b"" when there is none.
 
-    What the run put there instead of a file is not opened, or not read.
+    If the run put something else there, it is not opened, or not read.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

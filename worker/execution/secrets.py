@@ -1,9 +1,8 @@
 """
-What runs on this worker must not get or show: variables that other tasks make secrets of, and values of all secrets.
+The secrets that a worker knows: variables to withhold from runs of other tasks, and values to mask.
 
-The variables are known from the store, which is asked at the start of a run, at most once a second; their values from
-this process's environment. What was known once stays so until the process ends: somebody who can write to Redis can't
-make a worker forget a secret.
+The variables come from the store, which is read at the start of a run, at most once a second; their values from this
+process's environment. A secret is known until the process ends, so that a writer to Redis cannot unmask it.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from worker.logs.masking import Mask, is_maskable, mask
 log = get_logger("worker")
 
 FRESH_S: Final = 1.0
-"""What is known of other tasks' secrets is at most this old when a run starts."""
+"""The variables that other tasks make secrets of are at most this old when a run starts."""
 
 WHOLE_S: Final = 60.0
-"""After this long everything is read again, whatever the version says."""
+"""After this long all are read again, whatever the version is."""
 
 _OURS: Final = ("RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD", "RUNFLEET_TOKEN", "OPENLINEAGE_API_KEY")
 
 
 class KnownSecrets:
-    """What is known of secrets in this worker process. Thread-safe."""
+    """The secrets that this worker process knows. Thread-safe."""
 
     def __init__(self, store: Store, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -52,10 +51,10 @@ class KnownSecrets:
 
     def refresh(self) -> None:
         """
-        Ask the store what tasks make secrets of, unless that was done a moment ago.
+        Read which variables tasks make secrets of, unless that was done a moment ago.
 
-        Raises StoreUnavailable only while nothing was ever known, also when what is there cannot be read: neither an
-        outage nor somebody else's hand must make a run show what is secret, nor keep from starting what may start.
+        Raises StoreUnavailable only if they were never read before, also when they are unreadable: neither an outage
+        nor a foreign write to Redis may unmask a secret, nor prevent starts.
         """
         now_s = self._clock()
         if now_s - self._checked_s < FRESH_S:
@@ -75,7 +74,7 @@ class KnownSecrets:
         self._checked_s = now_s
 
     def add(self, variables: frozenset[str], values: frozenset[str] = frozenset()) -> None:
-        """Keep these *variables* from runs of other tasks, and what is in them, and *values*, from being shown."""
+        """Withhold *variables* from runs of other tasks, and mask their values and *values*."""
         with self._lock:
             new = variables - self.variables - NEEDED
             held = {self._environ[name] for name in new if name in self._environ}
@@ -86,12 +85,12 @@ class KnownSecrets:
                 self.values |= shown
 
     def mask(self, own: frozenset[str] = frozenset()) -> Mask:
-        """What is not to be shown of a run whose own secrets are *own*."""
+        """The mask of a run whose own secrets are *own*."""
         return mask(own, self.values)
 
 
 def _passwords(url: str) -> list[str]:
-    """The password in *url*, as it is written and as it is meant."""
+    """The password in *url*, as it is written and decoded."""
     try:
         password = urlsplit(url).password or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""The way a run is stopped, as a small state machine that is told the time."""
+"""The stop sequence of a run: a state machine without a clock."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 class StopSequence:
     """
-    The way a run is stopped: a signal, some time, SIGKILL. It only says what is due; times are measured seconds.
+    A signal, some time, SIGKILL. It only returns what is due; times are measured seconds.
 
-    Begun twice it goes on as it was, unless the second begin leaves less time.
+    A second ``begin`` changes nothing, unless it leaves less time.
     """
 
     def __init__(self, number: int = signal.SIGTERM, graceful_s: float = 10.0) -> None:
@@ -20,7 +20,7 @@ class StopSequence:
         self.step: Literal["idle", "begun", "asked", "killed"] = "idle"
 
     def begin(self, now_s: float, graceful_s: float | None = None) -> None:
-        """Start to climb; *graceful_s* overrides the time between signal and SIGKILL, 0 goes to SIGKILL at once."""
+        """Begin; *graceful_s* overrides the time between signal and SIGKILL, 0 goes to SIGKILL at once."""
         kill_at_s = now_s + (self._graceful_s if graceful_s is None else graceful_s)
         if self.step == "idle":
             self.step, self._kill_at_s = "begun", kill_at_s
@@ -28,7 +28,7 @@ class StopSequence:
             self._kill_at_s = min(self._kill_at_s, kill_at_s)
 
     def due(self, now_s: float) -> int:
-        """The signal to send now, or 0. Each is told once."""
+        """The signal to send now, or 0. Each is returned once."""
         if self.step in ("begun", "asked") and now_s >= self._kill_at_s:
             self.step = "killed"
             return signal.SIGKILL

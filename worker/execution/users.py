@@ -29,12 +29,12 @@ class Account(NamedTuple):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a program expects to know of its user."""
+        """The variables that describe it to a program."""
         return {"USER": self.name, "LOGNAME": self.name, "HOME": self.home, "SHELL": self.shell}
 
     @property
     def ids(self) -> tuple[str, int, int, tuple[int, ...]]:
-        """As a process is started with it."""
+        """Name, ids and groups, as a process is started with them."""
         return self.name, self.uid, self.gid, self.groups
 
 
@@ -48,18 +48,14 @@ def account(task: Task, allowed: Sequence[str]) -> Account | None:
     if name is None:
         return None
     if name not in allowed:
-        raise Unprepared(
-            f"task {task.name} is to run as the user {name}, whom RUNFLEET_RUN_USERS of this worker does not name"
-        )
+        raise Unprepared(f"task {task.name} has user = {name}, which RUNFLEET_RUN_USERS of this worker does not list")
     try:
         found = pwd.getpwnam(name)
     except KeyError:
-        raise Unprepared(
-            f"task {task.name} is to run as the user {name}, whom this worker's machine does not have"
-        ) from None
+        raise Unprepared(f"task {task.name} has user = {name}, which does not exist on this worker's machine") from None
     if found.pw_uid != os.geteuid() and (missing := _missing()):
         raise Unprepared(
-            f"task {task.name} is to run as the user {name}, but this worker may not change users: "
+            f"task {task.name} has user = {name}, but this worker may not change users: "
             f"it needs root, or the capabilities {', '.join(missing)}"
         )
     groups = {found.pw_gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)}
@@ -68,37 +64,37 @@ def account(task: Task, allowed: Sequence[str]) -> Account | None:
 
 def check(names: Sequence[str]) -> None:
     """
-    See that this process can execute runs of the users *names* of RUNFLEET_RUN_USERS.
+    Check that this process can execute runs as the users *names* of RUNFLEET_RUN_USERS.
 
-    Raises Misconfigured, with which and what to do, when one is not there or cannot be become.
+    Raises Misconfigured, with the cure, when one does not exist or this process may not become it.
     """
     for name in names:
         try:
             found = pwd.getpwnam(name)
         except KeyError:
             raise Misconfigured(
-                f"RUNFLEET_RUN_USERS names the user {name}, whom this machine does not have: make it, or take it out"
+                f"RUNFLEET_RUN_USERS lists the user {name}, which does not exist on this machine: create or remove it"
             ) from None
         if found.pw_uid != os.geteuid() and (missing := _missing()):
             raise Misconfigured(
-                f"RUNFLEET_RUN_USERS names the user {name}, but this worker may not change users: start it as root or "
-                f"with the capabilities {', '.join(missing)}, or take {name} out"
+                f"RUNFLEET_RUN_USERS lists the user {name}, but this worker may not change users: start it as root or "
+                f"with the capabilities {', '.join(missing)}, or remove {name}"
             )
 
 
 def make_output(path: str, user: Account) -> None:
-    """Make the file that a run of *user* writes its outputs to, which is the user's. Raises Unprepared."""
+    """Create the output file of a run as *user*, who owns it. Raises Unprepared."""
     try:
         os.chmod(os.path.dirname(path), 0o711)  # to be reached, not to be listed or written to
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # of an attempt to start the same run that failed
+            os.unlink(path)  # left by a failed start of the same run
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             os.fchown(fd, user.uid, user.gid)
         finally:
             os.close(fd)
     except OSError as error:
-        raise Unprepared(f"the file for the outputs of a run as {user.name} cannot be made: {error}") from None
+        raise Unprepared(f"the file for the outputs of a run as {user.name} cannot be created: {error}") from None
 
 
 def _missing() -> list[str]:

@@ -1,8 +1,8 @@
 """
-How a watched process is judged: its end reason, its exit code, and one plain sentence why.
+The verdict on a process that ended: end reason, exit code and message. Pure.
 
-The order when several apply: stopped > timeout > log_overflow > exit code. A process that had already exited when the
-verdict came keeps its own result. Pure.
+The order when several apply: stopped > timeout > log_overflow > exit code. A process that had exited before it was
+stopped keeps its own result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.processes.handle import Exit
 
 Cause = Literal["stop", "timeout", "overflow", "shutdown", "lost"]
-"""Why the worker made a process end: asked to, too long, too loud, the worker leaves, or the lease was over."""
+"""Why the worker stopped a process; "overflow" is too much output, "lost" that the lease was lost."""
 
 _RANK: Final[dict[Cause, int]] = {"lost": 5, "stop": 4, "timeout": 3, "overflow": 2, "shutdown": 1}
 _OUT_OF_MEMORY: Final = re.compile(rb"MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|bad_alloc|ENOMEM")
@@ -35,24 +35,24 @@ class Verdict(NamedTuple):
 
 
 def stronger(first: Cause | None, second: Cause) -> Cause:
-    """Of two causes the one that counts."""
+    """The stronger of two causes."""
     return second if first is None or _RANK[second] > _RANK[first] else first
 
 
 def judge(task: Task, exit_: Exit, cause: Cause | None, stderr_tail: bytes) -> Verdict:
     """
-    Judge a process that ended as *exit_* after the worker made it end for *cause* (None: it ended by itself).
+    Judge a process that ended as *exit_* after the worker stopped it for *cause* (None: it ended by itself).
 
-    ``stderr_tail`` are the last bytes of its standard error, in which a memory error may be named. One that was being
-    stopped when its spawner was lost, and was killed then, has ended for that cause; its exit code is not known.
+    ``stderr_tail`` are the last bytes of its standard error, in which a memory error may be named. If it was being
+    stopped when its spawner died, it has ended for that cause; its exit code is unknown.
     """
     if exit_.lost and cause not in ("stop", "timeout"):
-        return Verdict(Reason.CRASHED, FATE_UNKNOWN, "crashed: the process that kept it was lost")
+        return Verdict(Reason.CRASHED, FATE_UNKNOWN, "crashed: the spawner process died")
     if exit_.violated:
         message = "killed: it wrote to the socket between its interpreter and the worker, which is not for tasks"
         return Verdict(Reason.FAILED, exit_.code, message)
     if cause == "stop":
-        return Verdict(Reason.STOPPED, exit_.code, "stopped")  # who wished it left a better sentence in the store
+        return Verdict(Reason.STOPPED, exit_.code, "stopped")  # the request to stop left a better message in the store
     if cause == "timeout":
         return Verdict(Reason.TIMEOUT, exit_.code, f"ran longer than timeout = {format_duration(task.timeout_ms or 0)}")
     if cause == "overflow":

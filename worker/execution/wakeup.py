@@ -1,4 +1,4 @@
-"""What wakes a thread that waits in ``poll``."""
+"""A pipe that wakes a thread from ``poll``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Wakeup:
     """
     Wakes a thread that waits in ``poll``. Thread-safe.
 
-    It lives as long as its thread's slot: one made for each run could be written to after its number belongs to another
-    descriptor. A late ``set`` makes the next run look around once for nothing.
+    It lives as long as its processor: one made for each run could be written to after its number belongs to another
+    descriptor. After a late ``set`` the next run checks once for nothing.
     """
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""What runs print: made into lines, cleaned, masked, and shipped to the store."""
+"""The output of runs: split into lines, sanitized, masked, and shipped to the store."""

@@ -1,9 +1,9 @@
 """
-What a run prints, as numbered lines: cleaned (``sanitize.py``), and no more of them than the task's limit allows.
+The output of a run as numbered lines: sanitized (``sanitize.py``), and limited to ``log_max_size``.
 
-A ``LineBuffer`` is fed what was read from the pipes and gives lines to store, in batches. It does no input or output
-and knows no clock. Everything is done on whole blocks, and under ``drop_old`` as late as possible: of what a run prints
-between two calls of ``take`` only the part that is kept becomes lines.
+A ``LineBuffer`` takes what was read from the pipes and returns lines to store, in batches. It has no clock and does no
+I/O. It works on whole blocks, and under ``drop_old`` as late as possible: only the output that is still kept at the
+next ``take`` is split into lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.logs.sanitize import LINE_MAX, Cleaner, in_pieces, size_of
 
 TAKE_MAX: Final = 256 * 1024
 UNFINISHED_MAX: Final = 4096
-"""Characters of a line without an end that are shown, those at its end."""
+"""The last so many characters of an unfinished line are shown."""
 
 STDOUT, STDERR, SYSTEM = 0, 1, 2
 
@@ -25,7 +25,7 @@ Stream = Literal["stdout", "stderr"]
 
 
 class _Block(NamedTuple):
-    """Lines that were received and not looked at. ``plain_size`` is 0 if they may become shorter."""
+    """Lines that were received and not processed. ``plain_size`` is 0 if they may become shorter."""
 
     raw: bytes
     which: int
@@ -39,7 +39,7 @@ class LineBuffer:
     The output of one run.
 
     ``log_max_size`` counts UTF-8 bytes of text and one more for each line. ``drop_old`` keeps the newest that fit,
-    ``drop_new`` and ``kill`` the oldest; ``kill`` also sets ``overflowed``. What *mask* finds in a line is not shown.
+    ``drop_new`` and ``kill`` the oldest; ``kill`` also sets ``overflowed``. *mask* is applied to each line.
 
     The counts are as of the last ``take`` or ``finish``; only ``pending_bytes`` and ``overflowed`` are of now.
     """
@@ -62,7 +62,7 @@ class LineBuffer:
         self.produced = 0
         """Numbers given out, which is the number of the next line."""
         self.first_kept = 0
-        """The lowest number that is still kept; with ``drop_old`` what was stored before it is to be let go."""
+        """The lowest number that is still kept; with ``drop_old`` stored lines before it are to be removed."""
         self.lines = 0
         """Lines kept, stored or pending."""
         self.bytes = 0
@@ -78,7 +78,7 @@ class LineBuffer:
 
     @property
     def pending_bytes(self) -> int:
-        """What nobody took yet, about."""
+        """Bytes that were not taken yet, about."""
         return self._pending_bytes + self._raw_bytes
 
     def feed(self, stream: Stream, data: bytes, at_us: int) -> None:
@@ -109,7 +109,7 @@ class LineBuffer:
             self.produced += 1
 
     def finish(self, at_us: int) -> None:
-        """The pipes are at their end: give out what waited for its line's end and say what is missing. Call it once."""
+        """Close the last, unfinished lines and add how many lines are missing. To be called once, at the end."""
         self._work()
         for which in (STDOUT, STDERR):
             data, self._partial[which] = self._partial[which], b""
@@ -141,7 +141,7 @@ class LineBuffer:
 
     @property
     def begun(self) -> tuple[bytes, bytes]:
-        """What has no line's end yet, of standard output and error; to see whether it has changed."""
+        """The unfinished lines of standard output and error; to see whether they have changed."""
         return (b"", b"") if self._full else (self._partial[STDOUT], self._partial[STDERR])
 
     def unfinished(self, stream: Stream) -> str:
@@ -158,7 +158,7 @@ class LineBuffer:
             self._add(self._cleaner.clean(raw).split("\n"), which, at_us)
             return
         size = len(raw) + 1
-        # Cleaning makes a plain block longer, if anything. So what has a limit's worth of them behind it is not kept.
+        # Cleaning never makes a plain block shorter. So a block that has a limit's worth of them behind it is not kept.
         plain_size = 0 if b"\r" in raw or self._cleaner.has_secret(raw) else size
         self._raw.append(_Block(raw, which, at_us, size, plain_size))
         self._raw_bytes += size
@@ -174,7 +174,7 @@ class LineBuffer:
             self._work()
 
     def _work(self) -> None:
-        """Make lines of what was received."""
+        """Split what was received into lines."""
         blocks, self._raw = self._raw, deque()
         self._raw_bytes = self._plain_bytes = 0
         for block in blocks:
@@ -240,7 +240,7 @@ class LineBuffer:
         self._pending_bytes += total
 
     def _forget_oldest(self, at_most: int, until_bytes: int) -> None:
-        """Let go of the oldest kept lines, *at_most* so many, while more than *until_bytes* are kept."""
+        """Drop the oldest kept lines, *at_most* so many, while more than *until_bytes* are kept."""
         kept, pending = self._kept_sizes, self._pending
         while at_most > 0 and kept and self.bytes > until_bytes:
             at_most -= 1
@@ -262,7 +262,7 @@ class LineBuffer:
         self.truncated = True
 
     def _count(self, which: int, data: bytes) -> None:
-        """Nothing more is kept: only count it."""
+        """Count what is not kept any more."""
         waiting, self._partial[which] = self._partial[which], b""
         self._drop(data.count(b"\n"), len(waiting) + len(data))
         self._open[which] = not data.endswith(b"\n")

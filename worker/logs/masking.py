@@ -1,8 +1,8 @@
 """
-What must not be shown, and how it is recognised: as it is, and in the forms that programs commonly write it in. Pure.
+The mask that hides secrets in output, as they are and in the forms that programs commonly write them. Pure.
 
-A value is looked for as plain text, as part of JSON, of a URL, of a shell's or Python's quotes, and inside Base64. What
-is very short or common is no secret that masking could keep: each ``1`` of a log would be hidden, and so give it away.
+A value is found as plain text, in JSON, a URL, a shell's or Python's quotes, and inside Base64. Very short or common
+values are not masked: hiding each ``1`` of a log would only give it away.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Mask:
     """Finds values, in all their forms, in bytes and text, and puts ``REDACTED`` in their place."""
 
     def __init__(self, values: Iterable[str], foreign: Iterable[str] = ()) -> None:
-        """*values* are looked for inside Base64 too; *foreign* are not, because there may be many of them."""
+        """*values* are found inside Base64 too; *foreign* are not, because there may be many of them."""
         parts = _parts(values, _forms) | _parts(foreign, _plain_forms)
         self.parts: Final = sorted(parts, key=lambda part: (-len(part), part))
-        """What is looked for, the longest first."""
+        """All forms of all values, the longest first."""
         self._pattern = re.compile(b"|".join(map(re.escape, self.parts))) if self.parts else None
 
     def finds(self, raw: bytes) -> bool:
@@ -47,24 +47,24 @@ class Mask:
         return any(part in raw for part in self.parts)
 
     def matches(self, raw: bytes) -> Iterable[re.Match[bytes]]:
-        """All places where there is."""
+        """All places to mask."""
         return self._pattern.finditer(raw) if self._pattern is not None else ()
 
     def raw(self, raw: bytes) -> bytes:
-        """*raw* without what is not to be shown."""
+        """*raw*, masked."""
         if self._pattern is None or not raw or not self.finds(raw):
             return raw
         return self._pattern.sub(REDACTED.encode(), raw)
 
     def text(self, text: str) -> str:
-        """*text* without what is not to be shown."""
+        """*text*, masked."""
         if self._pattern is None or not text:
             return text
         raw = text.encode("utf-8", "surrogateescape")
         return self.raw(raw).decode("utf-8", "surrogateescape") if self.finds(raw) else text
 
     def value(self, value: Any) -> Any:
-        """A value of JSON without it, at any depth, the names in it included."""
+        """A value of JSON, masked at any depth, the names in it included."""
         if self._pattern is None:
             return value
         if isinstance(value, str):
@@ -122,7 +122,7 @@ def _plain_forms(value: str) -> set[bytes]:
 
 
 def _base64(raw: bytes) -> set[bytes]:
-    """What Base64 shows of *raw*, whatever is encoded with it: three texts, by where in three bytes it begins."""
+    """*raw* within Base64, whatever surrounds it: three texts, by where in three bytes it begins."""
     found = set()
     for before in range(3):
         text = base64.b64encode(b"\0" * before + raw).rstrip(b"=")

@@ -1,7 +1,7 @@
 """
-What a run prints, made readable and free of secrets: bytes of whole lines become text.
+Sanitizes the output of a run: bytes of whole lines become readable text without secrets. Pure.
 
-What a terminal would have overwritten is left out, colours stay, other control characters are shown as signs. Pure.
+Text that a terminal would have overwritten is left out, colours stay, other control characters become visible signs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_ODD = bytes(byte for byte in range(256) if byte not in {*range(9), *range(0
 
 
 class Cleaner:
-    """Makes readable text of what a run prints; what *mask* finds within a line is not shown."""
+    """Makes readable text of output, masked by *mask*."""
 
     def __init__(self, mask: Mask = NOTHING) -> None:
         self._mask = mask
@@ -105,7 +105,7 @@ def in_pieces(text: str) -> Iterator[str]:
 
 
 def _last_states(raw: bytes) -> bytes:
-    """Of each line what a terminal would show at its end: the text after the last carriage return that text follows."""
+    """Each line as a terminal would show it at last: the text after the last carriage return that text follows."""
     raw = raw.replace(b"\r\n", b"\n")
     return b"\n".join([line.rstrip(b"\r").rpartition(b"\r")[2] for line in raw.split(b"\n")])
 

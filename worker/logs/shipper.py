@@ -1,9 +1,9 @@
 """
-From captured output to the store: one thread writes for all runs of a worker process.
+The log shipper: one thread that stores the output of all runs of a worker process.
 
-A run's thread feeds its ``LogBuffer`` and goes on watching; the writer gathers what is new in all buffers a few dozen
-times a second and appends it in one round trip. While Redis is away a buffer keeps what its limit allows and counts
-what it had to drop. The last lines go with the end of the run, so a quiet run costs the writer nothing.
+A run's thread feeds its ``LogBuffer``; the shipper gathers what is new in all buffers a few dozen times a second and
+appends it in one round trip. While Redis is unavailable a buffer keeps what its limit allows and counts what it had to
+drop. The last lines are stored with the end of the run, so a quiet run costs the shipper nothing.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from worker.logs.masking import Mask
 log = get_logger("worker")
 
 GATHER_S: Final = 0.03
-"""Lines that come within this time go out together; a reader sees a line well within 200 ms."""
+"""Lines that come within this time are sent together; a reader sees a line well within 200 ms."""
 
 AWAY_BYTES: Final = 16 * 1024 * 1024
-"""What one buffer keeps at most while Redis is away; older lines are dropped and counted."""
+"""A buffer keeps at most so much while Redis is unavailable; older lines are dropped and counted."""
 
 UNFINISHED_S: Final = 0.25
-"""What was written without a line's end is shown after this long, and anew at most this often."""
+"""An unfinished line is shown after this long, and updated at most this often."""
 
 AGAIN_S: Final = logs.UNFINISHED_MS / 1000 / 2
-"""What stands unfinished is said again after this long, lest it is forgotten."""
+"""An unfinished line is sent again after this long, before the store drops it."""
 
 COMPACT_S: Final = 0.05
-"""Logs are compressed for about so long between two looks at what is new: that is never to wait for them."""
+"""Logs are compressed for about so long at a time, so that new lines never wait for it."""
 
 MOST_TO_COMPACT: Final = 10_000
-"""Ended runs whose logs this process means to compress; those beyond are left to the scheduler."""
+"""Ended runs whose logs this process is to compress; those beyond are left to the scheduler."""
 
 _STREAMS: Final[tuple[Literal["stdout"], Literal["stderr"]]] = ("stdout", "stderr")
 
@@ -54,12 +54,12 @@ CHUNK_BYTES: Final = 256 * 1024
 
 
 FAILED_S: Final = 0.5
-"""How long the writer waits after something failed."""
+"""How long the shipper waits after a failure."""
 
 
 class LogBuffer:
     """
-    The captured output of one run. Fed by its run's thread, emptied by the writer and at last by the run's thread.
+    The captured output of one run. Its run's thread feeds it; the shipper empties it, and at last the run's thread.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LogBuffer:
         self._start_us, self._claimed_s = record.start_us, claimed_s
         self._lines = capture
         self.mask = mask
-        """What is not to be shown of anything that the run says."""
+        """Applied to all that the run prints."""
         self._lock = threading.Lock()
         self.sending = threading.Lock()
         self._unsent: list[StoredLine] = []
@@ -81,13 +81,13 @@ class LogBuffer:
         self._changed_s: float | None = None
         self._showing = False
         self.dropped = 0
-        """Lines that there was no memory for, in Redis or here."""
+        """Lines that were dropped because Redis, or this buffer, was full."""
 
     def show_unfinished(self, now_s: float) -> float | None:
         """
-        Find out whether lines without an end are to be shown now; else the measured time when they are, None if never.
+        Prepare unfinished lines to be shown if they are due; else the measured time when they are, None if never.
 
-        They are shown when they have stood for ``UNFINISHED_S``, at most so often, and again before they are forgotten.
+        They are due after ``UNFINISHED_S``, at most so often, and again before the store drops them.
         """
         with self._lock:
             begun, place = self._lines.begun, self._lines.produced
@@ -97,7 +97,7 @@ class LogBuffer:
                 due_s = self._shown_s + AGAIN_S if self._shown else None
             else:
                 self._changed_s = now_s if self._changed_s is None else self._changed_s
-                # What stands while lines of the other stream come has to be said to come after them, at once.
+                # When lines of the other stream come meanwhile, its new place after them is shown at once.
                 due_s = now_s if stands else self._changed_s + UNFINISHED_S
             if due_s is None or now_s < due_s:
                 return due_s
@@ -109,7 +109,7 @@ class LogBuffer:
 
     @property
     def overflowed(self) -> bool:
-        """Whether the run printed too much and is to be ended for it."""
+        """Whether the run printed too much and is to be stopped for it."""
         return self._lines.overflowed
 
     @property
@@ -124,16 +124,16 @@ class LogBuffer:
 
     @property
     def first_kept(self) -> int:
-        """Number of the first line that the limit lets stand."""
+        """Number of the first line that is kept."""
         return self._lines.first_kept
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of the lines that the limit lets stand."""
+        """Bytes of the lines that are kept."""
         return self._lines.bytes
 
     def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """Take in what the process wrote."""
+        """Add what the process wrote."""
         with self._lock:
             self._lines.feed(stream, data, self._now_us())
         self._log_shipper.wake()
@@ -144,12 +144,12 @@ class LogBuffer:
             self._lines.system(text, self._now_us())
 
     def finish(self) -> None:
-        """Nothing more will come: let the last, unfinished line be one, and say what is missing."""
+        """Close the last, unfinished lines, and add how many lines are missing."""
         now_us = self._now_us()
         with self._lock:
             self._lines.finish(now_us)
             if self.dropped:
-                why = "Redis was away for too long, or had no memory for them"
+                why = "Redis was unavailable for too long, or full"
                 self._lines.system(f"{self.dropped} lines are missing: {why}", now_us)
 
     def _now_us(self) -> int:
@@ -198,11 +198,11 @@ class LogBuffer:
 
 
 class LogShipper:
-    """All log buffers of a worker process, and the thread that writes them."""
+    """All log buffers of a worker process, and the thread that stores them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._log_shipper: set[LogBuffer] = set()
+        self._buffers: set[LogBuffer] = set()
         self._to_compact: deque[UUID] = deque(maxlen=MOST_TO_COMPACT)
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -210,11 +210,11 @@ class LogShipper:
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether the thread still writes."""
+        """Whether the thread still runs."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
@@ -228,13 +228,13 @@ class LogShipper:
         capture = LineBuffer(task.log_max_size, task.log_on_full, mask)
         log_buffer = LogBuffer(self, run_id, record, claimed_s, capture, mask)
         with self._lock:
-            self._log_shipper.add(log_buffer)
+            self._buffers.add(log_buffer)
         return log_buffer
 
     def remove(self, log_buffer: LogBuffer) -> None:
-        """The run has ended: the writer forgets its buffer."""
+        """Forget the buffer of a run that has ended."""
         with self._lock:
-            self._log_shipper.discard(log_buffer)
+            self._buffers.discard(log_buffer)
 
     def compact_soon(self, run_id: UUID) -> None:
         """Compress the log of a run that has ended. One that is never done here, a scheduler does."""
@@ -252,7 +252,7 @@ class LogShipper:
                     self._store.dedicated_connection()
                 ):  # what it sends may be long, and ends and claims are not to wait behind it
                     self._write_until_stopped()
-            except Exception:  # whatever it is: without this thread no run here would have a live log
+            except Exception:  # any error: without this thread no run of this process would have a live log
                 log.exception("worker.log_failed")
                 time.sleep(FAILED_S)
                 self._wake.set()
@@ -291,12 +291,12 @@ class LogShipper:
         Raises StoreUnavailable; everything is kept then.
         """
         with self._lock:
-            log_shipper = list(self._log_shipper)
+            buffers = list(self._buffers)
         now_s = time.monotonic()
-        dues = [due_s for log_buffer in log_shipper if (due_s := log_buffer.show_unfinished(now_s)) is not None]
+        dues = [due_s for log_buffer in buffers if (due_s := log_buffer.show_unfinished(now_s)) is not None]
         with contextlib.ExitStack() as held:
             parts: list[tuple[LogBuffer, list[Call[Any]]]] = []
-            for log_buffer in log_shipper:
+            for log_buffer in buffers:
                 held.enter_context(log_buffer.sending)
                 calls = log_buffer.calls()
                 if calls:

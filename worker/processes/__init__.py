@@ -1,1 +1,1 @@
-"""The worker's side of its spawner: processes of commands and callables as handles."""
+"""The worker's side of the spawner: handles of the processes of commands and calls."""

@@ -1,9 +1,9 @@
 """
-Warm interpreters for ``call`` tasks: which one serves a run, and the handle of that run.
+The pool of warm interpreters for ``call`` tasks, and the handle of a call.
 
-An interpreter (``interpreter.py``) is named by all that its code may see at import time: Python, module, directory and
-environment, without what differs from run to run (``RUNFLEET_…`` and ``TRACEPARENT``). A change of any of these makes a
-new one; changed code alone needs a restart of the worker.
+The key of an interpreter (``interpreter.py``) is all that its code may see at import time: Python, module, directory
+and environment, without the variables of a single run (``RUNFLEET_…`` and ``TRACEPARENT``). A change of any of these
+starts a new one; changed code alone needs a restart of the worker.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from worker.processes.handle import (
 from worker.processes.interpreter import FATAL, Interpreter, lasting
 
 CALLS_MAX: Final = 1000
-"""A warm child with ``isolate = false`` is replaced after so many runs."""
+"""A warm interpreter with ``isolate = false`` is replaced after so many runs."""
 
 IDLE_MAX: Final = 16
 IDLE_MAX_S: Final = 600.0
 
 KILL_WAIT_S: Final = 5.0
-"""So long a warm interpreter has to kill one of its runs. One that does not, because that run stopped it, is killed."""
+"""How long a warm interpreter may take to kill one of its runs; it is killed if it does not, being suspended."""
 
 
 class CallableProcess:
-    """The ``ProcessHandle`` of a callable."""
+    """The ``ProcessHandle`` of a call."""
 
     def __init__(self, interpreters: InterpreterPool, request: CallRequest) -> None:
         self._interpreters = interpreters
@@ -60,7 +60,7 @@ class CallableProcess:
         """
         Wait until it runs; its pid. Raises SpawnFailed, and is closed then.
 
-        While the interpreter imports the module there is nothing to wait for: the pid is then that of the interpreter.
+        While the interpreter imports the module it waits for nothing: the pid is then that of the interpreter.
         """
         try:
             return self._started(timeout_s)
@@ -76,7 +76,7 @@ class CallableProcess:
                 if self._first:
                     self._interpreter.wait_exit(2.0)
                     raise SpawnFailed(self._interpreter.stderr_tail())
-                # It ended between two runs; nothing of this one happened yet.
+                # It ended between two runs; this one has not begun.
                 self._channel.close()
                 self._interpreter.retired = True
                 self._interpreters.release(self._interpreter)
@@ -87,14 +87,14 @@ class CallableProcess:
                 messages = self._channel.messages
             elif not self._channel.wait(deadline - time.monotonic()):
                 if self._first:
-                    break  # still on its way up: it can be signalled and read already
+                    break  # it is still starting: it can be signalled and read already
                 self._withdraw(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
         self._apply_messages()
         return self.pid
 
     def _withdraw(self, why: str) -> NoReturn:
         """
-        Have it not started any more, for certain: the interpreter says so or is killed. Raises Unanswered, or
+        Make sure that it is not started any more: the interpreter confirms it or is killed. Raises Unanswered, or
         StartedLate.
         """
         messages, end_s = self._channel.messages, time.monotonic() + START_TIMEOUT_S / 2
@@ -116,7 +116,7 @@ class CallableProcess:
             self._apply_messages()
             self._exit = self._channel.exit()
             if self._exit is None and self._channel.peer_closed:
-                # The interpreter is gone. If the call or the import was made in it, its end is that of the run.
+                # The interpreter died. If the call or the import was made in it, its end is that of the run.
                 own = self._first or not self._request.isolate
                 ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
                 self._interpreter.retired = True
@@ -135,12 +135,12 @@ class CallableProcess:
         if self._has_fork():
             if number == signal.SIGKILL:
                 self._killed_s = self._killed_s or time.monotonic()
-                self._interpreter.signal(signal.SIGCONT)  # the run may have stopped it
+                self._interpreter.signal(signal.SIGCONT)  # the run may have suspended it
             self._channel.send_signal(number)
         elif self._first or not self._request.isolate:
             self._interpreter.signal(number)
         elif number in FATAL:
-            # It waits for the import that belongs to another run: nothing to signal yet, it just is not to begin.
+            # It waits for an import on behalf of another run: there is nothing to signal yet, it must only not begin.
             self._channel.disconnect()
             self._exit = Exit(code=SIGNALLED + number, signal=int(number))
 
@@ -168,7 +168,7 @@ class CallableProcess:
         if self._has_fork() or (not self._request.isolate and "exit" in messages):
             self._interpreter.ready = True
         if self._channel.violated:
-            # Whatever it said of a fork may be false. Other calls that this interpreter runs are of the same code.
+            # Any message about a fork may be false. Other calls in this interpreter run the same code.
             self._interpreter.signal(signal.SIGKILL)
         if "last" in messages:
             self._interpreter.retired = True
@@ -183,11 +183,11 @@ class InterpreterPool:
         self._known: dict[object, list[Interpreter]] = {}
 
     def spawn(self, request: CallRequest) -> CallableProcess:
-        """Ask for a call; ``started`` of the answer tells more. Raises SpawnFailed if no interpreter can be started."""
+        """Request a call; ``started`` waits for it. Raises SpawnFailed if no interpreter can be started."""
         return CallableProcess(self, request)
 
     def acquire(self, request: CallRequest) -> tuple[Interpreter, ProcessChannel, bool]:
-        """An interpreter that now has *request*, the request's channel, and whether it is the first."""
+        """Send *request* to an interpreter; that, the channel, and whether the request is its first."""
         module, _, function = request.call.partition(":")
         if not module or not function:
             raise SpawnFailed(f'call = {request.call!r}: write "module:function"')
@@ -210,14 +210,14 @@ class InterpreterPool:
             except BaseException as error:
                 why = error
                 if first and has_started and interpreter.wait_exit(2.0) is not None:
-                    why = SpawnFailed(interpreter.stderr_tail())  # asked before it is given back, and so closed
+                    why = SpawnFailed(interpreter.stderr_tail())  # before it is released, and so closed
                 interpreter.retired = True
                 self.release(interpreter)
                 if first or not isinstance(error, SpawnFailed):
                     raise why from None
 
     def release(self, interpreter: Interpreter) -> None:
-        """A run lent by ``acquire`` is over."""
+        """The end of a request made by ``acquire``."""
         with self._lock:
             interpreter.busy -= 1
             interpreter.idle_since_s = time.monotonic()

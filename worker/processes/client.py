@@ -1,7 +1,7 @@
 """
-Requests to a spawner or a warm interpreter, and what comes back: a door to hand them over, a channel for each.
+The client of a spawner or a warm interpreter: sends requests, and has a channel for the messages about each.
 
-The other side is ``worker/spawner/server.py``, of a warm interpreter that stays ``worker/spawner/interpreter.py``.
+The server is ``worker/spawner/server.py``; with ``isolate = false`` it is ``worker/spawner/interpreter.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worker.spawner.protocol import LENGTH, MESSAGE_MAX, split_message
 
 READ_BYTES: Final = 65536
 MESSAGES_MAX: Final = 16
-"""Messages about one run; there are three or four, of which one may be large."""
+"""Most messages about one run; there are three or four, of which one may be large."""
 
 
 class Messages(TypedDict, total=False):
@@ -52,7 +52,7 @@ _message = msgspec.json.Decoder(Messages).decode
 
 
 class ProcessChannel:
-    """One request's control socket and pipes, and the messages that came back so far."""
+    """One request's control socket and pipes, and the messages received so far."""
 
     def __init__(self, control: socket.socket, stdout_fd: int, stderr_fd: int) -> None:
         self._control = control
@@ -61,15 +61,15 @@ class ProcessChannel:
         self.stderr_fd = stderr_fd
         self.messages: Messages = {}
         self.peer_closed = False
-        """Whether the other side closed; ``messages`` is final then."""
+        """Whether the other side closed the socket; ``messages`` is final then."""
         self.violated = False
-        """Whether something came that the other side never says: what it started wrote to the socket itself."""
+        """Whether something came that the other side never sends: the process that it started wrote to the socket."""
         self._inbox = b""
         self._received = 0
         self._closed = False
 
     def receive(self) -> None:
-        """Read what is there into ``messages``; what is none of our messages ends the conversation."""
+        """Read what is there into ``messages``; anything else than a message closes the socket."""
         while not (self.peer_closed or self._closed or "exit" in self.messages):
             try:
                 data = self._control.recv(READ_BYTES)
@@ -82,14 +82,14 @@ class ProcessChannel:
             try:
                 self._parse()
             except ValueError:
-                # A call can reach this socket. One that writes to it might else keep this thread for ever.
+                # A call can reach this socket, and could keep this thread busy for ever by writing to it.
                 self.violated = self.peer_closed = True
                 self.disconnect()
             if len(data) < READ_BYTES:
                 return
 
     def _parse(self) -> None:
-        """The whole messages in the inbox. Raises ValueError when there is something else, or too much."""
+        """Decode the whole messages in the inbox. Raises ValueError for anything else, and for too many."""
         while True:
             body, self._inbox = split_message(self._inbox, MESSAGE_MAX)
             if body is None:
@@ -109,13 +109,13 @@ class ProcessChannel:
         return False
 
     def send_signal(self, number: int) -> None:
-        """Ask the other side, which knows whether the process still is, to signal its group."""
+        """Have the other side signal the process group; it knows whether the process still exists."""
         if not self._closed and number >= 0:
             with contextlib.suppress(OSError):
                 self._control.send(bytes((number,)))
 
     def exit(self) -> Exit | None:
-        """The end if it was told; None else."""
+        """The end if it was received, else None."""
         if self.violated:
             return VIOLATED
         if "exit" not in self.messages:
@@ -135,17 +135,17 @@ class ProcessChannel:
         )
 
     def withdraw(self) -> None:
-        """Tell the other side not to start it any more; what it answers can still be read."""
+        """Cancel the request before its start; the answer can still be read."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
 
     def disconnect(self) -> None:
-        """Tell the other side that nobody waits for this any more; it kills what it started."""
+        """Close the connection; the other side kills what it started."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the descriptors, and so hang up. May be called twice."""
+        """Close the descriptors, and so the connection. May be called twice."""
         if not self._closed:
             self._closed = True
             self._control.close()
@@ -154,7 +154,7 @@ class ProcessChannel:
 
 
 class SpawnerClient:
-    """A socket on which a spawner or a template takes requests. Thread-safe."""
+    """The socket to which requests to a spawner or a warm interpreter are sent. Thread-safe."""
 
     def __init__(self, server: socket.socket) -> None:
         self._server = server
@@ -163,9 +163,9 @@ class SpawnerClient:
 
     def request(self, body: Mapping[str, object], passed: Sequence[int] = ()) -> ProcessChannel:
         """
-        Hand over a request with new pipes and, after them, the *passed* descriptors.
+        Send a request with new pipes and, after them, the *passed* descriptors.
 
-        Raises Unanswered when nobody is behind the door any more, or this process has no descriptors left.
+        Raises Unanswered when the other side is gone, or this process has no descriptors left.
         """
         encoded = _encode(body)
         message = memoryview(LENGTH.pack(len(encoded)) + encoded)
@@ -189,7 +189,7 @@ class SpawnerClient:
                 os.close(fd)
             if not isinstance(error, OSError):
                 raise
-            raise Unanswered(f"cannot hand over the request to start a process: {error}", error.errno or 0) from error
+            raise Unanswered(f"cannot send the request to start a process: {error}", error.errno or 0) from error
         finally:
             for fd in theirs:
                 os.close(fd)
@@ -210,7 +210,7 @@ class SpawnerClient:
             control.setblocking(False)
 
     def close(self) -> None:
-        """Let the other side see the end of file, upon which it kills what it started and ends."""
+        """Close the socket, upon which the other side kills what it started and ends."""
         with self._lock:
             self._closed = True
             self._server.close()
@@ -220,7 +220,7 @@ def _encode(body: Mapping[str, object]) -> bytes:
     try:
         return msgspec.json.encode(body)
     except (ValueError, OverflowError):
-        return json.dumps(body).encode()  # knows integers of any size, and names that are no text
+        return json.dumps(body).encode()  # encodes integers of any size, and names that are not strings
 
 
 def _decode(body: bytes) -> Messages:

@@ -1,4 +1,4 @@
-"""The spawner as the worker knows it, and the commands that it starts."""
+"""The worker's handle of its spawner, and the handles of the commands that this starts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from worker.spawner.process_group import kill_group
 
 GONE: Final = "the spawner is gone or has no descriptors left (ulimit -n)"
 UNRESPONSIVE_S: Final = 3.0
-"""A spawner that has not answered for so long is not there: what it was to signal is signalled directly."""
+"""After so long without an answer of the spawner, processes are signalled directly."""
 
 SPAWNER: Final = Path(__file__).parents[1] / "spawner"
 
 
 class CommandProcess:
-    """A process that the spawner started: the ``ProcessHandle`` of a command."""
+    """The ``ProcessHandle`` of a command."""
 
     def __init__(self, channel: ProcessChannel, name: str, spawner: Spawner) -> None:
         self._channel = channel
@@ -62,7 +62,7 @@ class CommandProcess:
                 why = f"the spawner did not answer for {timeout_s:g} s" if withdrawn else GONE
                 raise Unanswered(f"cannot start {self._name!r}: {why}")
             elif not self._channel.wait(max(withdraw_at_s - time.monotonic(), 0.0) if not withdrawn else 1.0):
-                # It may be about to start it: only its answer, or its end, says that it does not.
+                # It may be about to start it: only its answer, or its end, rules that out.
                 withdrawn = True
                 self._channel.withdraw()
         return self.pid
@@ -73,9 +73,9 @@ class CommandProcess:
             self._exit = self._channel.exit()
             if self._exit is None and self._channel.peer_closed:
                 self._exit = LOST
-                self._signal_directly(signal.SIGKILL)  # the spawner can't do it any more
+                self._signal_directly(signal.SIGKILL)  # the spawner cannot do it any more
             elif self._exit is None and self._is_killed and self._spawner.unresponsive_s > UNRESPONSIVE_S:
-                self._signal_directly(signal.SIGKILL)  # it fell silent before it heard of that
+                self._signal_directly(signal.SIGKILL)  # it hung before it received that
         return self._exit
 
     def signal(self, number: int) -> None:
@@ -84,7 +84,7 @@ class CommandProcess:
             self._channel.send_signal(number)
             if (
                 number and self._spawner.unresponsive_s > UNRESPONSIVE_S
-            ):  # it reaps nobody either: the number is still its own
+            ):  # it reaps no process either: the pid is still its own
                 self._signal_directly(number)
 
     def _signal_directly(self, number: int) -> None:
@@ -115,16 +115,16 @@ class Spawner:
         self._ended = threading.Event()
         threading.Thread(target=self._wait, name="spawner", daemon=True).start()
         self.cwd = _working_directory()
-        """The directory that this process was started in, as it was called then; it may be gone by now."""
+        """The directory in which this process was started; it may be gone by now."""
         self.was_killed = False
-        """Whether it was killed because it did not answer any more."""
+        """Whether it was killed because it did not answer."""
 
     @classmethod
     def start(cls, folder: Path | None = None) -> Spawner:
         """
-        Start one; it lives until ``close`` or until this process is gone, and takes *folder* along then.
+        Start one; it lives until ``close`` or until this process dies, and removes *folder* then.
 
-        Raises Misconfigured if it can't.
+        Raises Misconfigured if it does not start.
         """
         ours, theirs = socket.socketpair()
         loader = {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}
@@ -145,7 +145,7 @@ class Spawner:
         ours.close()
         process.kill()
         process.wait()
-        raise Misconfigured(f"the spawner did not start: {sys.executable} {SPAWNER} ended or said nothing")
+        raise Misconfigured(f"the spawner did not start: {sys.executable} {SPAWNER} ended or did not answer")
 
     @property
     def pid(self) -> int:
@@ -158,7 +158,7 @@ class Spawner:
         return time.monotonic() - self._pinged_s if self._ping is not None else 0.0
 
     def ping(self) -> None:
-        """Ask whether it is there, or look whether it has answered; waits for nothing. ``unresponsive_s`` tells."""
+        """Send a ping, or read the answer to the last one, without waiting; see ``unresponsive_s``."""
         with self._lock:
             if self._ping is None:
                 self._pinged_s = time.monotonic()
@@ -171,7 +171,7 @@ class Spawner:
                     self._ping = None
 
     def resume(self) -> bool:
-        """Have it go on if something, such as a run of its user, has stopped it (SIGSTOP); whether that was so."""
+        """Resume it if something, such as a run of its user, has suspended it (SIGSTOP); whether that was so."""
         with contextlib.suppress(OSError):
             with open(f"/proc/{self.pid}/stat", "rb") as file:
                 if file.read().rpartition(b")")[2].split()[0] != b"T":
@@ -182,7 +182,7 @@ class Spawner:
         return False
 
     def kill(self) -> None:
-        """Kill it: it does not answer. What it runs is lost, what it was asked to start is not started any more."""
+        """Kill it because it does not answer. Its runs are lost; pending requests are not started any more."""
         self.was_killed = True
         self._process.kill()
 
@@ -196,9 +196,9 @@ class Spawner:
 
     def spawn(self, launch: Launch, passed: Sequence[int] = ()) -> CommandProcess:
         """
-        Ask for a process; ``started`` of the answer tells whether it came to be.
+        Request a process; ``started`` waits for it.
 
-        *passed* is at most one descriptor, the process finds it as number 3. Raises SpawnFailed if the spawner is gone.
+        *passed* is at most one descriptor, number 3 of the process. Raises SpawnFailed if the spawner is gone.
         """
         body = {field: getattr(launch, field) for field in launch.__struct_fields__}
         body["cwd"] = launch.cwd or self.cwd
@@ -224,5 +224,5 @@ class Spawner:
 def _working_directory() -> str:
     try:
         return os.getcwd()
-    except OSError:  # it is gone already
+    except OSError:  # it was removed
         return os.environ.get("PWD", "") or "/nonexistent"

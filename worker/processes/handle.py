@@ -1,5 +1,5 @@
 """
-The handle of a process: what is started, how it ended, and the protocol in between.
+The handle of a process, with what is started and how it ended.
 
 ``commands.py`` has the handle of commands, ``callables.py`` that of calls in warm interpreters. One thread uses it; all
 its descriptors are non-blocking. No method waits for the end of the process: ``execution/monitor.py`` does, in ``poll``

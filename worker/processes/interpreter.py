@@ -1,8 +1,8 @@
 """
-A warm interpreter: a process that the spawner started (so it dies with the worker), which makes the calls of a module.
+The handle of a warm interpreter: a process of the spawner that has imported a module and makes calls to it.
 
-It has a socket of its own to serve; its code is ``worker/spawner/interpreter.py``. Which one serves a run is decided in
-``callables.py``.
+It takes requests on a socket of its own; its code is ``worker/spawner/interpreter.py``. ``callables.py`` decides which
+one makes a call.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Interpreter:
         self.ready = False
         """Whether it is known to have imported its module."""
         self.retired = False
-        """It is not to be used again."""
+        """Whether it must not be used again."""
         self.pid = 0
         self.client: SpawnerClient
         self._process: CommandProcess | None = None
@@ -51,7 +51,7 @@ class Interpreter:
         self._failure: SpawnFailed | None = None
         self._lock = threading.Lock()
         self._closed = False
-        name = f"template-{os.getpid()}-{next(_names)}"
+        name = f"interpreter-{os.getpid()}-{next(_names)}"
         self._python = request.python or sys.executable
         self._launch = Launch(
             argv=(self._python, str(INTERPRETER_FILE), "fork" if request.isolate else "stay", module),
@@ -66,8 +66,8 @@ class Interpreter:
 
     def start(self, spawner: Spawner) -> None:
         """
-        Start it, which may take its time: no other lock is to be held. Raises SpawnFailed with a sentence that names
-        the interpreter or the directory.
+        Start it, which may take long: hold no other lock. Raises SpawnFailed with a sentence that names the
+        interpreter or the directory.
         """
         try:
             self._start(spawner)
@@ -106,7 +106,7 @@ class Interpreter:
             return self._process.read_exit() if self._process is not None and self._begun.is_set() else None
 
     def wait_exit(self, timeout_s: float) -> Exit | None:
-        """Its end, for which it waits a little: the spawner tells it right after the sockets broke."""
+        """Its end, after a short wait: the spawner reports it right after the sockets broke."""
         deadline = time.monotonic() + timeout_s
         with self._lock:
             process = self._process
@@ -117,19 +117,19 @@ class Interpreter:
             return ended
 
     def signal(self, number: int) -> None:
-        """Signal the interpreter and, being of its group, whatever it started."""
+        """Signal the interpreter and all that it started, which is in its process group."""
         self.retired = self.retired or number in FATAL
         with self._lock:
             if self._process is not None:
                 self._process.signal(number)
 
     def stderr_tail(self) -> str:
-        """Why it ended before it served anybody, as far as it said."""
+        """Why it ended before its first call, by its last line of standard error."""
         text = b""
         with contextlib.suppress(OSError):
             text = os.read(self._process.stderr_fd, 65536) if self._process is not None else b""
         lines = text.decode("utf-8", "replace").strip().splitlines()
-        return f"the interpreter {self._python!r} ended at its start: {lines[-1] if lines else 'it said nothing'}"
+        return f"the interpreter {self._python!r} ended at its start: {lines[-1] if lines else 'it printed nothing'}"
 
     def close(self) -> None:
         """Kill it and all it runs."""

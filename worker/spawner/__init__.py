@@ -1,7 +1,6 @@
 """
 The spawner: a lean process that starts, watches and ends the processes of one worker process.
 
-``python -I -S worker/spawner`` runs this folder. Nothing in it imports anything but the standard library and its
-neighbours, and all of it runs on any Python from 3.9 on, because ``interpreter.py`` is executed by the interpreter that
-a task names.
+``python -I -S worker/spawner`` runs this folder. It imports only the standard library and itself and runs on Python 3.9
+or later, because the interpreter that a task names executes ``interpreter.py``.
 """

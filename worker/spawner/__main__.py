@@ -1,14 +1,13 @@
 """
 The spawner: a lean, single-threaded process that starts, watches and reaps the processes of one worker process.
 
-``server.py`` serves the worker's requests, ``spawn.py`` starts what they ask for, ``memory.py`` tells how much memory
-runs have, ``orphans.py`` finds what they leave behind. ``interpreter.py`` builds the warm interpreters on the same
-server. The worker's side of the conversation is ``worker.processes.commands``.
+``server.py`` serves the worker's requests, ``spawn.py`` starts commands, ``memory.py`` measures the memory of runs, and
+``orphans.py`` finds the processes that they leave behind. ``interpreter.py`` is a warm interpreter, on the same server.
+The client is ``worker.processes.commands``.
 
-Why a process of its own: starting a process from a big, threaded one is slow, and a leftover could not be traced. The
-spawner is the *subreaper* of all it starts, so what a run leaves behind comes back to it, whatever session it fled to.
-It ends at the end of file of its one socket, that is when the worker is gone for whatever reason, and takes everything
-with it.
+It is a process of its own because starting a process from a big, threaded one is slow, and orphans could not be traced.
+The spawner is the *subreaper* of all that it starts, so orphans become its children, whatever session they are in. When
+the worker is gone for whatever reason, its socket is at the end of file: it kills everything and ends.
 
 ::
 
@@ -16,8 +15,8 @@ with it.
       │ socket: one byte + [control, stdout, stderr] ▸
       │ control: length + JSON request ──────────▸ │ starts it in a session of its own
       │ ◂──────────────────── {"pid": 71} or {"error": …}
-      │ control: one byte per signal ─────────────▸│ to the process group, never after the end; 0 says "go on"
-      │ ◂───────── {"exit": 0, "signal": null, …}  │ after the last leftover of the run is gone
+      │ control: one byte per signal ─────────────▸│ to the process group, never after the end; 0 is a heartbeat
+      │ ◂───────── {"exit": 0, "signal": null, …}  │ after the last orphan of the run is gone
       │ control closed before that ───────────────▸│ kills the group
 """
 

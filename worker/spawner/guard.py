@@ -1,8 +1,8 @@
 """
-A process beside a strict run, which ends the run when nobody else can: worker and spawner frozen, the run not.
+The guard of a run with ``strict_lease``: a process that kills the run when worker and spawner are frozen.
 
-The spawner passes on each word that the worker is there. A guard that hears none for too long kills the run's process
-group, and ends. Runs on any Python from 3.9 on, of the standard library alone.
+The spawner passes on each heartbeat of the worker. A guard without one for too long kills the run's process group, and
+ends.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import select
 import signal
 
 LATER_S = 0.1
-"""How much longer than the spawner a guard waits: who kills first says why, and only the spawner can say anything."""
+"""How much longer than the spawner a guard waits, because only the spawner can report why it killed a run."""
 
 _HEARTBEAT, _OVER = b"!", b"."
 _FDS_MAX = 65536
 
 
 class Guard:
-    """The guard of the run whose process group *pid* leads, as its starter knows it. Raises OSError."""
+    """The handle of the guard of the run whose process group *pid* leads. Raises OSError."""
 
     def __init__(self, pid: int, heartbeat_timeout_s: float) -> None:
         reader, self._writer = os.pipe()
@@ -39,18 +39,18 @@ class Guard:
         os.set_blocking(self._writer, False)
 
     def heartbeat(self) -> None:
-        """The worker is there."""
+        """Pass on a heartbeat of the worker."""
         with contextlib.suppress(OSError):
             os.write(self._writer, _HEARTBEAT)
 
     def close(self) -> None:
-        """The run is over: from now on its number may be another's."""
+        """End the guard, because the run is over and its pid may be reused."""
         with contextlib.suppress(OSError):
             os.write(self._writer, _OVER)
         self.forget()
 
     def forget(self) -> None:
-        """In a fork: leave it to the process that started it."""
+        """In a fork: close the pipe and leave the guard to the process that started it."""
         os.close(self._writer)
 
 
@@ -70,7 +70,7 @@ def _watch(reader: int, pid: int, heartbeat_timeout_s: float) -> None:
         data = os.read(reader, 4096)
         if _OVER in data:
             return
-        if not data:  # whoever started the run is dead
+        if not data:  # the spawner is dead
             break
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)

@@ -1,17 +1,16 @@
 """
 The warm interpreter: imports the module of a ``call`` task once, then serves its runs.
 
-Executed by path, by the interpreter the task names (any from 3.9 on), in the task's own environment and directory:
-``python interpreter.py fork|stay <module>``, with the socket it serves as descriptor 3. It imports nothing but the
-standard library and those of its neighbours that the spawner is made of, which it hides from the task's code. The
-worker's side is ``worker.processes.interpreter``.
+Executed by path, by the interpreter that the task names, in the task's own environment and directory:
+``python interpreter.py fork|stay <module>``, with the socket it serves as descriptor 3. It hides those neighbours that
+it imports from the task's code. The worker's side is ``worker.processes.interpreter``.
 
-``fork``: every run is a fork in a session of its own, started and watched by the spawner's loop.
-``stay``: this process itself makes one call after another; whatever a call leaves behind (threads, processes, changed
-modules) stays until the process is replaced.
+``fork``: every run is a fork in a session of its own, started and watched by the spawner's server.
+``stay``: this process itself makes one call after another; threads, processes and changed modules of a call stay until
+the process is replaced.
 
-A changed module is seen when the worker restarts, or when something changes that names this process
-(``worker.processes.interpreter``).
+A changed module is imported when the worker restarts, or when the key of this process changes
+(``worker.processes.callables``).
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def main() -> None:
 
 
 def serve_forks(listener: socket.socket, module: str) -> None:
-    """Import *module* with the first request's output as ours, then fork for each request."""
+    """Import *module* with its output going to the first request, then fork for each request."""
     arrived = _receive(listener)
     if arrived is None:
         return
@@ -185,7 +184,7 @@ def _enter(request: dict[str, Any]) -> None:
 
 
 def _limit_cpu(request: dict[str, Any]) -> Callable[[], None]:
-    """Allow this process so many seconds of CPU more; the answer lifts that limit again."""
+    """Allow this process so many more seconds of CPU; returns a function that lifts the limit again."""
     seconds = request.get("cpu_limit_s")
     if not seconds or spawn.resource is None:
         return lambda: None
@@ -211,7 +210,7 @@ def _import(module: str) -> bool:
 
 
 def _refuse(listener: socket.socket, run: server.Run, module: str) -> None:
-    """End *run*, and those that were waiting for the same import, as failed: this interpreter serves nobody."""
+    """End *run*, and those that were waiting for the same import, as failed."""
     null = os.open(os.devnull, os.O_RDWR)
     _redirect([null, null])
     end: dict[str, object] = {"exit": 1, "signal": None, "last": True, "cpu_time_ms": round(time.process_time() * 1000)}
@@ -224,13 +223,13 @@ def _refuse(listener: socket.socket, run: server.Run, module: str) -> None:
         waiting = server.Run(fds)
         os.write(
             waiting.fds[1],
-            f"runfleet: the module {module!r} could not be imported; a run before this says why\n".encode(),
+            f"runfleet: the module {module!r} could not be imported; the log of an earlier run says why\n".encode(),
         )
         _finish(waiting, {"pid": os.getpid(), **end})
 
 
 def _call(module: str, request: dict[str, Any]) -> tuple[int, dict[str, object]]:
-    """Make the call; its exit code, and the message that says what it returned. What it raised is printed."""
+    """Make the call; its exit code, and the message with the returned value. An error is printed."""
     name = request["function"]
     try:
         target: Any = sys.modules[module]
@@ -314,7 +313,7 @@ def _flush() -> None:
 
 def _finish(run: server.Run, end: dict[str, object]) -> None:
     usage = spawn.resource.getrusage(spawn.resource.RUSAGE_SELF) if spawn.resource else None
-    for fd in run.fds:  # before the message, so that who hears it finds the end of the output
+    for fd in run.fds:  # before the message, so that its receiver finds the end of the output
         os.close(fd)
     run.fds = []
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) if usage else 0

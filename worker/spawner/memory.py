@@ -1,8 +1,5 @@
 """
-How much memory a run has, with all processes that descend from it. Runs on any Python from 3.9 on, of the standard
-library alone.
-
-Where the kernel does not tell (there is no /proc) everything has none.
+Measures the memory of a run with all its descendants. Without /proc it is always 0.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def tree(roots: Iterable[int]) -> set[int]:
-    """*roots* and all that descends from them, as far as they still are."""
+    """*roots* and all their descendants, as far as they still exist."""
     found: set[int] = set()
     waiting = list(roots)
     while waiting:
@@ -37,7 +34,7 @@ def used(pids: Iterable[int], more_than: int) -> int:
     """
     Bytes of memory that these processes have together, exact only above *more_than*: shared pages count by their share.
 
-    It is asked cheaply first, shared pages in full, and that is mostly the answer: looking at each page takes its time.
+    The cheap measure, shared pages in full, is mostly enough: the exact one looks at each page.
     """
     rough = {pid: _resident(pid) for pid in pids}
     total = sum(rough.values())

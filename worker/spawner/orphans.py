@@ -1,10 +1,9 @@
 """
-What runs leave behind, and who answers for it. Runs on any Python from 3.9 on, of the standard library alone.
+Finds the orphans of runs, and the run to which each belongs.
 
-The spawner is the *subreaper* of all it starts, so what a run leaves behind becomes its child, whatever session it fled
-to. A child that nobody started is a leftover of somebody: of the run whose session it is in or whose id its environment
-names; else, having hidden both, of one of the runs that lived when it was first seen, and it dies with the last of
-these.
+The spawner is the *subreaper* of all that it starts, so orphans become its children, whatever session they are in. A
+child that it did not start belongs to the run whose session it is in or whose id its environment names. If it has
+hidden both, it belongs to one of the runs that lived when it was first seen, and is killed with the last of these.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Orphans:
-    """The children of this process that no run is. Made by its only thread."""
+    """The children of this process that are not runs. Used by its only thread."""
 
     def __init__(self) -> None:
         self._suspects: dict[int, set[int]] = {}
@@ -29,17 +28,17 @@ class Orphans:
         """Children of this process that watch over runs."""
         self._own_id = os.environ.get("RUNFLEET_RUN_ID", "")
         self.fd = -1
-        """What is open here as long as this process lives; -1 where the kernel does not list children."""
+        """The descriptor with the list of children; -1 where the kernel has none."""
         with contextlib.suppress(OSError):
             self.fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
 
     def forget(self, pid: int) -> None:
-        """A child was reaped; its number may come again."""
+        """A child was reaped; its pid may be reused."""
         self._suspects.pop(pid, None)
 
     def kill(self, running: Mapping[int, Run], ended: Iterable[Run]) -> set[int]:
         """
-        Kill what *ended* runs left behind; answers the pids of those that still have something dying.
+        Kill the orphans of *ended* runs; returns the pids of runs whose orphans are still dying.
 
         *running* are the runs that live, by pid.
         """
@@ -79,7 +78,7 @@ class Orphans:
         return held
 
     def by_run(self, running: Mapping[int, Run]) -> dict[int, list[int]]:
-        """Strangers that are certainly of a run that lives, by its pid: those in its session, or with its id."""
+        """The orphans of runs that live, by the pid of the run: those in its session, or with its id."""
         found: dict[int, list[int]] = {}
         by_id = {run.run_id: pid for pid, run in running.items()}
         for pid in self.children(running) - running.keys() - self.guards:
@@ -91,7 +90,7 @@ class Orphans:
         return found
 
     def children(self, running: Iterable[int]) -> set[int]:
-        """Our children, dead ones not yet reaped included. Without /proc those we started: none is adopted."""
+        """Our children, including dead ones not yet reaped. Without /proc those that we started."""
         if self.fd < 0:
             return set(running)
         text, offset = b"", 0

@@ -1,6 +1,4 @@
-"""
-What a process may do to those that descend from it. Runs on any Python from 3.9 on, of the standard library alone.
-"""
+"""Signals process groups, and sets what the kernel knows of this process: subreaper, not dumpable."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def kill_group(pid: int, number: int) -> None:
-    """Signal the process group that *pid* leads, if there is (still) one. Never our own, never everybody's."""
+    """Signal the process group that *pid* leads, if it (still) exists; never our own, and never all processes."""
     if pid > 1 and pid != os.getpgrp():
         with contextlib.suppress(OSError):
             os.killpg(pid, number)
@@ -24,7 +22,7 @@ def become_subreaper() -> None:
 
 
 def become_undumpable() -> None:
-    """Be unreadable by other processes of this user; the same as in ``shared/dumpable.py``, for any Python."""
+    """Be unreadable by other processes of this user; see ``shared/dumpable.py``."""
     _control(_PR_SET_DUMPABLE, 0)
 
 

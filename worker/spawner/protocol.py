@@ -1,7 +1,5 @@
 """
-How a worker process and what starts its processes talk: requests that come with descriptors, and messages back.
-
-Runs on any Python from 3.9 on, and imports only the standard library.
+The protocol between a worker and its spawner: requests that come with descriptors, and messages back.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import struct
 
 LENGTH = struct.Struct("!I")
 MESSAGE_MAX = 2 << 20
-"""Bytes of the longest message to a worker: a returned value of ``child.RESULT_MAX``, and little more."""
+"""Bytes of the longest message to a worker: a returned value of ``interpreter.RESULT_MAX``, and little more."""
 
 _FDS_MAX = 4
 _SPACE = socket.CMSG_SPACE(_FDS_MAX * array.array("i").itemsize)
@@ -48,7 +46,7 @@ def receive_descriptors(server: socket.socket, flags: int = 0) -> list[int] | No
 
 
 def send(control: socket.socket, message: dict[str, object]) -> None:
-    """One message to the worker; a worker that is gone does not hear it."""
+    """Send one message to the worker; nothing happens when it is gone."""
     body = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
     with contextlib.suppress(OSError):
         control.sendall(LENGTH.pack(len(body)) + body)

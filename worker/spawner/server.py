@@ -1,8 +1,5 @@
 """
-The server of a process that starts others for a worker: it takes requests, passes signals on, and reports exits.
-
-The spawner runs it for commands, a warm interpreter for its forks. Runs on any Python from 3.9 on, and imports nothing
-but the standard library and its neighbours.
+The server of the spawner, and of a warm interpreter that forks: takes requests, forwards signals, reports ends.
 """
 
 from __future__ import annotations
@@ -35,10 +32,10 @@ else:
     import spawn
 
 MEMORY_CHECK_S = 0.25
-"""How often the memory of runs with a limit is looked at; less often when looking takes long."""
+"""How often the memory of runs with a limit is measured; less often when that takes long."""
 
 LEFTOVER_WAIT_S = 1.0
-"""How long the end of a run waits for its killed leftovers to be gone; one stuck in the kernel must not hold it up."""
+"""How long the end of a run waits for its killed orphans to be gone; one may be stuck in the kernel."""
 
 _POLL_LEFTOVERS_MS = 20
 
@@ -65,7 +62,7 @@ class Run:
         self.guard: guard.Guard | None = None
 
     def is_withdrawn(self) -> bool:
-        """Whether the worker does not want it any more: it told so, or is gone."""
+        """Whether the worker has cancelled the request, or is gone."""
         try:
             return not self.control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -128,7 +125,7 @@ class SpawnServer:
             self._reap()
 
     def take(self, run: Run, request: dict[str, Any]) -> None:
-        """Start a request that was read by other means than the loop."""
+        """Start a request that was not read by the loop."""
         self._register(run)
         self._launch(run, request)
 
@@ -244,7 +241,7 @@ class SpawnServer:
             run.heartbeat_timeout_s = request.get("heartbeat_timeout_s") or 0.0
             run.memory_limit = request.get("memory_limit") or 0
             run.pid = self._start(request, run)
-        except Exception as error:  # whatever a request is like, the loop outlives it
+        except Exception as error:  # no request may end the loop
             sentence = getattr(error, "strerror", None) or f"cannot start it: {error}"
             protocol.send(run.control, {"error": sentence, "errno": getattr(error, "errno", 0) or 0})
             self._unregister(run)
@@ -257,12 +254,12 @@ class SpawnServer:
         if run.heartbeat_timeout_s:
             run.heartbeat_at = time.monotonic()
             self._strict.add(run)
-            with contextlib.suppress(OSError):  # no process to be had: then this one watches alone
+            with contextlib.suppress(OSError):  # no process can be started: then this one watches alone
                 run.guard = guard.Guard(run.pid, run.heartbeat_timeout_s)
                 self._orphans.guards.add(run.guard.pid)
         if run.memory_limit:
             self._limited.add(run)
-        if self._executes:  # a fork says it itself, or its value could get into the middle of this message
+        if self._executes:  # a fork sends it itself, or its value could get into the middle of this message
             protocol.send(run.control, {"pid": run.pid})
 
     def _unregister(self, run: Run) -> None:
@@ -284,7 +281,7 @@ class SpawnServer:
             run = self._running.pop(pid, None)
             if run is None:
                 continue
-            # Right after the reaping, in the same thread: numbers are given out in a circle, ours cannot be back yet.
+            # Right after the reaping, in the same thread: pids are given out in a circle, this one is not reused yet.
             process_group.kill_group(pid, signal.SIGKILL)
             self._strict.discard(run)
             self._limited.discard(run)
@@ -310,7 +307,7 @@ class SpawnServer:
                     _close(run)
 
     def _own_peak(self) -> int:
-        """As ``starting.own_peak``, asked at most once a second: many runs may end in one."""
+        """As ``spawn.own_peak``, read at most once a second: many runs may end in one."""
         now = time.monotonic()
         if now >= self._peak_until:
             self._peak_kb, self._peak_until = spawn.own_peak(), now + 1.0

@@ -1,7 +1,5 @@
 """
-How a command becomes a process: in a session of its own, with its limits; or a sentence why it does not.
-
-Runs on any Python from 3.9 on, of the standard library alone.
+Starts the process of a command, in a session of its own and with its limits, or raises a sentence why not.
 """
 
 from __future__ import annotations
@@ -24,15 +22,15 @@ except ImportError:  # a platform without rlimits: a request that asks for them 
     resource = None  # type: ignore[assignment]
 
 TO_DEFAULT = sorted(set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP})
-"""Signals that what is started treats as any new process does, whatever is ignored here."""
+"""Signals that a new process handles by default, whatever is ignored here."""
 
 
 def start_command(request: dict[str, Any], run: Run) -> int:
-    """Start ``request["argv"]`` in a new session; the loop's ``Start`` for commands."""
+    """Start ``request["argv"]`` in a new session; the server's ``Start`` for commands."""
     env = {_bytes(key): _bytes(value) for key, value in request["env"].items()}
     argv = [_bytes(word) for word in request["argv"]]
     enter_directory(request["cwd"])
-    if run.is_withdrawn():  # entering may take its time on a disk of the network
+    if run.is_withdrawn():  # that may take long on a network file system
         raise OSError(errno.ECANCELED, "the start was withdrawn")
     umask = request.get("umask")
     before = os.umask(umask) if umask is not None else None
@@ -113,7 +111,7 @@ def become(user: tuple[str, int, int, list[int]], fds: list[int]) -> None:
 
 
 def own_peak() -> int:
-    """The largest resident set of this process since it is this program, in kilobytes; 0 where that is not told."""
+    """The largest resident set of this process since it is this program, in kilobytes; 0 where that is unknown."""
     with contextlib.suppress(OSError):
         with open("/proc/self/status", "rb") as file:
             for line in file:
@@ -155,7 +153,7 @@ def _fork_command(request: dict[str, Any], file: bytes, argv: list[bytes], env: 
 
 
 def _find_program(name: bytes, path: bytes) -> bytes:
-    """What exec of the shell would find: *name* itself if it has a slash, else the first executable in *path*."""
+    """The file that a shell would execute: *name* itself if it has a slash, else the first executable in *path*."""
     if b"/" in name:
         return name
     for folder in path.split(b":"):

@@ -115,7 +115,7 @@ def test_a_slot_that_hangs_is_noticed_and_its_worker_process_replaced(fleet: Fle
         wait_until((fleet.folder / "hung").exists, "it hangs")
         assert fleet.perform("talk")["end_reason"] == "success"
         worker.wait_for("worker.broken", 30)
-        assert 'missing="the progress of a slot"' in worker.events("worker.broken")[0]
+        assert 'missing="the progress of a processor"' in worker.events("worker.broken")[0]
         worker.wait_for("worker.restarted", 30)
         assert "exit_code=1" in worker.events("worker.restarted")[0]
         assert "was lost" in fleet.ended(hung)["message"]

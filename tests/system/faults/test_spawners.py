@@ -118,9 +118,9 @@ def test_a_spawner_that_hangs_for_long_is_killed_and_its_worker_replaced(make_fl
     left = fleet.run_processes(held["id"])
     hang(worker.spawner())
     runs = [fleet.trigger("short") for _ in range(6)]
-    worker.wait_for("worker.spawner_silent", 40)
+    worker.wait_for("worker.spawner_unresponsive", 40)
     lost = fleet.ended(held)
-    assert (lost["end_reason"], lost["message"]) == ("crashed", "crashed: the process that kept it was lost")
+    assert (lost["end_reason"], lost["message"]) == ("crashed", "crashed: the spawner process died")
     assert {fleet.ended(run, 30)["end_reason"] for run in runs} == {"success"}
     assert set(times_run(fleet).values()) == {1}
     assert not any(map(is_alive, left))

@@ -50,12 +50,12 @@ def test_a_worker_with_another_secret_leaves_all_runs_to_the_others(make_fleet: 
     """F63: it would have failed each run that it claimed."""
     fleet = make_fleet(TASKS, "web", "scheduler", "worker")
     (other,) = fleet.start("worker", RUNFLEET_SECRET="another secret of sixteen or more")
-    wait_until_unfit(fleet, "none of 2 definitions that it looked at is signed with its RUNFLEET_SECRET")
+    wait_until_unfit(fleet, "none of 2 definitions that it read is signed with its RUNFLEET_SECRET")
     runs = [fleet.trigger("short") for _ in range(20)]
     assert {fleet.ended(run)["end_reason"] for run in runs} == {"success"}
     (said,) = [one for one in diagnosis(fleet) if one["code"] == "worker-unfit"]
     assert said["level"] == "error"
-    assert "none of 2 definitions that it looked at is signed with its RUNFLEET_SECRET" in said["message"]
+    assert "none of 2 definitions that it read is signed with its RUNFLEET_SECRET" in said["message"]
     assert len(other.events("worker.unfit")) == 1
     assert not other.events("run.ended")
     assert len(fleet.wrote()) == len(runs)
