@@ -1,10 +1,10 @@
 """
-Keeps the child processes of ``runfleet up`` running, and ends all of them.
+The supervisor of ``runfleet up``: restarts child processes that end, and ends all of them at the end.
 
-One thread, one loop (``step``): pass on what children print, collect those that ended, start again those that should
-live. Children lead sessions of their own, so that Ctrl-C in the terminal reaches only the supervisor, which then ends
-them in order. A process of its own (``orphan_guard.py``) does the same if the supervisor is killed: each child tells it
-its process id itself, before it becomes its program, so there is no instant at which a child is unknown.
+One thread runs one loop (``step``): it forwards the output of children, collects those that ended and restarts those
+that should run. Children lead sessions of their own, so that Ctrl-C in the terminal reaches only the supervisor, which
+then ends them in order. If the supervisor is killed, a separate process (``orphan_guard.py``) does so: each child
+reports its process id to it before it executes its program, so there is no instant at which a child is unknown.
 """
 
 from __future__ import annotations
@@ -17,90 +17,34 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import IO, Final
 
+from shared.cli.child import CANNOT_START, Child, how_it_ended
 from shared.cli.processes import lean
 from shared.printable import printable
 
 ANNOUNCE: Final = 'echo "+ $0 $$" >&0; exec "$@" </dev/null'
-"""Shell: tell the orphan guard (standard input is the way to it) our order and process id, then become the program."""
+"""Shell: report order and process id to the orphan guard (standard input leads to it), then execute the program."""
 
-FIRST_DELAY_S: Final = 0.5
-LONGEST_DELAY_S: Final = 30.0
-STEADY_S: Final = 30.0
-"""A child that lived this long starts its next back-off from the beginning."""
-
-SAME_WISH_S: Final = 0.5
-"""Two signals closer than this are one wish: `make` and the terminal both deliver a Ctrl-C or a kill."""
+SAME_REQUEST_S: Final = 0.5
+"""Two signals closer than this count as one: `make` and the terminal both deliver a Ctrl-C or a kill."""
 
 LINE_MAX: Final = 64 * 1024
 
-LOOK_AGAIN_S: Final = 1.0
-"""When there is no orphan guard, how soon another one is tried."""
-
-CANNOT_START: Final = 126
-"""The code of a child that lives once and could not be started; shells give the same."""
-
-
-class Child:
-    """
-    One process to keep. ``order``: those with lower numbers are ended first. ``lives``: it is started again.
-    ``spared``: a second Ctrl-C does not kill it (the store: it only writes its file and is gone). ``reads_again``: a
-    SIGHUP is passed on to it.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        argv: list[str],
-        env: Mapping[str, str],
-        *,
-        order: int = 0,
-        lives: bool = True,
-        spared: bool = False,
-        reads_again: bool = False,
-    ) -> None:
-        self.name = name
-        self.argv = argv
-        self.env = env
-        self.order = order
-        self.lives = lives
-        self.spared = spared
-        self.reads_again = reads_again
-        self.process: subprocess.Popen[bytes] | None = None
-        self.code: int | None = None
-        self.started_s = 0.0
-        self.due_s: float | None = None
-        self.failures = 0
-        self.rest = b""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it runs, as far as was collected."""
-        return self.process is not None
-
-    def signal(self, number: int, *, group: bool = False) -> None:
-        """Signal the process, or its whole group."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-self.process.pid if group else self.process.pid, number)
-
-    def delay_s(self, lived_s: float) -> float:
-        """Seconds to wait before it is started again after it lived *lived_s*; doubles while it keeps dying."""
-        self.failures = 1 if lived_s >= STEADY_S else self.failures + 1
-        return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 10)))
+GUARD_RETRY_S: Final = 1.0
+"""How soon a missing orphan guard is started again."""
 
 
 class Supervisor:
-    """The loop. Use as a context: signals are taken over at entry; at exit nothing it started runs any more."""
+    """The loop. A context manager: it handles signals from entry to exit, and leaves no process running."""
 
     def __init__(self, *, grace_s: float, lock_fd: int, out: IO[str]) -> None:
         self.children: list[Child] = []
-        self.wishes = 0
-        self._wished_s = 0.0
+        self.stop_requests = 0
+        self._last_request_s = 0.0
         self._grace_s = grace_s
         self._lock_fd = lock_fd
         self._out = out
@@ -120,9 +64,9 @@ class Supervisor:
         self._selector.register(self._wake, selectors.EVENT_READ)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._handlers[number] = signal.signal(number, self._hear)
+            self._handlers[number] = signal.signal(number, self._on_signal)
         self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._try_to_watch()
+        self._try_to_start_guard()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +82,7 @@ class Supervisor:
         self._wake_in.close()
 
     def start(self, child: Child) -> None:
-        """Start *child* and keep it from now on."""
+        """Start *child*, and restart it from now on."""
         if child not in self.children:
             self.children.append(child)
         child.started_s = time.monotonic()
@@ -146,13 +90,13 @@ class Supervisor:
         child.code = None
         try:
             child.process = self._spawn(child)
-        except OSError as error:  # no process or descriptor to be had now: that of others must not end the fleet
+        except OSError as error:  # no process or descriptor is free: that must not end the fleet
             self._wait_to_start(child, f"could not be started ({error.strerror or error})", lived_s=0.0)
 
     def _spawn(self, child: Child) -> subprocess.Popen[bytes]:
-        """Raises OSError, and nothing was started then."""
-        if not self._is_watched():
-            self._watch()
+        """Start the process. Raises OSError when it was not started."""
+        if not self._has_guard():
+            self._start_guard()
         assert self._orphan_guard is not None
         process = subprocess.Popen(
             ["/bin/sh", "-c", ANNOUNCE, str(child.order), *child.argv],
@@ -168,19 +112,19 @@ class Supervisor:
         return process
 
     def _wait_to_start(self, child: Child, ended: str, *, lived_s: float) -> None:
-        """Say how *child* ended, and have it started again after a pause if it is one that lives."""
-        if not child.lives:
+        """Print how *child* ended, and schedule its restart if it restarts."""
+        if not child.restarts:
             child.code = CANNOT_START if child.code is None else child.code
             self.say(f"{child.name} {ended}")
             return
         delay_s = child.delay_s(lived_s)
         child.due_s = time.monotonic() + delay_s
-        self.say(f"{child.name} {ended}; starting it again in {delay_s:g} s")
+        self.say(f"{child.name} {ended}; restarting it in {delay_s:g} s")
 
     def until(self, is_so: Callable[[], bool], *, timeout_s: float | None = None, every_s: float = 0.1) -> bool:
-        """Run the loop until *is_so* (asked every *every_s* and after what happens), a wish to end, or *timeout_s*."""
+        """Run the loop until *is_so* (tested every *every_s* and after events), a request to stop, or *timeout_s*."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self.wishes:
+        while not self.stop_requests:
             if is_so():
                 return True
             if deadline is not None and time.monotonic() > deadline:
@@ -189,26 +133,26 @@ class Supervisor:
         return False
 
     def step(self, patience_s: float) -> None:
-        """One round: wait up to *patience_s* for something to happen, then do what there is to do."""
+        """One round: wait up to *patience_s* for an event, then handle what happened."""
         now = time.monotonic()
         dues = [child.due_s for child in self.children if child.due_s is not None]
-        if not self._is_watched():
-            dues.append(now + LOOK_AGAIN_S)
+        if not self._has_guard():
+            dues.append(now + GUARD_RETRY_S)
         for key, _ in self._selector.select(max(0.0, min([patience_s, *(due - now for due in dues)]))):
             if isinstance(key.data, Child):
-                self._pass_on(key.data)
+                self._forward(key.data)
             else:
-                self._listen()
+                self._drain_wakeups()
         if self._hangups:
             self._hangups = 0
             for child in self.children:
-                if child.reads_again:
+                if child.reloads:
                     child.signal(signal.SIGHUP)
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
                 self._collect(child)
-        if not self._is_watched() and not self._is_ending:
-            self._try_to_watch()
+        if not self._has_guard() and not self._is_ending:
+            self._try_to_start_guard()
         for child in self.children:
             if child.due_s is not None and child.due_s <= time.monotonic() and not self._is_ending:
                 self.start(child)
@@ -216,7 +160,7 @@ class Supervisor:
     def drain(self) -> bool:
         """End all children in order; True when none had to be killed. A further signal kills what still runs."""
         self._is_ending = True
-        heard = self.wishes
+        requests_before = self.stop_requests
         was_clean = True
         for order in sorted({child.order for child in self.children}):
             group = [child for child in self.children if child.order == order]
@@ -225,7 +169,7 @@ class Supervisor:
                 child.signal(signal.SIGTERM)
             deadline = time.monotonic() + self._grace_s
             while any(child.is_running for child in group):
-                is_hurried, is_late = self.wishes > max(heard, 1), time.monotonic() > deadline
+                is_hurried, is_late = self.stop_requests > max(requests_before, 1), time.monotonic() > deadline
                 for child in group:
                     if child.is_running and (is_late or (is_hurried and not child.spared)):
                         was_clean = False
@@ -234,39 +178,39 @@ class Supervisor:
         return was_clean
 
     def say(self, text: str, name: str = "up") -> None:
-        """Print *text* line by line, each with *name* before it; as it is, to be copied, when *name* is ""."""
+        """Print *text*, with *name* before each line unless that is "" (then the lines can be copied)."""
         prefix = f"{name:<9} | " if name else ""
         if prefix and self._colours:
             colour = {"up": 1, "api": 36, "scheduler": 35, "worker": 32}.get(name, 33)
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
-        said = "".join(f"{prefix}{line}\n" for line in printable(text, colours=True).split("\n"))
+        lines = "".join(f"{prefix}{line}\n" for line in printable(text, colours=True).split("\n"))
         try:
             try:
-                self._out.write(said)
-            except UnicodeEncodeError:  # a terminal or locale that knows ASCII only
-                self._out.write(said.encode("ascii", "backslashreplace").decode())
+                self._out.write(lines)
+            except UnicodeEncodeError:  # an ASCII terminal or locale
+                self._out.write(lines.encode("ascii", "backslashreplace").decode())
             self._out.flush()
         except (OSError, ValueError):
-            pass  # a terminal or pipe that is gone must not stop the fleet, nor its draining
+            pass  # a closed terminal or pipe must not stop the fleet, or its draining
 
-    def _hear(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP and not (self._has_terminal and not _has_terminal()):
-            self._hangups += 1  # sent by somebody; a terminal that is gone means to end
+            self._hangups += 1  # sent by a command; a closed terminal means to stop
             return
         now = time.monotonic()
-        if not self.wishes or now - self._wished_s > SAME_WISH_S:
-            self.wishes += 1
-            self._wished_s = now
+        if not self.stop_requests or now - self._last_request_s > SAME_REQUEST_S:
+            self.stop_requests += 1
+            self._last_request_s = now
 
-    def _listen(self) -> None:
+    def _drain_wakeups(self) -> None:
         try:
             while self._wake.recv(512):
                 pass
         except BlockingIOError:
             pass
 
-    def _pass_on(self, child: Child) -> bool:
-        """Print what the child printed; False when there will be no more."""
+    def _forward(self, child: Child) -> bool:
+        """Print the child's output so far; False at its end."""
         assert child.process is not None
         assert child.process.stdout is not None
         try:
@@ -276,9 +220,9 @@ class Supervisor:
         if not data:
             self._selector.unregister(child.process.stdout)
             return False
-        *lines, child.rest = (child.rest + data).split(b"\n")
-        if len(child.rest) > LINE_MAX:
-            lines, child.rest = [*lines, child.rest], b""
+        *lines, child.unfinished_line = (child.unfinished_line + data).split(b"\n")
+        if len(child.unfinished_line) > LINE_MAX:
+            lines, child.unfinished_line = [*lines, child.unfinished_line], b""
         if lines:
             self.say(b"\n".join(lines).decode(errors="replace"), child.name)
         return True
@@ -289,34 +233,34 @@ class Supervisor:
         pipe = process.stdout
         assert pipe is not None
         if pipe in self._selector.get_map():
-            for _ in range(64):  # what it said last; a grandchild that holds the pipe and talks on is cut off
-                if not self._pass_on(child) or not _has_more(pipe):
+            for _ in range(64):  # its last output; a grandchild that holds the pipe and keeps printing is cut off
+                if not self._forward(child) or not _has_more(pipe):
                     break
             if pipe in self._selector.get_map():
                 self._selector.unregister(pipe)
         pipe.close()
-        if child.rest:
-            self.say(child.rest.decode(errors="replace"), child.name)
-            child.rest = b""
+        if child.unfinished_line:
+            self.say(child.unfinished_line.decode(errors="replace"), child.name)
+            child.unfinished_line = b""
         child.code = process.returncode
         child.process = None
-        self._tell_orphan_guard(f"- {process.pid}\n")
-        if child.lives and not self._is_ending:
+        self._report_to_guard(f"- {process.pid}\n")
+        if child.restarts and not self._is_ending:
             self._wait_to_start(child, how_it_ended(child.code), lived_s=time.monotonic() - child.started_s)
 
-    def _is_watched(self) -> bool:
+    def _has_guard(self) -> bool:
         return self._orphan_guard is not None and self._orphan_guard.poll() is None
 
-    def _try_to_watch(self) -> None:
+    def _try_to_start_guard(self) -> None:
         try:
-            self._watch()
+            self._start_guard()
         except OSError as error:
             self.say(
-                f"no orphan guard could be started ({error.strerror or error}); trying again in {LOOK_AGAIN_S:g} s"
+                f"no orphan guard could be started ({error.strerror or error}); trying again in {GUARD_RETRY_S:g} s"
             )
 
-    def _watch(self) -> None:
-        """Start an orphan guard and tell it who lives."""
+    def _start_guard(self) -> None:
+        """Start an orphan guard, and report the running children to it."""
         if self._orphan_guard is not None and self._orphan_guard.stdin is not None:
             self._orphan_guard.stdin.close()
         self._orphan_guard = None
@@ -330,16 +274,16 @@ class Supervisor:
         )
         for child in self.children:
             if child.process is not None:
-                self._tell_orphan_guard(f"+ {child.order} {child.process.pid}\n")
+                self._report_to_guard(f"+ {child.order} {child.process.pid}\n")
 
-    def _tell_orphan_guard(self, line: str) -> None:
+    def _report_to_guard(self, line: str) -> None:
         if self._orphan_guard is not None and self._orphan_guard.stdin is not None:
-            with contextlib.suppress(OSError):  # it is gone; the next step starts another one and tells it everything
+            with contextlib.suppress(OSError):  # it is gone; the next step starts another one, with all children
                 self._orphan_guard.stdin.write(line.encode())
 
 
 def _has_terminal() -> bool:
-    """Whether this process has a terminal that still is there."""
+    """Whether this process has a terminal that is still open."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
@@ -347,15 +291,7 @@ def _has_terminal() -> bool:
     return True
 
 
-def how_it_ended(code: int) -> str:
-    """An exit code of ``Popen`` in words."""
-    if code < 0:
-        known = -code in set(signal.Signals)
-        return f"was killed by {signal.Signals(-code).name}" if known else f"was killed by signal {-code}"
-    return f"ended with exit code {code}"
-
-
 def _has_more(pipe: IO[bytes]) -> bool:
-    with selectors.PollSelector() as selector:  # takes no descriptor, of which there may be none left
+    with selectors.PollSelector() as selector:  # needs no descriptor; there may be none left
         selector.register(pipe, selectors.EVENT_READ)
         return bool(selector.select(0))

@@ -1,4 +1,4 @@
-"""``runfleet up``: the whole fleet on this machine, with a store of its own when no Redis is set."""
+"""``runfleet up``: runs the whole fleet on this machine, with its own Valkey unless a Redis is set."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ import msgspec
 from cyclopts import Parameter
 
 from shared.cli import valkey_server
+from shared.cli.child import Child, how_it_ended
 from shared.cli.data_dir import DataFolder
 from shared.cli.greeting import greeting, up_command, url_of
 from shared.cli.processes import lean
-from shared.cli.supervisor import Child, Supervisor, how_it_ended
+from shared.cli.supervisor import Supervisor
 from shared.errors import Misconfigured
 from shared.isolation import command, isolated
 from shared.redis_url import place
 from shared.settings import Settings, read_settings
 
 STORE_START_S: Final = 120.0
-"""A store with a large append-only file loads it first."""
+"""A store first loads its append-only file, which may be large."""
 
 STORE_END_S: Final = 60.0
-"""A store that is asked to end writes its file first."""
+"""A store writes its file before it exits."""
 
 API_START_S: Final = 30.0
 EXTRA_GRACE_S: Final = 10.0
-"""Beyond the workers' own grace: stopping their runs and writing down how they ended."""
+"""In addition to the workers' grace: for stopping their runs and reporting how they ended."""
 
 
 def up(
@@ -46,25 +47,25 @@ def up(
     with_parent: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """
-    Run everything on this machine: API, scheduler and worker, on a Valkey of its own.
+    Run everything on this machine: API, scheduler, worker and a Valkey.
 
-    Ctrl-C lets runs finish and ends everything; a second Ctrl-C ends it now. State is kept in the data folder. When
-    REDIS_URL is set, that Redis is used instead.
+    Ctrl-C lets runs finish and then stops everything; a second Ctrl-C stops it now. The data folder keeps all state.
+    If REDIS_URL is set, that Redis is used instead of a Valkey.
 
     Parameters
     ----------
     file
-        The task file; RUNFLEET_CONFIG or runfleet.toml when not given.
+        Task file; default: RUNFLEET_CONFIG or runfleet.toml.
     host
-        Address the API listens on; RUNFLEET_HOST or 127.0.0.1 when not given.
+        Address that the API listens on; default: RUNFLEET_HOST or 127.0.0.1.
     port
-        Port of the API; RUNFLEET_PORT or 9477 when not given.
+        Port of the API; default: RUNFLEET_PORT or 9477.
     data
-        Data folder: the store's files, the secret, the token.
+        Data folder, with the store's files, the secret and the token.
     allow_unsigned
-        Also when signatures of another secret are replaced: the one in the data folder was lost.
+        Replace signatures of another secret, if the one in the data folder was lost.
     with_parent
-        End as if by Ctrl-C when the process that started this one is gone (`make up` does so).
+        Stop, as after Ctrl-C, when the parent process ends (used by `make up`).
     """
     parent = os.getppid()
     given = {
@@ -73,14 +74,14 @@ def up(
         "RUNFLEET_PORT": "" if port is None else str(port),
     }
     environ = os.environ | {name: value for name, value in given.items() if value}
-    # It makes a secret, so what needs one (RUNFLEET_API_TASKS) needs none to be given.
+    # It creates a secret, so that settings that require one (RUNFLEET_API_TASKS) can be used without.
     has_secret = bool(environ.get("RUNFLEET_SECRET", "").strip())
     settings = read_settings(environ if has_secret else environ | {"RUNFLEET_SECRET": "made in the data folder"})
     tasks = Path(settings.config).absolute()
     if not environ.get("RUNFLEET_HOST"):
-        settings = msgspec.structs.replace(settings, host="127.0.0.1")  # PORT opens the API of a platform, not this one
+        settings = msgspec.structs.replace(settings, host="127.0.0.1")  # also when a platform sets PORT
     if not tasks.is_file() and environ.get("RUNFLEET_CONFIG"):
-        raise Misconfigured(f"There is no task file {settings.config}.")
+        raise Misconfigured(f"The task file {settings.config} does not exist; create it, or name another one.")
     example = _first_task(tasks, environ) if tasks.is_file() else ""
     grace_s = settings.shutdown_grace_s + EXTRA_GRACE_S
     folder = DataFolder(data)
@@ -97,7 +98,7 @@ def up(
     with Supervisor(grace_s=grace_s, lock_fd=folder.lock_fd, out=sys.stdout) as fleet:
         if not settings.redis_url:
             env["RUNFLEET_REDIS_URL"] = _start_store(fleet, folder, env)
-        if tasks.is_file() and not fleet.wishes:
+        if tasks.is_file() and not fleet.stop_requests:
             _apply(fleet, env, is_alone=not settings.redis_url, allow_unsigned=allow_unsigned)
         _start_processes(fleet, folder, env, example, settings.redis_url)
         missing = ""
@@ -110,43 +111,43 @@ def up(
         fleet.until(is_over, every_s=1.0)
         if missing:
             fleet.say(
-                f"The data folder {folder.path} was removed ({missing} is gone): nothing can be saved any more. This "
-                "fleet ends; start it again to begin with an empty folder, or with the one that you put back."
+                f"The data folder {folder.path} was removed ({missing} is missing), so nothing can be saved. This "
+                "fleet stops; start it again with an empty folder, or after restoring the old one."
             )
-        fleet.say("Ending: runs may finish first. Once more ends everything now.")
+        fleet.say("Stopping: runs may finish first. Press Ctrl-C again to stop everything now.")
         was_clean = fleet.drain()
-        fleet.say("Everything has ended." if was_clean else "Everything has ended; some of it had to be killed.")
+        fleet.say("Everything has stopped." if was_clean else "Everything has stopped; some processes were killed.")
     return 0 if was_clean and not missing else 1
 
 
 def _start_processes(
     fleet: Supervisor, folder: DataFolder, env: Mapping[str, str], example: str, redis_url: str
 ) -> None:
-    """Start ours, wait until the API is ready, and greet; *redis_url* is "" for a store of our own."""
+    """Start the three processes, wait until the API is ready, and greet; *redis_url* is "" for an own store."""
     for name in ("scheduler", "api", "worker"):
-        if not fleet.wishes:
-            fleet.start(Child(name, command(name), env, reads_again=name == "scheduler"))
+        if not fleet.stop_requests:
+            fleet.start(Child(name, command(name), env, reloads=name == "scheduler"))
     url = url_of(env["RUNFLEET_HOST"], int(env["RUNFLEET_PORT"]))
     is_ready = fleet.until(lambda: _answers(url), timeout_s=API_START_S)
-    if not fleet.wishes:
+    if not fleet.stop_requests:
         folder.announce(url, place(redis_url) if redis_url else "")
         if not is_ready:
-            fleet.say(f"{url}/ready does not answer yet; what the processes say above tells why.")
+            fleet.say(f"{url}/ready does not answer yet; see the messages above.")
         fleet.say(greeting(url, env, folder, example, for_log=not sys.stdout.isatty()), name="")
 
 
 def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) -> str:
-    """Start the embedded store and wait until it answers; its URL."""
+    """Start the embedded Valkey and wait until it answers; its URL."""
     path = folder.socket()
     if valkey_server.is_listening(path):
         # A store that lost its supervisor and its orphan guard: two servers on one append-only file would destroy it.
         valkey_server.ask(path, "SHUTDOWN")
         fleet.until(lambda: not valkey_server.is_listening(path), timeout_s=STORE_END_S)
-        if valkey_server.is_listening(path) and not fleet.wishes:
+        if valkey_server.is_listening(path) and not fleet.stop_requests:
             raise Misconfigured(
-                f"A store still runs on {folder.path} and does not answer: process {valkey_server.who_listens(path)}. "
-                "End it first (`kill` asks it, `kill -9` if that does not help: what it accepted is in its file), "
-                "because two servers would destroy that file."
+                f"A store still runs on {folder.path} and does not answer: process {valkey_server.listener_pid(path)}. "
+                "Stop it first (with `kill`, or `kill -9` if that does not help: its data is in its file), because two "
+                "servers would destroy that file."
             )
     server = valkey_server.find_server()
     store = Child("store", valkey_server.arguments(server, folder.path, path), lean(env), order=1, spared=True)
@@ -154,22 +155,22 @@ def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) 
     is_up = fleet.until(
         lambda: store.failures > 2 or valkey_server.ask(path, "PING") == "+PONG", timeout_s=STORE_START_S
     )
-    if not fleet.wishes and (not is_up or store.failures > 2):
+    if not fleet.stop_requests and (not is_up or store.failures > 2):
         raise Misconfigured(
-            f"The store did not start. The end of {folder.path}/valkey.log:\n{valkey_server.last_words(folder.path)}"
+            f"The store did not start. The end of {folder.path}/valkey.log:\n{valkey_server.log_tail(folder.path)}"
         )
     return valkey_server.url(path)
 
 
 def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool, allow_unsigned: bool) -> None:
     """
-    Apply the task file in a process of its own, whose words are passed on.
+    Apply the task file in a separate process, and forward its output.
 
-    *is_alone*: nobody else uses the store, so that the file that a person started this with may remove most tasks.
-    *allow_unsigned*: it may replace signatures of another secret.
+    *is_alone*: no other process uses the store, so the file may remove most tasks. *allow_unsigned*: it may replace
+    signatures of another secret.
     """
     allowed = (*(["--allow-removals"] if is_alone else []), *(["--allow-unsigned"] if allow_unsigned else []))
-    apply = Child("apply", command("shared", "apply", *allowed), env, lives=False)
+    apply = Child("apply", command("shared", "apply", *allowed), env, restarts=False)
     fleet.start(apply)
     fleet.until(lambda: not apply.is_running)
     if apply.code:
@@ -177,7 +178,7 @@ def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool, allow_u
 
 
 def _first_task(tasks: Path, environ: Mapping[str, str]) -> str:
-    """The name of a task that a person may start, for the greeting; "" when there is none. Raises ConfigInvalid."""
+    """The name of a task to start by hand, for the greeting; "" when there is none. Raises ConfigInvalid."""
     from shared.config import read_config
 
     config = read_config(tasks, environ)
@@ -185,7 +186,7 @@ def _first_task(tasks: Path, environ: Mapping[str, str]) -> str:
 
 
 def _free_port(settings: Settings, *, by_make: bool) -> int:
-    """The port to use: the one that is set, or a free one for 0. Raises Misconfigured when it is taken."""
+    """The port to use: the one that is set, or a free one for 0. Raises Misconfigured when it is in use."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -195,7 +196,7 @@ def _free_port(settings: Settings, *, by_make: bool) -> int:
             before, after = up_command(by_make=by_make)
             if error.errno == errno.EADDRINUSE:
                 raise Misconfigured(
-                    f"Port {settings.port} on {settings.host} is taken by another program. "
+                    f"Port {settings.port} on {settings.host} is in use by another program. "
                     f"Choose another one: {before}--port {_another(settings.port)}{after}, or set RUNFLEET_PORT."
                 ) from None
             raise Misconfigured(
@@ -210,7 +211,7 @@ def _another(port: int) -> int:
 
 
 def _answers(url: str) -> bool:
-    """Whether the API says that it is ready."""
+    """Whether the API is ready."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=0.5)
     try:

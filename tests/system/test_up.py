@@ -234,7 +234,7 @@ def test_a_process_that_dies_is_started_again(start: Callable[[], Up]) -> None:
     api = next(pid for pid, words in up.processes().items() if "-m api" in words)
     os.kill(api, signal.SIGKILL)
     wait_until(lambda: up.said().count("event=api.started") == 2, "the API was started again", START_S)
-    assert "api was killed by SIGKILL; starting it again" in up.said()
+    assert "api was killed by SIGKILL; restarting it" in up.said()
 
 
 def test_a_store_that_dies_is_started_again_with_its_data(start: Callable[[], Up]) -> None:
@@ -242,7 +242,7 @@ def test_a_store_that_dies_is_started_again_with_its_data(start: Callable[[], Up
     before = up.run("hello")
     store = next(pid for pid, words in up.processes().items() if "valkey-server" in words)
     os.kill(store, signal.SIGKILL)
-    wait_until(lambda: "store was killed by SIGKILL; starting it again" in up.said(), "its death was noticed", START_S)
+    wait_until(lambda: "store was killed by SIGKILL; restarting it" in up.said(), "its death was noticed", START_S)
 
     def is_back() -> bool:
         try:
@@ -295,7 +295,7 @@ def test_sighup_makes_its_scheduler_read_the_task_file_again_and_ends_nothing(
     up.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "later" in [task["name"] for task in up.call("GET", "/api/tasks")["tasks"]], "it is applied", 20)
     assert up.run("later")["end_reason"] == "success"
-    assert "starting it again" not in up.said()
+    assert "restarting it" not in up.said()
 
 
 def test_a_file_that_a_person_starts_it_with_may_replace_all_tasks(start: Callable[[], Up], tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_a_taken_port_is_named_with_the_cure(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         up = Up(tmp_path, port=port)
         assert up.process.wait(30) == 2
-    assert f"Port {port} on 127.0.0.1 is taken" in up.said()
+    assert f"Port {port} on 127.0.0.1 is in use" in up.said()
     assert f"runfleet up --port {port + 1}" in up.said() or f"-m shared up --port {port + 1}" in up.said()
 
 
