@@ -13,20 +13,19 @@ import msgspec
 from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
-from api.http.decoding import invalid, raise_if_any
+from api.http.decoding import invalid
 from api.http.idempotency import KeyHeaders
 from api.http.request import Request
 from api.http.response import Response
 from api.http.router import Routes
 from api.http.waiting import Waiting
 from api.native.parameters import AllRunsQuery, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
-from api.native.requests import ReportRequest, RunRequest
+from api.native.requests import RunRequest
 from api.native.responses import RunsResponseBody
 from shared import ops
 from shared.clock import from_datetime
-from shared.errors import NotFound, Problem, Refused
+from shared.errors import NotFound, Refused
 from shared.executions import newest_attempts
-from shared.params import DEPTH_MAX, is_deep
 from shared.runs import Reason, Run, Status
 from shared.store import executions, runs, tasks
 from shared.store.listing import Filter, Page, page
@@ -35,9 +34,6 @@ routes = Routes("Runs")
 
 LATEST_US: Final = 2**53 - 1
 """The year 2255. Later times cannot be distinguished in the store, whose numbers are floats."""
-
-MAX_OUTPUTS: Final = 256 * 1024
-"""Bytes of JSON that a report's outputs may have: they are in the record, which every list reads."""
 
 NOTHING: Final = Page(runs=[], total=0, next_cursor="", scanned=0, complete=True)
 MAX_OFFSET: Final = 2**53
@@ -78,7 +74,7 @@ async def run_task(
 
             async def reply() -> Response:
                 return await created(
-                    request, await _as_it_is(request, run, path.task_name), repeated=triggered.repeated
+                    request, await _latest_attempt(request, run, path.task_name), repeated=triggered.repeated
                 )
 
             return waiting.for_end(run.execution_id, query.wait_timeout, reply)
@@ -139,7 +135,7 @@ async def list_runs(request: Request, query: AllRunsQuery) -> Response:
 @routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
 async def read_run(request: Request, path: RunPath) -> Response:
     """By id, or by task and number: `report#1412` (written `report%231412` in a URL)."""
-    return await _answer(request, await find(request, path.id))
+    return await answered(request, await find(request, path.id))
 
 
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
@@ -163,7 +159,7 @@ async def stop_run(request: Request, path: RunPath, query: StopQuery) -> Respons
         if not request.is_repeat:
             raise
         run = await find(request, path.id)  # this very request stopped it, and its answer was lost
-    return await _answer(request, run, status=202)
+    return await answered(request, run, status=202)
 
 
 @routes.post("/api/runs/{id}/rerun", summary="Run again", answers={201: Run}, errors=(404, 409, 507))
@@ -177,36 +173,6 @@ async def rerun(request: Request, path: RunPath, headers: KeyHeaders) -> Respons
     )
     triggered = await request.store.run(again)
     return await created(request, triggered.run, repeated=triggered.repeated)
-
-
-@routes.post(
-    "/api/runs/{id}/report",
-    summary="Report on a run",
-    answers={200: Run},
-    errors=(404, 409, 413, 415),
-    body_required=False,
-)
-async def report(request: Request, path: RunPath, body: ReportRequest) -> Response:
-    """
-    The status of a run of an `external` task, from what executes it: that it is running (without a body), as often as
-    it likes, and how it ended. `stop_requested` in the response asks it to stop. With `heartbeat_timeout` a report must
-    come within that time, or the run has crashed.
-    """
-    raise_if_any(_unfit(body))
-    run = await find(request, path.id)
-    reported = await request.store.run(
-        ops.report(
-            request.catalog,
-            run.id,
-            "running" if body.end_reason is UNSET else "ended",
-            reason=None if body.end_reason is UNSET else Reason(body.end_reason),
-            exit_code=None if body.exit_code is UNSET else body.exit_code,
-            message=body.message or "",
-            at_us=moment(body.at) or 0,
-            outputs=body.outputs or None,
-        )
-    )
-    return await _answer(request, ops.accepted(run.id, reported))
 
 
 async def find(request: Request, ref: str) -> Run:
@@ -262,22 +228,7 @@ def _trigger_of(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Reques
     )
 
 
-def _unfit(body: ReportRequest) -> list[Problem]:
-    """Problems of a report that involve several fields."""
-    given = {"exit_code": body.exit_code, "message": body.message, "outputs": body.outputs}
-    problems = [
-        Problem(f"body.{name}", "requires end_reason; leave it out while the run goes on")
-        for name, value in given.items()
-        if value is not UNSET and body.end_reason is UNSET
-    ]
-    if body.outputs and is_deep(body.outputs):
-        problems.append(Problem("body.outputs", f"is nested deeper than {DEPTH_MAX}; give it as text"))
-    elif body.outputs and len(_encoder.encode(body.outputs)) > MAX_OUTPUTS:
-        problems.append(Problem("body.outputs", f"must be at most {MAX_OUTPUTS // 1024} KiB of JSON in all"))
-    return problems
-
-
-async def _as_it_is(request: Request, run: Run, name: str) -> Run:
+async def _latest_attempt(request: Request, run: Run, name: str) -> Run:
     """The first run, in its last attempt; that of task *name* when the execution has come to it."""
     made = await request.store.run(runs.execution_runs(run.execution_id))
     for wanted in (name, run.task_name):
@@ -311,7 +262,8 @@ async def shown(request: Request, found: Sequence[Run]) -> list[Run]:
     return [msgspec.structs.replace(run, schema=url) for run in found]
 
 
-async def _answer(request: Request, run: Run, *, status: int = 200) -> Response:
+async def answered(request: Request, run: Run, *, status: int = 200) -> Response:
+    """The response with one run."""
     (one,) = await shown(request, [run])
     return request.answer(one, status=status)
 
