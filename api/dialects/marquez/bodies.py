@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from api.dialects.marquez import mapping
-from api.dialects.marquez.errors import BadQuery
-from shared.errors import Invalid, Malformed, Problem
+from shared.errors import Invalid, Malformed, Problem, RunfleetError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -19,6 +18,13 @@ MAX_PAGE: Final = 1000
 """Entries in a list, by default and at most; a client that asks for more gets these."""
 
 MAX_OFFSET: Final = 2**53
+
+
+class BadQuery(RunfleetError):
+    """A parameter of the query is out of its range; the message is Marquez's."""
+
+    status = 400
+    title = "Bad Request"
 
 
 class NamespaceBody(msgspec.Struct, frozen=True, rename="camel"):

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from litestar.types import Scope as Connection
 
+from api.dialects.marquez.bodies import BadQuery
 from api.dialects.marquez.unsupported import alternative_to
 from api.http.problems import MAX_PROBLEMS, RETRY_AFTER_S, NotAllowed, extra_headers
 from api.http.response import Response
@@ -16,13 +17,6 @@ from shared.errors import Invalid, NotFound, RunfleetError, StoreFull, StoreUnav
 _NOTHING_THERE: Final = (NotFound.status, NotAllowed.status)
 
 _encode = msgspec.json.Encoder().encode
-
-
-class BadQuery(RunfleetError):
-    """A parameter of the query is out of its range; the message is Marquez's."""
-
-    status = 400
-    title = "Bad Request"
 
 
 def refuse(error: RunfleetError, scope: Connection) -> Response:

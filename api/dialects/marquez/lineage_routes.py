@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.dialects.marquez import bodies, ingest, mapping
-from api.dialects.marquez.errors import DIALECT, BadQuery
+from api.dialects.marquez.bodies import BadQuery
+from api.dialects.marquez.errors import DIALECT
 from api.http.request import Request
 from api.http.response import Response
 from api.http.router import Routes

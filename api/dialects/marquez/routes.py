@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
-from api.dialects.marquez.bodies import JobBody, NamespaceBody
-from api.dialects.marquez.errors import DIALECT, BadQuery
+from api.dialects.marquez.bodies import BadQuery, JobBody, NamespaceBody
+from api.dialects.marquez.errors import DIALECT
 from api.dialects.marquez.jobs import JobRef
 from api.dialects.marquez.responses import JobResponse, RunResponse
 from api.http.auth import Grant

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses
-from api.dialects.marquez.bodies import RunBody
-from api.dialects.marquez.errors import DIALECT, BadQuery
+from api.dialects.marquez.bodies import BadQuery, RunBody
+from api.dialects.marquez.errors import DIALECT
 from api.dialects.marquez.jobs import JobRef
 from api.dialects.marquez.responses import Nominal, RunResponse
 from api.dialects.marquez.routes import require_job

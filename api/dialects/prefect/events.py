@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import leases, run_view, states, task_runs
+from api.dialects.prefect import holders, run_view, states, task_runs
 from api.dialects.prefect.bodies import (
     Details,
     Inputs,
@@ -152,7 +152,7 @@ async def return_to_queue(
         elif only_unacknowledged:
             return
         else:
-            await leases.release(view)  # or its next attempt would wait until they lapse
+            await holders.release_leases(view)  # or its next attempt would wait until they lapse
             state, planned = _after_lost_consumer(view, consumer)
             after = run_view.entered(view.current, state)
             after.reported_us = 0

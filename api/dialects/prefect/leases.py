@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from api.dialects.prefect.errors import DIALECT, Locked
-from api.dialects.prefect.limits import MAX_NAME, Holder, about_of, holder_in, own_limits
+from api.dialects.prefect.holders import Holder, holder_in
+from api.dialects.prefect.limits import MAX_NAME, about_of, own_limits
 from api.dialects.prefect.orchestration import jittered
-from api.dialects.prefect.run_view import View
+from api.dialects.prefect.parameters import now_us, uuid_in
 from api.http.auth import Grant
 from api.http.request import Request
 from api.http.response import Response, json_response
 from api.http.router import Routes
 from shared import ids
-from shared.errors import Forbidden, NotFound, RunfleetError
+from shared.errors import Forbidden, RunfleetError
 from shared.store import limits
 from shared.store.limits import Taken
 
@@ -29,11 +28,11 @@ Slots = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 LeaseSeconds = Annotated[float, msgspec.Meta(ge=60, le=86400)]
 
 LONGEST_WAIT_S: Final = 30
-"""The longest a client is told to wait for slots that it asked for by name."""
+"""The longest wait for slots by name that is sent to a client."""
 
 
 class HolderBody(msgspec.Struct):
-    """Who takes slots."""
+    """The holder of a lease, as its client names it."""
 
     type: Literal["flow_run", "task_run", "deployment"]
     id: UUID
@@ -83,17 +82,17 @@ _encode = msgspec.json.Encoder().encode
 @routes.post("/api/v2/concurrency_limits/increment-with-lease")
 async def acquire_slots(request: Request) -> Response:
     """
-    Take slots for a while: 423 while there are none. A limit that there is not lets everybody through.
+    Acquire slots under a lease: 423 while none is free. A limit that does not exist is never full.
 
-    A token for some tasks takes slots of limits that these name, and of those by tag, which any run may have.
+    A token for some tasks may acquire slots of limits that these name, and of those by tag, which any run may have.
     """
     wanted = request.read(AcquireSlots)
     await _require_own(request, wanted)
     if wanted.mode == "rate_limit":
         raise NotPossible("Only concurrency limits with slot decay can be used for rate limiting; none has it here")
-    lease = ids.new_id(_now_us())
+    lease = ids.new_id(now_us())
     names = list(dict.fromkeys(wanted.names))
-    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_kept(wanted.holder, request.grant))
+    lasts_us, holder = round(wanted.lease_duration * 1e6), _encode(_holder_of(wanted.holder, request.grant))
     taken = await request.store.run(limits.take(lease, names, wanted.slots, lasts_us, holder))
     _raise_if_refused(taken)
     return json_response({"lease_id": lease, "limits": await _taken_of(request, wanted)})
@@ -101,7 +100,7 @@ async def acquire_slots(request: Request) -> Response:
 
 @routes.post("/api/v2/concurrency_limits/decrement-with-lease")
 async def release_slots(request: Request) -> Response:
-    """Give a lease's slots back; nothing happens when it is over."""
+    """Release a lease's slots; nothing happens when it is over."""
     lease = request.read(ReleaseSlots).lease_id
     if await _is_own(request, lease):
         await request.store.run(limits.give(lease))
@@ -110,11 +109,8 @@ async def release_slots(request: Request) -> Response:
 
 @routes.post("/api/v2/concurrency_limits/leases/{id}/renew")
 async def renew_lease(request: Request) -> Response:
-    """Let a lease last from now: 410 when it is over, or was taken for other tasks than the token is for."""
-    try:
-        lease = UUID(request.path["id"])
-    except ValueError:
-        raise NotFound("Not Found") from None
+    """Renew a lease from now on: 410 when it is over, or was acquired for other tasks than the token is for."""
+    lease = uuid_in(request)
     wanted = request.read(Renew) if request.body else Renew()
     lasts_us = round(wanted.lease_duration * 1e6)
     if not await _is_own(request, lease) or (await request.store.run(limits.renew(lease, lasts_us))).verdict == "gone":
@@ -122,38 +118,24 @@ async def renew_lease(request: Request) -> Response:
     return Response(status=204)
 
 
-def task_runs(holders: Iterable[bytes]) -> list[Holder]:
-    """The task runs among those that hold leases."""
-    held = [holder_in(one) for one in holders]
-    return [holder for holder in held if holder is not None and holder.type == "task_run"]
-
-
-async def release(view: View) -> None:
-    """Give back what a task run, whose process is gone, holds of the limits of its tags."""
-    for tag in view.facts.tags:
-        for lease, holder in (await limits.leases(f"tag:{tag}")).items():
-            if any(one.id == view.id for one in task_runs([holder])):
-                await limits.give(lease)
-
-
 def _raise_if_refused(taken: Taken) -> None:
     if taken.verdict == "exceeds_limit":
         raise NotPossible("Slots requested is greater than the limit")
     if taken.verdict == "full":
-        held_s = (_now_us() - taken.since_us) / 1e6 if taken.since_us else 1.0
+        held_s = (now_us() - taken.since_us) / 1e6 if taken.since_us else 1.0
         wait_s = jittered(min(max(held_s, 0.5), LONGEST_WAIT_S), 0.3, random.random)
         raise Locked(f"no slot of {taken.limit} is free", wait_s)
 
 
-def _kept(taker: HolderBody | None, grant: Grant) -> Holder | None:
-    """What is kept with a lease: who takes it, and for which tasks."""
-    if taker is None:
+def _holder_of(body: HolderBody | None, grant: Grant) -> Holder | None:
+    """The holder to store with a lease, and the tasks of its token."""
+    if body is None:
         return Holder(tasks=grant.tasks) if grant.tasks else None
-    return Holder(taker.type, taker.id, grant.tasks)
+    return Holder(body.type, body.id, grant.tasks)
 
 
 async def _is_own(request: Request, lease: UUID) -> bool:
-    """Whether a lease was taken with a token for the same tasks; any is for one that is for all."""
+    """Whether a lease was acquired with a token for the same tasks, or the token is for all."""
     if not request.grant.tasks:
         return True
     raw = await request.store.run(limits.holder(lease))
@@ -179,7 +161,3 @@ async def _taken_of(request: Request, wanted: AcquireSlots) -> list[dict[str, An
     known = {one.name: one for one in await request.store.run(limits.all_limits())}
     found = [known[name] for name in dict.fromkeys(wanted.names) if name in known]
     return [{"id": about_of(one).id, "name": one.name, "limit": about_of(one).max} for one in found]
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -7,14 +7,15 @@ here, and changed only in the file. A slot is held by a run, until that ends, or
 
 from __future__ import annotations
 
-import time
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
 from api.dialects.prefect.bodies import Name
 from api.dialects.prefect.errors import DIALECT
+from api.dialects.prefect.holders import holder_in
+from api.dialects.prefect.parameters import now_us
 from api.http.auth import Grant
 from api.http.decoding import invalid
 from api.http.request import Request
@@ -36,7 +37,7 @@ MAX_NAME: Final = 200
 
 
 class Part(msgspec.Struct):
-    """Which part of a list."""
+    """A page of a list."""
 
     limit: Annotated[int, msgspec.Meta(ge=0, le=200)] | None = None
     offset: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -65,16 +66,8 @@ class LimitChange(msgspec.Struct, forbid_unknown_fields=True):
     slot_decay_per_second: float | None = None
 
 
-class Holder(msgspec.Struct, omit_defaults=True):
-    """Who takes slots. ``tasks`` is kept with it: the pattern of the token that it came with ("": all tasks)."""
-
-    type: Literal["flow_run", "task_run", "deployment", ""] = ""
-    id: UUID | None = None
-    tasks: str = ""
-
-
 class About(msgspec.Struct):
-    """What is kept of a limit beside its name and number. Times are stored time."""
+    """The dialect's own fields of a limit. Times are stored time."""
 
     id: UUID
     created_us: int
@@ -84,13 +77,12 @@ class About(msgspec.Struct):
 
 
 _about = msgspec.json.Decoder(About).decode
-_holder = msgspec.json.Decoder(Holder | None).decode
 _encode = msgspec.json.Encoder().encode
 
 
 @routes.post("/api/v2/concurrency_limits", scope="admin")
 async def create_limit(request: Request) -> Response:
-    """Make a limit. One whose slots come back by themselves (a rate) is not to be had here."""
+    """Create a limit. Slots that decay (rate limits) are not supported."""
     wanted = request.read(NamedLimit)
     if wanted.slot_decay_per_second:
         raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not supported")
@@ -120,13 +112,13 @@ async def read_limit(request: Request) -> Response:
 
 @routes.patch("/api/v2/concurrency_limits/{id}")
 async def change_limit(request: Request) -> Response:
-    """Change a limit that was made through an API."""
+    """Change a limit that was created through an API."""
     wanted = request.read(LimitChange)
     if wanted.slot_decay_per_second:
         raise invalid("body.slot_decay_per_second", "must be 0: slots that decay are not supported")
     limit = await request.store.run(known(request.path["id"]))
     if not limit.about:
-        raise Conflict(f"limit {limit.name} is defined in the task file; edit it there")
+        raise _of_task_file(limit.name)
     about = _about(limit.about)
     if wanted.name is not None and wanted.name != limit.name:
         raise invalid("body.name", "cannot be changed; create another limit")
@@ -137,32 +129,36 @@ async def change_limit(request: Request) -> Response:
 
 @routes.delete("/api/v2/concurrency_limits/{id}")
 async def delete_limit(request: Request) -> Response:
-    """Take away a limit that was made through an API."""
+    """Delete a limit that was created through an API."""
     limit = await request.store.run(known(request.path["id"]))
     await request.store.run(remove(limit.name))
     return Response(status=204)
 
 
 async def put(name: str, most: int, active: bool) -> tuple[Limit, bool]:
-    """Make or change a limit; whether it was made. Raises Conflict for one of the task file."""
+    """Create or change a limit; whether it was created. Raises Conflict for one of the task file."""
     found = await limits.one_limit(name)
-    now_us = time.time_ns() // 1000
+    at_us = now_us()
     if found is not None and not found.about:
-        raise Conflict(f"limit {name} is defined in the task file; edit it there")
-    before = _about(found.about) if found is not None else About(ids.new_id(now_us), now_us, now_us, most)
-    about = _encode(msgspec.structs.replace(before, updated_us=now_us, max=most, active=active))
+        raise _of_task_file(name)
+    before = _about(found.about) if found is not None else About(ids.new_id(at_us), at_us, at_us, most)
+    about = _encode(msgspec.structs.replace(before, updated_us=at_us, max=most, active=active))
     if not (await limits.put(name, most if active else None, about)):
-        raise Conflict(f"limit {name} is defined in the task file; edit it there")
+        raise _of_task_file(name)
     return Limit(name, most if active else None, about), found is None
 
 
 async def remove(name: str) -> None:
-    """Take a limit away. Raises NotFound, and Conflict for one of the task file."""
+    """Delete a limit. Raises NotFound, and Conflict for one of the task file."""
     if not (await limits.remove(name)):
         found = await limits.one_limit(name)
         if found is not None:
-            raise Conflict(f"limit {name} is defined in the task file; edit it there")
+            raise _of_task_file(name)
         raise NotFound("Concurrency limit not found")
+
+
+def _of_task_file(name: str) -> Conflict:
+    return Conflict(f"limit {name} is defined in the task file; edit it there")
 
 
 async def known(ref: str, *, by_tag: bool = False) -> Limit:
@@ -177,7 +173,7 @@ async def known(ref: str, *, by_tag: bool = False) -> Limit:
 
 
 def about_of(limit: Limit) -> About:
-    """What is known of it; of the task file's only what follows from its name."""
+    """The dialect's fields of a limit; for one of the task file they are derived from its name."""
     if limit.about:
         return _about(limit.about)
     return About(ids.named_id(UUID(int=0), f"limit {limit.name}", 0), 0, 0, limit.max or 0)
@@ -185,8 +181,8 @@ def about_of(limit: Limit) -> About:
 
 async def own_limits(request: Request) -> set[str] | None:
     """
-    The limits that the tasks name which the token is for; None when it is for all. What a limit is for is what its
-    tasks are for, so that no other token for some tasks sees it.
+    The limits named by the tasks that the token is for; None when it is for all tasks. Other limits are invisible to a
+    token for some tasks.
     """
     if not request.grant.tasks:
         return None
@@ -210,12 +206,6 @@ async def held_by(limit: Limit, grant: Grant) -> Holders:
     return Holders([one for one in held.runs if one in own], leases)
 
 
-def holder_in(raw: bytes) -> Holder | None:
-    """Who holds a lease, by the JSON that it was taken with."""
-    found: Holder | None = _holder(raw)
-    return found
-
-
 async def shown(limit: Limit, grant: Grant) -> dict[str, Any]:
     """A limit as clients read it."""
     about, held = about_of(limit), (await held_by(limit, grant))
@@ -233,6 +223,6 @@ async def shown(limit: Limit, grant: Grant) -> dict[str, Any]:
 
 
 def part_of(found: list[Limit], wanted: Part) -> list[Limit]:
-    """The part of a list that is wanted, at most 200 of it when nothing was said."""
+    """The page of a list that is wanted; 200 items unless its size is given."""
     offset = wanted.offset or 0
     return found[offset : offset + (200 if wanted.limit is None else wanted.limit)]

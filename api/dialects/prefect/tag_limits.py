@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from api.dialects.prefect import leases
 from api.dialects.prefect.errors import DIALECT
+from api.dialects.prefect.holders import task_runs
 from api.dialects.prefect.limits import (
     MAX_NAME,
     Most,
@@ -109,7 +109,7 @@ async def _answer(request: Request, limit: Limit) -> Response:
 
 async def _shown_tag(limit: Limit, grant: Grant) -> dict[str, Any]:
     about, held = about_of(limit), (await held_by(limit, grant))
-    of_leases = [holder.id for holder in leases.task_runs(held.leases)]
+    of_leases = [holder.id for holder in task_runs(held.leases)]
     return {
         "id": about.id,
         "created": to_datetime(about.created_us),
