@@ -117,9 +117,9 @@ MUTANTS_OF_EXECUTIONS = [
     ),
     Mutant(
         "the version of an execution does not count a new group",
-        "lib/plan",
-        "  redis.call('HINCRBY', at, 'version', 1)\n",
-        "",
+        "lib/groups",
+        "  redis.call('HINCRBY', at, 'version', 1)\n  if why then\n",
+        "  if why then\n",
         test_executions.test_the_version_counts_the_end_of_a_group_and_the_group_that_begins,
     ),
     Mutant(

@@ -45,8 +45,8 @@ MUTANTS_OF_TEXTS = [
     Mutant(
         "all large texts of a run are the same",
         "lib/shared_texts",
-        "r[field] = references[text] or text",
-        "r[field] = references[next(references)] or text",
+        "r[field] = references[value] or value",
+        "r[field] = references[next(references)] or value",
         test_texts.test_attempts_and_steps_with_the_same_share_them,
     ),
 ]

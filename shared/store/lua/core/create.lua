@@ -8,7 +8,7 @@
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'definition_changed'}, {'mismatch'}, {'stale'}, {'paused'},
 -- {'quota', pending runs of the task}.
 -- transitions: create skip stop request_stop
--- uses: clock events execution metadata on_execution_created overlap plan remaining_runs shared_texts texts wakeups
+-- uses: clock events gates metadata new_runs on_execution_created overlap plan queues remaining_runs shared_texts texts wakeups
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
 if o.idempotency_key ~= '' then

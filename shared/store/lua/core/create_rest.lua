@@ -2,7 +2,7 @@
 -- ARGV: 1 now  2 execution
 -- Answers {how many are left to make now, ready queue, runs…}.
 -- transitions: create
--- uses: clock events execution plan remaining_runs
+-- uses: clock events ids new_runs queues remaining_runs
 local x = ARGV[2]
 local at = P .. ':plan:' .. x
 local state, answer = redis.call('HGET', P .. ':exec:' .. x, 'state'), {0}
@@ -20,7 +20,7 @@ elseif state == 'started' then
       if n > 0 then
         if step[4] > 0 then r[F.due_us] = 0 end
         room = room_after(r, n, room)
-        local made = make_runs(x, x_text, r, from, n, step[5], true, function(j) return id_for(x .. i .. ':' .. j) end)
+        local made = make_runs(x, x_text, r, from, n, step[5], true, ids_of_step(x, i))
         event('run.created', r[F.task], made[1], x, text(n))
         for _, id in ipairs(made) do make_ready(id, r) end
         if from + n < step[2] then redis.call('HSET', at, 'rest:' .. i, from + n) else redis.call('HDEL', at, 'rest:' .. i) end

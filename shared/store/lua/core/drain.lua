@@ -1,11 +1,9 @@
 -- Asks a worker process to take nothing new, finish, and leave. ARGV: 1 now  2 worker    Answers 0 when it is not known.
 -- flags: allow-oom
--- uses: clock events
+-- uses: clock events wakeups
 local worker = ARGV[2]
 if redis.call('EXISTS', P .. ':worker:' .. worker) == 0 then return 0 end
 redis.call('HSET', P .. ':worker:' .. worker, 'drain', '1')
-redis.call('LPUSH', P .. ':wake:worker:' .. worker, '')
-redis.call('LTRIM', P .. ':wake:worker:' .. worker, 0, 0)
-redis.call('PEXPIRE', P .. ':wake:worker:' .. worker, 60000)
+wake_worker(worker)
 event('worker.drain', '', '', '', worker)
 return 1

@@ -7,7 +7,7 @@
 -- A refused end claims nothing new: it may come late, from a worker that is dead by now.
 -- transitions: end interrupt retry create skip claim
 -- flags: allow-oom
--- uses: claim ending execution records
+-- uses: claim ending queues records retries
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load_sound(id)
 local verdict, state = S.ended, ARGV[5]

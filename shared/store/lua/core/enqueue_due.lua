@@ -4,7 +4,7 @@
 -- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue, runs…}.
 -- transitions: skip stop request_stop
 -- flags: allow-oom
--- uses: clock ending execution overlap records slots
+-- uses: clock ending execution gates groups overlap queues records slots
 local function release(id)
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)

@@ -5,7 +5,7 @@
 -- 'stopped': that was asked meanwhile. A repeated call is refused: its token is not the run's any more.
 -- transitions: give_back skip
 -- flags: allow-oom
--- uses: clock ending events execution records
+-- uses: clock ending events execution queues records
 local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r = load(id)
 if not r then return {'refused', 'gone'} end

@@ -1,7 +1,7 @@
 -- Pauses or resumes a task's schedule. Resuming starts from now: paused ticks are not missed ticks.
 -- ARGV: 1 now  2 task  3 '1' to pause    Answers 1, or 0 when there is no such task.
 -- flags: allow-oom
--- uses: clock events
+-- uses: clock events wakeups
 local task = ARGV[2]
 if redis.call('HEXISTS', P .. ':tasks', task) == 0 then return 0 end
 if ARGV[3] == '1' then
@@ -11,6 +11,5 @@ elseif redis.call('SREM', P .. ':paused', task) == 1 then
   event('task.resumed', task, '', '')
 end
 redis.call('INCR', P .. ':catalog')
-redis.pcall('LPUSH', P .. ':wake:scheduler', '')
-redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
+wake_scheduler()
 return 1

@@ -3,7 +3,7 @@
 -- Answers {'ended' | 'refused', status or reason, ready queue, runs…}.
 -- transitions: rescue retry skip
 -- flags: allow-oom
--- uses: clock ending execution records
+-- uses: clock ending queues records retries
 local id = ARGV[2]
 local r = load(id)
 if not r then

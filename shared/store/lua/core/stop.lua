@@ -3,7 +3,7 @@
 -- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
 -- transitions: stop request_stop skip
 -- flags: allow-oom
--- uses: calls clock execution records stopping texts
+-- uses: calls clock queues records stopping texts
 local id = ARGV[2]
 local r = load(id)
 if not r then return {'gone', ''} end

@@ -5,7 +5,7 @@
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
 -- transitions: stop request_stop skip
 -- flags: allow-oom
--- uses: clock ending execution stopping
+-- uses: clock groups queues stopping
 local x, stopped, left = ARGV[3], 0, 0
 if ARGV[2] == '' then
   if ARGV[6] == '' then stopped = stop_execution(x, ARGV[4], ARGV[5]) else stopped = stop_more(x) end

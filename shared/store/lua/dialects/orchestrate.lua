@@ -12,7 +12,7 @@
 -- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
 -- transitions: orchestrate retry create skip
 -- flags: allow-oom
--- uses: clock ending events execution external_queue metadata records slots texts
+-- uses: clock ending events external_queue gates metadata queues records retries slots texts
 local x, holder, next_run, o, metadata = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), metadata_from(8)
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)

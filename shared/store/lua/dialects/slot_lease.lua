@@ -4,7 +4,7 @@
 -- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'exceeds_limit', limit} (it never has so many),
 -- {'renewed'}, {'given'} or {'gone'}.
 -- flags: allow-oom
--- uses: calls clock execution slots
+-- uses: calls clock gates slots
 end_lapsed_leases()
 local lease, until_us = ARGV[3], NOW + tonumber(ARGV[4])
 local at = P .. ':slot-lease:' .. lease

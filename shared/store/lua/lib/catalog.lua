@@ -1,46 +1,11 @@
 -- The catalog: hash `tasks`, task → msgpack {definition's hash, source, applied at, schedule}. A definition (`def:<hash>`)
 -- counts those that refer to it, and goes with the last of them.
--- uses: clock events execution on_task_removed
+-- uses: clock definitions events gates on_task_removed wakeups
 local schedules = 0   -- that came, went or changed: a scheduler has to read the catalog again
 
 local function entry_of(name)
   local packed = redis.call('HGET', P .. ':tasks', name)
   return packed and cmsgpack.unpack(packed)
-end
-
-local function unref_definition(hash)
-  if redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', -1) <= 0 then redis.call('DEL', P .. ':def:' .. hash) end
-end
-
--- Writes down the variables that the task's secrets are made of; no body: the task goes.
-local function note_secrets(name, body)
-  local found = {}
-  local is_json, task = pcall(cjson.decode, body)
-  for _, value in pairs(is_json and type(task) == 'table' and task.secrets or {}) do
-    for variable in string.gmatch((string.gsub(value, '%$%${', '')), '%${([%a_][%w_]*)}') do found[#found + 1] = variable end
-  end
-  table.sort(found)
-  local now, key = table.concat(found, ' '), P .. ':secret-variables'
-  if now == (redis.call('HGET', key, name) or '') then return end
-  if now == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, now) end
-  redis.call('INCR', key .. ':version')
-end
-
--- What of a task's definition scripts go by: most executions at once (`maxima`), which is that of the newest definition also
--- for those that wait already.
-local function note_max(name, body)
-  local is_json, task = pcall(cjson.decode, body)
-  local max = is_json and type(task) == 'table' and tonumber(task.max_concurrent)
-  if max then redis.call('HSET', P .. ':maxima', name, text(max)) else redis.call('HDEL', P .. ':maxima', name) end
-  admit('task:' .. name)   -- there may be more room now
-end
-
--- A task that goes leaves the bounds of its history (`retired`: msgpack {keep_runs, keep_for_ms}, 0 for the default), which go
--- with the last of its runs: it may have gone by mistake.
-local function note_bounds(name, hash)
-  local is_json, task = pcall(cjson.decode, redis.call('HGET', P .. ':def:' .. hash, 'body') or '')
-  if not is_json or type(task) ~= 'table' then return end
-  redis.call('HSET', P .. ':retired', name, cmsgpack.pack({tonumber(task.keep_runs) or 0, tonumber(task.keep_for_ms) or 0}))
 end
 
 -- Answers 'added', 'changed', 'unchanged' or 'owned_by_file' (only the file changes it). The signature of a
@@ -52,7 +17,7 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
   redis.call('HSET', P .. ':def:' .. hash, 'body', body, 'signature', signature)
   if not before or before[1] ~= hash or before[2] ~= source then
     if schedule ~= '' or (before and before[4] ~= '') then schedules = schedules + 1 end
-    redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', 1)
+    ref_definition(hash, 1)
     redis.call('HSET', P .. ':tasks', name, cmsgpack.pack({hash, source, text(NOW), schedule}))
     if before then unref_definition(before[1]) end
     if source == 'file' then on_task_removed(name) end
@@ -60,6 +25,7 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if redis.call('ZSCORE', P .. ':history', name) then redis.pcall('SADD', P .. ':prune-candidates', name) end   -- its bounds may be lower
     event('task.changed', name, '', '', hash)
     note_max(name, body)
+    admit('task:' .. name)   -- there may be more room now
     redis.call('HDEL', P .. ':retired', name)
   end
   if verdict ~= 'unchanged' or string.find(body, '"secrets":', 1, true) then note_secrets(name, body) end
@@ -88,6 +54,5 @@ end
 local function tell_scheduler()
   if schedules == 0 then return end
   redis.call('INCR', P .. ':catalog')
-  redis.pcall('LPUSH', P .. ':wake:scheduler', '')
-  redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
+  wake_scheduler()
 end

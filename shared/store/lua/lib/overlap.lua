@@ -1,6 +1,6 @@
 -- The overlap rule for execution x about to start. Answers nil (goes through), 'wait', or the sentence of a refusal.
 -- Under `kill` the oldest executions too many are asked to stop; x waits until they are gone.
--- uses: clock execution records stopping
+-- uses: clock gates queues records stopping
 local MOST_WAITING = 10000   -- for one shared limit, by all tasks that have it
 
 -- Who is in the way, for people: the run that an execution began with may be over, or of another task.

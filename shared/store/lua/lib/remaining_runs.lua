@@ -2,7 +2,7 @@
 -- by `make_rest`, as soon as the execution has started. All of them count as live from the beginning, so from outside the
 -- execution is one. Field `rest` of its plan says how many are left, `rest:<step>` which replica is next; sorted set `making`
 -- has the executions of which some are left, by when they started (+inf: not yet).
--- uses: clock
+-- uses: clock wakeups
 local AT_ONCE, BYTES_AT_ONCE = 200, 1000000   -- at least two, however large a record may be: start_execution() relies on that
 
 -- How many runs from record r there is room for; `room` is in runs of at most 5 kB.
@@ -28,8 +28,7 @@ local function make_rest_soon(x)
   local waits = redis.pcall('ZSCORE', P .. ':making', x)
   if type(waits) ~= 'string' then return end   -- or somebody else wrote there
   redis.call('ZADD', P .. ':making', NOW, x)
-  redis.pcall('LPUSH', P .. ':wake:scheduler', '')
-  redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
+  wake_scheduler()
 end
 
 local function rest_is_over(x)

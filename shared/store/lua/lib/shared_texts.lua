@@ -1,16 +1,16 @@
 -- Keeps what is large of a record's texts once for its execution x, and refers to it in the record (lib/texts.lua).
--- uses: clock
+-- uses: clock ids
 local references   -- by text, once there are any
 local function share_texts(x, r)
   if #r[F.params] <= 256 and #r[F.tags] <= 256 and #r[F.labels] <= 256 then return end   -- bytes that a record has itself
   references = references or {}
   for _, field in ipairs({F.params, F.tags, F.labels}) do
-    local text = r[field]
-    if #text > 256 and not references[text] then
-      local hash = redis.sha1hex(text)
-      redis.call('HSET', P .. ':texts:' .. x, hash, text)
-      references[text] = '@text:' .. string.gsub(x, '.', function(c) return string.format('%02x', string.byte(c)) end) .. hash
+    local value = r[field]
+    if #value > 256 and not references[value] then
+      local hash = redis.sha1hex(value)
+      redis.call('HSET', P .. ':texts:' .. x, hash, value)
+      references[value] = '@text:' .. to_hex(x) .. hash
     end
-    r[field] = references[text] or text
+    r[field] = references[value] or value
   end
 end

@@ -1,7 +1,7 @@
 -- Slots of a limit that are not held by an execution: sorted set `slots:<gate>`, holder by the time it took the slot. A holder
 -- is a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that others took for a while is a hash
 -- `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
--- uses: clock execution
+-- uses: clock gates
 local function has_room(gate, slots)
   return taken_at(gate) + slots <= gate_max(gate) and redis.call('EXISTS', P .. ':limit:' .. gate[1] .. ':waiters') == 0
 end

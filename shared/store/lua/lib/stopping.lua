@@ -1,7 +1,7 @@
 -- A request to stop one run: a waiting one ends at once, a running one is asked through its worker. Of one that others
 -- execute nobody here hears, unless it is reported on time: then it is asked by the answers; otherwise it ends at once.
 -- request: 'stop' | 'kill'. Answers true when the run was live.
--- uses: clock ending events execution records
+-- uses: clock ending events execution groups records wakeups
 local function stop_run(id, request, message)
   local r = load(id)
   if not r or r[F.status] == S.ended then return false end
@@ -19,9 +19,7 @@ local function stop_run(id, request, message)
     event('run.stop_requested', r[F.task], id, execution_of(id, r))
   end
   if r[F.external] == 1 then return true end
-  redis.call('LPUSH', P .. ':wake:worker:' .. r[F.worker], '')
-  redis.call('LTRIM', P .. ':wake:worker:' .. r[F.worker], 0, 0)
-  redis.call('PEXPIRE', P .. ':wake:worker:' .. r[F.worker], 60000)
+  wake_worker(r[F.worker])
   return true
 end
 
@@ -86,9 +84,6 @@ local function stop_execution(x, request, message, to_leader)
   if redis.call('HGET', at, 'stop_request') == 'kill' then request = 'kill' end
   redis.call('ZADD', P .. ':stopping', to_leader and 0 or NOW, x)
   redis.call('HSET', at, 'stop_request', request, 'stop_why', message, 'stop_left', count, 'stop_did', 0)
-  if to_leader then
-    redis.pcall('LPUSH', P .. ':wake:scheduler', '')
-    redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
-  end
+  if to_leader then wake_scheduler() end
   return stop_more(x)
 end

@@ -2,7 +2,7 @@
 -- `texts:<execution>`, SHA-1 of a text: the text (JSON). A record, also that of a plan's step, has a reference of 78
 -- characters in its place: '@text:', the execution and the SHA-1 in hex. Scripts move records as they are; who answers one
 -- puts the texts back (`whole`). The hash goes with the last run of the execution (forget.lua).
--- uses: clock
+-- uses: clock ids
 
 -- The text that one of these three fields stands for; a reference whose text is gone stays, and cannot be read.
 local REFERENCE = '^@text:(' .. string.rep('%x', 32) .. ')(' .. string.rep('%x', 40) .. ')$'
@@ -12,9 +12,8 @@ local function text_behind(field)
   local x, hash = string.match(field, REFERENCE)
   if not hash then return field end
   if not texts[field] then
-    x = string.gsub(x, '..', function(pair) return string.char(tonumber(pair, 16)) end)
-    local text = redis.pcall('HGET', P .. ':texts:' .. x, hash)   -- the key may have been overwritten by somebody
-    texts[field] = type(text) == 'string' and text or field
+    local found = redis.pcall('HGET', P .. ':texts:' .. from_hex(x), hash)   -- the key may have been overwritten
+    texts[field] = type(found) == 'string' and found or field
   end
   return texts[field]
 end

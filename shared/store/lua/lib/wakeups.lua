@@ -1,6 +1,19 @@
--- A wake-up of a queue: Dramatiq's own enqueue, and a token for an idle consumer that waits on `wake:queue:<queue>`.
--- A queue to which enough wake-ups were sent already is left alone: one thread that gets it empties the queue.
+-- Wake-ups of idle processes, each of which waits for a token in a list of its own.
 -- uses: clock
+local function wake_scheduler()
+  redis.pcall('LPUSH', P .. ':wake:scheduler', '')
+  redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
+end
+
+local function wake_worker(worker)
+  local key = P .. ':wake:worker:' .. worker
+  redis.call('LPUSH', key, '')
+  redis.call('LTRIM', key, 0, 0)
+  redis.call('PEXPIRE', key, 60000)
+end
+
+-- By Dramatiq's own enqueue, and by a token for an idle consumer. A queue that was sent `most` wake-ups already is left alone: one
+-- thread that gets one of them empties the queue.
 local function wake_queue(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
   if redis.call('LLEN', messages) >= most then return end

@@ -2,7 +2,7 @@
 -- wait, by the time they are due, set `in-flight:<consumer>` those that a consumer has. Channel `channel:external-queue:<task>`
 -- is published to when there is one more.
 -- fills: on_execution_created=queue_if_for_consumer on_run_ended=release_external
--- uses: clock execution texts
+-- uses: clock execution gates texts
 local function put_into_external_queue(x, r)
   redis.call('ZADD', P .. ':external-queue:' .. r[F.task], math.max(r[F.due_us], r[F.created_us]), x)
   redis.call('PUBLISH', P .. ':channel:external-queue:' .. r[F.task], '')

@@ -1,0 +1,40 @@
+-- Where a pending run of a started execution waits: sorted set `queue:<queue>` once it is due, until then sorted set `due`.
+-- uses: clock wakeups
+local ready = {}   -- queues that runs were added to, and how many: the caller wakes their workers
+
+local function add_ready(answer)
+  for queue, runs in pairs(ready) do
+    answer[#answer + 1] = queue
+    answer[#answer + 1] = runs
+  end
+end
+
+-- The run that is due first, and when. Asked for before a script writes anything, it tells whether `due` can be written to.
+local function first_due() return redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') end
+
+local function schedule_at(id, due_us, first)
+  first = first or first_due()
+  redis.call('ZADD', P .. ':due', due_us, id)
+  if not first[1] or due_us < tonumber(first[2]) then wake_scheduler() end
+end
+
+-- The place of what comes now: a number that only grows. 0, which is before all others, while the key holds somebody else's
+-- value: a script that calls this is half-way by then.
+local function next_arrival()
+  local count = redis.pcall('INCR', P .. ':counter')
+  return type(count) == 'number' and count or 0
+end
+
+-- The score of a waiting run: priority band (9 first), then arrival. 10 * 2^48 fits a double exactly.
+-- One that was given back goes first in its band; of several, whose score is the same, the oldest id.
+local function enqueue(id, r, first)
+  local arrival = first and 0 or next_arrival()
+  redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
+  redis.pcall('SADD', P .. ':queues', r[F.queue])
+  ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
+end
+
+-- An external run waits nowhere once it is due.
+local function make_ready(id, r, first)
+  if r[F.due_us] > NOW then schedule_at(id, r[F.due_us], first) elseif r[F.external] == 0 then enqueue(id, r) end
+end
