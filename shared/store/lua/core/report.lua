@@ -6,7 +6,7 @@
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- transitions: report retry create skip
 -- flags: allow-oom
--- uses: clock ending events execution metadata queues records retries texts
+-- uses: clock ending events execution gates metadata queues records retries texts
 local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
 local metadata = metadata_from(5)
 local r = load(id)
