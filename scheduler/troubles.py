@@ -1,21 +1,21 @@
-"""What failed in the scheduler: kept for whoever asks, and how long to leave it alone before it is tried again."""
+"""What fails in the scheduler, and for how long it is left alone before the next try."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
-from shared.clock import SECOND_US
+from shared import backoff
 from shared.errors import RunfleetError
 from shared.telemetry import get_logger
 
 log = get_logger("scheduler")
 
-FIRST_US: Final = SECOND_US
+FIRST_S: Final = 1.0
 """The pause after a first failure; each further one doubles it."""
 
-LONGEST_US: Final = 60 * SECOND_US
+LONGEST_S: Final = 60.0
 
 MOST: Final = 1000
 """Things that are remembered at once."""
@@ -31,37 +31,36 @@ FORGOTTEN_S: Final = 600.0
 
 
 class Pauses:
-    """How often each of some named things failed in a row."""
+    """For how long to leave each of some named things alone that fail."""
 
-    def __init__(self, longest_us: int = LONGEST_US) -> None:
-        self._failures: dict[str, int] = {}
-        self._longest_us = longest_us
+    def __init__(self, longest_s: float = LONGEST_S) -> None:
+        self._pauses: dict[str, Iterator[float]] = {}
+        self._longest_s = longest_s
 
     def __len__(self) -> int:
-        return len(self._failures)
+        return len(self._pauses)
 
-    def failed(self, name: str, *, patient: bool = False) -> int:
-        """For how long to leave it alone, in microseconds; not at all the first time if that may be chance."""
-        count = self._failures[name] = self._failures.get(name, 0) + 1
-        if patient:
-            count -= 1
-        return min(FIRST_US << min(count - 1, 10), self._longest_us) if count else 0
+    def failed(self, name: str, *, patient: bool = False) -> float:
+        """The pause after another failure, in seconds; none after the first one if that may be chance (*patient*)."""
+        is_first = name not in self._pauses
+        pauses_s = self._pauses.setdefault(name, backoff.pauses_s(FIRST_S, self._longest_s))
+        return 0.0 if is_first and patient else next(pauses_s)
 
     def passed(self, name: str) -> None:
         """It did not fail."""
-        self._failures.pop(name, None)
+        self._pauses.pop(name, None)
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all others."""
-        self._failures = {name: count for name, count in self._failures.items() if name in names}
+        self._pauses = {name: pauses_s for name, pauses_s in self._pauses.items() if name in names}
 
 
 class Turns:
     """Named things that take turns, with a pause for those that failed. By measured time."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, longest_us: int = LONGEST_US) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, longest_s: float = LONGEST_S) -> None:
         self._clock = clock
-        self._pauses = Pauses(longest_us)
+        self._pauses = Pauses(longest_s)
         self._not_before_s: dict[str, float] = {}
 
     def may(self, name: str) -> bool:
@@ -77,7 +76,7 @@ class Turns:
         """Leave it alone for a while."""
         if len(self._not_before_s) >= MOST and name not in self._not_before_s:
             self.passed(next(iter(self._not_before_s)))
-        self._not_before_s[name] = self._clock() + self._pauses.failed(name, patient=patient) / SECOND_US
+        self._not_before_s[name] = self._clock() + self._pauses.failed(name, patient=patient)
 
     def passed(self, name: str) -> None:
         """It did not fail."""
@@ -124,8 +123,8 @@ class Troubles:
         """It succeeded; answers whether it had failed before."""
         return bool(self._now) and self._now.pop((job, about), None) is not None
 
-    def told(self) -> dict[str, str]:
-        """What fails now, some of it: job and what of it → why."""
+    def current(self) -> dict[str, str]:
+        """A part of what fails now: job and what of it → why."""
         old_s = self._clock() - FORGOTTEN_S
         self._now = {key: trouble for key, trouble in self._now.items() if trouble.at_s > old_s}
         newest = list(self._now.items())[-SHOWN:]

@@ -65,6 +65,18 @@ def test_it_is_back_when_all_connections_have_been_well_for_a_moment(
     assert [event for event, _ in said] == ["store.unavailable", "store.recovered", "store.unavailable"]
 
 
+def test_refused_writes_are_one_outage_while_reads_work(said: list[tuple[str, object]], clock: list[float]) -> None:
+    away = Outage()
+    for script in ("1f, on @user_script:3", "2e, on @user_script:14"):
+        away.failed(StoreUnavailable(f"Redis cannot be used right now: READONLY You can't write. script: {script}."))
+        clock[0] += 2
+        away.worked()  # a read
+    assert [event for event, _ in said] == ["store.unavailable"]
+    clock[0] += 4
+    away.worked()
+    assert [event for event, _ in said] == ["store.unavailable", "store.recovered"]
+
+
 def test_a_full_redis_is_not_away(said: list[tuple[str, object]]) -> None:
     away = Outage()
     away.failed(StoreFull("no memory"))

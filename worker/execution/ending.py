@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared import ops
+from shared import backoff, ops
 from shared.clock import SECOND_US
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.runs import Reason, Record
@@ -111,7 +111,7 @@ class Ending:
         """Make the call that *end* gives until it is accepted or refused. None: the lease was lost."""
         call = end(wanted)
         self.asked_next_s = time.monotonic() if wanted is not None else 0.0
-        wait_s = 0.1
+        pauses_s = backoff.pauses_s()
         while True:
             self._is_alive()
             try:

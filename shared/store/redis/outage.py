@@ -1,7 +1,7 @@
 """
-Says once that Redis is away and once that it is back, for all who notice: each process has one log of it.
+Logs each outage of Redis once when it begins and once when it is over, for all stores of the process.
 
-A store tells it of every call that failed and that worked.
+A store reports here each call that failed or worked.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ log = get_logger("store")
 MOST_CAUSES: Final = 5
 """Causes that are said of one outage: each once."""
 
-_NUMBER: Final = re.compile(r"\d+")
+_DETAILS: Final = re.compile(r"(?<=: )([A-Z]{4,}) .*|\d+")
+"""The text behind an error's code, which names the script that was refused, or ports and other numbers."""
+
+_REFUSES_WRITES: Final = re.compile(r": (READONLY|MISCONF|NOREPLICAS) ")
 
 CALM_S: Final = 1.0
 """It is back when a call works and none has failed for so long: several connections learn of it one after another."""
+
+READS_CALM_S: Final = 5.0
+"""The same after a write was refused: reads work meanwhile, and a busy process writes every second or two."""
 
 
 @lru_cache(64)
@@ -38,6 +44,7 @@ class Outage:
     def __init__(self) -> None:
         self._since_s: float | None = None
         self._failed_s = 0.0
+        self._calm_s = CALM_S
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
@@ -50,7 +57,8 @@ class Outage:
             self._failed_s = now_s
             if self._since_s is None:
                 self._since_s = now_s
-            kind = _NUMBER.sub("", cause)  # without ports and other numbers, which may change with every try
+            self._calm_s = READS_CALM_S if _REFUSES_WRITES.search(cause) else CALM_S
+            kind = _DETAILS.sub(r"\1", cause)  # without what may change with every try
             if kind in self._said or len(self._said) >= MOST_CAUSES:
                 return
             self._said.add(kind)
@@ -63,7 +71,7 @@ class Outage:
         now_s = time.monotonic()
         with self._lock:
             since_s = self._since_s
-            if since_s is None or now_s - self._failed_s < CALM_S:
+            if since_s is None or now_s - self._failed_s < self._calm_s:
                 return
             self._since_s = None
             self._said.clear()
