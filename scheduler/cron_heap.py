@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from scheduler.troubles import LONGEST_US, Pauses, Troubles
+from scheduler.troubles import LONGEST_S, Pauses, Troubles
 from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import DefinitionChanged, StoreFull, StoreUnavailable
@@ -70,6 +70,7 @@ class CronHeap:
         self,
         troubles: Troubles | None = None,
         *,
+        catalog: ops.Catalog | None = None,
         window_us: int = ON_TIME_US,
         why: Callable[[int, int], str] = unknown,
     ) -> None:
@@ -78,7 +79,7 @@ class CronHeap:
         self._troubles = troubles or Troubles()
         self._window_us = window_us
         self._why = why
-        self._known = ops.Catalog()
+        self._known = catalog or ops.Catalog()
         self._entries: dict[str, Entry] = {}
         self._schedules: dict[str, Schedule] = {}
         self._cursors: dict[str, int] = {}
@@ -150,31 +151,30 @@ class CronHeap:
         fired = 0
         while self._heap and self._heap[0][0] <= now_us and time.monotonic() < until_s:
             name = self._heap[0][1]
-            pause_us = 0
+            pause_s = 0.0
             try:
                 made, has_moved = self._fire(store, name, now_us, until_s)
                 fired += made
-                pause_us = (
-                    0 if has_moved else SECOND_US
-                )  # nothing was owed after all: it is not looked at again at once
+                if not has_moved:
+                    pause_s = 1.0  # nothing was owed after all: it is not looked at again at once
                 self._pauses.passed(name)
                 self._troubles.clear("fire", name)
             except StoreFull:
                 raise
             except StoreUnavailable:
                 self._is_unsure = True  # the tick may be seen to, and the answer lost
-                pause_us = self._pauses.failed(name, patient=True)
+                pause_s = self._pauses.failed(name, patient=True)
                 raise
             except DefinitionChanged as error:
                 self.version = STALE  # somebody applied meanwhile; the next round reads the catalog again
-                pause_us = self._pauses.failed(name, patient=True)
-                if pause_us:
+                pause_s = self._pauses.failed(name, patient=True)
+                if pause_s:
                     self._troubles.note("fire", name, error)
             except Exception as error:
-                pause_us = self._pauses.failed(name)
+                pause_s = self._pauses.failed(name)
                 self._troubles.note("fire", name, error)
             finally:
-                heapq.heapreplace(self._heap, (self._look_again(name, now_us, now_us + pause_us), name))
+                heapq.heapreplace(self._heap, (self._look_again(name, now_us, pause_s), name))
             if self.version == STALE:
                 break
         return fired
@@ -265,13 +265,13 @@ class CronHeap:
             yield from ticks
             after_us = ticks[-1]
 
-    def _look_again(self, name: str, now_us: int, not_before_us: int) -> int:
-        """When to look at a schedule that was just looked at. Never raises: it would be lost."""
+    def _look_again(self, name: str, now_us: int, pause_s: float) -> int:
+        """When to look at a schedule that was just looked at, not before a pause. Never raises: it would be lost."""
         try:
-            return max(self._next_look(name), not_before_us)
+            return max(self._next_look(name), now_us + round(pause_s * SECOND_US))
         except Exception as error:
             self._troubles.note("fire", name, error)
-            return now_us + LONGEST_US
+            return now_us + round(LONGEST_S * SECOND_US)
 
     def _next_look(self, name: str) -> int:
         """When the next tick is due, jitter included; ``NEVER`` when none comes."""

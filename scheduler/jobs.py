@@ -1,9 +1,10 @@
 """
-What a leading scheduler has to do beside its ticks, one function a job.
+The jobs of a leading scheduler beside its ticks, one function each.
 
-Each takes what it needs and says how much it did. Each may be done twice, by two schedulers, or half: what it
-changes, it changes by a script that checks the state it found. One bad run, task or log holds up no other: it is noted,
-left alone for a while, and tried again after_number the others.
+Each gets what the poll found and the measured time when it has to leave the rest for the next round, and answers how
+much it did. Each may be done twice, by two schedulers, or by halves: it changes things by scripts that check the state
+they find. One bad run, task or log holds up no other: it is noted, left alone for a while, and tried again behind the
+others.
 """
 
 from __future__ import annotations
@@ -20,40 +21,25 @@ from shared.clock import SECOND_US
 from shared.errors import StoreUnavailable, Unreadable
 from shared.lineage.emitter import Emitter
 from shared.runs import Reason
-from shared.store import creation, fleet, logs, records, runs, tasks, wakeups
+from shared.store import creation, fleet, logs, runs, tasks, wakeups
 from shared.store.dialects import lineage_events
 from shared.store.leadership import Poll
+from shared.store.records import decode_record
 from shared.store.redis.sync_store import Store
-from shared.tasks import Definition, Task
 from shared.telemetry import get_logger
 
 log = get_logger("scheduler")
 
-RELEASE_BATCH: Final = 500
+ENQUEUE_BATCH: Final = 500
 RESCUE_BATCH: Final = 100
 COMPACT_BATCH: Final = 20
-UNTOLD_BATCH: Final = 1000
+CANDIDATES: Final = 20
+UNREPORTED_BATCH: Final = 1000
 LEFT_BEHIND_US: Final = 10 * SECOND_US
 """A log that its worker has not compacted for so long after the end is compacted here."""
 
-
-class Definitions:
-    """Definitions by hash, which never change; kept in memory up to a bound."""
-
-    def __init__(self, most: int = 1000) -> None:
-        self._most = most
-        self._known: dict[str, Definition] = {}
-
-    def task(self, store: Store, hash_: str) -> Task | None:
-        """The task of a definition, None when the store does not have it. Raises Unreadable."""
-        if hash_ not in self._known:
-            found = store.run(tasks.definition(hash_))
-            if found is None:
-                return None
-            if len(self._known) >= self._most:
-                self._known.clear()
-            self._known[hash_] = found
-        return self._known[hash_].task()
+SWEEP_S: Final = 30.0
+"""How often one more task's history is looked at for its age, whether or not anything ended in it."""
 
 
 class Jobs:
@@ -62,6 +48,7 @@ class Jobs:
     def __init__(
         self,
         store: Store,
+        catalog: ops.Catalog,
         troubles: Troubles,
         emitter: Emitter | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -70,22 +57,27 @@ class Jobs:
         self.troubles = troubles
         self.emitter = emitter
         self.backlog: dict[str, None] = {}
-        self._definitions = Definitions()
-        self._told_to = ""
+        self._catalog = catalog
+        self.next_due_us: int | None = None
+        self._emitted_to = ""
+        self._clock = clock
+        self._swept_s = clock()
+        self._sweep_order: list[str] = []
         self._turns = Turns(clock)
 
-    def release(self, until_s: float) -> tuple[int, int | None]:
-        """
-        Let delayed runs whose time has come into their queues: how many, and when the next one is due (None: none).
-        """
+    def enqueue_due(self, poll: Poll, until_s: float) -> int:
+        """Enqueue delayed runs whose time has come; ``next_due_us`` is then when the next one is due (None: none)."""
+        self.next_due_us = poll.next_due_us
         total = 0
-        while True:
-            released = self.store.run(ops.enqueue_due(RELEASE_BATCH))
-            for run_id in released.failed:
-                self.troubles.note("release", str(run_id), Unreadable("it cannot be let into its queue"))
-            total += released.looked_at
-            if released.looked_at < RELEASE_BATCH or time.monotonic() > until_s:
-                return total, released.next_due_us
+        while self.next_due_us is not None and self.next_due_us <= poll.now_us:
+            enqueued = self.store.run(ops.enqueue_due(ENQUEUE_BATCH))
+            for run_id in enqueued.failed:
+                self.troubles.note("enqueue_due", str(run_id), Unreadable("it cannot be let into its queue"))
+            total += enqueued.looked_at
+            self.next_due_us = enqueued.next_due_us
+            if enqueued.looked_at < ENQUEUE_BATCH or time.monotonic() > until_s:
+                break
+        return total
 
     def make(self, poll: Poll, until_s: float) -> int:
         """Make the runs that were too many for the step that made their execution's first ones; how many steps."""
@@ -113,14 +105,13 @@ class Jobs:
     def _stop(self, execution_id: UUID, until_s: float) -> int:
         return self.store.run(ops.stop_rest(execution_id, lambda: time.monotonic() < until_s))
 
-    def ring_again(self, poll: Poll) -> int:
-        """Ring for queues in which runs wait, in case a wake-up was lost; how many queues."""
-        if poll.waiting:
-            self.store.run(wakeups.wake_queues(poll.waiting))
+    def wake_queues(self, poll: Poll, until_s: float) -> int:
+        """Wake the workers of queues in which runs wait, in case a wake-up was lost; how many queues."""
+        self.store.run(wakeups.wake_queues(poll.waiting))
         return len(poll.waiting)
 
     def rescue(self, poll: Poll, until_s: float) -> int:
-        """End the runs whose lease is over, and tell the emitter of those that a worker had; how many."""
+        """End the runs whose lease is over, and emit lineage of those that a worker had; how many."""
         rescued = 0
         for run_id, value in poll.expired:
             if time.monotonic() > until_s:
@@ -128,69 +119,75 @@ class Jobs:
             rescued += self._one("rescue", str(run_id), partial(self._rescue, run_id, value))
         return rescued
 
-    def forget(self, bounds: Callable[[str], Task], until_s: float) -> int:
+    def prune(self, poll: Poll, until_s: float) -> int:
         """
-        Forget what of the backlog's tasks' history is beyond their bounds; how many steps.
+        Delete the history of the backlog's tasks that is beyond their bounds; how many steps.
 
-        A task that is done leaves the backlog; what time does not allow stays in it for the next round.
+        A task that is done leaves the backlog; it keeps those that time does not allow for the next round.
         """
+        if poll.prune_candidates:
+            names: list[str] = self.store.run(tasks.prune_candidates(CANDIDATES))
+            self.backlog |= dict.fromkeys(names)
         steps = 0
-        for name in [name for name in self.backlog if self._turns.may(f"forget {name}")]:
+        for name in [name for name in self.backlog if self._turns.may(f"prune {name}")]:
             if time.monotonic() > until_s:
                 break
             del self.backlog[name]  # and to the end of it, unless it gets done
             self.backlog[name] = None
-            steps += self._one("forget", name, partial(self._forget, name, bounds, until_s))
+            steps += self._one("prune", name, partial(self._prune, name, until_s))
         return steps
 
     def is_ready(self) -> bool:
         """Whether the backlog has a task that need not be left alone."""
-        return any(self._turns.may(f"forget {name}") for name in self.backlog)
+        return any(self._turns.may(f"prune {name}") for name in self.backlog)
 
-    def compact(self, now_us: int, until_s: float) -> int:
-        """Compress logs that a worker left after_number, a block at a time; how many blocks."""
+    def compact(self, poll: Poll, until_s: float) -> int:
+        """Compress logs that a worker left behind, a block at a time; how many blocks."""
         blocks = 0
-        batch = COMPACT_BATCH + self._turns.waiting("compact ")
-        for run_id in self.store.run(logs.compacting(batch, now_us - LEFT_BEHIND_US)):
-            while time.monotonic() < until_s and self._one("compact", str(run_id), partial(self._compact, run_id)):
-                blocks += 1
+        if poll.uncompacted:
+            batch = COMPACT_BATCH + self._turns.waiting("compact ")
+            for run_id in self.store.run(logs.compacting(batch, poll.now_us - LEFT_BEHIND_US)):
+                while time.monotonic() < until_s and self._one("compact", str(run_id), partial(self._compact, run_id)):
+                    blocks += 1
         return blocks
 
-    def tell(self, until_s: float) -> int:
+    def emit(self, poll: Poll, until_s: float) -> int:
         """
-        Tell the emitter of runs of ours that ended without a worker, which tells of all others; how many.
+        Emit lineage of runs that ended without a worker; workers do it for all others. How many.
 
-        What was done meanwhile by a leader without lineage, or in more than 10 000 events, is not made up for.
+        Ends while a leader without lineage led, or before the newest 10 000 events, are not made up for.
         """
-        told = 0
+        emitted = 0
         while self.emitter is not None and time.monotonic() < until_s:
-            untold = self.store.run(lineage_events.unreported_ends(UNTOLD_BATCH, self._told_to))
-            for run_id, record in untold.runs:
+            ends = self.store.run(lineage_events.unreported_ends(UNREPORTED_BATCH, self._emitted_to))
+            for run_id, record in ends.runs:
                 try:
                     self.emitter.tell(run_id, record)
                 except Exception as error:
-                    self.troubles.note("tell", str(run_id), error)
-            self._told_to = untold.place  # noted in the store with the next look: what is lost now is told again
-            told += len(untold.runs)
-            if untold.missed:
+                    self.troubles.note("emit", str(run_id), error)
+            self._emitted_to = ends.place  # stored with the next look: what is lost now is emitted again
+            emitted += len(ends.runs)
+            if ends.missed:
                 log.warning("lineage.missed")
-            if not untold.has_more:
+            if not ends.has_more:
                 break
-        return told
+        return emitted
 
-    def forget_events(self, until_s: float) -> int:
-        """Forget lineage events that are too old; how many."""
-        forgotten = 0
+    def sweep(self, poll: Poll, until_s: float) -> int:
+        """Now and then what no event leads to: history by its age, workers that are gone, old lineage; how many."""
+        if self._clock() - self._swept_s < SWEEP_S:
+            return 0
+        self._swept_s = self._clock()
+        self._sweep_order = self._sweep_order or self.store.run(tasks.known_tasks())
+        if self._sweep_order:
+            self.backlog.setdefault(self._sweep_order.pop())
+        removed = len(self.store.run(fleet.worker_gone()))
         while time.monotonic() < until_s:
             step = self.store.run(lineage_events.trim())
-            forgotten += step
+            removed += step
             if step < lineage_events.TRIM_BATCH:
                 break
-        return forgotten
-
-    def forget_workers(self) -> int:
-        """Forget worker processes that have been silent for a minute; how many."""
-        return len(self.store.run(fleet.worker_gone()))
+        return removed
 
     def waiting(self) -> int:
         """How many runs are left alone for now, so that more than those are to be looked at."""
@@ -217,8 +214,8 @@ class Jobs:
     def _rescue(self, run_id: UUID, value: bytes) -> bool:
         record, task, why = None, None, ""
         try:
-            record = records.decode_record(value) if value else None
-            task = self._definitions.task(self.store, record.definition) if record else None
+            record = decode_record(value) if value else None
+            task = self.store.run(self._catalog.task(record.definition)) if record else None
         except Unreadable as error:
             why = f"; not tried again: {error}"
             log.error("run.unreadable", run_id=str(run_id), error=str(error))
@@ -228,14 +225,14 @@ class Jobs:
         if record is not None:
             log.warning("run.rescued", run_id=str(run_id), task=record.task, worker=record.worker, reason=ended.state)
             if self.emitter is not None and not record.external:
-                self._tell(self.emitter, run_id)
+                self._emit(self.emitter, run_id)
         return True
 
     def _compact(self, run_id: UUID) -> bool:
         return self.store.run(logs.compact_block(run_id))
 
-    def _forget(self, name: str, bounds: Callable[[str], Task], until_s: float) -> int:
-        task = bounds(name)
+    def _prune(self, name: str, until_s: float) -> int:
+        task = self.store.run(tasks.bounds(name))
         after_number: int | None = 0
         steps = 0
         while after_number is not None and time.monotonic() < until_s:
@@ -245,7 +242,7 @@ class Jobs:
             del self.backlog[name]
         return steps
 
-    def _tell(self, emitter: Emitter, run_id: UUID) -> None:
+    def _emit(self, emitter: Emitter, run_id: UUID) -> None:
         record = self.store.run(runs.record(run_id))
         if record is not None and record.reason in (Reason.CRASHED, Reason.STOPPED):
             emitter.tell(run_id, record)

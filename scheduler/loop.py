@@ -20,6 +20,7 @@ from scheduler.outages import Outages
 from scheduler.queues import UnusedQueues
 from scheduler.stored_clock import StoredClock
 from scheduler.troubles import SHOWN, Troubles, Turns
+from shared import ops
 from shared.clock import SECOND_US
 from shared.errors import Misconfigured, RunfleetError, StoreFull, StoreUnavailable
 from shared.lineage.emitter import Emitter
@@ -28,7 +29,6 @@ from shared.store.health import Health
 from shared.store.redis.call import Call, Key
 from shared.store.redis.server_info import eviction_policy
 from shared.store.redis.sync_store import Store
-from shared.tasks import Task
 from shared.telemetry import get_logger
 
 log = get_logger("scheduler")
@@ -40,12 +40,9 @@ BLUNT_S: Final = 0.1
 """Redis notices up to this much too late that a blocking command's time is over; the last bit is waited for here."""
 
 JOB_S: Final = 0.3
-"""Longest time that one job of a round may take."""
+"""Longest time that one job of a round may take, so that the leadership is renewed in time."""
 
-SWEEP_S: Final = 30.0
-"""How often one more task's history is looked at for its age, whether or not anything ended in it."""
-
-JOB_PAUSE_US: Final = 2 * SECOND_US
+JOB_PAUSE_S: Final = 2.0
 """A job that fails as a whole is left alone for so long at most."""
 
 CHECK_S: Final = 60.0
@@ -54,7 +51,8 @@ CHECK_S: Final = 60.0
 FULL_S: Final = 5.0
 """So long after Redis was full, what frees memory comes before what needs some."""
 
-Job = Callable[[leadership.Poll], int]
+Job = Callable[[leadership.Poll, float], int]
+"""Gets the measured time when it has to leave the rest for the next round; answers how much it did."""
 
 
 class Loop:
@@ -83,10 +81,11 @@ class Loop:
         self._leader = ("", 0)
         self._store = store
         self._outages = Outages()
-        self._cron_heap = CronHeap(self.troubles, window_us=window_us, why=self._outages.why)
-        self._jobs = Jobs(store, self.troubles, emitter, clock)
+        catalog = ops.Catalog()
+        self._cron_heap = CronHeap(self.troubles, catalog=catalog, window_us=window_us, why=self._outages.why)
+        self._jobs = Jobs(store, catalog, self.troubles, emitter, clock)
         self._unused = UnusedQueues(store, clock)
-        self._turns = Turns(clock, JOB_PAUSE_US)
+        self._turns = Turns(clock, JOB_PAUSE_S)
         self._time = clock
         self._on_wiped = on_wiped
         self._on_leading = on_leading
@@ -94,10 +93,7 @@ class Loop:
         self._not_seen: set[str] = set()
         self._behind: dict[str, None] = {}
         self._full_until_s = 0.0
-        self._next_due_us: int | None = None
         self._clock = StoredClock(clock)
-        self._swept_s = clock()
-        self._sweep_order: list[str] = []
         self._checked_s = 0.0
         self._repaired = 0
         self._policy = ""
@@ -157,7 +153,7 @@ class Loop:
             if not self._turns.may(name):
                 continue
             try:
-                done += job(poll)
+                done += job(poll, time.monotonic() + JOB_S)
             except StoreUnavailable as error:
                 if not isinstance(error, StoreFull):
                     self._behind.pop(name, None)
@@ -181,30 +177,27 @@ class Loop:
 
     def _order(self) -> list[tuple[str, Job]]:
         """The jobs of this round: what is on time first, or what frees memory while Redis is full."""
+        jobs = self._jobs
         urgent: list[tuple[str, Job]] = [
             ("fire", self._fire),
-            ("release", self._release),
-            ("make", self._make),
-            ("stop", self._stop),
-            ("ring", self._ring),
+            ("enqueue_due", jobs.enqueue_due),
+            ("make", jobs.make),
+            ("stop", jobs.stop),
+            ("wake", jobs.wake_queues),
         ]
-        freeing: list[tuple[str, Job]] = [
-            ("rescue", self._rescue),
-            ("forget", self._forget),
-            ("compact", self._compact),
-        ]
+        freeing: list[tuple[str, Job]] = [("rescue", jobs.rescue), ("prune", jobs.prune), ("compact", jobs.compact)]
         rest: list[tuple[str, Job]] = [
-            ("tell", self._tell),
-            ("sweep", self._sweep),
+            ("emit", jobs.emit),
+            ("sweep", jobs.sweep),
             ("check", self._check),
-            ("queues", self._forget_queues),
+            ("queues", self._drop_queues),
         ]
         is_full = self._time() < self._full_until_s
         ordered = [*freeing, *urgent, *rest] if is_full else [*urgent, *freeing, *rest]
         behind = list(self._behind)
         return sorted(ordered, key=lambda job: behind.index(job[0]) if job[0] in behind else -1)
 
-    def _fire(self, poll: leadership.Poll) -> int:
+    def _fire(self, poll: leadership.Poll, until_s: float) -> int:
         try:
             self._cron_heap.refresh(self._store, poll.catalog, poll.now_us)
             self.troubles.clear("refresh")
@@ -212,56 +205,15 @@ class Loop:
             raise
         except Exception as error:  # what is known of the catalog fires on: an old definition is refused by the store
             self.troubles.note("refresh", "", error)
-        fired = self._cron_heap.fire(self._store, poll.now_us, self._until_s())
+        fired = self._cron_heap.fire(self._store, poll.now_us, until_s)
         if fired:
             self._outages.ended("Redis was full", poll.now_us)
         return fired
 
-    def _release(self, poll: leadership.Poll) -> int:
-        self._next_due_us = poll.next_due_us
-        if poll.next_due_us is None or poll.next_due_us > poll.now_us:
-            return 0
-        count, self._next_due_us = self._jobs.release(self._until_s())
-        return count
+    def _drop_queues(self, poll: leadership.Poll, until_s: float) -> int:
+        return self._unused.drop(until_s)
 
-    def _make(self, poll: leadership.Poll) -> int:
-        return self._jobs.make(poll, self._until_s())
-
-    def _stop(self, poll: leadership.Poll) -> int:
-        return self._jobs.stop(poll, self._until_s())
-
-    def _ring(self, poll: leadership.Poll) -> int:
-        return self._jobs.ring_again(poll)
-
-    def _rescue(self, poll: leadership.Poll) -> int:
-        return self._jobs.rescue(poll, self._until_s())
-
-    def _forget(self, poll: leadership.Poll) -> int:
-        if poll.prune_candidates:
-            names: list[str] = self._store.run(tasks.prune_candidates(20))
-            self._jobs.backlog |= dict.fromkeys(names)
-        return self._jobs.forget(self._bounds, self._until_s())
-
-    def _compact(self, poll: leadership.Poll) -> int:
-        return self._jobs.compact(poll.now_us, self._until_s()) if poll.uncompacted else 0
-
-    def _tell(self, poll: leadership.Poll) -> int:
-        return self._jobs.tell(self._until_s())
-
-    def _sweep(self, poll: leadership.Poll) -> int:
-        """Now and then, what no event leads to: history by its age, silent workers, old lineage."""
-        if self._time() - self._swept_s < SWEEP_S:
-            return 0
-        self._swept_s = self._time()
-        self._sweep_order = self._sweep_order or self._store.run(tasks.known_tasks())
-        if self._sweep_order:
-            self._jobs.backlog.setdefault(self._sweep_order.pop())
-        return self._jobs.forget_workers() + self._jobs.forget_events(self._until_s())
-
-    def _forget_queues(self, poll: leadership.Poll) -> int:
-        return self._unused.forget(self._until_s())
-
-    def _check(self, poll: leadership.Poll) -> int:
+    def _check(self, poll: leadership.Poll, until_s: float) -> int:
         """Once a minute: whether the timetable is what the catalog says. Differences are mended by reading it anew."""
         if self._time() - self._checked_s < CHECK_S:
             return 0
@@ -298,7 +250,7 @@ class Loop:
             overdue_tasks=overdue[:SHOWN],
             unreadable=len(unreadable),
             unreadable_tasks=unreadable[:SHOWN],
-            failing=self.troubles.told(),
+            failing=self.troubles.current(),
             failures=self.troubles.failures,
             repaired=self._repaired,
         )
@@ -306,24 +258,16 @@ class Loop:
         if packed != said or self._time() - said_s >= CHECK_S:
             self._health, self._said = packed, (packed, self._time())
 
-    def _bounds(self, name: str) -> Task:
-        """The task as defined now; a removed one keeps the history that it had."""
-        return self._store.run(tasks.bounds(name))
-
-    def _until_s(self) -> float:
-        """When a job has to leave the rest for the next round, so that the leadership is renewed in time."""
-        return time.monotonic() + JOB_S
-
     def _wait(self) -> None:
         """Wait for a wake-up, the next tick, the next due run, or the end of the round."""
         if not self.leads:
             self._block("wake:standby", ROUND_S)  # the leader's list is the leader's alone
             return
-        if self._jobs.is_ready() and self._turns.may("forget"):
+        if self._jobs.is_ready() and self._turns.may("prune"):
             return
         now_us = self._clock.now_us()
         moments = [self._cron_heap.next_us()] if self._turns.may("fire") else []
-        moments += [self._next_due_us] if self._turns.may("release") else []
+        moments += [self._jobs.next_due_us] if self._turns.may("enqueue_due") else []
         seconds = min([ROUND_S, *((moment - now_us) / SECOND_US for moment in moments if moment is not None)])
         if seconds <= 0 or self.stopping.is_set():
             return

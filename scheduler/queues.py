@@ -39,7 +39,7 @@ class UnusedQueues:
         self._found: set[str] = set()
         self._unread: list[str] = []
 
-    def forget(self, until_s: float) -> int:
+    def drop(self, until_s: float) -> int:
         """Go on with the search when it is time for one; how many queues were forgotten."""
         if not self._found:
             if self._clock() - self._looked_s < LOOK_S:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,7 +23,7 @@ class Catalog:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self._tasks: OrderedDict[str, Task] = OrderedDict()
+        self._tasks: dict[str, Task] = {}
 
     async def get(self, name: str, *, fresh: bool = False) -> Entry:
         """The task *name*, from memory unless it must be ``fresh``. Raises NotFound."""
@@ -69,7 +68,7 @@ class Catalog:
                 return None
             task = self._tasks[definition] = found.task()
             if len(self._tasks) > MOST_DEFINITIONS:
-                self._tasks.popitem(last=False)
+                del self._tasks[next(iter(self._tasks))]
         return task
 
 

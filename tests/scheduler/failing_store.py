@@ -120,11 +120,11 @@ class PairedWork:
             later = harness.run(runs.find(f"later-{which}#1")).id
             states = {
                 "fire": totals[f"tick-{which}"].total > 0,
-                "forget": totals[f"past-{which}"].total == 1,
-                "release": later.bytes not in due,
+                "prune": totals[f"past-{which}"].total == 1,
+                "enqueue_due": later.bytes not in due,
                 "rescue": harness.get(self.lost[which]).end_reason == Reason.CRASHED,
                 "compact": self.logs[which].bytes not in left,
-                "tell": self.told[which] in self.listener.told,
+                "emit": self.told[which] in self.listener.told,
             }
             found |= {f"{job} {which}" for job, done in states.items() if not done}
         if "gone" in [worker.id for worker in harness.run(fleet.workers())]:

@@ -63,7 +63,7 @@ def test_a_lost_run_that_is_no_record_at_all_holds_up_no_other(work: PairedWork,
     work.harness.run(Call("SET", (RawKey(b"run:" + work.lost["bad"].bytes), garbage), bool))
     work.loop.tick()
     assert work.harness.get(work.lost["good"]).end_reason == Reason.CRASHED
-    assert any(what.startswith("rescue") for what in work.loop.troubles.told()) or garbage == b""
+    assert any(what.startswith("rescue") for what in work.loop.troubles.current()) or garbage == b""
 
 
 def test_a_due_run_that_is_no_record_at_all_holds_up_no_other(work: PairedWork) -> None:
@@ -75,7 +75,7 @@ def test_a_due_run_that_is_no_record_at_all_holds_up_no_other(work: PairedWork) 
     due: list[bytes] = work.harness.run(Call("ZRANGE", (Key("due"), 0, -1), as_is))
     assert due == [bad.bytes]
     assert work.harness.get(good).status == "pending"
-    assert list(work.loop.troubles.told()) == [f"release {bad}"]
+    assert list(work.loop.troubles.current()) == [f"enqueue_due {bad}"]
 
 
 def test_history_with_a_run_that_is_no_record_at_all_is_forgotten_around_it(work: PairedWork) -> None:
@@ -87,7 +87,7 @@ def test_history_with_a_run_that_is_no_record_at_all_is_forgotten_around_it(work
         Call("ZRANGE", (Key("ix:t:past-bad:success:created"), 0, -1, "WITHSCORES"), as_is)
     )
     assert [int(number) for number in numbers[1::2]] == [1, 3]
-    assert work.undone() == {"forget bad"}
+    assert work.undone() == {"prune bad"}
 
 
 def test_a_log_that_cannot_be_read_holds_up_no_other(work: PairedWork) -> None:
@@ -96,7 +96,7 @@ def test_a_log_that_cannot_be_read_holds_up_no_other(work: PairedWork) -> None:
     work.harness.run(Call("XADD", (log, "99-0", "c", 1, "d", b"\xc1"), as_is))
     work.loop.tick()
     assert work.undone() == {"compact bad"}
-    assert list(work.loop.troubles.told()) == [f"compact {work.logs['bad']}"]
+    assert list(work.loop.troubles.current()) == [f"compact {work.logs['bad']}"]
 
 
 def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedWork) -> None:

@@ -20,19 +20,19 @@ PARTS = {
     "create": {"fire"},
     "GET": {"compact"},
     "read_records": {"rescue"},
-    "HMGET": {"fire", "rescue", "forget"},
+    "HMGET": {"fire", "rescue", "prune"},
     "HGET": set[str](),
     "INFO": set[str](),
-    "SMISMEMBER": {"forget"},
-    "enqueue_due": {"release"},
+    "SMISMEMBER": {"prune"},
+    "enqueue_due": {"enqueue_due"},
     "wake_queues": {"rescue"},
     "rescue": {"rescue"},
-    "SPOP": {"forget"},
-    "prune": {"forget"},
+    "SPOP": {"prune"},
+    "prune": {"prune"},
     "ZRANGEBYSCORE": {"compact"},
     "XRANGE": {"compact"},
     "compact": {"compact"},
-    "unreported_ends": {"tell"},
+    "unreported_ends": {"emit"},
     "ZRANGE": {"workers"},
     "worker_gone": {"workers"},
     "trim_lineage_events": set[str](),
@@ -53,7 +53,7 @@ def test_a_round_without_faults_does_everything(work: PairedWork) -> None:
     assert len(work.undone()) == 6 * len(PAIR) + 1
     work.loop.tick()
     assert work.undone() == set()
-    assert work.loop.troubles.told() == {}
+    assert work.loop.troubles.current() == {}
 
 
 def test_every_call_of_a_round_is_tried_with_a_fault(work: PairedWork) -> None:
@@ -106,9 +106,9 @@ def test_one_bad_thing_holds_up_no_other_and_is_told(work: PairedWork, script: s
 
     work.harness.fault = fault
     work.loop.tick()
-    named = {"create": "fire", "prune": "forget"}.get(script, script)
+    named = {"create": "fire", "prune": "prune"}.get(script, script)
     assert work.undone() == {f"{named} bad"}
-    told = work.loop.troubles.told()
+    told = work.loop.troubles.current()
     assert len(told) == 1, told
     [(what, why)] = told.items()
     assert what.startswith(named)
@@ -123,13 +123,13 @@ def test_one_bad_thing_holds_up_no_other_and_is_told(work: PairedWork, script: s
     assert list(said.failing) == [what]
     work.harness.fault = lambda call: None
     assert work.tick_until_done() == set()
-    assert work.loop.troubles.told() == {}
+    assert work.loop.troubles.current() == {}
 
 
 def test_a_listener_that_fails_at_one_run_hears_of_the_others(work: PairedWork) -> None:
     work.listener.deaf_to = work.told["bad"]
     work.loop.tick()
-    assert work.undone() == {"tell bad"}
+    assert work.undone() == {"emit bad"}
     work.listener.told.append(work.told["bad"])
 
 
@@ -164,7 +164,7 @@ def test_a_job_whose_time_is_over_leaves_the_rest_to_the_next_round(
     with monkeypatch.context() as patch:
         patch.setattr("scheduler.loop.JOB_S", -1.0)
         work.loop.tick()
-        limited = {f"{job} {which}" for job in ("fire", "rescue", "forget", "compact", "tell") for which in PAIR}
+        limited = {f"{job} {which}" for job in ("fire", "rescue", "prune", "compact", "emit") for which in PAIR}
         assert limited <= work.undone()
     work.loop.tick()
     assert work.undone() == set()

@@ -86,9 +86,9 @@ def test_what_holds_the_last_seconds_is_begun_anew_and_everything_goes_on(
     for _ in range(10 if key == "events" else 1):  # no poll fails at that one: it is looked at every ten seconds
         work.loop.tick()
         work.harness.pass_s(1)
-    lost = {"prune-candidates": {"forget"}, "events": {"tell"}}.get(key, set())
+    lost = {"prune-candidates": {"prune"}, "events": {"emit"}}.get(key, set())
     assert {what.split()[0] for what in work.undone()} == lost
-    assert work.loop.troubles.told() == {}
+    assert work.loop.troubles.current() == {}
     assert work.harness.run(fleet.facts()).wrong_keys == []
     assert f"event=store.begun_anew keys={key}" in capsys.readouterr().out
     check_store(work.harness)
@@ -97,16 +97,16 @@ def test_what_holds_the_last_seconds_is_begun_anew_and_everything_goes_on(
 @pytest.mark.parametrize(
     ("key", "needed_for"),
     [
-        ("tasks", {"fire", "forget"}),
+        ("tasks", {"fire", "prune"}),
         ("ticks", {"fire"}),
-        ("due", {"release"}),
+        ("due", {"enqueue_due"}),
         ("leases", {"rescue"}),
         ("slot-leases", set()),
-        ("compact", {"compact", "forget", "rescue"}),
+        ("compact", {"compact", "prune", "rescue"}),
         ("making", set()),
         ("stopping", set()),
         ("queues:paused", set()),
-        ("paused", {"fire", "forget"}),
+        ("paused", {"fire", "prune"}),
         ("limits", set()),
         ("workers", {"workers"}),
     ],

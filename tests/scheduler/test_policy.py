@@ -14,18 +14,18 @@ def test_a_policy_that_is_changed_at_run_time_is_told_until_it_is_mended(
     harness = StoreHarness(settings)
     loop = Loop(harness, "s", clock=lambda: harness.now / SECOND)
     loop.tick()
-    assert loop.troubles.told() == {}
+    assert loop.troubles.current() == {}
     with redis.Redis.from_url(valkey_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
             harness.pass_s(CHECK_S + 1)
             loop.tick()
-            assert "allkeys-lru" in str(loop.troubles.told())
-            assert "CONFIG SET maxmemory-policy noeviction" in str(loop.troubles.told())
+            assert "allkeys-lru" in str(loop.troubles.current())
+            assert "CONFIG SET maxmemory-policy noeviction" in str(loop.troubles.current())
             assert "event=store.evicts" in capsys.readouterr().out
         finally:
             client.config_set("maxmemory-policy", "noeviction")
     harness.pass_s(CHECK_S + 1)
     loop.tick()
-    assert loop.troubles.told() == {}
+    assert loop.troubles.current() == {}
     harness.close()

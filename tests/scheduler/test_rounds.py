@@ -99,11 +99,11 @@ def test_a_catalog_that_cannot_be_read_again_stops_no_schedule_that_is_known(har
     go(harness, loop, 60)
     assert len(ticks(harness)) == before + 6
     assert ticks(harness, "u") == []
-    assert "refresh" in loop.troubles.told()
+    assert "refresh" in loop.troubles.current()
     harness.fault = lambda call: None
     go(harness, loop, 20)
     assert len(ticks(harness, "u")) > 0
-    assert "refresh" not in loop.troubles.told()
+    assert "refresh" not in loop.troubles.current()
 
 
 def test_a_new_leader_reads_the_timetable_again(harness: FailingStore) -> None:
@@ -176,7 +176,7 @@ def test_an_error_that_nobody_foresaw_ends_a_round_and_not_the_scheduler(
     try:
         wait_until(lambda: loop.leads, "it leads")
         assert loop.troubles.failures == {"round": 2}
-        wait_until(lambda: loop.troubles.told() == {}, "a round that went well is told of no more as failing")
+        wait_until(lambda: loop.troubles.current() == {}, "a round that went well is told of no more as failing")
         wait_until(lambda: "event=scheduler.recovered" in capsys.readouterr().out, "and that is logged")
         loop.stop()
         thread.join()

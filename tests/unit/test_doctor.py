@@ -205,7 +205,7 @@ def test_of_settings(changes: dict[str, Any], expected: dict[str, str]) -> None:
         ({"standing": Standing({"report": 1}, {})}, {"schedule-overdue": "error"}),
         ({"standing": Standing({}, {"report": "no such zone"})}, {"schedule-unreadable": "error"}),
         ({"health": Health(unreadable=1, unreadable_tasks=["report"])}, {"schedule-unreadable": "error"}),
-        ({"health": Health(failing={"forget report": "it raised"})}, {"scheduler-failing": "warning"}),
+        ({"health": Health(failing={"prune report": "it raised"})}, {"scheduler-failing": "warning"}),
         ({"unreadable": {"b": "its body is odd"}}, {"definitions-unreadable": "error"}),
         ({"entries": [entry(Task(name="a", run="true"), "")]}, {"definitions-untrusted": "error"}),
         ({"entries": [entry(Task(name="a", external=True, queue="nobody"), "")]}, {}),

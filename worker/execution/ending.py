@@ -127,15 +127,13 @@ class Ending:
             except StoreUnavailable:
                 if self._is_lost():
                     return None
-                time.sleep(wait_s)  # Redis is unavailable: nothing is lost as long as this thread waits
-                wait_s = min(wait_s * 2, 2.0)
+                time.sleep(next(pauses_s))  # Redis is unavailable: nothing is lost as long as this thread waits
             except Exception:
                 self._log_broken("reporting its end")
                 if self._is_lost() or self._context.draining.is_over:
                     return None
                 call = end(wanted, bare=True)  # if the rest cannot be sent, its reason can
-                time.sleep(wait_s)
-                wait_s = min(wait_s * 2, 2.0)
+                time.sleep(next(pauses_s))
 
     def _last_lines(self) -> list[Call[Any]]:
         """The calls that store what is left of the log; none when that fails, because the end must not."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from shared import ops, params
+from shared import backoff, ops, params
 from shared.errors import RunfleetError, StoreUnavailable
 from shared.retry import POISON_CRASHES
 from shared.runs import FATE_UNKNOWN, NOTHING_RAN, Reason
@@ -292,7 +292,7 @@ class Execution:
 
     def _retry_while_unavailable(self, ask: Callable[[], T]) -> T:
         """The result of *ask*, called again while Redis is unavailable. Raises LeaseLost and NotStarted."""
-        wait_s = 0.1
+        pauses_s = backoff.pauses_s()
         while True:
             self._is_alive()
             try:
@@ -301,8 +301,7 @@ class Execution:
                 raise NotStarted(str(error)) from None
             except StoreUnavailable:
                 self._check_may_start()
-                time.sleep(wait_s)  # nothing has been started yet
-                wait_s = min(wait_s * 2, 2.0)
+                time.sleep(next(pauses_s))  # nothing has been started yet
 
     def _inputs(self) -> list[tuple[str, dict[str, Any]]]:
         """The outputs of the steps that this one depends on. Raises LeaseLost and NotStarted."""
