@@ -70,15 +70,14 @@ def messages(kind: type[Message]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+forty_examples = bounded(
+    max_examples=40, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_messages_are_answered_and_never_unexpectedly(ona: Client, method: str) -> None:
-    @bounded(
-        max_examples=40,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @forty_examples
     @given(messages(REQUESTS[method]))
     def send(body: dict[str, Any]) -> None:
         content = msgspec.json.encode(_encodable(body))
@@ -91,13 +90,7 @@ def test_odd_messages_are_answered_and_never_unexpectedly(ona: Client, method: s
 
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_bytes_are_answered_and_never_unexpectedly(ona: Client, method: str) -> None:
-    @bounded(
-        max_examples=40,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @forty_examples
     @given(st.one_of(st.binary(max_size=60), st.binary(max_size=30).map(lambda tail: WITH_ID + tail)))
     def send(content: bytes) -> None:
         response = ona.post(CALLS + method, content=content, headers={"Content-Type": "application/proto"})

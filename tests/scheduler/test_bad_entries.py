@@ -1,27 +1,17 @@
 """A definition, record, schedule or log that a newer release wrote, or a foreign hand: all others go on."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import msgspec
 import pytest
 
 from shared.runs import FIELDS, Reason
-from shared.settings import Settings
 from shared.store import runs
 from shared.store.health import stored_health
 from shared.store.redis.call import Call, Key, RawKey, as_is
-from tests.scheduler.failing_store import FailingStore, PairedWork
+from tests.scheduler.failing_store import PairedWork
 
 pytestmark = pytest.mark.damaged
-
-
-@pytest.fixture
-def work(settings: Settings) -> Iterator[PairedWork]:
-    """A scheduler with work in each of its jobs."""
-    harness = FailingStore(settings)
-    yield PairedWork(harness)
-    harness.close()
 
 
 def spoil_definition(work: PairedWork, task: str) -> None:

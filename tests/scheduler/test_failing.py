@@ -1,17 +1,14 @@
 """Whatever a part of the scheduler raises: the others go on, it is told, and it is tried again."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from shared.errors import Invalid, Problem, RunfleetError, StoreFull, StoreUnavailable, Unreadable
-from shared.settings import Settings
 from shared.store import tasks
 from shared.store.health import stored_health
 from shared.store.redis.call import Call
-from tests.scheduler.failing_store import PAIR, FailingStore, OddError, PairedWork, name_of
-from tests.store.consistency import check_store
+from tests.scheduler.failing_store import PAIR, OddError, PairedWork, name_of
 
 PARTS = {
     # call: the jobs that cannot be done while it fails
@@ -37,16 +34,6 @@ PARTS = {
     "worker_gone": {"workers"},
     "trim_lineage_events": set[str](),
 }
-
-
-@pytest.fixture
-def work(settings: Settings) -> Iterator[PairedWork]:
-    """A scheduler with work in each of its jobs; everything in its store has an owner at the end."""
-    harness = FailingStore(settings)
-    yield PairedWork(harness)
-    harness.fault = lambda call: None
-    check_store(harness)
-    harness.close()
 
 
 def test_a_round_without_faults_does_everything(work: PairedWork) -> None:

@@ -1,40 +1,14 @@
 """A Redis without memory: what frees some runs first, and whatever else needs none."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import uuid4
-
-import pytest
-import redis
 
 from shared.errors import StoreFull
 from shared.settings import Settings
 from shared.store import limits, runs
 from shared.store.health import stored_health
 from shared.store.redis.call import Call, Key
-from tests.scheduler.failing_store import FailingStore, OddError, PairedWork, name_of
-from tests.store.consistency import check_store
-from tests.store.harness import SECOND
-
-
-@pytest.fixture
-def work(settings: Settings) -> Iterator[PairedWork]:
-    """A scheduler with work in each of its jobs; everything in its store has an owner at the end."""
-    harness = FailingStore(settings)
-    yield PairedWork(harness)
-    check_store(harness)
-    harness.close()
-
-
-@contextmanager
-def full(settings: Settings) -> Iterator[None]:
-    """Redis has no memory left."""
-    with redis.Redis.from_url(settings.redis_url) as client:
-        client.config_set("maxmemory", 1)
-        try:
-            yield
-        finally:
-            client.config_set("maxmemory", 0)
+from tests.scheduler.failing_store import OddError, PairedWork, name_of
+from tests.store.harness import SECOND, out_of_memory
 
 
 def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, work: PairedWork) -> None:
@@ -43,7 +17,7 @@ def test_a_full_redis_is_freed_of_all_that_can_go(settings: Settings, work: Pair
     harness.run(limits.put("db", 2, b"{}"))
     harness.run(limits.take(uuid4(), ["db"], 1, SECOND, b"{}"))
     harness.pass_s(2)
-    with full(settings):
+    with out_of_memory(settings.redis_url):
         for _ in range(3):
             work.loop.tick()
             harness.pass_s(1)
@@ -72,7 +46,7 @@ def test_in_a_full_redis_what_frees_memory_comes_before_what_needs_some(work: Pa
 
 def test_ticks_that_were_due_in_a_full_redis_are_on_record_and_say_why(settings: Settings, work: PairedWork) -> None:
     """F59: the newest runs, one record has the others."""
-    with full(settings):
+    with out_of_memory(settings.redis_url):
         for _ in range(6 * 60):
             work.loop.tick()
             work.harness.pass_s(1)

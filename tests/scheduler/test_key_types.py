@@ -10,7 +10,7 @@ from shared.settings import Settings
 from shared.store import fleet, leadership
 from shared.store.key_types import TYPES, mistyped_keys
 from shared.store.redis.call import Call, Key, as_is
-from tests.scheduler.failing_store import FailingStore, PairedWork
+from tests.scheduler.failing_store import PairedWork
 from tests.store.consistency import README, check_store
 from tests.store.harness import SECOND, StoreHarness
 
@@ -37,13 +37,6 @@ def harness(settings: Settings) -> Iterator[StoreHarness]:
     opened = StoreHarness(settings)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def work(settings: Settings) -> Iterator[PairedWork]:
-    harness = FailingStore(settings)
-    yield PairedWork(harness)
-    harness.close()
 
 
 def spoil(harness: StoreHarness, key: str) -> None:

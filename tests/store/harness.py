@@ -1,18 +1,22 @@
-"""A store with a clock in hand: every script is told the time, and whole scenes fit in a few lines."""
+"""A store with a clock in hand: every script is told the time, and a whole story fits in a few lines."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
+import redis
+
 from shared import ops
 from shared.errors import RunfleetError
 from shared.runs import Reason, Record, Run
 from shared.settings import Settings
-from shared.store import fleet, logs, runs, tasks
+from shared.store import fleet, logs, open_async_store, runs, tasks
 from shared.store.log_record import StoredLine
+from shared.store.redis.async_store import AsyncStore
 from shared.store.redis.call import Call, Drive, Operation
 from shared.store.redis.scripts import Script
 from shared.store.redis.sync_store import Store
@@ -201,3 +205,29 @@ def driven(
         after(asked)
         drive.answer(answers)
     return drive.result
+
+
+def with_async_store(settings: Settings, use: Callable[[AsyncStore], Coroutine[Any, Any, None]]) -> None:
+    """Run *use* on a store for asyncio, in a loop of its own."""
+
+    async def main() -> None:
+        store = open_async_store(settings)
+        try:
+            async with asyncio.timeout(20):
+                await use(store)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def out_of_memory(redis_url: str) -> Iterator[None]:
+    """Redis has no memory for anything new."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", 0)

@@ -1,7 +1,6 @@
 """How a task file becomes the catalog, and what it does not do unless somebody asks for it by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from shared.store.redis.call import Call, Key, Operation
 from shared.store.redis.sync_store import Store
 from shared.tasks import Task, define, signer
 from tests.store.consistency import snapshot
-from tests.store.harness import driven
+from tests.store.harness import driven, out_of_memory
 
 NEW, OLD = Keys("the secret of the fleet"), Keys("the secret before that")
 BOTH = Keys("the secret of the fleet", "the secret before that")
@@ -284,17 +283,6 @@ def test_nothing_is_written_back_over_a_file_that_came_since(store: Store) -> No
 # A full Redis
 
 
-@contextmanager
-def full(settings: Settings) -> Iterator[None]:
-    """Redis has no memory left."""
-    with redis.Redis.from_url(settings.redis_url) as client:
-        client.config_set("maxmemory", 1)
-        try:
-            yield
-        finally:
-            client.config_set("maxmemory", 0)
-
-
 def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_once(
     store: Store, settings: Settings
 ) -> None:
@@ -311,7 +299,7 @@ def test_what_lowers_the_history_is_applied_in_a_full_redis_and_looked_at_at_onc
         files=(Path("runfleet.toml"),),
         modified_us=2,
     )
-    with full(settings):
+    with out_of_memory(settings.redis_url):
         change = store.run(ops.apply_config(few))
         assert (change.changed, change.removed) == (["a"], ["c"])
         assert "a" in store.run(tasks.prune_candidates(10))
@@ -323,7 +311,10 @@ def test_what_changes_much_is_refused_in_a_full_redis_with_what_to_do(store: Sto
     store.run(ops.apply_config(file("a")))
     much = file("a", "b", run="x" * 600_000)
     before = snapshot(store)
-    with full(settings), pytest.raises(StoreFull, match=r"1\.1 MiB.*smaller change first.*keep_runs.*raise maxmemory"):
+    with (
+        out_of_memory(settings.redis_url),
+        pytest.raises(StoreFull, match=r"1\.1 MiB.*smaller change first.*keep_runs.*raise maxmemory"),
+    ):
         store.run(ops.apply_config(much))
     assert snapshot(store) == before
     assert store.run(ops.apply_config(much)).changed == ["a"]

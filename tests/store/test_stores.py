@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from shared.store import fleet, open_async_store, open_store, retention, runs, t
 from shared.store.redis.async_store import AsyncStore
 from shared.store.redis.call import Call, Key, as_is, each, together
 from shared.store.redis.sync_store import Store
-from tests.store.harness import StoreHarness
+from tests.store.harness import StoreHarness, out_of_memory, with_async_store
 from tests.waiting import in_threads
 
 
@@ -67,7 +66,7 @@ def test_flushed_scripts_are_nothing_to_the_event_loop_either(
         found, none = await store.run(together(tasks.counts(["a"]), runs.record(ids.new_id(1))))
         assert (found["a"].pending, none) == (1, None)
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_killed_connections_are_replaced_and_nobody_notices(settings: Settings, client: redis.Redis) -> None:
@@ -99,7 +98,7 @@ def test_a_killed_connection_of_the_event_loop_is_replaced(settings: Settings, c
             client.client_kill_filter(_type="normal", skipme=True)
             assert await store.run(fleet.clock()) > 0
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +117,7 @@ def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkey
         assert sum(trips) == 500
         assert len(trips) < 50
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_who_gives_up_waiting_harms_nobody_else(settings: Settings) -> None:
@@ -130,7 +129,7 @@ def test_who_gives_up_waiting_harms_nobody_else(settings: Settings) -> None:
         assert await asyncio.gather(*asked[1::2]) == list(range(1, 20, 2))
         assert await store.run(Call("ECHO", ("7",), int)) == 7
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_a_refusal_is_raised_after_all_calls_were_made(harness: StoreHarness) -> None:
@@ -160,13 +159,13 @@ def test_settled_calls_stand_beside_each_other(harness: StoreHarness) -> None:
     assert harness.settle([]) == harness.run(each([])) == []
 
 
-def test_a_full_redis_takes_nothing_new_but_lets_runs_end(harness: StoreHarness, client: redis.Redis) -> None:
+def test_a_full_redis_takes_nothing_new_but_lets_runs_end(settings: Settings, harness: StoreHarness) -> None:
     """F21: every script."""
     entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
     ending, stopping, lost = harness.started(), harness.started(), harness.started()
     waiting = harness.trigger()
     harness.heartbeat(ending, stopping, lost)
-    with _no_memory(client):
+    with out_of_memory(settings.redis_url):
         with pytest.raises(StoreFull, match="raise maxmemory or lower keep_runs"):
             harness.trigger()
         with pytest.raises(StoreFull):
@@ -183,18 +182,16 @@ def test_a_full_redis_takes_nothing_new_but_lets_runs_end(harness: StoreHarness,
     assert harness.trigger().status == "pending"
 
 
-def test_a_full_redis_is_the_same_to_the_event_loop(
-    settings: Settings, harness: StoreHarness, client: redis.Redis
-) -> None:
+def test_a_full_redis_is_the_same_to_the_event_loop(settings: Settings, harness: StoreHarness) -> None:
     harness.task()
 
     async def scene(store: AsyncStore) -> None:
-        with _no_memory(client):
+        with out_of_memory(settings.redis_url):
             with pytest.raises(StoreFull):
                 await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))
         assert (await store.run(ops.trigger(ops.Catalog(), "a", ops.Request()))).run.number == 1
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/at/all"])
@@ -211,7 +208,7 @@ def test_a_redis_that_is_away_is_unavailable(url: str) -> None:
         with pytest.raises(StoreUnavailable):
             await opened.run(fleet.ping())
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 @pytest.mark.parametrize(
@@ -242,29 +239,6 @@ def test_a_blocking_call_has_a_connection_of_its_own(store: Store) -> None:
     assert store.block(Call("BLPOP", (Key("wake:scheduler"), 0.01), as_is), 0.01) is None
 
 
-@contextmanager
-def _no_memory(client: redis.Redis) -> Iterator[None]:
-    client.config_set("maxmemory", "1mb")
-    client.config_set("maxmemory-policy", "noeviction")
-    client.config_set("maxmemory", 1)
-    try:
-        yield
-    finally:
-        client.config_set("maxmemory", 0)
-
-
-def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        store = open_async_store(settings)
-        try:
-            async with asyncio.timeout(20):
-                await scene(store)
-        finally:
-            await store.close()
-
-    asyncio.run(main())
-
-
 def test_a_replica_is_a_store_that_is_away(settings: Settings, harness: StoreHarness, client: redis.Redis) -> None:
     """F25: it says so, and says what is wrong; nothing else is made of it."""
     harness.task()
@@ -282,7 +256,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, harness: StoreHar
             harness.heartbeat(held)
         with pytest.raises(StoreUnavailable, match="READONLY"):
             harness.block(Call("BLPOP", (Key("wake:worker:w"), 0.1), bool), 0.1)
-        _in_a_loop(settings, scene)
+        with_async_store(settings, scene)
         assert harness.losses > losses, "its connection led to a server that is no primary any more"
     finally:
         harness.run(Call("REPLICAOF", ("NO", "ONE"), as_is))

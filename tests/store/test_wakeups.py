@@ -1,9 +1,8 @@
 """Who waits for a log or for events is woken, and finds everything that happened meanwhile."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,11 +10,11 @@ import redis
 
 from shared import ops
 from shared.settings import Settings
-from shared.store import events, logs, open_async_store
+from shared.store import events, logs
 from shared.store.redis import async_store
 from shared.store.redis.async_store import AsyncStore, Subscription
 from shared.store.redis.call import Call, Key
-from tests.store.harness import StoreHarness
+from tests.store.harness import StoreHarness, with_async_store
 from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 
@@ -65,7 +64,7 @@ def test_who_waits_for_events_is_woken(settings: Settings, harness: StoreHarness
         assert [event.type for event in await waiting] == ["run.created"]
         assert not store._subscriptions, "nobody listens any more"
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, harness: StoreHarness) -> None:
@@ -77,14 +76,14 @@ def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, harnes
     async def scene(store: AsyncStore) -> None:
         assert len(await store.wait_events(after, 10)) == 2
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_who_waits_in_vain_comes_back(settings: Settings, harness: StoreHarness) -> None:
     async def scene(store: AsyncStore) -> None:
         assert await store.wait_events("$", 0.05) == []
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_many_follow_a_log_through_one_connection(settings: Settings, harness: StoreHarness) -> None:
@@ -110,7 +109,7 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, harness: S
             assert seen == [f"line {n}" for n in range(10)]
         assert not store._subscriptions
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, harness: StoreHarness) -> None:
@@ -127,7 +126,7 @@ def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, harness: Stor
             _, still = await asyncio.wait([waiting], timeout=5)
             assert not still, "nothing rang"
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def _is_there(token: bytes | None) -> bool:
@@ -162,7 +161,7 @@ def test_a_lost_bell_connection_costs_no_line(settings: Settings, harness: Store
                 await ear.wait()
             raise AssertionError("the line was never seen")
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 def test_a_bell_connection_that_went_silent_is_made_again(
@@ -183,7 +182,7 @@ def test_a_bell_connection_that_went_silent_is_made_again(
                 proxy.pass_on()
                 await _rings(store, ear, lambda: harness.append(held, 0, "line"))
 
-        _in_a_loop(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5), scene)
+        with_async_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5), scene)
 
 
 def test_a_bell_connection_is_made_again_whatever_ended_it(
@@ -206,7 +205,7 @@ def test_a_bell_connection_is_made_again_whatever_ended_it(
             await asyncio.to_thread(wait_until, lambda: not failures, "it was tried again")
             await _rings(store, ear, lambda: harness.append(held, 0, "line"))
 
-    _in_a_loop(settings, scene)
+    with_async_store(settings, scene)
 
 
 async def _rings(store: AsyncStore, ear: Subscription, act: Callable[[], object]) -> None:
@@ -231,16 +230,4 @@ def test_closing_wakes_whoever_waits(settings: Settings, harness: StoreHarness) 
             async with asyncio.timeout(5):
                 await waiting
 
-    _in_a_loop(settings, scene)
-
-
-def _in_a_loop(settings: Settings, scene: Callable[[AsyncStore], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        store = open_async_store(settings)
-        try:
-            async with asyncio.timeout(20):
-                await scene(store)
-        finally:
-            await store.close()
-
-    asyncio.run(main())
+    with_async_store(settings, scene)
