@@ -255,14 +255,14 @@ def _of_model(run: ModelRun) -> dict[str, Any]:
 
 
 def _of_plan(plan: dict[bytes, bytes]) -> dict[str, Any]:
-    words = {name: plan.get(name.encode(), b"").decode() for name in ("task", "reason", "failed", "desired")}
+    words = {name: plan.get(name.encode(), b"").decode() for name in ("task", "reason", "failure", "desired")}
     names = ("created", "at", "version", "start", "over", "steps", "groups")
     numbers = {name: int(plan.get(name.encode(), 0)) for name in names}
     return words | numbers
 
 
 def _of_model_plan(plan: ModelPlan) -> dict[str, Any]:
-    words = {"task": plan.task, "reason": plan.reason, "failed": plan.failed}
+    words = {"task": plan.task, "reason": plan.reason, "failure": plan.failure}
     desired = {"desired": "stopped" if plan.is_stopped else ""}
     times = {"created": plan.created, "start": plan.started, "over": plan.over}
     counts = {"at": plan.at, "version": plan.version, "steps": len(plan.steps), "groups": plan.groups}

@@ -88,7 +88,7 @@ class ModelPlan:
     over: int = 0
     is_stopped: bool = False
     reason: str = ""
-    failed: str = ""
+    failure: str = ""
 
     @property
     def needed(self) -> set[int]:
@@ -255,14 +255,14 @@ class Lives:
         if run.reason == "success":
             return
         if not plan.reason or MILD.get(plan.reason, 3) < MILD.get(run.reason, 3):
-            plan.reason, plan.failed = run.reason, f"{run.name} ended as {run.reason}"
+            plan.reason, plan.failure = run.reason, f"{run.name} ended as {run.reason}"
 
     def advance(self, execution: ModelExecution, now: int) -> bool:
         """Make the next group of a plan, or say of all later steps why they never run; whether something runs."""
         plan = self.plans.get(execution.id)
         if plan is None or plan.at + 1 >= plan.groups:
             return False
-        why = f"skipped: {plan.failed}" if plan.reason else ""
+        why = f"skipped: {plan.failure}" if plan.reason else ""
         why = why or ("skipped: the execution was stopped" if plan.is_stopped else "")
         for group in range(plan.at + 1, plan.groups if why else plan.at + 2):
             for number, step in enumerate(plan.steps):
@@ -271,7 +271,7 @@ class Lives:
         plan.version += 1
         plan.at = plan.groups - 1 if why else plan.at + 1
         if why and not plan.reason:
-            plan.reason, plan.failed = "stopped", "it was stopped"
+            plan.reason, plan.failure = "stopped", "it was stopped"
         return not why
 
     def make_step(self, execution: ModelExecution, number: int, step: Planned, why: str, now: int) -> None:
