@@ -1,4 +1,4 @@
-"""The generated parts of ``shared/store/README.md``: the chart of transitions, who uses each key, and the scripts."""
+"""What ``shared/store/README.md`` has of the code: the chart of transitions, who uses each key, and the scripts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from shared.store.redis.scripts import declared, path_of, script_names
 
 BY_DRAMATIQ = "dramatiq:"
 """How the keys begin that Dramatiq itself reads and writes."""
-
-
-def data_model(page: str) -> str:
-    """*page* with its generated parts made anew. Raises ValueError when the marks around one are missing."""
-    parts = {"transitions": state_chart, "keys": keys_table, "scripts": scripts_table}
-    for part, made in parts.items():
-        begin, end = f"<!-- {part}: made by `make docs` -->\n", f"<!-- end of {part} -->\n"
-        if page.count(begin) != 1 or end not in page.partition(begin)[2]:
-            raise ValueError(f"the page has no {begin.strip()} … {end.strip()}")
-        before, _, rest = page.partition(begin)
-        old, _, after = rest.partition(end)
-        page = before + begin + made(old) + end + after
-    return page
 
 
 def state_chart(_: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from docs.generate import faults_page
+from docs.generate import faults
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 def test_every_row_has_a_test_and_every_test_a_row() -> None:
     rows = re.findall(r"^\| (F\d+) \|", PAGE.read_text("utf-8"), re.MULTILINE)
     assert rows == [f"F{n}" for n in range(1, 74)]
-    assert faults_page.tests_of_rows().keys() == set(rows)
+    assert faults.tests_of_rows().keys() == set(rows)
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -21,9 +21,9 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_of_several_measurements_the_slowest_is_shown() -> None:
     said = '{"row": "F1", "name": "seen", "value": %s, "bound": 8, "unit": "s"}'
-    assert faults_page.measurements([said % 2, said % 6.5, said % 3]) == {"F1": ("seen ≤ 8 s", "6.50 s")}
+    assert faults.measurements([said % 2, said % 6.5, said % 3]) == {"F1": ("seen ≤ 8 s", "6.50 s")}
 
 
 def test_what_is_no_time_is_shown_with_its_unit() -> None:
     said = '{"row": "F49", "name": "at once", "value": 14, "bound": 20, "unit": "connections"}'
-    assert faults_page.measurements([said]) == {"F49": ("at once ≤ 20 connections", "14 connections")}
+    assert faults.measurements([said]) == {"F49": ("at once ≤ 20 connections", "14 connections")}

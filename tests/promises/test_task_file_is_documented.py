@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate.taskfile_page import taskfile_page
 from shared.config import read_config
 from shared.config.keys import LIMIT_KEYS, NOTIFY_KEYS, TASK_KEYS
 from shared.config.params import PARAM_KEYS
@@ -13,21 +12,22 @@ from shared.runs import Reason
 from shared.settings import BEAT_MS, LEASE_MS
 
 DOCS = Path(__file__).parents[2] / "docs"
+TASK_FILE = (DOCS / "taskfile.md").read_text("utf-8")
 CONCEPTS = (DOCS / "concepts.md").read_text("utf-8")
 
 
 def test_every_key_stands_in_the_page_once() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", taskfile_page(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", TASK_FILE, re.MULTILINE)
     assert rows == [*TASK_KEYS, *PARAM_KEYS, *LIMIT_KEYS, *NOTIFY_KEYS, "include"]
 
 
 def test_every_row_of_the_page_has_four_cells() -> None:
-    rows = [line for line in taskfile_page().splitlines() if line.startswith("|")]
+    rows = [line for line in TASK_FILE.splitlines() if line.startswith("|")]
     assert [row for row in rows if row.count("|") != 5] == []
 
 
 def test_the_example_of_the_page_is_right(tmp_path: Path) -> None:
-    example = re.search(r"```toml\n(.*?)```", taskfile_page(), re.DOTALL)
+    example = re.search(r"```toml\n(.*?)```", TASK_FILE, re.DOTALL)
     assert example
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "more.toml").write_text('[tasks.more]\nrun = "date"\n', "utf-8")

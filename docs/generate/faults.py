@@ -48,19 +48,18 @@ def measurements(lines: Iterable[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def faults_page(text: str, new: Iterable[str] = ()) -> str:
+def faults_table(old: str, new: Iterable[str] = ()) -> str:
     """
-    *text*, the page as it is, with its tests anew. The numbers of a row stay where *new* (lines of JSON) has no
-    measurement; everything else is written by hand.
+    The rows with their tests anew. The numbers of one stay as in *old* where *new* (lines of JSON) has no measurement;
+    everything else is written by hand.
     """
     measured, tests = measurements(new), tests_of_rows()
-    lines = text.splitlines()
-    for number, line in enumerate(lines):
-        if line.startswith("| F"):
-            row, fault, holds, _, bound, value = (cell.strip() for cell in line.strip("|").split("|"))
-            links = "<br>".join(_link(test) for test in tests.get(row, [])) or "–"
-            lines[number] = f"| {' | '.join([row, fault, holds, links, *measured.get(row, (bound, value))])} |"
-    return "\n".join([*lines, ""])
+    heading, rows = old.splitlines()[:2], old.splitlines()[2:]
+    for number, line in enumerate(rows):
+        row, fault, holds, _, bound, value = (cell.strip() for cell in line.strip("|").split("|"))
+        links = "<br>".join(_link(test) for test in tests.get(row, [])) or "–"
+        rows[number] = f"| {' | '.join([row, fault, holds, links, *measured.get(row, (bound, value))])} |"
+    return "\n".join([*heading, *rows, ""])
 
 
 def _link(test: str) -> str:
