@@ -21,7 +21,7 @@ from shared.clock import SECOND_US
 from shared.errors import StoreUnavailable, Unreadable
 from shared.lineage.emitter import Emitter
 from shared.runs import Reason
-from shared.store import creation, fleet, logs, runs, tasks, wakeups
+from shared.store import creation, fleet, logs, runs, stops, tasks, wakeups
 from shared.store.dialects import lineage_events
 from shared.store.leadership import Poll
 from shared.store.records import decode_record
@@ -96,7 +96,7 @@ class Jobs:
         """Go on with stops of large executions that others began, or left; how many steps."""
         steps = 0
         if poll.stopping:
-            for execution_id in self.store.run(runs.stopping(20 + self._turns.waiting("stop "), poll.now_us)):
+            for execution_id in self.store.run(stops.stopping(20 + self._turns.waiting("stop "), poll.now_us)):
                 if time.monotonic() > until_s:
                     break
                 steps += self._one("stop", str(execution_id), partial(self._stop, execution_id, until_s))

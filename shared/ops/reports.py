@@ -30,7 +30,7 @@ async def report(
     outputs: Mapping[str, Any] | None = None,
     late_start: bool = False,
     backdated: bool = False,
-    annex: MetadataChange | None = None,
+    change: MetadataChange | None = None,
     task: Task | None = None,
     beside: Sequence[Call[Any]] = (),
 ) -> Reported:
@@ -58,7 +58,7 @@ async def report(
         lease_us=(task.heartbeat_timeout_ms or 0) * 1000 if task else 0,
         late_start=late_start,
         backdated=backdated,
-        annex=annex,
+        change=change,
     )
     reported, _ = await together(call, each(beside))
     if reported.verdict == "gone":

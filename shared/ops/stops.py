@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared.runs import Run, Status
-from shared.store import executions, retention, runs
+from shared.store import executions, retention, runs, stops
 from shared.store.listing import Filter, page
 from shared.store.wakeups import wake_queues
 
@@ -19,7 +19,7 @@ async def stop(ref: str, *, force: bool = False, by: str = "a person") -> Run:
     ``force`` skips the stop signal and goes straight to SIGKILL. Raises NotFound, and Refused when it has ended.
     """
     run = await runs.find(ref)
-    answer = await runs.stop(run.id, "kill" if force else "stop", f"stopped by {by}")
+    answer = await stops.stop(run.id, "kill" if force else "stop", f"stopped by {by}")
     stopped: Run = answer[1]
     await wake_queues(answer[2])
     return stopped
@@ -35,12 +35,12 @@ async def stop_task(
     """
     total = 0
     if only is not None:
-        live = {*(await runs.planned(name)), *(await _live_executions(name))}
+        live = {*(await stops.planned(name)), *(await _live_executions(name))}
         for execution, touched in (await executions.tasks_of(sorted(live))).items():
             if only(touched):
                 total += await _stop_all("", execution, force, by)
         return total
-    for execution in await runs.planned(name):
+    for execution in await stops.planned(name):
         total += await _stop_all("", execution, force, by)
     return total + (await _stop_all(name, None, force, by))
 
@@ -54,7 +54,7 @@ async def stop_rest(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: 
     """Go on with the stop of an execution as it was requested; how many steps."""
     left, steps = 1, 0
     while left and may_go_on():
-        _, left, ready = await runs.stop_all("", execution_id, "stop", "", left)
+        _, left, ready = await stops.stop_all("", execution_id, "stop", "", left)
         await wake_queues(ready)
         steps += 1
     return steps
@@ -91,7 +91,7 @@ async def _stop_each(name: str, execution: UUID | None, stop_request: Literal["s
     total: int = 0
     left: int | str = ""
     while left != 0:
-        stopped, left, ready = await runs.stop_all(name, execution, stop_request, message, left)
+        stopped, left, ready = await stops.stop_all(name, execution, stop_request, message, left)
         total += stopped
         await wake_queues(ready)
     return total

@@ -13,12 +13,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from shared.store.redis.call import NOW, Call, Key, KeyPattern, as_is, each, together
+from shared.store.redis.decoding import pairs_of, texts_of
 from shared.store.redis.scripts import script
 from shared.store.tasks import schedule_key
 from shared.tasks import Definition, Task
 
 _encode = msgspec.msgpack.Encoder().encode
 _entry = msgspec.msgpack.Decoder(list[str]).decode
+_PAUSED: Final = Call("SMEMBERS", (Key("paused"),), lambda reply: sorted(texts_of(reply)))
 BATCH: Final = 1000
 """Definitions read in one round trip."""
 
@@ -83,7 +85,7 @@ def generation() -> Call[Generation | None]:
 
 async def look() -> tuple[Generation | None, list[str]]:
     """The task file that was applied last (None: none was), and the tasks whose schedule rests. One round trip."""
-    last, paused = await together(generation(), Call("SMEMBERS", (Key("paused"),), _names))
+    last, paused = await together(generation(), _PAUSED)
     return last, paused
 
 
@@ -91,10 +93,10 @@ async def snapshot() -> Snapshot:
     """All of it, in two round trips, and one more for each further ``BATCH`` tasks."""
     last, packed, limits, files, paused = await together(
         generation(),
-        Call("HGETALL", (Key("tasks"),), _pairs),
-        Call("HGETALL", (Key("limits:file"),), _pairs),
-        Call("ZRANGE", (Key("applied:files"), 0, -1, "WITHSCORES"), _pairs),
-        Call("SMEMBERS", (Key("paused"),), _names),
+        Call("HGETALL", (Key("tasks"),), pairs_of),
+        Call("HGETALL", (Key("limits:file"),), pairs_of),
+        Call("ZRANGE", (Key("applied:files"), 0, -1, "WITHSCORES"), pairs_of),
+        _PAUSED,
     )
     rows: list[Row] = []
     entries = [(name, _entry(value)) for name, value in sorted(packed.items())]
@@ -200,11 +202,3 @@ def sign(signatures: Sequence[tuple[Definition, str]], now: int | str = NOW) -> 
 
 def _verdict(reply: Any) -> Literal["done", "stale"]:
     return "stale" if reply[0] == b"stale" else "done"
-
-
-def _names(reply: Any) -> list[str]:
-    return sorted(name.decode(errors="replace") for name in reply)
-
-
-def _pairs(reply: Any) -> dict[str, Any]:
-    return {name.decode(errors="replace"): value for name, value in zip(reply[::2], reply[1::2], strict=True)}

@@ -160,5 +160,5 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         return Created(verdict, to_run(UUID(bytes=reply[1]), decode_record(reply[2])), read_ready(reply[3:]))
 
     metadata = what.origin.metadata if what.origin else {}
-    annex = MetadataChange(what.ids[0], metadata).arguments() if metadata else ()
-    return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *annex), read)
+    written = MetadataChange(what.ids[0], metadata).arguments() if metadata else ()
+    return Call(script("create"), (now, _encode(what.template), packed, first, _encode(options), *written), read)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
 from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, call_name, each, together
+from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 
 
@@ -41,7 +42,7 @@ class Taken(msgspec.Struct, frozen=True):
 async def all_limits() -> list[Limit]:
     """Every limit, by name."""
     most, about, files = await each(
-        Call("HGETALL", (Key(key),), _pairs) for key in ("limits", "limits:api", "limits:file")
+        Call("HGETALL", (Key(key),), pairs_of) for key in ("limits", "limits:api", "limits:file")
     )
     return [
         Limit(name, int(most[name]) if name in most else None, b"" if name in files else about.get(name, b""))
@@ -128,7 +129,3 @@ def give(lease: UUID, now: int | str = NOW) -> Call[Taken]:
 def _taken(reply: Any) -> Taken:
     verdict, limit, since = [part.decode() for part in reply] + [""] * (3 - len(reply))
     return Taken(verdict, limit, int(float(since)) if since else 0)
-
-
-def _pairs(reply: Any) -> Mapping[str, bytes]:
-    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}

@@ -1,25 +1,25 @@
 """
-The annex of a run: what another system's API keeps of it beyond the record, and reads back as it was.
+Metadata of a run: what another system's API stores beside its record.
 
-Fields are called ``<dialect>.<name>``; their values are bytes that only the dialect understands. An annex is written in
-the same step as the move it belongs to, and goes with its run.
+Fields are called ``<dialect>.<name>``; their values are bytes that only the dialect understands. Metadata is written in
+the same step as the transition that it belongs to, and deleted with its run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from shared.store.redis.call import Call, RawKey, each
+from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 
 
 class MetadataChange(msgspec.Struct, frozen=True):
     """
-    A change of *run*'s annex. A value b"" takes its field away.
+    A change of *run*'s metadata. A value b"" removes its field.
 
     ``expect`` is a field and the value it must have (b"" for none) for anything to be written.
     """
@@ -34,8 +34,8 @@ class MetadataChange(msgspec.Struct, frozen=True):
 
 
 def read(run_id: UUID) -> Call[dict[str, bytes]]:
-    """The whole annex of a run; {} without one."""
-    return Call("HGETALL", (RawKey(b"meta:" + run_id.bytes),), _fields)
+    """All metadata of a run; {} without any."""
+    return Call("HGETALL", (RawKey(b"meta:" + run_id.bytes),), pairs_of)
 
 
 async def read_many(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
@@ -45,13 +45,9 @@ async def read_many(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
     return await each(read(one) for one in ids)
 
 
-def write(annex: MetadataChange) -> Call[bool]:
+def write(change: MetadataChange) -> Call[bool]:
     """
-    Write to an annex; False when the expected value is another, or when there is no such run. True when what is to be
+    Change metadata; False when the expected value is another, or when there is no such run. True when what is to be
     written is there already: then the same call may have written it.
     """
-    return Call(script("write_metadata"), ("", *annex.arguments()), bool)
-
-
-def _fields(reply: Any) -> dict[str, bytes]:
-    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+    return Call(script("write_metadata"), ("", *change.arguments()), bool)

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import msgspec
 
-from shared.errors import NotFound, Refused, Unreadable
+from shared.errors import NotFound, Unreadable
 from shared.runs import TRANSITIONS, Reason, Record, Run, Status
 from shared.settings import LEASE_MS
 from shared.store.metadata import MetadataChange
 from shared.store.records import decode_record, decode_run, packed_records, read_records
-from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, call_name
+from shared.store.redis.call import NOW, Call, Key, RawKey, as_is
 from shared.store.redis.scripts import script
 from shared.store.wakeups import read_ready
 from shared.tasks import is_task_name
@@ -205,7 +205,7 @@ def report(
     late_start: bool = False,
     backdated: bool = False,
     force: bool = False,
-    annex: MetadataChange | None = None,
+    change: MetadataChange | None = None,
     now: int | str = NOW,
 ) -> Call[Reported]:
     """
@@ -233,66 +233,13 @@ def report(
         "backdated": backdated,
         "force": force,
     }
-    written = annex.arguments() if annex else ()
+    written = change.arguments() if change else ()
 
     def read(reply: Any) -> Reported:
         run = decode_run(run_id.bytes, reply[2]) if reply[2] else None
         return Reported(reply[0].decode(), reply[1].decode(), run, reply[3].decode(), read_ready(reply[4:]))
 
     return Call(script("report"), (now, run_id.bytes, _encode(options), packed_retry(retry), *written), read)
-
-
-def stop(
-    run_id: UUID, stop_request: Literal["stop", "kill"], message: str, now: int | str = NOW
-) -> Call[tuple[str, Run, dict[str, int]]]:
-    """
-    Ask a run to stop. Answers ("stopped" | "asked", the run, queues to wake).
-
-    Raises NotFound, and Refused when it has ended.
-    """
-
-    def read(reply: Any) -> tuple[str, Run, dict[str, int]]:
-        verdict = reply[0].decode()
-        if verdict == "gone":
-            raise NotFound(f"there is no run {run_id}")
-        run = decode_run(run_id.bytes, reply[1])
-        if verdict == "ended":
-            raise Refused(f"run {run_id} is ended ({run.end_reason}); it cannot be stopped", str(run.end_reason))
-        return verdict, run, read_ready(reply[2:])
-
-    return Call(script("stop"), (now, run_id.bytes, stop_request, message, call_name()), read)
-
-
-def stop_all(
-    task: str,
-    execution: UUID | None,
-    stop_request: Literal["stop", "kill"],
-    message: str,
-    left: int | str = "",
-    now: int | str = NOW,
-) -> Call[tuple[int, int, dict[str, int]]]:
-    """
-    Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to wake).
-
-    To be called again with what is *left* until that is 0. The store remembers the request to stop an execution, and
-    the leader goes on with it when nothing has for a second.
-    """
-    args = (now, "" if execution else task, execution.bytes if execution else b"", stop_request, message, left)
-    return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], read_ready(reply[2:])))
-
-
-def stopping(limit: int, now_us: int) -> Call[list[UUID]]:
-    """Executions of which runs are left to stop, and whose stop nobody goes on with."""
-    return Call(
-        "ZRANGEBYSCORE",
-        (Key("stopping"), "-inf", now_us - 1_000_000, "LIMIT", 0, limit),
-        lambda reply: [UUID(bytes=one) for one in reply],
-    )
-
-
-def planned(task: str) -> Call[list[UUID]]:
-    """Live executions that were started for the task and have other steps beside it."""
-    return Call("SMEMBERS", (Key(f"plans:{task}"),), lambda reply: [UUID(bytes=one) for one in reply])
 
 
 def restore(

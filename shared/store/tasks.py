@@ -12,7 +12,7 @@ from shared.errors import NotFound, Unreadable
 from shared.runs import Reason, Run
 from shared.store.listing import Filter, page
 from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, together
-from shared.store.redis.decoding import reading
+from shared.store.redis.decoding import pairs_of, reading, text_of, texts_of
 from shared.store.redis.scripts import script
 from shared.tasks import Definition, Task
 
@@ -171,7 +171,7 @@ async def some(names: Iterable[str], *, strict: bool = False) -> dict[str, Entry
 
 def names() -> Call[list[str]]:
     """The names of all tasks in the catalog, sorted."""
-    return Call("HKEYS", (Key("tasks"),), lambda reply: sorted(name.decode(errors="replace") for name in reply))
+    return Call("HKEYS", (Key("tasks"),), lambda reply: sorted(texts_of(reply)))
 
 
 def since_us() -> Call[int]:
@@ -197,11 +197,7 @@ async def bounds(name: str) -> Task:
 
 def limits() -> Call[dict[str, int]]:
     """The shared limits: most executions by name."""
-    return Call(
-        "HGETALL",
-        (Key("limits"),),
-        lambda reply: {n.decode(): int(v) for n, v in zip(reply[::2], reply[1::2], strict=True)},
-    )
+    return Call("HGETALL", (Key("limits"),), lambda reply: {name: int(most) for name, most in pairs_of(reply).items()})
 
 
 async def entries() -> list[Entry]:
@@ -212,7 +208,7 @@ async def entries() -> list[Entry]:
 async def catalog() -> Catalog:
     """All tasks."""
     packed, paused = await together(_ENTRIES, _PAUSED)
-    rows = {name.decode(errors="replace"): (value, name in paused) for name, value in packed.items()}
+    rows = {text_of(name): (value, name in paused) for name, value in packed.items()}
     return await _catalog(rows)
 
 
@@ -224,7 +220,7 @@ async def standing() -> Standing:
     for name, value in packed.items():
         with suppress(Unreadable, IndexError):
             row = _entry(value)
-            rows[name.decode(errors="replace")] = Row(row[0], row[3] != "", name in paused)
+            rows[text_of(name)] = Row(row[0], row[3] != "", name in paused)
     return Standing(before, rows, found, after)
 
 
@@ -274,12 +270,11 @@ async def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Catalog:
 
 async def sample(count: int) -> list[tuple[str, Definition]]:
     """Of at most *count* tasks that workers execute, picked at random, the names and definitions."""
-    call = Call("HRANDFIELD", (Key("tasks"), count, "WITHVALUES"), as_is)
-    reply = await call
+    packed = await Call("HRANDFIELD", (Key("tasks"), count, "WITHVALUES"), pairs_of)
     rows = []
-    for name, value in zip(reply[::2], reply[1::2], strict=True):
+    for name, value in packed.items():
         with suppress(Unreadable):  # one of a newer release, which says nothing about signatures
-            rows.append((name.decode(), _entry(value)[0]))
+            rows.append((name, _entry(value)[0]))
     found = await each(definition(hash_) for _, hash_ in rows)
     return [
         (name, one)
@@ -309,8 +304,7 @@ def cursors() -> Call[dict[str, int]]:
     """
 
     def read(reply: Any) -> dict[str, int]:
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        return {name.decode(errors="replace"): int(value) for name, value in pairs if value.isdigit()}
+        return {name: int(value) for name, value in pairs_of(reply).items() if value.isdigit()}
 
     return Call("HGETALL", (Key("ticks"),), read)
 
@@ -333,7 +327,7 @@ def counts(names: Sequence[str]) -> Call[dict[str, Counts]]:
 
 def known_tasks() -> Call[list[str]]:
     """Names of all tasks that have runs, also of those removed from the catalog, sorted."""
-    return Call("ZRANGE", (Key("history"), 0, -1), lambda reply: [name.decode(errors="replace") for name in reply])
+    return Call("ZRANGE", (Key("history"), 0, -1), texts_of)
 
 
 async def last_runs(names: Sequence[str]) -> dict[str, Run]:
@@ -348,6 +342,4 @@ async def last_runs(names: Sequence[str]) -> dict[str, Run]:
 
 def prune_candidates(count: int) -> Call[list[str]]:
     """Take up to *count* names of tasks in which runs ended since they were last tidied."""
-    return Call(
-        "SPOP", (Key("prune-candidates"), count), lambda reply: [name.decode(errors="replace") for name in reply]
-    )
+    return Call("SPOP", (Key("prune-candidates"), count), texts_of)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 
 from shared.store.redis.call import Argument, Call, nothing
+from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 
 ACTOR: Final = "look"
@@ -38,7 +39,7 @@ async def wake_queues(queues: Mapping[str, int]) -> None:
 
 def read_ready(reply: list[Any]) -> dict[str, int]:
     """The queues whose workers a script says to wake, and for how many runs each."""
-    return {queue.decode(): runs for queue, runs in zip(reply[::2], reply[1::2], strict=True)}
+    return pairs_of(reply)
 
 
 def messages(queue: str, waiting: int) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from api.app import create_app, native_endpoints
 from shared import ops
 from shared.runs import Run
 from shared.settings import Settings
-from shared.store import fleet, idempotency, runs
+from shared.store import fleet, idempotency, stops
 from shared.store.fleet import About
 from shared.store.redis.sync_store import Store
 from tests.http.conftest import BASE, TOKEN, Served, finish
@@ -101,7 +101,7 @@ def test_a_repeat_after_the_answer_was_lost_with_its_process_is_a_success(client
     run = client.post("/api/tasks/example/run").json()
     path = f"/api/runs/{run['id']}/stop"
     catalog.run(idempotency.begin(f"{path}?:once", EMPTY))  # the process left its mark,
-    catalog.run(runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person"))  # stopped the run, and died
+    catalog.run(stops.stop(uuid.UUID(run["id"]), "stop", "stopped by a person"))  # stopped the run, and died
     again = client.post(path, headers=KEY)
     assert (again.status_code, again.json()["end_reason"]) == (202, "stopped")
     assert again.headers["idempotent-replayed"] == "true"
@@ -117,7 +117,7 @@ def test_a_repeat_that_is_faster_than_the_first_spoils_neither(
     async def overtaken(ref: str, *, force: bool = False) -> Run:
         monkeypatch.undo()
         await idempotency.begin(f"{path}?:once", EMPTY)  # the repeat came,
-        await runs.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
+        await stops.stop(uuid.UUID(run["id"]), "stop", "stopped by a person")  # stopped the run,
         if answered:
             await idempotency.finish(
                 f"{path}?:once", EMPTY, msgspec.msgpack.encode((202, [], b"{}"))

@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 
 from shared import ops
 from shared.runs import Reason
-from shared.store import runs, tasks
+from shared.store import runs, stops, tasks
 from shared.store.redis.sync_store import Store
 from tests.http.conftest import BASE, claim
 
@@ -205,7 +205,7 @@ def test_waiting_answers_with_the_running_run_when_the_time_is_up(client: Client
 def test_waiting_for_an_execution_that_is_over_does_not_wait(client: Client, catalog: Store) -> None:
     key = {"Idempotency-Key": "over"}
     run = client.post("/api/tasks/example/run", headers=key).json()
-    catalog.run(runs.stop(uuid.UUID(run["id"]), "stop", "stopped"))
+    catalog.run(stops.stop(uuid.UUID(run["id"]), "stop", "stopped"))
     again = client.post("/api/tasks/example/run?wait=true&wait_timeout=240", headers=key).json()
     assert (again["id"], again["end_reason"]) == (run["id"], Reason.STOPPED)
 

@@ -427,7 +427,7 @@ class _Check:
 
     def rest(self) -> None:
         for run in self.under(b"meta:"):
-            self.say(run in self.runs, f"there is an annex of {run.hex()} but no run")
+            self.say(run in self.runs, f"there is metadata of {run.hex()} but no run")
         external: dict[bytes, set[bytes]] = defaultdict(set)
         for run, r in self.runs.items():
             if r.external_id:

@@ -10,7 +10,7 @@ from shared import ids, ops
 from shared.errors import Conflict, Refused
 from shared.ops.new_execution import template_of
 from shared.runs import Reason, Record
-from shared.store import fleet, leadership, logs, records, retention, runs, tasks
+from shared.store import fleet, leadership, logs, records, retention, runs, stops, tasks
 from shared.store.creation import Create
 from tests.store.harness import SECOND, START
 from tests.store.machine_base import MINUTE, NEEDED, Base, all_names, names, picks
@@ -46,7 +46,7 @@ class Callers(Base):
         message = f"asked to {stop_request}"
         expected = self.model.stop(run.id, stop_request, message, self.now)
         try:
-            verdict = self.harness.run(runs.stop(run.id, stop_request, message))[0]
+            verdict = self.harness.run(stops.stop(run.id, stop_request, message))[0]
         except Refused:
             verdict = "ended"
         assert verdict == expected
@@ -54,7 +54,7 @@ class Callers(Base):
     @rule(name=all_names)
     def stop_all(self, name: str) -> None:
         expected = self.model.stop_task(name, "all stopped", self.now)
-        assert self.harness.run(runs.stop_all(name, None, "stop", "all stopped"))[0] == expected
+        assert self.harness.run(stops.stop_all(name, None, "stop", "all stopped"))[0] == expected
 
     @precondition(lambda self: self.model.executions)
     @rule(pick=picks)
@@ -62,7 +62,7 @@ class Callers(Base):
         live = sorted(self.model.executions)
         chosen = live[pick % len(live)]
         self.model.stop_execution(chosen, "stop", "it was stopped", self.now)
-        self.harness.run(runs.stop_all("", chosen, "stop", "it was stopped"))
+        self.harness.run(stops.stop_all("", chosen, "stop", "it was stopped"))
 
     @precondition(lambda self: self.ended())
     @rule(pick=picks)

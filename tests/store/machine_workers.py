@@ -7,7 +7,7 @@ from hypothesis.stateful import precondition, rule
 
 from shared import ops
 from shared.runs import Reason
-from shared.store import fleet, logs, runs
+from shared.store import fleet, logs, runs, stops
 from shared.store.log_record import StoredLine
 from shared.store.runs import Retry
 from tests.store.machine_base import Base, Held, picks, workers
@@ -141,5 +141,5 @@ class Workers(Base):
         retry = self.owed(held, Reason.FAILED)
         for each in (stop_request, "stop"):
             self.model.stop(held.id, each, f"asked to {each}", self.now)
-            self.harness.settle([runs.stop(held.id, each, f"asked to {each}")])
+            self.harness.settle([stops.stop(held.id, each, f"asked to {each}")])
         self.finish(held, Reason.FAILED, retry, False)

@@ -8,7 +8,7 @@ from shared import ops
 from shared.errors import Conflict, NotFound
 from shared.executions import Execution, Phase
 from shared.runs import Reason
-from shared.store import executions, runs
+from shared.store import executions, runs, stops
 from shared.store.runs import Facts
 from shared.tasks import Param
 from tests.store.consistency import check_store
@@ -58,7 +58,7 @@ def test_the_version_grows_with_a_wish_to_stop_one_run(harness: StoreHarness) ->
     first = harness.trigger("deploy")
     claim_all(harness)
     before = _version(harness, first.execution_id)
-    harness.run(runs.stop(first.id, "stop", "stopped"))
+    harness.run(stops.stop(first.id, "stop", "stopped"))
     assert _version(harness, first.execution_id) > before
 
 
@@ -66,7 +66,7 @@ def test_the_version_grows_with_a_wish_to_stop_the_whole_though_its_run_was_aske
     diamond(harness)
     first = harness.trigger("deploy")
     claim_all(harness)
-    harness.run(runs.stop(first.id, "stop", "stopped"))
+    harness.run(stops.stop(first.id, "stop", "stopped"))
     before = _version(harness, first.execution_id)
     harness.run(ops.stop_execution(first.execution_id))
     assert _version(harness, first.execution_id) > before

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.store import runs
+from shared.store import runs, stops
 from tests.store.consistency import check_store, snapshot
 from tests.store.harness import SECOND, StoreHarness
 
@@ -52,7 +52,7 @@ def test_one_that_had_been_asked_to_stop_has_ended_and_lets_its_execution_end(ha
     harness.task("a", max_concurrent=1)
     held = harness.started()
     waiting = harness.trigger()
-    harness.run(runs.stop(held.id, "stop", "stopped by a test"))
+    harness.run(stops.stop(held.id, "stop", "stopped by a test"))
     given = harness.run(runs.give_back(held.id, held.record.token, "its worker was shut down"))
     assert (given.verdict, given.state, given.ready) == ("stopped", "stopped", {"default": 1})
     ended = harness.get(held.id)

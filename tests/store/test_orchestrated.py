@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from shared.ids import new_id
 from shared.runs import Reason, Run
-from shared.store import leadership, limits, logs, retention, runs
+from shared.store import leadership, limits, logs, retention, runs, stops
 from shared.store.dialects import orchestrated
 from shared.store.dialects.orchestrated import Latest, Orchestrated, Plan, Turn, orchestrate
 from shared.store.metadata import MetadataChange
@@ -54,7 +54,7 @@ def drive(
             wanted.open(after(harness, one))
         else:
             wanted.close(Reason(step.rstrip("+")), 1, "", after(harness, one) if step.endswith("+") else None)
-    value = one.annex["x.now"]
+    value = one.metadata["x.now"]
     return harness.run(orchestrate(one, wanted, MetadataChange(execution, {"x.now": value + b"+"}, ("x.now", value))))
 
 
@@ -64,7 +64,7 @@ def test_an_execution_keeps_its_name_over_its_attempts(harness: StoreHarness) ->
         assert drive(harness, run.id, *steps).verdict == "done"
         check_store(harness)
     last = seen(harness, run.id)
-    assert (last.id, last.record.attempt, last.state_tag, last.annex["x.now"]) == (run.id, 1, "success", b"0++++")
+    assert (last.id, last.record.attempt, last.state_tag, last.metadata["x.now"]) == (run.id, 1, "success", b"0++++")
     assert harness.state(run.id) == "failed"
 
 
@@ -89,14 +89,14 @@ def test_of_two_decisions_about_the_same_state_one_is_made(harness: StoreHarness
     refused = harness.run(orchestrate(before, other, MetadataChange(run.id, {"x.now": b"other"}, ("x.now", b"0"))))
     assert (refused.verdict, seen(harness, run.id).state_tag) == ("conflict", "running")
     assert drive(harness, run.id, "start", believed=before).verdict == "done", "the same one twice: its answer was lost"
-    assert seen(harness, run.id).annex["x.now"] == b"0+"
+    assert seen(harness, run.id).metadata["x.now"] == b"0+"
 
 
 def test_what_a_person_did_meanwhile_counts(harness: StoreHarness) -> None:
     run = made(harness)
     drive(harness, run.id, "start")
     before = seen(harness, run.id)
-    harness.run(runs.stop(run.id, "stop", "by a person"))
+    harness.run(stops.stop(run.id, "stop", "by a person"))
     assert drive(harness, run.id, "success", believed=before).verdict == "conflict"
     assert harness.state(run.id) == "stopped"
 
@@ -128,7 +128,7 @@ def test_slots_are_taken_with_the_start_and_freed_by_any_end(harness: StoreHarne
         if end == "success":
             drive(harness, a.id, "success")
         elif end == "stop":
-            harness.run(runs.stop(a.id, "kill", "by a person"))
+            harness.run(stops.stop(a.id, "kill", "by a person"))
         else:
             harness.pass_s(20)
             assert harness.rescue(a.id).verdict == "ended"
@@ -268,7 +268,7 @@ def test_a_run_is_delivered_when_it_is_due_and_not_twice(harness: StoreHarness) 
 
 def test_what_ended_meanwhile_is_not_delivered(harness: StoreHarness) -> None:
     run = made(harness, FOR_CONSUMER)
-    harness.run(runs.stop(run.id, "stop", "by a person"))
+    harness.run(stops.stop(run.id, "stop", "by a person"))
     assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id is None
     check_store(harness)
 
@@ -313,7 +313,7 @@ def test_a_turn_whose_run_has_ended_brings_the_next_one(harness: StoreHarness) -
     first, second = made(harness, FOR_CONSUMER), made(harness, FOR_CONSUMER)
     turn = Turn.first()
     harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
-    harness.run(runs.stop(first.id, "stop", "by a person"))
+    harness.run(stops.stop(first.id, "stop", "by a person"))
     assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == second.id
     check_store(harness)
 

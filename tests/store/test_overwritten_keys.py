@@ -9,7 +9,7 @@ import pytest
 from shared import ops
 from shared.errors import RunfleetError
 from shared.runs import Reason
-from shared.store import creation, runs
+from shared.store import creation, runs, stops
 from shared.store.redis.call import Call, Key, as_is
 from tests.store.consistency import check_store, dump, records
 from tests.store.harness import SECOND, StoreHarness
@@ -132,12 +132,12 @@ def releasing(harness: StoreHarness) -> Act:
 
 def stopping(harness: StoreHarness) -> Act:
     run = harness.trigger("plain")
-    return lambda: harness.run(runs.stop(run.id, "stop", "stopped: for a test"))
+    return lambda: harness.run(stops.stop(run.id, "stop", "stopped: for a test"))
 
 
 def stopping_a_delayed_one(harness: StoreHarness) -> Act:
     run = harness.trigger("plain", delay_ms=5000)
-    return lambda: harness.run(runs.stop(run.id, "stop", "stopped: for a test"))
+    return lambda: harness.run(stops.stop(run.id, "stop", "stopped: for a test"))
 
 
 def firing(harness: StoreHarness) -> Act:

@@ -189,12 +189,12 @@ def test_a_report_on_nothing_is_not_found(harness: StoreHarness) -> None:
     assert harness.run(runs.report(new_id(START), "running")).verdict == "gone"
 
 
-def test_an_annex_is_written_with_the_move_or_not_at_all(harness: StoreHarness) -> None:
+def test_metadata_is_written_with_the_transition_or_not_at_all(harness: StoreHarness) -> None:
     run = external(harness)
     note = MetadataChange(run.id, {"x.state": b"one"})
-    assert harness.run(runs.report(run.id, "running", annex=note)).verdict == "changed"
+    assert harness.run(runs.report(run.id, "running", change=note)).verdict == "changed"
     clash = MetadataChange(run.id, {"x.state": b"two"}, expect=("x.state", b"other"))
-    assert harness.run(runs.report(run.id, "ended", reason=Reason.SUCCESS, annex=clash)).verdict == "conflict"
+    assert harness.run(runs.report(run.id, "ended", reason=Reason.SUCCESS, change=clash)).verdict == "conflict"
     assert harness.state(run.id) == "running"
     fits = MetadataChange(run.id, {"x.state": b"two", "x.more": b""}, expect=("x.state", b"one"))
     assert harness.run(metadata.write(fits))
@@ -206,7 +206,7 @@ def test_an_annex_is_written_with_the_move_or_not_at_all(harness: StoreHarness) 
     check_store(harness)
 
 
-def test_an_annex_goes_with_its_run(harness: StoreHarness) -> None:
+def test_metadata_goes_with_its_run(harness: StoreHarness) -> None:
     entry = harness.task("ext", run=None, external=True)
     what = ops.creation(entry, ops.Request(origin=Origin(metadata={"x.a": b"1"})), harness.now)
     first = what.ids[0]

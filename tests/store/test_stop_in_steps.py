@@ -8,7 +8,7 @@ import pytest
 from scheduler.loop import Loop
 from shared import ops
 from shared.runs import Reason, Status
-from shared.store import executions, leadership, runs
+from shared.store import executions, leadership, runs, stops
 from tests.store.consistency import check_store
 from tests.store.harness import StoreHarness
 
@@ -30,7 +30,7 @@ def by_another(harness: StoreHarness, large: UUID) -> None:
 
 
 def by_a_person_who_died(harness: StoreHarness, large: UUID) -> None:
-    harness.run(runs.stop_all("", large, "stop", "stopped by ada"))
+    harness.run(stops.stop_all("", large, "stop", "stopped by ada"))
     assert harness.run(leadership.poll("s")).stopping == 0, "it may still go on with it"
     harness.pass_s(1.1)
 
@@ -92,7 +92,7 @@ def test_a_retry_that_is_made_between_two_steps_is_stopped_too(harness: StoreHar
     assert first.status is Status.RUNNING
     entry = harness.entry("a")
     record = harness.record(first.id)
-    _, left, _ = harness.run(runs.stop_all("", large, "stop", "stopped by ada"))
+    _, left, _ = harness.run(stops.stop_all("", large, "stop", "stopped by ada"))
     retry = ops.next_attempt(first.id, record, entry.task, Reason.FAILED, 1)
     harness.run(runs.end(first.id, record.token, Reason.FAILED, 1, "", retry=retry))
     assert len(harness.run(runs.execution_runs(large))) == MANY + 1
@@ -104,7 +104,7 @@ def test_a_retry_that_is_made_between_two_steps_is_stopped_too(harness: StoreHar
 
 def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(harness: StoreHarness) -> None:
     large = begun(harness)
-    harness.run(runs.stop_all("", large, "stop", "stopped by ada"))
+    harness.run(stops.stop_all("", large, "stop", "stopped by ada"))
     harness.run(ops.stop_execution(large, force=True))
     running = [run.id for run in harness.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
     assert [harness.record(one).stop_request for one in running] == ["kill"] * 3
@@ -113,7 +113,7 @@ def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(harness: Sto
 
 def test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way(harness: StoreHarness) -> None:
     large = begun(harness)
-    harness.run(runs.stop_all("", large, "kill", "stopped by ada"))
+    harness.run(stops.stop_all("", large, "kill", "stopped by ada"))
     harness.run(ops.stop_execution(large))
     running = [run.id for run in harness.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
     assert [harness.record(one).stop_request for one in running] == ["kill"] * 3

@@ -12,7 +12,7 @@ from shared import ids, ops
 from shared.errors import Misconfigured, NotFound, RunfleetError, StoreFull, StoreUnavailable
 from shared.runs import Reason
 from shared.settings import Settings
-from shared.store import fleet, open_async_store, open_store, retention, runs, tasks
+from shared.store import fleet, open_async_store, open_store, retention, runs, stops, tasks
 from shared.store.redis.async_store import AsyncStore
 from shared.store.redis.call import Call, Key, as_is, each, together
 from shared.store.redis.sync_store import Store
@@ -137,7 +137,7 @@ def test_a_refusal_is_raised_after_all_calls_were_made(harness: StoreHarness) ->
     run = harness.trigger()
     unknown = ids.new_id(1)
     with pytest.raises(NotFound):
-        harness.run(each([runs.stop(unknown, "stop", "m"), runs.stop(run.id, "stop", "m")]))
+        harness.run(each([stops.stop(unknown, "stop", "m"), stops.stop(run.id, "stop", "m")]))
     assert harness.state(run.id) == Reason.STOPPED
 
 
@@ -146,8 +146,8 @@ def test_settled_calls_stand_beside_each_other(harness: StoreHarness) -> None:
     run = harness.trigger()
     refused, stopped, broken, seen = harness.settle(
         [
-            runs.stop(ids.new_id(1), "stop", "m"),
-            runs.stop(run.id, "stop", "m"),
+            stops.stop(ids.new_id(1), "stop", "m"),
+            stops.stop(run.id, "stop", "m"),
             Call("NO-SUCH-COMMAND", (), as_is),
             runs.get(run.id),
         ]

@@ -12,7 +12,7 @@ import pytest
 from shared import ops
 from shared.ops.new_execution import creation
 from shared.runs import Reason, Record, Run
-from shared.store import executions, listing, runs
+from shared.store import executions, listing, runs, stops
 from shared.store.creation import Created, create
 from shared.store.dialects import lineage_events, orchestrated
 from shared.store.origin import Origin
@@ -120,7 +120,7 @@ def test_every_reader_of_a_run_gets_all_of_it(harness: StoreHarness) -> None:
         assert shown(harness.record(each.id)) == ALL
         assert shown(harness.run(runs.find(str(each.id)))) == ALL
     assert shown(harness.run(runs.find(f"a#{held[0].record.number}"))) == ALL
-    assert shown(harness.run(runs.stop(held[1].id, "stop", "enough"))[1]) == ALL
+    assert shown(harness.run(stops.stop(held[1].id, "stop", "enough"))[1]) == ALL
     everything: list[Run | Record] = [
         *harness.run(runs.many([one.id for one in held])),
         *harness.run(runs.execution_runs(what.ids[0])),

@@ -10,7 +10,7 @@ import pytest
 from shared import ops
 from shared.errors import NotFound, Refused
 from shared.runs import TRANSITIONS, Reason, Status
-from shared.store import creation, fleet, runs
+from shared.store import creation, fleet, runs, stops
 from shared.store.creation import Create
 from tests.store.consistency import check_store, snapshot
 from tests.store.harness import LEASE, SECOND, StoreHarness
@@ -164,7 +164,7 @@ def _end(reason: Reason) -> Callable[[Scene], Attempt]:
 
 def _stop(scene: Scene) -> Attempt:
     try:
-        verdict, run, _ = scene.harness.run(runs.stop(scene.id, "stop", "stopped by a test"))
+        verdict, run, _ = scene.harness.run(stops.stop(scene.id, "stop", "stopped by a test"))
     except Refused as error:
         return Attempt(False, error.state)
     except NotFound:

@@ -139,12 +139,12 @@ def _count(current: Current, initial: State | None, state: State) -> None:
 
 def needs_all_attempts(latest: Latest) -> bool:
     """Whether its other attempts are needed to derive its state."""
-    return _current(latest.annex[NOW]).latest_attempt != latest.latest_attempt
+    return _current(latest.metadata[NOW]).latest_attempt != latest.latest_attempt
 
 
 def view(latest: Latest, attempts: Sequence[tuple[UUID, Record]] = ()) -> View:
     """A run with its current state; *attempts* are all of its runs, if ``needs_all_attempts``."""
-    raw = latest.annex[NOW]
+    raw = latest.metadata[NOW]
     stored = _current(raw)
     current, unwritten = stored, list[State]()
     runs = list(attempts) or [(latest.latest_attempt, latest.record)]
@@ -155,7 +155,7 @@ def view(latest: Latest, attempts: Sequence[tuple[UUID, Record]] = ()) -> View:
         for state in _derived_states(run_id, record, before, number == len(runs) - 1):
             current = entered(current, state)
             unwritten.append(state)
-    return View(latest, _facts(latest.annex[FACTS]), current, stored, raw, unwritten)
+    return View(latest, _facts(latest.metadata[FACTS]), current, stored, raw, unwritten)
 
 
 def foreign_run(run_id: UUID, record: Record) -> View:
@@ -222,8 +222,8 @@ def renamed_metadata(facts: Facts, name: str) -> dict[str, bytes]:
 
 def history(view: View) -> list[State]:
     """Every state of a run whose metadata was read in full, oldest first."""
-    annex = view.latest.annex
-    before = [_state(annex[key]) for number in range(view.stored.before) if (key := f"prefect.s{number}") in annex]
+    found = view.latest.metadata
+    before = [_state(found[key]) for number in range(view.stored.before) if (key := f"prefect.s{number}") in found]
     reported = [*before, view.stored.state, *view.unwritten]
     states = [state for state in reported if not state.overtaken]
     for state in reported:

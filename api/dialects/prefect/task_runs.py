@@ -62,7 +62,7 @@ async def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: b
         return []
     views: list[View | None] = []
     for latest in await orchestrated.newest(run_ids, () if history else run_view.FIELDS):
-        if latest is None or latest.record.via != via or not latest.annex.get(run_view.NOW):
+        if latest is None or latest.record.via != via or not latest.metadata.get(run_view.NOW):
             views.append(None)
         elif run_view.needs_all_attempts(latest):
             views.append(run_view.view(latest, (await orchestrated.attempts(latest.id))))
@@ -143,7 +143,7 @@ async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None
         grant.authorise((view.latest.record.task,), absent=absent)
         if view.is_foreign:
             raise Conflict(f"run {run_id} was not made by a client of Prefect's; its name is that of its task")
-        before = view.latest.annex[run_view.FACTS]
+        before = view.latest.metadata[run_view.FACTS]
         change = MetadataChange(
             view.id, run_view.renamed_metadata(view.facts, name or view.facts.name), (run_view.FACTS, before)
         )

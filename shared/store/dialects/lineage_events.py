@@ -26,7 +26,7 @@ LIFE_US: Final = 30 * 86_400 * 1_000_000
 """The events that came first are forgotten beyond any of these."""
 
 MOST_FIELDS: Final = 200
-"""Fields that the annex of a run may have; facets beyond them are in the event only."""
+"""Fields that the metadata of a run may have; facets beyond them are in the event only."""
 
 TRIM_BATCH: Final = 100
 
@@ -38,7 +38,7 @@ class LineageEvent(msgspec.Struct, frozen=True):
     One event: its *body* as it came, and what it tells.
 
     ``at_us`` is the time it tells, not when it came. ``run`` is None for an event of no run; ``facets`` go into the
-    annex of the run under their names there, the newest of a name stays.
+    metadata of the run under their names there, the newest of a name stays.
     """
 
     body: bytes

@@ -38,12 +38,12 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Latest(msgspec.Struct, frozen=True):
-    """An execution as it stands: its newest run, and the fields of the annex that were asked for (b"" for absent)."""
+    """An execution as it stands: its newest run, and the metadata that was asked for (b"" for absent)."""
 
     id: UUID
     latest_attempt: UUID
     record: Record
-    annex: Mapping[str, bytes]
+    metadata: Mapping[str, bytes]
 
     @property
     def state_tag(self) -> str:
@@ -118,7 +118,7 @@ def state_tag(record: Record) -> str:
 
 
 def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[Latest | None]]:
-    """Executions as they stand, with *fields* of their annex, or all of it; None for what is not there (any more)."""
+    """Executions as they stand, with *fields* of their metadata, or all; None for one that does not exist."""
 
     def read(reply: Any) -> list[Latest | None]:
         found: list[Latest | None] = []
@@ -128,10 +128,10 @@ def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[
                 continue
             values = one[2:]
             if fields:
-                annex = {name: value or b"" for name, value in zip(fields, values, strict=True)}
+                metadata = {name: value or b"" for name, value in zip(fields, values, strict=True)}
             else:
-                annex = {name.decode(): value for name, value in zip(values[::2], values[1::2], strict=True)}
-            found.append(Latest(execution, UUID(bytes=one[0]), decode_record(one[1]), annex))
+                metadata = {name.decode(): value for name, value in zip(values[::2], values[1::2], strict=True)}
+            found.append(Latest(execution, UUID(bytes=one[0]), decode_record(one[1]), metadata))
         return found
 
     return Call(script("latest_attempts"), (NOW, _encode(list(fields)), *(one.bytes for one in executions)), read)
@@ -172,8 +172,8 @@ def execution_of(run_id: UUID, record: Record) -> UUID:
     return UUID(record.execution) if record.execution else run_id
 
 
-def orchestrate(seen: Latest, plan: Plan, annex: MetadataChange, now: int | str = NOW) -> Call[Orchestrated]:
-    """Do as *plan* says, and write *annex*, unless the execution stands otherwise than it was *seen*."""
+def orchestrate(seen: Latest, plan: Plan, change: MetadataChange, now: int | str = NOW) -> Call[Orchestrated]:
+    """Do as *plan* says, and write *change*, unless the execution is no longer as it was *seen*."""
     key, value, kept_us = plan.cache or ("", b"", 0)
     options = {
         "mark": seen.state_tag,
@@ -201,7 +201,7 @@ def orchestrate(seen: Latest, plan: Plan, annex: MetadataChange, now: int | str 
         )
 
     args = (now, seen.id.bytes, seen.latest_attempt.bytes, holder, packed_retry(plan.opens), value, _encode(options))
-    return Call(script("orchestrate"), (*args, *annex.arguments()), read)
+    return Call(script("orchestrate"), (*args, *change.arguments()), read)
 
 
 class Turn(NamedTuple):
