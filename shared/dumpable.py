@@ -1,9 +1,9 @@
 """
-Keeps other processes of the same user, which is what runs are, from reading this one.
+Keeps other processes of the same user, such as runs, from reading this one.
 
-On Linux a process that is not dumpable shows nobody but root its environment, memory, mappings and descriptors, and
-can't be traced; it also leaves no core dump. ``exec`` undoes it, so each of our processes does it first thing, before
-the imports that take long: what it was started with can be read until then.
+On Linux only root can trace a process that is not dumpable, or read its environment, memory, mappings and descriptors;
+it also leaves no core dump. ``exec`` undoes it, so each of our processes does it first, before imports that take long:
+its environment can be read until then.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ cheap, every second. Runs fail for their own faults only; for the worker's they 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import resource
 import sys
 import threading
 import time
@@ -240,22 +242,14 @@ def files_needed(threads: int) -> int:
 
 def file_limit() -> int:
     """How many descriptors this process may have; a large number where there is no limit."""
-    try:
-        import resource
-    except ImportError:
-        return 1 << 30
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft if soft != resource.RLIM_INFINITY else 1 << 30
 
 
 def raise_file_limit(threads: int) -> None:
     """Raise the limit of descriptors to what this process needs, if it may."""
-    try:
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < files_needed(threads):
-            most = files_needed(threads) if hard == resource.RLIM_INFINITY else min(hard, files_needed(threads))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files_needed(threads):
+        most = files_needed(threads) if hard == resource.RLIM_INFINITY else min(hard, files_needed(threads))
+        with contextlib.suppress(OSError, ValueError):  # then the check says what is missing
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    except (ImportError, OSError, ValueError):
-        pass  # then the check says what is missing

@@ -29,6 +29,11 @@ RETIRED = {
     "guardian": "orphan guard",
     "Timetable": "CronHeap",
     "MOVES": "TRANSITIONS",
+    "NotHere": "NotStarted",
+    "end_anyhow": "end_as_crashed",
+    "given_up": "was_killed",
+    "silence_s": "heartbeat_timeout_s",
+    "lifeline": "parent watch",
     "seats": "stream limit",
 }
 FILES = [

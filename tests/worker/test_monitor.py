@@ -40,7 +40,7 @@ def watched(store: Store, child: ProcessHandle, why: Cause) -> tuple[Exit, Cause
         stop_requests=stop_requests,
         wakeup=Wakeup(),
         draining=draining,
-        is_alive=lambda: None,
+        mark_alive=lambda: None,
     )
     return watch.until_end(), watch.cause
 

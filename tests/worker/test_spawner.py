@@ -190,7 +190,7 @@ def test_a_signal_reaches_the_whole_group(spawn: Spawn) -> None:
 def test_a_stopped_process_can_be_killed(spawn: Spawn) -> None:
     child = spawn("kill -STOP $$")
     child.started()
-    child.kill()
+    child.signal(signal.SIGKILL)
     assert read_to_end(child).exit.signal == signal.SIGKILL
 
 
@@ -198,10 +198,10 @@ def test_after_the_end_no_signal_is_sent(spawn: Spawn) -> None:
     child = spawn("exit 0")
     child.started()
     wait_until(child.read_exit, "it ended")
-    child.kill()
+    child.signal(signal.SIGKILL)
     assert child.read_exit() is child.read_exit()
     child.close()
-    child.kill()
+    child.signal(signal.SIGKILL)
     assert run(spawn, "echo the spawner is well").exit.code == 0
 
 
@@ -302,7 +302,7 @@ def test_a_guard_ends_with_its_run_and_ends_its_run_with_the_spawner(spawner: Sp
     (guard,) = children() - set(pids)
     assert run(spawn, "true").exit.code == 0  # the end of another is none of its own
     assert is_running(guard)
-    one.kill()
+    one.signal(signal.SIGKILL)
     wait_until(lambda: not is_running(guard), "the guard has gone with its run")
     strict = spawn("setsid sleep 100 & sleep 100", heartbeat_timeout_s=60.0)
     pid = strict.started()

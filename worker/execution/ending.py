@@ -60,7 +60,7 @@ class Ending:
         claimed_s: float,
         is_lost: Callable[[], bool],
         restore: Callable[[], bool],
-        is_alive: Callable[[], None],
+        mark_alive: Callable[[], None],
     ) -> None:
         self.asked_next_s = 0.0
         """Measured time at which the next run was first asked for, together with the end of this one; 0: it was not."""
@@ -69,7 +69,7 @@ class Ending:
         self._context, self._run_id, self._record = context, run_id, record
         self._task, self._log_buffer, self._exit, self._mask = task, log_buffer, exit_, mask
         self._output_file, self._claimed_s = output_file, claimed_s
-        self._is_lost, self._restore, self._is_alive = is_lost, restore, is_alive
+        self._is_lost, self._restore, self._mark_alive = is_lost, restore, mark_alive
 
     def report(self, verdict: Verdict, wanted: Wanted | None) -> Ended | None:
         """
@@ -113,7 +113,7 @@ class Ending:
         self.asked_next_s = time.monotonic() if wanted is not None else 0.0
         pauses_s = backoff.pauses_s()
         while True:
-            self._is_alive()
+            self._mark_alive()
             try:
                 self.is_unanswered = wanted is not None
                 *appended, ended = self._context.store.settle([*self._last_lines(), call])
@@ -222,10 +222,10 @@ class Ending:
             self._log_broken("finishing its log")
         return Facts(
             outputs=outputs,
-            log_bytes=log_buffer.kept_bytes if log_buffer else 0,
-            log_lines=log_buffer.lines if log_buffer else 0,
+            log_bytes=log_buffer.line_buffer.bytes if log_buffer else 0,
+            log_lines=log_buffer.line_buffer.produced if log_buffer else 0,
             log_truncated=1 if log_buffer and log_buffer.truncated else 0,
-            log_first=log_buffer.first_kept if log_buffer else 0,
+            log_first=log_buffer.line_buffer.first_kept if log_buffer else 0,
             peak_memory=exit_.peak_memory_bytes if exit_ else 0,
             cpu_ms=exit_.cpu_time_ms if exit_ else 0,
         )

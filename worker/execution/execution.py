@@ -65,13 +65,13 @@ class Execution:
     """
 
     def __init__(
-        self, context: WorkerContext, claimed: Claimed, wakeup: Wakeup, asked_s: float, is_alive: Callable[[], None]
+        self, context: WorkerContext, claimed: Claimed, wakeup: Wakeup, asked_s: float, mark_alive: Callable[[], None]
     ) -> None:
         self.run_id, self.record = claimed.id, claimed.record
         self._claimed_s = time.monotonic()
         self._context = context
         self._wakeup = wakeup
-        self._is_alive = is_alive
+        self._mark_alive = mark_alive
         self._stop_requests: deque[StopRequest] = deque()
         self._output_file = f"{context.folder}/{claimed.id}.out"
         self._mask = context.known_secrets.mask()
@@ -174,7 +174,16 @@ class Execution:
             raise NotStarted(str(error), crashes=1) from None
         try:
             assert self._log_buffer is not None
-            monitor = self._watch_over(task, child, self._log_buffer)
+            monitor = Monitor(
+                task,
+                child,
+                self._log_buffer,
+                lease=self._lease,
+                stop_requests=self._stop_requests,
+                wakeup=self._wakeup,
+                draining=self._context.draining,
+                mark_alive=self._mark_alive,
+            )
             self._exit = monitor.until_end()
         finally:
             child.close()
@@ -194,18 +203,6 @@ class Execution:
             self._context, self.run_id, self.record, self._mask.text(str(error)), delay_s=wait_s, crashes=error.crashes
         )
         return None
-
-    def _watch_over(self, task: Task, child: ProcessHandle, log_buffer: LogBuffer) -> Monitor:
-        return Monitor(
-            task,
-            child,
-            log_buffer,
-            lease=self._lease,
-            stop_requests=self._stop_requests,
-            wakeup=self._wakeup,
-            draining=self._context.draining,
-            is_alive=self._is_alive,
-        )
 
     def _start(self, task: Task) -> ProcessHandle:
         """Prepare and spawn. Raises Unprepared and SpawnFailed."""
@@ -272,7 +269,7 @@ class Execution:
         """
         while time.monotonic() - self._lease.renewed_s > SURE_S:
             self._check_may_start()
-            self._is_alive()
+            self._mark_alive()
             time.sleep(0.05)
         self._check_may_start()
 
@@ -294,7 +291,7 @@ class Execution:
         """The result of *ask*, called again while Redis is unavailable. Raises LeaseLost and NotStarted."""
         pauses_s = backoff.pauses_s()
         while True:
-            self._is_alive()
+            self._mark_alive()
             try:
                 return ask()
             except Unverified as error:
@@ -325,6 +322,6 @@ class Execution:
             claimed_s=self._claimed_s,
             is_lost=lambda: "lost" in self._stop_requests,
             restore=self.restore,
-            is_alive=self._is_alive,
+            mark_alive=self._mark_alive,
         )
         return self._ending.report(verdict, wanted)

@@ -49,7 +49,7 @@ class Monitor:
         stop_requests: deque[StopRequest],
         wakeup: Wakeup,
         draining: DrainState,
-        is_alive: Callable[[], None],
+        mark_alive: Callable[[], None],
     ) -> None:
         self.cause: Cause | None = None
         """Why it was stopped; None when it was not."""
@@ -57,7 +57,7 @@ class Monitor:
         """The end of what it wrote to its standard error."""
         self._task, self._child, self._log_buffer = task, child, log_buffer
         self._lease, self._stop_requests, self._wakeup, self._draining = lease, stop_requests, wakeup, draining
-        self._is_alive = is_alive
+        self._mark_alive = mark_alive
         self._stop_sequence = StopSequence(_signal_number(task.stop_signal), task.graceful_stop_ms / 1000)
         self._deadline_s: float | None = None
 
@@ -71,11 +71,9 @@ class Monitor:
         for fd in (*open_pipes, child.control_fd, self._wakeup.fd):
             poller.register(fd, select.POLLIN)
         forwarded_s = 0.0
-        while True:
-            self._is_alive()
-            exit_ = child.read_exit()
-            if exit_ is not None:  # first: how it ended by itself is its result
-                break
+        exit_ = child.read_exit()
+        while exit_ is None:
+            self._mark_alive()
             now_s = time.monotonic()
             if task.strict_lease and forwarded_s != self._lease.renewed_s > now_s - FRESH_S:
                 forwarded_s = self._lease.renewed_s
@@ -84,7 +82,10 @@ class Monitor:
             signal_due = self._stop_sequence.due(now_s)
             if signal_due:
                 child.signal(signal_due)
-            for fd, _ in poller.poll(self._timeout_ms(now_s)):
+            readable = [fd for fd, _ in poller.poll(self._timeout_ms(now_s))]
+            if self.cause is not None or not readable or any(fd not in open_pipes for fd in readable):
+                exit_ = child.read_exit()  # before a stop request is read: how it ended by itself is its result
+            for fd in readable:
                 if fd in open_pipes:
                     if not self._read(fd, open_pipes[fd]):
                         poller.unregister(fd)
@@ -107,7 +108,7 @@ class Monitor:
             self._stop("lost", now_s, 0.0)
         if self._deadline_s is not None and now_s >= self._deadline_s:
             self._stop("timeout", now_s, None)
-        if self._log_buffer.overflowed:
+        if self._log_buffer.line_buffer.overflowed:
             self._stop("overflow", now_s, None)
         graceful_s = task.graceful_stop_ms / 1000
         stop_from_s = self._draining.stop_from_s(graceful_s)

@@ -79,7 +79,7 @@ class Processor:
     def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
         """Execute a run; the one that was claimed with its end or after it, and when that claim was first sent."""
         wanted = self._wanted()
-        self.execution = execution = Execution(self._context, claimed, self._wakeup, asked_s, self._is_alive)
+        self.execution = execution = Execution(self._context, claimed, self._wakeup, asked_s, self._mark_alive)
         self._claimed = None  # the execution has taken over
         try:
             ended = execution.perform(wanted)
@@ -97,7 +97,7 @@ class Processor:
             return execution.asked_next_s, ended.claimed
         return self._claim()  # a run that was lost, or given back, brought no other with it
 
-    def _is_alive(self) -> None:
+    def _mark_alive(self) -> None:
         self.alive_s = time.monotonic()
 
     def _claim(self) -> tuple[float, Claimed | None]:
@@ -110,7 +110,7 @@ class Processor:
             wanted = self._unanswered = self._wanted()
         logged = False
         while True:
-            self._is_alive()
+            self._mark_alive()
             try:
                 claimed = self._context.store.run(runs.claim(wanted))
             except StoreUnavailable:

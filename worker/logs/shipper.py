@@ -67,7 +67,7 @@ class LogBuffer:
     ) -> None:
         self._log_shipper, self._run_id, self._token = log_shipper, run_id, record.token
         self._start_us, self._claimed_s = record.start_us, claimed_s
-        self._lines = capture
+        self.line_buffer = capture
         self.mask = mask
         """Applied to all that the run prints."""
         self._lock = threading.Lock()
@@ -90,7 +90,7 @@ class LogBuffer:
         They are due after ``UNFINISHED_S``, at most so often, and again before the store drops them.
         """
         with self._lock:
-            begun, place = self._lines.begun, self._lines.produced
+            begun, place = self.line_buffer.begun, self.line_buffer.produced
             stands = begun == self._begun
             if stands and (place == self._shown_before or not self._shown):
                 self._changed_s = None
@@ -101,56 +101,38 @@ class LogBuffer:
                 due_s = now_s if stands else self._changed_s + UNFINISHED_S
             if due_s is None or now_s < due_s:
                 return due_s
-            lines = [logs.Unfinished(stream, text) for stream in _STREAMS if (text := self._lines.unfinished(stream))]
+            lines = [
+                logs.Unfinished(stream, text) for stream in _STREAMS if (text := self.line_buffer.unfinished(stream))
+            ]
         self._showing = bool(lines or self._shown)
         self._begun, self._changed_s = begun, None
         self._shown, self._shown_before, self._shown_s = lines, place, now_s
         return now_s + AGAIN_S if lines else None
 
     @property
-    def overflowed(self) -> bool:
-        """Whether the run printed too much and is to be stopped for it."""
-        return self._lines.overflowed
-
-    @property
     def truncated(self) -> bool:
         """Whether lines are missing."""
-        return self._lines.truncated or self.dropped > 0
-
-    @property
-    def lines(self) -> int:
-        """One more than the highest line number given out."""
-        return self._lines.produced
-
-    @property
-    def first_kept(self) -> int:
-        """Number of the first line that is kept."""
-        return self._lines.first_kept
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes of the lines that are kept."""
-        return self._lines.bytes
+        return self.line_buffer.truncated or self.dropped > 0
 
     def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Add what the process wrote."""
         with self._lock:
-            self._lines.feed(stream, data, self._now_us())
+            self.line_buffer.feed(stream, data, self._now_us())
         self._log_shipper.wake()
 
     def system(self, text: str) -> None:
         """Add a line of our own."""
         with self._lock:
-            self._lines.system(text, self._now_us())
+            self.line_buffer.system(text, self._now_us())
 
     def finish(self) -> None:
         """Close the last, unfinished lines, and add how many lines are missing."""
         now_us = self._now_us()
         with self._lock:
-            self._lines.finish(now_us)
+            self.line_buffer.finish(now_us)
             if self.dropped:
                 why = "Redis was unavailable for too long, or full"
-                self._lines.system(f"{self.dropped} lines are missing: {why}", now_us)
+                self.line_buffer.system(f"{self.dropped} lines are missing: {why}", now_us)
 
     def _now_us(self) -> int:
         """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
@@ -182,9 +164,9 @@ class LogBuffer:
     def calls(self) -> list[Call[Any]]:
         """The calls that store what is new. The lock of ``sending`` must be held until they are settled."""
         with self._lock:
-            while taken := self._lines.take():
+            while taken := self.line_buffer.take():
                 self._unsent += taken
-            first_kept, kept_bytes = self._lines.first_kept, self._lines.bytes
+            first_kept, kept_bytes = self.line_buffer.first_kept, self.line_buffer.bytes
         self._unsent = [line for line in self._unsent if line.n >= first_kept]
         self._sent = _chunks(self._unsent)
         calls: list[Call[Any]] = [

@@ -144,9 +144,6 @@ class CallableProcess:
             self._channel.disconnect()
             self._exit = Exit(code=SIGNALLED + number, signal=int(number))
 
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-
     def close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -92,9 +92,6 @@ class CommandProcess:
             if self.pid and os.getsid(self.pid) == self.pid:
                 kill_group(self.pid, number)
 
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-
     def wait(self, timeout_s: float) -> None:
         """Wait until ``read_exit`` is worth calling again, at most so long."""
         self._channel.wait(timeout_s)

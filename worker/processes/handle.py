@@ -140,8 +140,5 @@ class ProcessHandle(Protocol):
         0 is a heartbeat, for a process that was started with ``heartbeat_timeout_s``.
         """
 
-    def kill(self) -> None:
-        """``signal(SIGKILL)``."""
-
     def close(self) -> None:
         """Close the descriptors. Kills what still runs. May be called twice."""

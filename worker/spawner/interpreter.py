@@ -19,6 +19,7 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import socket
 import sys
 import time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from worker.spawner import protocol, server, spawn
+    from worker.spawner.run import Run
 else:
     _here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [folder for folder in sys.path if folder != _here]
@@ -39,9 +41,10 @@ else:
     import protocol
     import server
     import spawn
+    from run import Run
 
     del sys.path[0]
-    for _name in ("process_group", "guard", "orphans", "server", "memory", "spawn", "protocol"):
+    for _name in ("process_group", "guard", "orphans", "server", "memory", "spawn", "protocol", "run"):
         del sys.modules[_name]  # the task's own module of that name must be found
 
 SERVER_FD = 3
@@ -84,7 +87,7 @@ def serve_forks(listener: socket.socket, module: str) -> None:
     gc.collect()
     gc.freeze()  # a collection in a fork would else copy every page it marks
 
-    def start(request: dict[str, Any], run: server.Run) -> int:
+    def start(request: dict[str, Any], run: Run) -> int:
         pid = os.fork()
         if not pid:
             code = 1
@@ -101,14 +104,13 @@ def serve_forks(listener: socket.socket, module: str) -> None:
     serving.serve()
 
 
-def _run_fork(module: str, request: dict[str, Any], run: server.Run) -> int:
+def _run_fork(module: str, request: dict[str, Any], run: Run) -> int:
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     _redirect(run.fds)
-    for fd in run.fds:
-        os.close(fd)
+    run.close_fds()
     _enter(request)
     try:
         spawn.apply_limits(request)
@@ -151,7 +153,7 @@ def serve_calls(listener: socket.socket, module: str) -> None:
         _finish(run, {**result, "exit": code, "signal": None, "cpu_time_ms": spent_ms})
 
 
-def _receive(listener: socket.socket) -> tuple[server.Run, dict[str, Any]] | None:
+def _receive(listener: socket.socket) -> tuple[Run, dict[str, Any]] | None:
     """The next request, waiting for it. None at the end of file."""
     while True:
         fds = protocol.receive_descriptors(listener)
@@ -159,7 +161,7 @@ def _receive(listener: socket.socket) -> tuple[server.Run, dict[str, Any]] | Non
             return None
         if not fds:
             continue
-        run = server.Run(fds)
+        run = Run(fds)
         body, data = None, b""
         while body is None:
             chunk = run.control.recv(65536)
@@ -168,7 +170,7 @@ def _receive(listener: socket.socket) -> tuple[server.Run, dict[str, Any]] | Non
             body, data = protocol.split_message(data + chunk)
         if body is not None:
             return run, json.loads(body)
-        _close(run)
+        run.close()
 
 
 def _enter(request: dict[str, Any]) -> None:
@@ -186,9 +188,8 @@ def _enter(request: dict[str, Any]) -> None:
 def _limit_cpu(request: dict[str, Any]) -> Callable[[], None]:
     """Allow this process so many more seconds of CPU; returns a function that lifts the limit again."""
     seconds = request.get("cpu_limit_s")
-    if not seconds or spawn.resource is None:
+    if not seconds:
         return lambda: None
-    resource = spawn.resource
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     limit = int(time.process_time()) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
@@ -209,7 +210,7 @@ def _import(module: str) -> bool:
     return True
 
 
-def _refuse(listener: socket.socket, run: server.Run, module: str) -> None:
+def _refuse(listener: socket.socket, run: Run, module: str) -> None:
     """End *run*, and those that were waiting for the same import, as failed."""
     null = os.open(os.devnull, os.O_RDWR)
     _redirect([null, null])
@@ -220,7 +221,7 @@ def _refuse(listener: socket.socket, run: server.Run, module: str) -> None:
         fds = protocol.receive_descriptors(listener)
         if not fds:
             return
-        waiting = server.Run(fds)
+        waiting = Run(fds)
         os.write(
             waiting.fds[1],
             f"runfleet: the module {module!r} could not be imported; the log of an earlier run says why\n".encode(),
@@ -311,20 +312,11 @@ def _flush() -> None:
             stream.flush()
 
 
-def _finish(run: server.Run, end: dict[str, object]) -> None:
-    usage = spawn.resource.getrusage(spawn.resource.RUSAGE_SELF) if spawn.resource else None
-    for fd in run.fds:  # before the message, so that its receiver finds the end of the output
-        os.close(fd)
-    run.fds = []
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) if usage else 0
+def _finish(run: Run, end: dict[str, object]) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    run.close_fds()  # before the message, so that its receiver finds the end of the output
     protocol.send(run.control, {"peak_memory_bytes": peak, **end})
-    _close(run)
-
-
-def _close(run: server.Run) -> None:
-    for fd in run.fds:
-        os.close(fd)
-    run.control.close()
+    run.close()
 
 
 if __name__ == "__main__":

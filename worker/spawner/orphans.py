@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from worker.spawner.server import Run
+    from worker.spawner.run import Run
 
 
 class Orphans:

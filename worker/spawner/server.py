@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from worker.spawner import guard, memory, orphans, process_group, protocol, spawn
+    from worker.spawner.run import Run
 
     Start = Callable[[dict[str, Any], "Run"], int]
     """Starts what a request asks for; answers its pid. Raises OSError whose ``strerror`` is a sentence for people."""
@@ -30,6 +31,7 @@ else:
     import process_group
     import protocol
     import spawn
+    from run import Run
 
 MEMORY_CHECK_S = 0.25
 """How often the memory of runs with a limit is measured; less often when that takes long."""
@@ -38,37 +40,6 @@ LEFTOVER_WAIT_S = 1.0
 """How long the end of a run waits for its killed orphans to be gone; one may be stuck in the kernel."""
 
 _POLL_LEFTOVERS_MS = 20
-
-
-class Run:
-    """
-    One request, by its descriptors, and the process made for it. ``pid`` is 0 before the start, ``end`` is set once it
-    was reaped.
-    """
-
-    def __init__(self, fds: list[int]) -> None:
-        # With the kind of socket, or Python asks for it by two calls of the system.
-        self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
-        self.fds = fds[1:]
-        self.inbox = b""
-        self.pid = 0
-        self.run_id = ""
-        self.serves = False
-        self.end: dict[str, object] = {}
-        self.report_by = 0.0
-        self.memory_limit = 0
-        self.heartbeat_timeout_s = 0.0
-        self.heartbeat_at = 0.0
-        self.guard: guard.Guard | None = None
-
-    def is_withdrawn(self) -> bool:
-        """Whether the worker has cancelled the request, or is gone."""
-        try:
-            return not self.control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
 
 
 class SpawnServer:
@@ -143,7 +114,7 @@ class SpawnServer:
             if run.guard is not None:
                 run.guard.forget()
             if run is not but:
-                _close(run)
+                run.close()
 
     def _timeout_ms(self) -> float | None:
         if self._ending:
@@ -209,7 +180,7 @@ class SpawnServer:
             if run.pid in self._running:
                 process_group.kill_group(run.pid, signal.SIGKILL)
             elif not run.pid:
-                _close(run)
+                run.close()
         elif run.pid:
             self._forward_signals(run, data)
         else:
@@ -231,9 +202,7 @@ class SpawnServer:
 
     def _launch(self, run: Run, request: dict[str, Any]) -> None:
         if run.is_withdrawn() or request.get("ping"):
-            protocol.send(run.control, {"pong": True})
-            self._unregister(run)
-            _close(run)
+            self._finish(run, {"pong": True})
             return
         run.serves = len(run.fds) > 2
         try:
@@ -243,13 +212,9 @@ class SpawnServer:
             run.pid = self._start(request, run)
         except Exception as error:  # no request may end the loop
             sentence = getattr(error, "strerror", None) or f"cannot start it: {error}"
-            protocol.send(run.control, {"error": sentence, "errno": getattr(error, "errno", 0) or 0})
-            self._unregister(run)
-            _close(run)
+            self._finish(run, {"error": sentence, "errno": getattr(error, "errno", 0) or 0})
             return
-        for fd in run.fds:
-            os.close(fd)
-        run.fds = []
+        run.close_fds()
         self._running[run.pid] = run
         if run.heartbeat_timeout_s:
             run.heartbeat_at = time.monotonic()
@@ -261,6 +226,12 @@ class SpawnServer:
             self._limited.add(run)
         if self._executes:  # a fork sends it itself, or its value could get into the middle of this message
             protocol.send(run.control, {"pid": run.pid})
+
+    def _finish(self, run: Run, message: dict[str, object]) -> None:
+        """Send the last message about a run, and close it."""
+        protocol.send(run.control, message)
+        self._unregister(run)
+        run.close()
 
     def _unregister(self, run: Run) -> None:
         if self._registered.pop(run.control.fileno(), None) is not None:
@@ -302,9 +273,7 @@ class SpawnServer:
             for run in self._ending[:]:
                 if run.pid not in held or now > run.report_by:
                     self._ending.remove(run)
-                    protocol.send(run.control, run.end)
-                    self._unregister(run)
-                    _close(run)
+                    self._finish(run, run.end)
 
     def _own_peak(self) -> int:
         """As ``spawn.own_peak``, read at most once a second: many runs may end in one."""
@@ -336,13 +305,6 @@ def _describe_end(status: int, usage: resource.struct_rusage) -> dict[str, objec
         "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         "cpu_time_ms": round((usage.ru_utime + usage.ru_stime) * 1000),
     }
-
-
-def _close(run: Run) -> None:
-    for fd in run.fds:
-        os.close(fd)
-    run.fds = []
-    run.control.close()
 
 
 def _nothing(_number: int, _frame: object) -> None:

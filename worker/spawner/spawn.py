@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import signal
 import stat
 
@@ -14,12 +15,7 @@ TYPE_CHECKING = False  # importing typing for it would cost memory
 if TYPE_CHECKING:
     from typing import Any
 
-    from worker.spawner.server import Run
-
-try:
-    import resource as resource
-except ImportError:  # a platform without rlimits: a request that asks for them is refused in words
-    resource = None  # type: ignore[assignment]
+    from worker.spawner.run import Run
 
 TO_DEFAULT = sorted(set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP})
 """Signals that a new process handles by default, whatever is ignored here."""
@@ -82,7 +78,7 @@ def apply_limits(request: dict[str, Any]) -> None:
         try:
             # One second more as the hard limit of CPU: SIGXCPU says what happened, SIGKILL is for those who ignore it.
             resource.setrlimit(getattr(resource, name), (limit, limit + 1 if name == "RLIMIT_CPU" else limit))
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise OSError(getattr(error, "errno", 0) or errno.EINVAL, f"cannot set {word} = {limit}: {error}") from None
 
 
