@@ -14,7 +14,7 @@ from shared.store.key_types import MistypedKey
 from shared.store.preflight import EVICTION_CURE
 from shared.store.redis.permissions import ON_CHANNELS, ON_KEYS, all_of
 from shared.store.redis.server_info import OLDEST_MAJOR, Server
-from shared.store.version import SCHEMA
+from shared.store.version import SCHEMA, mismatch
 
 SLOW_MS: Final = 20.0
 """A round trip that takes longer makes every run start noticeably later."""
@@ -290,18 +290,10 @@ def layout(facts: Facts) -> list[Finding]:
         message = f"no process has used this store yet (prefix {prefix})"
         return [Finding("layout", "info", "data", "empty", message)]
     value = f"layout {facts.layout}"
-    if facts.layout <= SCHEMA:
+    if facts.layout == SCHEMA:
         return [Finding("layout", "ok", "data", value, "this release reads and writes it")]
-    return [
-        Finding(
-            "layout",
-            "error",
-            "data",
-            value,
-            f"a newer release wrote it; this one knows layout {SCHEMA} and refuses to start",
-            "start the newer release, or use another RUNFLEET_KEY_PREFIX",
-        )
-    ]
+    wrong, cure = mismatch(facts.layout)
+    return [Finding("layout", "error", "data", value, f"no process of this release starts: {wrong}", cure)]
 
 
 def rights(refused: Sequence[str], settings: Settings) -> list[Finding]:

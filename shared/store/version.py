@@ -1,4 +1,4 @@
-"""Which release's data the store holds, so that an older release leaves a newer one's alone."""
+"""The layout of the data in the store, so that a release leaves data alone that it cannot read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Final
 from shared.errors import Misconfigured
 from shared.store.redis.call import Call, Key
 
-SCHEMA: Final = 1
-"""The layout that this release reads and writes; counts up when keys change so that older code cannot cope."""
+SCHEMA: Final = 2
+"""The layout that this release reads and writes; counts up when keys change so that other releases cannot cope."""
 
 
 class NotALayout(Misconfigured):
@@ -19,17 +19,27 @@ async def check() -> None:
     """
     Note the layout in an empty store, and see that it is one we know.
 
-    Raises Misconfigured when a newer release wrote it, NotALayout when that cannot be told. Only an empty store is
+    Raises Misconfigured when another release wrote it, NotALayout when that cannot be told. Only an empty store is
     written to, so that a process can start on a Redis that is full.
     """
     layout = await found()
     if layout is None:
         layout = await Call("SET", (Key("version"), SCHEMA, "NX", "GET"), _layout)
-    if layout is not None and layout > SCHEMA:
-        raise Misconfigured(
-            f"the store was written by a newer release (layout {layout}, this one knows {SCHEMA}); "
-            "start that release, or use another RUNFLEET_KEY_PREFIX"
+    if layout is not None and layout != SCHEMA:
+        raise Misconfigured("; ".join(mismatch(layout)))
+
+
+def mismatch(layout: int) -> tuple[str, str]:
+    """What is wrong with data of another layout, and the cure."""
+    if layout > SCHEMA:
+        return (
+            f"a newer release wrote the data (layout {layout}, this one reads {SCHEMA})",
+            "start that release, or use another RUNFLEET_KEY_PREFIX",
         )
+    return (
+        f"an older release wrote the data (layout {layout}, this one reads {SCHEMA})",
+        "delete all keys that begin with RUNFLEET_KEY_PREFIX, and apply the task file again, or use another prefix",
+    )
 
 
 def found() -> Call[int | None]:

@@ -192,6 +192,7 @@ def test_of_settings(changes: dict[str, Any], expected: dict[str, str]) -> None:
         ({"clock_ahead_us": -1_500_000}, {"clock": "warning"}),
         ({"layout": None}, {"layout": "info"}),
         ({"layout": SCHEMA + 1}, {"layout": "error"}),
+        ({"layout": SCHEMA - 1}, {"layout": "error"}),
         ({"leader": "", "standbys": []}, {"scheduler": "error"}),
         ({"workers": [worker(), worker(id="box-9", alive=False)]}, {"worker-lost": "warning"}),
         ({"workers": []}, {"workers": "warning", "queue-unserved": "error"}),
