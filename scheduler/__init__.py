@@ -1,8 +1,8 @@
 """
-The scheduler process: time.
+The scheduler process: everything that happens at a certain time.
 
-It fires cron ticks, lets delayed runs into their queues, rings again for runs that wait unheard, ends runs whose worker
-was lost, and forgets old history. It never runs a task. Any number may be started: one leads, the others stand by.
+It fires cron ticks, enqueues delayed runs, wakes workers again when runs keep waiting, rescues runs whose worker was
+lost, and prunes old history. It never runs a task. Any number may be started: one leads, the others stand by.
 
 Start reading at ``loop.py`` (what a round is), then ``cron_heap.py`` (ticks) and ``jobs.py`` (all else there is to
 do). What fails is kept in ``troubles.py``; ``taskfile.py`` applies the task file, beside the loop.

@@ -1,4 +1,4 @@
-"""``python -m scheduler``: read the settings and the task file if there is one, go round until told to stop."""
+"""``python -m scheduler``: read the settings and the task file if there is one, go round until stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if __name__ == "__main__":
     isolate()
     import signal
 
-    # It would kill a process that is still starting. Nothing is lost: the file is read when SIGHUP is heard again.
+    # It would kill a process that is still starting. Nothing is lost: the file is read when SIGHUP comes again.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     del sys.path[0]
 

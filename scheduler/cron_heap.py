@@ -1,4 +1,4 @@
-"""The schedules of the catalog: when each has to be looked at next, and the firing of what is due."""
+"""A heap of the catalog's schedules by when each is due next; fires the ticks that are due."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-What a round of the scheduler is: one look at everything, then the jobs in order.
+The rounds of the scheduler: one poll, then the jobs in order.
 
-The look (``poll``) keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
-about two commands a second. Between rounds the leader waits for its wake-up list, on which whoever delays a run
-or changes the catalog leaves a note. A job that fails holds up no other: it is noted, and tried again after a pause.
+The poll keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
+about two commands a second. Between rounds the leader waits for its wake-up list, to which a delayed run or a
+change of the catalog adds. A job that fails holds up no other: it is noted, and tried again after a pause.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Loop:
     """
     One scheduler. ``stop`` may be called from a signal handler or another thread.
 
-    It calls *on_leading* when it begins to lead and *on_wiped* when the store has forgotten everything; neither may
+    It calls *on_leading* when it begins to lead and *on_wiped* when the store was wiped; neither may
     take time.
     """
 
@@ -90,7 +90,7 @@ class Loop:
         self._on_wiped = on_wiped
         self._on_leading = on_leading
         self._instance = ""
-        self._not_seen: set[str] = set()
+        self._unseen_keys: set[str] = set()
         self._behind: dict[str, None] = {}
         self._full_until_s = 0.0
         self._clock = StoredClock(clock)
@@ -139,11 +139,11 @@ class Loop:
         self._note_clock(poll)
         if poll.restarted_keys:
             log.error("store.begun_anew", keys=", ".join(poll.restarted_keys))
-        for name in self._not_seen.difference(poll.unseen_keys):
+        for name in self._unseen_keys.difference(poll.unseen_keys):
             self.troubles.clear("look", name)
-        self._not_seen = set(poll.unseen_keys)
+        self._unseen_keys = set(poll.unseen_keys)
         for name in poll.unseen_keys:
-            self.troubles.note("look", name, RunfleetError(f"a key of ours holds what somebody else wrote: {name}"))
+            self.troubles.note("look", name, RunfleetError(f"key {name} holds something that Runfleet did not write"))
         self._note_leadership(poll)
         self._note_wipe(poll)
         if not poll.token:
@@ -241,7 +241,7 @@ class Loop:
         self._policy = policy
 
     def _describe(self, poll: leadership.Poll) -> None:
-        """What the next poll leaves in the store for whoever asks how the scheduler is."""
+        """Update the health that the next poll stores."""
         overdue = self._cron_heap.overdue(poll.now_us)
         unreadable = sorted(self._cron_heap.unreadable)
         health = Health(
@@ -306,7 +306,7 @@ class Loop:
 
     def _note_wipe(self, poll: leadership.Poll) -> None:
         """
-        A store that has forgotten everything gets its tasks back; what their schedules owed is forgotten with it.
+        A store that was wiped gets its tasks back; what their schedules owed is lost with it.
 
         Standbys know the store's name too: the one that leads may be lost at that very moment.
         """

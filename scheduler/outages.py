@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 REMEMBERED: Final = 100
-"""Outages that are known at once; the oldest is forgotten first."""
+"""Outages that are remembered at once; the oldest goes first."""
 
 
 class Outages:

@@ -1,4 +1,4 @@
-"""Forgets queues that are used no more: their names would be looked at each second for ever."""
+"""Removes queues that are no longer used: their names would be looked at each second for ever."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PART: Final = 200
 """Definitions that are read at once, to see which queues they name."""
 
 MOST: Final = 100
-"""Queues that are forgotten at once."""
+"""Queues that are removed at once."""
 
 
 class UnusedQueues:
@@ -29,7 +29,7 @@ class UnusedQueues:
     One leader's search for queues that no task of the catalog names, no worker serves and in which nothing waits.
 
     A catalog may be large, so a search may take several rounds. Nothing is lost by a queue that comes to be used while
-    it goes on: whoever puts a run into it names it again.
+    it goes on: a run that is put into it adds it again.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class UnusedQueues:
         self._unread: list[str] = []
 
     def drop(self, until_s: float) -> int:
-        """Go on with the search when it is time for one; how many queues were forgotten."""
+        """Go on with the search when it is time for one; how many queues were removed."""
         if not self._found:
             if self._clock() - self._looked_s < LOOK_S:
                 return 0

@@ -1,4 +1,4 @@
-"""Redis's clock, followed between two looks at it, and watched for steps."""
+"""Redis's clock, extrapolated between two polls, and watched for steps."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ MOST: Final = 1000
 """Things that are remembered at once."""
 
 SHOWN: Final = 20
-"""Of those so many are told."""
+"""As many of those are shown."""
 
 SAY_AGAIN_S: Final = 60.0
-"""What fails all the time is logged so often."""
+"""How often a failure that lasts is logged again."""
 
 FORGOTTEN_S: Final = 600.0
 """A failure that nothing has repeated for so long is no news any more."""
@@ -92,9 +92,9 @@ class _Trouble(NamedTuple):
 
 class Troubles:
     """
-    What failed, by job and what of it ("": the job as a whole), until it succeeds; and how often each job failed.
+    Failures by job and part of it ("": the job as a whole), until it succeeds; and how often each job failed.
 
-    An outage of Redis is no failure of a job: that is told as what it is.
+    An outage of Redis is no failure of a job; the store logs it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,14 +1,14 @@
 """
 The Dramatiq broker: wakes workers when a queue has runs.
 
-Pending runs wait in the store. A Dramatiq message only says "look at this queue"; whoever hears it claims runs until
-there are none. Two things are different from Dramatiq's own Redis broker, and why:
+Pending runs wait in the store. A Dramatiq message only says "look at this queue"; a thread that gets it claims runs
+until there are none. Two things are different from Dramatiq's own Redis broker, and why:
 
-* An idle consumer *waits* on ``ring:<queue>`` instead of polling with a back-off, which hears a message 362 ms late at
-  the median. A lost wake-up costs one ``WAIT_S``.
-* A consumer takes no more wake-ups than there are free threads in its process, so that no wake-up lies where nobody can
-  answer it. Wake-ups are hints: they are acknowledged whatever happened, and the scheduler sends them again for runs
-  that still wait.
+* An idle consumer *waits* on ``wake:queue:<queue>`` instead of polling with a back-off, which gets a message 362 ms
+  late at the median. A lost wake-up costs one ``WAIT_S``.
+* A consumer takes no more wake-ups than there are free threads in its process, so that no wake-up lies where no thread
+  can answer it. Wake-ups are hints: they are acknowledged whatever happened, and the scheduler sends them again for
+  runs that still wait.
 
 There are no delay queues, no retries and no results: delays, retries and outcomes are moves in the store.
 """
@@ -34,7 +34,7 @@ from shared.store.redis.sync_store import Store
 from shared.store.wakeups import ACTOR
 
 WAIT_S: Final = 5.0
-"""How long an idle consumer waits for a ring before it looks anyway."""
+"""How long an idle consumer waits for a wake-up before it looks anyway."""
 
 RESTART_S: Final = 1.0
 """How long a consumer that lost Redis waits before it tries again."""
@@ -42,7 +42,7 @@ RESTART_S: Final = 1.0
 DISPATCH: Final = verbatim("dispatch", _scripts["dispatch"], key_suffix="dramatiq")
 """Dramatiq's own script, with its keys below ours."""
 
-MOST_BELLS: Final = 1000
+MOST_TAKEN: Final = 1000
 """Most wake-ups that are taken in one step; fewer than Lua's stack holds."""
 
 
@@ -80,9 +80,9 @@ class FreeThreads:
 
     def give_back(self) -> None:
         """The thread has answered its wake-up."""
-        self.forget(1)
+        self.lose(1)
 
-    def forget(self, count: int) -> None:
+    def lose(self, count: int) -> None:
         """So many wake-ups that were taken will never be answered."""
         with self._change:
             self._free = min(self._total, self._free + count)
@@ -124,12 +124,12 @@ class WakeupBroker(RedisBroker):
         """
         How Dramatiq asks Redis for anything: *command* of its script, as a call of ours on the connections we have.
 
-        Its maintenance, which looks for dead workers with KEYS, is left out: our scheduler forgets them by name.
+        Its maintenance, which looks for dead workers with KEYS, is left out: our scheduler removes them by name.
         """
 
         def dispatch(queue_name: str, *args: Any) -> Any:
             now_ms, maintain = time.time_ns() // 1_000_000, 0
-            of_broker = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, maintain, MOST_BELLS)
+            of_broker = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, maintain, MOST_TAKEN)
             return self.store.run(Call(DISPATCH, (command, now_ms, queue_name, *of_broker, *args), as_is))
 
         return dispatch
@@ -146,10 +146,10 @@ class _WakeupConsumer(_RedisConsumer):
         try:
             return self._next()
         except StoreUnavailable:
-            # Dramatiq would log a critical line a second; that Redis is away was said, and will be said again.
+            # Dramatiq would log a critical line a second; the store logs the outage.
             self._look_first = True
             if not self.broker.threads.closed:
-                time.sleep(RESTART_S)  # nothing tells when Redis is back
+                time.sleep(RESTART_S)  # nothing says when Redis is back
             return None
         except Exception:
             # A consumer that raises is closed and made again by Dramatiq; what it had taken is with it.
@@ -191,7 +191,7 @@ class _WakeupConsumer(_RedisConsumer):
             self.logger.warning("Dropped what is no message: %s.", error)
             return None
         if odd:
-            self.logger.warning("Dropped a message for %r: this queue is only rung.", message.actor_name)
+            self.logger.warning("Dropped a message for %r: this queue takes wake-ups only.", message.actor_name)
             self._drop(message)
             return None
         self.queued_message_ids.add(message.message_id)
@@ -218,7 +218,7 @@ class _WakeupConsumer(_RedisConsumer):
     nack = ack
 
     def requeue(self, messages: Iterable[Any]) -> None:
-        """Put wake-ups back that were taken and not answered, so that another process hears them."""
+        """Put wake-ups back that were taken and not answered, so that another process gets them."""
         try:
             super().requeue([message for message in messages if message.options["redis_message_id"]])
         except Exception as error:

@@ -193,7 +193,7 @@ class WorkerProcess:
             self._miscounted_since_s = time.monotonic()
         elif time.monotonic() - self._miscounted_since_s > MISCOUNTED_S:
             log.error("worker.miscounted", taken=self._threads.taken, busy=busy)
-            self._threads.forget(self._threads.taken - busy)
+            self._threads.lose(self._threads.taken - busy)
             self._miscounted_since_s = None
 
     def _on_wakeup(self) -> None:

@@ -1,8 +1,9 @@
 """
-What the product does: trigger, stop, rerun, fire, release, rescue, apply, forget.
+Operations: trigger, stop, rerun, fire, enqueue, rescue, report, apply, prune.
 
-Each is an operation of the store: it decides with the pure modules, makes a move by one script, and wakes the workers
-for what became ready. The same operation is run by a request, a chore or a test. Start reading with ``starting``.
+Each is an operation of the store: it decides with the pure modules, makes a transition by one script, and wakes
+workers for what became ready. Requests, the scheduler's jobs and tests run the same operations. Start reading with
+``starts``.
 """
 
 from shared.ops.catalog import Catalog, declare, pause, resume

@@ -1,4 +1,4 @@
-"""Which tasks there are: looked up, declared, paused."""
+"""The catalog of tasks: look up, declare, pause."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ async def declare(catalog: Catalog, task: Task) -> Entry:
     """
     The catalog's entry for a task that others execute and name: made, or changed to *task*, unless it is just so.
 
-    A task of the file with that name is not touched, and answered as it is. Raises ValueError for a task that somebody
-    here would execute: those are not defined by just naming them.
+    A task of the file with that name is not touched, and answered as it is. Raises ValueError for a task that workers
+    would execute: those are not defined by being named.
     """
     if not task.external:
         raise ValueError(f"task {task.name} is not external")

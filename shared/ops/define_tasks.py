@@ -3,7 +3,7 @@ Tasks that are defined one by one through the API, and not by the task file: put
 
 The rules and keys are the task file's. What is checked against the catalog (the tasks that a task depends on, who
 depends on it) is checked once more by the script that writes, which refuses when something has changed meanwhile; then
-all of it is done again. A task of the task file is nobody else's to change.
+all of it is done again. A task of the task file is changed only there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.store.tasks import Entry
 from shared.tasks import Task, define, is_intact, is_task_name, signer
 
 TRIES: Final = 5
-"""How often a change is begun anew that others came in between."""
+"""Tries of a change when others come in between."""
 
 MOST_NAMES: Final = 1000
 """Names of one list that are looked up; a list that is longer is refused for its length."""
@@ -70,7 +70,7 @@ async def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condi
 
 async def remove(name: str, *, only_if: Condition | None = None) -> None:
     """
-    Take task *name* out of the catalog; its history stays until it is forgotten.
+    Take task *name* out of the catalog; its history stays until it is pruned.
 
     Raises NotFound, PreconditionFailed when *only_if* says no, and Conflict for a task of the task file, one that lives
     and one that others depend on.
@@ -114,7 +114,7 @@ def expected_hashes(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[s
 
 
 def contended(name: str) -> Conflict:
-    """What is said when others kept coming in between."""
+    """The error when others kept coming in between."""
     return Conflict(f"the catalog changes faster than task {name} can be; try again")
 
 

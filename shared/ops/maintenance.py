@@ -39,7 +39,7 @@ async def rescue(run_id: UUID, record: Record | None, task: Task | None, why: st
     message = f"crashed: worker {record.worker} was lost"
     if record.external:
         within = format_duration(task.heartbeat_timeout_ms) if task and task.heartbeat_timeout_ms else "its time"
-        message = f"crashed: nobody reported on it within {within} (heartbeat_timeout)"
+        message = f"crashed: no report came within {within} (heartbeat_timeout)"
     attempt = next_attempt(run_id, record, task, Reason.CRASHED, -2)
     if attempt is None and record.crashes + 1 >= retry.POISON_CRASHES:
         message += f"; not tried again after {record.crashes + 1} crashes in a row"

@@ -1,4 +1,4 @@
-"""Runs and definitions as they are shown: without what is secret."""
+"""Redaction of runs and definitions: secret values are replaced before they are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.ops.catalog import Catalog
 from shared.runs import Run
 
 REDACTED: Final = "[redacted]"
-"""What stands for what is not shown."""
+"""Stands for a value that is not shown."""
 
 
 _HIDDEN: Final[dict[str, Any]] = {"default": REDACTED, "choices": [REDACTED]}
@@ -21,8 +21,8 @@ async def without_secrets(catalog: Catalog, found: Sequence[Run]) -> list[Run]:
     """
     The runs with ``[redacted]`` for their secret parameters, by the definition that each was made with.
 
-    Of a run whose definition is gone all are: nobody knows any more which were secret. One round trip for each
-    definition that is not in memory.
+    All parameters of a run whose definition is gone are redacted, since it is unknown which were secret. One round trip
+    for each definition that is not in memory.
     """
     hidden: dict[str, frozenset[str] | None] = {}
     for definition in {run.definition for run in found if run.params}:

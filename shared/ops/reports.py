@@ -1,4 +1,4 @@
-"""How runs go that others execute."""
+"""Status reports for external runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def report(
     beside: Sequence[Call[Any]] = (),
 ) -> Reported:
     """
-    Say how a run of an external task goes; see ``runs.report``. What becomes ready by its end is rung for.
+    Report the status of an external run; see ``runs.report``. Workers are woken for what its end makes ready.
 
     An end without an *exit_code* gets what its reason implies: 0, NOTHING_RAN or FATE_UNKNOWN.
 
@@ -85,7 +85,7 @@ def accepted(run_id: UUID, reported: Reported) -> Run:
 
 
 def _unseen(reason: Reason | None) -> int:
-    """The exit code of a run that ended for *reason* (None: it has not) when nobody says one."""
+    """The exit code of a run that ended for *reason* (None: it has not) when none is reported."""
     if reason in (None, Reason.SUCCESS):
         return 0
     return NOTHING_RAN if reason is Reason.SKIPPED else FATE_UNKNOWN

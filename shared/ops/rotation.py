@@ -1,5 +1,5 @@
 """
-Definitions that the secret before has signed, and how they are signed anew while secrets are rotated.
+Rotation of the secret: definitions that the old one signed are signed with the new one.
 
 The catalog leads to the newest definition of each task only. Runs that wait, that will be tried again, or whose plan is
 not over are bound to the one that they were made from; so all that the store keeps are looked through, in small steps.

@@ -31,12 +31,12 @@ class Triggered(msgspec.Struct, frozen=True):
 
 
 Permit = Callable[[Collection[str]], None]
-"""Raises unless whoever asks may touch all these tasks."""
+"""Raises unless the caller may touch all these tasks."""
 
 Charge = Callable[[int], int]
 """
 Gets the bytes of parameters, tags and labels of all runs of a trigger, and answers how many pending runs its task may
-have then (0: any). Raises OverQuota when whoever asks has started too much.
+have then (0: any). Raises OverQuota when the caller has started too much.
 """
 
 
@@ -191,7 +191,7 @@ async def _progress(before: Execution) -> dict[str, dict[int, UUID]]:
 
 async def fire(catalog: Catalog, entry: Entry, tick_us: int) -> bool:
     """
-    Make the execution that a tick owes, once, whoever else tries; whether it was this one that made it.
+    Make the execution that a tick owes, only once among all schedulers; whether this call made it.
 
     Raises DefinitionChanged when *entry* is not what the catalog has.
     """
@@ -220,7 +220,7 @@ async def miss(
     entry: Entry, first_us: int, last_us: int, count: int, why: str, *, after_us: int = 0
 ) -> Literal["created", "exists", "stale", "paused"]:
     """
-    Leave one skipped record for *count* ticks from *first_us* to *last_us* that nobody fired in time; *why* says what
+    Leave one skipped record for *count* ticks from *first_us* to *last_us* that were not fired in time; *why* says what
     was the matter then (``Redis was away``).
 
     They were counted after the schedule's cursor *after_us* (0: it is not asked for). If that has moved since, nothing

@@ -61,7 +61,7 @@ async def stop_rest(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: 
 
 
 async def delete(ref: str) -> None:
-    """Forget an ended run and its log. Raises NotFound, and Conflict when it or what needs it is live."""
+    """Delete an ended run and its log. Raises NotFound, and Conflict when it or what needs it is live."""
     run = await runs.find(ref)
     await retention.delete(run)
 

@@ -1,5 +1,5 @@
 """
-The task file in the store: what is there of one, which was applied last, and how another takes its place.
+The task file in the store: which one was applied last, and how another one replaces it.
 
 Definitions are read here as they are, without making tasks of them: they may be those of another release.
 """
@@ -30,7 +30,7 @@ class Generation(msgspec.Struct, frozen=True):
     The task file that was applied last.
 
     ``number`` counts up with every file. ``digest`` names what it said, ``by`` who applied it, ``at_us`` when that was
-    (stored time), ``modified_us`` when the newest of its parts was changed, by the clock of whoever wrote it.
+    (stored time), ``modified_us`` when the newest of its parts was changed, by the clock of its host.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""Making the runs of an execution: all that its script needs, as one value, and the one call."""
+"""New executions: all that the script needs to make their runs, as one value, and the call."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mappi
 
 
 def incomplete(limit: int, now_us: int) -> Call[list[UUID]]:
-    """Executions that have started and of which runs are left to make, those first that have waited longest."""
+    """Started executions of which runs are left to make, the longest waiting first."""
     return Call(
         "ZRANGEBYSCORE",
         (Key("making"), "-inf", now_us, "LIMIT", 0, limit),
@@ -113,7 +113,7 @@ def incomplete(limit: int, now_us: int) -> Call[list[UUID]]:
 
 def create(what: Create, now: int | str = NOW) -> Call[Created]:
     """
-    Make the runs of an execution, or one skipped record that says why not; and ring for those that are ready.
+    Make the runs of an execution, or one skipped record that says why not; and wake workers for those that are ready.
 
     Raises DefinitionChanged when the catalog has another definition of the task (or none), and Invalid when the
     idempotency key was used for another request, and OverQuota when more runs than ``most_pending`` would wait.

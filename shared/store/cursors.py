@@ -1,5 +1,5 @@
 """
-Where a page of runs ended, as text: what ``next_cursor`` holds.
+Cursors: where a page of runs ended, as the text of ``next_cursor``.
 
 A cursor names the place of the last run shown, not how many there were before it, so that what comes or goes between
 two pages neither repeats a run nor leaves one out.
@@ -20,7 +20,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True):
     """
     Where a page ended: after this entry of this sorted set, or after the run with these ``values`` in a sorted list.
 
-    ``query`` tells queries apart. ``matched`` and ``seen`` count what was found and looked at before it.
+    ``query`` identifies the query. ``matched`` and ``seen`` count what was found and looked at before it.
     """
 
     query: bytes

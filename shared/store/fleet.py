@@ -1,4 +1,4 @@
-"""Who is there: worker processes, schedulers, queues, and Redis itself."""
+"""The fleet: worker processes, queues, and an overview with the scheduler and Redis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shared.store.redis.server_info import server
 
 LEASE_US: Final = LEASE_MS * 1000
 SILENCE_US: Final = 60_000_000
-"""A worker process not heard of for this long is forgotten."""
+"""A worker process without a heartbeat for this long is removed."""
 
 
 T = TypeVar("T")
@@ -36,8 +36,8 @@ Verdict = Literal["", "stop", "kill", "lost"]
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What a worker process says of itself. ``broker`` is its Dramatiq broker's id, whose wake-ups go with it; ``unfit``
-    is why it executes nothing, "" when it does.
+    A worker process, as it describes itself. ``broker`` is its Dramatiq broker's id, whose wake-ups go with it;
+    ``unfit`` is why it executes nothing, "" when it does.
     """
 
     host: str
@@ -93,7 +93,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis says of itself; ``max_memory_bytes`` 0 is no limit."""
+    """Redis at a glance; ``max_memory_bytes`` 0 is no limit."""
 
     version: str
     memory_bytes: int
@@ -107,9 +107,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     The fleet as a whole. ``leader`` is absent when no scheduler leads; ``scheduler_lag_ms`` is since its last poll.
     ``redis`` is None for those who are shown their part of the whole only (``store.share``). ``oldest_waiting_ms`` is
-    for how long the run waits that waits longest for a worker, 0 when none does. ``health`` is what the leader said
-    last of schedules and its jobs, None until it has; without a leader it is read from the store, of schedules only.
-    ``wrong_keys`` are keys of ours that somebody else wrote to; what is to be seen of them counts as nothing.
+    for how long the longest waiting run has waited for a worker, 0 when none does. ``health`` is what the leader stored
+    last about schedules and its jobs, None until it has; without a leader it is read from the store, of schedules only.
+    ``wrong_keys`` are keys that hold something that we did not write; they are shown as if they were empty.
     """
 
     leader: str | UnsetType = UNSET
@@ -170,12 +170,12 @@ def heartbeat(
 
 
 def worker_gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
-    """Forget a worker process that says goodbye, or ("") all that were silent for a minute; their names."""
+    """Remove a worker process that has left, or ("") all without a heartbeat for a minute; their names."""
     return Call(script("worker_gone"), (now, worker, SILENCE_US), texts_of)
 
 
 async def workers() -> list[Worker]:
-    """All worker processes not yet forgotten, by name."""
+    """All worker processes, by name."""
     now_us = await clock()
     beats = await Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
     running = await _running()
@@ -248,7 +248,7 @@ async def unserved() -> set[str]:
 
 
 def drop_queues(names: Sequence[str], now: int | str = NOW) -> Call[int]:
-    """Forget those of the queues in which nothing waits; how many. Whoever puts a run into one names it again."""
+    """Remove those of the queues in which nothing waits; how many. A run that is put into one adds it again."""
     return Call(script("drop_queues"), (now, *names), int)
 
 

@@ -1,9 +1,9 @@
 """
-What requests with an idempotency key were answered, so that the same one gets the same answer for 24 hours.
+Answers to requests with an idempotency key, so that a repeat gets the same answer for 24 hours.
 
-A mark is left before anything is changed, and the answer is noted after that. A process that dies in between leaves the
-mark alone: the request that comes again is then known to be a repeat, though not what it was answered. A trigger needs
-none of this, because the run and the note of its key are made in one step (``creation.create``).
+A mark is stored before anything is changed, and the answer after that. A process that dies in between leaves the mark
+alone: the next request is then known to be a repeat, though its answer is not. A trigger needs none of this, because
+the run and its key are stored in one step (``creation.create``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from shared.store.redis.scripts import script
 
 class Earlier(msgspec.Struct, frozen=True):
     """
-    What is known of a request. ``answer`` is "" until there is one; ``seen``: it came before, and its answer is not
-    known. ``mark`` is the same for all repeats.
+    An earlier request with the same key. ``answer`` is "" until there is one; ``seen``: it came before, and its answer
+    is not known. ``mark`` is the same for all repeats.
     """
 
     mark: str = ""
@@ -31,7 +31,7 @@ class Earlier(msgspec.Struct, frozen=True):
 
 def begin(request: str, digest: str, mark: str = "") -> Call[Earlier]:
     """
-    What became of *request*; with the *mark* that it was given, whether it came again meanwhile.
+    Look *request* up and mark it; with the *mark* that it was given, whether it came again meanwhile.
 
     Raises Invalid when it was made with another query or body (*digest*).
     """
@@ -51,5 +51,5 @@ def begin(request: str, digest: str, mark: str = "") -> Call[Earlier]:
 
 
 def finish(request: str, digest: str, answer: bytes) -> Call[bytes]:
-    """Note what *request* is answered; of several answers the first one counts, and is what this gives back."""
+    """Store the answer to *request*; the first of several counts, and is what this returns."""
     return Call(script("idempotency_finish"), (request, digest, answer), bytes)

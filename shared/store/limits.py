@@ -1,4 +1,4 @@
-"""Shared limits as an API makes them, and slots of them that are held by others than executions."""
+"""Shared limits as APIs change them, and leases of their slots."""
 
 from __future__ import annotations
 

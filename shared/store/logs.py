@@ -59,8 +59,8 @@ class Window(msgspec.Struct, frozen=True):
     """
     Lines of a log. ``total_lines`` is one more than the highest number given out, ``first_available`` the lowest kept.
 
-    ``truncated``: the limit cut it. ``finalized``: the run has ended and nothing will be added (but to one that others
-    executed, who may have told its end before the last of its lines). ``unfinished``: what a running run has written
+    ``truncated``: the limit cut it. ``finalized``: the run has ended and nothing will be added (except to
+    an external run, whose end may be reported before its last lines). ``unfinished``: what a running run has written
     since, by streams; None when that is not known, because lines follow the window or have just come.
     """
 
@@ -72,12 +72,12 @@ class Window(msgspec.Struct, frozen=True):
     unfinished: Sequence[Unfinished] | None = None
 
 
-def jot(
+def append_reported(
     run_id: UUID, lines: Sequence[tuple[int, int, str]], most_bytes: int, digest: str, now: int | str = NOW
 ) -> Call[Literal["stored", "full", "lost"]]:
     """
-    Add lines (stored time, stream, text) to the log of a run that others execute: before its start is told of, while
-    it runs, and for some seconds more; once, however often they are told under the same *digest*. The log keeps at
+    Add lines (stored time, stream, text) to the log of an external run: before its start is reported, while it runs,
+    and for some seconds more; only once for each *digest*. The log keeps at
     most *most_bytes*, the oldest.
     """
     parts = [part for line in lines for part in line]
@@ -116,7 +116,7 @@ def show_unfinished(
 ) -> Call[Literal["stored", "lost"]]:
     """
     Let readers see lines without an end, which come before the line with number *next_line*; none takes away what was
-    there. Forgotten after ``UNFINISHED_MS`` unless it is said again.
+    there. Expires after ``UNFINISHED_MS`` unless it is set again.
     """
     packed = _encode([next_line, lines]) if lines else b""
     args = (now, run_id.bytes, token, packed, TRANSITIONS["heartbeat"][0].source or "", UNFINISHED_MS)
@@ -166,7 +166,7 @@ async def compact_block(run_id: UUID, now: int | str = NOW) -> bool:
     """
     Compress the oldest part of an ended run's log that is still a stream, about one block; False when there is none.
 
-    So much work (some 20 ms) is between two steps: whoever has something more urgent to do can do it then.
+    So much work (some 20 ms) is between two steps: more urgent work can be done then.
     """
     kept = await bare_record(run_id)
     lines: list[StoredLine] = []

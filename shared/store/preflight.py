@@ -1,4 +1,4 @@
-"""What every process asks of a store before it begins: is the data ours to read, and will Redis keep it?"""
+"""Preflight checks of each process: can this release read the data, and will Redis keep it?"""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def may_write() -> Call[None]:
 
 
 async def _check_release() -> None:
-    """Raises Misconfigured for a Redis that lacks what our scripts use, if it tells its version."""
+    """Raises Misconfigured for a Redis that lacks what our scripts use, if it says its version."""
     name, number = await release()
     major = number.partition(".")[0]
     if major.isdigit() and int(major) < OLDEST_MAJOR:

@@ -1,4 +1,4 @@
-"""Runs: moved and read. Each function is one call; what it means is in the script it names."""
+"""Runs: their transitions, and reads. Each function is one call; what it does is in the script that it names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Retry(msgspec.Struct, frozen=True):
 
 class Wanted(msgspec.Struct, array_like=True, frozen=True):
     """
-    What a worker's slot asks for. ``turn`` is new for each claim of the slot and the same when a claim is repeated.
+    The claim of a worker's slot. ``turn`` is new for each claim of the slot and the same when a claim is repeated.
     """
 
     worker: str
@@ -47,7 +47,7 @@ class Wanted(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Facts(msgspec.Struct, array_like=True, frozen=True):
-    """What is known of a run at its end. ``outputs`` is JSON or ""; sizes in bytes, ``cpu_ms`` of the process tree."""
+    """Figures of a run, known at its end. ``outputs`` is JSON or ""; sizes in bytes, ``cpu_ms`` of the process tree."""
 
     outputs: str = ""
     log_bytes: int = 0
@@ -68,8 +68,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Ended(msgspec.Struct, frozen=True):
     """
-    What became of an end. ``verdict`` "refused": somebody else has decided, and ``state`` says what (``gone``:
-    deleted).
+    The outcome of an end. ``verdict`` "refused": the run is no longer this worker's, and ``state`` says what it is
+    (``gone``: deleted).
 
     ``ready``: queues that got something to do, and how many runs. ``unreadable``: why the run that was claimed with it
     cannot be read by this release ("" when it can, or none was); ``claimed`` is None then.
@@ -84,7 +84,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 class GivenBack(msgspec.Struct, frozen=True):
     """
-    What became of a run that was given back. ``verdict`` "refused": somebody else has decided, ``state`` says what.
+    The outcome of giving a run back. ``verdict`` "refused": it is no longer this worker's, ``state`` says what it is.
 
     "stopped": it had been asked to stop, and has ended. ``ready``: queues that got something to do, and how many runs.
     """
@@ -96,7 +96,8 @@ class GivenBack(msgspec.Struct, frozen=True):
 
 class Enqueued(NamedTuple):
     """
-    What became of due runs: how many were looked at (``looked_at``), and when the next is due (None: none is).
+    The outcome of enqueueing due runs: how many were looked at (``looked_at``), and when the next is due (None: none
+    is).
 
     ``ready``: queues to wake. ``failed`` are runs that could not be let into their queue: they are put off by a minute.
     """
@@ -109,7 +110,7 @@ class Enqueued(NamedTuple):
 
 class Reported(msgspec.Struct, frozen=True):
     """
-    What became of a report, and the run as it is now (None when it is gone).
+    The outcome of a report, and the run as it is now (None when it is gone).
 
     ``changed``: its status did. ``same``: it was so already. ``refused``: the table does not allow it; ``state`` is
     then its status or end reason, or ``owned`` (our workers execute it), or ``waiting`` (an overlap rule or its due
@@ -212,10 +213,10 @@ def report(
     Say how an external run goes: that it runs, again that it still does, or that it ended with *reason*.
 
     *at_us* is when that was, as stored time (0: now); what lies before its creation or in the future is not believed.
-    Of two starts the earlier counts; with *late_start* one that comes after the end is filled in. *backdated*: it was
-    heard of late, so that times before its creation are believed, and of late starts the earliest. *lease_us* is within
-    what time the next report has to come, or the run counts as crashed (0: however long it takes). *force* starts a run
-    that its due time or an overlap rule holds back.
+    The earlier of two starts counts; with *late_start* one that comes after the end is filled in. *backdated*: the
+    report comes late, so that times before its creation are believed, and the earliest of late starts. *lease_us* is
+    within what time the next report has to come, or the run counts as crashed (0: however long it takes). *force*
+    starts a run that its due time or an overlap rule holds back.
     """
     rows = [row for row in TRANSITIONS["report"] if row.target == target]
     if target == "ended" and not any(reason in row.reasons for row in rows):
@@ -245,13 +246,13 @@ def report(
 def restore(
     run_id: UUID, record: Record, gates: list[tuple[str, int]], now: int | str = NOW
 ) -> Call[Literal["restored", "there", "refused"]]:
-    """Write a running run back that its worker still executes and the store has forgotten."""
+    """Write a running run back that its worker still executes and the store has lost."""
     args = (now, run_id.bytes, _encode(record), LEASE_MS * 1000, _encode(gates))
     return Call(script("restore"), args, lambda reply: reply.decode())
 
 
 def enqueue_due(batch: int = 500, now: int | str = NOW) -> Call[Enqueued]:
-    """Let due runs into their queues."""
+    """Enqueue runs that are due."""
 
     def read(reply: Any) -> Enqueued:
         next_due_us = int(float(reply[1])) if reply[1] else None

@@ -1,4 +1,4 @@
-"""What of the fleet concerns some tasks only: for tokens that are for those, and see nothing of the others."""
+"""The fleet as far as it concerns some tasks: for tokens that cover only those."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables of the workers' environment that tasks of the catalog make secrets of: no other task's runs get them."""
+"""Environment variables of workers that tasks use as secrets: the runs of no other task get them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def stop_all(
 
 
 def stopping(limit: int, now_us: int) -> Call[list[UUID]]:
-    """Executions of which runs are left to stop, and whose stop nobody goes on with."""
+    """Executions of which runs are left to stop, and whose stop was left half-done."""
     return Call(
         "ZRANGEBYSCORE",
         (Key("stopping"), "-inf", now_us - 1_000_000, "LIMIT", 0, limit),

@@ -1,8 +1,8 @@
 """
 Tokens: who may use the API. Only a hash is stored; the text is shown once, when the token is made.
 
-A row of ``tokens`` is signed, with a key made from ``RUNFLEET_SECRET``, over the hash and all that it grants: whoever
-can write to Redis but does not know the secret can make no token, widen none, and give none another text. Without a
+A row of ``tokens`` is signed, with a key made from ``RUNFLEET_SECRET``, over the hash and all that it grants: someone
+who can write to Redis but does not know the secret cannot make a token, widen one, or give one another text. Without a
 secret nothing is signed and nothing verified.
 """
 
@@ -88,9 +88,9 @@ async def create(
     token_id: str = "",
 ) -> tuple[Token, str]:
     """
-    Make a token; the second of the pair is its text, which nobody can read again.
+    Make a token; the second of the pair is its text, which cannot be read again.
 
-    The same *request* makes one token, called *token_id*, however often it comes: whoever comes later gets it with the
+    The same *request* makes one token, called *token_id*, however often it comes: a later one gets it with the
     text "". Raises Conflict when it is revoked by then.
     """
     text = PREFIX + secrets.token_urlsafe(32)

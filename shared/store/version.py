@@ -12,7 +12,7 @@ SCHEMA: Final = 2
 
 
 class NotALayout(Misconfigured):
-    """Key ``version`` holds what somebody else wrote."""
+    """Key ``version`` holds something that we did not write."""
 
 
 async def check() -> None:

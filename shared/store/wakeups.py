@@ -17,7 +17,7 @@ ACTOR: Final = "look"
 """The name of the one actor."""
 
 MOST: Final = 64
-"""Wake-ups that a queue may have at once; more would wake nobody who is not awake."""
+"""Wake-ups that a queue may have at once; more would wake no further worker."""
 
 AT_ONCE: Final = 16
 """Most wake-ups that are sent at once; a worker that gets one and sees more runs wakes others."""

@@ -390,7 +390,9 @@ DEFERRED = {"deferred": True, "task_parameters_id": str(UUID(int=9))}
 def handed(client: Client, store: Store, run: dict[str, Any], consumer: str) -> None:
     """Let *consumer* have a run and begin with it."""
     task = client.get(f"/api/runs/{run['id']}").json()["task_name"]
-    assert store.run(orchestrated.deliver(consumer, b"{}", [task], orchestrated.Turn.first())).id == UUID(run["id"])
+    assert store.run(orchestrated.consumer_fetch(consumer, b"{}", [task], orchestrated.Turn.first())).id == UUID(
+        run["id"]
+    )
     assert set_state(client, run, "PENDING", state_details={"deferred": True})["status"] == "ACCEPT"
     assert set_state(client, run, "RUNNING", state_details={"deferred": True})["status"] == "ACCEPT"
 

@@ -37,7 +37,9 @@ def deferred(client: Client, **body: Any) -> str:
 
 def hand_over(store: Store, run: str, consumer: str) -> None:
     [entry] = [one for one in store.run(tasks.entries()) if one.name.startswith("prefect.theirs")]
-    assert store.run(orchestrated.deliver(consumer, b"{}", [entry.name], orchestrated.Turn.first())).id == UUID(run)
+    assert store.run(orchestrated.consumer_fetch(consumer, b"{}", [entry.name], orchestrated.Turn.first())).id == UUID(
+        run
+    )
 
 
 def tell(client: Client, run: str, kind: str, name: str = "", after_s: float = 0) -> None:

@@ -216,7 +216,7 @@ def test_bodies_that_are_not_complete_have_an_end_in_all(served: Served, monkeyp
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_stream_whose_reader_reads_nothing_is_given_up(served: Served, catalog: Store) -> None:
+def test_a_stream_whose_reader_reads_nothing_is_closed(served: Served, catalog: Store) -> None:
     run = httpx.post(f"{served.url}/api/tasks/example/run", headers={"Authorization": f"Bearer {TOKEN}"}).json()
     claimed = claim(catalog)
     assert run["id"] == str(claimed.id)

@@ -1,4 +1,4 @@
-"""What somebody else wrote into a key of ours is named, with what to do; and what can go on without it does."""
+"""A key of ours that holds something else is named, with the cure; and whatever can go on without it does."""
 
 import re
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ def test_what_does_not_need_the_key_goes_on(
     work.harness.run(Call("DEL", (Key(key),), as_is))
     assert {what.split()[0] for what in work.undone()} <= needed_for
     assert "Traceback" not in said
-    assert ("a key of ours holds what somebody else wrote" in said) or not needed_for
+    assert ("holds something that Runfleet did not write" in said) or not needed_for
 
 
 def test_a_worker_keeps_its_runs_whatever_is_in_the_key_of_contact(harness: StoreHarness) -> None:

@@ -228,12 +228,14 @@ def test_lines_of_what_others_execute_are_its_log(harness: StoreHarness) -> None
     run = made(harness)
     lines = [(harness.now, 0, "one"), (harness.now, 1, "two")]
     for _ in range(2):
-        assert harness.run(logs.jot(run.id, lines, 100, "d1")) == "stored", "its start comes by another way, and later"
+        assert harness.run(logs.append_reported(run.id, lines, 100, "d1")) == "stored", (
+            "its start comes by another way, and later"
+        )
     check_store(harness)
     drive(harness, run.id, "start")
     drive(harness, run.id, "success")
-    assert harness.run(logs.jot(run.id, [(harness.now, 0, "late")], 100, "d2")) == "stored"
-    assert harness.run(logs.jot(run.id, [(harness.now, 0, "x" * 100)], 100, "d3")) == "full"
+    assert harness.run(logs.append_reported(run.id, [(harness.now, 0, "late")], 100, "d2")) == "stored"
+    assert harness.run(logs.append_reported(run.id, [(harness.now, 0, "x" * 100)], 100, "d3")) == "full"
     window = harness.run(logs.window(run.id, 0, 10))
     assert [(line.n, line.stream, line.text) for line in window.lines] == [
         (0, "stdout", "one"),
@@ -244,7 +246,7 @@ def test_lines_of_what_others_execute_are_its_log(harness: StoreHarness) -> None
     check_store(harness)
     harness.pass_s(20)
     harness.run(logs.compact(run.id))
-    assert harness.run(logs.jot(run.id, lines, 100, "d4")) == "lost"
+    assert harness.run(logs.append_reported(run.id, lines, 100, "d4")) == "lost"
     assert len(harness.run(logs.window(run.id, 0, 10)).lines) == 3
     check_store(harness)
 
@@ -258,26 +260,26 @@ def test_an_apply_leaves_the_limits_that_an_api_made(harness: StoreHarness) -> N
 def test_a_run_is_delivered_when_it_is_due_and_not_twice(harness: StoreHarness) -> None:
     now = made(harness, FOR_CONSUMER)
     later = made(harness, FOR_CONSUMER, due_us=harness.now + 10 * SECOND)
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
-    nothing = harness.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first()))
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext", "other"], Turn.first())).id == now.id
+    nothing = harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], Turn.first()))
     assert (nothing.id, nothing.wait_us) == (None, 10 * SECOND)
     harness.pass_s(10)
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id == later.id
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], Turn.first())).id == later.id
     check_store(harness)
 
 
 def test_what_ended_meanwhile_is_not_delivered(harness: StoreHarness) -> None:
     run = made(harness, FOR_CONSUMER)
     harness.run(stops.stop(run.id, "stop", "by a person"))
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id is None
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], Turn.first())).id is None
     check_store(harness)
 
 
 def acknowledged(harness: StoreHarness) -> None:
     """Consumer c gets what is due and says so."""
     turn = Turn.first()
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id is not None
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn)).id is not None
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn.next())).id is None
 
 
 def test_a_consumer_that_goes_gives_back_what_it_has(harness: StoreHarness) -> None:
@@ -285,26 +287,28 @@ def test_a_consumer_that_goes_gives_back_what_it_has(harness: StoreHarness) -> N
     acknowledged(harness)
     for _ in range(3):
         harness.pass_s(3)
-        assert harness.run(orchestrated.attend(["c"], [])) == NOTHING
-    assert harness.run(orchestrated.attend([], ["c"])) == NOTHING
+        assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
+    assert harness.run(orchestrated.consumer_heartbeat([], ["c"])) == NOTHING
     harness.pass_s(2)
-    assert harness.run(orchestrated.attend(["c"], [])) == NOTHING, "it came back"
-    harness.run(orchestrated.attend([], ["c"]))
+    assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING, "it came back"
+    harness.run(orchestrated.consumer_heartbeat([], ["c"]))
     harness.pass_s(4)
-    assert harness.run(orchestrated.attend([], [])) == ([("c", [run.id])], [])
+    assert harness.run(orchestrated.consumer_heartbeat([], [])) == ([("c", [run.id])], [])
     assert drive(harness, run.id, inbox=True).verdict == "done"
-    assert harness.run(orchestrated.attend([], [])) == NOTHING
-    assert harness.run(orchestrated.deliver("d", b"{}", ["ext"], Turn.first())).id == run.id
+    assert harness.run(orchestrated.consumer_heartbeat([], [])) == NOTHING
+    assert harness.run(orchestrated.consumer_fetch("d", b"{}", ["ext"], Turn.first())).id == run.id
     check_store(harness)
 
 
 def test_an_answer_that_was_lost_loses_no_run(harness: StoreHarness) -> None:
     first, second = made(harness, FOR_CONSUMER), made(harness, FOR_CONSUMER)
     turn = Turn.first()
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == first.id
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == first.id
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first())).id == second.id, "another connection"
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next())).id is None
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn)).id == first.id
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn)).id == first.id
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], Turn.first())).id == second.id, (
+        "another connection"
+    )
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn.next())).id is None
     assert b"offers" in dump(harness), "the second one is not acknowledged"
     check_store(harness)
 
@@ -312,30 +316,30 @@ def test_an_answer_that_was_lost_loses_no_run(harness: StoreHarness) -> None:
 def test_a_turn_whose_run_has_ended_brings_the_next_one(harness: StoreHarness) -> None:
     first, second = made(harness, FOR_CONSUMER), made(harness, FOR_CONSUMER)
     turn = Turn.first()
-    harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
+    harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn))
     harness.run(stops.stop(first.id, "stop", "by a person"))
-    assert harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn)).id == second.id
+    assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn)).id == second.id
     check_store(harness)
 
 
 def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(harness: StoreHarness) -> None:
     run = made(harness, FOR_CONSUMER)
     turn = Turn.first()
-    harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
+    harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn))
     for _ in range(8):  # its connection is attended
         harness.pass_s(3)
-        assert harness.run(orchestrated.attend(["c"], [], [turn.slot])) == NOTHING
+        assert harness.run(orchestrated.consumer_heartbeat(["c"], [], [turn.slot])) == NOTHING
     for _ in range(4):  # the process with that connection died, the consumer is with another one
         harness.pass_s(3)
-        assert harness.run(orchestrated.attend(["c"], [])) == NOTHING
+        assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
     harness.pass_s(4)
     lost = orchestrated.Lost([], [("c", run.id)])
-    assert harness.run(orchestrated.attend(["c"], [])) == lost
+    assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == lost
     harness.pass_s(3)
-    assert harness.run(orchestrated.attend(["c"], [])) == lost, "until it was taken back"
+    assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == lost, "until it was taken back"
     drive(harness, run.id, inbox=True)
     harness.pass_s(3)
-    assert harness.run(orchestrated.attend(["c"], [])) == NOTHING
+    assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
     assert b"offers" not in dump(harness)
     check_store(harness)
 
@@ -343,29 +347,31 @@ def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(harness
 def test_what_was_acknowledged_stays_with_its_consumer(harness: StoreHarness) -> None:
     made(harness, FOR_CONSUMER)
     turn = Turn.first()
-    harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn))
-    harness.run(orchestrated.deliver("c", b"{}", ["ext"], turn.next()))
+    harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn))
+    harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn.next()))
     for _ in range(10):
         harness.pass_s(3)
-        assert harness.run(orchestrated.attend(["c"], [])) == NOTHING
+        assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
     check_store(harness)
 
 
 def test_after_an_outage_nobody_loses_what_it_has(harness: StoreHarness) -> None:
     made(harness, FOR_CONSUMER)
     acknowledged(harness)
-    harness.run(orchestrated.attend(["c"], []))
+    harness.run(orchestrated.consumer_heartbeat(["c"], []))
     harness.pass_s(60)
-    assert harness.run(orchestrated.attend([], [])) == NOTHING, "another process asks first; c could not be heard"
-    assert harness.run(orchestrated.attend(["c"], [])) == NOTHING
+    assert harness.run(orchestrated.consumer_heartbeat([], [])) == NOTHING, (
+        "another process asks first; c could not be heard"
+    )
+    assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
     for _ in range(7):
         harness.pass_s(3)
-        assert harness.run(orchestrated.attend(["c"], [])) == NOTHING
+        assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
 
 
 def test_a_retry_of_what_a_consumer_has_stays_with_it(harness: StoreHarness) -> None:
     run = made(harness, FOR_CONSUMER)
-    harness.run(orchestrated.deliver("c", b"{}", ["ext"], Turn.first()))
+    harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], Turn.first()))
     drive(harness, run.id, "start", consumer="c")
     drive(harness, run.id, "failed+", consumer="c")
     assert seen(harness, run.id).record.worker == "c"
@@ -389,10 +395,10 @@ def test_the_first_run_stays_while_a_later_attempt_lives(harness: StoreHarness) 
 
 
 def test_workers_that_come_and_go_are_forgotten(harness: StoreHarness) -> None:
-    harness.run(orchestrated.deliver("c", b'{"keys":[]}', ["ext"], Turn.first()))
+    harness.run(orchestrated.consumer_fetch("c", b'{"keys":[]}', ["ext"], Turn.first()))
     assert harness.run(orchestrated.consumers()) == {"c": b'{"keys":[]}'}
     harness.pass_s(3)
-    harness.run(orchestrated.attend([], ["c"]))
+    harness.run(orchestrated.consumer_heartbeat([], ["c"]))
     harness.pass_s(4)
-    harness.run(orchestrated.attend([], []))
+    harness.run(orchestrated.consumer_heartbeat([], []))
     assert harness.run(orchestrated.consumers()) == {}

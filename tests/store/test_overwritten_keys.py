@@ -248,7 +248,7 @@ def _attempted(act: Act) -> bool:
     try:
         act()
     except RunfleetError as error:
-        if "holds what somebody else wrote" in str(error):
+        if "holds something that Runfleet did not write" in str(error):
             return False
         raise
     return True

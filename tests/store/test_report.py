@@ -146,7 +146,7 @@ def test_a_silent_one_crashes_when_its_task_says_so(harness: StoreHarness) -> No
     harness.rescue(run.id, harness.entry("ext"))
     crashed = harness.get(run.id)
     assert (crashed.end_reason, crashed.exit_code) == (Reason.CRASHED, -2)
-    assert crashed.message == "crashed: nobody reported on it within 30s (heartbeat_timeout)"
+    assert crashed.message == "crashed: no report came within 30s (heartbeat_timeout)"
     assert report(harness, run, "ended", reason=Reason.SUCCESS).verdict == "refused"
     check_store(harness)
 

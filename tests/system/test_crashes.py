@@ -160,7 +160,7 @@ def test_a_worker_without_a_spawner_spoils_nothing_of_what_waits(make_fleet: Sta
     assert set(reasons) <= {"success", "crashed"}
 
 
-def test_a_run_that_kills_its_worker_each_time_is_given_up_after_three(make_fleet: StartFleet) -> None:
+def test_a_run_that_kills_its_worker_each_time_ends_after_three(make_fleet: StartFleet) -> None:
     """F44: others go on."""
     fleet = make_fleet(TASKS).start_all()
     poison = fleet.trigger("poison")

@@ -140,10 +140,10 @@ async def return_to_queue(
     for _ in range(task_runs.MAX_TRIES):
         view = await task_runs.read(run_id)
         if view is None or view.is_ours or view.latest.record.status == Status.ENDED:
-            await orchestrated.let_go(consumer, run_id)
+            await orchestrated.drop_delivery(consumer, run_id)
             return
         if view.latest.record.worker != consumer:
-            await orchestrated.let_go(consumer, run_id)
+            await orchestrated.drop_delivery(consumer, run_id)
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
             # Nothing was reported of it since it was handed over.

@@ -68,7 +68,7 @@ async def write_logs(request: Request) -> Response:
             of_runs[run_id] += [(in_us(in_utc(line.timestamp)), stream, text) for text in _lines(line.message)]
     for run_id, lines in of_runs.items():
         digest = hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:24]
-        await request.store.run(logs.jot(views[run_id].latest.latest_attempt, lines, MAX_LOG_BYTES, digest))
+        await request.store.run(logs.append_reported(views[run_id].latest.latest_attempt, lines, MAX_LOG_BYTES, digest))
     return Response(status=201)
 
 

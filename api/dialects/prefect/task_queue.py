@@ -113,14 +113,14 @@ class Consumers:
 
     async def _check(self) -> None:
         gone = list(self._gone)
-        lost = await self._store.run(orchestrated.attend(list(self._present), gone, list(self._slots)))
+        lost = await self._store.run(orchestrated.consumer_heartbeat(list(self._present), gone, list(self._slots)))
         self._gone.difference_update(gone)
         if time.monotonic() < self._settled_s:
             return
         for consumer, executions in lost.gone:
             for execution in executions:
                 await self._return_to_queue(execution, consumer)
-        for consumer, execution in lost.unheard:
+        for consumer, execution in lost.unacknowledged:
             await self._return_to_queue(execution, consumer, only_unacknowledged=True)
 
     async def _return_to_queue(self, execution: UUID, consumer: str, *, only_unacknowledged: bool = False) -> None:
@@ -204,7 +204,7 @@ class _Queue:
         about = self._about | {"timestamp": rfc3339(time.time_ns() // 1000)}
         try:
             found = await self._store.run(
-                orchestrated.deliver(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
+                orchestrated.consumer_fetch(self._consumer, msgspec.json.encode(about), self._tasks, self._turn)
             )
             if found.id is None:
                 return POLL_S if found.wait_us is None else min(POLL_S, max(0.01, found.wait_us / 1e6))

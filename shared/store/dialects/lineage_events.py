@@ -1,7 +1,7 @@
 """
-Lineage events, as they were sent: each kept once, by the time it tells, until newer ones need the room.
+Lineage events as they were sent: each stored once, ordered by its own time, until newer ones need the room.
 
-What an event tells of its job and its run is kept in the same step, in whatever order events come.
+What an event says about its job and its run is stored in the same step, in whatever order events arrive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.store.redis.scripts import script
 MOST_EVENTS: Final = 100_000
 MOST_BYTES: Final = 64 * 1024 * 1024
 LIFE_US: Final = 30 * 86_400 * 1_000_000
-"""The events that came first are forgotten beyond any of these."""
+"""Beyond any of these bounds, the events that arrived first are deleted."""
 
 MOST_FIELDS: Final = 200
 """Fields that the metadata of a run may have; facets beyond them are in the event only."""
@@ -35,10 +35,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class LineageEvent(msgspec.Struct, frozen=True):
     """
-    One event: its *body* as it came, and what it tells.
+    One event: its *body* as it arrived, and its content.
 
-    ``at_us`` is the time it tells, not when it came. ``run`` is None for an event of no run; ``facets`` go into the
-    metadata of the run under their names there, the newest of a name stays.
+    ``at_us`` is the time that it states, not when it arrived. ``run`` is None for an event of no run; ``facets`` go
+    into the metadata of the run under their names there, the newest of a name stays.
     """
 
     body: bytes
@@ -50,8 +50,8 @@ class LineageEvent(msgspec.Struct, frozen=True):
 
     def digest(self) -> bytes:
         """What makes it the same as another one: run, kind, time and body."""
-        told = f"{self.run}\0{self.kind}\0{self.at_us}\0".encode()
-        return hashlib.sha256(told + self.body).digest()[:16]
+        identity = f"{self.run}\0{self.kind}\0{self.at_us}\0".encode()
+        return hashlib.sha256(identity + self.body).digest()[:16]
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class UnreportedEnds(msgspec.Struct, frozen=True):
 
 
 def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
-    """Keep an event, and what it tells of its job and its run; a repeat changes nothing."""
+    """Store an event, with what it says about its job and its run; a repeat changes nothing."""
     args = (
         now,
         event.digest(),
@@ -100,11 +100,11 @@ def keep(event: LineageEvent, now: int | str = NOW) -> Call[Kept]:
 
 
 async def page(after_us: int, before_us: int, *, descending: bool, offset: int, limit: int) -> EventPage:
-    """Events of runs with ``after_us <= time < before_us``, by the time they tell."""
+    """Events of runs with ``after_us <= time < before_us``, by their own time."""
     low, high = str(after_us), f"({before_us}"
     bounds = (high, low) if descending else (low, high)
     command = "ZREVRANGEBYSCORE" if descending else "ZRANGEBYSCORE"
-    told, other, digests = await together(
+    total, other, digests = await together(
         Call("ZCOUNT", (Key("lineage"), low, high), int),
         Call("ZCOUNT", (Key("lineage:static"), low, high), int),
         Call(command, (Key("lineage"), *bounds, "LIMIT", offset, limit), list),
@@ -112,21 +112,21 @@ async def page(after_us: int, before_us: int, *, descending: bool, offset: int, 
     bodies: list[bytes | None] = []
     if digests:
         bodies = await Call("HMGET", (Key("lineage:bodies"), *digests), list)
-    return EventPage([body for body in bodies if body is not None], told + other)
+    return EventPage([body for body in bodies if body is not None], total + other)
 
 
 def trim(now: int | str = NOW) -> Call[int]:
-    """Forget a small step of what is beyond the bounds; how many (fewer than ``TRIM_BATCH``: that was all)."""
+    """Delete a batch of events beyond the bounds; how many (fewer than ``TRIM_BATCH``: that was all)."""
     return Call(script("trim_lineage_events"), (now, MOST_EVENTS, MOST_BYTES, LIFE_US, TRIM_BATCH), _number)
 
 
 def unreported_ends(entries: int, place: str = "", now: int | str = NOW) -> Call[UnreportedEnds]:
     """
-    Runs that ended without a worker (skipped, or stopped while they waited) and that nobody has told of.
+    Runs that ended without a worker (skipped, or stopped while they waited) and were not reported yet.
 
-    *place* is that of the answer before, all of which was told of; without it that is answered again, so nothing is
+    *place* is that of the previous answer, all of which was reported; without it that is answered again, so nothing is
     lost with an answer, or with who asked. Looks at so many *entries* of the stream of events at most. The first time
-    there is nothing to tell.
+    there is nothing to report.
     """
 
     def read(reply: Any) -> UnreportedEnds:

@@ -1,7 +1,7 @@
 """
 Namespaces and the jobs in them: how other systems group and describe what is a task here.
 
-A job is known by its task. What is told of it comes by messages in any order, and of each field the newest stays.
+A job is identified by its task. Messages describe it in any order, and the newest value of each field stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, toge
 from shared.store.redis.scripts import script
 
 DROP_BATCH: Final = 100
-"""Jobs forgotten in one step with their namespace: few enough that nobody waits 5 ms for it."""
+"""Jobs deleted in one step with their namespace: few enough that Redis is not busy with it for 5 ms."""
 
 _OWN: Final = ("namespace", "name", "created", "updated")
 _STAMP: Final = 16
@@ -34,7 +34,7 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class JobChange(msgspec.Struct, frozen=True):
-    """What is told of a job; fields that are not named stay as they are. Names of fields are the teller's."""
+    """A change of a job; fields that are not named stay as they are. The sender chooses the names of fields."""
 
     task: str
     namespace: str
@@ -47,7 +47,7 @@ class JobChange(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job, and the newest of all that was told of it."""
+    """A job, with the newest value of each field."""
 
     task: str
     namespace: str
@@ -58,7 +58,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class JobPage(msgspec.Struct, frozen=True):
-    """Some jobs, the ones that were told of last first, and how many there are in all."""
+    """Some jobs, the most recently changed first, and how many there are in all."""
 
     jobs: list[Job]
     total: int
@@ -83,9 +83,9 @@ async def namespace_page(offset: int, limit: int) -> list[Namespace]:
 
 async def drop_namespace(name: str) -> None:
     """
-    Forget a namespace and the jobs in it, in small steps; their tasks and runs stay.
+    Delete a namespace and the jobs in it, in small steps; their tasks and runs stay.
 
-    Jobs that are told of while it is under way stay, and the namespace with them.
+    Jobs that are changed while it is under way stay, and the namespace with them.
     """
 
     def read(reply: Any) -> tuple[bool, bytes]:
@@ -108,7 +108,7 @@ def put_job(change: JobChange, now: int | str = NOW) -> Call[Job]:
 
 
 def job(task: str, *, brief: bool = False) -> Call[Job | None]:
-    """The job with that task, or None; *brief*: without what was told of it."""
+    """The job with that task, or None; *brief*: without its fields."""
     key = Key("job:" + task)
     if not brief:
         return Call("HGETALL", (key,), lambda reply: _job(task, reply) if reply else None)
@@ -136,12 +136,12 @@ async def job_names(in_namespace: str | None, offset: int, limit: int) -> tuple[
 
 
 def known_jobs(tasks: Sequence[str]) -> Call[list[bool]]:
-    """Which of these tasks are jobs that were told of. *tasks* must not be empty."""
+    """Which of these tasks are jobs. *tasks* must not be empty."""
     return Call("ZMSCORE", (Key("jobs"), *tasks), lambda reply: [score is not None for score in reply])
 
 
 def drop_job(task: str) -> Call[bool]:
-    """Forget a job; its task and its runs stay. Whether there was one."""
+    """Delete a job; its task and its runs stay. Whether there was one."""
     return Call(script("drop_job"), (NOW, task, call_name()), bool)
 
 

@@ -18,21 +18,22 @@ from shared.settings import LEASE_MS
 from shared.store.metadata import MetadataChange
 from shared.store.records import decode_record, readable_rows
 from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, each
+from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 from shared.store.runs import Retry, packed_retry, record
 from shared.store.wakeups import read_ready
 
 CONSUMER_LEASE_US: Final = 15_000_000
-"""How long a consumer of whom no process hears keeps what it was handed."""
+"""How long a consumer that no process reports as connected keeps its deliveries."""
 
 CONSUMER_GRACE_US: Final = 3_000_000
-"""How long one keeps it whose connection was seen to end: it may only have lost it."""
+"""How long a consumer keeps them after its connection ended: it may reconnect."""
 
 CONTACT_GAP_US: Final = 5_000_000
-"""Silence of everybody after which Redis counts as having been away."""
+"""Time without any heartbeat after which Redis counts as having been unavailable."""
 
 HOLD_US: Final = LEASE_MS * 1000
-"""How long nothing is taken back after that."""
+"""For how long no delivery is taken back after that."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -86,13 +87,13 @@ class Plan(msgspec.Struct, kw_only=True):
         self.opens = run
 
     def wait_until(self, due_us: int) -> None:
-        """The newest run, which is pending, is due then (0: whenever somebody likes)."""
+        """The newest run, which is pending, is due then (0: at any time)."""
         self.steps.append(("due", due_us))
 
 
 class Orchestrated(msgspec.Struct, frozen=True):
     """
-    What became of it. ``conflict``: it was otherwise than believed, look again. ``waiting``: an overlap rule holds it
+    The outcome. ``conflict``: it is no longer as it was read; read it again. ``waiting``: an overlap rule holds it
     back. ``full``: all slots of ``limit`` are held, one since ``since_us`` (0: not known). ``closed``: there are none.
     """
 
@@ -105,7 +106,7 @@ class Orchestrated(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """An execution for a consumer; ``id`` None when none is due, and then how soon one will be (None: nobody knows)."""
+    """An execution for a consumer; ``id`` None when none is due, and then how soon one will be (None: unknown)."""
 
     id: UUID | None
     wait_us: int | None
@@ -130,7 +131,7 @@ def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[
             if fields:
                 metadata = {name: value or b"" for name, value in zip(fields, values, strict=True)}
             else:
-                metadata = {name.decode(): value for name, value in zip(values[::2], values[1::2], strict=True)}
+                metadata = pairs_of(values)
             found.append(Latest(execution, UUID(bytes=one[0]), decode_record(one[1]), metadata))
         return found
 
@@ -224,8 +225,10 @@ class Turn(NamedTuple):
         return Turn(self.slot, uuid4().hex[:16])
 
 
-def deliver(consumer: str, about: bytes, tasks: Sequence[str], turn: Turn, now: int | str = NOW) -> Call[Delivery]:
-    """Hand *consumer* the execution of *tasks* that is due first; *about* it is JSON for whoever asks who is there."""
+def consumer_fetch(
+    consumer: str, about: bytes, tasks: Sequence[str], turn: Turn, now: int | str = NOW
+) -> Call[Delivery]:
+    """Hand *consumer* the execution of *tasks* that is due first; *about* describes the consumer, as JSON."""
 
     def read(reply: Any) -> Delivery:
         if reply[0]:
@@ -236,14 +239,16 @@ def deliver(consumer: str, about: bytes, tasks: Sequence[str], turn: Turn, now: 
 
 
 class Lost(NamedTuple):
-    """What is to be taken back: ``gone`` from consumers that have gone, ``unheard`` because nobody acknowledged it."""
+    """Deliveries to take back: from consumers that are ``gone``, and those that stayed ``unacknowledged``."""
 
     gone: list[tuple[str, list[UUID]]]
-    unheard: list[tuple[str, UUID]]
+    unacknowledged: list[tuple[str, UUID]]
 
 
-def attend(present: Sequence[str], gone: Sequence[str], slots: Sequence[str] = (), now: int | str = NOW) -> Call[Lost]:
-    """Say whose connections this process has (with *slots*) and has seen ending; hears what is to be taken back."""
+def consumer_heartbeat(
+    present: Sequence[str], gone: Sequence[str], slots: Sequence[str] = (), now: int | str = NOW
+) -> Call[Lost]:
+    """Report which consumers are connected to this process (with *slots*) or have left; answers what to take back."""
     said = _encode((list(present), list(gone), list(slots)))
     args = (now, CONSUMER_LEASE_US, CONSUMER_GRACE_US, CONTACT_GAP_US, HOLD_US, said)
 
@@ -256,20 +261,20 @@ def attend(present: Sequence[str], gone: Sequence[str], slots: Sequence[str] = (
     return Call(script("consumer_heartbeat"), args, read)
 
 
-def let_go(consumer: str, execution: UUID) -> Call[None]:
-    """*execution* is over or gone: nobody takes it back from *consumer*."""
+def drop_delivery(consumer: str, execution: UUID) -> Call[None]:
+    """Drop a delivery to *consumer*: *execution* is over or gone, so that it is not to be taken back."""
     return Call("SREM", (Key("in-flight:" + consumer), execution.bytes), lambda _: None)
 
 
 def consumers() -> Call[dict[str, bytes]]:
-    """Who fetches runs, and what each says about itself."""
+    """The consumers that fetch runs, and how each describes itself."""
     return Call(
         "HGETALL",
         (Key("consumers:about"),),
-        lambda reply: {name.decode(): about for name, about in zip(reply[::2], reply[1::2], strict=True)},
+        pairs_of,
     )
 
 
 def cached(key: str) -> Call[bytes | None]:
-    """What ``Plan.cache`` kept under *key*, if it is still kept."""
+    """The value that ``Plan.cache`` stored under *key*, while it is kept."""
     return Call("GET", (Key("cached:" + key),), lambda reply: reply)

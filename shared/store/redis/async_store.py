@@ -134,7 +134,7 @@ class AsyncStore:
                     refusal = refusal or error
         finally:
             for future in futures:
-                future.cancel()  # nobody waits any more; does nothing to those that are done
+                future.cancel()  # nothing waits any more; does nothing to those that are done
         if refusal is not None:
             raise refusal
         return answers
@@ -281,7 +281,7 @@ class Subscription:
 
     async def wait(self, timeout_s: float = PATIENCE_S) -> None:
         """
-        Return at the next ring, at once when it rang since the last wait, or after *timeout_s*.
+        Return at the next wake-up, at once when there was one since the last wait, or after *timeout_s*.
 
         The first wait is short, because what happened before the subscription took hold was not published to it.
         """

@@ -165,7 +165,7 @@ class Drive(Generic[T]):
     An operation under way: ``calls`` are those that it waits for, in one round trip; ``is_over`` when ``result`` is
     there.
 
-    Whoever makes the calls hands their answers to ``answer``, or what making them raised to ``fail``; both raise what
+    What makes the calls hands their answers to ``answer``, or what making them raised to ``fail``; both raise what
     the operation raises.
     """
 

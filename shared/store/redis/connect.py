@@ -136,8 +136,8 @@ def explain(error: BaseException) -> RunfleetError:
         return StoreUnavailable(f"Redis cannot be used right now: {text or type(error).__name__}")
     if text.startswith("WRONGTYPE") or "Operation against a key holding the wrong kind" in text:
         return RunfleetError(
-            "Redis refused a command: a key of ours holds what somebody else wrote; `runfleet doctor` and /api/fleet "
-            f"tell which ({text})"
+            "Redis refused a command: a key holds something that Runfleet did not write; `runfleet doctor` and "
+            f"/api/fleet say which ({text})"
         )
     return RunfleetError(f"Redis refused a command: {text}")
 

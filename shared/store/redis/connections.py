@@ -1,9 +1,9 @@
 """
 The connections that the threads of a process share.
 
-A thread takes one that is free, asks, reads, and gives it back. While all are in use whatever is to be asked waits, and
-the first that is free takes all of it in one round trip: a few connections carry any number of threads, and nobody
-waits for more than the round trip that is under way. What must never wait behind others has a line of its own.
+A thread takes a free one, makes its calls, and gives it back. While all are in use calls wait, and the first connection
+that is free makes all of them in one round trip: a few connections serve any number of threads, and no call waits for
+more than the round trip that is under way. A thread that must never wait behind others has a connection of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Ask:
     def result(self) -> list[Any]:
         if self.replies is not None:
             return self.replies
-        raise self.error or ConnectionError("whoever asked for this one was interrupted")
+        raise self.error or ConnectionError("the thread that made this call was interrupted")
 
 
 class Lines:
@@ -101,7 +101,7 @@ class Lines:
                 self._made.remove(line)
 
     def close(self) -> None:
-        """Disconnect them all, whoever uses them."""
+        """Disconnect all of them, also those in use."""
         for line in list(self._made):
             with suppress(*AWAY):
                 line.disconnect()
@@ -136,7 +136,7 @@ class Lines:
         ask = _Ask(commands)
         with self._lock:
             self._waiting.append(ask)
-            # One may have been given back just now, when nobody waited yet.
+            # One may have been given back just now, when no thread waited yet.
             freed = self._idle.pop() if self._idle else None
         if freed is not None:
             self._give(freed)
@@ -161,7 +161,7 @@ class Lines:
             self._give(ask.line)
 
     def _give(self, line: Any) -> None:
-        """Let whoever waits longest use it for all that wait then."""
+        """Let the thread that waits longest use it for all that wait then."""
         with self._lock:
             if not self._waiting:
                 self._idle.append(line)
@@ -191,11 +191,11 @@ class Lines:
                 ask.replies, replies = replies[: len(ask.commands)], replies[len(ask.commands) :]
         except AWAY as error:
             self.losses += 1
-            told: BaseException | None = error
+            failure: BaseException | None = error
             for ask in sent:
-                if not isinstance(told, SILENT):  # else nobody is there to answer the next one either
-                    told = self._once_more(line, ask)  # each for itself: none fails because of what another asked
-                ask.error = told
+                if not isinstance(failure, SILENT):  # else there is no server to answer the next one either
+                    failure = self._once_more(line, ask)  # each for itself: none fails because of what another asked
+                ask.error = failure
         except Exception as error:
             for ask in sent:
                 ask.error = error if isinstance(error, RedisError) else ConnectionError(f"reading failed: {error}")
@@ -236,7 +236,7 @@ class Lines:
                 except RedisError as error:
                     replies.append(error)
         except BaseException:
-            line.disconnect()  # replies may still be on their way: nobody else may read them
+            line.disconnect()  # replies may still be on their way: no other thread may read them
             raise
         else:
             return replies

@@ -30,7 +30,7 @@ def json_reading(kind: type[T], what: str) -> Callable[[Any], T]:
 
 
 def text_of(raw: bytes) -> str:
-    """A name from Redis; one that somebody else wrote, and is no UTF-8, must not fail what comes with it."""
+    """A name from Redis. One that is not UTF-8, because we did not write it, must not fail what comes with it."""
     return raw.decode(errors="replace")
 
 

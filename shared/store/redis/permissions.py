@@ -1,4 +1,4 @@
-"""What the Redis user that we are must be allowed to do, and which of it is refused."""
+"""The permissions that our Redis user needs, and which of them it lacks."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def refused() -> Sequence[str]:
     """
     The names of needed commands that are refused, in the order above; ``EVAL`` alone when no script may run.
 
-    Raises StoreUnavailable when Redis is away. A server that cannot tell gives an empty list.
+    Raises StoreUnavailable when Redis is unavailable. A server that cannot say gives an empty list.
     """
     await Call("PING", (), nothing)
     try:

@@ -1,4 +1,4 @@
-"""What the Redis server says of itself, as far as it lets us read it."""
+"""The Redis server: its version, memory, persistence and limits, as far as it lets us read them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ OLDEST_MAJOR: Final = 7
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What INFO and CONFIG say. None is what the server keeps to itself: managed ones forbid CONFIG, or parts of INFO.
+    What INFO and CONFIG say. None stands for what the server does not show: managed ones forbid CONFIG or parts of
+    INFO.
 
     ``redis_version`` is the version of Redis that a Valkey is compatible with. ``max_memory_bytes`` 0 is no limit;
     ``save`` "" is no snapshots; ``append_fsync`` is ``always``, ``everysec`` or ``no``. ``append_is_well`` and
-    ``snapshot_is_well`` tell how the last write of that kind went; ``denies_after_snapshot`` whether a failed snapshot
+    ``snapshot_is_well`` say how the last write of that kind went; ``denies_after_snapshot`` whether a failed snapshot
     makes the server refuse writes.
     """
 
@@ -70,13 +71,13 @@ async def server() -> Server:
 
 
 async def eviction_policy() -> str:
-    """What the server does when memory is short (``noeviction``, ``allkeys-lru``, …); "" when it does not tell."""
+    """What the server does when memory is short (``noeviction``, ``allkeys-lru``, …); "" when it does not say."""
     info = await _readable(Call("INFO", ("memory",), info_fields))
     return (info or {}).get("maxmemory_policy", "")
 
 
 async def release() -> tuple[str, str]:
-    """The server's name, and the version of Redis that it is compatible with; "" when it does not tell."""
+    """The server's name, and the version of Redis that it is compatible with; "" when it does not say."""
     info = (await _readable(Call("INFO", ("server",), info_fields))) or {}
     return "Valkey" if "valkey_version" in info else "Redis", info.get("redis_version", "")
 
