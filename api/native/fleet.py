@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 from msgspec import UNSET
 
@@ -10,9 +12,10 @@ from api.http.response import Response
 from api.http.router import Routes
 from api.native.fleet_responses import FleetModel, RedisFacts, SchedulesModel, WrongKeyModel
 from shared.store import fleet, scoped_fleet
-from shared.store.health import Health
 
 routes = Routes("Fleet")
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 @routes.get("/api/fleet", summary="Read the fleet", answers={200: FleetModel})
@@ -27,20 +30,14 @@ async def read_fleet(request: Request) -> Response:
             leader=found.leader,
             standbys=found.standbys,
             scheduler_lag_ms=found.scheduler_lag_ms,
-            schedules=UNSET if found.health is None else _schedules(found.health),
+            schedules=UNSET if found.health is None else _as(SchedulesModel, found.health),
             oldest_waiting_ms=found.oldest_waiting_ms,
-            redis=UNSET if found.redis is None else RedisFacts(**msgspec.structs.asdict(found.redis)),
-            wrong_keys=[WrongKeyModel(**msgspec.structs.asdict(one)) for one in found.wrong_keys] or UNSET,
+            redis=UNSET if found.redis is None else _as(RedisFacts, found.redis),
+            wrong_keys=[_as(WrongKeyModel, one) for one in found.wrong_keys] or UNSET,
             counts=found.counts,
         )
     )
 
 
-def _schedules(health: Health) -> SchedulesModel:
-    return SchedulesModel(
-        overdue=health.overdue,
-        overdue_tasks=list(health.overdue_tasks),
-        unreadable=health.unreadable,
-        unreadable_tasks=list(health.unreadable_tasks),
-        failing=dict(health.failing),
-    )
+def _as(kind: type[T], found: object) -> T:
+    return msgspec.convert(found, kind, from_attributes=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from api.http.request import Request
 from api.http.response import Response
 from api.http.router import Routes
@@ -52,12 +54,4 @@ async def _named(request: Request, name: str) -> QueueModel:
 
 
 def _model(queue: fleet.Queue) -> QueueModel:
-    return QueueModel(
-        name=queue.name,
-        paused=queue.paused,
-        depth=queue.depth,
-        latency_ms=queue.latency_ms,
-        running=queue.running,
-        slots=queue.slots,
-        workers=queue.workers,
-    )
+    return msgspec.convert(queue, QueueModel, from_attributes=True)

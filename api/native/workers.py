@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import UNSET
 
 from api.http.request import Request
@@ -39,17 +40,6 @@ async def drain_worker(request: Request, path: WorkerPath) -> Response:
 
 
 def _model(worker: fleet.Worker) -> WorkerModel:
-    return WorkerModel(
-        id=worker.id,
-        host=worker.host,
-        pid=worker.pid,
-        version=worker.version,
-        queues=list(worker.queues),
-        slots=worker.slots,
-        running=list(worker.running),
-        started_at=worker.started_at,
-        heartbeat_age_ms=worker.heartbeat_age_ms,
-        alive=worker.alive,
-        draining=worker.draining,
-        unfit=worker.unfit or UNSET,
-    )
+    model = msgspec.convert(worker, WorkerModel, from_attributes=True)
+    model.unfit = worker.unfit or UNSET
+    return model

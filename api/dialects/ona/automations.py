@@ -23,6 +23,7 @@ from api.dialects.ona.changes import (
     write,
 )
 from api.dialects.ona.translation import definition, spec_of
+from api.http.decoding import invalid
 from shared.errors import Invalid, Problem
 from shared.ops.define_tasks import survey
 from shared.store.dialects import ona_tasks
@@ -84,7 +85,7 @@ async def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) ->
 def _check_file(file: Mapping[str, bodies.FileTask]) -> None:
     if len(file) > MAX_TASKS:
         message = f"has {len(file)} tasks; one file may have {MAX_TASKS}: write the others with another one"
-        raise Invalid([Problem("body.automationsFile.tasks", message)])
+        raise invalid("body.automationsFile.tasks", message)
     problems = []
     for reference, item in file.items():
         at = f"body.automationsFile.tasks.{reference}"

@@ -13,7 +13,8 @@ from uuid import UUID
 from api.dialects.ona.catalog import DEFAULT, Known, by_names
 from api.dialects.ona.errors import AlreadyExists
 from api.http.auth import Grant
-from shared.errors import Conflict, Invalid, Problem
+from api.http.decoding import invalid
+from shared.errors import Conflict
 from shared.ops.define_tasks import TRIES, contended, expected_hashes
 from shared.plans import find_cycle, show_cycle
 from shared.signing import Keys
@@ -82,7 +83,7 @@ def check(known: Mapping[str, Entry], new: Mapping[str, Task], author: Author, w
         author.grant.authorise((task.name, *task.depends_on))
     cycle = find_cycle({**new, **{name: entry.task for name, entry in known.items() if name not in new}})
     if cycle:
-        raise Invalid([Problem(where, f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one")])
+        raise invalid(where, f"tasks depend on each other in a circle: {show_cycle(cycle)}; remove one")
 
 
 def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -> Change:

@@ -15,12 +15,13 @@ from api.dialects.ona import binary, codec
 from api.dialects.ona.errors import CALLS, refuse
 from api.dialects.ona.wire import Message
 from api.http.auth import Scope
+from api.http.decoding import invalid
 from api.http.problems import WrongMediaType
 from api.http.request import Request
 from api.http.request_body import MAX_BODY, unpacked
 from api.http.response import JSON, Response
 from api.http.router import Dialect, Routes
-from shared.errors import Invalid, Malformed, Problem
+from shared.errors import Malformed
 
 M = TypeVar("M", bound=Message)
 Handler = Callable[[Request, M], Awaitable[Message]]
@@ -82,14 +83,14 @@ def _require_deadline(request: Request) -> None:
     deadline = request.header("connect-timeout-ms")
     if deadline and not (deadline.isascii() and deadline.isdigit() and len(deadline) <= 10):
         message = f"Connect-Timeout-Ms is {deadline[:50]}; it takes a whole number of at most 10 digits"
-        raise Invalid([Problem("", message)])
+        raise invalid("", message)
 
 
 def _codec_of(request: Request) -> Codec:
     """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
     version = request.header("connect-protocol-version")
     if version not in ("", "1"):
-        raise Invalid([Problem("", f"Connect-Protocol-Version is {version[:50]}; use 1")])
+        raise invalid("", f"Connect-Protocol-Version is {version[:50]}; use 1")
     media, _, parameters = request.header("content-type").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip(' "')
     codec = _CODECS.get(media.strip())
@@ -105,7 +106,7 @@ def _from_query(request: Request) -> tuple[Codec, bytes]:
     unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}
     if unknown or "message" not in given or "encoding" not in given or given.get("connect", "v1") != "v1":
         message = "of a GET must be connect=v1, encoding and message, and may have base64 and compression"
-        raise Invalid([Problem("query", message)])
+        raise invalid("query", message)
     codec = _CODECS.get("application/" + given["encoding"])
     if codec is None:
         raise WrongMediaType(f"the message is {given['encoding'][:50]}; send it as json or proto")

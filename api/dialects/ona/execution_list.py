@@ -15,11 +15,10 @@ from uuid import UUID
 
 from api.dialects.ona import execution_bodies
 from api.dialects.ona.execution_bodies import Phase
-from api.dialects.ona.pagination import PageRequest
+from api.dialects.ona.pagination import PageRequest, bad_token
 from api.dialects.ona.render import read_consistent, render_all
 from api.dialects.ona.status import MAY_BE
 from api.http.auth import Grant
-from shared.errors import Invalid, Problem
 from shared.executions import Execution
 from shared.executions import Phase as OurPhase
 from shared.store import executions
@@ -65,7 +64,7 @@ async def page(
     """
     wanted = sorted({ours for phase in phases for ours in MAY_BE.get(phase, ())})
     if page_request.place and not _PLACE.fullmatch(page_request.place):
-        raise Invalid([Problem("body.pagination.token", "is not a valid token; use nextToken of the previous page")])
+        raise bad_token()
     if phases and not wanted:
         return [], ""
     found: list[tuple[str, execution_bodies.TaskExecution]] = []

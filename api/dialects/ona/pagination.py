@@ -10,8 +10,9 @@ import base64
 from typing import Final, NamedTuple
 
 from api.dialects.ona.bodies import PaginationRequest
+from api.http.decoding import invalid
 from api.http.request import Request
-from shared.errors import Invalid, Problem
+from shared.errors import Invalid
 
 SIZE: Final = 25
 """Items of a page when the client gives no size."""
@@ -33,12 +34,12 @@ def page_request(request: Request, pagination: PaginationRequest) -> PageRequest
     for name, values in in_query.items():
         if name in ("pageSize", "page_size"):
             if not (values[0].isascii() and values[0].isdigit() and len(values[0]) < 4 and int(values[0]) <= MOST):
-                raise Invalid([Problem("query.pageSize", f"must be a whole number from 0 to {MOST}", values[0])])
+                raise invalid("query.pageSize", f"must be a whole number from 0 to {MOST}", values[0])
             size = int(values[0])
         elif name == "token":
             token = values[0]
         else:
-            raise Invalid([Problem(f"query.{name}"[:100], "is not a known parameter; there are token and pageSize")])
+            raise invalid(f"query.{name}"[:100], "is not a known parameter; there are token and pageSize")
     return PageRequest(size or SIZE, place(token))
 
 
@@ -52,6 +53,9 @@ def place(token: str) -> str:
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode()
     except ValueError:
-        raise Invalid(
-            [Problem("body.pagination.token", "is not a valid token; use nextToken of the previous page", token[:100])]
-        ) from None
+        raise bad_token(token) from None
+
+
+def bad_token(token: str = "") -> Invalid:
+    """The error for a token that is none of ours."""
+    return invalid("body.pagination.token", "is not a valid token; use nextToken of the previous page", token[:100])

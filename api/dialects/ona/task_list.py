@@ -13,9 +13,8 @@ from uuid import UUID
 
 from api.dialects.ona import bodies
 from api.dialects.ona.catalog import DEFAULT, Known, by_ids, by_names
-from api.dialects.ona.pagination import PageRequest
+from api.dialects.ona.pagination import PageRequest, bad_token
 from api.http.auth import Grant
-from shared.errors import Invalid, Problem
 from shared.store import tasks
 from shared.store.dialects import ona_tasks
 from shared.store.redis.call import each
@@ -191,5 +190,5 @@ def _arrival(place: str) -> int | None:
         return 0
     number = place[1:]
     if place and not (place.startswith("a") and number.isascii() and number.isdigit() and len(number) < 17):
-        raise Invalid([Problem("body.pagination.token", "is not a valid token; use nextToken of the previous page")])
+        raise bad_token()
     return int(number) if place else None

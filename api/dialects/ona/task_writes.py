@@ -24,6 +24,7 @@ from api.dialects.ona.changes import (
     write,
 )
 from api.dialects.ona.translation import definition, spec_of, trigger_names
+from api.http.decoding import invalid
 from shared.errors import Invalid, Problem
 from shared.ops.define_tasks import survey
 from shared.store.dialects.ona_tasks import OnaTask
@@ -36,7 +37,7 @@ async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
     environment, id_ = UUID(wanted.environment_id), uuid4()
     metadata = wanted.metadata
     if not re.match(wire.REFERENCE_PATTERN, metadata.reference):
-        raise Invalid([Problem("body.metadata.reference", f"must be {_REFERENCE}", metadata.reference)])
+        raise invalid("body.metadata.reference", f"must be {_REFERENCE}", metadata.reference)
     listed = OnaTask(
         task=task_name(environment, metadata.reference, id_),
         environment=str(environment),

@@ -8,8 +8,9 @@ from api.dialects.ona import automations, bodies, pagination, task_list, task_wr
 from api.dialects.ona.catalog import find, shown
 from api.dialects.ona.changes import Author
 from api.dialects.ona.connect_rpc import Calls
+from api.http.decoding import invalid
 from api.http.request import Request
-from shared.errors import Forbidden, Invalid, Problem
+from shared.errors import Forbidden
 from shared.ops import define_tasks
 
 routes = Calls()
@@ -63,7 +64,7 @@ async def upsert_automations_file(
     author = _author(request)
     if wanted.automations_file.services:
         message = "services are not run here, only tasks; leave them out of the file"
-        raise Invalid([Problem("body.automationsFile.services", message)])
+        raise invalid("body.automationsFile.services", message)
     touched = await request.store.run(automations.upsert(wanted, author))
     return bodies.UpsertAutomationsFileResponse(updated_service_ids=[], updated_task_ids=[str(id_) for id_ in touched])
 

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from api.dialects.ona import bodies
 from api.http.auth import Grant
+from api.http.decoding import invalid
 from shared.config import parse_task
 from shared.errors import Invalid, Problem
 from shared.ops import REDACTED
@@ -138,7 +139,7 @@ def trigger_names(triggers: Sequence[bodies.AutomationTrigger], where: str) -> l
         given: Mapping[str, bool] = msgspec.to_builtins(trigger)
         if list(given.values()) != [True]:
             message = 'must name one trigger, like {"manual": true}; several are several objects'
-            raise Invalid([Problem(f"{where}[{index}]", message)])
+            raise invalid(f"{where}[{index}]", message)
         names += given
     return list(dict.fromkeys(names))
 

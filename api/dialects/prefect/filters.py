@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from api.dialects.prefect.bodies import in_utc
-from api.dialects.prefect.run_view import Facts, View
+from api.dialects.prefect.run_view import View
 from api.dialects.prefect.states import StateType
 from shared.clock import from_datetime
 
@@ -58,6 +58,15 @@ class OfTags(msgspec.Struct, forbid_unknown_fields=True):
     is_null_: bool | None = None
 
 
+class TagChoice(msgspec.Struct, forbid_unknown_fields=True):
+    """All of these tags, one of those, or none at all."""
+
+    operator: Operator = "and_"
+    all_: list[str] | None = None
+    any_: list[str] | None = None
+    is_null_: bool | None = None
+
+
 class Within(msgspec.Struct, forbid_unknown_fields=True):
     """A time between two others, both inclusive; or that there is none."""
 
@@ -96,15 +105,21 @@ class TaskRunFilter(msgspec.Struct, forbid_unknown_fields=True):
 
 
 Fits = Callable[[View], bool]
+T = TypeVar("T")
+
+
+def combined(operator: Operator, checks: Iterable[Callable[[T], bool]]) -> Callable[[T], bool]:
+    """All of the *checks*, or with ``or_`` any of them, unless there are none."""
+    every = list(checks)
+    combine = any if operator == "or_" and every else all
+    return lambda value: combine(check(value) for check in every)
 
 
 def fits_task_run(wanted: TaskRunFilter | None) -> Fits:
     """Whether a run is one that the filter wants."""
     if wanted is None:
         return lambda view: True
-    checks = list(_checks(wanted))
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda view: combine(check(view) for check in checks)
+    return combined(wanted.operator, _checks(wanted))
 
 
 def _checks(wanted: TaskRunFilter) -> Iterator[Fits]:
@@ -115,8 +130,8 @@ def _checks(wanted: TaskRunFilter) -> Iterator[Fits]:
         by_name = fits_text(wanted.name)
         yield lambda view: by_name(view.facts.name)
     if wanted.tags is not None:
-        by_tags = _fits_tags(wanted.tags)
-        yield lambda view: by_tags(view.facts)
+        by_tags = fits_tags(wanted.tags)
+        yield lambda view: by_tags(view.facts.tags)
     if wanted.state is not None:
         yield _fits_state(wanted.state)
     for within, moment in (
@@ -140,16 +155,19 @@ def fits_text(wanted: AnyText) -> Callable[[str], bool]:
     return lambda text: (chosen is None or text in chosen) and part in text.casefold()
 
 
-def _fits_tags(wanted: OfTags) -> Callable[[Facts], bool]:
-    checks: list[Callable[[Facts], bool]] = []
+def fits_tags(wanted: OfTags | TagChoice) -> Callable[[Iterable[str]], bool]:
+    """Whether tags are ones that the filter wants."""
+    checks: list[Callable[[Iterable[str]], bool]] = []
     if wanted.all_ is not None:
         needed = set(wanted.all_)
-        checks.append(lambda facts: needed <= set(facts.tags))
+        checks.append(needed.issubset)
+    if isinstance(wanted, TagChoice) and wanted.any_ is not None:
+        chosen = set(wanted.any_)
+        checks.append(lambda tags: not chosen.isdisjoint(tags))
     if wanted.is_null_ is not None:
         empty = wanted.is_null_
-        checks.append(lambda facts: (not facts.tags) is empty)
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda facts: combine(check(facts) for check in checks)
+        checks.append(lambda tags: (not tags) is empty)
+    return combined(wanted.operator, checks)
 
 
 def _fits_state(wanted: OfState) -> Fits:
@@ -160,8 +178,7 @@ def _fits_state(wanted: OfState) -> Fits:
     if wanted.name is not None and wanted.name.any_ is not None:
         names = set(wanted.name.any_)
         checks.append(lambda view: view.current.state.name in names)
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda view: combine(check(view) for check in checks)
+    return combined(wanted.operator, checks)
 
 
 def fits_time(wanted: Within, moment: Callable[[View], int]) -> Fits:
@@ -188,5 +205,4 @@ def _fits_flow_run(wanted: OfFlowRun) -> Fits:
     if wanted.is_null_ is not None:
         is_null = wanted.is_null_
         checks.append(lambda view: (view.facts.flow_run_id is None) is is_null)
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda view: combine(check(view) for check in checks)
+    return combined(wanted.operator, checks)

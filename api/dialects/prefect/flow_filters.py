@@ -8,7 +8,18 @@ from uuid import UUID
 import msgspec
 
 from api.dialects.prefect.bodies import in_us
-from api.dialects.prefect.filters import AnyText, Fits, Operator, TaskRunFilter, Within, fits_text, fits_time
+from api.dialects.prefect.filters import (
+    AnyText,
+    Fits,
+    Operator,
+    TagChoice,
+    TaskRunFilter,
+    Within,
+    combined,
+    fits_tags,
+    fits_text,
+    fits_time,
+)
 from api.dialects.prefect.run_view import View
 from api.dialects.prefect.states import StateType
 
@@ -44,15 +55,6 @@ class StateChoice(msgspec.Struct, forbid_unknown_fields=True):
     operator: Operator = "and_"
     type: TypeChoice | None = None
     name: Choice | None = None
-
-
-class TagChoice(msgspec.Struct, forbid_unknown_fields=True):
-    """All of these tags, one of those, or none at all."""
-
-    operator: Operator = "and_"
-    all_: list[str] | None = None
-    any_: list[str] | None = None
-    is_null_: bool | None = None
 
 
 class FlowRunFilter(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,9 +97,7 @@ def fits_flow_run(wanted: FlowRunFilter | None) -> Fits:
     """Whether a flow run is one that the filter wants."""
     if wanted is None:
         return lambda view: True
-    checks = list(_checks(wanted))
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda view: combine(check(view) for check in checks)
+    return combined(wanted.operator, _checks(wanted))
 
 
 def _checks(wanted: FlowRunFilter) -> Iterator[Fits]:
@@ -108,7 +108,7 @@ def _checks(wanted: FlowRunFilter) -> Iterator[Fits]:
         by_name = fits_text(wanted.name)
         yield lambda view: by_name(view.facts.name)
     if wanted.tags is not None:
-        by_tags = _fits_tags(wanted.tags)
+        by_tags = fits_tags(wanted.tags)
         yield lambda view: by_tags(view.facts.tags)
     if wanted.state is not None:
         yield _fits_state(wanted.state)
@@ -140,23 +140,7 @@ def _fits(wanted: Choice | IdChoice) -> Callable[[str | None], bool]:
     if wanted.is_null_ is not None:
         is_null = wanted.is_null_
         checks.append(lambda value: (value is None) is is_null)
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda value: combine(check(value) for check in checks)
-
-
-def _fits_tags(wanted: TagChoice) -> Callable[[Iterable[str]], bool]:
-    checks: list[Callable[[set[str]], bool]] = []
-    if wanted.all_ is not None:
-        needed = set(wanted.all_)
-        checks.append(lambda tags: needed <= tags)
-    if wanted.any_ is not None:
-        chosen = set(wanted.any_)
-        checks.append(lambda tags: not chosen.isdisjoint(tags))
-    if wanted.is_null_ is not None:
-        empty = wanted.is_null_
-        checks.append(lambda tags: (not tags) is empty)
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda tags: combine(check(set(tags)) for check in checks)
+    return combined(wanted.operator, checks)
 
 
 def _fits_state(wanted: StateChoice) -> Fits:
@@ -167,8 +151,7 @@ def _fits_state(wanted: StateChoice) -> Fits:
     if wanted.name is not None:
         by_name = _fits(wanted.name)
         checks.append(lambda view: by_name(view.current.state.name))
-    combine = any if wanted.operator == "or_" and checks else all
-    return lambda view: combine(check(view) for check in checks)
+    return combined(wanted.operator, checks)
 
 
 def _texts(kinds: Iterable[StateType] | None) -> list[str] | None:
@@ -191,7 +174,7 @@ def fits_flow(flow_id: UUID | None, name: str, tags: Iterable[str], wanted: Flow
     if wanted.name is not None:
         checks.append(fits_text(wanted.name)(name))
     if wanted.tags is not None:
-        checks.append(_fits_tags(wanted.tags)(tags))
+        checks.append(fits_tags(wanted.tags)(tags))
     return any(checks) if wanted.operator == "or_" and checks else all(checks)
 
 
