@@ -88,10 +88,10 @@ def _figures(found: dict[tuple[str, str], list[Drained]]) -> Iterator[Figure]:
             pairs = zip(found[whom, kind], found["", kind], strict=True)
             yield Figure(
                 part="lineage",
-                name=f"{WORDS[kind]}, told to {whom}: ratio",
+                name=f"{WORDS[kind]}, sent to {whom}: ratio",
                 value=median([told.rate / silent.rate for told, silent in pairs]),
                 unit="×",
-                note=f"to runs nobody is told of, {median([one.rate for one in found['', kind]]):.0f}/s",
+                note=f"to runs without events, {median([one.rate for one in found['', kind]]):.0f}/s",
             )
     for kind, count in COUNTS.items():
         heard, silent = found["a listener", kind], found["", kind]

@@ -162,7 +162,7 @@ class Jobs:
             ends = self.store.run(lineage_events.unreported_ends(UNREPORTED_BATCH, self._emitted_to))
             for run_id, record in ends.runs:
                 try:
-                    self.emitter.tell(run_id, record)
+                    self.emitter.emit(run_id, record)
                 except Exception as error:
                     self.troubles.note("emit", str(run_id), error)
             self._emitted_to = ends.place  # stored with the next look: what is lost now is emitted again
@@ -245,4 +245,4 @@ class Jobs:
     def _emit(self, emitter: Emitter, run_id: UUID) -> None:
         record = self.store.run(runs.record(run_id))
         if record is not None and record.reason in (Reason.CRASHED, Reason.STOPPED):
-            emitter.tell(run_id, record)
+            emitter.emit(run_id, record)

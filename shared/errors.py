@@ -1,29 +1,29 @@
 """
-Everything that can go wrong and has a name.
+The tree of expected errors.
 
 ::
 
     RunfleetError                     status  code
-    ├── Invalid                       422     several problems at once, each with its place
+    ├── Invalid                       422     several problems at once, each with its location
     │   └── ConfigInvalid             –       a task file that cannot be applied
-    ├── Malformed                     400     not even readable
+    ├── Malformed                     400     the request cannot be parsed
     ├── Unauthorized                  401
     ├── Forbidden                     403
     ├── NotFound                      404
-    ├── Conflict                      409     the thing is in a state that does not allow it
-    │   ├── Refused                   409     a move that the table or the lease does not allow
+    ├── Conflict                      409     the resource is in a state that does not allow it
+    │   ├── Refused                   409     a transition that the state or the lease does not allow
     │   ├── DefinitionChanged         409     the task was redefined between reading and acting
-    │   └── NotApplied                409     a task file that was left alone; the message says why
-    ├── PreconditionFailed            412     it has changed since the one who asks has seen it
+    │   └── NotApplied                409     a task file that was not applied; the message says why
+    ├── PreconditionFailed            412     the resource has changed since the client read it
     ├── TooManyRequests               429
-    │   └── OverQuota                 429     the token has started, or has waiting, as much as it may
-    ├── StoreUnavailable              503     Redis is away, loading, read-only or out of memory
+    │   └── OverQuota                 429     the quota of the token is used up
+    ├── StoreUnavailable              503     Redis is unavailable, loading or read-only
     │   └── StoreFull                 507     Redis has no memory for new runs
     ├── Unserviceable                 503     this process is draining or at a limit
-    ├── Unreadable                    503     something in Redis is not as this release writes it
+    ├── Unreadable                    503     this release cannot read something in Redis
     └── Misconfigured                 –       the process cannot start; the message says what to set
 
-The docstring of a class is what it means; its message names the thing, its state and what was wanted.
+The docstring of a class is its meaning; its message names the resource, its state and the cure.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import msgspec
 
 
 class RunfleetError(Exception):
-    """Something with a name went wrong. ``status`` is what the API answers."""
+    """An expected error. ``status`` is the status of the API's answer."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal Server Error"
@@ -50,7 +50,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Invalid(RunfleetError):
-    """The request is readable but wrong; every problem is listed."""
+    """The request can be parsed but is invalid; every problem is listed."""
 
     status = 422
     title = "Unprocessable Entity"
@@ -64,8 +64,8 @@ class ConfigProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """
     One detail of a task file. ``location`` is the key, as in ``tasks.report.cron[1]``, "" for the file as a whole.
 
-    ``line`` counts from 1; it is the nearest known one above the mistake, 0 when there is none. ``nearest`` is the
-    known key or name that was probably meant, "" when nothing is near.
+    ``line``: the line of the mistake, or the nearest known one above it; 0 if unknown. ``nearest``: the key or name
+    that was probably meant, or "".
     """
 
     file: str
@@ -87,14 +87,14 @@ class ConfigInvalid(Invalid):
 
 
 class Malformed(RunfleetError):
-    """The request cannot be read at all."""
+    """The request cannot be parsed."""
 
     status = 400
     title = "Bad Request"
 
 
 class Unauthorized(RunfleetError):
-    """No token, or one that is unknown or expired."""
+    """The token is missing, unknown or expired."""
 
     status = 401
     title = "Unauthorized"
@@ -108,21 +108,21 @@ class Forbidden(RunfleetError):
 
 
 class NotFound(RunfleetError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
     status = 404
     title = "Not Found"
 
 
 class Conflict(RunfleetError):
-    """The thing is in a state that does not allow this."""
+    """The resource is in a state that does not allow this."""
 
     status = 409
     title = "Conflict"
 
 
 class Refused(Conflict):
-    """A move that was not made. ``state`` is the run's status (or reason once ended) as the store has it."""
+    """A refused transition. ``state`` is the run's status in the store, or its end reason once it has ended."""
 
     def __init__(self, message: str, state: str) -> None:
         super().__init__(message)
@@ -134,25 +134,25 @@ class DefinitionChanged(Conflict):
 
 
 class NotApplied(Conflict):
-    """A task file that could be applied and was not: it would do what somebody has to ask for by name."""
+    """A valid task file that was not applied, because it requires a flag or is older than the last one."""
 
 
 class PreconditionFailed(RunfleetError):
-    """The thing is another one than the request is for (``If-Match``)."""
+    """The resource is not the version that the request is for (``If-Match``)."""
 
     status = 412
     title = "Precondition Failed"
 
 
 class TooManyRequests(RunfleetError):
-    """Slow down."""
+    """The client sends too many requests."""
 
     status = 429
     title = "Too Many Requests"
 
 
 class OverQuota(TooManyRequests):
-    """The token has started, or has waiting, as much as it may; try again in ``retry_after_s`` seconds."""
+    """The quota of the token is used up; try again in ``retry_after_s`` seconds."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = max(1, retry_after_s)
@@ -160,21 +160,21 @@ class OverQuota(TooManyRequests):
 
 
 class StoreUnavailable(RunfleetError):
-    """Redis cannot be used right now; nothing was lost, try again."""
+    """Redis is unavailable; nothing was lost, try again."""
 
     status = 503
     title = "Service Unavailable"
 
 
 class StoreFull(StoreUnavailable):
-    """Redis is out of memory: runs still end and stop, new ones are not taken."""
+    """Redis is full: runs can still end and stop, but no new ones are accepted."""
 
     status = 507
     title = "Insufficient Storage"
 
 
 class Unserviceable(RunfleetError):
-    """This process cannot take it now (draining, or at a limit); another one or a later try can."""
+    """This process cannot serve the request now (draining, or at a limit); try again later or elsewhere."""
 
     status = 503
     title = "Service Unavailable"
@@ -182,9 +182,9 @@ class Unserviceable(RunfleetError):
 
 class Unreadable(RunfleetError):
     """
-    Something in Redis is not as this release writes it: a newer release or a foreign hand wrote it.
+    Something in Redis that this release cannot read: a newer release or another program wrote it.
 
-    It concerns that one thing; whoever goes through many passes it over, says so, and goes on.
+    Code that reads many of them skips and logs it, and continues.
     """
 
     status = 503

@@ -113,7 +113,7 @@ _LISTS: Final[dict[str, tuple[str, str]]] = {
     "run_users": (r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?", "user names like app,reports"),
     "inherit_env": (r"[A-Za-z_][A-Za-z0-9_]*\*?|\*", "variable names like PATH,LANG,LC_*"),
 }
-"""What an item of a list looks like, and how an error message describes the list."""
+"""The pattern of a list's items, and their description in error messages."""
 _TRUE = ("on", "true", "yes", "1")
 _FALSE = ("off", "false", "no", "0")
 

@@ -1,8 +1,8 @@
 """
 The command line: ``runfleet <command>``, or ``python -m shared <command>`` where nothing is installed.
 
-Each command is a function in a module of its own, named in ``COMMANDS`` and imported only when it is called, because a
-person waits for the answer. Data goes to stdout, everything else to stderr. ``EXIT_CODES`` says what the shell learns.
+Each command is a function in a module of its own, named in ``COMMANDS`` and imported only when it is called, to start
+quickly. Data goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from shared.telemetry import hushed
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("shared.cli.up:up", "Run everything on this machine."),
     "api": ("shared.cli.processes:api", "Run the API."),
-    "worker": ("shared.cli.processes:worker", "Run a worker: claim runs and execute them."),
-    "scheduler": ("shared.cli.processes:scheduler", "Run the scheduler: cron, retries, lost workers, retention."),
+    "worker": ("shared.cli.processes:worker", "Run a worker, which claims and executes runs."),
+    "scheduler": (
+        "shared.cli.processes:scheduler",
+        "Run the scheduler, which handles cron, retries, lost workers and retention.",
+    ),
     "check": ("shared.cli.check:check", "Validate the task file and show when its tasks will run."),
-    "apply": ("shared.cli.apply:apply", "Make the tasks in the store those of the task file."),
-    "release": ("shared.cli.apply:release", "Check, then apply: for the release phase of a deployment."),
-    "doctor": ("shared.cli.doctor:doctor", "Say what is wrong with Redis, the fleet or its tasks, and what to do."),
+    "apply": ("shared.cli.apply:apply", "Apply the task file to the fleet."),
+    "release": ("shared.cli.apply:release", "Check, then apply the task file, in the release phase of a deployment."),
+    "doctor": ("shared.cli.doctor:doctor", "Find problems of Redis, the fleet and its tasks, and their cures."),
     "version": ("shared.cli.version:version", "Print the version of Runfleet."),
 }
-"""Every command: where it is, and its line in the help."""
+"""Every command: its function, and its line in the help."""
 
 EXIT_CODES: Final[dict[str, int]] = {
     "done": 0,
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of ``sys.argv`` by default) and give its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # an arrow or an umlaut must not end a command
+            stream.reconfigure(errors="backslashreplace")  # a character that the terminal lacks must not end a command
     try:
         with hushed():
             code = app(
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader (`head`, a closed pager) had enough; Python must not complain about it at exit.
+        # The reader (`head`, a closed pager) stopped reading; Python must not complain about it at exit.
         sys.stdout = None  # the interpreter's own way to have no stdout
         return EXIT_CODES["failed"]
     except Exception as error:
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """Print what went wrong, if it has a name, and give the exit code. An error without a name is a bug: re-raised."""
+    """Print an expected error, and return its exit code. Any other error is a bug, and is raised again."""
     from shared import errors
 
     if not isinstance(error, errors.RunfleetError):

@@ -1,4 +1,4 @@
-"""``runfleet apply``: make the store's tasks those of the task file; ``release`` checks the file first."""
+"""``runfleet apply``: applies the task file to the store; ``release`` checks the file first."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def apply(
     file: Path | None = None, *, data: Path = DATA, allow_removals: Switch = False, allow_unsigned: Switch = False
 ) -> None:
     """
-    Make the tasks in the store those of the task file: all of it, or nothing when it is wrong.
+    Apply the task file to the store: completely, or not at all if it is invalid.
 
-    Without REDIS_URL the store of the `runfleet up` that uses the data folder is used.
+    Without REDIS_URL it uses the store of the `runfleet up` that uses the data folder.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def apply(
         f"{len(change.unchanged)} unchanged, {signatures} signature{'' if signatures == 1 else 's'} replaced\n"
     )
     if settings.secret_old:
-        sys.stderr.write(f"signed anew: older definitions {older}, tokens {again}\n")
+        sys.stderr.write(f"signed again: {older} older definitions, {again} tokens\n")
 
 
 def release(file: Path | None = None, *, allow_removals: Switch = False, allow_unsigned: Switch = False) -> None:
@@ -92,7 +92,7 @@ def release(file: Path | None = None, *, allow_removals: Switch = False, allow_u
 
 
 def by() -> str:
-    """Who applies, for those who ask later: user and machine, as far as they are known."""
+    """Who applies the file, for the record: user and machine, as far as they are known."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a user id without a name, as containers have
@@ -103,8 +103,8 @@ def borrowed(data: Path) -> dict[str, str]:
     """
     Store and secret of the ``runfleet up`` that uses data folder *data*; empty if none does or a Redis is set.
 
-    There is no secret among them when its file is gone, or was never made: a new one would be another than the fleet's.
-    Raises Misconfigured when that one uses a Redis that it was given.
+    If the file of the secret is missing, there is no secret: a new one would differ from the fleet's. Raises
+    Misconfigured if that ``up`` uses a configured Redis.
     """
     if read_settings().redis_url or not (data / "lock").exists():
         return {}

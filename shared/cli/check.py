@@ -1,4 +1,4 @@
-"""``runfleet check``: is the task file right, and when will its tasks run? Needs no Redis."""
+"""``runfleet check``: validates the task file and shows when its tasks will run. Needs no Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.settings import read_settings
 from shared.tasks import Task
 
 TICKS: Final = 3
-"""Next ticks shown of each schedule."""
+"""The number of next ticks shown for each schedule."""
 
 
 def check(file: Path | None = None) -> None:
@@ -35,13 +35,13 @@ def check(file: Path | None = None) -> None:
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     count = len(config.tasks)
-    sys.stderr.write(f"{path} is right: {count} task{'' if count == 1 else 's'}.\n")
+    sys.stderr.write(f"{path} is valid: {count} task{'' if count == 1 else 's'}.\n")
 
 
 def describe(task: Task, now_us: int) -> str:
     """When *task* runs: its schedule in words and its next ticks after stored time *now_us*, in the task's zone."""
     if not task.cron:
-        return "reported from outside" if task.external else "when triggered"
+        return "executed and reported by another system" if task.external else "when triggered"
     schedule, zone = schedules.parse(task.cron, task.timezone), ZoneInfo(task.timezone)
     ticks: list[str] = []
     at_us = schedule.next_after(now_us)

@@ -1,8 +1,8 @@
 """
-The data folder of ``runfleet up`` (``.runfleet/``): the store's files, the secret, the token, and who is using it.
+The data folder of ``runfleet up`` (``.runfleet/``): the store's files, the secret, the token and a lock.
 
-Only one ``up`` may use a folder. The lock is a ``flock`` on ``lock``, so it ends with its holders, however they end;
-the orphan guard holds it too, so that nobody starts while the processes of a killed ``up`` are still winding down.
+Only one ``up`` may use a folder. The lock is a ``flock`` on ``lock``, so it ends with the processes that hold it. The
+orphan guard holds it too, so that no other ``up`` starts while the processes of a killed one are still ending.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from shared.cli import valkey_server
 from shared.errors import Misconfigured
 
 SOCKET_PATH_MAX: Final = 100
-"""Bytes of a Unix socket's path that every platform takes (macOS allows 104, Linux 108, both with the final zero)."""
+"""Maximum length of a Unix socket's path, in bytes (macOS allows 104, Linux 108, both with the final zero)."""
 
 
 class DataFolder:
-    """One data folder, made if it is not there. Whether or not, it is its owner's only from now on."""
+    """A data folder. It is created if it is missing, and only its owner has access."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -35,7 +35,7 @@ class DataFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.path.stat().st_mode & 0o077:
-                self.path.chmod(0o700)  # made by an earlier release, or by hand: the secret and all data are in it
+                self.path.chmod(0o700)  # created by hand, perhaps; it holds the secret and all data
             (self.path / ".gitignore").write_text("*\n")
         except OSError as error:
             raise Misconfigured(
@@ -44,10 +44,10 @@ class DataFolder:
 
     def lock(self, *, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """
-        Take the folder for this process until it ends.
+        Lock the folder for this process until it ends.
 
-        Waits up to *patience_s* for the leftovers of an ``up`` that is gone itself. Raises Misconfigured, naming the
-        holder, when one is running.
+        Waits up to *patience_s* for the processes of an ``up`` that has ended. Raises Misconfigured, with the holder,
+        if one is running.
         """
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = clock() + patience_s
@@ -66,24 +66,24 @@ class DataFolder:
 
     def missing(self) -> str:
         """
-        What of it is no longer there under its path, with a store of our own in it; "" when all is, or nobody can tell.
+        Name a missing file of a folder with an own store; "" if none is missing, or the disk does not answer.
 
-        The lock counts as missing, too, when it is another one: somebody has made the folder anew.
+        The lock also counts as missing when it is a different file, because the folder was then replaced.
         """
         try:
             ours, there = os.fstat(self.lock_fd), os.stat(self.path / "lock")
             (self.path / valkey_server.APPENDED).stat()
         except FileNotFoundError as error:
             return Path(error.filename).name
-        except OSError:  # a disk that does not answer well: what is on it may come back
+        except OSError:  # a disk error may be temporary
             return ""
         return "" if os.path.samestat(ours, there) else "lock"
 
     def announce(self, url: str, redis: str = "") -> None:
         """
-        Write down who holds the folder, where its API is, and where its Redis is ("" for a store of its own).
+        Record the holder of the folder, and the addresses of its API and Redis ("" for an own store).
 
-        It is for people who ask later: a disk that is full ends nothing.
+        This is only for information, so a full disk is ignored.
         """
         text = json.dumps({"pid": os.getpid(), "url": url, "redis": redis}).encode()
         with suppress(OSError):
@@ -91,7 +91,7 @@ class DataFolder:
             os.ftruncate(self.lock_fd, len(text))
 
     def holder(self) -> dict[str, object]:
-        """What the last holder wrote: ``pid``, ``url`` and ``redis``; empty when nobody ever did."""
+        """The record of the last holder: ``pid``, ``url`` and ``redis``; empty when there was none."""
         try:
             read = json.loads((self.path / "lock").read_text())
         except (OSError, ValueError):
@@ -99,7 +99,7 @@ class DataFolder:
         return read if isinstance(read, dict) else {}
 
     def is_in_use(self) -> bool:
-        """Whether an ``up`` (or what is left of one) uses the folder now."""
+        """Whether an ``up`` (or its remaining processes) uses the folder now."""
         try:
             fd = os.open(self.path / "lock", os.O_RDWR)
         except OSError:
@@ -110,7 +110,7 @@ class DataFolder:
             os.close(fd)
 
     def keep(self, name: str, make: Callable[[], str]) -> str:
-        """The text of file *name*; made by *make* and written for the owner only when it is not there yet."""
+        """The text of file *name*; if it is missing, *make* creates the text, readable by the owner only."""
         path = self.path / name
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -125,7 +125,7 @@ class DataFolder:
         return text
 
     def kept(self, name: str) -> str:
-        """The text of file *name*; "" when it is not there, or cannot be read. Makes nothing."""
+        """The text of file *name*; "" when it is missing or cannot be read. Creates nothing."""
         try:
             return (self.path / name).read_text().strip()
         except (OSError, ValueError):
@@ -148,7 +148,7 @@ class DataFolder:
         return path
 
     def socket(self) -> Path:
-        """Where the store listens: in the folder, or in a private temporary one if that path is too long."""
+        """The socket of the store: in the folder, or in a private temporary one if that path is too long."""
         path = self.path / "valkey.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return path
@@ -156,9 +156,7 @@ class DataFolder:
         private = Path(tempfile.gettempdir()) / f"runfleet-{os.getuid()}-{digest}"
         private.mkdir(mode=0o700, exist_ok=True)
         if private.stat().st_uid != os.getuid() or private.is_symlink():
-            raise Misconfigured(
-                f"{private} belongs to somebody else; choose a data folder with a shorter path (--data)"
-            )
+            raise Misconfigured(f"{private} belongs to another user; choose a data folder with a shorter path (--data)")
         return private / "valkey.sock"
 
 

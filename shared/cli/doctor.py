@@ -1,4 +1,4 @@
-"""``runfleet doctor``: look at settings, Redis, fleet and tasks, and say of each finding what to do about it."""
+"""``runfleet doctor``: checks settings, Redis, fleet and tasks, and prints a cure for each problem."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from shared.store.tasks import Entry
 
 PINGS: Final = 5
-"""The round trip that is told is the median of so many."""
+"""The reported round trip is the median of this many."""
 
 VALUE_WIDTH: Final = 28
-"""A value that is longer moves its sentence, not the column."""
+"""Maximum width of the column of values; a longer one moves its own sentence."""
 
 COLOURS: Final = {"ok": "32", "info": "36", "warning": "33", "error": "31"}
 
@@ -42,10 +42,10 @@ def doctor(
     strict: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """
-    Look at settings, Redis, workers, queues and tasks; say what is wrong and what to do.
+    Check settings, Redis, workers, queues and tasks; print each problem with its cure.
 
-    Changes nothing. Exits with 0 when there is no error, 1 when there is one, 2 when the settings are wrong, 6 when
-    Redis cannot be reached. Without REDIS_URL the store of the `runfleet up` that uses the data folder is looked at.
+    Changes nothing. Exits with 0 without errors, 1 with errors, 2 if the settings are invalid, 6 if Redis cannot be
+    reached. Without REDIS_URL it checks the store of the `runfleet up` that uses the data folder.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def doctor(
     tally = {level: sum(one.level == level for one in found) for level in COLOURS}
     if as_json:
         report = {"healthy": code == EXIT_CODES["done"], "counts": tally, "findings": found}
-        # As ASCII, which says the same and controls no terminal.
+        # As ASCII, which cannot control a terminal.
         sys.stdout.write(json.dumps(msgspec.to_builtins(report), indent=2).replace("\x7f", "\\u007f") + "\n")
         return code
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -76,7 +76,7 @@ def doctor(
 
 
 def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]:
-    """All findings, and the exit code that they have before errors among them count."""
+    """All findings, and the exit code before errors among them count."""
     from shared.cli import EXIT_CODES, fleet_findings, redis_findings
     from shared.cli.findings import Finding
     from shared.redis_url import place
@@ -92,8 +92,8 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
         store = open_store(settings)
     except Misconfigured as error:
         cure = "docs/settings.md lists all settings"
-        return [Finding("settings", "error", "settings", "wrong", str(error), cure)], EXIT_CODES["usage"]
-    found = [Finding("settings", "ok", "settings", "read", "all values are valid")]
+        return [Finding("settings", "error", "settings", "invalid", str(error), cure)], EXIT_CODES["usage"]
+    found = [Finding("settings", "ok", "settings", "valid", "all values are valid")]
     refused: Sequence[str] = ()
     try:
         refused = store.run(permissions.refused())
@@ -105,16 +105,16 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
         except RunfleetError as error:
             if not wrong or isinstance(error, StoreUnavailable):
                 raise
-            return found, EXIT_CODES["failed"]  # nothing more can be looked at while they are there
+            return found, EXIT_CODES["failed"]  # they prevent all other checks
     except StoreUnavailable as error:
-        if refused:  # then this is one of them
+        if refused:  # the missing rights are the reason
             return found, EXIT_CODES["failed"]
-        if first := permissions.refused_by(str(error)):  # without it the rest cannot be asked for
+        if first := permissions.refused_by(str(error)):  # a right that all other checks need
             return [*found, *redis_findings.rights([first], settings)], EXIT_CODES["failed"]
         found += redis_findings.transport(settings)
         where = place(settings.redis_url)
-        found.append(Finding("redis", "error", "Redis", where, str(error), _way_back(str(error))))
-        if "MISCONF" in str(error):  # what it says of itself can be read all the same
+        found.append(Finding("redis", "error", "Redis", where, str(error), _cure(str(error))))
+        if "MISCONF" in str(error):  # its own state can still be read
             with contextlib.suppress(RunfleetError):
                 found += redis_findings.last_write(store.run(server_info.server()))
         return found, EXIT_CODES["unreachable"]
@@ -126,7 +126,7 @@ def examine(environ: Mapping[str, str], data: Path) -> tuple[list[Finding], int]
 
 
 def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Facts:
-    """Read all that the checks judge, changing nothing. Raises StoreUnavailable."""
+    """Read all facts, without changing anything. Raises StoreUnavailable."""
     from shared.cli.findings import Facts
     from shared.ops import rotation
     from shared.schedules.overdue import standing
@@ -134,7 +134,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
     from shared.store.health import stored_health
     from shared.store.redis import server_info
 
-    store.run(fleet.ping())  # connects, which would count as slowness
+    store.run(fleet.ping())  # connects, which must not count
     took_ms: list[float] = []
     for _ in range(PINGS):
         began_s = time.perf_counter()
@@ -168,7 +168,7 @@ def gather(store: Store, settings: Settings, environ: Mapping[str, str]) -> Fact
 
 
 def compare(path: Path, entries: Sequence[Entry], environ: Mapping[str, str]) -> TaskFile | None:
-    """The task file at *path* against the tasks in the store; None when there is no file."""
+    """Compare the task file at *path* with the tasks in the store; None without a file."""
     from shared.cli.findings import TaskFile
     from shared.config import read_config
     from shared.tasks import define
@@ -191,7 +191,7 @@ def compare(path: Path, entries: Sequence[Entry], environ: Mapping[str, str]) ->
 
 
 def lines(found: Sequence[Finding], *, width: int = 0, colours: bool = False) -> Iterator[str]:
-    """The findings as aligned text; sentences are folded at *width* columns, unless that is 0."""
+    """The findings as aligned text; sentences are wrapped at *width* columns, unless that is 0."""
     found = [_printable(one) for one in found]
     subject_width = max(len(one.subject) for one in found)
     value_width = min(VALUE_WIDTH, max(len(one.value) for one in found))
@@ -207,7 +207,7 @@ def lines(found: Sequence[Finding], *, width: int = 0, colours: bool = False) ->
 
 
 def _printable(one: Finding) -> Finding:
-    """Names in Redis may be somebody else's: none clears the screen, or looks like a finding of its own."""
+    """Names in Redis may come from an attacker: they must not control the terminal, or look like findings."""
     return msgspec.structs.replace(
         one,
         subject=printable(one.subject, one_line=True),
@@ -230,20 +230,20 @@ def _settings(environ: Mapping[str, str], data: Path) -> Settings:
         own.setdefault("RUNFLEET_TOKEN", DataFolder(data).kept("token"))
     settings = read_settings(own)
     if not settings.redis_url:
-        raise Misconfigured(f"No Redis to look at: set REDIS_URL, or start `runfleet up` on {data} (--data).")
+        raise Misconfigured(f"No Redis to check: set REDIS_URL, or start `runfleet up` on {data} (--data).")
     return settings
 
 
-def _way_back(error: str) -> str:
-    """What to do about an error of the connection."""
+def _cure(error: str) -> str:
+    """The cure for a connection error."""
     if "CERTIFICATE_VERIFY_FAILED" in error:
-        return "its certificate is not one this machine trusts: with Heroku's own, set RUNFLEET_REDIS_TLS_VERIFY=off"
+        return "this machine does not trust its certificate: for Heroku's own, set RUNFLEET_REDIS_TLS_VERIFY=off"
     if "WRONG_VERSION_NUMBER" in error:
-        return "that port speaks no TLS: write redis:// instead of rediss://, or take the port that does"
+        return "that port does not use TLS: write redis:// instead of rediss://, or use the TLS port"
     if "Connection reset" in error or "Connection closed" in error:
-        return "if that port speaks TLS, write rediss:// instead of redis://; else see the server's log"
+        return "if that port uses TLS, write rediss:// instead of redis://; else read the server's log"
     if "refuses this user" in error:
-        return "look at user and password in RUNFLEET_REDIS_URL, and at what the user may do (ACL LIST)"
+        return "check user and password in RUNFLEET_REDIS_URL, and the rights of the user (ACL LIST)"
     if "MISCONF" in error or "LOADING" in error:
-        return "see the server's log"
-    return "look at RUNFLEET_REDIS_URL, whether the server runs, and whether a firewall lets this machine reach it"
+        return "read the server's log"
+    return "check RUNFLEET_REDIS_URL, that the server runs, and that no firewall blocks it"

@@ -1,4 +1,4 @@
-"""What ``runfleet doctor`` looks at and what it says: facts, and findings with their cure."""
+"""The facts that ``runfleet doctor`` checks, and its findings with their cures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Level = Literal["ok", "info", "warning", "error"]
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """
-    One thing that was looked at. ``code`` is its row in ``docs/operate.md``; ``subject`` is what was looked at and
-    ``value`` how it was found; ``cure`` is "" when there is nothing to do.
+    The result of one check. ``code`` is its row in ``docs/operate.md``, ``value`` the state of its ``subject``, and
+    ``cure`` is "" when there is nothing to do.
     """
 
     code: str
@@ -33,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TaskFile(msgspec.Struct, frozen=True):
-    """The task file against the store: ``problems`` when it is wrong, else names of tasks that an apply would touch."""
+    """The task file compared with the store: its ``problems``, or the names of tasks that an apply would change."""
 
     path: str
     problems: str = ""
@@ -44,12 +44,12 @@ class TaskFile(msgspec.Struct, frozen=True):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """
-    All that the checks judge.
+    All facts that the checks use.
 
-    ``clock_ahead_us``: how far Redis's clock is ahead of this machine's. ``layout`` is None in a store that nobody
-    used. ``unreadable`` are tasks that this release cannot read, and why; ``standing`` is how the schedules of the
-    others are, and ``health`` how the leader says it is, None when none does. ``old_definitions`` are
-    those of tasks and of runs that ``RUNFLEET_SECRET_OLD`` has signed. ``task_file`` is None when there is none.
+    ``clock_ahead_us``: how far the clock of Redis is ahead of this machine's. ``layout``: None in a store that was
+    never used. ``unreadable``: tasks that this release cannot read, and why. ``standing``: overdue schedules of the
+    others. ``health``: as the leader reports it, None without one. ``old_definitions``: the number signed with
+    ``RUNFLEET_SECRET_OLD``. ``task_file``: None when there is none.
     """
 
     settings: Settings
@@ -73,18 +73,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 Check = Callable[[Facts], list[Finding]]
 
 SHOWN: Final = 5
-"""Names that a sentence lists before it says how many more there are."""
+"""How many names a sentence lists."""
 
 
 def unread(code: str, subject: str) -> list[Finding]:
-    """For what the server keeps to itself."""
+    """The finding for a fact that the server does not disclose."""
     return [
-        Finding(code, "info", subject, "could not be read", "the server does not tell; managed ones often forbid it")
+        Finding(code, "info", subject, "could not be read", "the server does not disclose it, as many managed ones")
     ]
 
 
 def names(of: Sequence[str]) -> str:
-    """Some names for a sentence."""
+    """A list of names, shortened for a sentence."""
     more = len(of) - SHOWN
     return ", ".join(of[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 

@@ -1,10 +1,10 @@
 """
-The orphan guard: ends what ``runfleet up`` started when ``up`` itself was killed and could not.
+The orphan guard: ends the processes of ``runfleet up`` if ``up`` itself is killed.
 
-A process of its own that reads, from a pipe whose other end only the supervisor holds, which processes live:
-``+ <order> <pid>`` and ``- <pid>``. At the end of the pipe it ends those that are left, lower orders first, so that
-workers can still write down how their runs ended before the store goes. Standard library only; run as
-``python -I -S orphan_guard.py <grace_s>``, so that it is small.
+A separate process. It reads from a pipe, whose other end only the supervisor holds, which processes run:
+``+ <order> <pid>`` and ``- <pid>``. At the end of the pipe it ends the remaining ones, lower orders first, so that
+workers can report how their runs ended before the store stops. It is run as ``python -I -S orphan_guard.py <grace_s>``
+and uses only the standard library, to stay small.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import time
 
 
 def main() -> None:
-    """Listen until the supervisor is gone, then end what it left."""
+    """Read until the supervisor ends, then end the remaining processes."""
     grace_s = float(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -36,20 +36,20 @@ def end(pids: list[int], grace_s: float) -> None:
         send(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)  # they are not our children: nothing tells us when they end
+        time.sleep(0.05)  # they are not our children, so there is no signal when they end
     for pid in pids:
         if is_alive(pid):
             send(-pid, signal.SIGKILL)
 
 
 def send(pid: int, number: int) -> None:
-    """Signal a process, or a group when negative, that may be gone."""
+    """Signal a process, or a group if negative; it may have ended already."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and was not collected by its parent does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         with open(f"/proc/{pid}/stat", "rb") as file:

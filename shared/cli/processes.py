@@ -1,4 +1,4 @@
-"""``runfleet api``, ``worker``, ``scheduler``: one process, kept apart from the user's Python path and directory."""
+"""``runfleet api``, ``worker`` and ``scheduler``: start one process, isolated from the user's Python path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from shared.isolation import command, isolated
 
 LEAN: Final = frozenset(["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"])
-"""Variables that any program may need to run at all."""
+"""Variables that every program may need."""
 
 
 def api() -> NoReturn:
@@ -26,12 +26,12 @@ def worker() -> NoReturn:
 
 def scheduler() -> NoReturn:
     """Run the scheduler: cron ticks, retries, lost workers, retention (as `python -m scheduler` does)."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it hears it, it would be killed by it
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it handles the signal, the signal would kill it
     _become("scheduler")
 
 
 def lean(environ: Mapping[str, str]) -> dict[str, str]:
-    """*environ* for a program that is to know none of our settings and no secret: the orphan guard, the store."""
+    """*environ* without settings and secrets, for the orphan guard and the store."""
     return {name: value for name, value in environ.items() if name in LEAN or name.startswith("LC_")}
 
 

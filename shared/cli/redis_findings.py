@@ -1,4 +1,4 @@
-"""What ``runfleet doctor`` thinks of Redis: the way to it, its version, what it keeps and what it may lose."""
+"""The checks of ``runfleet doctor`` on Redis: connection, version, rights, memory and persistence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.store.redis.server_info import OLDEST_MAJOR, Server
 from shared.store.version import SCHEMA, mismatch
 
 SLOW_MS: Final = 20.0
-"""A round trip that takes longer makes every run start noticeably later."""
+"""Slower round trips delay the start of every run noticeably."""
 
 CLOCKS_APART_US: Final = 1_000_000
 NEARLY_FULL: Final = 0.8
@@ -26,22 +26,22 @@ SCHEDULER_CONNECTIONS: Final = 2
 API_CONNECTIONS: Final = 1
 WORKER_CONNECTIONS: Final = 2
 """
-Of an API and of a worker process beside those that their calls share: one that is subscribed; one that renews leases
-and one that writes logs. A worker waits for each of its queues on one more.
+Connections in addition to the pool: the API has one subscription, a worker one for heartbeats and one for logs. A
+worker also has one blocking read per queue.
 """
 
 MB: Final = 1024 * 1024
 
 
 def wrong_keys(wrong: Sequence[MistypedKey], settings: Settings) -> list[Finding]:
-    """Keys of ours that somebody else wrote to."""
+    """Keys of Runfleet that another program wrote to."""
     return [
         Finding(
             "key-kind",
             "error",
             f"key {settings.key_prefix}:{one.key}",
             one.kind,
-            f"is {one.kind}, and should be {one.wanted}: somebody else wrote it, and whatever needs it fails",
+            f"is {one.kind}, and should be {one.wanted}: another program wrote it, and operations that need it fail",
             one.cure.replace("delete that key", f"`redis-cli DEL '{settings.key_prefix}:{one.key}'`"),
         )
         for one in wrong
@@ -49,10 +49,10 @@ def wrong_keys(wrong: Sequence[MistypedKey], settings: Settings) -> list[Finding
 
 
 def transport(settings: Settings) -> list[Finding]:
-    """Whether others on the way can read along. Needs no Redis."""
+    """Whether the connection is encrypted. Needs no Redis."""
     where, scheme = place(settings.redis_url), settings.redis_url.partition(":")[0]
     if scheme == "unix":
-        return [Finding("tls", "ok", "way to Redis", where, "a socket of this machine")]
+        return [Finding("tls", "ok", "way to Redis", where, "is a socket on this machine")]
     if scheme.startswith("rediss") and not settings.redis_tls_verify:
         return [
             Finding(
@@ -60,13 +60,13 @@ def transport(settings: Settings) -> list[Finding]:
                 "warning",
                 "way to Redis",
                 where,
-                "encrypted, but whoever is in between can pose as the server",
-                "give the server a certificate that can be verified and remove RUNFLEET_REDIS_TLS_VERIFY=off; with "
-                "Heroku's self-signed chain it has to stay",
+                "is encrypted, but the certificate is not verified (man-in-the-middle attacks are possible)",
+                "use a certificate that can be verified and remove RUNFLEET_REDIS_TLS_VERIFY=off; keep it for Heroku's "
+                "self-signed certificates",
             )
         ]
     if scheme.startswith("rediss"):
-        return [Finding("tls", "ok", "way to Redis", where, "encrypted, and the certificate is verified")]
+        return [Finding("tls", "ok", "way to Redis", where, "is encrypted, and the certificate is verified")]
     if is_local(settings.redis_url):
         return [Finding("tls", "ok", "way to Redis", where, "does not leave this machine")]
     return [
@@ -75,14 +75,14 @@ def transport(settings: Settings) -> list[Finding]:
             "warning",
             "way to Redis",
             where,
-            "password and data travel in clear text",
-            "use the rediss:// URL of your provider (or rediss+sentinel://), unless the network between is your own",
+            "sends password and data in clear text",
+            "use the rediss:// URL of your provider (or rediss+sentinel://), unless the network is private",
         )
     ]
 
 
 def reached(facts: Facts) -> list[Finding]:
-    """How long Redis takes to answer; that it does is known."""
+    """How long Redis takes to answer."""
     took = f"{facts.round_trip_ms:.1f} ms"
     if facts.round_trip_ms < SLOW_MS:
         return [Finding("redis", "ok", "round trip", took, "Redis answers")]
@@ -92,14 +92,14 @@ def reached(facts: Facts) -> list[Finding]:
             "warning",
             "round trip",
             took,
-            "every run waits for a few of these",
-            "run Runfleet in the region of its Redis; if it is there, look for slow commands with SLOWLOG GET",
+            "each run needs a few of these",
+            "run Runfleet in the region of its Redis; if it is, look for slow commands with SLOWLOG GET",
         )
     ]
 
 
 def supported(facts: Facts) -> list[Finding]:
-    """Whether the server is one we work with."""
+    """Whether the version of the server is supported."""
     server = facts.server
     major = (server.redis_version or "").partition(".")[0]
     if not major.isdigit():
@@ -113,46 +113,46 @@ def supported(facts: Facts) -> list[Finding]:
             "error",
             "server",
             value,
-            f"Runfleet needs what came with Redis {OLDEST_MAJOR}",
+            f"is too old: Runfleet needs Redis {OLDEST_MAJOR} or later",
             f"upgrade to Redis {OLDEST_MAJOR} or later, or to any Valkey",
         )
     ]
 
 
 def role(facts: Facts) -> list[Finding]:
-    """Whether the server takes writes."""
+    """Whether the server accepts writes."""
     if facts.server.role is None:
         return unread("role", "role")
     if facts.server.role == "master":
-        return [Finding("role", "ok", "role", "primary", "takes writes")]
+        return [Finding("role", "ok", "role", "primary", "accepts writes")]
     return [
         Finding(
             "role",
             "error",
             "role",
             "replica",
-            "it takes no writes: nothing can be started, ended or logged",
+            "accepts no writes: nothing can be started, ended or logged",
             "point RUNFLEET_REDIS_URL at the primary, or at the Sentinels "
-            "(redis+sentinel://host:26379,host:26379/service), which know who that is",
+            "(redis+sentinel://host:26379,host:26379/service), which know the primary",
         )
     ]
 
 
 def eviction(facts: Facts) -> list[Finding]:
-    """What goes when memory is short, and what went already."""
+    """Whether Redis may evict keys when memory is short, and whether it has."""
     policy, evicted = facts.server.eviction_policy, facts.server.evicted_keys
     if policy is None:
         return unread("eviction-policy", "eviction policy")
-    cure = f"{EVICTION_CURE}, or use a Redis of its own for Runfleet"
+    cure = f"{EVICTION_CURE}, or use a separate Redis for Runfleet"
     if policy == "noeviction":
         found = [
-            Finding("eviction-policy", "ok", "eviction policy", policy, "Redis drops nothing when memory is short")
+            Finding("eviction-policy", "ok", "eviction policy", policy, "Redis evicts nothing when memory is short")
         ]
     elif policy.startswith("volatile-"):
-        message = "when memory is short, keys that expire go early: idempotency keys, a worker's last claims"
+        message = "when memory is short, Redis evicts expiring keys early: idempotency keys, a worker's last claims"
         found = [Finding("eviction-policy", "warning", "eviction policy", policy, message, cure)]
     else:
-        message = "when memory is short, any key may go, and runs and schedules with it; our processes refuse to start"
+        message = "when memory is short, Redis may evict any key, even runs and schedules; Runfleet does not start"
         found = [Finding("eviction-policy", "error", "eviction policy", policy, message, cure)]
     if evicted:
         found.append(
@@ -161,19 +161,19 @@ def eviction(facts: Facts) -> list[Finding]:
                 "warning",
                 "evicted keys",
                 str(evicted),
-                "dropped since the server was started; some may have been Runfleet's",
-                "set the policy to noeviction, then check recent runs and `runfleet apply` the task file once more",
+                "were evicted since the server started; some may have been Runfleet's",
+                "set the policy to noeviction, then check recent runs and run `runfleet apply` again",
             )
         )
     return found
 
 
 def persistence(facts: Facts) -> list[Finding]:
-    """What is lost when the server is killed."""
+    """Which data is lost when the server is killed."""
     server = facts.server
     cure = "CONFIG SET appendonly yes and appendfsync everysec (or your provider's plan with persistence)"
 
-    def say(level: str, value: str, message: str) -> list[Finding]:
+    def finding(level: str, value: str, message: str) -> list[Finding]:
         if level == "ok":
             return [Finding("persistence", "ok", "persistence", value, message)]
         return [Finding("persistence", "warning", "persistence", value, message, cure)]
@@ -183,17 +183,19 @@ def persistence(facts: Facts) -> list[Finding]:
     if server.appends:
         match server.append_fsync:
             case "always":
-                return say("ok", "AOF, always", "a crash of the server loses nothing")
+                return finding("ok", "AOF, always", "a crash of the server loses nothing")
             case "no":
-                return say("warning", "AOF, no fsync", "a crash of its machine loses what the kernel had not written")
+                return finding(
+                    "warning", "AOF, no fsync", "a crash of its machine loses what the kernel has not written"
+                )
             case "everysec":
-                return say("ok", "AOF, every second", "a crash of its machine loses about a second")
-        return say("ok", "AOF", "a restart of the server loses little; how often it syncs could not be read")
+                return finding("ok", "AOF, every second", "a crash of its machine loses about a second")
+        return finding("ok", "AOF", "a restart of the server loses little; how often it syncs could not be read")
     if server.save is None:
         return unread("persistence", "persistence")
     if server.save:
-        return say("warning", "snapshots only", "a crash of the server loses all that happened since the last snapshot")
-    return say("warning", "none", "a restart of the server loses all runs, logs and tasks")
+        return finding("warning", "snapshots only", "a crash of the server loses all changes since the last snapshot")
+    return finding("warning", "none", "a restart of the server loses all runs, logs and tasks")
 
 
 def last_write(server: Server) -> list[Finding]:
@@ -212,24 +214,26 @@ def last_write(server: Server) -> list[Finding]:
 
 
 def memory(facts: Facts) -> list[Finding]:
-    """How full it is."""
+    """How full Redis is."""
     used, most = facts.server.memory_bytes, facts.server.max_memory_bytes
     if used is None or most is None:
         return unread("memory", "memory")
     if not most:
-        message = "no maxmemory is set; on a machine that is shared, set one, so that not the kernel decides what dies"
+        message = (
+            "maxmemory is not set; set it on a shared machine, or the kernel may kill processes when memory is short"
+        )
         return [Finding("memory", "info", "memory", f"{used / MB:.0f} MB", message)]
     value = f"{used / MB:.0f} of {most / MB:.0f} MB"
     if used <= most * NEARLY_FULL:
-        return [Finding("memory", "ok", "memory", value, f"{used / most:.0%} are used")]
+        return [Finding("memory", "ok", "memory", value, f"{used / most:.0%} is used")]
     return [
         Finding(
             "memory",
             "warning",
             "memory",
             value,
-            f"{used / most:.0%} are used; when it is full, runs still end but no new ones are taken",
-            "raise maxmemory, or lower keep_runs, keep_for and log_max_size of the tasks that print most",
+            f"{used / most:.0%} is used; when it is full, runs can still end, but no new ones are accepted",
+            "raise maxmemory, or lower keep_runs, keep_for and log_max_size of the tasks with the most output",
         )
     ]
 
@@ -247,14 +251,14 @@ def clocks(facts: Facts) -> list[Finding]:
             "warning",
             "clocks",
             value,
-            f"Redis is {ahead} this machine; schedules go by Redis's clock, what your commands see is this one's",
-            "let both machines keep time by NTP (timedatectl set-ntp true)",
+            f"Redis is {ahead} this machine; schedules use the clock of Redis, your commands that of their machine",
+            "synchronise both machines by NTP (timedatectl set-ntp true)",
         )
     ]
 
 
 def connections(facts: Facts) -> list[Finding]:
-    """Whether all of the fleet can connect."""
+    """Whether the whole fleet can connect."""
     most, now = facts.server.max_connections, facts.server.connections
     if most is None or now is None:
         return unread("connections", "connections")
@@ -268,38 +272,36 @@ def connections(facts: Facts) -> list[Finding]:
             "warning",
             "connections",
             value,
-            f"this fleet and one API need up to {wanted}, and for the time of a deployment twice as many",
+            f"this fleet and one API need up to {wanted}, and twice as many during a deployment",
             "raise maxclients (or take a larger plan), or use fewer RUNFLEET_WORKER_PROCESSES with more "
-            "RUNFLEET_WORKER_THREADS each; RUNFLEET_REDIS_POOL is what the calls of one process share",
+            "RUNFLEET_WORKER_THREADS each, or lower RUNFLEET_REDIS_POOL",
         )
     ]
 
 
 def connections_wanted(workers: Sequence[Worker], schedulers: int, pool: int) -> int:
-    """
-    Connections that these processes and one API open when all of them are busy; the calls of each share *pool*.
-    """
+    """The number of connections that these processes and one API open when all are busy; calls share the *pool*."""
     each = [min(worker.slots, pool) + WORKER_CONNECTIONS + len(worker.queues) for worker in workers if worker.alive]
     return sum(each) + schedulers * SCHEDULER_CONNECTIONS + pool + API_CONNECTIONS
 
 
 def layout(facts: Facts) -> list[Finding]:
-    """Whether the data is what this release reads."""
+    """Whether this release can read the data."""
     prefix = facts.settings.key_prefix
     if facts.layout is None:
-        message = f"no process has used this store yet (prefix {prefix})"
+        message = f"this store has never been used (prefix {prefix})"
         return [Finding("layout", "info", "data", "empty", message)]
     value = f"layout {facts.layout}"
     if facts.layout == SCHEMA:
-        return [Finding("layout", "ok", "data", value, "this release reads and writes it")]
+        return [Finding("layout", "ok", "data", value, "this release can read it")]
     wrong, cure = mismatch(facts.layout)
     return [Finding("layout", "error", "data", value, f"no process of this release starts: {wrong}", cure)]
 
 
 def rights(refused: Sequence[str], settings: Settings) -> list[Finding]:
-    """Whether the user of the URL may do what our processes do."""
+    """Whether the Redis user has all rights that Runfleet needs."""
     if not refused:
-        return [Finding("rights", "ok", "rights", "sufficient", "this user may do all that our processes do")]
+        return [Finding("rights", "ok", "rights", "sufficient", "this user has all rights that Runfleet needs")]
     prefix = settings.key_prefix
     wanted = [f"+{name.lower()}" for name in refused]
     if all_of(ON_KEYS, refused):
@@ -316,7 +318,7 @@ def rights(refused: Sequence[str], settings: Settings) -> list[Finding]:
             "rights",
             f"{count(len(wanted), 'right')} missing",
             f"Redis refuses this user {', '.join(wanted[:8])}{' and more' if len(wanted) > 8 else ''}",
-            f"ACL SETUSER {user} {' '.join(wanted[:8])} (docs/deploy.md has all that is needed)",
+            f"ACL SETUSER {user} {' '.join(wanted[:8])} (docs/deploy.md lists all rights)",
         )
     ]
 
@@ -338,4 +340,4 @@ CHECKS: Final[tuple[Check, ...]] = (
     connections,
     layout,
 )
-"""In the order in which they are shown."""
+"""The checks, in the order of the output."""

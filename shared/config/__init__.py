@@ -1,9 +1,8 @@
 """
-The task file: text to ``Task``, strict, with every problem named at its line.
+The task file: a strict reader that turns it into ``Task`` values and reports every mistake with its line.
 
-Read ``keys.py`` first: the one table of every key. ``kinds.py`` says what a value may be, ``rules.py`` merges defaults
-and holds the rules between keys, ``cross_checks.py`` those between tasks; ``reading.py`` deals with files and puts it
-together.
+Read ``keys.py`` first: the table of all keys. ``value_types.py`` defines the types of values, ``rules.py`` merges
+defaults and has the rules between keys, ``cross_checks.py`` those between tasks, and ``reading.py`` reads the files.
 """
 
 from shared.config.durations import format_duration, format_size, parse_duration, parse_size

@@ -1,4 +1,4 @@
-"""What is right in a task file and probably not meant: said by ``runfleet check``, and nothing is refused for it."""
+"""The warnings of ``runfleet check``: valid settings of a task file that are probably not intended."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from shared.config.source_locations import Place
 from shared.tasks import DAY_MS, Task
 
 PlaceOf = Callable[[str, str], Place]
-"""Where the value of a key of a task stands, by the names of the task and the key; the whole file without both."""
+"""The place of a task's key, by the names of the task and the key; the whole file without both."""
 
 FROM_US: Final = 1_767_225_600 * SECOND_US
-"""Schedules are counted from the beginning of 2026, so that the same file is always told the same."""
+"""Ticks are counted from the beginning of 2026, so that the same file always gets the same warnings."""
 
 WINDOW_MS: Final = 28 * DAY_MS
 SHARE: Final = 0.5
-"""What ``keep_runs`` may cut ``keep_for`` to without a word."""
+"""The share of ``keep_for`` that ``keep_runs`` must leave to avoid a warning."""
 
 
 def advise(tasks: Mapping[str, Task], channels: bool, place_of: PlaceOf) -> None:
-    """Report it at the places of *place_of*. *channels*: there are tables ``[notify.<name>]``."""
-    told = False
+    """Report the warnings at the places of *place_of*. *channels*: there are tables ``[notify.<name>]``."""
+    warned = False
     for name, task in tasks.items():
         _advise_on_history(task, place_of(name, "keep_runs"))
-        if task.notify and not told:
-            told = True  # one sentence is enough
+        if task.notify and not warned:
+            warned = True  # once is enough
             place_of(name, "notify").problem(
-                "nobody hears anything yet: messages are not sent by this release. Watch the event stream, or poll "
+                "has no effect: this release sends no messages yet. Watch the event stream, or poll "
                 "GET /api/runs?end_reason=failed"
             )
-    if channels and not told:
-        place_of("", "notify").problem("nobody hears anything yet: messages are not sent by this release")
+    if channels and not warned:
+        place_of("", "notify").problem("has no effect: this release sends no messages yet")
     whole = place_of("", "")
-    if not tasks and not whole.found:  # else an include that matches nothing says why
-        whole.problem("there is no task in it; a task begins with a line such as [tasks.report]")
+    if not tasks and not whole.found:  # otherwise an include that matches nothing is the reason
+        whole.problem("has no tasks; a task begins with a line such as [tasks.report]")
 
 
 def _advise_on_history(task: Task, place: Place) -> None:
@@ -47,7 +47,7 @@ def _advise_on_history(task: Task, place: Place) -> None:
     try:
         schedule = schedules.parse(task.cron, task.timezone)
     except schedules.BadSchedule:
-        return  # reported where it stands
+        return  # reported at the schedule
     window_ms = min(task.keep_for_ms, WINDOW_MS)
     ticks = schedule.count_between(FROM_US, FROM_US + window_ms * 1000)
     needed = -(-ticks * task.replicas * task.keep_for_ms // window_ms)

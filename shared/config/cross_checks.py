@@ -1,4 +1,4 @@
-"""What tasks of a file name of each other: whether it is there, leads in a circle, or no schedule can start it."""
+"""The checks between tasks: unknown names, circular dependencies, and parameters that no schedule gives."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from shared.plans import find_cycle, show_cycle
 from shared.tasks import Task
 
 PlaceOf = Callable[[str, str], Place]
-"""Where a key of a task stands."""
+"""The place of a task's key."""
 
 
 def check_names(tasks: Mapping[str, Task], known: Mapping[str, Sequence[str]], place_of: PlaceOf) -> None:
-    """Report each task, limit or channel that a task names and that is not among the *known* of its kind."""
+    """Report each task, limit or channel that a task names and that is not *known*."""
     for name, task in tasks.items():
         checks = (("depends_on", "tasks", task.depends_on), ("limits", "limits", task.limits))
         for key, kind, wanted in (*checks, ("notify", "notify", task.notify)):
@@ -35,7 +35,7 @@ def check_cycles(tasks: Mapping[str, Task], place_of: PlaceOf) -> None:
 
 
 def check_required(tasks: Mapping[str, Task], place_of: PlaceOf) -> None:
-    """A schedule gives no parameters, neither to its own task nor to those that this depends on."""
+    """Report required parameters of scheduled tasks and their dependencies, because a schedule gives none."""
     for name, task in tasks.items():
         if not task.cron or not all(needed in tasks for needed in task.depends_on):
             continue
@@ -49,7 +49,7 @@ def check_required(tasks: Mapping[str, Task], place_of: PlaceOf) -> None:
 
 
 def _all_needed(task: Task, tasks: Mapping[str, Task]) -> set[str]:
-    """All tasks that *task* depends on, directly or not, as far as there are any."""
+    """All known tasks that *task* depends on, directly or indirectly."""
     found: set[str] = set()
     waiting = [*task.depends_on]
     while waiting:

@@ -218,7 +218,8 @@ TASK_KEYS: Final[dict[str, Key]] = {
     "retry_on": Key(list_of(_RULE, most=100), "End reasons that are retried, and exit codes as exit:75 or exit:64-78."),
     "success_codes": Key(list_of(whole(0, 255), least=1, most=256), "Exit codes that count as success."),
     "on_interrupt": Key(
-        one_of("retry", "rerun", "end"), "What happens to a run that is stopped because its worker shuts down."
+        one_of("retry", "rerun", "end"),
+        "After its worker's shutdown: retry the run, rerun the same attempt, or end it.",
     ),
     "strict_lease": Key(
         flag(), "The worker kills a run whose lease it could not renew, before the run can be rescued."
@@ -231,7 +232,7 @@ TASK_KEYS: Final[dict[str, Key]] = {
     "log_max_size": Key(size("1kb", "1gb"), "Maximum size of a run's log."),
     "log_on_full": Key(
         one_of("drop_old", "drop_new", "kill"),
-        "What happens at log_max_size: drop old lines, drop new lines, or kill the run.",
+        "Effect of log_max_size: drop old lines, drop new lines, or kill the run.",
     ),
     "keep_runs": Key(whole(1, 1_000_000), "Number of ended runs kept for each end reason."),
     "keep_for": Key(duration("1s", "36500d"), "How long ended runs are kept.", "keep_for_ms"),

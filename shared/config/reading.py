@@ -1,4 +1,4 @@
-"""Reading the task file and what it includes: one document, all of whose problems are reported at once."""
+"""The reader of the task file and its includes: reports all problems of all files at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NotifyOn = Literal["success", "failed", "stopped", "timeout", "crashed", "skippe
 
 
 class Notify(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who is told how runs end. ``url`` may hold a password: never show it whole. ``throttle_ms`` 0: every time."""
+    """A notification channel. ``url`` may hold a password: never show it whole. ``throttle_ms`` 0: no limit."""
 
     name: str
     url: str
@@ -44,11 +44,10 @@ class Notify(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the operator wrote: tasks by name with ``[defaults]`` merged in, slots of each limit, channels by name.
+    A task file: tasks by name with ``[defaults]`` merged in, slots of each limit, channels by name.
 
-    ``files`` are those read, in order: the first is the one asked for, the others were included. ``modified_us`` is
-    when the newest of them was changed, in microseconds since the epoch. ``warnings`` is what is right and probably not
-    meant.
+    ``files``: all files that were read, in order, the requested one first. ``modified_us``: when the newest of them was
+    changed, in microseconds since the epoch. ``warnings``: valid settings that are probably not intended.
     """
 
     tasks: dict[str, Task]
@@ -61,11 +60,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_config(path: Path, environ: Mapping[str, str], *, with_advice: bool = False) -> Config:
     """
-    The task file at *path* with its includes.
+    Read the task file at *path* and its includes.
 
-    ``${NAME}`` is taken from *environ*, except in ``run``, where it is the shell's, and in ``secrets``, where the
-    worker resolves it, so that a value never reaches the store. *with_advice*: ``warnings`` is filled. Raises
-    ConfigInvalid with every problem of every file.
+    ``${NAME}`` is taken from *environ*, except in ``run``, where the shell resolves it, and in ``secrets``, where the
+    worker does, so that the value never reaches the store. *with_advice*: fill ``warnings``. Raises ConfigInvalid with
+    every problem of every file.
     """
     document = _Document(environ, with_advice=with_advice)
     document.load(path, Place(document.found, str(path)), ())
@@ -77,10 +76,10 @@ def read_config(path: Path, environ: Mapping[str, str], *, with_advice: bool = F
 
 def parse_task(name: str, table: Mapping[str, object], *, at: str = "body") -> Task:
     """
-    The task that *table*, with the keys of the task file, describes; for tasks that come through the API.
+    Read a task from a *table* with the keys of the task file; for tasks defined through the API.
 
-    Nothing is substituted. Whether the tasks, limits and channels that it names exist is the caller's to check. Raises
-    Invalid with locations like ``body.retry_on[1]``.
+    Nothing is substituted. The caller checks whether the tasks, limits and channels that it names exist. Raises Invalid
+    with locations like ``body.retry_on[1]``.
     """
     found: list[Finding] = []
     task = None
@@ -97,7 +96,7 @@ _TOO_DEEP: Final = f"tables and lists are nested deeper than {DEPTH_MAX}"
 
 
 class _Document:
-    """All files together. A table that stands in two of them is reported with both places."""
+    """All files together. A table that is in two of them is reported with both places."""
 
     def __init__(self, environ: Mapping[str, str], *, with_advice: bool) -> None:
         self._with_advice = with_advice
@@ -107,13 +106,13 @@ class _Document:
         self._files: list[Path] = []
         self._seen: set[str] = set()
         self._modified_us = 0
-        self._is_whole = True  # False: a file could not be read, so that a missing name proves nothing
+        self._is_whole = True  # False: a file could not be read, so a missing name may be in it
         self._lines: dict[str, dict[tuple[str | int, ...], int]] = {}
         self._tables: dict[tuple[str, str], tuple[object, Place]] = {}
         self._defaults: tuple[object, Place] | None = None
 
     def load(self, path: Path, wanted: Place, parents: tuple[str, ...]) -> None:
-        """Take in the file at *path* and what it includes. *wanted* is where it was asked for."""
+        """Read the file at *path* and its includes. *wanted* is the place that refers to it."""
         real = os.path.realpath(path)
         if real in parents:
             wanted.problem(f"includes {path}, which includes this file: remove one of the two")
@@ -134,7 +133,7 @@ class _Document:
         self._take(table, top, path, (*parents, real))
 
     def config(self) -> Config:
-        """What was taken in. Only of use when nothing was found wrong; the last checks are made here."""
+        """The result, after the last checks. Only useful if no problem was found."""
         defaults = Defaults(*(self._defaults or ({}, Place(self.found))))
         tasks: dict[str, Task] = {}
         notify: dict[str, Notify] = {}
@@ -169,7 +168,7 @@ class _Document:
         )
 
     def problems(self, found: list[Finding]) -> list[ConfigProblem]:
-        """What was *found*, each once, by file in the order of reading and by line."""
+        """The problems *found*, each once, sorted by file in the order of reading and by line."""
         problems = []
         for finding in dict.fromkeys(found):
             line = line_of(self._lines.get(finding.file, {}), finding.path)
@@ -186,7 +185,7 @@ class _Document:
     def _read_text(self, path: Path, wanted: Place) -> str | None:
         try:
             if path.exists() and not path.is_file() and not path.is_dir():
-                raise ValueError("it is a device or a pipe, name a file")  # which might never end
+                raise ValueError("it is a device or a pipe; name a file")  # which might never end
             with path.open("rb") as file:
                 data = file.read(SIZE_MAX + 1)
                 self._modified_us = max(self._modified_us, os.fstat(file.fileno()).st_mtime_ns // 1000)
@@ -256,13 +255,13 @@ class _Document:
             if not names and glob.has_magic(pattern):
                 self._report_nothing(pattern, path.parent, place)
             if not names and not glob.has_magic(pattern):
-                names = [pattern]  # to say that it cannot be read
+                names = [pattern]  # to report that it cannot be read
             for name in names:
                 if not (glob.has_magic(pattern) and (path.parent / name).is_dir()):
                     self.load(path.parent / name, place, parents)
 
     def _report_nothing(self, pattern: str, root: Path, place: Place) -> None:
-        """A pattern that matches nothing: an empty folder may be meant, a folder that is not there is not."""
+        """Report a pattern that matches nothing: a warning for an empty folder, an error for a missing one."""
         parts = Path(pattern).parts
         plain = root.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
         if plain.is_dir():

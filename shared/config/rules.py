@@ -1,4 +1,4 @@
-"""From the keys of one task to the Task: defaults merged in, and the rules that concern more than one key."""
+"""The reader of one task: merges the defaults, and checks the rules between keys."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from shared.tasks import NAME_MAX, Param, Task, is_task_name
 
 KINDS: Final = ("run", "call", "external")
 MERGED: Final = ("env", "secrets", "labels", "params")
-"""Tables to which a task adds its keys; of every other key the task's value replaces the default."""
+"""Tables that are merged with the default; any other value replaces it."""
 
 NOT_FOR: Final[dict[str, tuple[str, ...]]] = {
     "run": ("python", "isolate", "heartbeat_timeout"),
     "call": ("heartbeat_timeout",),
     "external": ("python", "isolate", "cron", "retry_attempts"),
 }
-"""Keys that mean nothing for a kind of task: an error in the task, left out when they come from the defaults."""
+"""Keys that do not apply to a kind of task: an error in the task, ignored in the defaults."""
 
 _WHY_NOT: Final = {
     "python": "is for call only: remove it",
     "isolate": "is for call only: remove it",
-    "cron": "nobody here would run an external task: remove it",
-    "retry_attempts": "nobody here would retry an external task: remove it",
-    "heartbeat_timeout": "is for external only, the worker's lease watches over others: remove it",
+    "cron": "workers never execute an external task: remove it",
+    "retry_attempts": "an external task is never retried: remove it",
+    "heartbeat_timeout": "is for external only; workers send the heartbeats of other tasks: remove it",
 }
 
 
 class Defaults:
-    """What ``[defaults]`` says: its good values by key, and where it stands."""
+    """The table ``[defaults]``: its valid values by key, and its place."""
 
     def __init__(self, table: object, place: Place) -> None:
         self.place = place
@@ -46,10 +46,9 @@ class Defaults:
 
 def read_task(name: str, table: object, place: Place, defaults: Defaults) -> Task | None:
     """
-    The Task that *table* describes, or None if it is no table.
+    The Task that *table* describes, or None if it is not a table.
 
-    What is wrong is reported at *place* or in the defaults; then the Task has only what was right, which is good for
-    looking for more that is wrong.
+    Problems are reported at *place* or in the defaults; the Task then has only the valid values, for further checks.
     """
     if not is_task_name(name):
         place.problem(f"must be a task's name: 1 to {NAME_MAX} letters, digits and . _ -, not {show(name)}")
@@ -72,7 +71,7 @@ def read_task(name: str, table: object, place: Place, defaults: Defaults) -> Tas
 
 
 class _Places:
-    """Where the value of a key comes from: the task, or the defaults."""
+    """The place of each value: in the task, or in the defaults."""
 
     def __init__(self, task: Place, table: Mapping[str, object], defaults: Place) -> None:
         self.task, self.table, self.defaults = task, table, defaults
@@ -96,7 +95,7 @@ def _merge(own: dict[str, object], defaults: dict[str, object], kind: str, kind_
 
 
 def _check(name: str, values: dict[str, Any], own: dict[str, object], places: _Places, kind: str) -> None:
-    """The rules; each looks only at values that are good by themselves."""
+    """Check the rules; each uses only values that are valid by themselves."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(Task)}
     timezone = values.get("timezone", defaults["timezone"])
     if values.get("cron"):
@@ -141,12 +140,12 @@ def _check_jitter(name: str, expressions: tuple[str, ...], timezone: str, jitter
         period = format_duration(period_ms)
         place.problem(
             f"{format_duration(jitter_ms)} is longer than the shortest period of {name} ({period}): "
-            f'a tick would hold back the next; write at most "{period}"'
+            f'a tick would delay the next; write at most "{period}"'
         )
 
 
 def _check_cron(expressions: tuple[str, ...], timezone: str, place: Place) -> None:
-    from shared import schedules  # croniter is not needed by those who only want a duration read
+    from shared import schedules  # loads croniter, which reading a duration does not need
 
     for index, expression in enumerate(expressions):
         try:

@@ -1,4 +1,4 @@
-"""Where in a task file something is, and the list of what is wrong there."""
+"""Places in a task file, and the problems found there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Path = tuple[str | int, ...]
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong. ``nearest`` is "" when nothing is near."""
+    """One problem. ``nearest``: the name that was probably meant, or ""."""
 
     file: str
     path: Path
@@ -29,11 +29,11 @@ class Place(NamedTuple):
     path: Path = ()
 
     def under(self, key: str | int) -> Place:
-        """The place of *key* in the table, or of that item in the list, that is here."""
+        """The place of *key*, or of that item, in the table or list at this place."""
         return self._replace(path=(*self.path, key))
 
     def problem(self, message: str, nearest: str = "") -> None:
-        """Note that something is wrong here."""
+        """Report a problem at this place."""
         line = message if message.isprintable() else ascii(message)[1:-1]  # one problem, one line
         self.found.append(Finding(self.file, self.path, line, nearest))
 
@@ -65,9 +65,7 @@ def show(value: object) -> str:
 
 
 def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
-    """
-    The one of *known* that *word* was probably meant to be, "" when none is near; *alike*: how near, from 0 to 1.
-    """
-    spelled = {name.lower(): name for name in known}
-    matches = get_close_matches(word.lower()[:100], spelled, 1, alike)
-    return spelled[matches[0]] if matches else ""
+    """The one of *known* that *word* was probably meant to be, or ""; *alike*: the least similarity, from 0 to 1."""
+    by_lower = {name.lower(): name for name in known}
+    matches = get_close_matches(word.lower()[:100], by_lower, 1, alike)
+    return by_lower[matches[0]] if matches else ""

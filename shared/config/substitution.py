@@ -1,4 +1,4 @@
-"""``${NAME}`` in the strings of a task file: who resolves it, and what is left alone."""
+"""``${NAME}`` in the strings of a task file: where it is replaced, and where it is kept."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from shared.config.source_locations import Place
 _DOLLAR: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
 VERBATIM: Final = ("run",)
-"""Keys whose strings are never touched: there ``${NAME}`` belongs to the shell."""
+"""Keys whose strings are kept, because the shell replaces ``${NAME}`` there."""
 
 LATER: Final = ("secrets",)
-"""Keys whose strings the worker resolves, so that the values never reach the store."""
+"""Keys whose strings the worker replaces, so that the values never reach the store."""
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
     """
-    *text* with each ``${NAME}`` replaced from *environ*, and ``$${`` by ``${``; what was put in is not looked at again.
+    *text* with each ``${NAME}`` replaced from *environ*, and ``$${`` by ``${``; replaced text is not scanned again.
 
     Raises ValueError that names the variable when it is not set, or when ``${`` is not followed by a name and ``}``.
     A worker calls this for a task's ``secrets``.
@@ -33,7 +33,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         name = _name(match)
         if name not in environ:
             raise ValueError(
-                f"${{{name}}} is not set: set it in the environment, or write $${{{name}}} for the text itself"
+                f"${{{name}}} is not set: set it in the environment, or write $${{{name}}} for the literal text"
             )
         return environ[name]
 
@@ -47,9 +47,9 @@ def references(text: str) -> list[str]:
 
 def substitute_tree(value: object, environ: Mapping[str, str], place: Place) -> object:
     """
-    *value*, the content of a task file, with every string substituted but those of ``VERBATIM`` and ``LATER`` keys.
+    *value*, the content of a task file, with all strings substituted but those of ``VERBATIM`` and ``LATER`` keys.
 
-    A string that cannot be is reported at its place and becomes UNSET, so that it is not complained about twice.
+    A string that cannot be substituted is reported at its place and becomes UNSET, so that it is reported only once.
     """
     if isinstance(value, str):
         try:
@@ -67,7 +67,7 @@ def substitute_tree(value: object, environ: Mapping[str, str], place: Place) -> 
 
 
 def check(text: str) -> str:
-    """*text* as it is. Raises ValueError when a ``${`` in it is not a reference."""
+    """*text*, unchanged. Raises ValueError when a ``${`` in it is not a reference."""
     for match in _DOLLAR.finditer(text):
         if match[0] != "$${":
             _name(match)
@@ -76,7 +76,7 @@ def check(text: str) -> str:
 
 def _name(match: re.Match[str]) -> str:
     if not match[1]:
-        raise ValueError("has a ${ that names no variable: write ${NAME}, or $${ for the two characters themselves")
+        raise ValueError("has a ${ without a variable's name: write ${NAME}, or $${ for a literal ${")
     return match[1]
 
 

@@ -1,4 +1,4 @@
-"""On which line of a TOML text each table, key and list item stands; the standard parser doesn't say."""
+"""The line numbers of tables, keys and list items in a TOML text, which the standard parser lacks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def find_lines(text: str) -> dict[Path, int]:
     """
     The line, from 1, of every key in *text*, which ``tomllib`` has accepted and which is not nested very deep.
 
-    The line of a table is that of its header, or of the first key that implies it. A text that is no TOML after all
-    gives what was found until then.
+    The line of a table is that of its header, or of the first key that implies it. The result is incomplete for a text
+    that is not TOML.
     """
     scanner = _Scanner(text)
-    with suppress(IndexError, ValueError):  # better a message without a line than no message
+    with suppress(IndexError, ValueError):  # an error message without a line is better than none
         scanner.document()
     return scanner.lines
 

@@ -1,4 +1,4 @@
-"""What a value in the task file may be: each kind reads it strictly and describes itself as JSON Schema."""
+"""The types of values in the task file: each reads a value strictly, and has a JSON Schema."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from shared.tasks import NAME_MAX, NAME_PATTERN, is_task_name
 Schema = dict[str, Any]
 
 ARGUMENT_MAX: Final = 131_000
-"""Most bytes of one argument or variable: Linux refuses to start a process with more than 128 KiB in one string."""
+"""Maximum bytes of one argument or variable: Linux does not start a process with 128 KiB in one string."""
 
 TEXT_MAX: Final = 4096
 
 ALIKE: Final = 0.7
-"""How near a key has to be to be suggested: `on_failure` is not `env_file`."""
+"""How similar a key must be to be suggested: `on_failure` is not `env_file`."""
 
 
 class Kind(NamedTuple):
     """
-    ``read`` returns the value as a Task holds it, or raises ValueError with a message that follows the key; a kind made
-    of others reports their problems at their own places. ``write`` is the way back.
+    The type of a value. ``read`` returns the value as a Task holds it, or raises ValueError with a message that follows
+    the key; a type with inner types reports their problems at their own places. ``write`` is the inverse of ``read``.
     """
 
     read: Callable[[object, Place], object]
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A key of a table: its kind, what it means, the struct's field it fills (its own name if "")."""
+    """A key of a table: its type, its meaning, and the struct's field that it sets (its own name if "")."""
 
     kind: Kind
     help: str
@@ -51,7 +51,7 @@ class Key(NamedTuple):
 
 
 def read(kind: Kind, value: object, place: Place) -> object:
-    """*value* as *kind* has it, or UNSET when it was wrong, which is then reported at *place* or below."""
+    """*value* as *kind* reads it, or UNSET for an invalid value, which is reported at *place* or below."""
     if value is UNSET:
         return UNSET  # reported already, when its variables were substituted
     before = len(place.found)
@@ -66,9 +66,9 @@ def read_table(
     keys: Mapping[str, Key], value: object, place: Place, also: Mapping[str, str] | None = None
 ) -> dict[str, object]:
     """
-    The good values of a table by key; unknown and missing keys and bad values are reported.
+    The valid values of a table by key; unknown and missing keys and invalid values are reported.
 
-    *also*: other words that people write, and the key each stands for.
+    *also*: other names that users may write, and the key that each stands for.
     """
     if not isinstance(value, Mapping):
         place.problem(f"must be a table, not {show(value)}")
@@ -94,7 +94,7 @@ def read_table(
 
 
 def table_schema(keys: Mapping[str, Key], defaults: Mapping[str, object] | None = None) -> Schema:
-    """The JSON Schema of a table; *defaults* by key, as a struct holds them, are written as in the file."""
+    """The JSON Schema of a table, with the struct's *defaults*, by key, as written in the file."""
     properties = {}
     for name, key in keys.items():
         properties[name] = {"description": key.help, **key.kind.schema}
@@ -106,7 +106,7 @@ def table_schema(keys: Mapping[str, Key], defaults: Mapping[str, object] | None 
 
 
 def clean(value: str, most: int = TEXT_MAX) -> str:
-    """*value* if it can be stored and handed to a process. The message never shows it: it may be a secret."""
+    """*value*, if it can be stored and passed to a process. Messages never show it, as it may be a secret."""
     if "\0" in value:
         raise ValueError("has a NUL character, which no argument or variable can hold: remove it")
     try:
@@ -119,7 +119,7 @@ def clean(value: str, most: int = TEXT_MAX) -> str:
 
 
 def text(*, most: int = TEXT_MAX, empty: bool = False, private: bool = False) -> Kind:
-    """A string, not blank unless *empty*. *private*: messages don't show it."""
+    """A string; *empty* allows a blank one. *private*: messages don't show it."""
 
     def read_text(value: object, _: Place) -> str:
         if not isinstance(value, str):
@@ -135,7 +135,7 @@ def text(*, most: int = TEXT_MAX, empty: bool = False, private: bool = False) ->
 
 
 def matching(pattern: str, parse: Callable[[str], object], noun: str, write: Callable[[Any], object] = str) -> Kind:
-    """A string that *parse* reads; *pattern* says the same to an editor, and lets ``${NAME}`` pass."""
+    """A string that *parse* reads; *pattern* is its equivalent for editors, and allows ``${NAME}``."""
     plain = text()
 
     def read_matching(value: object, place: Place) -> object:
@@ -148,7 +148,7 @@ def matching(pattern: str, parse: Callable[[str], object], noun: str, write: Cal
 
 
 def name(noun: str) -> Kind:
-    """A name as tasks, queues, limits and channels have it."""
+    """A name of a task, queue, limit or channel."""
 
     def parse(value: str) -> str:
         if not is_task_name(value):
@@ -159,7 +159,7 @@ def name(noun: str) -> Kind:
 
 
 def flag() -> Kind:
-    """True or false, nothing that looks like it."""
+    """True or false."""
 
     def read_flag(value: object, _: Place) -> bool:
         if not isinstance(value, bool):
@@ -206,7 +206,7 @@ def _measure(
 ) -> Kind:
     def read_measure(value: object, _: Place) -> int:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return parse(show(value))  # raises, and says what to write instead
+            return parse(show(value))  # raises with the cure
         if not isinstance(value, str):
             raise ValueError(f"must be a {noun} in quotes, not {show(value)}")
         amount = parse(value)

@@ -1,9 +1,8 @@
 """
-OpenLineage: what our own runs tell systems that collect lineage.
+OpenLineage: sends events about runs to systems that collect lineage.
 
-``events.py`` says what a run looks like there, ``emitter.py`` sends it without anybody waiting for it; only they need
-the library of the extra ``runfleet[openlineage]``. The API that takes such events from others is
-``api.dialects.marquez``.
+``events.py`` builds the events, and ``emitter.py`` sends them in the background; only these need the library of the
+extra ``runfleet[openlineage]``. The API that receives such events is ``api.dialects.marquez``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from shared import __version__
 from shared.runs import Reason, Run
 
 PRODUCER: Final = f"urn:runfleet:{__version__}"
-"""Who says so, in every event and facet of ours."""
+"""The producer in all events and facets of Runfleet."""
 
 RUNFLEET_SCHEMA: Final = "urn:runfleet:facet:run:1"
 """The schema of our own run facet, ``runfleet``."""
@@ -33,11 +32,11 @@ EVENT_TYPES: Final[dict[Reason, str]] = {
     Reason.STOPPED: "ABORT",
     Reason.SKIPPED: "ABORT",
 }
-"""The type of the event that says how a run ended."""
+"""The event type for each end reason."""
 
 
 def details(run: Run) -> dict[str, Any]:
-    """What our own run facet says: all of a run that OpenLineage has no word for."""
+    """The fields of Runfleet's own run facet, for which OpenLineage has no other place."""
     over = run.end_reason is not UNSET
     known = {
         "executionId": str(run.execution_id),

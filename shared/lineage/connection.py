@@ -1,4 +1,4 @@
-"""One HTTP connection that is kept, and posts JSON."""
+"""A persistent HTTP connection that posts JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 
 ANSWER_MAX: Final = 64 * 1024
-"""Bytes of an answer that are read; after a longer one the connection is given up."""
+"""Maximum bytes of an answer; after a longer one the connection is closed."""
 
 
 class Connection:
     """
-    To one host, opened when there is something to post, and again after the other side hung up. For one thread.
+    A connection to one host, opened on demand, and again after the server closed it. For one thread.
 
     ``timeout_s`` is for connecting and for every wait after that; *tls* None is plain HTTP.
     """
@@ -28,12 +28,12 @@ class Connection:
 
     def post(self, path: str, headers: Mapping[str, str | bytes], body: bytes) -> int:
         """
-        The status that a request is answered with. ``Host`` and ``Content-Length`` come by themselves.
+        Send a request and return the status of the answer. ``Host`` and ``Content-Length`` are added.
 
-        Raises OSError when there is no answer, or none that is HTTP; the request may have been heard all the same.
+        Raises OSError without a valid HTTP answer; the server may have received the request nevertheless.
         """
         if self._line.sock is not None and _has_something(self._line.sock):
-            self.close()  # nothing was asked: it is the end of the connection
+            self.close()  # unrequested data: the server closed the connection
         try:
             self._line.request("POST", path, body, headers)
             with self._line.getresponse() as answer:
@@ -46,7 +46,7 @@ class Connection:
             raise error if isinstance(error, OSError) else ConnectionError(f"not an answer in HTTP: {error}") from None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._line.close()
 
 

@@ -1,9 +1,9 @@
 """
-Sends OpenLineage events of our runs, and never makes anybody wait for it.
+The emitter of OpenLineage events about runs; it never blocks its callers.
 
-Whoever has something to tell puts it into a bounded queue and goes on; one thread has it sent (``sender.py``) as the
-environment says that all users of OpenLineage's client share (``OPENLINEAGE_URL``, ``OPENLINEAGE_API_KEY``, …). What
-finds no room, or no listener, is dropped and counted, and the log says how many.
+Callers put events into a bounded queue, and one thread sends them (``sender.py``). The environment variables are those
+of OpenLineage's client (``OPENLINEAGE_URL``, ``OPENLINEAGE_API_KEY``, …). Events that do not fit into the queue or
+cannot be sent are dropped, counted and logged.
 """
 
 from __future__ import annotations
@@ -28,92 +28,92 @@ from shared.telemetry import get_logger
 
 log = get_logger("lineage")
 
-MOST_WAITING: Final = 10_000
-"""Events that wait to be sent; what comes then is dropped."""
+QUEUE_MAX: Final = 10_000
+"""Maximum number of queued events; further ones are dropped."""
 
 FLUSH_S: Final = 3.0
-"""How long a process that leaves goes on sending what waits."""
+"""How long a stopping process continues to send queued events."""
 
 GATHER_S: Final = 0.02
-"""Events that come within this time are sent one after another: a thread that wakes for each is in the way of runs."""
+"""Events within this time are sent together: waking the thread for each one would slow down runs."""
 
 REST_FROM_S: Final = 0.002
-"""After so much CPU time the thread rests, so that runs have the interpreter; not when the process leaves."""
+"""After this much CPU time the thread pauses, to leave the interpreter to runs; not when the process stops."""
 
 REST: Final = 1.0
-"""How long it rests, as a multiple of the CPU time that it took."""
+"""The length of the pause, as a multiple of that CPU time."""
 
-SAY_AGAIN_S: Final = 10.0
-"""The log says at most so often that events are dropped."""
+WARN_EVERY_S: Final = 10.0
+"""Minimum time between two log events about dropped events."""
 
-Told = tuple[UUID, Record, Task | None]
+_Item = tuple[UUID, Record, Task | None]
 
 
 class Sender(Protocol):
-    """What is used of ``sender.py``, by one thread."""
+    """The interface of ``sender.py``, used by one thread."""
 
     def send(self, run_id: UUID, record: Record, task: Task | None) -> None:
-        """Tell how a run stands. Raises whatever it likes when that fails."""
+        """Send the state of a run. May raise any exception."""
 
     def close(self, timeout_s: float) -> None:
-        """Wait for what is under way."""
+        """Wait for events that are being sent."""
 
 
 class Emitter:
-    """A queue, and a thread that sends what is in it. May be used from any thread; its methods raise nothing."""
+    """A queue and a thread that sends its events. Its methods can be called from any thread, and never raise."""
 
-    def __init__(self, make_sender: Callable[[], Sender], most: int = MOST_WAITING) -> None:
+    def __init__(self, make_sender: Callable[[], Sender], most: int = QUEUE_MAX) -> None:
         self.sent = 0
         self.dropped = 0
         self._make_sender = make_sender
-        self._waiting: queue.Queue[Told | None] = queue.Queue(most)
+        self._waiting: queue.Queue[_Item | None] = queue.Queue(most)
         self._lock = threading.Lock()
         self._leaving = threading.Event()
-        self._said_s = float("-inf")
-        self._unsaid = 0
+        self._last_warning_s = float("-inf")
+        self._unreported = 0
         self._why = ""
         self._thread = threading.Thread(target=self._send, name="lineage", daemon=True)
         self._thread.start()
 
-    def tell(self, run_id: UUID, record: Record, task: Task | None = None) -> None:
-        """A run stands as its record says; *task* is told of too if it is at hand."""
+    def emit(self, run_id: UUID, record: Record, task: Task | None = None) -> None:
+        """Queue the state of a run; *task*, if known, adds its description."""
         try:
             self._waiting.put_nowait((run_id, record, task))
         except queue.Full:
-            self._drop(1, f"{self._waiting.maxsize} events wait already")
+            self._drop(1, f"{self._waiting.maxsize} events are queued already")
 
     def ended(
         self, run_id: UUID, record: Record, reason: Reason, exit_code: int, message: str, end_us: int, task: Task | None
     ) -> None:
-        """A run ended; *record* is as it was while it ran, *end_us* stored time."""
+        """Queue the end of a run; *record* is from before the end, *end_us* is stored time."""
         over = msgspec.structs.replace(
             record, status=Status.ENDED, reason=reason, exit_code=exit_code, message=message, end_us=end_us
         )
-        self.tell(run_id, over, task)
+        self.emit(run_id, over, task)
 
     def close(self, patience_s: float = FLUSH_S) -> None:
-        """Send what waits, as far as *patience_s* allows, and say what was dropped."""
+        """Send queued events for up to *patience_s*, and log how many were dropped."""
         end_s = time.monotonic() + patience_s
         self._leaving.set()
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=patience_s)
         self._thread.join(max(0.0, end_s - time.monotonic()))
-        left = sum(told is not None for told in list(self._waiting.queue))
+        left = sum(item is not None for item in list(self._waiting.queue))
         if left:
-            self._drop(left, "the process left before they were sent")
-        self._say(end_s)
+            self._drop(left, "the process stopped before they were sent")
+        self._warn(end_s)
 
     def _send(self) -> None:
         sender: Sender | None = None
         worked_s = 0.0
-        while (told := self._next()) is not None:
+        while (item := self._next()) is not None:
             began_s = time.thread_time()
             try:
                 if sender is None:
                     sender = self._make_sender()
-                sender.send(*told)
+                sender.send(*item)
                 self.sent += 1
-            except Exception as error:  # whatever the library, the network or the backend think of
+            except Exception as error:  # of the library, the network or the server
                 self._drop(1, f"{type(error).__name__}: {error}"[:300])
             worked_s += time.thread_time() - began_s
             if worked_s >= REST_FROM_S:
@@ -123,35 +123,36 @@ class Emitter:
             with contextlib.suppress(Exception):
                 sender.close(FLUSH_S)
 
-    def _next(self) -> Told | None:
+    def _next(self) -> _Item | None:
         with contextlib.suppress(queue.Empty):
             return self._waiting.get_nowait()
-        told = self._waiting.get()
+        item = self._waiting.get()
         self._leaving.wait(GATHER_S)
-        return told
+        return item
 
     def _drop(self, count: int, why: str) -> None:
         with self._lock:
             self.dropped += count
-            self._unsaid += count
+            self._unreported += count
             self._why = why
-        self._say(time.monotonic() - SAY_AGAIN_S)
+        self._warn(time.monotonic() - WARN_EVERY_S)
 
-    def _say(self, unless_since_s: float) -> None:
+    def _warn(self, unless_after_s: float) -> None:
         with self._lock:
-            if not self._unsaid or self._said_s > unless_since_s:
+            if not self._unreported or self._last_warning_s > unless_after_s:
                 return
-            count, self._unsaid, self._said_s = self._unsaid, 0, time.monotonic()
+            count, self._unreported, self._last_warning_s = self._unreported, 0, time.monotonic()
             total, why = self.dropped, self._why
         log.warning("lineage.dropped", events=count, in_all=total, why=why)
 
 
 def open_emitter(environ: Mapping[str, str] | None = None) -> Emitter | None:
     """
-    An emitter, if the environment says where lineage goes to, and None otherwise.
+    An emitter, if the environment sets a destination for events, otherwise None.
 
-    That is ``OPENLINEAGE_URL``, ``OPENLINEAGE_CONFIG`` or an ``OPENLINEAGE__TRANSPORT…`` variable, as for every user of
-    OpenLineage's client. ``OPENLINEAGE_NAMESPACE`` names the namespace; ``OPENLINEAGE_DISABLED=true`` turns it off.
+    The destination is ``OPENLINEAGE_URL``, ``OPENLINEAGE_CONFIG`` or an ``OPENLINEAGE__TRANSPORT…`` variable, as for
+    all users of OpenLineage's client. ``OPENLINEAGE_NAMESPACE`` names the namespace; ``OPENLINEAGE_DISABLED=true``
+    turns it off.
     """
     env = os.environ if environ is None else environ
     is_set = env.get("OPENLINEAGE_URL") or env.get("OPENLINEAGE_CONFIG")
@@ -166,7 +167,7 @@ def open_emitter(environ: Mapping[str, str] | None = None) -> Emitter | None:
 
 
 def _open_sender(namespace: str) -> Sender:
-    # Here, because its library takes a third of a second to be loaded, and writes variables into os.environ.
+    # Imported here, because its library takes a third of a second to load, and changes os.environ.
     from shared.lineage.sender import open_sender
 
     return open_sender(namespace)

@@ -1,4 +1,4 @@
-"""What a run of ours looks like in OpenLineage: the event that it started, and the one that it ended."""
+"""The OpenLineage events of a run: its start and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.tasks import Task
 
 @attr.define
 class RunfleetRunFacet(RunFacet):
-    """Our own facet: what ``details`` says of a run."""
+    """Runfleet's own run facet, with the fields of ``details``."""
 
     executionId: str = ""  # noqa: N815  # names of a facet are in camel case
     number: int = 0
@@ -44,9 +44,9 @@ class RunfleetRunFacet(RunFacet):
 
 def event(namespace: str, run_id: UUID, record: Record, task: Task | None) -> RunEvent:
     """
-    The event that says how a run stands: START of a running one, COMPLETE, FAIL or ABORT of an ended one.
+    The event for the state of a run: START if it is running; COMPLETE, FAIL or ABORT if it has ended.
 
-    Its time is the run's start or end. Without its *task* it says nothing of the job but the name.
+    Its time is the run's start or end. Without a *task* it has no details of the job but its name.
     """
     facets: dict[str, RunFacet] = {
         "processing_engine": ProcessingEngineRunFacet(version=__version__, name="runfleet", producer=PRODUCER),
@@ -73,7 +73,7 @@ def event(namespace: str, run_id: UUID, record: Record, task: Task | None) -> Ru
 
 
 def moment(record: Record) -> tuple[str, int]:
-    """The type of the event that says how a run stands, and its stored time."""
+    """The type of the event for the state of a run, and its stored time."""
     return (EVENT_TYPES[Reason(record.reason)], record.end_us) if record.reason else ("START", record.start_us)
 
 

@@ -1,10 +1,9 @@
 """
-Posts events to where the HTTP transport of OpenLineage's client would, over one connection that is kept.
+A faster HTTP transport for OpenLineage events, over one kept connection.
 
-That transport takes a millisecond for each event, most of it to find out again what is the same for all of them. Here
-it and its library are asked once for address, headers, proxies and certificates. What they do that is not done here
-(proxies, compression, sessions of one's own, other transports) is left to them, and so is every event that was not
-taken at the first go: they know when to try again.
+The client's transport takes a millisecond per event, mostly to compute again what is the same for all events. This one
+asks it once for address, headers, proxies and certificates. Other features (proxies, compression, custom sessions,
+other transports) are left to the client's transport, and so is every event that was not accepted at the first attempt.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ JSON: Final = {"Content-Type": "application/json"}
 
 
 class Refused(Exception):
-    """The other side understood and won't have the event; it would not have it a second time."""
+    """The server refused the event; a retry would not help."""
 
 
 class Busy(Exception):
-    """The other side asks for patience (408, 429): it would take the event later."""
+    """The server is busy (408, 425, 429); it may accept the event later."""
 
 
 LATER: Final = (408, 425, 429)
 
 
-class Posting:
-    """For one thread. Made by ``posting_of``."""
+class FastTransport:
+    """A transport for one thread. Created by ``fast_transport``."""
 
     def __init__(self, transport: HttpTransport, url: str, connection: Connection) -> None:
         self._transport = transport
@@ -46,11 +45,11 @@ class Posting:
 
     def post(self, body: bytes) -> bool:
         """
-        Whether the event, as JSON, was taken; it may have been even if nobody said so. Raises Refused and Busy.
+        Send an event as JSON; False without a success, though it may have been accepted. Raises Refused and Busy.
 
-        May raise whatever a provider of tokens does.
+        May also raise the exceptions of a token provider.
         """
-        bearer = self._transport.config.auth.get_bearer()  # one that expires is renewed in there
+        bearer = self._transport.config.auth.get_bearer()  # renews an expired one
         if bearer != self._bearer:
             self._bearer = bearer
             self._path, self._headers = self._prepare(bearer)
@@ -59,13 +58,13 @@ class Posting:
         except OSError:
             return False
         if status in LATER:
-            raise Busy(f"{self._url} answered {status}, again and again")
+            raise Busy(f"{self._url} answered {status} repeatedly")
         if 400 <= status < 500:
             raise Refused(f"{self._url} answered {status}")
         return 200 <= status < 300
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     def _prepare(self, bearer: str | None) -> tuple[str, dict[str, str | bytes]]:
@@ -75,8 +74,8 @@ class Posting:
         return prepared.path_url, own
 
 
-def posting_of(transport: Any) -> Posting | None:
-    """A posting to where *transport* leads, None if that is better left to it."""
+def fast_transport(transport: Any) -> FastTransport | None:
+    """A faster replacement of *transport*; None if it has features that only itself supports."""
     if type(transport) is not HttpTransport or transport.compression or transport.config.adapter:
         return None
     url = urljoin(transport.url, transport.endpoint)
@@ -88,11 +87,11 @@ def posting_of(transport: Any) -> Posting | None:
     is_safe = parts.scheme == "https"
     tls = _tls(settings["verify"], settings["cert"]) if is_safe else None
     port = parts.port or (443 if is_safe else 80)
-    return Posting(transport, url, Connection(parts.hostname, port, transport.timeout, tls))
+    return FastTransport(transport, url, Connection(parts.hostname, port, transport.timeout, tls))
 
 
 def _tls(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
-    """What ``requests`` makes of its settings of these names."""
+    """The TLS context for the settings of these names in ``requests``."""
     trusted = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
     is_folder = os.path.isdir(trusted)
     context = ssl.create_default_context(cafile=None if is_folder else trusted, capath=trusted if is_folder else None)

@@ -1,9 +1,9 @@
 """
-What is the same in all events of a job, written once: a form, and how it is filled in for a run.
+Templates of OpenLineage events: all that is the same in the events of a job, encoded once.
 
-Making an event of OpenLineage's classes and JSON of that takes a third of a millisecond. A form is made of such an
-event, after its client added what it was set up to add (tags, environment, where the source is); filling it in takes
-a tenth of that.
+Building an event with OpenLineage's classes and encoding it takes a third of a millisecond. A template is built from
+one such event, after its client added the configured facets (tags, environment, source location). Rendering it for a
+run only adds what differs, and takes a tenth of that time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from shared.lineage.events import event, moment, reason_why
 from shared.runs import Reason, Record, Status, to_run
 from shared.tasks import Task
 
-FORMS_MAX: Final = 1000
+TEMPLATES_MAX: Final = 1000
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Form:
-    """All that the events of a job have in common. *shown* is one of them, with every facet that there may be."""
+class EventTemplate:
+    """The common parts of a job's events. *shown* is an example with every possible facet."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         facets = shown["run"]["facets"]
@@ -38,8 +38,8 @@ class Form:
         self._facets = {name: msgspec.Raw(_encode(facet)) for name, facet in facets.items()}
         self._event = shown | {"job": msgspec.Raw(_encode(shown["job"]))}
 
-    def fill_in(self, run_id: UUID, record: Record) -> bytes:
-        """The event that says how a run of the job stands, as JSON."""
+    def render(self, run_id: UUID, record: Record) -> bytes:
+        """The event for the state of a run of the job, as JSON."""
         kind, at_us = moment(record)
         facets: dict[str, Any] = {**self._facets, "runfleet": self._ours | details(to_run(run_id, record))}
         if record.tick_us:
@@ -50,35 +50,35 @@ class Form:
         return _encode(self._event | {"eventType": kind, "eventTime": rfc3339(at_us), "run": run})
 
 
-class Forms:
-    """The forms of all jobs, made by *client* as they are needed; it sends nothing any more, so it is nobody else's."""
+class EventTemplates:
+    """The forms of all jobs, built by *client* on demand, which then sends nothing itself."""
 
     def __init__(self, client: OpenLineageClient, namespace: str) -> None:
         self._client = client
         self._namespace = namespace
-        self._shown = _Shown()
-        client.transport = self._shown
-        self._known: dict[tuple[str, str], Form | None] = {}
+        self._capturing = _CapturingTransport()
+        client.transport = self._capturing
+        self._known: dict[tuple[str, str], EventTemplate | None] = {}
 
-    def fill_in(self, run_id: UUID, record: Record, task: Task | None) -> bytes | None:
-        """The event that says how a run stands, as JSON; None if the client is set up to send none of its job."""
+    def render(self, run_id: UUID, record: Record, task: Task | None) -> bytes | None:
+        """The event for the state of a run, as JSON; None if the client is configured to send none of this job."""
         key = (record.task, record.definition if task is not None else "")
         if key not in self._known:
-            if len(self._known) >= FORMS_MAX:
+            if len(self._known) >= TEMPLATES_MAX:
                 self._known.clear()
             self._known[key] = self._make(run_id, record, task)
-        form = self._known[key]
-        return form.fill_in(run_id, record) if form is not None else None
+        template = self._known[key]
+        return template.render(run_id, record) if template is not None else None
 
-    def _make(self, run_id: UUID, record: Record, task: Task | None) -> Form | None:
+    def _make(self, run_id: UUID, record: Record, task: Task | None) -> EventTemplate | None:
         full = msgspec.structs.replace(record, status=Status.ENDED, reason=Reason.FAILED, tick_us=1, end_us=1)
-        self._shown.event = None
+        self._capturing.event = None
         self._client.emit(event(self._namespace, run_id, full, task))
-        return Form(Serde.to_dict(self._shown.event)) if self._shown.event is not None else None
+        return EventTemplate(Serde.to_dict(self._capturing.event)) if self._capturing.event is not None else None
 
 
-class _Shown(Transport):
-    """Keeps the event that the client would have sent."""
+class _CapturingTransport(Transport):
+    """Captures the event that the client would have sent."""
 
     kind = "runfleet"
 

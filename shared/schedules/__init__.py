@@ -1,11 +1,11 @@
 """
 Schedules: cron text to ticks, pure arithmetic on stored time (microseconds since the epoch, UTC).
 
-``parse(["30 2 * * *"], "Europe/Berlin")`` is a ``Schedule``, which knows its next tick, its latest ones, how many there
-were, and itself in words. Start reading at ``schedule.py``. ``reading.py`` makes rules of text, ``rules.py`` ticks of
-rules, with what ``days.py`` and ``zones.py`` know of calendars and clocks; ``describe.py`` makes words of rules.
+``parse(["30 2 * * *"], "Europe/Berlin")`` is a ``Schedule``, with its next and latest ticks, their number, and a
+description in words. Start reading at ``schedule.py``. ``reading.py`` parses text into rules; ``rules.py`` computes
+ticks, with the calendar of ``days.py`` and the clocks of ``zones.py``; ``describe.py`` describes rules in words.
 
-What is accepted: five fields (minute, hour, day of month, month, weekday); six with seconds *first*; ``@hourly @daily
+Syntax: five fields (minute, hour, day of month, month, weekday); six with seconds *first*; ``@hourly @daily
 @midnight @weekly @monthly @yearly @annually``; ``@every 1h30m`` (at least 1 s, counted from the epoch, so that every
 scheduler agrees). ``L`` is the last day of the month, ``5L`` its last Friday, ``1#2`` its second Monday, 7 is Sunday.
 When day of month and weekday are both restricted, either is enough; if one of them begins with ``*`` (as ``*/2`` does),

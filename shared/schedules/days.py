@@ -1,8 +1,8 @@
 """
-On which days: months, days of the month and weekdays to days since the epoch.
+The days of a cron expression: from months, days of the month and weekdays to days since the epoch.
 
-croniter finds the days of one month, asked in the few words that it reads alike everywhere; months and the rule for two
-restricted fields are ours.
+croniter finds the days of one month, from the part of its syntax that is the same in all versions. Months, and the rule
+for two restricted fields, are implemented here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.schedules.units import DAY_S, EPOCH_DAY, HORIZON_US
 
 class Days(NamedTuple):
     """
-    Days of a month and weekdays in words that croniter reads alike everywhere: ``1,15``, ``l``, ``1#2``, ``l5``.
+    Days of a month and weekdays in syntax that all versions of croniter read alike: ``1,15``, ``l``, ``1#2``, ``l5``.
 
     None stands for a field that does not restrict. ``needs_both``: one of the fields begins with ``*``.
     """

@@ -1,4 +1,4 @@
-"""Rules in plain English, for the screens and for ``runfleet check``."""
+"""Schedules in plain English, for the API and ``runfleet check``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _time_words(cron: Cron) -> str | None:
 
 
 def _day_words(days: Days) -> str | None:
-    """Which days, to be said after the time: "on weekdays"; "" for every day, None when it takes too many words."""
+    """Which days, to follow the time: "on weekdays"; "" for every day, None when it takes too many words."""
     if len(days.months) == 12:
         months = ""
     elif len(days.months) > 6:

@@ -1,4 +1,4 @@
-"""Which schedules should have fired and did not: by what the store says alone, whoever leads."""
+"""Overdue schedules: they should have fired and did not, according to the store alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from shared.schedules.schedule import jitter_us, parse
 from shared.tasks import Task
 
 OVERDUE_US: Final = 30 * SECOND_US
-"""A schedule whose tick is this late, and neither run nor on record, is overdue: no leader that works lets that be."""
+"""A schedule is overdue if a tick is this late, and neither ran nor was recorded as missed."""
 
 
 class Standing(NamedTuple):
-    """
-    ``overdue``: since when, as stored time, by task. ``unreadable``: why, by task. Both in the order of the tasks.
-    """
+    """``overdue``: by task, since when (stored time). ``unreadable``: by task, why. Both in the order of the tasks."""
 
     overdue: dict[str, int]
     unreadable: dict[str, str]

@@ -1,4 +1,4 @@
-"""Cron text to rules, strictly: what cannot be, or would never fire, is refused, and the message holds the cure."""
+"""The strict cron parser: refuses expressions that are invalid or would never fire, with the cure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALIASES: Final = {
 
 
 class BadSchedule(ValueError):
-    """A schedule that cannot be; the message names the expression, the field, the value and the cure."""
+    """An invalid schedule; the message names the expression, the field, the value and the cure."""
 
 
 @lru_cache(maxsize=4096)
@@ -107,7 +107,7 @@ _FIELDS: Final = (_SECOND, _MINUTE, _HOUR, _MONTH_DAY, _MONTH, _WEEKDAY)
 
 
 class _Wrong(Exception):
-    """An item that cannot be; the message is the cure."""
+    """An invalid item; the message is the cure."""
 
 
 def _read(text: str, place: _Field, part: str) -> tuple[tuple[int, ...], tuple[str, ...]]:

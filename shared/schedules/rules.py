@@ -1,8 +1,8 @@
 """
-One expression each: which ticks lie where, by arithmetic on the times of a day.
+The rules of a schedule, one per expression: they compute ticks by arithmetic on the times of a day.
 
-A *tick* is in microseconds of stored time. A *wall* time is in seconds of a clock on the wall of the time zone, as if
-it had never been changed; ``zones`` says how far it is from UTC, ``days`` on which days there is anything at all.
+A *tick* is in microseconds of stored time. A *wall* time is in seconds of the local clock of the time zone, as if it
+had never been changed; ``zones`` has its offset from UTC, and ``days`` the days of the expression.
 """
 
 from __future__ import annotations

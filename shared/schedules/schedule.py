@@ -1,4 +1,4 @@
-"""What a task holds: its expressions together, each tick once, and the delay that spreads tasks."""
+"""The schedule of a task: the union of its expressions, and the jitter of its ticks."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Schedule:
         return min((later - earlier for earlier, later in pairwise(ticks)), default=None)
 
     def words(self) -> str:
-        """The schedule in plain English; an expression that has no short description stands for itself."""
+        """The schedule in plain English; an expression without a short description is shown as it is."""
         phrases = "; ".join(
             describe.words(rule) or text for rule, text in zip(self.rules, self.expressions, strict=True)
         )
@@ -105,6 +105,6 @@ def parse(expressions: Sequence[str], timezone: str) -> Schedule:
 
 
 def jitter_us(task_name: str, tick_us: int, jitter_ms: int) -> int:
-    """The delay of this tick, 0 to *jitter_ms* inclusive, in microseconds: the same for everybody who computes it."""
+    """The delay of this tick, 0 to *jitter_ms* inclusive, in microseconds: the same wherever it is computed."""
     digest = hashlib.sha256(f"jitter\0{task_name}\0{tick_us}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % (max(jitter_ms, 0) * 1000 + 1)

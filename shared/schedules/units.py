@@ -1,4 +1,4 @@
-"""How time is counted here: parts of a day, days since the epoch, and where it all ends."""
+"""Units of time, the epoch and the horizon of schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time zones as stretches of constant offset, found by asking zoneinfo once a day and halving the days that changed."""
+"""Time zones as stretches of constant offset, found by asking zoneinfo for each day and bisecting changes."""
 
 from __future__ import annotations
 

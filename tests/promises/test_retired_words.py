@@ -1,5 +1,6 @@
 """Words that the code once had for its own ideas stay away: each has a standard term now (``docs/architecture.md``)."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -48,3 +49,35 @@ def test_a_retired_word_is_nowhere(word: str) -> None:
     pattern = re.compile(rf"(?<![A-Za-z]){word}(?![A-Za-z])")
     found = [name for name in FILES if pattern.search((ROOT / name).read_text("utf-8"))]
     assert found == [], f"say {RETIRED[word]}"
+
+
+PAGES = [name for name in FILES if re.fullmatch(r"docs/[^/]+\.md|[A-Z]+\.md", name)]
+SPEAKING = [
+    name
+    for name in FILES
+    if re.match(r"shared/((cli|config|lineage|schedules)/|(settings|telemetry|errors)\.py|store/events\.py)", name)
+]
+INVERTED = re.compile(r"(?:^[\s\W]*|[.?!|] +)(?:Of|What) ", re.MULTILINE)
+OF_PEOPLE = re.compile(r"\b(?:told|heard|wish|wishes|whoever|nobody)\b", re.IGNORECASE)
+
+
+def prose(name: str) -> list[str]:
+    """The sentences of a page, or the strings and docstrings of a module, without names in code."""
+    text = (ROOT / name).read_text("utf-8")
+    if name.endswith(".py"):
+        nodes = ast.walk(ast.parse(text))
+        return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`]*`|\[[^]]*\]\(\.\./tests[^)]*\)", "x", text).split("\n\n")
+
+
+@pytest.mark.parametrize("pattern", [INVERTED, OF_PEOPLE], ids=["inverted", "of people"])
+@pytest.mark.parametrize("name", [*PAGES, *SPEAKING])
+def test_public_texts_are_plain(name: str, pattern: re.Pattern[str]) -> None:
+    """No sentence begins with "Of" or "What", and programs are not spoken of as people."""
+    assert [text for text in prose(name) if pattern.search(text)] == []
+
+
+@pytest.mark.parametrize("text", ["Of a task nobody", "It ends. What it says", "| `x` | What it is |", "it is told so"])
+def test_a_text_that_is_not_plain_is_found(text: str) -> None:
+    assert INVERTED.search(text) or OF_PEOPLE.search(text)

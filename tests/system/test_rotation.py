@@ -87,9 +87,9 @@ def test_a_secret_is_rotated_while_runs_wait_and_nothing_is_lost(make_fleet: Sta
 
     applied = command(fleet, "apply")
     assert applied.returncode == 0, applied.stderr
-    assert "signed anew: older definitions 4" in applied.stderr
+    assert "signed again: 4 older definitions" in applied.stderr
     assert finding(fleet) == ("info", "not needed")
-    assert "older definitions 0, tokens 0" in command(fleet, "apply").stderr, "it may be repeated"
+    assert "0 older definitions, 0 tokens" in command(fleet, "apply").stderr, "it may be repeated"
 
     replace_all(fleet, RUNFLEET_SECRET=NEW)
     fleet.post("/api/queues/aside/resume")

@@ -30,7 +30,7 @@ def complaint(folder: Path, text: str) -> str:
 
 def test_a_file_without_a_task_is_mentioned(tmp_path: Path) -> None:
     (said,) = advice(tmp_path, '[defaults]\ntimeout = "5m"\n')
-    assert said == "runfleet.toml: there is no task in it; a task begins with a line such as [tasks.report]"
+    assert said == "runfleet.toml: has no tasks; a task begins with a line such as [tasks.report]"
 
 
 # History
@@ -72,16 +72,16 @@ def test_a_file_with_notify_is_told_once_that_nothing_is_sent_yet(tmp_path: Path
     for name in "ab":
         text += f'[tasks.{name}]\nrun = "true"\nnotify = ["ops"]\n'
     (said,) = advice(tmp_path, text)
-    assert said.startswith("runfleet.toml:5: tasks.a.notify: nobody hears anything yet")
+    assert said.startswith("runfleet.toml:5: tasks.a.notify: has no effect")
     (said,) = advice(tmp_path, '[notify.ops]\nurl = "https://x.example/y"\n')
-    assert said.startswith("runfleet.toml:1: notify.ops: nobody hears anything yet")
+    assert said.startswith("runfleet.toml:1: notify.ops: has no effect")
 
 
 def test_check_prints_warnings_and_is_content(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(write(tmp_path, MINUTELY))
     said = capsys.readouterr()
     assert "warning: " in said.err
-    assert "is right: 1 task." in said.err
+    assert "is valid: 1 task." in said.err
 
 
 # Parameters that a schedule does not give

@@ -56,8 +56,8 @@ from tests.unit.test_config import complaints
          "env.RUNFLEET_X: names that start with RUNFLEET_ are Runfleet's own: choose another"),
         ("env = { '1X' = '1' }", "env.1X: a variable's name is letters, digits and _, and doesn't start with a digit"),
         ("secrets = { PIN = 1234 }", "secrets.PIN: must be a string: write it in quotes"),
-        ('secrets = { K = "${" }', "secrets.K: has a ${ that names no variable: "
-         "write ${NAME}, or $${ for the two characters themselves"),
+        ('secrets = { K = "${" }', "secrets.K: has a ${ without a variable's name: "
+         "write ${NAME}, or $${ for a literal ${"),
         ('group = "a\\u0000b"', "group: has a NUL character, which no argument or variable can hold: remove it"),
         ('queue = "a b"', 'queue: must be a queue\'s name: 1 to 100 letters, digits and . _ -, not "a b"'),
         ('isolate = false', "isolate: is for call only: remove it"),
@@ -74,7 +74,7 @@ from tests.unit.test_config import complaints
         ("params.a-b = {}", "params.a-b: a parameter's name is letters, digits and _, and doesn't start with a digit"),
         ('params.p = {type = "number", choices = ["a"]}', 'params.p.choices[0]: must be a number, not "a"'),
         ("env = { A = '${NOPE}' }", "env.A: ${NOPE} is not set: "
-         "set it in the environment, or write $${NOPE} for the text itself"),
+         "set it in the environment, or write $${NOPE} for the literal text"),
     ],
 )  # fmt: skip
 def test_a_bad_line_gets_one_message_with_its_place(tmp_path: Path, line: str, message: str) -> None:
@@ -100,13 +100,13 @@ def test_a_bad_line_gets_one_message_with_its_place(tmp_path: Path, line: str, m
          ['runfleet.toml:3: tasks.x.params.p.pass: is "arg", but call gets its parameters as keyword arguments: '
           "remove it"]),
         ("[tasks.x]\nexternal = true\ncron = '@daily'",
-         ["runfleet.toml:3: tasks.x.cron: nobody here would run an external task: remove it"]),
+         ["runfleet.toml:3: tasks.x.cron: workers never execute an external task: remove it"]),
         ("[tasks.x]\nrun = 'true'\ncron = ['0 3 * * *', '30 3 * * *']\njitter = '31m'",
          ["runfleet.toml:4: tasks.x.jitter: 31m is longer than the shortest period of x (30m): "
-          'a tick would hold back the next; write at most "30m"']),
+          'a tick would delay the next; write at most "30m"']),
         ("[defaults]\njitter = '5m'\n[tasks.x]\nrun = 'true'\ncron = '* * * * *'\n[tasks.y]\nrun = 'true'",
          ["runfleet.toml:2: defaults.jitter: 5m is longer than the shortest period of x (1m): "
-          'a tick would hold back the next; write at most "1m"']),
+          'a tick would delay the next; write at most "1m"']),
         ("[tasks.'a b']\nrun = 'true'",
          ['runfleet.toml:1: tasks."a b": must be a task\'s name: 1 to 100 letters, digits and . _ -, not "a b"']),
         ("[tasks.my.task]\nrun = 'true'",
@@ -126,7 +126,7 @@ def test_a_bad_line_gets_one_message_with_its_place(tmp_path: Path, line: str, m
         ("[limits.l]\nmax = 0", ["runfleet.toml:2: limits.l.max: must be a whole number from 1 to 100000, not 0"]),
         ("include = 'gone.toml'", ["runfleet.toml:1: include: gone.toml cannot be read: No such file or directory"]),
         ("include = '/dev/zero'", ["runfleet.toml:1: include: /dev/zero cannot be read: "
-                                   "it is a device or a pipe, name a file"]),
+                                   "it is a device or a pipe; name a file"]),
         ("include = '*.toml'", ["runfleet.toml:1: include: includes runfleet.toml, which includes this file: "
                                 "remove one of the two"]),
         ("[tasks.a]\nrun = 'true'\ndepends_on = ['b']\n[tasks.b]\nrun = 'true'\ndepends_on = ['a']",

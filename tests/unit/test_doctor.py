@@ -109,8 +109,8 @@ def test_who_went_and_who_cannot_is_not_said_to_be_nobody() -> None:
         if finding.code in {"workers", "worker-lost"}
     }
     assert said == {
-        ("workers", "1, taking no runs"): "nothing can run",
-        ("worker-lost", "silent for 0 s"): "it holds no run any more: what it had is over or waits for another worker",
+        ("workers", "1, claiming no runs"): "no run can start",
+        ("worker-lost", "no heartbeat for 0 s"): "it holds no runs any more",
     }
 
 
@@ -230,7 +230,7 @@ def test_a_queue_without_workers_is_named_with_the_variable_that_helps() -> None
 def test_a_lost_worker_is_named_with_what_it_held() -> None:
     held = worker(id="box-9", alive=False, heartbeat_age_ms=9000, running=[UUID(int=1), UUID(int=2)])
     [found] = [one for one in all_findings(facts(workers=[worker(), held])) if one.level == "warning"]
-    assert (found.subject, found.value) == ("worker box-9", "silent for 9 s")
+    assert (found.subject, found.value) == ("worker box-9", "no heartbeat for 9 s")
     assert "2 runs" in found.message
     assert "process 17 on box" in found.cure
 

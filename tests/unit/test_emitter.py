@@ -64,7 +64,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_a_start_and_an_end_are_told() -> None:
     backend = Backend()
     one = Emitter(lambda: backend)
-    one.tell(RUN, record())
+    one.emit(RUN, record())
     one.ended(RUN, record(), Reason.FAILED, 3, "exited with code 3", START + 5_000_000, Task(name="report", run="true"))
     one.close()
     assert [heard.reason for heard in backend.heard] == ["", "failed"]
@@ -89,7 +89,7 @@ def test_nobody_waits_for_a_backend_that_does_not_answer(said: list[dict[str, An
     one = Emitter(lambda: backend, most=5)
     began_s = time.monotonic()
     for _ in range(1000):
-        one.tell(RUN, record())
+        one.emit(RUN, record())
     assert time.monotonic() - began_s < 1
     assert one.dropped >= 1000 - 5 - 1
     one.close(0.1)
@@ -104,7 +104,7 @@ def test_what_waits_is_sent_before_the_process_leaves() -> None:
     backend = Backend(open_=False)
     one = Emitter(lambda: backend)
     for _ in range(50):
-        one.tell(RUN, record())
+        one.emit(RUN, record())
     threading.Timer(0.05, backend.door.set).start()
     one.close()
     assert len(backend.heard) == 50
@@ -113,10 +113,10 @@ def test_what_waits_is_sent_before_the_process_leaves() -> None:
 def test_a_backend_that_fails_costs_its_events_and_nothing_else(said: list[dict[str, Any]]) -> None:
     backend = Backend(fails=True)
     one = Emitter(lambda: backend)
-    one.tell(RUN, record())
+    one.emit(RUN, record())
     wait_until(lambda: one.dropped == 1, "the failure is counted")
     backend.fails = False
-    one.tell(UUID(int=1), record())
+    one.emit(UUID(int=1), record())
     one.close()
     assert (one.sent, one.dropped) == (1, 1)
     assert said == [{"event": "lineage.dropped", "events": 1, "in_all": 1, "why": "ConnectionError: nobody there"}]

@@ -17,7 +17,7 @@ import pytest
 from openlineage.client import OpenLineageClient
 
 from shared.lineage.http_transport import Busy, Refused
-from shared.lineage.sender import ClientSender, PostingSender, open_sender
+from shared.lineage.sender import ClientSender, HttpSender, open_sender
 from shared.runs import Reason, Record, Status
 from shared.tasks import Task
 from tests.unit.test_emitter import RUN, START, record
@@ -85,20 +85,20 @@ def backend() -> Iterator[Backend]:
         yield made
 
 
-SetUp = Callable[..., PostingSender | ClientSender]
+SetUp = Callable[..., HttpSender | ClientSender]
 
 
 @pytest.fixture
 def set_up(monkeypatch: pytest.MonkeyPatch, backend: Backend, tmp_path: Path) -> Iterator[SetUp]:
     """A sender for an environment, which is the usual one plus what is given; closed after the test."""
-    made: list[PostingSender | ClientSender] = []
+    made: list[HttpSender | ClientSender] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))  # nothing of whoever tests
     for name in list(os.environ):
         if name.startswith("OPENLINEAGE") or name.lower().endswith(("_proxy", "_ca_bundle")):
             monkeypatch.delenv(name)
 
-    def make(**env: str) -> PostingSender | ClientSender:
+    def make(**env: str) -> HttpSender | ClientSender:
         usual = {"OPENLINEAGE_URL": f"http://127.0.0.1:{backend.port}", "OPENLINEAGE_API_KEY": "key"}
         for name, value in (usual | env).items():
             monkeypatch.setenv(name, value)
@@ -113,8 +113,8 @@ def set_up(monkeypatch: pytest.MonkeyPatch, backend: Backend, tmp_path: Path) ->
             del os.environ[name]  # the client writes some itself
 
 
-def posting(made: PostingSender | ClientSender) -> PostingSender:
-    assert isinstance(made, PostingSender)
+def posting(made: HttpSender | ClientSender) -> HttpSender:
+    assert isinstance(made, HttpSender)
     return made
 
 
@@ -213,7 +213,7 @@ def test_a_refusal_is_named_and_not_tried_again(backend: Backend, set_up: SetUp)
 @pytest.mark.parametrize("status", [408, 425, 429])
 def test_who_asks_for_patience_gets_the_event_later(backend: Backend, set_up: SetUp, status: int) -> None:
     sender, paused = set_up(), list[float]()
-    assert isinstance(sender, PostingSender)
+    assert isinstance(sender, HttpSender)
     sender._pause = paused.append
     backend.answers = [status, status]
     sender.send(RUN, record(), TASK)
@@ -223,10 +223,10 @@ def test_who_asks_for_patience_gets_the_event_later(backend: Backend, set_up: Se
 
 def test_who_stays_busy_is_named_in_the_end(backend: Backend, set_up: SetUp) -> None:
     sender, paused = set_up(), list[float]()
-    assert isinstance(sender, PostingSender)
+    assert isinstance(sender, HttpSender)
     sender._pause = paused.append
     backend.answers = [429] * 9
-    with pytest.raises(Busy, match="answered 429, again and again"):
+    with pytest.raises(Busy, match="answered 429 repeatedly"):
         sender.send(RUN, record(), TASK)
     assert (len(backend.heard), sum(paused)) == (5, 7.5)
 

@@ -159,7 +159,7 @@ class Execution:
         """Prepare, spawn, monitor, judge. Raises LeaseLost, NotStarted, Unprepared and SpawnFailed: nothing ran."""
         task = self._task = self._retry_while_unavailable(lambda: self._context.task(self.record))
         if self._context.emitter is not None:
-            self._context.emitter.tell(self.run_id, self.record)
+            self._context.emitter.emit(self.run_id, self.record)
         try:
             child = self._start(task)
         except SpawnFailed as error:
