@@ -5,5 +5,5 @@ It fires cron ticks, enqueues delayed runs, wakes workers again when runs keep w
 lost, and prunes old history. It never runs a task. Any number may be started: one leads, the others stand by.
 
 Start reading at ``loop.py`` (what a round is), then ``cron_heap.py`` (ticks) and ``jobs.py`` (all else there is to
-do). What fails is kept in ``troubles.py``; ``taskfile.py`` applies the task file, beside the loop.
+do). ``troubles.py`` keeps failures; ``taskfile.py`` applies the task file, beside the loop.
 """

@@ -47,7 +47,7 @@ def unknown(_first_us: int, _last_us: int) -> str:
 
 class Owed(NamedTuple):
     """
-    What a schedule owes: the ticks to fire, oldest first, each with when it was due.
+    The ticks that a schedule owes, oldest first, each with when it was due.
 
     ``missed`` ticks, from ``first_us`` to ``last_us``, came too late to be fired; 0 when there are none.
     """
@@ -145,8 +145,8 @@ class CronHeap:
         """
         Make the executions of all ticks whose time has come; how many were made here.
 
-        What is not done at measured time *until_s* is left for the next round. Raises StoreUnavailable and StoreFull;
-        anything else that a schedule raises is noted and holds up no other.
+        Ticks that are not fired by measured time *until_s* are left for the next round. Raises StoreUnavailable and
+        StoreFull; anything else that a schedule raises is noted and holds up no other.
         """
         fired = 0
         while self._heap and self._heap[0][0] <= now_us and time.monotonic() < until_s:
@@ -230,7 +230,7 @@ class CronHeap:
 
     def _owed(self, entry: Entry, after: int, now_us: int) -> Owed:
         """
-        What *entry*'s schedule owes after its cursor.
+        The ticks that *entry*'s schedule owes after its cursor.
 
         Its ticks are due in their order: one that its jitter holds back holds back those after it, or the cursor would
         pass them by. So the missed ones come first, then those to fire, then those that are still held back.

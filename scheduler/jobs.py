@@ -43,7 +43,7 @@ SWEEP_S: Final = 30.0
 
 
 class Jobs:
-    """What the jobs share: the store, what failed, and whose turn it is."""
+    """The jobs, with what they share: the store, failures, and pauses after failures."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ class Outages:
         self._over.append((what, began_us, ended_us))
 
     def why(self, first_us: int, last_us: int) -> str:
-        """What was the matter when the ticks from *first_us* to *last_us* were due, as in ``Redis was away``."""
+        """The reason why the ticks from *first_us* to *last_us* were missed, as in ``Redis was away``."""
         known = [what for what, began_us, ended_us in self._over if began_us <= last_us and ended_us >= first_us]
         known += [what for what, began_us in self._open.items() if began_us <= last_us]
         if known:

@@ -1,4 +1,4 @@
-"""What fails in the scheduler, and for how long it is left alone before the next try."""
+"""Failures in the scheduler, and the pauses before the next try."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ MOST_DEFINITIONS: Final = 10_000
 
 class Catalog:
     """
-    What one process remembers of the catalog, so that a trigger needs one round trip.
+    A process's cache of the catalog, so that a trigger needs one round trip.
 
     An entry may be old: the script that creates runs refuses an old definition, and the entry is read again.
     """

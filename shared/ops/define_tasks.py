@@ -1,9 +1,9 @@
 """
 Tasks that are defined one by one through the API, and not by the task file: put, changed, removed.
 
-The rules and keys are the task file's. What is checked against the catalog (the tasks that a task depends on, who
-depends on it) is checked once more by the script that writes, which refuses when something has changed meanwhile; then
-all of it is done again. A task of the task file is changed only there.
+The rules and keys are the task file's. Checks against the catalog (the tasks that a task depends on and those that
+depend on it) are repeated by the script that writes, which refuses when something has changed meanwhile; then all of
+it is done again. A task of the task file is changed only there.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def remove(name: str, *, only_if: Condition | None = None) -> None:
         _require_own(name, before, only_if)
         needed_by = [entry.name for entry in everything if name in entry.task.depends_on]
         if needed_by:
-            raise Conflict(f"task {name} is needed by {_some(needed_by)}, which depends on it; change that first")
+            raise Conflict(f"cannot delete task {name}: {_some(needed_by)} depends on it")
         verdict, live, number = await tasks.undefine(name, known)
         if verdict == "live":
             which = f"{name}#{number}" if number else "what it depends on runs"
@@ -96,7 +96,7 @@ async def remove(name: str, *, only_if: Condition | None = None) -> None:
 
 
 async def survey(name: str, needed: Iterable[str]) -> dict[str, Entry]:
-    """Of task *name*, the tasks *needed*, and all that these depend on, those that there are."""
+    """Those that exist of task *name*, the tasks *needed*, and all that these depend on."""
     known: dict[str, Entry] = {}
     asked = {name, *needed}
     waiting = asked
@@ -123,7 +123,7 @@ def _require_own(name: str, before: Entry | None, only_if: Condition | None) -> 
         now = f"is at {before.definition.hash} now" if before else "does not exist"
         raise PreconditionFailed(f"task {name} {now}; read it again, and send its ETag as If-Match")
     if before is not None and before.source != "api":
-        raise Conflict(f"task {name} is of the task file; change it there and apply it")
+        raise Conflict(f"task {name} is defined in the task file; edit it there and apply it")
 
 
 def _require_known_signature(name: str, before: Entry | None, keys: Keys) -> None:

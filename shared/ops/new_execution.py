@@ -48,7 +48,7 @@ of them once, but who reads the runs is answered them with each.
 """
 
 Progress = Mapping[str, Mapping[int, UUID]]
-"""What an earlier execution did: by task, the replicas that succeeded, and the runs in which they did."""
+"""The progress of an earlier execution: by task, the replicas that succeeded, and the runs in which they did."""
 
 NOTHING_DONE: Final[Progress] = MappingProxyType({})
 
@@ -87,7 +87,7 @@ def creation(
         done = {name for name, has in progress.items() if name in counts and len(has) >= counts[name]}
         for number, step in enumerate(plans.steps(_tasks(entries), task.name, done)):
             one = template if step.task == task.name else _of_dependency(entries[step.task], request, problems, tick_us)
-            # What it was made from is made anew, so that none of it counts.
+            # Its inputs are made anew, so that none of its progress counts.
             has = {} if step.group > 0 else progress.get(step.task, {})
             plan.append(_planned(one, task.name, number, step, has))
     if by_hand and count > task.max_replicas:

@@ -37,7 +37,7 @@ async def sign_again(keys: Keys) -> int:
     """
     Sign with ``RUNFLEET_SECRET`` every definition that ``RUNFLEET_SECRET_OLD`` has signed; how many there were.
 
-    What neither of the two has signed stays as it is.
+    Definitions that neither of the two has signed stay as they are.
     """
     old = await signed_with_the_old(keys)
     anew = [(one, sign(one, keys, name)) for one, name in old.items()]

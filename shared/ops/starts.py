@@ -79,7 +79,7 @@ async def trigger(
 
 
 async def _make_rest(what: Create, run: Run) -> None:
-    """Make those runs that were too many for one step. What fails here, or dies, the scheduler goes on with."""
+    """Make those runs that were too many for one step. The scheduler goes on with it if this fails."""
     if not is_made_at_once(what):
         with suppress(StoreUnavailable):
             await make_all(run.execution_id)
@@ -177,7 +177,7 @@ async def _like(before: Execution) -> Run:
 
 
 async def _progress(before: Execution) -> dict[str, dict[int, UUID]]:
-    """What it did, as far as what that put out is still there."""
+    """The replicas that succeeded, as far as their outputs are still there."""
     borrowed = [run for step in before.steps for _, run in step.done_before]
     there = {run.id for run in (await runs.many(borrowed))} if borrowed else set[UUID]()
     done: dict[str, dict[int, UUID]] = {}

@@ -30,7 +30,7 @@ TRIES: Final = 5
 
 LITTLE_BYTES: Final = 1024 * 1024
 """
-What a file changes up to this much of, definitions and all, is applied in a full Redis too. That is when one must lower
+A change of at most so many bytes, definitions and all, is applied in a full Redis too. That is when one must lower
 ``keep_runs`` or take schedules away, and Redis can bear it: what it refuses others for is their number.
 """
 
@@ -40,7 +40,7 @@ SHOWN: Final = 5
 
 class Change(msgspec.Struct, frozen=True):
     """
-    What applying a file changes, task names sorted.
+    The changes that applying a file makes, task names sorted.
 
     ``signatures``: tasks that stay and whose definition gets a signature of another secret, its first one, or none;
     also those of the API that ``RUNFLEET_SECRET_OLD`` has signed.
@@ -125,13 +125,13 @@ def _changed_bytes(change: Change, wanted: Sequence[tuple[Task, Definition]]) ->
 
 
 def digest_of(wanted: Sequence[tuple[Task, Definition]], limits: dict[str, int]) -> str:
-    """What a file says, as one name: the same for the same tasks and limits, wherever its comments and lines are."""
+    """A file's content as one name: the same for the same tasks and limits, wherever its comments and lines are."""
     parts = sorted((task.name, definition.hash) for task, definition in wanted)
     return hashlib.sha256(msgspec.json.encode([parts, sorted(limits.items())])).hexdigest()[:32]
 
 
 def compare(before: Snapshot, wanted: Sequence[tuple[Task, Definition]], keys: Keys) -> Change:
-    """What making *wanted* the file's tasks changes in a store that is as *before*."""
+    """The changes that making *wanted* the file's tasks makes in a store that is as *before*."""
     known = {row.name: row for row in before.rows}
     named = {task.name: definition for task, definition in wanted}
     stays = sorted(name for name in named.keys() & known)

@@ -58,7 +58,7 @@ class Row(msgspec.Struct, frozen=True):
 
 class Snapshot(msgspec.Struct, frozen=True):
     """
-    What the store has of task files: the one applied last (None: none was), all tasks, the file's limits.
+    The task file and tasks in the store: the file applied last (None: none was), all tasks, the file's limits.
 
     ``files`` are the digests of the files applied so far, and the number of each; ``paused`` are tasks whose schedule
     rests.

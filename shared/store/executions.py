@@ -156,7 +156,7 @@ def version(execution_id: UUID) -> Call[int | None]:
 
 
 def inputs(execution_id: UUID, step: int) -> Call[list[tuple[str, dict[str, Any]]]]:
-    """What the steps that this one depends on hand on: (task, outputs), a pair for each replica that has any."""
+    """The outputs of the steps that this one depends on: (task, outputs), a pair for each replica that has any."""
 
     def read(reply: Any) -> list[tuple[str, dict[str, Any]]]:
         return [(task.decode(), _outputs(outputs)) for task, outputs in zip(reply[::2], reply[1::2], strict=True)]

@@ -39,7 +39,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     repaired: int = 0
 
     def of(self, covers: Callable[[str], bool]) -> Health:
-        """What of it concerns the tasks that *covers* says: those by name, and nothing of the jobs."""
+        """The part that concerns the tasks that *covers* names, without the jobs."""
         overdue, unreadable = list(filter(covers, self.overdue_tasks)), list(filter(covers, self.unreadable_tasks))
         return Health(
             overdue=len(overdue), overdue_tasks=overdue, unreadable=len(unreadable), unreadable_tasks=unreadable
@@ -54,13 +54,13 @@ _health = json_reading(Health, "how the scheduler is")
 
 
 def stored_health() -> Call[Health | None]:
-    """What the leader stored last; None when none has for three minutes."""
+    """The health that the leader stored last; None when none has for three minutes."""
     return Call("GET", (Key("health"),), lambda reply: _health(reply) if reply else None)
 
 
 async def computed_health(now_us: int) -> Health:
     """
-    What a leader would say of schedules at stored time *now_us*, of the first ``MOST`` by name; nothing of its jobs.
+    The health of the first ``MOST`` schedules by name at stored time *now_us*, without jobs.
     """
     catalog = await tasks.catalog()
     cursors = await tasks.cursors()

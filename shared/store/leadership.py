@@ -97,7 +97,7 @@ def resign(scheduler: str) -> Call[bool]:
 
 
 async def schedulers(now_us: int) -> Leadership:
-    """Who leads at stored time *now_us*, and who would take over."""
+    """The leader at stored time *now_us*, and the standbys."""
     held = await Call("HMGET", (Key("leader"), "id", "until"), as_is)
     seen = await Call("ZRANGE", (Key("schedulers"), 0, -1), texts_of)
     # When it is further ahead than a poll sets it, Redis's clock went back since.

@@ -25,7 +25,7 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Holders(msgspec.Struct, frozen=True):
-    """Who holds slots of a limit: executions and runs by id, and the JSON that leases were taken with, once a slot."""
+    """The holders of a limit's slots: executions and runs by id, and the JSON of leases, once a slot."""
 
     runs: list[UUID]
     leases: list[bytes]
@@ -61,7 +61,7 @@ async def one_limit(name: str) -> Limit | None:
 
 
 async def holders(name: str) -> Holders:
-    """Who holds its slots at this moment."""
+    """The holders of its slots at this moment."""
     live, slots = await together(
         Call("ZRANGE", (Key(f"limit:shared:{name}:holders"), 0, -1), as_is),
         Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), as_is),

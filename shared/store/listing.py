@@ -1,7 +1,7 @@
 """
 Pages of runs in any order, with exact totals.
 
-What the indexes know (task, status, end reason, and all sort fields) is answered by one script in logarithmic time. The
+One script answers what the indexes know (task, status, end reason, and all sort fields) in logarithmic time. The
 other filters look at the records, newest first or in the order asked for, up to ``SCAN_LIMIT`` of them; the page
 then says whether it saw everything.
 """

@@ -194,7 +194,7 @@ async def _blocks(run_id: UUID, start: int, limit: int) -> list[list[StoredLine]
     live = await _live_blocks(run_id, start, limit)
     if live and live[0] and live[0][0].n <= start:
         return live
-    # What comes before the stream is compacted, or was let go.
+    # Lines before the stream are compacted, or were dropped.
     firsts = await Call("HKEYS", (_archive(run_id),), lambda reply: sorted(int(one) for one in reply))
     after = [first for first in firsts if first > start]
     holding = [first for first in firsts if first <= start][-1:]
@@ -231,7 +231,7 @@ def _entries(reply: Any) -> list[tuple[str, list[StoredLine]]]:
 
 
 def _begun(reply: bytes | None, total: int) -> list[Unfinished] | None:
-    """What is unfinished; None when lines have come since, among which it may be."""
+    """The unfinished lines; None when lines have come since, which may include them."""
     next_line, lines = _unfinished(reply) if reply else (total, [])
     return lines if next_line >= total else None
 

@@ -1,7 +1,7 @@
 """
 Run records as the store answers them, and what to do with one that this release cannot read.
 
-What is alone is decoded by ``decode_record``, which raises Unreadable. In lists and sums an unreadable record is left
+``decode_record`` decodes a single one, and raises Unreadable. In lists and sums an unreadable record is left
 out and logged, so that it fails nothing else.
 """
 

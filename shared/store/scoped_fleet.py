@@ -16,11 +16,11 @@ Covers = Callable[[str], bool]
 """Whether a task is one of those."""
 
 LOOKED_AT: Final = 1000
-"""Pending runs of one task that are looked for in their queue. Of more, the rest counts as waiting."""
+"""Pending runs of one task that are looked for in their queue; further ones count as waiting."""
 
 
 class _Waiting(msgspec.Struct):
-    """What of one queue the tasks' runs make up; ``since_us``: since when the oldest has waited, 0 for none."""
+    """The part of one queue that is the tasks' runs; ``since_us``: since when the oldest has waited, 0 for none."""
 
     depth: int = 0
     running: int = 0

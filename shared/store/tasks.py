@@ -28,7 +28,7 @@ _LOOKS: Final = 5
 
 Verdict = Literal["added", "changed", "unchanged", "removed", "gone", "owned_by_file", "stale", "live"]
 """
-What became of one task's change. "owned_by_file": only the task file changes it; "stale": something it was checked
+The outcome of one task's change. "owned_by_file": only the task file changes it; "stale": something it was checked
 against has changed.
 """
 
@@ -71,7 +71,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What an apply did, task names sorted. ``kept``: the API's that would have replaced one of the file's."""
+    """The outcome of an apply, task names sorted. ``kept``: the API's that would have replaced one of the file's."""
 
     added: list[str]
     changed: list[str]
@@ -90,7 +90,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def schedule_key(task: Task) -> str:
-    """What a schedule is, as one text; "" without one. A task whose schedule changed owes nothing for the past."""
+    """A schedule as one text; "" without one. A task whose schedule changed owes nothing for the past."""
     return "|".join([*task.cron, task.timezone]) if task.cron else ""
 
 
@@ -213,7 +213,7 @@ async def catalog() -> Catalog:
 
 
 async def standing() -> Standing:
-    """What a scheduler compares its timetable with; one round trip."""
+    """The schedules in the store, for a scheduler to compare its own with; one round trip."""
     version = catalog_version()
     before, packed, paused, found, after = await together(version, _ENTRIES, _PAUSED, cursors(), version)
     rows = {}
@@ -269,7 +269,7 @@ async def _catalog(rows: dict[str, tuple[bytes, bool]]) -> Catalog:
 
 
 async def sample(count: int) -> list[tuple[str, Definition]]:
-    """Of at most *count* tasks that workers execute, picked at random, the names and definitions."""
+    """The names and definitions of at most *count* tasks that workers execute, picked at random."""
     packed = await Call("HRANDFIELD", (Key("tasks"), count, "WITHVALUES"), pairs_of)
     rows = []
     for name, value in packed.items():

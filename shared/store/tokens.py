@@ -29,7 +29,7 @@ _log = get_logger("api")
 Scope = Literal["read", "run", "admin"]
 PREFIX: Final = "rf_"
 PURPOSE: Final = "token"
-"""What the key that signs rows is for."""
+"""The purpose of the key that signs rows."""
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class ListedToken(msgspec.Struct, frozen=True):
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """What is stored: the token as JSON, and the signature over the hash of its text and that JSON ("": unsigned)."""
+    """A stored row: the token as JSON, and the signature over the hash of its text and that JSON ("": unsigned)."""
 
     token: msgspec.Raw
     signature: str
@@ -162,7 +162,7 @@ async def sign_again(keys: Keys) -> int:
     """
     Sign those tokens with ``RUNFLEET_SECRET`` that are signed with ``RUNFLEET_SECRET_OLD``; how many there were.
 
-    What neither of the two has signed stays as it is.
+    Tokens that neither of the two has signed stay as they are.
     """
     pairs = await Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
     count = 0

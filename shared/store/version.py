@@ -30,7 +30,7 @@ async def check() -> None:
 
 
 def mismatch(layout: int) -> tuple[str, str]:
-    """What is wrong with data of another layout, and the cure."""
+    """The problem with data of another layout, and the cure."""
     if layout > SCHEMA:
         return (
             f"a newer release wrote the data (layout {layout}, this one reads {SCHEMA})",

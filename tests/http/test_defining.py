@@ -119,7 +119,7 @@ def test_dependencies_must_not_close_a_circle(author: Client) -> None:
 
 
 def test_a_task_of_the_file_belongs_to_the_file(author: Client) -> None:
-    assert "of the task file" in put(author, "example", 409, run="true")["detail"]
+    assert "defined in the task file" in put(author, "example", 409, run="true")["detail"]
     assert author.delete("/api/tasks/example").status_code == 409
     assert author.get("/api/tasks/example").json()["source"] == "file"
 
@@ -172,7 +172,7 @@ def test_a_task_that_others_need_is_not_deleted(author: Client) -> None:
     put(author, "second", run="true", depends_on=["first"])
     response = author.delete("/api/tasks/first")
     assert response.status_code == 409
-    assert "needed by second" in response.json()["detail"]
+    assert "second depends on it" in response.json()["detail"]
     assert author.delete("/api/tasks/second").status_code == 204
     assert author.delete("/api/tasks/first").status_code == 204
 

@@ -56,7 +56,7 @@ class Listener:
         self.told: list[UUID] = []
         self.deaf_to: UUID | None = None
 
-    def tell(self, run_id: UUID, _record: Record) -> None:
+    def emit(self, run_id: UUID, _record: Record) -> None:
         if run_id == self.deaf_to:
             raise OddError("deaf")
         self.told.append(run_id)

@@ -1,7 +1,7 @@
 """
 Lineage events as they were sent: each stored once, ordered by its own time, until newer ones need the room.
 
-What an event says about its job and its run is stored in the same step, in whatever order events arrive.
+Its facts about its job and its run are stored in the same step, in whatever order events arrive.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LineageEvent(msgspec.Struct, frozen=True):
     facets: Mapping[str, str] = {}
 
     def digest(self) -> bytes:
-        """What makes it the same as another one: run, kind, time and body."""
+        """Its identity: run, kind, time and body."""
         identity = f"{self.run}\0{self.kind}\0{self.at_us}\0".encode()
         return hashlib.sha256(identity + self.body).digest()[:16]
 

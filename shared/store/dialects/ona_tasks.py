@@ -1,7 +1,7 @@
 """
 Environments: tasks of the catalog that have an id and a reference, as Ona's API names tasks.
 
-An environment is a namespace that is there as soon as it has a task. What is kept here of a task is what the catalog
+An environment is a namespace that is there as soon as it has a task. A task's entry here has what the catalog
 has no place for; it goes with the task.
 """
 
@@ -21,7 +21,7 @@ from shared.tasks import Definition, Task
 
 Verdict = Literal["done", "exists", "stale", "owned_by_file"]
 """
-What became of ``put_ona_tasks``. "exists": a reference is taken; "stale": something it was checked against has changed;
+The outcome of ``put_ona_tasks``. "exists": a reference is taken; "stale": something it was checked against has changed;
 "owned_by_file": the task file has a task of that name.
 """
 
@@ -76,7 +76,7 @@ def put_ona_tasks(items: Sequence[TaskWrite], pins: Mapping[str, str], now: int 
 
 
 def by_id(ids: Sequence[UUID]) -> Call[list[OnaTask | None]]:
-    """What is listed under each of the ids. *ids* must not be empty."""
+    """The entries with each of the ids. *ids* must not be empty."""
     return Call(
         "HMGET",
         (Key("ona:tasks"), *map(str, ids)),

@@ -54,10 +54,10 @@ class Latest(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, kw_only=True):
     """
-    What is to become of an execution, in one step.
+    A transition of an execution, in one step.
 
     ``steps`` lead there, and at most one new run is opened on the way. ``at_us`` is when it happened (stored time, 0:
-    now). Of each of ``limits`` that exists ``holder`` takes a slot, or nothing happens at all. ``inbox``: it waits for
+    now). ``holder`` takes a slot of each of ``limits`` that exists, or nothing happens at all. ``inbox``: it waits for
     a consumer; ``consumer`` is who has it. ``cache`` is a key, a value, and how long to keep it in microseconds.
     """
 

@@ -122,7 +122,7 @@ class AsyncStore:
                 await each.disconnect()
 
     async def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """What the calls answer. The first refusal is raised after all were made."""
+        """The results of the calls. The first refusal is raised after all were made."""
         futures = [self._ask(call) for call in calls]
         answers: list[Any] = []
         refusal: Exception | None = None

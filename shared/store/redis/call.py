@@ -110,7 +110,7 @@ class Call(Generic[T]):
 
 
 Operation = Coroutine[Any, Any, T]
-"""What calling an ``async def`` that awaits calls gives: nothing is done until a store runs it."""
+"""The coroutine of an ``async def`` that awaits calls: nothing is done until a store runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Batch(Generic[T]):
 
 
 Trip = Call[T] | Batch[T]
-"""What takes one round trip."""
+"""A call, or several that share one round trip."""
 
 
 @overload
@@ -165,7 +165,7 @@ class Drive(Generic[T]):
     An operation under way: ``calls`` are those that it waits for, in one round trip; ``is_over`` when ``result`` is
     there.
 
-    What makes the calls hands their answers to ``answer``, or what making them raised to ``fail``; both raise what
+    A store hands the answers of its calls to ``answer``, or what making them raised to ``fail``; both raise what
     the operation raises.
     """
 

@@ -120,7 +120,7 @@ def maker(pool: Any) -> Callable[[], Any]:
 
 
 def explain(error: BaseException) -> RunfleetError:
-    """What a redis-py error means to a caller."""
+    """The error for callers that a redis-py error stands for."""
     code = getattr(error, "status_code", None)  # redis-py takes the codes that it knows away from the text
     text = f"{code} {error}" if code and code != "ERR" else str(error)
     if isinstance(error, OutOfMemoryError) or text.startswith("OOM"):
@@ -187,7 +187,7 @@ def _address(settings: Settings) -> RedisUrl:
 
 
 def _arguments(url: RedisUrl, settings: Settings, timeout_s: float | None, size: int) -> dict[str, Any]:
-    """What redis-py's pools and connections take."""
+    """The arguments of redis-py's pools and connections."""
     arguments: dict[str, Any] = {
         "protocol": 2,
         "max_connections": size,

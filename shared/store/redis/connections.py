@@ -27,7 +27,7 @@ FEW: Final = 3
 
 
 class _Ask:
-    """What one thread asks, and what became of it: its replies, or an error, or the line to ask it with."""
+    """The calls of one thread, and their outcome: its replies, or an error, or the line to ask it with."""
 
     __slots__ = ("commands", "error", "line", "ready", "replies")
 

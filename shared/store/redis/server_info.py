@@ -17,7 +17,7 @@ OLDEST_MAJOR: Final = 7
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What INFO and CONFIG say. None stands for what the server does not show: managed ones forbid CONFIG or parts of
+    The fields of INFO and CONFIG. None stands for what the server does not show: managed ones forbid CONFIG or parts of
     INFO.
 
     ``redis_version`` is the version of Redis that a Valkey is compatible with. ``max_memory_bytes`` 0 is no limit;
@@ -71,7 +71,7 @@ async def server() -> Server:
 
 
 async def eviction_policy() -> str:
-    """What the server does when memory is short (``noeviction``, ``allkeys-lru``, …); "" when it does not say."""
+    """The policy of the server when memory is short (``noeviction``, ``allkeys-lru``, …); "" when it does not say."""
     info = await _readable(Call("INFO", ("memory",), info_fields))
     return (info or {}).get("maxmemory_policy", "")
 

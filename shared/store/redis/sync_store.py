@@ -118,7 +118,7 @@ class Store:
             self._blocking.disconnect()
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """What the calls answer, after one round trip. The first refusal is raised after all were made."""
+        """The results of the calls, after one round trip. The first refusal is raised after all were made."""
         replies = self._replies(calls, [call.packed(self.prefix) for call in calls]) if calls else []
         return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
 
@@ -143,7 +143,7 @@ class Store:
         return replies
 
     def _failure(self, error: BaseException) -> RunfleetError:
-        """What an error of redis-py means to a caller; an outage is noted, unless it is of our own making."""
+        """The error for callers in place of redis-py's; an outage is noted, unless it is of our own making."""
         explained = explain(error)
         if not self._closed:
             self._outage.failed(explained)
