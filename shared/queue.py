@@ -10,7 +10,7 @@ until there are none. Two things are different from Dramatiq's own Redis broker,
   can answer it. Wake-ups are hints: they are acknowledged whatever happened, and the scheduler sends them again for
   runs that still wait.
 
-There are no delay queues, no retries and no results: delays, retries and outcomes are moves in the store.
+There are no delay queues, no retries and no results: delays, retries and outcomes are changes in the store.
 """
 
 from __future__ import annotations

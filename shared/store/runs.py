@@ -145,13 +145,13 @@ def end(
     facts: Facts | None = None,
     retry: Retry | None = None,
     wanted: Wanted | None = None,
-    move: Literal["end", "interrupt"] = "end",
+    transition: Literal["end", "interrupt"] = "end",
     now: int | str = NOW,
 ) -> Call[Ended]:
     """End a run that this worker holds the token of, with its retry, and claim the next one for *wanted*."""
-    allowed = TRANSITIONS[move][0]
+    allowed = TRANSITIONS[transition][0]
     if reason not in allowed.reasons:
-        raise ValueError(f"{move} cannot end a run as {reason}")
+        raise ValueError(f"{transition} cannot end a run as {reason}")
     args = (
         now,
         run_id.bytes,

@@ -119,7 +119,7 @@ class Workers(Base):
         return ops.next_attempt(held.id, record, task, reason, 1, interrupted=interrupted)
 
     def finish(
-        self, held: Held, reason: Reason, retry: Retry | None, going_on: bool, move: Any = "end", *, code: int = 1
+        self, held: Held, reason: Reason, retry: Retry | None, going_on: bool, transition: Any = "end", *, code: int = 1
     ) -> None:
         said = f"ended with {code}"
         wanted = self.harness.wanted(held.worker, "q", "default") if going_on else None
@@ -127,12 +127,14 @@ class Workers(Base):
         goes_on = wanted is not None and expected[0] != "refused"
         following = self.model.claim(held.worker, ("q", "default"), self.now) if goes_on else None
         ended = self.harness.run(
-            runs.end(held.id, held.token, reason, code, said, retry=retry, wanted=wanted, move=move)
+            runs.end(held.id, held.token, reason, code, said, retry=retry, wanted=wanted, transition=transition)
         )
         assert (ended.verdict, ended.state) == expected
         self.took(ended.claimed, following, held.worker)
         if ended.verdict == "ended":
-            self.history.append((held.id, runs.end(held.id, held.token, reason, code, said, retry=retry, move=move)))
+            self.history.append(
+                (held.id, runs.end(held.id, held.token, reason, code, said, retry=retry, transition=transition))
+            )
 
     @precondition(lambda self: self.held)
     @rule(pick=picks, stop_request=st.sampled_from(["stop", "kill"]))

@@ -31,8 +31,10 @@ from tests.store.mutants_of_texts import MUTANTS_OF_TEXTS
 from tests.store.mutation import Mutant
 
 
-def _move(state: str, what: str) -> Callable[..., Any]:
-    return partial(test_transitions.test_a_move_is_made_where_it_is_allowed_and_nowhere_else, state=state, what=what)
+def _attempt(state: str, what: str) -> Callable[..., Any]:
+    return partial(
+        test_transitions.test_a_transition_is_made_where_it_is_allowed_and_nowhere_else, state=state, what=what
+    )
 
 
 MUTANTS = [
@@ -41,7 +43,7 @@ MUTANTS = [
         "end",
         "or r[F.token] ~= token then",
         "or false then",
-        _move("running, somebody else's", "end as success"),
+        _attempt("running, somebody else's", "end as success"),
     ),
     Mutant("end ignores the status", "end", "r[F.status] ~= source or", "false or"),
     Mutant(
@@ -89,7 +91,7 @@ MUTANTS = [
         "heartbeat",
         " and r[F.token] == tonumber(ARGV[i + 1])",
         "",
-        _move("running, somebody else's", "heartbeat"),
+        _attempt("running, somebody else's", "heartbeat"),
     ),
     Mutant(
         "beat brings no wishes back",

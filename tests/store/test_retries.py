@@ -120,7 +120,7 @@ def test_an_interrupted_run_is_made_again_at_once(
     entry = harness.task("a", retry_attempts=1, on_interrupt=policy)
     held = harness.started()
     retry = ops.next_attempt(held.id, held.record, entry.task, Reason.CRASHED, -2, interrupted=entry.task.on_interrupt)
-    harness.run(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
+    harness.run(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, transition="interrupt"))
     again = harness.claimed()
     assert (again.record.attempt, again.record.reruns) == (attempt, reruns)
 
@@ -130,7 +130,7 @@ def test_reruns_come_to_an_end(harness: StoreHarness) -> None:
     held = harness.started()
     for made in range(10):  # noqa: B007  # how far it came is asserted below
         retry = ops.next_attempt(held.id, held.record, entry.task, Reason.CRASHED, -2, interrupted="rerun")
-        harness.run(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, move="interrupt"))
+        harness.run(runs.end(held.id, held.record.token, Reason.CRASHED, -2, "", retry=retry, transition="interrupt"))
         following = harness.claim()
         if following is None:
             break

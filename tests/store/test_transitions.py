@@ -1,4 +1,4 @@
-"""The product of all states and all moves: what the table allows happens, and what it does not changes nothing."""
+"""All states × all transitions: what the table allows happens, and what it does not allow changes nothing."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -107,7 +107,7 @@ EXTERNAL: dict[str, Callable[[StoreHarness], Scene]] = {
     "pending": _external,
     "running": _external_running,
 } | {f"ended, {reason}": _external_ended(reason) for reason in Reason}
-"""States of a run that others execute: only these know the move ``report``."""
+"""States of a run that others execute: only these know the transition ``report``."""
 
 STATES: dict[str, Callable[[StoreHarness], Scene]] = {
     "absent": _absent,
@@ -121,7 +121,7 @@ STATES: dict[str, Callable[[StoreHarness], Scene]] = {
 
 
 class Attempt(NamedTuple):
-    """What came of trying a move: whether it was made, and what state the caller was told of ("": none)."""
+    """What came of trying a transition: whether it was made, and what state the caller was told of ("": none)."""
 
     made: bool
     told: str
@@ -173,7 +173,7 @@ def _stop(scene: Scene) -> Attempt:
 
 
 def _interrupt(scene: Scene) -> Attempt:
-    ended = scene.harness.run(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", move="interrupt"))
+    ended = scene.harness.run(runs.end(scene.id, scene.token, Reason.CRASHED, -2, "", transition="interrupt"))
     return Attempt(ended.verdict == "ended", ended.state)
 
 
@@ -224,10 +224,10 @@ RULES: dict[str, set[str]] = {
     "rescue": {"running, lease over"},
     "stop": {"pending", "pending, delayed", "pending, waiting at a gate"},
 }
-"""Beyond the table: in which states of a status a move's rule holds. A move that is not named has no rule."""
+"""Beyond the table: in which states of a status a transition is possible. One that is not named has no such rule."""
 
 TWINS = {("stop", "running"), ("request_stop", "pending")}
-"""A wish to stop is one call; the run's status says which of the two moves it is."""
+"""A request to stop is one call; the run's status says which of the two transitions it is."""
 
 
 def _pairs() -> list[tuple[str, str]]:
@@ -240,10 +240,12 @@ def _status(state: str) -> Status | None:
 
 
 @pytest.mark.parametrize(("state", "what"), _pairs())
-def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(harness: StoreHarness, state: str, what: str) -> None:
-    move, status = what.partition(" ")[0], _status(state)
-    rows = [row for row in TRANSITIONS[move] if row.source == status]
-    allowed = bool(rows) and (move not in RULES or state in RULES[move])
+def test_a_transition_is_made_where_it_is_allowed_and_nowhere_else(
+    harness: StoreHarness, state: str, what: str
+) -> None:
+    transition, status = what.partition(" ")[0], _status(state)
+    rows = [row for row in TRANSITIONS[transition] if row.source == status]
+    allowed = bool(rows) and (transition not in RULES or state in RULES[transition])
     scene = STATES[state](harness)
     was, before = harness.state(scene.id), snapshot(harness)
 
@@ -256,14 +258,14 @@ def test_a_move_is_made_where_it_is_allowed_and_nowhere_else(harness: StoreHarne
         reached = None if now == "absent" else now if now in ("pending", "running") else "ended"
         assert reached == row.target
         assert reached != "ended" or Reason(now) in row.reasons
-        assert move != "end" or now == what.removeprefix("end as ")
-        assert move == "heartbeat" or attempt.told in (now, "")
+        assert transition != "end" or now == what.removeprefix("end as ")
+        assert transition == "heartbeat" or attempt.told in (now, "")
     else:
         assert now == was
-        assert snapshot(harness) == before, "a refused move left something behind"
-        if move == "heartbeat":
+        assert snapshot(harness) == before, "a refused transition left something behind"
+        if transition == "heartbeat":
             assert attempt.told == "lost"
-        elif move not in ("claim", "restore", "prune"):  # these answer no state
+        elif transition not in ("claim", "restore", "prune"):  # these answer no state
             assert attempt.told == ("gone" if was == "absent" else was)
     check_store(harness)
 
@@ -273,7 +275,7 @@ REPORTS = [("running", None), *(("ended", reason) for reason in Reason)]
 
 @pytest.mark.parametrize("state", EXTERNAL)
 @pytest.mark.parametrize(("target", "reason"), REPORTS)
-def test_a_report_is_a_move_of_the_table_or_changes_nothing(
+def test_a_report_is_a_transition_of_the_table_or_changes_nothing(
     harness: StoreHarness, state: str, target: Any, reason: Reason | None
 ) -> None:
     status = _status(state)
@@ -305,7 +307,7 @@ def test_nobody_else_reports_on_a_run_of_our_workers(
     assert snapshot(harness) == before
 
 
-def test_every_move_has_a_call() -> None:
+def test_every_transition_has_a_call() -> None:
     tried_elsewhere = {"report", "orchestrate", "retry"}
     assert set(TRANSITIONS) - {what.partition(" ")[0] for what in ATTEMPTS} == tried_elsewhere
 
@@ -315,11 +317,11 @@ def test_every_state_is_tried() -> None:
     assert {state.partition(", ")[2] for state in STATES if state.startswith("ended")} == set(Reason)
 
 
-@pytest.mark.parametrize(("move", "reason"), [("end", Reason.SKIPPED), ("interrupt", Reason.SUCCESS)])
-def test_a_reason_outside_the_table_is_not_even_sent(harness: StoreHarness, move: str, reason: Reason) -> None:
+@pytest.mark.parametrize(("transition", "reason"), [("end", Reason.SKIPPED), ("interrupt", Reason.SUCCESS)])
+def test_a_reason_outside_the_table_is_not_even_sent(harness: StoreHarness, transition: str, reason: Reason) -> None:
     held = _running(harness)
     with pytest.raises(ValueError, match="cannot end a run as"):
-        runs.end(held.id, held.token, reason, 0, "", move=move)  # type: ignore[arg-type]  # parametrized
+        runs.end(held.id, held.token, reason, 0, "", transition=transition)  # type: ignore[arg-type]  # parametrized
 
 
 def test_a_rescue_of_a_forgotten_run_clears_its_lease(harness: StoreHarness) -> None:

@@ -1,4 +1,4 @@
-"""The table of moves, and the public face of a stored record."""
+"""The table of transitions, and the public face of a stored record."""
 
 from typing import Any
 from uuid import UUID

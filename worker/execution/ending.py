@@ -80,7 +80,7 @@ class Ending:
         message = self._mask.text(verdict.message).encode("utf-8", "replace").decode()
         verdict = verdict._replace(message=message)
         facts, retry = self._facts(), self._retry(verdict)
-        move: Literal["end", "interrupt"] = "interrupt" if verdict.interrupted else "end"
+        transition: Literal["end", "interrupt"] = "interrupt" if verdict.interrupted else "end"
 
         def end(wanted: Wanted | None, *, bare: bool = False) -> Call[Ended]:
             return runs.end(
@@ -92,7 +92,7 @@ class Ending:
                 facts=None if bare else facts,
                 retry=retry,
                 wanted=wanted,
-                move=move,
+                transition=transition,
             )
 
         was_lost = self._exit is not None and self._exit.lost
