@@ -127,6 +127,10 @@ _QUIET: Final = {
 _configured = threading.Event()
 _later: list[Settings] = []
 _hushed: list[bool] = []
+_least = [0]
+"""The lowest level that is logged, as a number; known here so that an event below it costs next to nothing."""
+
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class Log:
@@ -159,7 +163,7 @@ class Log:
         self._say("error", event, {"exc_info": True, **values})
 
     def _say(self, level: str, event: str, values: dict[str, object]) -> None:
-        if _hushed and level != "error":
+        if _LEVELS[level] < _least[0] or (_hushed and level != "error"):
             return
         try:
             getattr(self._logger(), level)(event, **values)
@@ -259,6 +263,7 @@ def configure(settings: Settings) -> None:
         foreign.propagate = True
         foreign.setLevel(max(level, logging.getLevelNamesMapping()[quiet.upper()]) if level > logging.DEBUG else level)
     logging.captureWarnings(True)
+    _least[0] = level
     _configured.set()
 
 
