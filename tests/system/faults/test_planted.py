@@ -21,39 +21,39 @@ call = "calls:talk"
 run = "echo all is well"
 """
 LOOPS = {
-    "lease thread": """
-        worker.heartbeat:Heartbeat._beat worker.heartbeat:Heartbeat._wait worker.heartbeat:Heartbeat._heed
-        worker.heartbeat:Heartbeat._beat_until_stopped worker.heartbeat:Heartbeat.introduce
+    "heartbeat": """
+        worker.heartbeat:Heartbeat._beat worker.heartbeat:Heartbeat._wait worker.heartbeat:Heartbeat._apply
+        worker.heartbeat:Heartbeat._beat_until_stopped worker.heartbeat:Heartbeat.report_unfit
     """,
-    "log writer": """
+    "log shipper": """
         worker.logs.shipper:LogShipper._send worker.logs.shipper:LogShipper._compact
         worker.logs.shipper:LogShipper._write_until_stopped worker.logs.shipper:LogBuffer.calls
         worker.logs.shipper:LogBuffer.settle
     """,
-    "slots": """
+    "processors": """
         worker.execution.processor:Processor._run_until_empty worker.execution.processor:Processor._claim
         worker.execution.processor:Processor._execute worker.execution.processor:Processor._wanted
-        worker.app:WorkerProcess._call_others worker.app:WorkerProcess._answer
+        worker.app:WorkerProcess._wake_others worker.app:WorkerProcess._on_wakeup
     """,
     "preparing": """
         worker.execution.context:WorkerContext._read worker.execution.environment:compose
-        worker.execution.execution:Execution._start worker.execution.execution:Execution._be_sure
-        worker.logs.shipper:LogShipper.add worker.processes.callables:InterpreterPool.lend
+        worker.execution.execution:Execution._start worker.execution.execution:Execution._confirm_lease
+        worker.logs.shipper:LogShipper.add worker.processes.callables:InterpreterPool.acquire
         worker.processes.callables:Interpreter.start worker.processes.client:SpawnerClient.request
     """,
-    "watching": """
-        worker.execution.monitor:Watch.until_end worker.execution.monitor:Watch._look_around
-        worker.execution.monitor:Watch._read worker.execution.monitor:Watch._read_rest
+    "monitoring": """
+        worker.execution.monitor:Monitor.until_end worker.execution.monitor:Monitor._check_stop_reasons
+        worker.execution.monitor:Monitor._read worker.execution.monitor:Monitor._read_rest
         worker.logs.shipper:LogBuffer.feed worker.execution.execution:judge
     """,
     "ending": """
         worker.execution.ending:collect worker.execution.ending:Ending._facts worker.execution.ending:Ending._retry
         worker.execution.ending:Ending._repeat worker.execution.ending:Ending._last_lines
         worker.execution.ending:Ending._settle worker.execution.ending:Ending._follow_up
-        worker.execution.ending:Ending._ring worker.logs.shipper:LogBuffer.finish worker.replay:EndReplay.add
+        worker.execution.ending:Ending._wake_queues worker.logs.shipper:LogBuffer.finish worker.replay:EndReplay.add
         worker.logs.shipper:LogShipper.compact_soon worker.logs.shipper:LogShipper.remove
     """,
-    # So often that the lease thread hears meanwhile that the run, whose end was accepted, is no longer this worker's.
+    # So often that meanwhile the heartbeat of the run, whose end was accepted, is refused.
     "ending for seconds": """
         worker.execution.ending:Ending._settle@2-16
     """,
@@ -62,7 +62,7 @@ LOOPS = {
         shared.queue:_WakeupConsumer._drop shared.queue:_WakeupConsumer.requeue
     """,
     "self-check": """
-        worker.fitness:Fitness._look worker.fitness:Fitness._conclude worker.fitness:Fitness._folder_trouble
+        worker.fitness:Fitness._check_all worker.fitness:Fitness._conclude worker.fitness:Fitness._folder_trouble
         worker.processes.commands:Spawner.ping
     """,
 }
@@ -107,8 +107,8 @@ def test_no_loop_ends_of_an_error_and_every_run_has_an_end_with_its_cause(fleet:
         assert worker.wait(20) == 0, worker.said()[-4000:]
 
 
-def test_a_slot_that_hangs_is_noticed_and_its_worker_process_replaced(fleet: Fleet) -> None:
-    """F65: runs of other slots end by themselves; the run that hung is rescued."""
+def test_a_processor_that_hangs_is_noticed_and_its_worker_process_replaced(fleet: Fleet) -> None:
+    """F65: runs of other processors end by themselves; the run that hung is rescued."""
     worker = start(fleet, "--everywhere", "hang=worker.execution.environment:compose", "stuck=7")
     try:
         hung = fleet.trigger("last")
