@@ -1,5 +1,6 @@
 -- Puts runs into a store that is filled for a measurement, with the product's own parts, so that every key is as if the
--- runs had happened. What a run leaves behind besides its record and indexes is written here as create.lua and end.lua do.
+-- runs had happened. What a run leaves behind besides its record and indexes is written here as create.lua and end.lua
+-- do.
 -- ARGV: 1 now  2… pairs: run id (16 bytes), record (msgpack Record)    Answers the number of runs.
 -- uses: clock records execution
 for i = 2, #ARGV, 2 do
@@ -13,7 +14,8 @@ for i = 2, #ARGV, 2 do
   redis.call('ZADD', P .. ':executions:t:' .. r[F.task], r[F.created_us], id)
   if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
   if r[F.status] ~= 'ended' then
-    redis.call('HSET', P .. ':exec:' .. id, 'task', r[F.task], 'live', 1, 'state', 'started', 'gates', cmsgpack.pack({}),
+    redis.call('HSET', P .. ':exec:' .. id, 'task', r[F.task], 'live', 1, 'state', 'started',
+      'gates', cmsgpack.pack({}),
       'overlap', 'queue', 'max_queued', 100)
     if r[F.status] == 'pending' then enqueue(id, r) else redis.call('ZADD', P .. ':leases', NOW + 3600000000, id) end
   end

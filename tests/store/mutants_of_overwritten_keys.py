@@ -44,8 +44,8 @@ MUTANTS_OF_OVERWRITTEN_KEYS = [
     Mutant(
         "an end comes before the retry it owes can be made",
         "end",
-        "  local prepared = ARGV[9]",
-        "  redis.call('ZREM', P .. ':leases', id)\n  local prepared = ARGV[9]",
+        "  local prepared = packed_retry",
+        "  redis.call('ZREM', P .. ':leases', id)\n  local prepared = packed_retry",
         _lost(scenes.ending_with_a_retry, "numbers"),
     ),
 ]

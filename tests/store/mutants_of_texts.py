@@ -6,10 +6,10 @@ from tests.store import test_texts
 from tests.store.mutation import Mutant
 
 MUTANTS_OF_TEXTS = [
-    Mutant("large texts outlive their runs", "prune", "    redis.call('DEL', P .. ':texts:' .. x)\n", ""),
+    Mutant("large texts outlive their runs", "lib/run_removal", "    redis.call('DEL', P .. ':texts:' .. x)\n", ""),
     Mutant(
         "large texts go with the first run of an execution",
-        "prune",
+        "lib/run_removal",
         "  redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)\n",
         "  redis.call('LREM', P .. ':exec-runs:' .. x, 1, id)\n  redis.call('DEL', P .. ':texts:' .. x)\n",
         test_texts.test_they_stay_until_the_last_run_is_forgotten_and_nothing_stays_then,

@@ -1,12 +1,16 @@
--- Adds a chunk of log lines to a running run's log: stream `log:<run>`, one entry a chunk, whose id is <first line + 1>-0.
--- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept  8 kept bytes
+-- Adds a chunk of log lines to a running run's log: stream `log:<run>`, one entry a chunk, whose id is <first line +
+-- 1>-0.
+-- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept  8 kept
+--       bytes
 --       9 source status
--- Answers 'stored', 'already_stored' (this chunk is there already), or 'lost' (somebody else decides about the run now).
+-- Answers 'stored', 'already_stored' (this chunk is there already), or 'lost' (somebody else decides about the run
+-- now).
 -- A chunk that is repeated after its answer was lost may have grown at its end meanwhile: what is new in it is added.
 -- uses: clock records
-local id, first, lines, kept, chunk = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[6]
+local id, token, first, lines, chunk = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local kept, kept_bytes, running = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local r = load(id)
-if not r or r[F.status] ~= ARGV[9] or r[F.token] ~= tonumber(ARGV[3]) then return 'lost' end
+if not r or r[F.status] ~= running or r[F.token] ~= token then return 'lost' end
 local log = P .. ':log:' .. id
 local there = r[F.log_lines]
 if there >= first + lines then return 'already_stored' end
@@ -19,7 +23,7 @@ if there > first then
   lines, chunk = past - first, cmsgpack.pack(new)
 end
 redis.call('XADD', log, text(first + 1) .. '-0', 'c', lines, 'd', chunk)
-r[F.log_lines], r[F.log_first], r[F.log_bytes] = first + lines, kept, tonumber(ARGV[8])
+r[F.log_lines], r[F.log_first], r[F.log_bytes] = first + lines, kept, kept_bytes
 if kept > 0 then
   r[F.log_truncated] = 1
   local holds = redis.call('XREVRANGE', log, text(kept + 1) .. '-0', '-', 'COUNT', 1)[1]

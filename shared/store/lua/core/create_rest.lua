@@ -23,7 +23,11 @@ elseif state == 'started' then
         local made = make_runs(x, x_text, r, from, n, step[5], true, ids_of_step(x, i))
         event('run.created', r[F.task], made[1], x, text(n))
         for _, id in ipairs(made) do make_ready(id, r) end
-        if from + n < step[2] then redis.call('HSET', at, 'rest:' .. i, from + n) else redis.call('HDEL', at, 'rest:' .. i) end
+        if from + n < step[2] then
+          redis.call('HSET', at, 'rest:' .. i, from + n)
+        else
+          redis.call('HDEL', at, 'rest:' .. i)
+        end
         left = left - n
       end
     end

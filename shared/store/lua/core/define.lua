@@ -3,15 +3,17 @@
 --       7 pins (msgpack {task: the hash it must have, '' for none}), the task's own among them
 -- Answers 'added', 'changed', 'unchanged', 'owned_by_file' or 'stale' (a pin is off).
 -- uses: catalog clock
-local before = entry_of(ARGV[2])
-if before and before[1] == ARGV[3] and before[2] == 'api' then return 'unchanged' end
+local name, hash, body, signature, schedule = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local expected = cmsgpack.unpack(ARGV[7])
+local before = entry_of(name)
+if before and before[1] == hash and before[2] == 'api' then return 'unchanged' end
 local pins = 0
-for name, hash in pairs(cmsgpack.unpack(ARGV[7])) do
-  local entry = entry_of(name)
-  if (entry and entry[1] or '') ~= hash then return 'stale' end
+for other, known in pairs(expected) do
+  local entry = entry_of(other)
+  if (entry and entry[1] or '') ~= known then return 'stale' end
   pins = pins + 1
 end
-local verdict = put_task('api', ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+local verdict = put_task('api', name, hash, body, signature, schedule)
 if pins > 1 then redis.call('INCR', P .. ':api-tasks-version') end
 tell_scheduler()
 return verdict

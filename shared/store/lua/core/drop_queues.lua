@@ -1,5 +1,5 @@
--- Forgets queues of which nobody knows any more, with their wake-ups: those in which nothing waits at this moment. Whoever puts a
--- run into one of them names it again, in the same step.
+-- Forgets queues of which nobody knows any more, with their wake-ups: those in which nothing waits at this moment.
+-- Whoever puts a run into one of them names it again, in the same step.
 -- ARGV: 1 now  2… queues    Answers how many are gone.
 -- flags: allow-oom
 -- uses: clock

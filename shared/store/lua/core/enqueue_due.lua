@@ -1,10 +1,13 @@
 -- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
--- rule now, and may be refused. Leases of slots that have lapsed are over. A run that is no record holds up no other: it is
--- put off by a minute.
--- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue, runs…}.
+-- rule now, and may be refused. Leases of slots that have lapsed are over. A run that is no record holds up no other:
+-- it is put off by a minute.
+-- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue,
+--       runs…}.
 -- transitions: skip stop request_stop
 -- flags: allow-oom
 -- uses: clock ending execution gates groups overlap queues records slots
+local batch = tonumber(ARGV[2])
+
 local function release(id)
   -- Not in `due` any more: its execution was seen to with a replica before it.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)
@@ -34,7 +37,7 @@ local function release(id)
   end
 end
 end_lapsed_leases()
-local due, failed = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, tonumber(ARGV[2])), {}
+local due, failed = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', text(NOW), 'LIMIT', 0, batch), {}
 for _, id in ipairs(due) do
   if not pcall(release, id) then
     redis.call('ZADD', P .. ':due', NOW + 60000000, id)

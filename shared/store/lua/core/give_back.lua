@@ -1,4 +1,5 @@
--- Gives back a claimed run of which nothing was started: it is pending again, the first of its band in its queue, or due later.
+-- Gives back a claimed run of which nothing was started: it is pending again, the first of its band in its queue, or
+-- due later.
 -- ARGV: 1 now  2 run id  3 token  4 source status  5 delay_us (0: at once)  6 message: why it waits
 --       7 crashes to count (0 | 1)
 -- Answers {'given_back' | 'stopped' | 'refused', status or reason, ready queue, runs…}.
@@ -6,7 +7,9 @@
 -- transitions: give_back skip
 -- flags: allow-oom
 -- uses: clock ending events execution queues records
-local id, token, source = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local id, token, source, delay_us = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local message, crashes = ARGV[6], tonumber(ARGV[7])
+
 local r = load(id)
 if not r then return {'refused', 'gone'} end
 if r[F.status] ~= source or r[F.token] ~= token then return {'refused', state_of(r)} end
@@ -16,12 +19,11 @@ if r[F.stop_request] ~= '' then
   finish(id, r, R.stopped, -1, r[F.message])
   run_left(id, r)
 else
-  local delay_us = tonumber(ARGV[5])
   local first = delay_us > 0 and first_due() or nil   -- before anything is written: it may be somebody else's
   redis.call('ZREM', P .. ':leases', id)
   unindex(id, r)
   r[F.status], r[F.start_us], r[F.worker], r[F.token] = S.pending, 0, '', 0
-  r[F.message], r[F.crashes] = ARGV[6], r[F.crashes] + tonumber(ARGV[7])
+  r[F.message], r[F.crashes] = message, r[F.crashes] + crashes
   if delay_us > 0 then r[F.due_us] = NOW + delay_us end
   index(id, r)
   save(id, r)

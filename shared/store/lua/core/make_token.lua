@@ -1,12 +1,13 @@
 -- Keeps an API token, unless the request that asks for it has made one before.
 -- ARGV: 1 digest of the token's text  2 token (JSON)  3 request ('' when it may make any number of them)
 -- Answers 1, or 0 when the request has made its token, with another text.
-if ARGV[3] ~= '' then
-  local key = KEYS[1] .. ':idempotency:' .. ARGV[3]
-  if redis.call('HSETNX', key, 'made', ARGV[1]) == 0 then
-    return redis.call('HGET', key, 'made') == ARGV[1] and 1 or 0
+local digest, token, request = ARGV[1], ARGV[2], ARGV[3]
+if request ~= '' then
+  local key = KEYS[1] .. ':idempotency:' .. request
+  if redis.call('HSETNX', key, 'made', digest) == 0 then
+    return redis.call('HGET', key, 'made') == digest and 1 or 0
   end
   redis.call('EXPIRE', key, 86400)
 end
-redis.call('HSET', KEYS[1] .. ':tokens', ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[1] .. ':tokens', digest, token)
 return 1

@@ -2,18 +2,20 @@
 -- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
 --         late_start, backdated, force
 --       4 retry (lib/ending.lua) or ''  5… metadata (lib/metadata.lua)
--- Answers {'changed' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue, runs…}.
+-- Answers {'changed' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue,
+-- runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
 -- transitions: report retry create skip
 -- flags: allow-oom
 -- uses: clock ending events execution gates metadata queues records retries texts
-local id, o = ARGV[2], cmsgpack.unpack(ARGV[3])
-local metadata = metadata_from(5)
+local id, o, packed_retry, metadata = ARGV[2], cmsgpack.unpack(ARGV[3]), ARGV[4], metadata_from(5)
+
 local r = load(id)
 if not r then return {'gone', 'gone', '', ''} end
 local was = r[F.status]
 local function answer(verdict, state)
-  local said = {verdict, state or state_of(r), whole(redis.call('GET', P .. ':run:' .. id)), was == S.ended and '' or r[F.stop_request]}
+  local record, request = redis.call('GET', P .. ':run:' .. id), was == S.ended and '' or r[F.stop_request]
+  local said = {verdict, state or state_of(r), whole(record), request}
   add_ready(said)
   return said
 end
@@ -51,9 +53,9 @@ elseif allowed then
   r[F.outputs] = o.outputs
   local stop_requested, message = r[F.stop_request] ~= '', o.message
   if o.reason == R.stopped and stop_requested then message = r[F.message] end
-  local prepared = ARGV[4] ~= '' and not stop_requested and prepare_retry(id, r, ARGV[4])
+  local prepared = packed_retry ~= '' and not stop_requested and prepare_retry(id, r, packed_retry)
   finish(id, r, o.reason, o.exit_code, message, at)
-  retry(id, r, ARGV[4], prepared)
+  retry(id, r, packed_retry, prepared)
   run_left(id, r)
 elseif was == o.target and (was == S.running or r[F.reason] == o.reason) then
   verdict = 'same'
@@ -65,6 +67,8 @@ elseif was == S.ended and o.target == S.running and o.late_start then
 else
   return answer('refused')
 end
-if verdict == 'same' and r[F.status] == S.running and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id) end
+if verdict == 'same' and r[F.status] == S.running and o.lease_us > 0 then
+  redis.call('ZADD', P .. ':leases', NOW + o.lease_us, id)
+end
 if metadata then write_metadata(metadata) end
 return answer(verdict)

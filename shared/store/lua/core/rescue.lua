@@ -4,22 +4,23 @@
 -- transitions: rescue retry skip
 -- flags: allow-oom
 -- uses: clock ending queues records retries
-local id = ARGV[2]
+local id, source, message, packed_retry = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
 local r = load(id)
 if not r then
   redis.call('ZREM', P .. ':leases', id)
   return {'refused', 'gone'}
 end
 local lease = tonumber(redis.call('ZSCORE', P .. ':leases', id))
-if r[F.status] ~= ARGV[3] or not lease or lease > NOW then return {'refused', state_of(r)} end
+if r[F.status] ~= source or not lease or lease > NOW then return {'refused', state_of(r)} end
 if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW then return {'refused', 'held'} end
 local asked = r[F.stop_request] ~= ''
 if asked then
   finish(id, r, R.stopped, -2, 'stopped as asked; its worker was lost before it could say so')
 else
-  local prepared = ARGV[5] ~= '' and prepare_retry(id, r, ARGV[5])
-  finish(id, r, R.crashed, -2, ARGV[4])
-  retry(id, r, ARGV[5], prepared)
+  local prepared = packed_retry ~= '' and prepare_retry(id, r, packed_retry)
+  finish(id, r, R.crashed, -2, message)
+  retry(id, r, packed_retry, prepared)
 end
 run_left(id, r)
 local answer = {S.ended, state_of(r)}

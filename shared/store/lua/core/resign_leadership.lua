@@ -2,8 +2,9 @@
 -- ARGV: 1 now  2 scheduler    Answers 1 when it was the leader.
 -- flags: allow-oom
 -- uses: clock
-redis.call('ZREM', P .. ':schedulers', ARGV[2])
-if redis.call('HGET', P .. ':leader', 'id') ~= ARGV[2] then return 0 end
+local scheduler = ARGV[2]
+redis.call('ZREM', P .. ':schedulers', scheduler)
+if redis.call('HGET', P .. ':leader', 'id') ~= scheduler then return 0 end
 redis.call('HDEL', P .. ':leader', 'id', 'until')
 redis.call('LPUSH', P .. ':wake:standby', '')
 redis.call('LTRIM', P .. ':wake:standby', 0, 0)

@@ -4,7 +4,8 @@
 -- transitions: restore
 -- flags: allow-oom
 -- uses: clock events execution records shared_texts
-local id, r = ARGV[2], cmsgpack.unpack(ARGV[3])
+local id, r, lease_us, gates = ARGV[2], cmsgpack.unpack(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+
 local now = load(id)
 if now and now[F.status] == r[F.status] and now[F.token] == r[F.token] then return 'there' end
 if now then return 'refused' end
@@ -15,16 +16,23 @@ if (tonumber(redis.call('HGET', P .. ':numbers', r[F.task])) or 0) < r[F.number]
   redis.call('HSET', P .. ':numbers', r[F.task], r[F.number])
 end
 local arrival = math.floor(r[F.token] / 4096)   -- lib/claim.lua
-if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then redis.call('SET', P .. ':counter', text(arrival)) end
+if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then
+  redis.call('SET', P .. ':counter', text(arrival))
+end
 redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
-redis.call('ZADD', P .. ':leases', NOW + tonumber(ARGV[4]), id)
-redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)   -- from here on nothing fails because of a key of all runs
+redis.call('ZADD', P .. ':leases', NOW + lease_us, id)
+-- From here on nothing fails because of a key of all runs.
+redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
 if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
-  redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', ARGV[5], 'overlap', 'queue', 'max_queued', 0)
-  for _, gate in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x) end
+  redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', gates,
+    'overlap', 'queue', 'max_queued', 0)
+  for _, gate in ipairs(cmsgpack.unpack(gates)) do
+    redis.call('ZADD', P .. ':limit:' .. gate[1] .. ':holders', arrival, x)
+  end
 end
 if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then
-  local list, following = P .. ':exec-runs:' .. x, nil   -- in the order made, whoever is the first to write its run back
+  -- In the order made, whoever is the first to write its run back.
+  local list, following = P .. ':exec-runs:' .. x, nil
   for _, other in ipairs(redis.call('LRANGE', list, 0, -1)) do
     local o = load(other)
     if not following and o and o[F.task] == r[F.task] and o[F.number] > r[F.number] then following = other end

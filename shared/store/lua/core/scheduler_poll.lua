@@ -1,34 +1,33 @@
 -- The scheduler's look at everything, once a second: who leads, and what there is to do.
 -- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us (both: lib/rescue_hold.lua)
 --       6 batch of expired leases  7 the leader's health (JSON) or ''
--- Answers to the leader {its fencing token, itself, now, when the next run is due or lease of slots lapses or '', version of
---   the catalog, {queue, waiting runs…}, {expired run, record…}, tasks whose history needs pruning, logs to compact, store id,
---   executions with runs left to make, executions that nothing goes on stopping, keys that were reset (lib/repair.lua),
---   keys of another kind that were not read}; to another scheduler {0, leader, now, store id, keys that were reset}.
--- A leader keeps its token. None is given twice, even after the store was wiped, so a leader that was frozen for long can be
--- told from its successor.
+-- Answers to the leader {fencing token, leader, now, when the next run is due or lease of slots lapses or '', version of
+-- the catalog, {queue, waiting runs…}, {expired run, record…}, tasks to prune, logs to compact, store id, executions with
+-- runs left to make, executions that nothing goes on stopping, keys that were reset (lib/repair.lua), other keys that
+-- were overwritten}; to another scheduler {0, leader, now, store id, keys that were reset}.
+-- A leader keeps its token, and none is given twice: so one that was frozen for long is not taken for its successor.
 -- flags: allow-oom
 -- uses: clock repair rescue_hold store_id
 local me, lasts_us, gap_us, lease_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local batch, health = tonumber(ARGV[6]), ARGV[7]
-local leader = P .. ':leader'
 
 -- Answers the token or nil, and who leads.
 local function lead()
   redis.call('ZADD', P .. ':schedulers', NOW, me)
   redis.call('ZREMRANGEBYSCORE', P .. ':schedulers', '-inf', text(NOW - 15000000))
-  local id, until_us, token = unpack(redis.call('HMGET', leader, 'id', 'until', 'token'))
+  local id, until_us, token = unpack(redis.call('HMGET', P .. ':leader', 'id', 'until', 'token'))
   if id and id ~= me and tonumber(until_us) >= NOW then
     if tonumber(until_us) > NOW + lasts_us then   -- further ahead than it can be: the clock went back
-      redis.call('HSET', leader, 'until', text(NOW + lasts_us))
+      redis.call('HSET', P .. ':leader', 'until', text(NOW + lasts_us))
     end
     return nil, id
   end
   if id ~= me then
-    token = text(math.max(NOW, (tonumber(token) or 0) + 1))   -- by the clock: a count begins anew when the store is wiped
-    redis.call('HSET', leader, 'id', me, 'token', token)
+    -- By the clock: a count begins anew when the store is wiped.
+    token = text(math.max(NOW, (tonumber(token) or 0) + 1))
+    redis.call('HSET', P .. ':leader', 'id', me, 'token', token)
   end
-  redis.call('HSET', leader, 'until', text(NOW + lasts_us))
+  redis.call('HSET', P .. ':leader', 'until', text(NOW + lasts_us))
   if health ~= '' then redis.call('SET', P .. ':health', health, 'PX', 180000) end
   return tonumber(token), me
 end

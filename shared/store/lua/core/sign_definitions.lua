@@ -1,5 +1,6 @@
 -- Replaces signatures of definitions, each if it is still the one that was read.
--- ARGV: 1 now  2… per definition: hash, its signature as it was read, the new one    Answers how many of them bear the new one.
+-- ARGV: 1 now  2… per definition: hash, its signature as it was read, the new one    Answers how many of them bear the
+--       new one.
 -- flags: allow-oom
 -- uses: clock
 local signed = 0

@@ -1,6 +1,7 @@
 -- What the steps that a run depends on hand on to it.
 -- ARGV: 1 execution id  2 number of its step
--- Answers {task, outputs (JSON), …}: of each step needed, of each replica that succeeded and has outputs, in their order.
+-- Answers {task, outputs (JSON), …}: of each step needed, of each replica that succeeded and has outputs, in their
+-- order.
 -- flags: no-writes
 local P = KEYS[1]
 local at, answer = P .. ':plan:' .. ARGV[1], {}

@@ -4,14 +4,14 @@
 -- transitions: stop request_stop skip
 -- flags: allow-oom
 -- uses: calls clock queues records stopping texts
-local id = ARGV[2]
+local id, request, message, call = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local r = load(id)
 if not r then return {'gone', ''} end
-local verdict = answer_before(ARGV[5]) or S.ended
+local verdict = answer_before(call) or S.ended
 if r[F.status] ~= S.ended then
-  stop_run(id, ARGV[3], ARGV[4])
+  stop_run(id, request, message)
   verdict = load(id)[F.status] == S.ended and R.stopped or 'asked'
-  keep_answer(ARGV[5], verdict)
+  keep_answer(call, verdict)
 end
 local answer = {verdict, whole(redis.call('GET', P .. ':run:' .. id))}
 add_ready(answer)

@@ -1,24 +1,26 @@
--- Stops live runs of a task, or of one execution, of which nothing begins any more then: at most 100 waiting ones a call,
--- so that nobody waits for it long.
+-- Stops live runs of a task, or of one execution, of which nothing begins any more then: at most 100 waiting ones a
+-- call, so that nobody waits for it long.
 -- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 request ('stop' | 'kill')  5 message
---       6 what the call before left, at first ''; to go on with an execution request and message are those of the first call
+--       6 what the call before left, at first ''; to go on with an execution request and message are those of the first
+--       call
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
 -- transitions: stop request_stop skip
 -- flags: allow-oom
 -- uses: clock groups queues stopping
-local x, stopped, left = ARGV[3], 0, 0
-if ARGV[2] == '' then
-  if ARGV[6] == '' then stopped = stop_execution(x, ARGV[4], ARGV[5]) else stopped = stop_more(x) end
+local task, x, request, message, before = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local stopped, left = 0, 0
+if task == '' then
+  if before == '' then stopped = stop_execution(x, request, message) else stopped = stop_more(x) end
   left = tonumber(redis.call('HGET', P .. ':exec:' .. x, 'stop_left')) or 0
 else
   for _, unmade in ipairs(redis.call('ZRANGE', P .. ':making', 0, MOST_STOPPED - 1)) do
-    drop_rest(unmade, R.stopped, ARGV[5], ARGV[2])
+    drop_rest(unmade, R.stopped, message, task)
   end
-  local at = P .. ':ix:t:' .. ARGV[2]
+  local at = P .. ':ix:t:' .. task
   local running = redis.call('ZRANGE', at .. ':' .. S.running .. ':created', 0, -1)
   local waiting = redis.call('ZRANGE', at .. ':' .. S.pending .. ':created', 0, MOST_STOPPED - 1)
   left = #waiting
-  stopped = stop_each(waiting, ARGV[4], ARGV[5]) + stop_each(running, ARGV[4], ARGV[5])
+  stopped = stop_each(waiting, request, message) + stop_each(running, request, message)
 end
 local answer = {stopped, left}
 add_ready(answer)

@@ -3,12 +3,12 @@
 -- ARGV: 1 now  2 name  3 what `authored` was then  4 a name for this very call
 -- Answers {'removed'}, {'gone'}, {'owned_by_file'}, {'stale'} or {'live', how many, number of one of its runs or 0}.
 -- uses: calls catalog clock
-local name = ARGV[2]
-if answer_before(ARGV[4]) then return {'removed'} end
+local name, version, call = ARGV[2], ARGV[3], ARGV[4]
+if answer_before(call) then return {'removed'} end
 local entry = entry_of(name)
 if not entry then return {'gone'} end
 if entry[2] ~= 'api' then return {'owned_by_file'} end
-if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= ARGV[3] then return {'stale'} end
+if (redis.call('GET', P .. ':api-tasks-version') or '0') ~= version then return {'stale'} end
 local live, number = redis.call('SCARD', P .. ':plans:' .. name), 0
 for _, state in ipairs({S.pending, S.running}) do
   local runs = P .. ':ix:t:' .. name .. ':' .. state .. ':created'
@@ -18,5 +18,5 @@ end
 if live > 0 then return {'live', live, number} end
 drop_task(name, entry)
 tell_scheduler()
-keep_answer(ARGV[4], 'removed')
+keep_answer(call, 'removed')
 return {'removed'}

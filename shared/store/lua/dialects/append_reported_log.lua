@@ -1,14 +1,14 @@
--- Adds lines to the log of a run that others execute, after those there are; also for a while after its end, and before its
--- start was told of.
+-- Adds lines to the log of a run that others execute, after those there are; also for a while after its end, and before
+-- its start was told of.
 -- ARGV: 1 now  2 run id  3 most bytes that its log may have  4 digest of these lines (told twice, they are added once)
 --       5… triples: stored time, stream, line
 -- Answers 'stored', 'full' (what comes more is dropped), or 'lost' (no such run, or its log is closed).
 -- uses: clock records
-local id, room = ARGV[2], tonumber(ARGV[3])
+local id, room, digest = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r, metadata = load(id), P .. ':meta:' .. id
 local log = P .. ':log:' .. id
 if not r or r[F.external] == 0 or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
-if redis.call('HGET', metadata, 'last_lines') == ARGV[4] then return 'stored' end
+if redis.call('HGET', metadata, 'last_lines') == digest then return 'stored' end
 if r[F.log_truncated] == 1 then return 'full' end   -- a line that would fit has no place after one that did not
 local first, bytes, lines = r[F.log_lines], r[F.log_bytes], {}
 for i = 5, #ARGV, 3 do
@@ -16,7 +16,7 @@ for i = 5, #ARGV, 3 do
   bytes = bytes + #ARGV[i + 2]
   lines[#lines + 1] = {first + #lines, tonumber(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2], false}
 end
-redis.call('HSET', metadata, 'last_lines', ARGV[4])
+redis.call('HSET', metadata, 'last_lines', digest)
 if #lines > 0 then redis.call('XADD', log, text(first + 1) .. '-0', 'c', #lines, 'd', cmsgpack.pack(lines)) end
 r[F.log_lines], r[F.log_bytes] = first + #lines, bytes
 save(id, r)

@@ -2,14 +2,14 @@
 -- ARGV: 1 now  2 consumer  3 lease_us  4 about the consumer (JSON)  5 slot (16 characters: one connection of the
 --       consumer)  6 turn (16 characters)  7… tasks that it executes
 -- Answers {execution, its newest run, record}, or {'', in how many microseconds the next is due or ''}.
--- A slot that asks again for the same turn gets the same execution, as long as that waits for word from the consumer; asking
--- for another turn says that what the last one brought was acknowledged, or has been given back (dialects/lib/offers.lua).
+-- A slot that asks again for the same turn gets the same execution, as long as that waits for word from the consumer;
+-- asking for another turn says that what the last one brought was acknowledged, or has been given back
+-- (dialects/lib/offers.lua).
 -- flags: allow-oom
 -- uses: clock records offers
-local consumer, slot, turn = ARGV[2], ARGV[5], ARGV[6]
-local lease = tonumber(ARGV[3])
+local consumer, lease, about, slot, turn = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 redis.call('ZADD', P .. ':consumers', NOW + lease, consumer)
-redis.call('HSET', P .. ':consumers:about', consumer, ARGV[4])
+redis.call('HSET', P .. ':consumers:about', consumer, about)
 local before = offer_of(slot)
 if before then
   local head = before.turn == turn and before.consumer == consumer and unacknowledged_run(before)

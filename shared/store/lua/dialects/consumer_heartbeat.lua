@@ -1,18 +1,22 @@
--- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for long,
--- and of what was handed over a connection that is gone and never acknowledged: all that is to be taken back.
+-- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for
+-- long, and of what was handed over a connection that is gone and never acknowledged: all that is to be taken back.
 -- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 hold_us (lib/rescue_hold.lua)
 --       6 msgpack {consumers present, consumers gone, slots of connections present}
--- Answers {{{consumer, execution…}, …}, {{consumer, execution}, …}}: what is to be taken back from consumers that have gone,
--- and what was never acknowledged. Nothing is while the hold after an outage lasts, because nobody could say who was there.
+-- Answers {{{consumer, execution…}, …}, {{consumer, execution}, …}}: what is to be taken back from consumers that have
+-- gone, and what was never acknowledged. Nothing is while the hold after an outage lasts, because nobody could say who
+-- was there.
 -- What is answered comes again after AGAIN, unless it was taken back: what cannot be holds nobody else up until then.
 -- flags: allow-oom
 -- uses: clock offers rescue_hold
+local lease, grace_us, gap_us, hold_us = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local said = cmsgpack.unpack(ARGV[6])
 local AGAIN = 2000000
-local lease, said = tonumber(ARGV[2]), cmsgpack.unpack(ARGV[6])
-note_contact(tonumber(ARGV[4]), tonumber(ARGV[5]))
-for i, until_us in ipairs({NOW + lease, NOW + tonumber(ARGV[3])}) do
+note_contact(gap_us, hold_us)
+for i, until_us in ipairs({NOW + lease, NOW + grace_us}) do
   for _, consumer in ipairs(said[i]) do
-    if redis.call('ZSCORE', P .. ':consumers', consumer) then redis.call('ZADD', P .. ':consumers', until_us, consumer) end
+    if redis.call('ZSCORE', P .. ':consumers', consumer) then
+      redis.call('ZADD', P .. ':consumers', until_us, consumer)
+    end
   end
 end
 for _, slot in ipairs(said[3]) do

@@ -1,18 +1,19 @@
--- Forgets a namespace and the jobs in it that were told of until the first of these calls, at most ARGV[3] jobs a call; one
--- that has newer jobs stays with these.
+-- Forgets a namespace and the jobs in it that were told of until the first of these calls, at most ARGV[3] jobs a call;
+-- one that has newer jobs stays with these.
 -- ARGV: 1 now  2 name  3 batch  4 the time of the first call, '' in that
 -- Answers {1 when all is gone, 0: call again; the time of the first call}.
 -- flags: allow-oom
 -- uses: clock jobs
-local key, since = P .. ':jobs:' .. ARGV[2], ARGV[4] ~= '' and ARGV[4] or text(NOW)
-local jobs = redis.call('ZRANGEBYSCORE', key, '-inf', since, 'LIMIT', 0, tonumber(ARGV[3]))
+local namespace, batch, since = ARGV[2], tonumber(ARGV[3]), ARGV[4] ~= '' and ARGV[4] or text(NOW)
+local key = P .. ':jobs:' .. namespace
+local jobs = redis.call('ZRANGEBYSCORE', key, '-inf', since, 'LIMIT', 0, batch)
 for _, task in ipairs(jobs) do
-  if redis.call('HGET', P .. ':job:' .. task, 'namespace') == ARGV[2] then drop_job(task) end
+  if redis.call('HGET', P .. ':job:' .. task, 'namespace') == namespace then drop_job(task) end
   redis.call('ZREM', key, task)   -- also an entry whose job is gone, or elsewhere
 end
-if #jobs == tonumber(ARGV[3]) then return {0, since} end
+if #jobs == batch then return {0, since} end
 if redis.call('EXISTS', key) == 0 then
-  redis.call('DEL', P .. ':namespace:' .. ARGV[2])
-  redis.call('ZREM', P .. ':namespaces', ARGV[2])
+  redis.call('DEL', P .. ':namespace:' .. namespace)
+  redis.call('ZREM', P .. ':namespaces', namespace)
 end
 return {1, since}

@@ -1,5 +1,6 @@
 -- The newest run of executions, and of their first run's metadata some fields.
--- ARGV: 1 now  2 fields (msgpack list; empty: all, as pairs)  3… executions    Answers for each {run, record, values…} or false.
+-- ARGV: 1 now  2 fields (msgpack list; empty: all, as pairs)  3… executions    Answers for each {run, record, values…}
+--       or false.
 -- flags: no-writes
 -- uses: clock texts
 local fields, answer = cmsgpack.unpack(ARGV[2]), {}
@@ -9,7 +10,8 @@ for i = 3, #ARGV do
   local record, metadata = redis.call('GET', P .. ':run:' .. head), P .. ':meta:' .. x
   local found = record and {head, whole(record)} or false
   if record then
-    for _, value in ipairs(#fields == 0 and redis.call('HGETALL', metadata) or redis.call('HMGET', metadata, unpack(fields))) do
+    local values = #fields == 0 and redis.call('HGETALL', metadata) or redis.call('HMGET', metadata, unpack(fields))
+    for _, value in ipairs(values) do
       found[#found + 1] = value
     end
   end

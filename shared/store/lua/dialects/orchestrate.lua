@@ -1,19 +1,20 @@
--- Takes an execution that an outside orchestrator drives to where that has decided it should be, if it is still as it was
--- when that was decided.
--- ARGV: 1 now  2 execution  3 its newest run, as believed  4 the run that takes slots  5 the run that is opened, if one is
---         (lib/ending.lua)  6 value for the cache
+-- Takes an execution to the state that an outside orchestrator decided on, if it is still as it was then.
+-- ARGV: 1 now  2 execution  3 its newest run, as believed  4 the run that takes slots
+--       5 the run that is opened, if one is (packed, lib/retries.lua)  6 value for the cache
 --       7 options (msgpack): mark (how the newest run stood, see below), steps, at_us (when that was, 0: now),
---         limits (of each that exists a slot is taken), force, lease_us, for_consumer (it waits for a consumer),
---         consumer (who has it, or ''), cache_key ('': none), cache_us (how long it is kept)
+--         limits (a slot of each is taken), force, lease_us, for_consumer (it waits for one), consumer (that has it,
+--         or ''), cache_key ('': none), cache_us (how long it is kept)
 --       8… metadata of its first run (lib/metadata.lua)
 -- steps: {'start'}, {'close', reason, exit code, message, whether another run is opened}, {'open'}, {'due', due_us}
 -- A mark is the run's status or end reason, and '!' when it was asked to stop.
--- Answers {'done' | 'conflict' | 'gone' | 'waiting' | 'full' | 'closed', head, record or '', limit or '', since when its
--- oldest slot is held or '', ready queue, runs…}. 'waiting': an overlap rule holds it back; 'closed': a limit is 0.
+-- Answers {'done' | 'conflict' | 'gone' | 'waiting' (an overlap rule holds it back) | 'full' | 'closed' (a limit is 0),
+-- newest run, record or '', limit or '', since when its oldest slot is held or '', ready queue, runs…}.
 -- transitions: orchestrate retry create skip
 -- flags: allow-oom
 -- uses: clock ending events external_queue gates metadata queues records retries slots texts
-local x, holder, next_run, o, metadata = ARGV[2], ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[7]), metadata_from(8)
+local x, believed_head, holder, next_run, cached = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local o, metadata = cmsgpack.unpack(ARGV[7]), metadata_from(8)
+
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)
 local function answer(verdict, limit, since)
@@ -22,26 +23,12 @@ local function answer(verdict, limit, since)
   return said
 end
 if not r then return answer('gone') end
-if not metadata_fits(metadata) then
-  local again = redis.call('HGET', P .. ':meta:' .. x, metadata.field)
-  for i = metadata.first, #ARGV, 2 do
-    if ARGV[i] == metadata.field and ARGV[i + 1] == again then return answer('done') end
-  end
-  return answer('conflict')
-end
+if not metadata_fits(metadata) then return answer(guard_is_written(metadata) and 'done' or 'conflict') end
 local mark = state_of(r) .. (r[F.status] == S.running and r[F.stop_request] ~= '' and '!' or '')
-if head ~= ARGV[3] or mark ~= o.mark then return answer('conflict') end
+if head ~= believed_head or mark ~= o.mark then return answer('conflict') end
 end_lapsed_leases()
-local slots = {}
-for _, name in ipairs(o.limits) do
-  local gate = {'shared:' .. name, 0}
-  local at, most = P .. ':slots:' .. gate[1], gate_max(gate)
-  if most == 0 then return answer('closed', name) end
-  if most < math.huge and not redis.call('ZSCORE', at, holder) then
-    if not has_room(gate, 1) then return answer('full', name, redis.call('ZRANGE', at, 0, 0, 'WITHSCORES')[2]) end
-    slots[#slots + 1] = at
-  end
-end
+local slots, refusal, limit, since = slots_to_take(o.limits, holder)
+if refusal then return answer(refusal, limit, since) end
 local held = redis.call('HGET', P .. ':exec:' .. x, 'state')
 if #o.steps > 0 and o.steps[1][1] == 'start' and not o.force
   and (held == 'waiting' or (held == 'delayed' and #gates_of(x) > 0)) then
@@ -84,15 +71,11 @@ end
 for _, step in ipairs(o.steps) do does[step[1]](step) end
 for _, at in ipairs(slots) do redis.call('ZADD', at, NOW, holder) end
 if r[F.status] ~= S.ended then
-  if r[F.worker] ~= '' and r[F.worker] ~= o.consumer then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
-  if o.consumer ~= '' then redis.call('SADD', P .. ':in-flight:' .. o.consumer, x) end
-  if r[F.worker] ~= o.consumer then
-    r[F.worker] = o.consumer
-    save(head, r)
-  end
+  give_to_consumer(x, head, r, o.consumer, o.for_consumer)
   if r[F.status] == S.running and o.lease_us > 0 then redis.call('ZADD', P .. ':leases', NOW + o.lease_us, head) end
-  if o.for_consumer then put_into_external_queue(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
 end
-if o.cache_key ~= '' then redis.call('SET', P .. ':cached:' .. o.cache_key, ARGV[6], 'PX', math.ceil(o.cache_us / 1000)) end
+if o.cache_key ~= '' then
+  redis.call('SET', P .. ':cached:' .. o.cache_key, cached, 'PX', math.ceil(o.cache_us / 1000))
+end
 write_metadata(metadata)
 return answer('done')

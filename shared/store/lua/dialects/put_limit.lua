@@ -1,14 +1,16 @@
--- Makes, changes or deletes a limit through an API; or takes the slots of one from all that hold them outside of executions.
+-- Makes, changes or deletes a limit through an API; or takes the slots of one from all that hold them outside of
+-- executions.
 -- ARGV: 1 now  2 limit  3 its max, 'off', 'reset', or '' to delete it  4 what the API knows of it (JSON)
 --       5 a name for this very call  6… runs that hold a slot after a reset
 -- Answers 1, or 0 when there is none of the API's to delete or reset, or it is the task file's.
 -- flags: allow-oom
 -- uses: calls clock limits slots
-local name, gate, known = ARGV[2], 'shared:' .. ARGV[2], redis.call('HEXISTS', P .. ':limits:api', ARGV[2])
-local before = answer_before(ARGV[5])
+local name, max, about, call = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local gate, known = 'shared:' .. name, redis.call('HEXISTS', P .. ':limits:api', name)
+local before = answer_before(call)
 if before then return tonumber(before) end
 if redis.call('HEXISTS', P .. ':limits:file', name) == 1 then return 0 end
-if ARGV[3] == '' or ARGV[3] == 'reset' then
+if max == '' or max == 'reset' then
   if known == 0 then return 0 end
   for _, holder in ipairs(redis.call('ZRANGE', P .. ':slots:' .. gate, 0, -1)) do
     if #holder > 16 then end_lease(string.sub(holder, 1, 16)) end
@@ -16,13 +18,13 @@ if ARGV[3] == '' or ARGV[3] == 'reset' then
   redis.call('DEL', P .. ':slots:' .. gate)
   for i = 6, #ARGV do redis.call('ZADD', P .. ':slots:' .. gate, NOW, ARGV[i]) end
 end
-if ARGV[3] == '' then
+if max == '' then
   redis.call('HDEL', P .. ':limits:api', name)
   redis.call('HDEL', P .. ':limits:api:max', name)
-elseif ARGV[3] ~= 'reset' then
-  redis.call('HSET', P .. ':limits:api:max', name, ARGV[3])
-  redis.call('HSET', P .. ':limits:api', name, ARGV[4])
+elseif max ~= 'reset' then
+  redis.call('HSET', P .. ':limits:api:max', name, max)
+  redis.call('HSET', P .. ':limits:api', name, about)
 end
 settle_limit(name)
-keep_answer(ARGV[5], 1)
+keep_answer(call, 1)
 return 1

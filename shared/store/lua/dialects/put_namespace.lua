@@ -1,5 +1,6 @@
 -- Makes a namespace, or changes it. ARGV: 1 now  2 name  3 owner or '' to leave it  4 description or '' to leave it
 -- Answers its fields.
 -- uses: clock jobs
-put_namespace(ARGV[2], ARGV[3], ARGV[4])
-return redis.call('HGETALL', P .. ':namespace:' .. ARGV[2])
+local name, owner, description = ARGV[2], ARGV[3], ARGV[4]
+put_namespace(name, owner, description)
+return redis.call('HGETALL', P .. ':namespace:' .. name)

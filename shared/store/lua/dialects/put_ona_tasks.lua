@@ -1,9 +1,11 @@
--- Puts tasks into the catalog and lists them in an environment, all or none: new ones, or such that nobody changed since
--- they were read.
+-- Puts tasks into the catalog and lists them in an environment, all or none: new ones, or such that nobody changed
+-- since they were read.
 -- ARGV: 1 now  2 pins (msgpack {task: the hash it must have, '' for none})
---       3… per task: id, record (msgpack {task, environment, reference, arrival, created at, …}; both are 0 for a new one),
+--       3… per task: id, record (msgpack {task, environment, reference, arrival, created at, …}; both are 0 for a new
+--       one),
 --         the record that was read ('' for a new one), hash, body, signature, schedule
--- Answers 'done', 'exists' (a new one's reference is taken), 'stale' (a pin or a record is off) or 'owned_by_file' (the task file's).
+-- Answers 'done', 'exists' (a new one's reference is taken), 'stale' (a pin or a record is off) or 'owned_by_file' (the
+-- task file's).
 -- uses: catalog clock ona_tasks
 local items = {}
 for i = 3, #ARGV, 7 do items[#items + 1] = {unpack(ARGV, i, i + 6)} end

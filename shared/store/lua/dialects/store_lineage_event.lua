@@ -4,20 +4,23 @@
 --       10 run id or ''  11 facets of the run (msgpack {field: JSON})  12 most fields that a run's metadata may have
 -- Answers {1 when it is new, 1 when there is such a run (which then has the facets)}.
 -- uses: clock jobs latest_values lineage_events
-local digest, at_us, body, id = ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[10]
-local index = ARGV[4] == 'run' and P .. ':lineage' or P .. ':lineage:static'
+local digest, at_us, kind, body = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local most, most_bytes, life_us = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local job, id, facets, most_fields = ARGV[9], ARGV[10], ARGV[11], tonumber(ARGV[12])
+
+local order = kind == 'run' and P .. ':lineage' or P .. ':lineage:static'
 local is_new = redis.call('HSETNX', P .. ':lineage:bodies', digest, body)
 if is_new == 1 then
-  redis.call('ZADD', index, text(at_us), digest)
+  redis.call('ZADD', order, text(at_us), digest)
   redis.call('ZADD', P .. ':lineage:arrived', text(NOW), digest)
   redis.call('INCRBY', P .. ':lineage:bytes', #body)
-  trim_lineage(tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), 10)
+  trim_lineage(most, most_bytes, life_us, 10)
 end
-if ARGV[9] ~= '' then put_job(cmsgpack.unpack(ARGV[9]), at_us) end
+if job ~= '' then put_job(cmsgpack.unpack(job), at_us) end
 local there = id ~= '' and redis.call('EXISTS', P .. ':run:' .. id) or 0
 if there == 1 then
-  for field, value in pairs(cmsgpack.unpack(ARGV[11])) do
-    keep_latest(P .. ':meta:' .. id, field, at_us, value, tonumber(ARGV[12]))
+  for field, value in pairs(cmsgpack.unpack(facets)) do
+    keep_latest(P .. ':meta:' .. id, field, at_us, value, most_fields)
   end
 end
 return {is_new, there}

@@ -1,7 +1,7 @@
--- Which task file was applied last: hash `applied` (number, digest, by, at, modified, call), and sorted set `applied:files`,
--- the digests of the newest thousand files by the number that they were applied with.
--- about: {call = a name for this very call, digest, by, modified}, and to write back what a wiped store had: number, at,
--- files ({digest: number}), paused ({task…}).
+-- Which task file was applied last: hash `applied` (number, digest, by, at, modified, call), and sorted set
+-- `applied:files`, the digests of the newest thousand files by the number that they were applied with.
+-- about: {call = a name for this very call, digest, by, modified}, and to write back what a wiped store had: number,
+-- at, files ({digest: number}), paused ({task…}).
 -- uses: clock
 local function applied_number() return tonumber(redis.call('HGET', P .. ':applied', 'number')) or 0 end
 
@@ -9,8 +9,8 @@ local function is_applied(about) return redis.call('HGET', P .. ':applied', 'cal
 
 local function note_applied(about)
   local number = about.number or applied_number() + 1
-  redis.call('HSET', P .. ':applied', 'number', number, 'digest', about.digest, 'by', about.by, 'at', about.at or text(NOW),
-    'modified', about.modified, 'call', about.call)
+  redis.call('HSET', P .. ':applied', 'number', number, 'digest', about.digest, 'by', about.by,
+    'at', about.at or text(NOW), 'modified', about.modified, 'call', about.call)
   for digest, before in pairs(about.files or {}) do redis.call('ZADD', P .. ':applied:files', before, digest) end
   redis.call('ZADD', P .. ':applied:files', number, about.digest)
   redis.call('ZREMRANGEBYRANK', P .. ':applied:files', 0, -1001)

@@ -1,18 +1,19 @@
 -- Making the tasks of a file the catalog: see apply.lua for the arguments and answers.
 -- uses: applied catalog clock limits
 local function apply_tasks()
-  local source, named, removed = ARGV[2], {}, {}
-  local about = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6])
+  local source, removes, limits, number = ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5]
+  local about, may_unsign = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6]), ARGV[7] == '1'
+  local named, removed = {}, {}
   if about and is_applied(about) then return {'repeated'} end
-  if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= applied_number() then return {'stale'} end
+  if number ~= '' and tonumber(number) ~= applied_number() then return {'stale'} end
   local did = {added = {}, changed = {}, unchanged = {}, owned_by_file = {}}
   for i = 8, #ARGV, 5 do
     local name = ARGV[i]
     named[name] = true
-    local list = did[put_task(source, name, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[7] == '1')]
+    local list = did[put_task(source, name, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], may_unsign)]
     list[#list + 1] = name
   end
-  if ARGV[3] == '1' then
+  if removes then
     local all = redis.call('HGETALL', P .. ':tasks')
     for i = 1, #all, 2 do
       local entry = cmsgpack.unpack(all[i + 1])
@@ -22,8 +23,8 @@ local function apply_tasks()
       end
     end
   end
-  if ARGV[4] ~= '' then
-    local touched, wanted = {}, cmsgpack.unpack(ARGV[4])
+  if limits ~= '' then
+    local touched, wanted = {}, cmsgpack.unpack(limits)
     for _, name in ipairs(redis.call('HKEYS', P .. ':limits:file')) do touched[name] = true end
     redis.call('DEL', P .. ':limits:file')
     for name, max in pairs(wanted) do

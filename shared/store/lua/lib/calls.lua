@@ -1,5 +1,6 @@
--- For what cannot be told from the state that it left: a call that comes again, because its answer was lost, is answered as
--- it was the first time. `answer:<call>` expires after two minutes, which is longer than anybody repeats a call.
+-- For what cannot be told from the state that it left: a call that comes again, because its answer was lost, is
+-- answered as it was the first time. `answer:<call>` expires after two minutes, which is longer than anybody repeats a
+-- call.
 -- uses: clock
 local function answer_before(call) return redis.call('GET', P .. ':answer:' .. call) end
 

@@ -1,5 +1,5 @@
--- The catalog: hash `tasks`, task → msgpack {definition's hash, source, applied at, schedule}. A definition (`def:<hash>`)
--- counts those that refer to it, and goes with the last of them.
+-- The catalog: hash `tasks`, task → msgpack {definition's hash, source, applied at, schedule}. A definition
+-- (`def:<hash>`) counts those that refer to it, and goes with the last of them.
 -- uses: clock definitions events gates on_task_removed wakeups
 local schedules = 0   -- that came, went or changed: a scheduler has to read the catalog again
 
@@ -22,7 +22,8 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if before then unref_definition(before[1]) end
     if source == 'file' then on_task_removed(name) end
     verdict = before and 'changed' or 'added'
-    if redis.call('ZSCORE', P .. ':history', name) then redis.pcall('SADD', P .. ':prune-candidates', name) end   -- its bounds may be lower
+    -- Its bounds may be lower.
+    if redis.call('ZSCORE', P .. ':history', name) then redis.pcall('SADD', P .. ':prune-candidates', name) end
     event('task.changed', name, '', '', hash)
     note_max(name, body)
     admit('task:' .. name)   -- there may be more room now

@@ -1,8 +1,8 @@
 -- Gives the first waiting run of the queues to a slot of a worker, with a lease and a fencing token.
--- wanted: {worker, slot, turn, lease_us, {queue, …}}. A slot asking again for the same turn gets the same run: an answer
--- that was lost on the way loses no run. Answers {id, record, waiting} or nil.
--- A token is a count and some of the time: a replica that took over may not have heard of a claim, and would give the same
--- count to the next who claims this run.
+-- wanted: {worker, slot, turn, lease_us, {queue, …}}. A slot asking again for the same turn gets the same run: an
+-- answer that was lost on the way loses no run. Answers {id, record, waiting} or nil.
+-- A token is a count and some of the time: a replica that took over may not have heard of a claim, and would give the
+-- same count to the next who claims this run.
 -- uses: clock events execution records texts
 local function claimed_before(wanted)
   local before = redis.call('HGET', P .. ':claims:' .. wanted[1], wanted[2])
@@ -19,8 +19,8 @@ local function is_running(id)
   return r ~= nil and r[F.status] == S.running
 end
 
--- What a claim needs beside the run, before anything of that is changed: it may fail because of what somebody else wrote to
--- a key. Answers the fencing token.
+-- What a claim needs beside the run, before anything of that is changed: it may fail because of what somebody else
+-- wrote to a key. Answers the fencing token.
 local function reserve(id, wanted)
   local turns = P .. ':claims:' .. wanted[1]
   local count = redis.call('INCR', P .. ':counter')

@@ -1,5 +1,5 @@
--- Definitions: hash `def:<hash>` with body and signature. It counts those that refer to it (`refs`: the catalog, plans, runs), and
--- goes with the last of them.
+-- Definitions: hash `def:<hash>` with body and signature. It counts those that refer to it (`refs`: the catalog, plans,
+-- runs), and goes with the last of them.
 -- uses: clock
 local function ref_definition(hash, n) redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', n) end
 
@@ -34,10 +34,11 @@ local function note_max(name, body)
   if max then redis.call('HSET', P .. ':maxima', name, text(max)) else redis.call('HDEL', P .. ':maxima', name) end
 end
 
--- A task that is removed leaves the bounds of its history (`retired`: msgpack {keep_runs, keep_for_ms}, 0 for the default), which
--- go with the last of its runs: it may have been removed by mistake.
+-- A task that is removed leaves the bounds of its history (`retired`: msgpack {keep_runs, keep_for_ms}, 0 for the
+-- default), which go with the last of its runs: it may have been removed by mistake.
 local function note_bounds(name, hash)
   local task = decoded(redis.call('HGET', P .. ':def:' .. hash, 'body') or '')
   if not task then return end
-  redis.call('HSET', P .. ':retired', name, cmsgpack.pack({tonumber(task.keep_runs) or 0, tonumber(task.keep_for_ms) or 0}))
+  local bounds = {tonumber(task.keep_runs) or 0, tonumber(task.keep_for_ms) or 0}
+  redis.call('HSET', P .. ':retired', name, cmsgpack.pack(bounds))
 end

@@ -1,6 +1,6 @@
--- One entry of the `events` stream for whoever watches, and a ring on the channel that watchers listen to. By `pcall`, as
--- every write that no run depends on: a key that somebody else wrote to must not stop a script half-way, of which Redis would
--- roll nothing back.
+-- One entry of the `events` stream for whoever watches, and a ring on the channel that watchers listen to. By `pcall`,
+-- as every write that no run depends on: a key that somebody else wrote to must not stop a script half-way, of which
+-- Redis would roll nothing back.
 -- uses: clock
 local function event(kind, task, run, execution, data)
   redis.pcall('XADD', P .. ':events', 'MAXLEN', '~', 10000, '*',

@@ -1,5 +1,5 @@
--- Executions while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started), gates
--- (lib/gates.lua), overlap, max_queued. If it has more than one run, list `exec-runs:<id>` names them all.
+-- Executions while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started),
+-- gates (lib/gates.lua), overlap, max_queued. If it has more than one run, list `exec-runs:<id>` names them all.
 -- uses: clock ids
 local function execution_of(id, r) return r[F.execution] == '' and id or bytes_of(r[F.execution]) end
 

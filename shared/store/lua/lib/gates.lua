@@ -1,7 +1,7 @@
--- A gate (`task:<name>` for max_concurrent, `shared:<name>` for a shared limit) lets at most max executions through. They
--- are in sorted sets `limit:<gate>:holders` and `limit:<gate>:waiters`, both in order of arrival. Slots of a shared limit are
--- held by external runs and leases too (`slots:<gate>`, lib/slots.lua). An execution has its gates in its hash (msgpack
--- [[gate, max at that time or 0], …]).
+-- A gate (`task:<name>` for max_concurrent, `shared:<name>` for a shared limit) lets at most max executions through.
+-- They are in sorted sets `limit:<gate>:holders` and `limit:<gate>:waiters`, both in order of arrival. Slots of a
+-- shared limit are held by external runs and leases too (`slots:<gate>`, lib/slots.lua). An execution has its gates in
+-- its hash (msgpack [[gate, max at that time or 0], …]).
 -- uses: clock execution queues records remaining_runs
 local function gates_of(x)
   local packed = redis.call('HGET', P .. ':exec:' .. x, 'gates')
@@ -38,7 +38,8 @@ local function start_execution(x)
   if #ids > 1 then make_rest_soon(x) end   -- a step that leaves some makes several
 end
 
--- The execution that waits first at a gate goes through when all its gates have room and it is first at each: none overtakes.
+-- The execution that waits first at a gate goes through when all its gates have room and it is first at each: none
+-- overtakes.
 -- The one that stood behind it at its other gates may be first there now.
 local function admit(gate_name)
   while true do

@@ -1,4 +1,5 @@
--- Groups of an execution's plan: one begins when no run of the one before is live any more, until the execution is over.
+-- Groups of an execution's plan: one begins when no run of the one before is live any more, until the execution is
+-- over.
 -- uses: clock events gates ids new_runs plan queues remaining_runs
 
 -- Makes one ended record in place of the runs of step i from number `from` on, which are never made.
@@ -41,7 +42,8 @@ local function make_group(x, group)
   return live
 end
 
--- Makes the next group, or ends all later steps with the reason why they never run. Answers whether there is something to run.
+-- Makes the next group, or ends all later steps with the reason why they never run. Answers whether there is something
+-- to run.
 local function start_next_group(x)
   local at = P .. ':plan:' .. x
   local group, groups, reason, failure, desired =
@@ -85,8 +87,8 @@ local function runs_left(x, n)
   if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -n) <= 0 and not start_next_group(x) then finish_execution(x) end
 end
 
--- Makes no more runs of the execution (of that task, if one is given): one record a step says why. Before the runs that were
--- made are ended, so that these tell when it is over.
+-- Makes no more runs of the execution (of that task, if one is given): one record a step says why. Before the runs that
+-- were made are ended, so that these tell when it is over.
 local function drop_rest(x, reason, why, of_task)
   local at, dropped = P .. ':plan:' .. x, 0
   if not redis.call('HGET', at, 'rest') then return end

@@ -1,8 +1,8 @@
 -- Makes runs of a task and numbers them: hash `numbers` has the last number of each task.
 -- uses: clock definitions records states
 
--- Counts n runs more of a task and notes that it has some; the number of the last one. Before anything of them is written:
--- it fails when somebody else wrote to one of these keys.
+-- Counts n runs more of a task and notes that it has some; the number of the last one. Before anything of them is
+-- written: it fails when somebody else wrote to one of these keys.
 local function take_numbers(task, n)
   local last = redis.call('HINCRBY', P .. ':numbers', task, n)
   redis.pcall('ZADD', P .. ':history', 0, task)   -- with the next of its runs otherwise
@@ -21,8 +21,8 @@ local function take_numbers_anyhow(task, n)
   return greatest + n
 end
 
--- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1] its
--- replica if not i itself. `last` is the number of the last one, if they were numbered before.
+-- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1]
+-- its replica if not i itself. `last` is the number of the last one, if they were numbered before.
 local function make_runs(x, x_text, r, from, n, only, listed, id_at, last)
   local task, made = r[F.task], {}
   last = last or take_numbers_anyhow(task, n)
@@ -30,7 +30,8 @@ local function make_runs(x, x_text, r, from, n, only, listed, id_at, last)
   r[F.created_us] = NOW
   for i = from, from + n - 1 do
     local id = id_at(i)
-    r[F.replica_index], r[F.number], r[F.execution] = only[i + 1] or i, last - n + 1 + i - from, id == x and '' or x_text
+    r[F.replica_index], r[F.number] = only[i + 1] or i, last - n + 1 + i - from
+    r[F.execution] = id == x and '' or x_text
     if listed then redis.call('RPUSH', P .. ':exec-runs:' .. x, id) end
     if r[F.external_id] ~= '' then redis.call('SADD', P .. ':external:' .. r[F.external_id], id) end
     save(id, r)

@@ -24,14 +24,18 @@ local function decide(task, gates, policy, max_queued)
     end
   end
   if not full then return nil end
-  if crowded then return 'skipped: ' .. MOST_WAITING .. ' executions were waiting for the limit ' .. crowded .. ' already' end
+  if crowded then
+    return 'skipped: ' .. MOST_WAITING .. ' executions were waiting for the limit ' .. crowded .. ' already'
+  end
   if not own then return 'wait' end
   if policy == 'skip' then
-    local oldest = redis.call('ZRANGE', own[1] .. ':holders', 0, 0)[1] or redis.call('ZRANGE', own[1] .. ':waiters', 0, 0)[1]
+    local oldest = redis.call('ZRANGE', own[1] .. ':holders', 0, 0)[1]
+      or redis.call('ZRANGE', own[1] .. ':waiters', 0, 0)[1]
     return 'skipped: ' .. in_the_way(oldest, task) .. ' was still running'
   end
   if policy == 'queue' and own[4] >= max_queued then
-    return 'skipped: ' .. own[4] .. ' executions of ' .. task .. ' were waiting already (max_queued = ' .. max_queued .. ')'
+    return 'skipped: ' .. own[4] .. ' executions of ' .. task ..
+      ' were waiting already (max_queued = ' .. max_queued .. ')'
   end
   return 'wait'
 end

@@ -1,9 +1,11 @@
--- Plans: hash `plan:<execution>` of each execution that begins with more than one run or has more than one step, kept as long
--- as any of its runs. Fields:
+-- Plans: hash `plan:<execution>` of each execution that begins with more than one run or has more than one step, kept
+-- as long as any of its runs. Fields:
 --   task, created, steps, groups, at (the group that runs), version; start, over (times)
---   desired ('stopped' once that was requested), reason and failure (why a step failed for good, as a word and as a sentence)
---   step:<i>    from 0: msgpack {record to make its runs from, how many, steps it needs, group, replica indexes or {} for all,
---               runs it has already {replica, id as text}}; a group of -1 is never run: its runs are another execution's
+--   desired ('stopped' once that was requested), reason and failure (why a step failed for good, as a word and as a
+--   sentence) step:<i>    from 0: msgpack {record to make its runs from, how many, steps it needs, group, replica
+--   indexes or {} for all,
+--               runs it has already {replica, id as text}}; a group of -1 is never run: its runs are another
+--               execution's
 --   group:<g>   msgpack {i, …}
 --   needed:<i>  another step needs it
 --   ok:<i>:<replica>  the run that succeeded, if its step is needed
@@ -16,7 +18,8 @@ local function steps_in(x, group)
   return cmsgpack.unpack(redis.call('HGET', P .. ':plan:' .. x, 'group:' .. group))
 end
 
--- Notes with a run that execution x, which is not its own, needs its outputs; of other executions only those that live stay.
+-- Notes with a run that execution x, which is not its own, needs its outputs; of other executions only those that live
+-- stay.
 local function retain_outputs(id, x)
   if redis.call('EXISTS', P .. ':run:' .. id) == 0 then return end
   local at, retained = P .. ':meta:' .. id, x

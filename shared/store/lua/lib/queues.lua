@@ -1,4 +1,5 @@
--- Where a pending run of a started execution waits: sorted set `queue:<queue>` once it is due, until then sorted set `due`.
+-- Where a pending run of a started execution waits: sorted set `queue:<queue>` once it is due, until then sorted set
+-- `due`.
 -- uses: clock wakeups
 local ready = {}   -- queues that runs were added to, and how many: the caller wakes their workers
 
@@ -9,7 +10,8 @@ local function add_ready(answer)
   end
 end
 
--- The run that is due first, and when. Asked for before a script writes anything, it tells whether `due` can be written to.
+-- The run that is due first, and when. Asked for before a script writes anything, it tells whether `due` can be written
+-- to.
 local function first_due() return redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') end
 
 local function schedule_at(id, due_us, first)
@@ -18,8 +20,8 @@ local function schedule_at(id, due_us, first)
   if not first[1] or due_us < tonumber(first[2]) then wake_scheduler() end
 end
 
--- The place of what comes now: a number that only grows. 0, which is before all others, while the key holds somebody else's
--- value: a script that calls this is half-way by then.
+-- The place of what comes now: a number that only grows. 0, which is before all others, while the key holds somebody
+-- else's value: a script that calls this is half-way by then.
 local function next_arrival()
   local count = redis.pcall('INCR', P .. ':counter')
   return type(count) == 'number' and count or 0

@@ -2,7 +2,8 @@
 -- Every list a reader can ask for is a union of sorted sets `ix:<scope>:<state>:<order>`:
 --   scope  all | t:<task>            state  pending | running | <end reason>
 --   order  created (all: microseconds, t: the run's number) | start | duration | exit
--- and, for runs made by way of another system's API, `ix:via:<api>:<state>:created`: the newest attempt of each execution.
+-- and, for runs made by way of another system's API, `ix:via:<api>:<state>:created`: the newest attempt of each
+-- execution.
 -- uses: clock
 local function load(id)
   local value = redis.call('GET', P .. ':run:' .. id)
@@ -27,7 +28,9 @@ local function index(id, r)
   local all, task = P .. ':ix:all:' .. state, P .. ':ix:t:' .. r[F.task] .. ':' .. state
   redis.call('ZADD', all .. ':created', r[F.created_us], id)
   redis.call('ZADD', task .. ':created', r[F.number], id)
-  if (r[F.via] or '') ~= '' then redis.call('ZADD', P .. ':ix:via:' .. r[F.via] .. ':' .. state .. ':created', r[F.created_us], id) end
+  if (r[F.via] or '') ~= '' then
+    redis.call('ZADD', P .. ':ix:via:' .. r[F.via] .. ':' .. state .. ':created', r[F.created_us], id)
+  end
   if state == S.pending then return end
   redis.call('ZADD', all .. ':start', r[F.start_us], id)
   redis.call('ZADD', task .. ':start', r[F.start_us], id)
@@ -41,7 +44,9 @@ end
 
 local ORDERS = {[S.pending] = {':created'}, [S.running] = {':created', ':start'}}
 local function unlist(id, r)
-  if (r[F.via] or '') ~= '' then redis.call('ZREM', P .. ':ix:via:' .. r[F.via] .. ':' .. state_of(r) .. ':created', id) end
+  if (r[F.via] or '') ~= '' then
+    redis.call('ZREM', P .. ':ix:via:' .. r[F.via] .. ':' .. state_of(r) .. ':created', id)
+  end
 end
 
 local function unindex(id, r)

@@ -1,9 +1,10 @@
--- Runs that are made later: a script makes few enough at once that nobody waits for it, and the others of the group are made
--- by `make_rest`, as soon as the execution has started. All of them count as live from the beginning, so from outside the
--- execution is one. Field `rest` of its plan says how many are left, `rest:<step>` which replica is next; sorted set `making`
--- has the executions of which some are left, by when they started (+inf: not yet).
+-- Runs that are made later: a script makes few enough at once that nobody waits for it, and the others of the group are
+-- made by `make_rest`, as soon as the execution has started. All of them count as live from the beginning, so from
+-- outside the execution is one. Field `rest` of its plan says how many are left, `rest:<step>` which replica is next;
+-- sorted set `making` has the executions of which some are left, by when they started (+inf: not yet).
 -- uses: clock wakeups
-local AT_ONCE, BYTES_AT_ONCE = 200, 1000000   -- at least two, however large a record may be: start_execution() relies on that
+-- At least two, however large a record may be: start_execution() relies on that.
+local AT_ONCE, BYTES_AT_ONCE = 200, 1000000
 
 -- How many runs from record r there is room for; `room` is in runs of at most 5 kB.
 local function room_for(r, room)
@@ -13,7 +14,8 @@ end
 
 -- The room that is left after n runs from r.
 local function room_after(r, n, room)
-  return math.max(0, room - math.ceil(n * math.max(BYTES_AT_ONCE / AT_ONCE, #cmsgpack.pack(r)) * AT_ONCE / BYTES_AT_ONCE))
+  local size = math.max(BYTES_AT_ONCE / AT_ONCE, #cmsgpack.pack(r))
+  return math.max(0, room - math.ceil(n * size * AT_ONCE / BYTES_AT_ONCE))
 end
 
 local function leave_rest(x, i, from, left)

@@ -1,8 +1,9 @@
--- Keys of the scheduler's poll that somebody else overwrote. Their content is lost. That of some was of the last seconds only, or
--- is found out again: these are reset. What is read of the others counts as nothing, and stops nothing else.
+-- Keys of the scheduler's poll that somebody else overwrote. Their content is lost. That of some was of the last
+-- seconds only, or is found out again: these are reset. What is read of the others counts as nothing, and stops nothing
+-- else.
 -- uses: clock
-local RESETTABLE = {leader = 'hash', schedulers = 'zset', queues = 'set', ['prune-candidates'] = 'set', events = 'stream',
-  ['store-id'] = 'string', contact = 'number', ['rescue-hold'] = 'number', catalog = 'number'}
+local RESETTABLE = {leader = 'hash', schedulers = 'zset', queues = 'set', ['prune-candidates'] = 'set',
+  events = 'stream', ['store-id'] = 'string', contact = 'number', ['rescue-hold'] = 'number', catalog = 'number'}
 local reset, not_read = {}, {}   -- the names of those that were reset, and of the others
 
 local function was_reset(name) reset[#reset + 1] = name end

@@ -1,9 +1,10 @@
--- Notes that a process reached Redis. After a gap in the contact of all of them (longer than gap_us) nothing is rescued for
--- one lease, because the workers could not renew theirs either. The hold is stored, so the next leader obeys it too.
+-- Notes that a process reached Redis. After a gap in the contact of all of them (longer than gap_us) nothing is rescued
+-- for one lease, because the workers could not renew theirs either. The hold is stored, so the next leader obeys it
+-- too.
 -- uses: clock
 
--- The clock went back by so much: what was to end by it would do so that much too late. What may have been written since
--- is no further ahead than a lease.
+-- The clock went back by so much: what was to end by it would do so that much too late. What may have been written
+-- since is no further ahead than a lease.
 local function went_back(by, lease_us)
   for _, name in ipairs({'leases', 'slot-leases', 'consumers'}) do
     local ahead = redis.call('ZRANGEBYSCORE', P .. ':' .. name, '(' .. text(NOW + lease_us), '+inf', 'WITHSCORES')

@@ -1,8 +1,10 @@
--- Retries. packed: the id of a retry (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}.
+-- Retries. packed: the id of a retry (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution,
+-- retry_of}.
 -- uses: clock definitions events execution new_runs queues records
 local is_retried = {}   -- runs whose retry was made: how they ended does not count for their step
 
--- What a retry needs of the keys of all runs, before the run that owes it is ended: it fails when somebody else wrote to one.
+-- What a retry needs of the keys of all runs, before the run that owes it is ended: it fails when somebody else wrote
+-- to one.
 -- Answers nil when none is to be made.
 local function prepare_retry(id, r, packed)
   local x = execution_of(id, r)

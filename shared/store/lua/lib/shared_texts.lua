@@ -2,7 +2,8 @@
 -- uses: clock ids
 local references   -- by text, once there are any
 local function share_texts(x, r)
-  if #r[F.params] <= 256 and #r[F.tags] <= 256 and #r[F.labels] <= 256 then return end   -- bytes that a record has itself
+  -- Bytes that a record has itself.
+  if #r[F.params] <= 256 and #r[F.tags] <= 256 and #r[F.labels] <= 256 then return end
   references = references or {}
   for _, field in ipairs({F.params, F.tags, F.labels}) do
     local value = r[field]

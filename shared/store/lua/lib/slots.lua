@@ -1,9 +1,26 @@
--- Slots of a limit that are not held by an execution: sorted set `slots:<gate>`, holder by the time it took the slot. A holder
--- is a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that others took for a while is a hash
--- `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
+-- Slots of a limit that are not held by an execution: sorted set `slots:<gate>`, holder by the time it took the slot. A
+-- holder is a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that others took for a while is
+-- a hash `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
 -- uses: clock gates
 local function has_room(gate, slots)
   return taken_at(gate) + slots <= gate_max(gate) and redis.call('EXISTS', P .. ':limit:' .. gate[1] .. ':waiters') == 0
+end
+
+-- The sets in which a holder is to take a slot of each limit, where it holds none; or nil and why it cannot: 'closed'
+-- or
+-- 'full', the limit, since when its oldest slot is held.
+local function slots_to_take(limits, holder)
+  local slots = {}
+  for _, name in ipairs(limits) do
+    local gate = {'shared:' .. name, 0}
+    local at, most = P .. ':slots:' .. gate[1], gate_max(gate)
+    if most == 0 then return nil, 'closed', name end
+    if most < math.huge and not redis.call('ZSCORE', at, holder) then
+      if not has_room(gate, 1) then return nil, 'full', name, redis.call('ZRANGE', at, 0, 0, 'WITHSCORES')[2] end
+      slots[#slots + 1] = at
+    end
+  end
+  return slots
 end
 
 local function end_lease(lease)

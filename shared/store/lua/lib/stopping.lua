@@ -33,9 +33,10 @@ local function no_more_groups(x, why)
   drop_rest(x, R.stopped, why)
 end
 
--- An execution of more runs is stopped in steps of so many, so that nobody waits for it long. What is left is in its hash
--- (stop_request, stop_why, stop_left: of how many of its runs from the oldest on, stop_did: how many this pass has stopped), and
--- in sorted set `stopping`: executions by the time of the last step, 0 when nobody but the leader goes on with it.
+-- An execution of more runs is stopped in steps of so many, so that nobody waits for it long. What is left is in its
+-- hash (stop_request, stop_why, stop_left: of how many of its runs from the oldest on, stop_did: how many this pass has
+-- stopped), and in sorted set `stopping`: executions by the time of the last step, 0 when nobody but the leader goes on
+-- with it.
 local MOST_STOPPED = 100
 local may_look_at = MOST_STOPPED
 
@@ -44,7 +45,10 @@ local function stop_each(ids, request, message)
   local stopped = 0
   for i = #ids, 1, -1 do
     local r = load(ids[i])
-    if r and r[F.stop_request] ~= request and r[F.stop_request] ~= 'kill' and stop_run(ids[i], request, message) then stopped = stopped + 1 end
+    local is_new = r and r[F.stop_request] ~= request and r[F.stop_request] ~= 'kill'
+    if is_new and stop_run(ids[i], request, message) then
+      stopped = stopped + 1
+    end
   end
   may_look_at = may_look_at - #ids
   return stopped

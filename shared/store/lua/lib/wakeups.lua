@@ -12,8 +12,8 @@ local function wake_worker(worker)
   redis.call('PEXPIRE', key, 60000)
 end
 
--- By Dramatiq's own enqueue, and by a token for an idle consumer. A queue that was sent `most` wake-ups already is left alone: one
--- thread that gets one of them empties the queue.
+-- By Dramatiq's own enqueue, and by a token for an idle consumer. A queue that was sent `most` wake-ups already is left
+-- alone: one thread that gets one of them empties the queue.
 local function wake_queue(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
   if redis.call('LLEN', messages) >= most then return end

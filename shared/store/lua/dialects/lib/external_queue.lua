@@ -1,19 +1,30 @@
--- External runs that a consumer fetches over a connection of its own: sorted set `external-queue:<task>` has the executions that
--- wait, by the time they are due, set `in-flight:<consumer>` those that a consumer has. Channel `channel:external-queue:<task>`
--- is published to when there is one more.
+-- External runs that a consumer fetches over a connection of its own: sorted set `external-queue:<task>` has the
+-- executions that wait, by the time they are due, set `in-flight:<consumer>` those that a consumer has. Channel
+-- `channel:external-queue:<task>` is published to when there is one more.
 -- fills: on_execution_created=queue_if_for_consumer on_run_ended=release_external
--- uses: clock execution gates texts
+-- uses: clock execution gates records texts
 local function put_into_external_queue(x, r)
   redis.call('ZADD', P .. ':external-queue:' .. r[F.task], math.max(r[F.due_us], r[F.created_us]), x)
   redis.call('PUBLISH', P .. ':channel:external-queue:' .. r[F.task], '')
+end
+
+-- Notes which consumer has a live run of an execution ('' for none), and whether it waits for one.
+local function give_to_consumer(x, id, r, consumer, waits)
+  if r[F.worker] ~= '' and r[F.worker] ~= consumer then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
+  if consumer ~= '' then redis.call('SADD', P .. ':in-flight:' .. consumer, x) end
+  if r[F.worker] ~= consumer then
+    r[F.worker] = consumer
+    save(id, r)
+  end
+  if waits then put_into_external_queue(x, r) else redis.call('ZREM', P .. ':external-queue:' .. r[F.task], x) end
 end
 
 local function queue_if_for_consumer(x, r, options)
   if options.for_consumer then put_into_external_queue(x, r) end
 end
 
--- Takes what an ended external run held: its execution's place in the queue or with a consumer, and a slot of each limit of
--- its tags.
+-- Takes what an ended external run held: its execution's place in the queue or with a consumer, and a slot of each
+-- limit of its tags.
 local function release_external(id, r)
   if r[F.external] == 0 or (r[F.via] or '') == '' then return end
   local x = execution_of(id, r)

@@ -1,5 +1,6 @@
--- What is told of a thing by messages that come in any order: of all values ever told for a field, the one with the latest
--- time stays, of one time the greater value. Kept as 16 digits of the time, then the value. A hash takes `most` fields.
+-- What is told of a thing by messages that come in any order: of all values ever told for a field, the one with the
+-- latest time stays, of one time the greater value. Kept as 16 digits of the time, then the value. A hash takes `most`
+-- fields.
 local function keep_latest(key, field, at_us, value, most)
   local before = redis.call('HGET', key, field)
   if before then

@@ -1,16 +1,20 @@
--- Lineage events: `lineage:bodies` has them by digest, `lineage` and `lineage:static` (those of no run) by the time they
--- tell, `lineage:arrived` by when they came. The ones that came first go first when there are too many or they are too old.
+-- Lineage events: `lineage:bodies` has them by digest, `lineage` and `lineage:static` (those of no run) by the time
+-- they tell, `lineage:arrived` by when they came. The ones that came first go first when there are too many or they are
+-- too old.
 -- uses: clock
 local function trim_lineage(most, most_bytes, life_us, batch)
   local arrived, bodies, trimmed = P .. ':lineage:arrived', P .. ':lineage:bodies', 0
   while trimmed < batch do
     local oldest = redis.call('ZRANGE', arrived, 0, 0, 'WITHSCORES')
     if not oldest[1] then break end
-    local fits = redis.call('ZCARD', arrived) <= most and tonumber(redis.call('GET', P .. ':lineage:bytes')) <= most_bytes
+    local fits = redis.call('ZCARD', arrived) <= most
+      and tonumber(redis.call('GET', P .. ':lineage:bytes')) <= most_bytes
     if fits and tonumber(oldest[2]) > NOW - life_us then break end
     redis.call('DECRBY', P .. ':lineage:bytes', redis.call('HSTRLEN', bodies, oldest[1]))
     redis.call('HDEL', bodies, oldest[1])
-    for _, order in ipairs({P .. ':lineage', P .. ':lineage:static', arrived}) do redis.call('ZREM', order, oldest[1]) end
+    for _, order in ipairs({P .. ':lineage', P .. ':lineage:static', arrived}) do
+      redis.call('ZREM', order, oldest[1])
+    end
     trimmed = trimmed + 1
   end
   return trimmed

@@ -1,9 +1,10 @@
--- What was handed to a consumer over a connection and not acknowledged yet: hash `offers`, slot (the connection) -> turn (16
--- characters), execution (16 bytes), consumer; sorted set `offered`, slot by when it is given up.
+-- What was handed to a consumer over a connection and not acknowledged yet: hash `offers`, slot (the connection) ->
+-- turn (16 characters), execution (16 bytes), consumer; sorted set `offered`, slot by when it is given up.
 -- uses: clock records
 local function offer_of(slot)
   local packed = redis.call('HGET', P .. ':offers', slot)
-  return packed and {turn = string.sub(packed, 1, 16), execution = string.sub(packed, 17, 32), consumer = string.sub(packed, 33)}
+  if not packed then return nil end
+  return {turn = string.sub(packed, 1, 16), execution = string.sub(packed, 17, 32), consumer = string.sub(packed, 33)}
 end
 
 local function drop_offer(slot)
