@@ -51,6 +51,10 @@ CHECK_S: Final = 60.0
 FULL_S: Final = 5.0
 """So long after Redis was full, what frees memory comes before what needs some."""
 
+UNAVAILABLE: Final = "Redis was away"
+FULL: Final = "Redis was full"
+"""Why ticks were missed, as in the message of a skipped run."""
+
 Job = Callable[[leadership.Poll, float], int]
 """Gets the measured time when it has to leave the rest for the next round; answers how much it did."""
 
@@ -99,7 +103,6 @@ class Loop:
         self._policy = ""
         self._health = b""
         self._said = (b"", 0.0)
-        self._away_since_s: float | None = None
 
     def stop(self) -> None:
         """End after the job under way."""
@@ -116,12 +119,12 @@ class Loop:
                     if policy:
                         log.warning("store.evicts", policy=policy)
                 self.tick()
-                self._back()
+                self._outages.ended(UNAVAILABLE, self._clock.seen_us)
                 self._wait()
                 if self.troubles.clear("round"):
                     log.info("scheduler.recovered")
-            except StoreUnavailable as error:
-                self._away(error)
+            except StoreUnavailable:
+                self._outages.began(UNAVAILABLE, self._clock.seen_us)
                 self.stopping.wait(0.5)
             except Misconfigured:
                 raise
@@ -160,7 +163,7 @@ class Loop:
                     self._behind[name] = None  # should it be the job's fault, the others come first in the next round
                     raise
                 self._full_until_s = self._time() + FULL_S
-                self._outages.began("Redis was full", poll.now_us)
+                self._outages.began(FULL, poll.now_us)
                 self._turns.failed(name)
                 self.troubles.note(name, "", error)
             except Misconfigured:
@@ -207,7 +210,7 @@ class Loop:
             self.troubles.note("refresh", "", error)
         fired = self._cron_heap.fire(self._store, poll.now_us, until_s)
         if fired:
-            self._outages.ended("Redis was full", poll.now_us)
+            self._outages.ended(FULL, poll.now_us)
         return fired
 
     def _drop_queues(self, poll: leadership.Poll, until_s: float) -> int:
@@ -287,7 +290,12 @@ class Loop:
             self._cron_heap.version = STALE
         if stepped_us > 0:
             self._outages.was("Redis's clock jumped ahead", before_us, poll.now_us)
-        elif self.leads and before_us and not self._away_since_s and poll.now_us - before_us > leadership.LEADERSHIP_US:
+        elif (
+            self.leads
+            and before_us
+            and not self._outages.is_under_way(UNAVAILABLE)
+            and poll.now_us - before_us > leadership.LEADERSHIP_US
+        ):
             self._outages.was("no scheduler was leading", before_us, poll.now_us)  # this one was frozen
 
     def _note_leadership(self, poll: leadership.Poll) -> None:
@@ -324,13 +332,3 @@ class Loop:
         except Exception as error:
             self.troubles.note("resign", "", error)
         log.info("scheduler.stopped", scheduler=self.name)
-
-    def _away(self, _: StoreUnavailable) -> None:
-        if self._away_since_s is None:
-            self._away_since_s = time.monotonic()
-            self._outages.began("Redis was away", self._clock.seen_us)
-
-    def _back(self) -> None:
-        if self._away_since_s is not None:
-            self._outages.ended("Redis was away", self._clock.seen_us)
-            self._away_since_s = None

@@ -31,6 +31,10 @@ class Outages:
         if began_us is not None:
             self._over.append((what, began_us, us))
 
+    def is_under_way(self, what: str) -> bool:
+        """Whether *what* is so now."""
+        return what in self._open
+
     def was(self, what: str, began_us: int, ended_us: int) -> None:
         """*what* was so for a time that is over."""
         self._over.append((what, began_us, ended_us))
