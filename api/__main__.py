@@ -36,10 +36,10 @@ import uvicorn
 
 from api.app import create_app
 from api.http import protocol
-from api.http.protocol import Connection
+from api.http.protocol import LimitedHttpProtocol
 from api.http.proxies import VARIABLE, Proxies, trusted_networks
 from api.http.state import AppState
-from api.http.websockets import MESSAGE_BYTES, PING_S, SocketConnection
+from api.http.websockets import MESSAGE_BYTES, PING_S, LimitedWebSocketProtocol
 from shared.addresses import is_loopback
 from shared.errors import Misconfigured, StoreUnavailable
 from shared.settings import Settings, read_settings
@@ -156,8 +156,8 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=Connection,
-        ws=SocketConnection,
+        http=LimitedHttpProtocol,
+        ws=LimitedWebSocketProtocol,
         ws_max_size=MESSAGE_BYTES,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,

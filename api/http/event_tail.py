@@ -33,7 +33,7 @@ RETRY_S: Final = 0.5
 _log = get_logger("api")
 
 
-class Tail:
+class EventTail:
     """Reads events while there are followers, and stops without any."""
 
     def __init__(self, store: AsyncStore) -> None:

@@ -42,7 +42,7 @@ MAX_CONNECTIONS = 4000
 Part = Literal["", "head", "body"]
 
 
-class Connection(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with those limits. A request that comes in one piece never starts a timer."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

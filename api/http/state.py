@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from api.http.auth import Authenticator
-from api.http.event_tail import Tail
+from api.http.event_tail import EventTail
 from api.http.stream_limit import HandshakeLimit, StreamLimit
 from shared.ops import Catalog
 from shared.settings import Settings
@@ -29,7 +29,7 @@ class AppState:
         self.store = store
         self.catalog = Catalog()
         self.authenticator = Authenticator(settings, store)
-        self.tail = Tail(store)
+        self.tail = EventTail(store)
         self.stream_limit = StreamLimit(settings.max_streams)
         self.handshake_limit = HandshakeLimit(
             max(10, settings.max_streams // 4), "WebSockets whose client has not signed in yet"

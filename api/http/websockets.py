@@ -55,7 +55,7 @@ class Gone(Exception):
     """The client is not there any more."""
 
 
-class SocketConnection(WebSocketsSansIOProtocol):
+class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, but a client that reads nothing is cut off: closing would wait until it has read."""
 
     _stalled: asyncio.TimerHandle | None = None

@@ -18,9 +18,9 @@ from litestar.testing import TestClient
 
 from api.__main__ import Server
 from api.app import create_app
-from api.http.protocol import Connection
+from api.http.protocol import LimitedHttpProtocol
 from api.http.state import AppState
-from api.http.websockets import MESSAGE_BYTES, SocketConnection
+from api.http.websockets import MESSAGE_BYTES, LimitedWebSocketProtocol
 from shared.runs import Reason
 from shared.settings import Settings
 from shared.store import logs, runs, tasks
@@ -97,8 +97,8 @@ def serving(settings: Settings) -> Iterator[Served]:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Connection,
-        ws=SocketConnection,
+        http=LimitedHttpProtocol,
+        ws=LimitedWebSocketProtocol,
         ws_max_size=MESSAGE_BYTES,
         lifespan="on",
         log_config=None,

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from api.http.websockets import SocketConnection
+from api.http.websockets import LimitedWebSocketProtocol
 from shared.settings import Settings
 from tests.http.conftest import TOKEN, Served
 from tests.http.test_process import ROOT, environment
@@ -280,6 +280,8 @@ def test_anonymous_connections_by_the_hundred_keep_nobody_out(api: Api) -> None:
 def test_a_message_in_many_pieces_is_kept_as_one(served: Served) -> None:
     with closing(handshake(int(served.url.rpartition(":")[2]), IN)) as one:
         one.sendall(frame(TEXT, b"x", fin=False) + frame(0, b"", fin=False) * 1000 + frame(0, b"x", fin=False) * 1000)
-        (kept,) = [each for each in served.server.server_state.connections if isinstance(each, SocketConnection)]
+        (kept,) = [
+            each for each in served.server.server_state.connections if isinstance(each, LimitedWebSocketProtocol)
+        ]
         wait_until(lambda: kept.frames and len(kept.frames[0]) == 1001, "all pieces have come", 5)
         assert len(kept.frames) == 1

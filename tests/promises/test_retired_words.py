@@ -36,6 +36,10 @@ RETIRED = {
     "silence_s": "heartbeat_timeout_s",
     "lifeline": "parent watch",
     "seats": "stream limit",
+    "DialectRequest": "Request",
+    "Untold": "PlainNotFound",
+    "taskruns": "task_runs",
+    "flowruns": "flow_runs",
 }
 FILES = [
     name

@@ -55,7 +55,7 @@ async def create_run(request: Request) -> Response:
     beside = await request.store.run(metadata.read(made.run.id))
     location = f"{request.urls.base}/api/v1/jobs/runs/{made.run.id}".encode()
     (run,) = await request.store.run(ops.without_secrets(request.catalog, [made.run]))
-    return _run(responses.run(run, place, beside), status=201, headers=((b"location", location),))
+    return json_response(responses.run(run, place, beside), status=201, headers=((b"location", location),))
 
 
 @routes.get("/api/v1/namespaces/{namespace}/jobs/{job}/runs")
@@ -70,7 +70,7 @@ async def list_runs(request: Request) -> Response:
 @routes.get("/api/v1/jobs/runs/{id}")
 async def read_run(request: Request) -> Response:
     """One run, of any API."""
-    return _run(await request.store.run(_shown(request, await _find(request))))
+    return json_response(await request.store.run(_shown(request, await _find(request))))
 
 
 @routes.get("/api/v1/jobs/runs/{id}/facets")
@@ -113,7 +113,7 @@ async def _report(request: Request, verb: str) -> Response:
     at_us = bodies.instant(at, "at", zone=True) if at else 0
     found = await _find(request)
     run = await request.store.run(ingest.report(request.catalog, found.id, verb, at_us))
-    return _run(await request.store.run(_shown(request, run)))
+    return json_response(await request.store.run(_shown(request, run)))
 
 
 async def _find(request: Request) -> Run:
@@ -157,7 +157,3 @@ async def _job_facets(request: Request, run: Run) -> dict[str, msgspec.Raw]:
     except NotFound:
         return {}
     return responses.task_facets(entry)
-
-
-def _run(answer: RunResponse, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    return json_response(answer, status=status, headers=headers)

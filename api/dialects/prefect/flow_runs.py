@@ -24,14 +24,13 @@ from api.dialects.prefect.bodies import (
     StateCreate,
     in_us,
     proposed,
-    shown_state,
 )
 from api.dialects.prefect.errors import DIALECT, PlainNotFound
 from api.dialects.prefect.orchestration import Decision, decide
 from api.dialects.prefect.parameters import now_us, run_in_query, uuid_in
 from api.dialects.prefect.run_view import FLOW_RUNS, Facts, View
 from api.dialects.prefect.set_state import Answer
-from api.dialects.prefect.task_run_routes import proposal_response
+from api.dialects.prefect.task_run_routes import proposal_response, require_run, run_states
 from api.dialects.prefect.task_runs import CreatedRun
 from api.dialects.prefect.transitions import first_state_tag, plan_transition
 from api.http.auth import Grant
@@ -83,9 +82,7 @@ async def create_flow_run(request: Request) -> Response:
 @routes.get("/api/flow_runs/{id}")
 async def read_flow_run(request: Request) -> Response:
     """A flow run."""
-    view = await request.store.run(task_runs.read(uuid_in(request), FLOW_RUNS))
-    if view is None or not request.grant.covers(view.latest.record.task):
-        raise NotFound("Flow run not found")
+    view = await require_run(request, "Flow run not found", FLOW_RUNS)
     return json_response(_shown(view.id, view.facts, view.current))
 
 
@@ -99,10 +96,7 @@ async def rename_flow_run(request: Request) -> Response:
 @routes.delete("/api/flow_runs/{id}")
 async def delete_flow_run(request: Request) -> Response:
     """Forget a flow run; its task runs stay."""
-    view = await request.store.run(task_runs.read(uuid_in(request), FLOW_RUNS))
-    if view is None:
-        raise NotFound("Flow run not found")
-    request.grant.authorise((view.latest.record.task,), absent="Flow run not found")
+    view = await require_run(request, "Flow run not found", FLOW_RUNS)
     await request.store.run(task_runs.delete(request.catalog, view))
     return Response(status=204)
 
@@ -136,10 +130,7 @@ async def count_flow_runs(request: Request) -> Response:
 @routes.get("/api/flow_run_states")
 async def read_flow_run_states(request: Request) -> Response:
     """All states of a flow run, oldest first; none of an unknown one."""
-    view = await request.store.run(task_runs.read(run_in_query(request, "flow_run_id"), FLOW_RUNS, history=True))
-    if view is None or not request.grant.covers(view.latest.record.task):
-        return json_response([])
-    return json_response([shown_state(state) for state in run_view.history(view)])
+    return await run_states(request, run_in_query(request, "flow_run_id"), FLOW_RUNS)
 
 
 async def _create(catalog: ops.Catalog, grant: Grant, wanted: FlowRunCreate) -> CreatedRun:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from api.dialects.prefect import run_view, search, set_state, task_runs
 from api.dialects.prefect.bodies import Rename, SetState, TaskRunCreate, shown_state
 from api.dialects.prefect.errors import DIALECT, PlainNotFound
 from api.dialects.prefect.parameters import now_us, run_in_query, uuid_in
-from api.dialects.prefect.run_view import View
+from api.dialects.prefect.run_view import TASK_RUNS, View
 from api.dialects.prefect.set_state import Answer
 from api.http.request import Request
 from api.http.response import Response, json_response
@@ -23,6 +24,23 @@ def shown(view: View) -> dict[str, Any]:
     return run_view.shown_task_run(view.id, view.facts, view.current, now_us())
 
 
+async def require_run(request: Request, absent: str, via: str = TASK_RUNS) -> View:
+    """The run of the path. Raises NotFound with the message *absent*, also when the token is for other tasks."""
+    view = await request.store.run(task_runs.read(uuid_in(request), via))
+    if view is None:
+        raise NotFound(absent)
+    request.grant.authorise((view.latest.record.task,), absent=absent)
+    return view
+
+
+async def run_states(request: Request, run_id: UUID, via: str = TASK_RUNS) -> Response:
+    """All states of a run, oldest first; none of an unknown one."""
+    view = await request.store.run(task_runs.read(run_id, via, history=True))
+    if view is None or not request.grant.covers(view.latest.record.task):
+        return json_response([])
+    return json_response([shown_state(state) for state in run_view.history(view)])
+
+
 @routes.post("/api/task_runs")
 async def create_task_run(request: Request) -> Response:
     """Make a task run: 201, or 200 when it was there."""
@@ -35,10 +53,7 @@ async def create_task_run(request: Request) -> Response:
 @routes.get("/api/task_runs/{id}")
 async def read_task_run(request: Request) -> Response:
     """A task run."""
-    view = await request.store.run(task_runs.read(uuid_in(request)))
-    if view is None or not request.grant.covers(view.latest.record.task):
-        raise NotFound("Task not found")
-    return json_response(shown(view))
+    return json_response(shown(await require_run(request, "Task not found")))
 
 
 @routes.patch("/api/task_runs/{id}", scope="run")
@@ -51,10 +66,7 @@ async def rename_task_run(request: Request) -> Response:
 @routes.delete("/api/task_runs/{id}")
 async def delete_task_run(request: Request) -> Response:
     """Forget a task run; what it held is free."""
-    view = await request.store.run(task_runs.read(uuid_in(request)))
-    if view is None:
-        raise NotFound("Task run not found")
-    request.grant.authorise((view.latest.record.task,), absent="Task run not found")
+    view = await require_run(request, "Task run not found")
     await request.store.run(task_runs.delete(request.catalog, view))
     return Response(status=204)
 
@@ -85,10 +97,7 @@ def proposal_response(answer: Answer) -> Response:
 @routes.get("/api/task_run_states")
 async def read_task_run_states(request: Request) -> Response:
     """All states of a task run, oldest first; none of an unknown one."""
-    view = await request.store.run(task_runs.read(run_in_query(request, "task_run_id"), history=True))
-    if view is None or not request.grant.covers(view.latest.record.task):
-        return json_response([])
-    return json_response([shown_state(state) for state in run_view.history(view)])
+    return await run_states(request, run_in_query(request, "task_run_id"))
 
 
 @routes.post("/api/task_runs/filter", scope="read")
