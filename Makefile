@@ -1,19 +1,19 @@
-# Everything one does with a checkout. A machine needs Python 3.11 or later with its venv module (on Debian and Ubuntu
-# python3-venv) and make; the rest is set up here.
+# All commands for a checkout. They need make, and Python 3.11 or later with its venv module (python3-venv on Debian and
+# Ubuntu), and install everything else into .venv.
 #
-#   make up       run the fleet on this machine (Ctrl-C ends it)      ARGS="--port 9478" and the like are passed on
-#   make test     run the tests, then a minute of load and faults     ARGS="tests/unit -k cron" runs some
-#   make quick    what fails first, in about a minute: `make check` beside what needs no fleet and no long histories
-#   make faults   run those of the fault matrix: what is killed, cut off and wiped, one by one and all at once
-#   make check    format, lint, types, import contracts
-#   make format   put the code into shape
-#   make docs     write the generated documents again
-#   make lock     pin the newest versions of what we depend on, and of what the clients of tests/dialects need
-#   make clients  install those clients, each in an environment of its own; `make test` does it too
-#   make bench    measure
-#   make deploy-check   carry out the Dockerfile's steps and start what deploy/ says, without a container engine (Linux)
-#   make soak     ten minutes of load and faults, then a verdict      SEED=17 SECONDS=60 replays a minute of seed 17
-#   make clean    remove what was set up and built (never the data in .runfleet)
+#   make up       run the fleet on this machine (Ctrl-C stops it)     ARGS="--port 9478" passes options on
+#   make test     run the tests, then a minute of load and faults     ARGS="tests/unit -k cron" runs only these tests
+#   make quick    run `make check` and the tests that need neither a fleet nor long histories, in about a minute
+#   make faults   run the tests of the fault matrix: processes are killed, cut off and wiped, one by one and together
+#   make check    check format, lint, types and import contracts
+#   make format   format the code
+#   make docs     regenerate documents
+#   make lock     pin the newest versions of all dependencies, and of the clients in tests/dialects
+#   make clients  install these clients, each in its own environment (`make test` does so too)
+#   make bench    run the benchmarks
+#   make deploy-check   perform the Dockerfile's steps and start the processes of deploy/, without containers (Linux)
+#   make soak     run ten minutes of load and faults, then a verdict  SEED=17 SECONDS=60 replays a minute of seed 17
+#   make clean    remove everything that was installed and built (never the data in .runfleet)
 
 PYTHON ?=
 ARGS ?=
