@@ -56,7 +56,7 @@ def test_a_retired_word_is_nowhere(word: str) -> None:
 
 
 PAGES = [name for name in FILES if re.fullmatch(r"docs/[^/]+\.md|[A-Z]+\.md", name)]
-SPEAKING = [
+MODULES = [
     name
     for name in FILES
     if re.match(r"shared/((cli|config|lineage|schedules)/|(settings|telemetry|errors)\.py|store/events\.py)", name)
@@ -76,7 +76,7 @@ def prose(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("pattern", [INVERTED, OF_PEOPLE], ids=["inverted", "of people"])
-@pytest.mark.parametrize("name", [*PAGES, *SPEAKING])
+@pytest.mark.parametrize("name", [*PAGES, *MODULES])
 def test_public_texts_are_plain(name: str, pattern: re.Pattern[str]) -> None:
     """No sentence begins with "Of" or "What", and programs are not spoken of as people."""
     assert [text for text in prose(name) if pattern.search(text)] == []
