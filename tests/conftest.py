@@ -32,9 +32,9 @@ hypothesis_settings.load_profile("runfleet")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One for each core with ``-n logical``, three with ``-n auto``: most tests of processes wait."""
+    """One for each core with ``-n logical``, two with ``-n auto``: most tests of processes wait."""
     cores = os.cpu_count() or 1
-    return cores if config.option.numprocesses == "logical" else min(8, 3 * cores)
+    return cores if config.option.numprocesses == "logical" else min(8, 2 * cores)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
