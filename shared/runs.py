@@ -1,8 +1,8 @@
 """
-What a run is, and the one table of how it may change.
+Runs: statuses, end reasons, the table of their transitions, and their two forms, as stored and as the API shows them.
 
 Nothing here touches Redis. ``TRANSITIONS`` is the only place that says which transition may leave which status and
-enter which; the Lua scripts get it as arguments, they don't repeat it.
+enter which: Lua scripts get what they check as arguments, and declare the transitions that they perform.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOTHING_RAN: Final = -1
 """``exit_code`` of a run that ended without a process."""
 
 FATE_UNKNOWN: Final = -2
-"""``exit_code`` of a crashed run: nobody saw its process end."""
+"""``exit_code`` of a crashed run: no process saw it exit."""
 
 
 class Transition(NamedTuple):
@@ -60,7 +60,7 @@ class Transition(NamedTuple):
 
 
 _ANY = frozenset(Reason)
-_JUDGED = _ANY - {Reason.SKIPPED}
+_AFTER_START = _ANY - {Reason.SKIPPED}
 
 TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     "create": (Transition(None, Status.PENDING),),
@@ -72,7 +72,7 @@ TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     ),
     "claim": (Transition(Status.PENDING, Status.RUNNING),),
     "heartbeat": (Transition(Status.RUNNING, Status.RUNNING),),
-    "end": (Transition(Status.RUNNING, Status.ENDED, _JUDGED),),
+    "end": (Transition(Status.RUNNING, Status.ENDED, _AFTER_START),),
     "interrupt": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED})),),
     "rescue": (Transition(Status.RUNNING, Status.ENDED, frozenset({Reason.CRASHED, Reason.STOPPED})),),
     "give_back": (
@@ -88,12 +88,12 @@ TRANSITIONS: Final[dict[str, tuple[Transition, ...]]] = {
     "report": (
         Transition(Status.PENDING, Status.RUNNING),
         Transition(Status.PENDING, Status.ENDED, _ANY),
-        Transition(Status.RUNNING, Status.ENDED, _JUDGED),
+        Transition(Status.RUNNING, Status.ENDED, _AFTER_START),
     ),
     "orchestrate": (
         Transition(Status.PENDING, Status.RUNNING),
-        Transition(Status.PENDING, Status.ENDED, _JUDGED),
-        Transition(Status.RUNNING, Status.ENDED, _JUDGED),
+        Transition(Status.PENDING, Status.ENDED, _AFTER_START),
+        Transition(Status.RUNNING, Status.ENDED, _AFTER_START),
     ),
     "prune": (Transition(Status.ENDED, None),),
 }
@@ -163,12 +163,12 @@ class Record(msgspec.Struct, array_like=True, kw_only=True):
     Only ever append a field, with a default: readers of both ages must cope. Nothing is ever nil, because a hole would
     turn a Lua array into a map; absent is "" for text, 0 for times (microseconds) and -1 where 0 means something.
     ``params``, ``tags``, ``labels`` and ``outputs`` are JSON texts. ``execution`` is "" when it is the run's own id.
-    ``stop_request`` is "stop" or "kill" once that was asked of a running run; ``crashes`` counts the crashes in a row
-    before this attempt, ``reruns`` the uncharged ones; ``external`` is 1 when nobody here executes it; ``log_first`` is
-    the number of the first log line that is still kept. ``via`` names the other system's API that the run was made by
-    and is listed under; "" for our own. ``step`` is its place in the execution's plan, -1 when none is kept
-    (``lua/lib/plan.lua``), and ``needs`` how many steps of it hand their outputs on to this one; ``target`` is the task
-    that the execution was started for, if it has a plan of steps, else "".
+    ``stop_request`` is "stop" or "kill" once a stop of the running run was requested; ``crashes`` counts the crashes in a
+    row before this attempt, ``reruns`` the retries that did not count; ``external`` is 1 for a run of an external task;
+    ``log_first`` is the number of the first log line that is still kept. ``via`` names the other system's API that
+    created the run and lists it; "" for our own. ``step`` is its place in the execution's plan, -1 without a plan
+    (``lua/lib/plan.lua``), and ``needs`` the number of steps whose outputs it gets; ``target`` is the task that the
+    execution was started for, if it has a plan of steps, else "".
     """
 
     status: str = "pending"

@@ -1,4 +1,4 @@
-"""What ``shared/store/README.md`` has of the code: the chart of transitions, who uses each key, and the scripts."""
+"""The generator of ``shared/store/README.md``: the chart of transitions, the users of each key, and the scripts."""
 
 from __future__ import annotations
 

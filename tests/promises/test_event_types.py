@@ -1,4 +1,4 @@
-"""Every event and every script has its line, and none is invented."""
+"""Scripts write exactly the event types that are listed, and a reader can ask for each of them."""
 
 import re
 from typing import get_args
