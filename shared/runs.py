@@ -163,7 +163,7 @@ class Record(msgspec.Struct, array_like=True, kw_only=True):
     Only ever append a field, with a default: readers of both ages must cope. Nothing is ever nil, because a hole would
     turn a Lua array into a map; absent is "" for text, 0 for times (microseconds) and -1 where 0 means something.
     ``params``, ``tags``, ``labels`` and ``outputs`` are JSON texts. ``execution`` is "" when it is the run's own id.
-    ``stop_request`` is "stop" or "kill" once a stop of the running run was requested; ``crashes`` counts the crashes in a
+    ``stop_request`` is "stop" or "kill" once that was requested of a running run; ``crashes`` counts the crashes in a
     row before this attempt, ``reruns`` the retries that did not count; ``external`` is 1 for a run of an external task;
     ``log_first`` is the number of the first log line that is still kept. ``via`` names the other system's API that
     created the run and lists it; "" for our own. ``step`` is its place in the execution's plan, -1 without a plan
