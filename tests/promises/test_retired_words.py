@@ -30,6 +30,8 @@ RETIRED = {
     "guardian": "orphan guard",
     "Timetable": "CronHeap",
     "MOVES": "TRANSITIONS",
+    "stop_wish": "stop_request",
+    "begin_anew": "reset_overwritten",
     "NotHere": "NotStarted",
     "end_anyhow": "end_as_crashed",
     "given_up": "was_killed",

@@ -1,10 +1,8 @@
--- Adds a chunk of log lines to a running run's log: stream `log:<run>`, one entry a chunk, whose id is <first line +
--- 1>-0.
--- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept  8 kept
---       bytes
---       9 source status
--- Answers 'stored', 'already_stored' (this chunk is there already), or 'lost' (somebody else decides about the run
--- now).
+-- Adds a chunk of log lines to a running run's log: stream `log:<run>`, one entry a chunk, with id
+-- <first line + 1>-0.
+-- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept
+--       8 kept bytes  9 source status
+-- Answers 'stored', 'already_stored' (a repeat), or 'lost' (the run is no longer with this worker).
 -- A chunk that is repeated after its answer was lost may have grown at its end meanwhile: what is new in it is added.
 -- uses: clock records
 local id, token, first, lines, chunk = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]

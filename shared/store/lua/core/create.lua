@@ -1,12 +1,10 @@
--- Makes all runs of an execution's first group in one step, with the overlap decision; or one skipped record when it is
--- refused.
+-- Makes the runs of an execution's first group in one step, with the overlap decision; or a skipped record if refused.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids of its runs (16 bytes each; the first names the execution)
---       4 its id as text  6… metadata of the first run (lib/metadata.lua)
---       5 options (msgpack): gates, overlap, max_queued, delay_us, tick_us, after (the tick before), idempotency_key,
---       digest,
---          refuse (why it is skipped, or ''), known (its definition must be the catalog's), dedupe_key, for_consumer,
---          most_pending, plan (steps as in lib/plan.lua, whose first group is made, or false),
---          wakeups (message id and message each, for the run's queue), most_wakeups
+--       4 its id as text  5 options, see below  6… metadata of the first run (lib/metadata.lua)
+-- options (msgpack): gates, overlap, max_queued, delay_us, tick_us, after (the tick before), idempotency_key, digest,
+--   refuse (why it is skipped, or ''), known (its definition must be the catalog's), dedupe_key, for_consumer,
+--   most_pending, plan (steps as in lib/plan.lua, whose first group is made, or false),
+--   wakeups (message id and message each, for the run's queue), most_wakeups
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'definition_changed'}, {'mismatch'},
 -- {'stale'}, {'paused'}, {'quota', pending runs of the task}.
 -- transitions: create skip stop request_stop

@@ -1,10 +1,10 @@
 -- The scheduler's look at everything, once a second: who leads, and what there is to do.
 -- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us (both: lib/rescue_hold.lua)
 --       6 batch of expired leases  7 the leader's health (JSON) or ''
--- Answers to the leader {fencing token, leader, now, when the next run is due or lease of slots lapses or '', version of
--- the catalog, {queue, waiting runs…}, {expired run, record…}, tasks to prune, logs to compact, store id, executions with
--- runs left to make, executions that nothing goes on stopping, keys that were reset (lib/repair.lua), other keys that
--- were overwritten}; to another scheduler {0, leader, now, store id, keys that were reset}.
+-- Answers to the leader {fencing token, leader, now, when the next run is due or lease of slots lapses or '', version
+-- of the catalog, {queue, waiting runs…}, {expired run, record…}, tasks to prune, logs to compact, store id, executions
+-- with runs left to make, executions that nothing goes on stopping, keys that were reset (lib/repair.lua), other keys
+-- that were overwritten}; to another scheduler {0, leader, now, store id, keys that were reset}.
 -- A leader keeps its token, and none is given twice: so one that was frozen for long is not taken for its successor.
 -- flags: allow-oom
 -- uses: clock repair rescue_hold store_id

@@ -1,5 +1,5 @@
 -- Runs that ended without a worker since somebody last looked: refused or stopped before anybody claimed them. Read
--- from the stream of events, from the place that was noted the time before (`lineage:told`); the first look starts at
+-- from the stream of events, from the place that was noted the time before (`lineage:cursor`); the first look starts at
 -- its end.
 -- ARGV: 1 now  2 entries to look at  3 the place that the caller was given last, all up to which it has told; '' for
 --       none

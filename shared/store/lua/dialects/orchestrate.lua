@@ -14,7 +14,6 @@
 -- uses: clock ending events external_queue gates metadata queues records retries slots texts
 local x, believed_head, holder, next_run, cached = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local o, metadata = cmsgpack.unpack(ARGV[7]), metadata_from(8)
-
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)
 local function answer(verdict, limit, since)

@@ -53,7 +53,9 @@ local function merge(reader, keys, from, to)
     for _, head in ipairs(heads) do
       local score = head.score
       if score and not first then first = head end
-      if score and (reader.down and score > first.score or not reader.down and score < first.score) then first = head end
+      if score and (reader.down and score > first.score or not reader.down and score < first.score) then
+        first = head
+      end
     end
     if not first then return end
     reader.give(first.found[first.at])
