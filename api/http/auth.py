@@ -33,7 +33,7 @@ from shared.store.redis.async_store import AsyncStore
 from shared.store.tokens import Quota
 
 Scope = Literal["read", "run", "admin"]
-"""What a token may do, each including those before it."""
+"""The rights of a token, each including those before it."""
 
 REMEMBER_S: Final = 2.0
 """How long a token read from the store is trusted, and so how long a revoked one may live on in other processes."""
@@ -130,7 +130,7 @@ class Authenticator:
 
     async def grant(self, scope: Connection) -> Grant:
         """
-        What this request may do.
+        The rights of this request.
 
         Raises Unauthorized without a valid token, TooManyFailures after many wrong ones from the same address,
         Forbidden when the API is open and the request may come from a foreign web page.

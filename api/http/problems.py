@@ -169,7 +169,7 @@ def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:
         wait_s: int = getattr(error, "retry_after_s", RETRY_AFTER_S[error.status])
         headers.append((b"retry-after", b"%d" % wait_s))
     if isinstance(error, TooLarge):
-        # What is still being sent would be taken for the next request.
+        # The rest of the body would be taken for the next request.
         headers.append((b"connection", b"close"))
     return headers
 

@@ -144,7 +144,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP, or too much of it."""
+        """The client sent something other than HTTP, or too much."""
         self._refuse(_too_large_head() if self._received > HEAD_BYTES and self._part != "body" else Malformed(msg))
 
     def _is_too_long(self) -> bool:

@@ -50,7 +50,7 @@ H = TypeVar("H", bound=Handler)
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the endpoints of an API have in common: the native one, or another system's.
+    The conventions of an API, the native one or another system's.
 
     ``refuse`` gives errors their shape; an unexpected one was logged and is an ``Unexpected`` then. Unknown paths below
     ``prefixes`` are refused in the same shape. ``check`` raises for requests that no handler should get.

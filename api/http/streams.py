@@ -168,6 +168,6 @@ async def _send(send: Send, chunk: bytes) -> None:
 
 
 async def disconnected(receive: Receive) -> None:
-    """Wait until the client has left. What it still sends is dropped."""
+    """Wait until the client has disconnected, dropping what it still sends."""
     while (await receive())["type"] != "http.disconnect":
         pass

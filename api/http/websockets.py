@@ -176,7 +176,7 @@ class Socket:
 
     @property
     def subprotocols(self) -> list[str]:
-        """What the client would like to speak."""
+        """The subprotocols that the client offers."""
         wanted: list[str] = self.scope["subprotocols"]
         return wanted
 
@@ -207,7 +207,7 @@ class Socket:
 
     async def grant(self, token: str = "") -> Grant:
         """
-        What the client may do, by a *token* that it sent as a message (as for Basic authentication if there is a colon
+        The client's rights, by a *token* that it sent as a message (as for Basic authentication if there is a colon
         in it), or by its request. Raises as ``Authenticator.grant``, and Unserviceable above the limit of streams.
         """
         scope = self.scope

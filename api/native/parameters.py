@@ -158,7 +158,7 @@ class WaitQuery(Struct, frozen=True):
 
 
 class RerunQuery(Struct, frozen=True):
-    """What of an execution is run again."""
+    """The part of an execution to run again."""
 
     failed_only: Annotated[bool, Meta(description="Only what did not succeed, and the steps after it")] = False
 

@@ -102,7 +102,7 @@ class QuotaRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
 
 
 class TokenRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """What a new token may do."""
+    """A new token and its rights."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100, description="Whom or what it is for")]
     scope: Annotated[Scope, Meta(description="read sees, run also starts and stops, admin does everything")]

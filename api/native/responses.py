@@ -214,7 +214,7 @@ class StartedTask(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
 
 
 class StartedResponseBody(ResponseModel, kw_only=True):
-    """What a trigger started."""
+    """The executions that a trigger started."""
 
     tasks: list[StartedTask]
 

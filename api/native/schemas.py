@@ -69,7 +69,7 @@ _EXCLUDED: Final[dict[str, Schema]] = {
         "properties": {"scope": {"const": "admin"}, "tasks": {"minLength": 1}},
     },
 }
-"""What fields may not be together, which the handlers check."""
+"""Fields that exclude each other, which the handlers check."""
 
 _EXAMPLES: Final[dict[str, Schema]] = {
     "Run": {

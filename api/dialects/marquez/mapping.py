@@ -38,11 +38,11 @@ STATES: Final[dict[str, State]] = {
     Reason.STOPPED: "ABORTED",
     Reason.SKIPPED: "ABORTED",
 }
-"""What a status, or an end reason once a run ended, reads as."""
+"""Marquez's state for a status, or for the end reason of a run that ended."""
 
 
 class Report(NamedTuple):
-    """What a verb or an event reports. ``reason`` None: it runs. No process is seen, so ``exit_code`` is made up."""
+    """The report of a verb or an event. ``reason`` None: it runs. No process is seen, so ``exit_code`` is invented."""
 
     target: Literal["running", "ended"]
     reason: Reason | None = None

@@ -123,7 +123,7 @@ def run(found: Run, place: JobRef, metadata: Mapping[str, bytes]) -> RunResponse
 
 def run_facets(found: Run, place: JobRef, metadata: Mapping[str, bytes]) -> dict[str, Raw]:
     """
-    What is known of a run beyond Marquez's own fields: the facets that were sent, and for a task of ours what it has.
+    A run's facets: those that were sent, and for a task of ours those derived from the run.
     """
     facets: dict[str, Raw] = {}
     if place.own:

@@ -82,7 +82,7 @@ class EnvironmentVariableItem(Message, frozen=True):
 
 
 class TaskSpec(Message, frozen=True):
-    """What a task does."""
+    """The command of a task, its environment, and where it runs."""
 
     command: Annotated[str, number(1)] = ""
     runs_on: Annotated[RunsOn | UnsetType, number(2)] = UNSET
@@ -91,7 +91,7 @@ class TaskSpec(Message, frozen=True):
 
 
 class TaskMetadata(Message, frozen=True):
-    """What a task is called, and what starts it."""
+    """The names of a task, and its triggers."""
 
     reference: Annotated[str, number(1)] = ""
     name: Annotated[Title, number(2)] = ""
@@ -125,7 +125,7 @@ class PaginationResponse(Message, frozen=True):
 
 
 class CreateTaskRequest(Message, frozen=True):
-    """A new task. What the server sets (``createdAt``, ``creator``) is accepted and not looked at."""
+    """A new task. Fields that the server sets (``createdAt``, ``creator``) are ignored."""
 
     environment_id: Annotated[Uuid, number(1)]
     metadata: Annotated[TaskMetadata, number(2)]

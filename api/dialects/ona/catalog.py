@@ -44,7 +44,7 @@ class Known(NamedTuple):
 
     @property
     def reference(self) -> str:
-        """What it is called there."""
+        """Its name in the environment."""
         return self.listed.reference if self.listed else self.entry.name
 
 

@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is to be written: the tasks, and the hashes of what they were checked against."""
+    """The tasks to be written, and the hashes of the definitions that they were checked against."""
 
     items: list[TaskWrite]
     expected: dict[str, str]
@@ -50,7 +50,7 @@ class Change(NamedTuple):
 
 def task_name(environment: UUID, reference: str, id_: UUID) -> str:
     """
-    What a new task is called in the catalog: in the default environment as its reference, if a task may be called that.
+    The name of a new task in the catalog: in the default environment its reference, if that is a valid name.
     """
     if environment == DEFAULT and is_task_name(reference):
         return reference
@@ -58,7 +58,7 @@ def task_name(environment: UUID, reference: str, id_: UUID) -> str:
 
 
 def require_listed(known: Known) -> OnaTask:
-    """What is listed of the task. Raises Conflict for one that is not this dialect's."""
+    """The dialect's own fields of the task. Raises Conflict for one that is not this dialect's."""
     if known.listed is None:
         is_of_file = known.entry.source == "file"
         where = "is defined in the task file" if is_of_file else "was created through another API"

@@ -119,7 +119,7 @@ def _by_name(kind: type[msgspec.Struct]) -> dict[str, Field]:
 
 
 def _plain(kind: type[msgspec.Struct], value: object, where: str, problems: list[Problem]) -> object:
-    """*value* in one spelling of all that may be spelled in several ways. What is wrong otherwise stays as it is."""
+    """*value* in one spelling of all that may be spelled in several ways. Invalid values stay as they are."""
     if not isinstance(value, dict) or not issubclass(kind, Message):
         return value
     known, result = _by_name(kind), {}

@@ -29,7 +29,7 @@ _OPERATIONS: Final = {
     "execution.ended": "UPDATE_STATUS",
     "task.changed": "UPDATE",
 }
-"""What the vendor calls what happened; an execution's first run is its creation."""
+"""The vendor's operation for an event; an execution's first run is its creation."""
 
 PIECE: Final = 64
 """

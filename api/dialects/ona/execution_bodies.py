@@ -67,7 +67,7 @@ class PlanGroup(Message, frozen=True):
 
 
 class TaskExecutionSpec(Message, frozen=True):
-    """What is to happen."""
+    """The desired state of an execution."""
 
     plan: Annotated[list[PlanGroup], number(1)]
     desired_phase: Annotated[Phase, number(2)] = Phase.UNSPECIFIED
@@ -159,6 +159,6 @@ class CreateEnvironmentLogsTokenRequest(Message, frozen=True):
 
 
 class CreateEnvironmentLogsTokenResponse(Message, frozen=True):
-    """What opens its logs."""
+    """The token to read its logs with."""
 
     access_token: Annotated[str, number(1)]

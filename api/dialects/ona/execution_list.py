@@ -49,7 +49,7 @@ Place = tuple[int, UUID]
 
 
 class Found(NamedTuple):
-    """What a step found, the newest first, and where the next one begins ("" after the last)."""
+    """The executions that a step found, the newest first, and where the next one begins ("" after the last)."""
 
     executions: list[Execution]
     cursor: str
@@ -151,7 +151,7 @@ async def _merged(names: list[str], count: int, cursor: str) -> list[Place]:
 
 
 async def _behind(names: Sequence[str], count: int, cursor: str) -> list[list[Place]]:
-    """Of each task the places of its *count* newest executions behind *cursor*."""
+    """The places of the *count* newest executions of each task behind *cursor*."""
     last, until_us = _place(cursor), int(cursor.partition(".")[0]) if cursor else None
     found: list[list[Place]] = []
     for step in range(0, len(names), STEP):

@@ -28,7 +28,7 @@ class PageRequest(NamedTuple):
 
 
 def page_request(request: Request, pagination: PaginationRequest) -> PageRequest:
-    """What the query and the body ask for. Raises Invalid for a parameter or a token that is none of ours."""
+    """The page that query and body ask for. Raises Invalid for an unknown parameter or a bad token."""
     size, token = pagination.page_size, pagination.token
     in_query = {} if request.connection.get("method") == "GET" else request.query  # where a GET has its message
     for name, values in in_query.items():

@@ -166,7 +166,7 @@ def _lacked_an_engine(step: Step, task: Task) -> bool:
 
 
 def _output(newest: list[Run]) -> dict[str, str]:
-    """What the replicas put out; of two that put out the same name the later one's."""
+    """The outputs of the replicas; the later one's if two have the same name."""
     found: dict[str, str] = {}
     for run in newest:
         for name, value in (run.outputs or {}).items():

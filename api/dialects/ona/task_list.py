@@ -45,7 +45,7 @@ class TaskFilter(NamedTuple):
 
 
 def where(wanted: bodies.ListTasksRequestFilter, grant: Grant) -> TaskFilter:
-    """What a filter asks for."""
+    """A filter of the list, as it is applied."""
     return TaskFilter(
         frozenset(map(UUID, wanted.environment_ids)),
         frozenset(wanted.references),

@@ -42,7 +42,7 @@ async def list_tasks(request: Request, wanted: bodies.ListTasksRequest) -> bodie
 
 @routes.call(bodies.UpdateTaskRequest, scope="admin")
 async def update_task(request: Request, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
-    """What is given changes, the rest stays. Executions go on with the task that they were started with."""
+    """Changes the fields that are given. Executions go on with the task that they were started with."""
     await request.store.run(task_writes.update(wanted, _author(request)))
     return bodies.UpdateTaskResponse()
 

@@ -41,7 +41,7 @@ class Locked(RunfleetError):
 
 
 def refuse(error: RunfleetError, scope: Connection) -> Response:
-    """The answer for *error*. What a client should try again later is a 503, the only such status that it knows."""
+    """The response to *error*. Errors to be retried are 503, the only such status that its clients know."""
     status = 503 if isinstance(error, StoreFull) else error.status
     body: dict[str, Any]
     if isinstance(error, Invalid | Malformed):

@@ -70,14 +70,14 @@ class ReportedTaskRun(msgspec.Struct):
 
 
 class Payload(msgspec.Struct):
-    """What the event of a change of state carries."""
+    """The payload of an event about a change of state."""
 
     validated_state: ReportedState
     task_run: ReportedTaskRun
 
 
 class Event(msgspec.Struct):
-    """One event. Of its ``related`` only the flow run matters here."""
+    """One event. Only the flow run among its ``related`` is used."""
 
     id: UUID
     occurred: datetime
@@ -199,7 +199,7 @@ def shown(view: View) -> dict[str, Any]:
 
 
 def names_of(view: View) -> set[str]:
-    """What the event of a run's state may be asked for as: by the state's name, and by what its type is called."""
+    """The names by which clients filter the event of a run's state: the state's name, and that of its type."""
     state = view.current.state
     return {TASK_RUN + state.name, TASK_RUN + default_name(state.type)}
 

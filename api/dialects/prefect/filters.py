@@ -43,7 +43,7 @@ class AnyName(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OfState(msgspec.Struct, forbid_unknown_fields=True):
-    """What state it is in."""
+    """The state of a task run."""
 
     operator: Operator = "and_"
     type: AnyType | None = None

@@ -50,7 +50,7 @@ class TypeChoice(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StateChoice(msgspec.Struct, forbid_unknown_fields=True):
-    """What state a flow run is in."""
+    """The state of a flow run."""
 
     operator: Operator = "and_"
     type: TypeChoice | None = None
@@ -58,7 +58,7 @@ class StateChoice(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FlowRunFilter(msgspec.Struct, forbid_unknown_fields=True):
-    """``flow_runs``. What made a flow run, and of which other one it is a part, is not kept here."""
+    """``flow_runs``. The creator of a flow run, and the flow run that it is part of, are not stored."""
 
     operator: Operator = "and_"
     id: IdChoice | None = None

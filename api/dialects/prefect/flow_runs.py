@@ -45,7 +45,7 @@ from shared.store.origin import Origin
 routes = Routes(dialect=DIALECT)
 
 REST: Final = ("deployment_id", "flow_version", "parameters", "context", "empirical_policy", "parent_task_run_id")
-"""What of a flow run is read back as it was given."""
+"""Fields of a flow run that are only read back."""
 
 
 class FlowRunCreate(msgspec.Struct):

@@ -65,7 +65,7 @@ def flow_id(name: str) -> UUID:
 
 
 def task_name(name: str) -> str:
-    """What we call the task of that flow."""
+    """The name of that flow's task."""
     return external_names.task_name("prefect", "flow", name)
 
 

@@ -29,7 +29,7 @@ _GUARDED = frozenset({"PENDING", "RUNNING", "CANCELLING", "CANCELLED"})
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """What matters of the flow run that a task run belongs to."""
+    """The flow run that a task run belongs to, as far as the rules need it."""
 
     id: UUID
     state: State
@@ -65,7 +65,7 @@ def decide(
     dice: Dice,
 ) -> Decision:
     """
-    What becomes of a run in state *initial* for which *wanted* is proposed.
+    The decision about a run in state *initial* for which *wanted* is proposed.
 
     *cached* is a completed state that the cache holds for the key of *wanted*, with the id and time it would get.
     """

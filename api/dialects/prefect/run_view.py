@@ -31,7 +31,7 @@ FLOW_RUNS: Final = "prefect.flow"
 
 
 class Facts(msgspec.Struct, omit_defaults=True):
-    """What a run was made with. A flow run has a ``flow_id``, and its ``rest`` are fields that are only read back."""
+    """The fields a run was created with. Flow runs have a ``flow_id``, and a ``rest`` that is only read back."""
 
     name: str
     created_us: int

@@ -248,7 +248,7 @@ def _named(page: Page, via: str) -> list[UUID] | None:
 
 
 def _states(wanted: TaskRunFilter | FlowRunFilter | None) -> list[str]:
-    """What our records say of runs in the states wanted."""
+    """The statuses and end reasons that our records may have in the states wanted."""
     everything = [Status.PENDING.value, Status.RUNNING.value, *(reason.value for reason in Reason)]
     of_type = wanted.state.type if wanted and wanted.operator == "and_" and wanted.state else None
     if of_type is None or of_type.any_ is None or (wanted and wanted.state and wanted.state.operator != "and_"):

@@ -92,6 +92,6 @@ async def task_workers(request: Request) -> Response:
 
 
 async def _task_of(request: Request, key: str) -> str:
-    """What we call the task whose runs are fetched by *key*."""
+    """The name of the task whose runs are fetched by *key*."""
     entries = await request.store.run(tasks.some([key])) if is_task_name(key) else {}
     return key if key in entries and entries[key].task.external else task_runs.task_name(key)

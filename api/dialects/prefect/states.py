@@ -37,12 +37,12 @@ STATUSES: Final[dict[str, tuple[Status, ...]]] = {
     "CANCELLING": (Status.PENDING, Status.RUNNING),
     "RUNNING": (Status.RUNNING,),
 }
-"""What our status may be of a run in such a state."""
+"""The statuses that our record may have in each state."""
 
 REASONS: Final[dict[str, tuple[Reason, ...]]] = {
     kind: tuple(reason for reason, (of, _) in _OF_REASON.items() if of == kind) for kind in TERMINAL
 }
-"""What our end reason may be of a run in such a state."""
+"""The end reasons that our record may have in each state."""
 
 
 def default_name(kind: str) -> str:

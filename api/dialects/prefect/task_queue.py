@@ -181,7 +181,7 @@ class _Queue:
 
     @property
     def slot(self) -> str:
-        """What the store calls this connection."""
+        """The name of this connection in the store."""
         return self._turn.slot
 
     async def serve(self) -> None:

@@ -191,7 +191,7 @@ def identity(kind: str, *parts: str) -> str:
 
 
 def task_name(task_key: str) -> str:
-    """What we call the task of a key that is not one of ours."""
+    """The name of the task for a key that is not the name of one of ours."""
     return external_names.task_name(TASK_RUNS, task_key)
 
 

@@ -22,7 +22,7 @@ CACHE_US: Final = 30 * 24 * 3600 * 1_000_000
 
 
 class PlannedTransition(msgspec.Struct):
-    """What is to be done, and the latest attempt and its status afterwards."""
+    """The steps to take, and the latest attempt and its status afterwards."""
 
     plan: Plan
     latest_attempt: UUID
