@@ -42,6 +42,10 @@ RETIRED = {
     "Untold": "PlainNotFound",
     "taskruns": "task_runs",
     "flowruns": "flow_runs",
+    "spelled_out": "packed_eval",
+    "PostingSender": "HttpSender",
+    "last_words": "log_tail",
+    "who_listens": "listener_pid",
 }
 FILES = [
     name
