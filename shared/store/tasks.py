@@ -9,8 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from shared.errors import NotFound, Unreadable
-from shared.runs import Reason, Run
-from shared.store.listing import Filter, page
+from shared.runs import Reason
 from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, together
 from shared.store.redis.decoding import pairs_of, reading, text_of, texts_of
 from shared.store.redis.scripts import script
@@ -328,16 +327,6 @@ def counts(names: Sequence[str]) -> Call[dict[str, Counts]]:
 def known_tasks() -> Call[list[str]]:
     """Names of all tasks that have runs, also of those removed from the catalog, sorted."""
     return Call("ZRANGE", (Key("history"), 0, -1), texts_of)
-
-
-async def last_runs(names: Sequence[str]) -> dict[str, Run]:
-    """The newest run of each of the tasks that has one."""
-    newest: dict[str, Run] = {}
-    for name in names:
-        found = await page(Filter(task_name=(name,)), limit=1)
-        if found.runs:
-            newest[name] = found.runs[0]
-    return newest
 
 
 def prune_candidates(count: int) -> Call[list[str]]:

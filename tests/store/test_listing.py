@@ -286,7 +286,7 @@ def test_a_run_that_moves_while_it_is_looked_for_is_found(harness: StoreHarness)
     assert driven(harness, runs.find("a#1"), after=look).id == run.id
 
 
-def test_counts_and_last_runs(harness: StoreHarness) -> None:
+def test_counts(harness: StoreHarness) -> None:
     harness.task("a")
     harness.task("b")
     _live(
@@ -297,8 +297,6 @@ def test_counts_and_last_runs(harness: StoreHarness) -> None:
     assert counts["a"] == tasks.Counts(1, 1, {"failed": 1}, 3)
     assert counts["b"] == tasks.Counts(1, 0, {}, 1)
     assert counts["c"] == tasks.Counts(0, 0, {}, 0)
-    newest = harness.run(tasks.last_runs(["a", "b", "c"]))
-    assert {name: run.number for name, run in newest.items()} == {"a": 3, "b": 1}
 
 
 def _live(harness: StoreHarness, history: list[Any]) -> None:

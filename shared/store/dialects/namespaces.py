@@ -57,13 +57,6 @@ class Job(msgspec.Struct, frozen=True):
     fields: Mapping[str, bytes]
 
 
-class JobPage(msgspec.Struct, frozen=True):
-    """Some jobs, the most recently changed first, and how many there are in all."""
-
-    jobs: list[Job]
-    total: int
-
-
 def put_namespace(name: str, owner: str = "", description: str = "", now: int | str = NOW) -> Call[Namespace]:
     """Make a namespace, or change its owner and description; "" leaves what it has (``anonymous`` at first)."""
     return Call(script("put_namespace"), (now, name, owner, description), lambda reply: _namespace(name, reply))
@@ -119,15 +112,8 @@ def job(task: str, *, brief: bool = False) -> Call[Job | None]:
     return Call("HMGET", (key, *_OWN), read)
 
 
-async def job_page(in_namespace: str | None, offset: int, limit: int) -> JobPage:
-    """Jobs of one namespace, or of all (None); *limit* is 1 or more."""
-    tasks, total = await job_names(in_namespace, offset, limit)
-    found: list[Job | None] = (await each(job(task) for task in tasks)) if tasks else []
-    return JobPage([one for one in found if one is not None], total)
-
-
 async def job_names(in_namespace: str | None, offset: int, limit: int) -> tuple[list[str], int]:
-    """The tasks of such a page, and how many there are in all."""
+    """Tasks of jobs in one namespace or in all (None), the last changed first, and how many there are in all."""
     key = Key("jobs" if in_namespace is None else "jobs:" + in_namespace)
     total, tasks = await together(
         Call("ZCARD", (key,), int), Call("ZREVRANGE", (key, offset, offset + limit - 1), _texts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TypeVar
 
-from shared.errors import RunfleetError, StoreUnavailable
+from shared.errors import RunfleetError
 from shared.settings import Settings
 from shared.store.redis.call import Call, Drive, Operation, Trip
 from shared.store.redis.connect import AWAY, NoScriptError, RedisError, explain, maker, pool
@@ -148,8 +148,3 @@ class Store:
         if not self._closed:
             self._outage.failed(explained)
         return explained
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether *error* says that Redis cannot be used right now, so that the same call is worth making again later."""
-    return isinstance(error, StoreUnavailable)
