@@ -488,8 +488,8 @@ MUTANTS = [
     ),
     Mutant(
         "a task is defined on what has moved",
-        "put_ona_tasks",
-        "if (entry and entry[1] or '') ~= hash then return 'stale' end",
+        "define",
+        "if (entry and entry[1] or '') ~= known then return 'stale' end",
         "",
         test_define_tasks.test_a_task_is_defined_on_what_was_seen_only,
     ),

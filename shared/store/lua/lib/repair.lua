@@ -8,14 +8,18 @@ local reset, not_read = {}, {}   -- the names of those that were reset, and of t
 
 local function was_reset(name) reset[#reset + 1] = name end
 
+local function is_overwritten(name)
+  local key, kind = P .. ':' .. name, RESETTABLE[name]
+  local found = redis.call('TYPE', key).ok
+  if found == 'string' and kind == 'number' and tonumber(redis.call('GET', key)) then found = kind end
+  return found ~= 'none' and found ~= kind
+end
+
 local function reset_overwritten()
-  for name, kind in pairs(RESETTABLE) do
-    local key = P .. ':' .. name
-    local found = redis.call('TYPE', key).ok
-    if found == 'string' and kind == 'number' and tonumber(redis.call('GET', key)) then found = kind end
-    if found ~= 'none' and found ~= kind then
-      redis.call('DEL', key)
-      if name == 'catalog' then redis.call('SET', key, text(NOW)) end   -- a version that nobody has read yet
+  for name in pairs(RESETTABLE) do
+    if is_overwritten(name) then
+      redis.call('DEL', P .. ':' .. name)
+      if name == 'catalog' then redis.call('SET', P .. ':catalog', text(NOW)) end   -- a version not read yet
       was_reset(name)
     end
   end
