@@ -155,5 +155,5 @@ def test_an_environment_starts_what_needs_no_others_and_says_what_it_refused(wor
     answer = world.ask("mine", "POST", f"/api/hooks/environments/{owner.environment}/prebuild")
     [refused] = answer.json()["tasks"]
     assert (answer.status_code, "execution_id" in refused) == (200, False)
-    assert "do not fit" in refused["refused"]
+    assert "only, and this involves others" in refused["refused"]
     assert "theirs" not in answer.text

@@ -119,12 +119,12 @@ def test_what_cannot_be_reported_is_refused_and_says_why(client: Client, catalog
 
 
 @pytest.mark.parametrize("told", [{"exit_code": 7}, {"message": "why"}, {"outputs": {"rows": 7}}])
-def test_what_tells_of_an_end_needs_its_reason(client: Client, catalog: Store, told: dict[str, Any]) -> None:
+def test_fields_of_an_end_require_its_reason(client: Client, catalog: Store, told: dict[str, Any]) -> None:
     theirs = trigger(client, "elsewhere")
     refused = client.post(f"/api/runs/{theirs['id']}/report", json=told)
     assert refused.status_code == 422
     (problem,) = refused.json()["errors"]
-    assert (problem["location"], "give end_reason" in problem["message"]) == (f"body.{next(iter(told))}", True)
+    assert (problem["location"], "requires end_reason" in problem["message"]) == (f"body.{next(iter(told))}", True)
     assert look(client, theirs)["phase"] == "pending"
 
 
