@@ -1,6 +1,8 @@
--- Which life of the store this is: a name it gets when it is empty. Another name than before means that it was wiped.
+-- Which life of the store this is: a name that it gets when it is empty. Another name than before: it was wiped.
 -- uses: clock
 local function store_id()
-  redis.call('SET', P .. ':store-id', text(NOW), 'NX')
-  return redis.call('GET', P .. ':store-id')
+  local id = redis.call('GET', P .. ':store-id')
+  if id then return id end
+  redis.call('SET', P .. ':store-id', text(NOW))
+  return text(NOW)
 end
