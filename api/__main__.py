@@ -5,8 +5,6 @@ SIGTERM, SIGINT or SIGHUP: streams end at once, no new connection is accepted, r
 signal ends it at once.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The ASGI application, assembled in one function."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache

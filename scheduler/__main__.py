@@ -1,7 +1,5 @@
 """``python -m scheduler``: read the settings and the task file if there is one, go round until stopped."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

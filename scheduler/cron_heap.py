@@ -1,7 +1,5 @@
 """A heap of the catalog's schedules by when each is due next; fires the ticks that are due."""
 
-from __future__ import annotations
-
 import heapq
 import time
 from collections import deque

@@ -7,8 +7,6 @@ they find. One bad run, task or log holds up no other: it is noted, left alone f
 others.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial

@@ -6,8 +6,6 @@ about two commands a second. Between rounds the leader waits for its wake-up lis
 change of the catalog adds. A job that fails holds up no other: it is noted, and tried again after a pause.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

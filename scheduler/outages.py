@@ -1,7 +1,5 @@
 """Why ticks were not fired in time: what this scheduler knows of the time since it started."""
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Removes queues that are no longer used: their names would be looked at each second for ever."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Final

@@ -1,7 +1,5 @@
 """Redis's clock, extrapolated between two polls, and watched for steps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 

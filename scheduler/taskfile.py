@@ -6,8 +6,6 @@ by itself a scheduler is careful (``ops.applying``): no older file, no removal o
 signature of another secret replaced.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

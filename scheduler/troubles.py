@@ -1,7 +1,5 @@
 """Failures in the scheduler, and the pauses before the next try."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """Which addresses are of this machine only: one rule for Redis URLs, for where the API listens, and for the doctor."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import socket

@@ -1,7 +1,5 @@
 """Exponential back-off between tries."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 

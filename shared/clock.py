@@ -6,8 +6,6 @@ the store always Redis's own ``TIME``. *Measured* time is for durations inside o
 clock step can move. Never compute a timeout from stored time, never store measured time.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 

@@ -6,8 +6,6 @@ it also leaves no core dump. ``exec`` undoes it, so each of our processes does i
 its environment can be read until then.
 """
 
-from __future__ import annotations
-
 _PR_SET_DUMPABLE = 4
 
 

@@ -26,8 +26,6 @@ The tree of expected errors.
 The docstring of a class is its meaning; its message names the resource, its state and the cure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

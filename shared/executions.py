@@ -5,8 +5,6 @@ A step's phase follows from the newest attempts of its replicas, an execution's 
 and succeeded only when everything did.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final

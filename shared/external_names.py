@@ -1,7 +1,5 @@
 """What a thing is called here that another system named: its names may hold any character, and ours may not."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Final

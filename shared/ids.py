@@ -5,8 +5,6 @@ A run made by a person's trigger gets a fresh id; a run made by a tick gets the 
 it, so that two schedulers firing the same tick make the same run.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import threading

@@ -6,8 +6,6 @@ processes therefore run as ``python -P -m <name>``, with a ``PYTHONPATH`` that l
 is handed on in ``RUNFLEET_USER_PYTHONPATH`` for the worker to give back to the children of runs.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import sysconfig

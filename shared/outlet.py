@@ -5,8 +5,6 @@ The reader of our standard output may stop reading. A thread that wrote to it it
 would everything that depends on it. So no thread waits: when the queue is full, lines are dropped and counted.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import threading

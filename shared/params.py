@@ -1,7 +1,5 @@
 """A trigger's parameters against what the task declares, and how they reach the process. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """In which order a task and what it depends on run: groups of steps, one group after another. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 
 import msgspec

@@ -9,8 +9,6 @@ several languages and many emoji are written with them: the joiners U+200C and U
 Stored logs, messages and outputs are not changed by this: they are evidence, and the API gives them as they are.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -6,8 +6,6 @@ What a Redis URL says, checked before anything connects: every mistake in it is 
 Passwords are percent-encoded. No sentence repeats user or password.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, Final

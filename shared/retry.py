@@ -1,7 +1,5 @@
 """Whether an ended attempt is tried again, and when. Pure: the dice are handed in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from shared.runs import Reason

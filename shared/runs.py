@@ -5,8 +5,6 @@ Nothing here touches Redis. ``TRANSITIONS`` is the only place that says which tr
 enter which: Lua scripts get what they check as arguments, and declare the transitions that they perform.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple

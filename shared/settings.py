@@ -5,8 +5,6 @@ A field of ``Settings`` is one variable: ``RUNFLEET_`` and the name in capitals.
 ``.env.example`` are generated from its text in ``HELP``. Reading reports all bad values at once.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

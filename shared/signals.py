@@ -1,7 +1,5 @@
 """Calls a function on SIGTERM, SIGINT and SIGHUP, outside of the signal handler."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable

@@ -6,8 +6,6 @@ keys, and all that it vouches for, each part with its length; so a signature of 
 another store, or with its parts split in another way.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from typing import Final, Literal

@@ -1,7 +1,5 @@
 """What every process asks of its settings before it begins, beyond that each is right by itself."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches

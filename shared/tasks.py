@@ -5,8 +5,6 @@ A definition is immutable and named by the hash of its content. Durations are in
 integer bytes; the text forms (``10s``, ``1mb``) exist only in the task file (``shared.config``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Final, Literal

@@ -1,7 +1,5 @@
 """``python -m worker``: the launcher, or with ``--process`` one worker process of it."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -6,8 +6,6 @@ But a shell that became the launcher by ``exec`` may have started other processe
 container gets every orphan in it: those are left alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

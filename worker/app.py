@@ -5,8 +5,6 @@ One worker process: a spawner, a Dramatiq worker with its threads, a heartbeat a
 runs, then the heartbeat.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

@@ -1,7 +1,5 @@
 """The drain of a worker process: whether it has begun, and until when runs may go on."""
 
-from __future__ import annotations
-
 import time
 from typing import Final
 

@@ -5,8 +5,6 @@ It is made at the start, after a run could not be started for a reason that may 
 cheap, every second. Runs fail for their own faults only; for the worker's they go to another one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -5,8 +5,6 @@ A heartbeat is one round trip a second, however many runs there are. Between hea
 wake-up list while there are runs, so a request to stop one arrives at once; an idle worker only sends heartbeats.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -6,8 +6,6 @@ and the death of one child stops all others. This one imports nothing heavy, res
 subreaper, kills what a dead spawner left behind.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

@@ -5,8 +5,6 @@ A worker process sets this up first: its other imports take a second on a busy m
 launcher. So this module imports only what the interpreter has loaded anyway.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

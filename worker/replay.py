@@ -5,8 +5,6 @@ A primary that fails may lose its last writes: a run whose end was accepted woul
 over, until its lease is over and it counts as crashed. An end that the store knows already changes nothing.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -5,8 +5,6 @@ The process removes it when it leaves, its spawner when it was killed, its launc
 on this machine when all of them were: a lock that the process holds on it says that it is in use.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -8,8 +8,6 @@ tasks that the request touches. With ``RUNFLEET_OPEN=on`` no token is needed, bu
 listens on loopback only, and requests that a foreign web page could have made are refused here.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

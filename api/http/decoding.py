@@ -5,8 +5,6 @@ A path, a query, a set of headers and a body are each described by one msgspec s
 and defaults are what is checked here and what ``api.native.openapi`` documents, so the two cannot differ.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

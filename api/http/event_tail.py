@@ -6,8 +6,6 @@ one reader keeps a ring of the newest; a follower that is slower than the ring r
 caught up, so a slow client costs no memory.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator

@@ -1,7 +1,5 @@
 """Idempotency keys: a repeat of a request gets the same response, and changes nothing again."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final

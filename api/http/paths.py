@@ -5,8 +5,6 @@ ASGI servers decode ``%2F`` before the router splits the path, which would split
 an escape sequence stands for it.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, Final
 from urllib.parse import unquote

@@ -4,8 +4,6 @@ Every error as ``application/problem+json`` (RFC 9457): ours, the router's, and 
 The status and title of an error are defined in ``shared.errors``; here they become a response.
 """
 
-from __future__ import annotations
-
 import re
 import uuid
 from collections.abc import Sequence

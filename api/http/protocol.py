@@ -7,8 +7,6 @@ waits has a limit, and so has the size of a head; what is over it is answered wi
 possible, and cut off.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, Final, Literal
 

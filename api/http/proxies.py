@@ -6,8 +6,6 @@ in ``FORWARDED_ALLOW_IPS``, and of the addresses that a request collected on its
 proxies of ours have added: whatever stands before them the client may have written itself.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Sequence
 from contextlib import suppress

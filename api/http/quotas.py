@@ -1,7 +1,5 @@
 """Quotas: what a token has started lately in this process, and whether it may start more."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable

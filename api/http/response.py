@@ -1,7 +1,5 @@
 """A response of known length, ready to be sent."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import msgspec

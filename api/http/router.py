@@ -20,8 +20,6 @@ The paths, statuses and error bodies of a dialect are another system's, so its h
     async def read_namespace(request: Request) -> Response: ...
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_type_hints

@@ -1,7 +1,5 @@
 """The state of one API process: settings, store, catalog, authenticator, limits."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Final
 

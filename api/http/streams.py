@@ -6,8 +6,6 @@ slows its source and nothing piles up. A stream whose reader leaves ends at once
 with ``asyncio.timeout``: ``asyncio.wait_for`` swallows a cancellation that comes together with a result.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing, suppress

@@ -1,7 +1,5 @@
 """Absolute URLs as the client of a request would write them: with its own scheme, host and prefix."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Final
 

@@ -6,8 +6,6 @@ client that cannot be served now is accepted and then closed with 1013 (try agai
 refused handshake and reconnect after a closed connection.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from collections.abc import Callable, Coroutine, Mapping

@@ -1,7 +1,5 @@
 """The stream of the fleet's events."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 

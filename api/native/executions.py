@@ -1,7 +1,5 @@
 """Executions: everything one trigger made; list, read, stop, run again."""
 
-from __future__ import annotations
-
 from msgspec import UNSET
 
 from api.http.decoding import invalid

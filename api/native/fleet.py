@@ -1,7 +1,5 @@
 """The fleet at a glance."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import msgspec

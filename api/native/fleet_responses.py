@@ -1,7 +1,5 @@
 """Response objects about queues, workers and the fleet, one struct each."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID

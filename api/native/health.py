@@ -1,7 +1,5 @@
 """Liveness, readiness, and metrics of the fleet."""
 
-from __future__ import annotations
-
 from api.http.problems import UNFIT
 from api.http.request import Request
 from api.http.response import Response

@@ -1,7 +1,5 @@
 """A run's log: windows of it, all of it as text, and the lines as they come."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncGenerator

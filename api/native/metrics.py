@@ -1,7 +1,5 @@
 """Metrics of the fleet in the Prometheus text format. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET

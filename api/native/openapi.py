@@ -1,7 +1,5 @@
 """The OpenAPI 3.1 description of the native API, and a page of it for people, generated from the endpoints."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ The parameters that requests carry in their path, query and headers: one struct 
 Names, defaults, limits and choices stand here once; ``api.http.decoding`` checks them, ``openapi`` documents them.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID

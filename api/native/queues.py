@@ -1,7 +1,5 @@
 """Queues: list, pause, resume."""
 
-from __future__ import annotations
-
 import msgspec
 
 from api.http.request import Request

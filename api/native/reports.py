@@ -1,7 +1,5 @@
 """Status reports for runs of external tasks."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import msgspec

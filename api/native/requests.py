@@ -4,8 +4,6 @@ Request objects, one struct each, with the bounds of their members.
 A struct's name is the name of its JSON Schema.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any
 

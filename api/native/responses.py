@@ -4,8 +4,6 @@ Response objects, one struct each; that of a run is ``shared.runs.Run``.
 A struct's name is the name of its JSON Schema. ``schema`` is the ``$schema`` member that every object response carries.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Runs: start, list, read, stop, rerun, delete."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """JSON Schemas of every object on the wire, made from the structs that encode and decode them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Tasks: list, read, define, delete, stop, pause, resume, statistics."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Tokens: create, list, revoke."""
 
-from __future__ import annotations
-
 import time
 
 import msgspec

@@ -1,7 +1,5 @@
 """Worker processes: list, drain."""
 
-from __future__ import annotations
-
 import msgspec
 from msgspec import UNSET
 

@@ -1,7 +1,5 @@
 """A callable for `runfleet.toml`: an ordinary function, its parameters are keyword arguments."""
 
-from __future__ import annotations
-
 
 def greet(name: str = "world", times: int = 1) -> dict[str, object]:
     """Print a greeting. What is returned becomes the run's output ``return``."""

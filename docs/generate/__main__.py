@@ -5,8 +5,6 @@
 ``RUNFLEET_FAULTS_JSON`` names it; for rows of ``docs/faults.md`` without a new one the page keeps its numbers.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The generator of ``shared/store/README.md``: the chart of transitions, the users of each key, and the scripts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 

@@ -1,7 +1,5 @@
 """Which documents are generated, or parts of which, each with its text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final

@@ -4,8 +4,6 @@ The tests of each fault in ``docs/faults.md``, and what was measured.
 A test covers the rows that its docstring begins with, as in ``F8, F9: …``.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import re

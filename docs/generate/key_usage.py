@@ -1,7 +1,5 @@
 """Which scripts and functions write and read which keys, by what their code says."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """The table of ``docs/settings.md`` and the text of ``.env.example``, from ``shared/settings.py``."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import msgspec

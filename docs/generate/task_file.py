@@ -1,7 +1,5 @@
 """The generator of ``docs/taskfile.md``, from the JSON Schema of the task file."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

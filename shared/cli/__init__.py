@@ -5,8 +5,6 @@ Each command is a function in a module of its own, named in ``COMMANDS`` and imp
 quickly. Data goes to stdout, everything else to stderr.
 """
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """``runfleet apply``: applies the task file to the store; ``release`` checks the file first."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

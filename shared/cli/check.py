@@ -1,7 +1,5 @@
 """``runfleet check``: validates the task file and shows when its tasks will run. Needs no Redis."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A child process of ``runfleet up``, and when it is restarted."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -5,8 +5,6 @@ Only one ``up`` may use a folder. The lock is a ``flock`` on ``lock``, so it end
 orphan guard holds it too, so that no other ``up`` starts while the processes of a killed one are still ending.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

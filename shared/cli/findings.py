@@ -1,7 +1,5 @@
 """The facts that ``runfleet doctor`` checks, and its findings with their cures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 

@@ -1,7 +1,5 @@
 """The checks of ``runfleet doctor`` on the fleet: schedulers, workers, queues, tasks, and access to the API."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from shared.addresses import is_local, is_loopback

@@ -1,7 +1,5 @@
 """The greeting of ``runfleet up``: commands to paste, as they can be typed here."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

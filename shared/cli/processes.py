@@ -1,7 +1,5 @@
 """``runfleet api``, ``worker`` and ``scheduler``: start one process, isolated from the user's Python path."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

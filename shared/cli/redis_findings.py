@@ -1,7 +1,5 @@
 """The checks of ``runfleet doctor`` on Redis: connection, version, rights, memory and persistence."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

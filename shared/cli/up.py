@@ -1,7 +1,5 @@
 """``runfleet up``: runs the whole fleet on this machine, with its own Valkey unless a Redis is set."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

@@ -1,7 +1,5 @@
 """The Valkey server of ``runfleet up``: on a Unix socket, with its append-only file in the data folder."""
 
-from __future__ import annotations
-
 import platform
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """``runfleet version``."""
 
-from __future__ import annotations
-
 import sys
 
 from shared import __version__

@@ -1,7 +1,5 @@
 """The warnings of ``runfleet check``: valid settings of a task file that are probably not intended."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Final
 

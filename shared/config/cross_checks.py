@@ -1,7 +1,5 @@
 """The checks between tasks: unknown names, circular dependencies, and parameters that no schedule gives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from shared.config.source_locations import Place, nearest

@@ -1,7 +1,5 @@
 """Durations and sizes as people write them: ``1h30m`` is 5 400 000 milliseconds, ``10mb`` is 10 485 760 bytes."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

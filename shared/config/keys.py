@@ -1,7 +1,5 @@
 """All keys of the task file, in one table: the reader, the JSON Schema and the documentation use it."""
 
-from __future__ import annotations
-
 import signal
 import zoneinfo
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Parameters of a task: the keys of ``[tasks.<name>.params.<param>]``, and the check of a value."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

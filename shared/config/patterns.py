@@ -7,8 +7,6 @@ alternative could end in more than one place, the next character must decide. Ou
 ambiguous, because texts are short.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable

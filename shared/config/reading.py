@@ -1,7 +1,5 @@
 """The reader of the task file and its includes: reports all problems of all files at once."""
 
-from __future__ import annotations
-
 import glob
 import itertools
 import os

@@ -1,7 +1,5 @@
 """The reader of one task: merges the defaults, and checks the rules between keys."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

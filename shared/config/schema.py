@@ -1,7 +1,5 @@
 """The JSON Schema of the task file, for editors and the documentation, from the table in ``keys.py``."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import msgspec

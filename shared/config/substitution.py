@@ -1,7 +1,5 @@
 """``${NAME}`` in the strings of a task file: where it is replaced, and where it is kept."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Final

@@ -1,7 +1,5 @@
 """The line numbers of tables, keys and list items in a TOML text, which the standard parser lacks."""
 
-from __future__ import annotations
-
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping

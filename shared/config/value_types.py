@@ -1,7 +1,5 @@
 """The types of values in the task file: each reads a value strictly, and has a JSON Schema."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple

@@ -5,8 +5,6 @@ OpenLineage: sends events about runs to systems that collect lineage.
 extra ``runfleet[openlineage]``. The API that receives such events is ``api.dialects.marquez``.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from msgspec import UNSET

@@ -1,7 +1,5 @@
 """A persistent HTTP connection that posts JSON."""
 
-from __future__ import annotations
-
 import select
 import socket
 import ssl

@@ -6,8 +6,6 @@ of OpenLineage's client (``OPENLINEAGE_URL``, ``OPENLINEAGE_API_KEY``, …). Eve
 cannot be sent are dropped, counted and logged.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

@@ -1,7 +1,5 @@
 """The OpenLineage events of a run: its start and its end."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import attr

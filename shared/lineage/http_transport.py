@@ -6,8 +6,6 @@ asks it once for address, headers, proxies and certificates. Other features (pro
 other transports) are left to the client's transport, and so is every event that was not accepted at the first attempt.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 from typing import Any, Final

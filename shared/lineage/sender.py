@@ -4,8 +4,6 @@ The senders of OpenLineage events: OpenLineage's client, or, if that would use p
 Both are configured by the client's environment variables.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable

@@ -6,8 +6,6 @@ one such event, after its client added the configured facets (tags, environment,
 run only adds what differs, and takes a tenth of that time.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """The catalog of tasks: look up, declare, pause."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

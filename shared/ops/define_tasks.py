@@ -6,8 +6,6 @@ depend on it) are repeated by the script that writes, which refuses when somethi
 it is done again. A task of the task file is changed only there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 

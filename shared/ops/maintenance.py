@@ -1,7 +1,5 @@
 """Maintenance by the scheduler: enqueues delayed runs that are due, rescues lost ones, prunes old history."""
 
-from __future__ import annotations
-
 import random
 import time
 from typing import Final

@@ -1,7 +1,5 @@
 """Builds, from a request to run a task, all that the script needs to make its runs. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Redaction of runs and definitions: secret values are replaced before they are shown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """Status reports for external runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID

@@ -5,8 +5,6 @@ The catalog leads to the newest definition of each task only. Runs that wait, th
 not over are bound to the one that they were made from; so all that the store keeps are looked through, in small steps.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from shared.errors import Unreadable

@@ -1,7 +1,5 @@
 """Starting executions: by a trigger, again, or by a tick."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Figures of one task's recent runs: how they ended, how long they waited and took, and when."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Final
 

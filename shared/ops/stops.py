@@ -1,7 +1,5 @@
 """Requests to stop a run, a task or an execution, and to delete what has ended."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from typing import Literal
 from uuid import UUID

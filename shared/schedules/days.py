@@ -5,8 +5,6 @@ croniter finds the days of one month, from the part of its syntax that is the sa
 for two restricted fields, are implemented here.
 """
 
-from __future__ import annotations
-
 import calendar
 from bisect import bisect_left
 from collections.abc import Iterator

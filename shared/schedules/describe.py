@@ -1,7 +1,5 @@
 """Schedules in plain English, for the API and ``runfleet check``."""
 
-from __future__ import annotations
-
 import calendar
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Overdue schedules: they should have fired and did not, according to the store alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 

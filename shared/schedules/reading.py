@@ -1,7 +1,5 @@
 """The strict cron parser: refuses expressions that are invalid or would never fire, with the cure."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import zoneinfo

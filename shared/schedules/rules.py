@@ -5,8 +5,6 @@ A *tick* is in microseconds of stored time. A *wall* time is in seconds of the l
 had never been changed; ``zones`` has its offset from UTC, and ``days`` the days of the expression.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass

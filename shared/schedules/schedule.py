@@ -1,7 +1,5 @@
 """The schedule of a task: the union of its expressions, and the jitter of its ticks."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Units of time, the epoch and the horizon of schedules."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from typing import Final
 

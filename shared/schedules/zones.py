@@ -1,7 +1,5 @@
 """Time zones as stretches of constant offset, found by asking zoneinfo for each day and bisecting changes."""
 
-from __future__ import annotations
-
 import zoneinfo
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta

@@ -4,8 +4,6 @@ The task file in the store: which one was applied last, and how another one repl
 Definitions are read here as they are, without making tasks of them: they may be those of another release.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal

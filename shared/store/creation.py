@@ -1,7 +1,5 @@
 """New executions: all that the script needs to make their runs, as one value, and the call."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from uuid import UUID

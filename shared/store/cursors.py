@@ -5,8 +5,6 @@ A cursor names the place of the last run shown, not how many there were before i
 two pages neither repeats a run nor leaves one out.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The event stream: read by dashboards, and by requests that wait for the end of an execution."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Executions: read one with its steps and runs, or a page of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final

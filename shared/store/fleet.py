@@ -1,7 +1,5 @@
 """The fleet: worker processes, queues, and an overview with the scheduler and Redis."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeVar

@@ -6,8 +6,6 @@ alone: the next request is then known to be a repeat, though its answer is not. 
 the run and its key are stored in one step (``creation.create``).
 """
 
-from __future__ import annotations
-
 import secrets
 from typing import Any
 

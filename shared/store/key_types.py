@@ -1,7 +1,5 @@
 """The type of each key of which there is one, and the keys that hold something that we did not write."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final, TypeVar
 

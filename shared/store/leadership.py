@@ -1,7 +1,5 @@
 """The schedulers: which one leads, and the poll by which it learns all there is to do."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Shared limits as APIs change them, and leases of their slots."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID

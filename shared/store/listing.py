@@ -6,8 +6,6 @@ other filters look at the records, newest first or in the order asked for, up to
 then says whether it saw everything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID

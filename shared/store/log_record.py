@@ -1,7 +1,5 @@
 """A log line as it is stored."""
 
-from __future__ import annotations
-
 import msgspec
 
 

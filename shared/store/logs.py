@@ -5,8 +5,6 @@ A chunk or block is a msgpack list of ``StoredLine``; lines that the policy has 
 ``log_first``) may still be in the first one and are not shown.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from datetime import datetime

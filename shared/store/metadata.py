@@ -5,8 +5,6 @@ Fields are called ``<dialect>.<name>``; their values are bytes that only the dia
 the same step as the transition that it belongs to, and deleted with its run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Where an execution comes from, when another system's API started it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Preflight checks of each process: can this release read the data, and will Redis keep it?"""
 
-from __future__ import annotations
-
 from typing import Final
 
 from shared.errors import Misconfigured, RunfleetError, StoreUnavailable

@@ -1,7 +1,5 @@
 """How long runs have been waiting in queues for a worker."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from shared.store.records import readable

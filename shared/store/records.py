@@ -5,8 +5,6 @@ Run records as the store answers them, and what to do with one that this release
 out and logged, so that it fails nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Retention: deletes ended runs with their logs, by number and age or one by one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

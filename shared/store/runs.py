@@ -1,7 +1,5 @@
 """Runs: their transitions, and reads. Each function is one call; what it does is in the script that it names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The fleet as far as it concerns some tasks: for tokens that cover only those."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 

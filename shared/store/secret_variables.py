@@ -1,7 +1,5 @@
 """Environment variables of workers that tasks use as secrets: the runs of no other task get them."""
 
-from __future__ import annotations
-
 from shared.store.redis.call import Call, Key
 
 

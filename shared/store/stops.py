@@ -1,7 +1,5 @@
 """Stops of a run, a task or an execution. Each function is one call; what it means is in the script it names."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 from uuid import UUID
 

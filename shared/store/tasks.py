@@ -1,7 +1,5 @@
 """The catalog: which tasks there are, by which definition, and where their schedules stand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal

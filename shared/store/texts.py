@@ -5,8 +5,6 @@ They are stored once for the execution, and each record refers to them (``lua/li
 reads records with the texts put in; GET reads the references.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID

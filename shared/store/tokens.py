@@ -6,8 +6,6 @@ who can write to Redis but does not know the secret cannot make a token, widen o
 secret nothing is signed and nothing verified.
 """
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The layout of the data in the store, so that a release leaves data alone that it cannot read."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from shared.errors import Misconfigured

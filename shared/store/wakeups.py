@@ -1,7 +1,5 @@
 """Wake-ups: Dramatiq messages that make a worker look at a queue, and say nothing else."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,20 +1,14 @@
 """The Lua of the store: every file says which libraries it calls, defines what it names, and stays short."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from shared.store.redis.scripts import FOLDER, declared
-
-pytest.importorskip("luaparser", reason="an environment of before it was locked: `make install`")
-
-if TYPE_CHECKING:
-    from tests.promises.lua_names import Names
+from tests.promises.lua_names import Names, names_of
 
 FILES: Final = sorted(FOLDER.rglob("*.lua"))
 GIVEN: Final = re.compile(
@@ -28,8 +22,6 @@ by_file = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(FOLDE
 
 @cache
 def _names(path: Path) -> Names:
-    from tests.promises.lua_names import names_of
-
     return names_of(path.read_text("utf-8"))
 
 

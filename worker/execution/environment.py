@@ -6,8 +6,6 @@ that other tasks make secrets of; then ``env_file``, ``env``, ``secrets_file``, 
 the ``RUNFLEET_`` variables of the run, which nothing overrides.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A processor: a thread that claims a run, executes it, and claims the next in the same step as it ends."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Final

@@ -5,8 +5,6 @@ The variables come from the store, which is read at the start of a run, at most 
 process's environment. A secret is known until the process ends, so that a writer to Redis cannot unmask it.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Mapping

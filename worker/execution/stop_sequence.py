@@ -1,7 +1,5 @@
 """The stop sequence of a run: a state machine without a clock."""
 
-from __future__ import annotations
-
 import signal
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Other operating-system users for runs: who may be one, and what the worker needs for it."""
 
-from __future__ import annotations
-
 import contextlib
 import grp
 import os

@@ -1,7 +1,5 @@
 """A pipe that wakes a thread from ``poll``."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 

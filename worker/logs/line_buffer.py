@@ -6,8 +6,6 @@ I/O. It works on whole blocks, and under ``drop_old`` as late as possible: only 
 next ``take`` is split into lines.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Final, Literal, NamedTuple
 

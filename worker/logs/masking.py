@@ -5,8 +5,6 @@ A value is found as plain text, in JSON, a URL, a shell's or Python's quotes, an
 values are not masked: hiding each ``1`` of a log would only give it away.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -4,8 +4,6 @@ Sanitizes the output of a run: bytes of whole lines become readable text without
 Text that a terminal would have overwritten is left out, colours stay, other control characters become visible signs.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Final

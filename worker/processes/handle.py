@@ -6,8 +6,6 @@ its descriptors are non-blocking. No method waits for the end of the process: ``
 over ``control_fd``, ``stdout_fd`` and ``stderr_fd``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 

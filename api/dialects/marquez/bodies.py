@@ -1,7 +1,5 @@
 """Request bodies of Marquez's API, OpenLineage events, and query parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeVar
 

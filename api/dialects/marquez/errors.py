@@ -1,7 +1,5 @@
 """Errors in Marquez's two shapes: one with a code, one that lists problems."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import msgspec

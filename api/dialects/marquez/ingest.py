@@ -1,7 +1,5 @@
 """Operations that apply Marquez's verbs and OpenLineage events to runs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """The mapping between jobs and tasks, and which of them a token may see."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple

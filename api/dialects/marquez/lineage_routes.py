@@ -1,7 +1,5 @@
 """OpenLineage events: ingest, list."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from api.dialects.marquez import bodies, ingest, mapping

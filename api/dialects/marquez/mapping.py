@@ -4,8 +4,6 @@ Maps Marquez's and OpenLineage's states, names and times to ours. Pure.
 Marquez's rules are those of its source at 0.51, OpenLineage's those of its specification 2.0.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Bounded reads of the metadata on a page of a list, since facets may be megabytes each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Response objects: runs, jobs and namespaces with every key that Marquez has, null where there is no value."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Namespaces and the jobs in them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Final
 

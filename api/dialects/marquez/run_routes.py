@@ -1,7 +1,5 @@
 """Runs: create, read, list, and the four verbs that report their state."""
 
-from __future__ import annotations
-
 import msgspec
 
 from api.dialects.marquez import bodies, ingest, jobs, mapping, pagination, responses

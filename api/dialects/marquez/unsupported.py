@@ -1,7 +1,5 @@
 """Paths of Marquez that are not supported, and the alternative to each."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

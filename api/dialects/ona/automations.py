@@ -1,7 +1,5 @@
 """Writes the tasks of an automations file into the catalog, all or none."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Final

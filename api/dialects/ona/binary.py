@@ -4,8 +4,6 @@ The binary encoding of messages. Its schema is built from all messages at the fi
 Needs the extra ``runfleet[ona]`` (protobuf), which is loaded by the first such request only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum

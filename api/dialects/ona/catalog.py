@@ -5,8 +5,6 @@ A task that was made by this dialect has a random id, which the store keeps. All
 the native API) are in the default environment under their own names, with an id that follows from the name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple

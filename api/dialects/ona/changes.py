@@ -4,8 +4,6 @@ Changes of this dialect's tasks: their preconditions, and writing them into the 
 The script that writes a change checks its preconditions again; when one no longer holds, the change is computed anew.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID

@@ -6,8 +6,6 @@ snake_case, null for "not given", an enum's name or number, a number as text, at
 fields are refused in both forms, or a misspelt one would be lost in silence.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin

@@ -5,8 +5,6 @@ Each is a POST to a path of its own, or a GET if it only reads; reading and writ
 gets one message and returns another.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar

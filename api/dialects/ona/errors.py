@@ -1,7 +1,5 @@
 """Errors as in the Connect protocol (https://connectrpc.com/docs/protocol), and the paths of the services."""
 
-from __future__ import annotations
-
 import base64
 from typing import Final
 

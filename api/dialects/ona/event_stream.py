@@ -1,7 +1,5 @@
 """Events of an environment: a line of JSON for each thing that happens to its tasks and their executions."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID

@@ -2,8 +2,6 @@
 
 # ruff: noqa: RUF012 - msgspec gives every message its own copy of an empty list or map
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated

@@ -5,8 +5,6 @@ A place in the list is ``<created>.<id>`` of the execution before it. A page tha
 because a client of the 0.x line takes an empty one for the end.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Sequence
 from functools import partial

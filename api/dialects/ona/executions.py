@@ -1,7 +1,5 @@
 """The calls about executions: start a task with all that it depends on, read, list, stop."""
 
-from __future__ import annotations
-
 import time
 from typing import Final
 from uuid import UUID

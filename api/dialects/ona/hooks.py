@@ -1,7 +1,5 @@
 """Hooks that other systems call when something happened there."""
 
-from __future__ import annotations
-
 from api.dialects.ona import executions, task_list
 from api.dialects.ona.catalog import Known
 from api.http.request import Request

@@ -5,8 +5,6 @@ The vendor's ``run_command`` reads the text at ``logUrl`` line by line, with a t
 for events until there is such a URL.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID

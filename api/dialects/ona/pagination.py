@@ -4,8 +4,6 @@ Pages of a list: their size, and the token of the next one.
 A client of the 0.x line asks for the next page with the same body and the token in the query, which therefore wins.
 """
 
-from __future__ import annotations
-
 import base64
 from typing import Final, NamedTuple
 

@@ -1,7 +1,5 @@
 """Reads executions and renders them as messages, with their definitions and the metadata of their start."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID

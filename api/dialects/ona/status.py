@@ -5,8 +5,6 @@ The dialect has no word for "skipped" and none for "asked to stop": what never r
 not among the steps, what was refused has failed, and what had to be killed after it was asked to stop has failed too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5

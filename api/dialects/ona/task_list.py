@@ -4,8 +4,6 @@ Lists of tasks: those that this dialect made, the newest first, then the default
 A place in the list is ``a<arrival>`` after a task of the former, ``n<name>`` after one of the latter.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple

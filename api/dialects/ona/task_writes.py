@@ -1,7 +1,5 @@
 """Creates and updates one task of this dialect."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Final

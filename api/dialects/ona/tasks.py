@@ -1,7 +1,5 @@
 """The calls about tasks. Those that define one need what the native API's need: an admin, and RUNFLEET_API_TASKS."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from api.dialects.ona import automations, bodies, pagination, task_list, task_writes

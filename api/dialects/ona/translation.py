@@ -5,8 +5,6 @@ All of the spec is in the definition, so that an execution shows the one it was 
 The exceptions change nothing of what is executed: the order of variables, and ``prebuildRequiresSuccess``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -6,8 +6,6 @@ proto3, a field that is not given has its default, and only those that may be ``
 Rules (``uuid``, lengths, most items) are those of the vendor's descriptors. Fields of one ``oneof`` exclude each other.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct

@@ -1,7 +1,5 @@
 """Request and response bodies of Prefect's REST API 0.8.4: requests are structs, responses plain dicts."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID

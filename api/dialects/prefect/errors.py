@@ -1,7 +1,5 @@
 """Errors in Prefect's three shapes, and the check of a client's API version."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, Final
 

@@ -6,8 +6,6 @@ once, with its own id and time, in whatever order they arrive. A run that a pers
 is, whatever is reported afterwards.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Prefect's filters of task runs. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Literal, TypeVar

@@ -1,7 +1,5 @@
 """Prefect's filters of flow runs and of flows, also of task runs by their flow run. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from uuid import UUID
 

@@ -5,8 +5,6 @@ A flow run is an execution of the external task that is its flow. Nobody here ex
 clients say.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Flows: create, read, find. A flow is an external task of ours, and its flow runs are executions of it."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal

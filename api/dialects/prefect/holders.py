@@ -1,7 +1,5 @@
 """The holders of slots of concurrency limits, as they are stored with a lease."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Leases of slots of concurrency limits: acquire, renew, release."""
 
-from __future__ import annotations
-
 import random
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID

@@ -5,8 +5,6 @@ Each is a shared limit of ours. One by tag is called ``tag:<tag>`` (``tag_limits
 here, and changed only in the file. A slot is held by a run, until that ends, or by a lease (``leases``).
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Final
 from uuid import UUID
 

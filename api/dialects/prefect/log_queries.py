@@ -1,7 +1,5 @@
 """Queries of log lines: those of the runs that a filter names, merged by time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal

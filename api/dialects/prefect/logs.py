@@ -1,7 +1,5 @@
 """Ingests log lines of runs that clients execute, and events that are sent by HTTP."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import defaultdict

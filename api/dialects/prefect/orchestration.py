@@ -6,8 +6,6 @@ The rules are those of its ``CoreTaskPolicy``, and of its ``BackgroundTaskPolicy
 ``Decision`` says that slots are needed, and who makes it takes them in the same step.
 """
 
-from __future__ import annotations
-
 import math
 from datetime import timedelta
 from typing import Final, Literal

@@ -1,7 +1,5 @@
 """Path and query parameters that several routes share, and the current time."""
 
-from __future__ import annotations
-
 import time
 from uuid import UUID
 

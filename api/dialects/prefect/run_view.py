@@ -7,8 +7,6 @@ write there: ``Current.state_tag`` is the status of our record when the state wa
 one now (a person stopped the run, a worker ended it), the states that follow are derived from the record.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final

@@ -5,8 +5,6 @@ Candidates come from an index (all that were made by way of this API, by what ou
 a flow run; those named by id), newest first, and are then looked at one by one, at most ``MAX_RUNS`` of them.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime

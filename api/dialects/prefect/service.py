@@ -1,7 +1,5 @@
 """Facts about the server: health, version, settings, and the workers of background tasks."""
 
-from __future__ import annotations
-
 import msgspec
 
 from api.dialects.prefect import task_runs

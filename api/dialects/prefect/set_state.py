@@ -5,8 +5,6 @@ A decision is written in one step, which fails when the run changed since it was
 again. So two proposals, or a proposal and a person's stop, never both apply to the same state.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from typing import Final

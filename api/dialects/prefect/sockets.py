@@ -4,8 +4,6 @@ Prefect's three WebSockets: events in, events out, and the queue of background r
 On each the client first authenticates (``{"type": "auth", "token": …}``) and gets ``auth_success``.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime

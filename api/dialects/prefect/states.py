@@ -1,7 +1,5 @@
 """Maps Prefect's states to our statuses and end reasons, both ways, and invents names for runs."""
 
-from __future__ import annotations
-
 import random
 from typing import Final, Literal
 

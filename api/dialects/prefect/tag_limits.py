@@ -1,7 +1,5 @@
 """Concurrency limits by tag (version 1 of that API)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 from uuid import UUID
 

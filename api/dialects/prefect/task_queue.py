@@ -4,8 +4,6 @@ The queue of background runs, and its consumers.
 A run belongs to the consumer that got it until it ends, or until that has gone: then it is returned to the queue.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter

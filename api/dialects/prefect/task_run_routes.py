@@ -1,7 +1,5 @@
 """Task runs and their states."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Task runs: create, read, rename, change their state in one step, delete."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Plans the transitions of a run that lead to a Prefect state. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Final
 from uuid import UUID

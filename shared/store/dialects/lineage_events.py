@@ -4,8 +4,6 @@ Lineage events as they were sent: each stored once, ordered by its own time, unt
 Its facts about its job and its run are stored in the same step, in whatever order events arrive.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final

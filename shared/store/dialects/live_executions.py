@@ -1,7 +1,5 @@
 """Executions that are not over, found by their runs that are not, however many others there are."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 from uuid import UUID
 

@@ -4,8 +4,6 @@ Namespaces and the jobs in them: how other systems group and describe what is a 
 A job is identified by its task. Messages describe it in any order, and the newest value of each field stays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -5,8 +5,6 @@ An environment is a namespace that is there as soon as it has a task. A task's e
 has no place for; it goes with the task.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID

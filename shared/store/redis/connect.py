@@ -5,8 +5,6 @@ redis-py's clients are left out: a pool's connections send packed commands and r
 executor needs, at a third of the cost.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -6,8 +6,6 @@ that is free makes all of them in one round trip: a few connections serve any nu
 more than the round trip that is under way. A thread that must never wait behind others has a connection of its own.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence

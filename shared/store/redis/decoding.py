@@ -1,7 +1,5 @@
 """Decoders for what Redis answers; a value that this release cannot read raises Unreadable."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 

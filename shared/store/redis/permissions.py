@@ -1,7 +1,5 @@
 """The permissions that our Redis user needs, and which of them it lacks."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any, Final

@@ -10,8 +10,6 @@ In Lua ``F.worker`` stands for the position of that field in ``runs.Record``, ``
 ``R.failed`` for an end reason: they are replaced here, so that each is written down once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

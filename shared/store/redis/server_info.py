@@ -1,7 +1,5 @@
 """The Redis server: its version, memory, persistence and limits, as far as it lets us read them."""
 
-from __future__ import annotations
-
 from typing import Any, Final, TypeVar
 
 import msgspec

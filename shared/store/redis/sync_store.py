@@ -1,7 +1,5 @@
 """Makes calls from threads: one round trip a call, or one for several that need not wait for each other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TypeVar
