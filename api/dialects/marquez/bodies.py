@@ -19,7 +19,7 @@ MAX_OFFSET: Final = 2**53
 
 
 class BadQuery(RunfleetError):
-    """A parameter of the query is out of its range; the message is Marquez's."""
+    """A query parameter is out of range; the message is Marquez's."""
 
     status = 400
     title = "Bad Request"
@@ -61,7 +61,7 @@ class RunBody(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class EventRun(msgspec.Struct, frozen=True, rename="camel"):
-    """``run`` of an event; each facet is kept as it came."""
+    """``run`` of an event; each facet is stored as received."""
 
     run_id: str | None = None
     facets: dict[str, Raw] | None = None
@@ -76,7 +76,7 @@ class EventJob(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, rename="camel"):
-    """An OpenLineage event as it is sent; ``read_event`` has checked that required fields are there."""
+    """An OpenLineage event as received; ``read_event`` has checked that required fields are present."""
 
     event_type: str | None = None
     event_time: str | None = None
@@ -142,7 +142,7 @@ def read(kind: type[T], raw: bytes) -> T:
 
 
 def facet(kind: type[T], facets: Mapping[str, Raw] | None, *names: str) -> T | None:
-    """The first of these facets that there is, as a *kind*. Raises Malformed when it is none."""
+    """The first present facet among these, as a *kind*. Raises Malformed when it is not one."""
     for name in names:
         value = bytes(facets.get(name, b"")) if facets else b""
         if value and value != b"null":
@@ -154,7 +154,7 @@ def facet(kind: type[T], facets: Mapping[str, Raw] | None, *names: str) -> T | N
 
 
 def kept_facet(kind: type[T], facets: Mapping[str, Raw], *names: str) -> T | None:
-    """The same for stored facets; None too for one that cannot be read, so that it hides no run."""
+    """Same for stored facets; None also for an unreadable one, so that it hides no run."""
     try:
         return facet(kind, facets, *names)
     except Malformed:
@@ -202,7 +202,7 @@ def instant(text: str, name: str, *, zone: bool = False) -> int:
 
 
 def bound(text: str, name: str) -> int:
-    """A bound that times are compared with, as ``mapping.bound``. Raises Malformed, naming it."""
+    """A bound for comparisons with times, as ``mapping.bound``. Raises Malformed, naming it."""
     return _time(lambda: mapping.bound(text), text, name)
 
 
@@ -230,7 +230,7 @@ def _whole(query: Mapping[str, list[str]], name: str, default: int) -> int:
 
 
 def need_datasets(body: JobBody | Event, missing: list[str]) -> None:
-    """Appends to *missing* what the datasets of a job lack."""
+    """Append to *missing* the required fields that a job's datasets lack."""
     for side, datasets in (("inputs", body.inputs), ("outputs", body.outputs)):
         for number, one in enumerate(datasets or []):
             _need_dataset(one, f"{side}[{number}]", missing)
@@ -255,7 +255,7 @@ def _need_parent(run: EventRun, missing: list[str]) -> None:
 
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     try:
-        raw.decode()  # what is skipped in reading would not be looked at, and is answered to others as it is
+        raw.decode()  # skipped content would not be checked, and is returned to others as it is
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"Unable to process JSON: {error}") from None

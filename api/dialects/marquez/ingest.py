@@ -82,8 +82,8 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
     """
     Store an event, and apply it to its run if that is an external one whose status allows it.
 
-    Late events are not refused: they are stored, and their facts are added. Raises Malformed for names and times
-    that are not valid, and Forbidden for tasks that *grant* is not for; nothing is stored then.
+    Late events are stored, and their facts are added, rather than refused. Raises Malformed for invalid names and
+    times, and Forbidden for tasks outside *grant*; then nothing is stored.
     """
     at_us = bodies.instant(event.event_time or "", "eventTime")
     if event.job is None or event.kind == "DatasetEvent":
@@ -115,7 +115,7 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
     if parent is not None:
         await _record_parent(catalog, parent, at_us, grant)
     if place.own and not is_known:
-        await kept  # of a run that there never was, or not any more: it is not for others to make one of our task
+        await kept  # of a run that is missing or deleted: other systems may not create runs of our tasks
         return
     await _apply(
         catalog, place, origin, update, at_us, kept, grant, is_new=kind in ("", "START", "OTHER") and not is_known
@@ -123,7 +123,7 @@ async def record(catalog: Catalog, event: Event, body: bytes, grant: Grant) -> N
 
 
 async def is_visible(catalog: Catalog, event: Event, grant: Grant) -> bool:
-    """Whether an event is about a job whose task *grant* is for; one without a job is about none."""
+    """Whether an event is about a job whose task *grant* covers, or about no job."""
     if event.job is None:
         return False
     parent = _parent(event)
@@ -133,12 +133,12 @@ async def is_visible(catalog: Catalog, event: Event, grant: Grant) -> bool:
 
 
 def exists(run_id: UUID, place: JobRef) -> Malformed:
-    """The refusal of a run whose id is taken: 400 in Marquez."""
+    """The error for a run id that is taken: 400 in Marquez."""
     return Malformed(f"Run '{run_id}' already exists for '{place.job}' under namespace '{place.namespace}'.")
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The run that an event's run is part of."""
+    """The parent run of an event's run."""
 
     run: UUID
     namespace: str
@@ -157,7 +157,7 @@ async def _apply(
     is_new: bool,
 ) -> None:
     """
-    Create the run if there is none, apply *update* to it, and keep the event; *is_new* is a guess that saves a read.
+    Create the run if it is missing, apply *update* to it, and store the event; *is_new* is a guess that saves a read.
     """
     run_id = origin.run_id
     assert run_id is not None
@@ -174,7 +174,7 @@ async def _apply(
         await begin(catalog, place, origin, grant)
         reported = await _report(catalog, run_id, update, at_us, late_start=True, task=task, beside=[kept])
     if task is not None and reported.run is not None and reported.run.task_name != place.task:
-        await _report(catalog, run_id, update, at_us, late_start=True)  # another task's, which may have a lease
+        await _report(catalog, run_id, update, at_us, late_start=True)  # another task's run, which may have a lease
 
 
 async def _report(
@@ -206,7 +206,7 @@ async def _report(
 
 
 async def _store_reported_times(reported: Reported, update: Report, at_us: int) -> None:
-    """Store a reported time that lies in the future as metadata: the record cannot have it."""
+    """Store a reported time that lies in the future as metadata: the record cannot hold it."""
     run = reported.run
     assert run is not None
     is_start = update.target == "running"
@@ -229,8 +229,8 @@ def _why(run_id: UUID, verb: str, state: str) -> str:
 
 async def _record_parent(catalog: Catalog, parent: Parent, at_us: int, grant: Grant) -> None:
     """
-    Create the parent, if it is unknown, as running since its child did; its own events correct that. One of a task that
-    *grant* is not for is not created.
+    Create an unknown parent, as running since its child did; its own events correct that. A parent outside *grant* is
+    not created.
     """
     if (await runs.record(parent.run)) is not None:
         return
@@ -277,7 +277,7 @@ def datasets(given: Iterable[DatasetId]) -> str:
 
 
 def truncated_json(given: Iterable[Any]) -> str:
-    """The first of these as a JSON list of at most ``MAX_FACET_BYTES`` bytes."""
+    """The items as a JSON list, cut to ``MAX_FACET_BYTES`` bytes."""
     items: list[str] = []
     room = MAX_FACET_BYTES
     for one in given:

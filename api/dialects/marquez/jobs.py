@@ -24,7 +24,7 @@ _known: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
 
 class JobRef(NamedTuple):
-    """A job. ``own``: its task was not made by this dialect, and is in the namespace ``mapping.HOME``."""
+    """A job. ``own``: this dialect did not create its task, which is in the namespace ``mapping.HOME``."""
 
     namespace: str
     job: str
@@ -46,7 +46,7 @@ async def find(catalog: Catalog, namespace: str, job: str) -> JobRef:
 
 
 async def of_task(task: str) -> JobRef:
-    """The job that a task is."""
+    """The job for a task."""
     if mapping.is_ours(task):
         known = _known.get(task)
         if known is None:
@@ -61,7 +61,7 @@ async def of_task(task: str) -> JobRef:
 
 
 async def namespace(name: str) -> Namespace:
-    """The namespace; that of our own tasks always exists. Raises NotFound."""
+    """The namespace; ``mapping.HOME`` always exists. Raises NotFound."""
     found = await namespaces.namespace(name)
     if found is None and name == mapping.HOME:
         since_us = (await tasks.since_us()) or 1
@@ -72,25 +72,25 @@ async def namespace(name: str) -> Namespace:
 
 
 async def is_visible(name: str, grant: Grant) -> bool:
-    """Whether *grant* is for any task in a namespace that there is, or the namespace has none."""
+    """Whether the namespace is empty, or *grant* covers any task in it."""
     return not grant.tasks or (await _any(name, grant.covers, empty=True))
 
 
 async def require_visible(name: str, grant: Grant) -> None:
-    """Raises NotFound when there is no such namespace, or none that *grant* may see."""
+    """Raises NotFound when the namespace is missing, or *grant* may not see it."""
     await require_namespace(name)
     if not (await is_visible(name, grant)):
         raise NotFound(f"Namespace '{name}' not found.")
 
 
 async def require_namespace_for(name: str, grant: Grant) -> None:
-    """Raises Forbidden unless *grant* is for every task in the namespace; there may be none, nor the namespace."""
+    """Raises Forbidden unless *grant* covers every task in the namespace, which may be empty or missing."""
     if grant.tasks and (await _any(name, lambda task: not grant.covers(task), empty=False)):
         raise Forbidden(f"{grant.who} may not describe namespace '{name}'")
 
 
 async def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> bool:
-    """Whether a task in the namespace fits; *empty* when it has none."""
+    """Whether any task in the namespace matches; *empty* when it has none."""
     found = False
     if name == mapping.HOME:
         own: list[str] = [task for task in (await tasks.names()) if not mapping.is_ours(task)]
@@ -109,8 +109,8 @@ async def _any(name: str, fits: Callable[[str], bool], *, empty: bool) -> bool:
 
 async def require_place(place: JobRef, grant: Grant) -> bool:
     """
-    Whether there is such a job. Raises NotFound when there is no such namespace, or none that *grant* may see: a job
-    that it is for makes it one, and one that is not there does not.
+    Whether the job exists. Raises NotFound when the namespace is missing, or *grant* may not see it: an existing job
+    within the grant makes it visible, a missing one does not.
     """
     is_there = place.own or bool((await namespaces.known_jobs([place.task]))[0])
     if is_there and grant.covers(place.task):
@@ -121,7 +121,7 @@ async def require_place(place: JobRef, grant: Grant) -> bool:
 
 
 async def require_namespace(name: str) -> None:
-    """Raises NotFound when there is no such namespace."""
+    """Raises NotFound when the namespace is missing."""
     if name != mapping.HOME and (await namespaces.namespace(name)) is None:
         raise NotFound(f"Namespace '{name}' not found.")
 
@@ -137,7 +137,7 @@ def require_names(namespace: str, job: str) -> None:
 
 
 async def declare(catalog: Catalog, place: JobRef) -> Entry | None:
-    """Make sure that the catalog has the job's task, as an external one; None for a task of our own."""
+    """Ensure that the catalog has the job's task, as an external one; None for a task of our own."""
     if place.own:
         return None
     known = catalog.entries.get(place.task)

@@ -1,4 +1,4 @@
-"""OpenLineage events: ingest, list."""
+"""Routes for OpenLineage events: ingest, list."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 
 @routes.post("/api/v1/lineage", max_body=MAX_EVENT)
 async def take_event(request: Request) -> Response:
-    """One event. It is stored and applied to its run before the response."""
+    """Ingest one event. It is stored and applied to its run before the response."""
     event = bodies.read_event(request.body)
     await request.store.run(ingest.record(request.catalog, event, request.body, request.grant))
     return Response(status=201)
@@ -52,8 +52,8 @@ async def _own(
     request: Request, after_us: int, before_us: int, is_descending: bool, offset: int, limit: int
 ) -> EventPage:
     """
-    Those of a token that is for some tasks: one after another is looked at, at most ``MOST_LOOKED_AT``, until the page
-    is full. Its total counts what is on the page.
+    The events that a token for some tasks may see: tested one by one, at most ``MOST_LOOKED_AT``, until the page is
+    full. The total counts what is on the page.
     """
     own: list[bytes] = []
     for start in range(0, MOST_LOOKED_AT, LOOK):
@@ -68,5 +68,5 @@ async def _own(
 
 
 def _moment(request: Request, name: str, default: int) -> int:
-    text = request.query.get(name, [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
+    text = request.query.get(name, [""])[0].replace(" ", "+")  # the plus sign of an offset that was not percent-encoded
     return bodies.bound(text, name) if text else default

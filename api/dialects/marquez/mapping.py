@@ -40,7 +40,9 @@ STATES: Final[dict[str, State]] = {
 
 
 class Report(NamedTuple):
-    """The report of a verb or an event. ``reason`` None: it runs. No process is seen, so ``exit_code`` is invented."""
+    """
+    The report of a verb or an event. ``reason`` None: it runs. ``exit_code`` is invented: Runfleet sees no process.
+    """
 
     target: Literal["running", "ended"]
     reason: Reason | None = None
@@ -81,14 +83,14 @@ def report_of(event_type: str) -> Report | None:
     """
     The report of an event of that type (any case, "" without one); None when it reports no more than the run's id.
 
-    As in Marquez an unknown type means that it runs; OTHER, by the specification, is beside the run's life cycle.
+    As in Marquez an unknown type means that it runs; OTHER, by the specification, is outside the run's life cycle.
     """
     return _EVENT_TYPES.get(event_type.upper(), _RUNS)
 
 
 @lru_cache(maxsize=2000)
 def task_of(namespace: str, job: str) -> str:
-    """The task that a job of this dialect is."""
+    """The task for a job of this dialect."""
     return external_names.task_name(NAME, namespace, job)
 
 
@@ -108,7 +110,7 @@ def is_job_name(name: str) -> bool:
 
 
 def full_name(job: str, parent: str) -> str:
-    """A job's name with that of its parent before it, as Marquez calls jobs whose event names a parent ("": none)."""
+    """A job's name prefixed with its parent's ("": none), as Marquez names jobs whose event has a parent."""
     parent = parent_name(job, parent)
     return job if not parent or job == parent or job.startswith(parent + ".") else f"{parent}.{job}"
 
@@ -124,7 +126,7 @@ def run_id(text: str) -> UUID | None:
 
 
 def run_id_of(text: str) -> UUID:
-    """An event's run id; a text that is no UUID stands for the version-3 UUID of its bytes, as Java makes it."""
+    """An event's run id; a text that is not a UUID becomes the version-3 UUID of its bytes, as in Java."""
     found = run_id(text)
     if found is None:
         digest = hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()
@@ -134,10 +136,10 @@ def run_id_of(text: str) -> UUID:
 
 def instant(text: str, *, zone: bool) -> int:
     """
-    An ISO 8601 time of day on a date, as stored time.
+    An ISO 8601 date and time as stored time.
 
-    Without a zone it is UTC, unless *zone* requires one. Raises ValueError for anything else, also for
-    times before 1970 or beyond ``LATEST_US``, which the store cannot hold.
+    Without a zone it is UTC, unless *zone* requires one. Raises ValueError for anything else, also for times before
+    1970 or beyond ``LATEST_US``, which the store cannot hold.
     """
     us = _microseconds(text, zone=zone)
     if not 0 < us <= LATEST_US:
@@ -146,7 +148,7 @@ def instant(text: str, *, zone: bool) -> int:
 
 
 def bound(text: str) -> int:
-    """The same, but for times that the store cannot hold the nearest one that it can."""
+    """Same, but a time that the store cannot hold becomes the nearest possible one."""
     return min(max(_microseconds(text, zone=False), 1), LATEST_US)
 
 
@@ -166,5 +168,5 @@ def _microseconds(text: str, *, zone: bool) -> int:
 
 
 def argument(value: Any) -> str:
-    """A run's argument as Marquez keeps it: text; anything else that JSON has, as JSON."""
+    """A run's argument as Marquez stores it: text; any other JSON value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

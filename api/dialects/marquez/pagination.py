@@ -16,7 +16,7 @@ STEP: Final = 20
 
 
 async def metadata_of(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
-    """The metadata of runs, in their order, as far as there is room; {} for the rest."""
+    """The metadata of runs, in their order, within the size limit; {} for the rest."""
     found: list[dict[str, bytes]] = []
     size = 0
     while len(found) < len(ids) and size < ROOM:
@@ -27,7 +27,7 @@ async def metadata_of(ids: Sequence[UUID]) -> list[dict[str, bytes]]:
 
 
 async def jobs(tasks: Sequence[str]) -> list[Job]:
-    """The jobs that exist, in their order; without their facets beyond the bound."""
+    """The existing jobs, in their order; without facets beyond the size limit."""
     found: list[Job | None] = []
     size = 0
     while len(found) < len(tasks):

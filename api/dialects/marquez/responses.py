@@ -33,7 +33,7 @@ _decode = msgspec.json.decode
 
 
 class Nominal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The interval that a run is for, as ``POST …/runs`` gave it; stored time, 0 where it did not."""
+    """The interval that a run is for, as ``POST …/runs`` gave it; stored time, 0 if not given."""
 
     start: int = 0
     end: int = 0
@@ -120,9 +120,7 @@ def run(found: Run, place: JobRef, metadata: Mapping[str, bytes]) -> RunResponse
 
 
 def run_facets(found: Run, place: JobRef, metadata: Mapping[str, bytes]) -> dict[str, Raw]:
-    """
-    A run's facets: those that were sent, and for a task of ours those derived from the run.
-    """
+    """A run's facets: those received, and for a task of ours those derived from the run."""
     facets: dict[str, Raw] = {}
     if place.own:
         facets["runfleet"] = _facet("runfleet", details(found))
@@ -161,7 +159,7 @@ def job(found: Job, runs: Sequence[RunResponse]) -> JobResponse:
 
 
 def job_facets(found: Job) -> dict[str, Raw]:
-    """The facets that were sent of a job."""
+    """The received facets of a job."""
     return {field.removeprefix(FACET): Raw(value) for field, value in found.fields.items() if field.startswith(FACET)}
 
 
@@ -218,7 +216,7 @@ def _nominal(found: Run, facets: Mapping[str, Raw], metadata: Mapping[str, bytes
 
 
 def _args(found: Run, facets: Mapping[str, Raw]) -> dict[str, str]:
-    """The arguments given, and those that Marquez makes of facets."""
+    """The given arguments, and those that Marquez derives from facets."""
     args: dict[str, str | None] = {}
     nominal = bodies.kept_facet(bodies.NominalTimeFacet, facets, "nominalTime")
     if nominal is not None:

@@ -1,4 +1,4 @@
-"""Namespaces and the jobs in them."""
+"""Routes for namespaces and the jobs in them."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 @routes.put("/api/v1/namespaces/{namespace}", scope="run")
 async def put_namespace(request: Request) -> Response:
-    """Make it, or change its owner and description."""
+    """Create it, or change its owner and description."""
     name = request.path["namespace"]
     body = bodies.read(NamespaceBody, request.body)
     bodies.require(["ownerName"] if not body.owner_name else [])
@@ -72,7 +72,7 @@ async def delete_namespace(request: Request) -> Response:
 
 @routes.get("/api/v1/namespaces")
 async def list_namespaces(request: Request) -> Response:
-    """Namespaces by name; that of our own tasks is the first, unless it was described."""
+    """Namespaces by name; that of our own tasks comes first, unless it was described."""
     limit, offset = bodies.paging(request.query)
     found = await request.store.run(_page(request.grant, limit, offset)) if limit else []
     return json_response({"namespaces": [responses.namespace(one) for one in found]})
@@ -80,7 +80,7 @@ async def list_namespaces(request: Request) -> Response:
 
 @routes.put("/api/v1/namespaces/{namespace}/jobs/{job}", scope="run")
 async def put_job(request: Request) -> Response:
-    """Make a job, or change it. With a ``runId`` there must be such a run of it."""
+    """Create or change a job. A ``runId`` must be a run of it."""
     body = bodies.read(JobBody, request.body)
     missing = [name for name in ("type", "inputs", "outputs") if getattr(body, name) is None]
     bodies.need_datasets(body, missing)
@@ -121,7 +121,9 @@ async def require_job(request: Request) -> JobRef:
 
 
 async def _page(grant: Grant, limit: int, offset: int) -> list[namespaces.Namespace]:
-    """Those that *grant* may see: for some tasks only, one after another is looked at until the page is full."""
+    """
+    The items that *grant* may see. For a token for some tasks, items are tested one by one until the page is full.
+    """
     if not grant.tasks:
         return await _namespaces(limit, offset)
     found: list[namespaces.Namespace] = []
@@ -224,10 +226,11 @@ async def _jobs(
     request: Request, namespace: str | None, wanted: frozenset[str], limit: int, offset: int
 ) -> dict[str, Any]:
     """
-    A page of jobs: first our own tasks, then jobs. As in Marquez the total ignores the filter by state;
-    for a token that is for some tasks it counts only what is on the page.
+    A page of jobs: first our own tasks, then jobs. As in Marquez the total ignores the filter by state; for a token for
+    some tasks it counts only the page.
 
-    By state, or for some tasks only, one job after another is looked at until the page is full; else only the page is.
+    With a filter by state or a token for some tasks, jobs are tested one by one until the page is full; otherwise only
+    the page is read.
     """
     if namespace is not None:
         await jobs.require_visible(namespace, request.grant)
@@ -285,7 +288,7 @@ async def _shown(catalog: ops.Catalog, own: Sequence[str], names: Sequence[str])
 
 
 async def _latest(catalog: ops.Catalog, known: Sequence[JobRef], *, facets: bool) -> list[list[RunResponse]]:
-    """The newest runs of jobs; their facets may be megabytes, and lists do without."""
+    """The newest runs of jobs, without facets, which may be megabytes."""
     if not known:
         return []
     newest = await each(listing.newest(place.task, LATEST) for place in known)

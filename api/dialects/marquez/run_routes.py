@@ -1,4 +1,4 @@
-"""Runs: create, read, list, and the four verbs that report their state."""
+"""Routes for runs: create, read, list, and the four verbs that report their state."""
 
 import msgspec
 
@@ -29,7 +29,7 @@ async def create_run(request: Request) -> Response:
     """
     Create a run in state NEW. For a task of ours this is a trigger: our workers execute the run, and verbs are refused.
 
-    As in Marquez an id that is taken is refused, even if the request is the same.
+    As in Marquez, an id that is taken is refused, even if the request is the same.
     """
     body = bodies.read(RunBody, request.body or b"{}")
     run_id = mapping.run_id(body.id) if body.id is not None else None
@@ -58,7 +58,7 @@ async def create_run(request: Request) -> Response:
 
 @routes.get("/api/v1/namespaces/{namespace}/jobs/{job}/runs")
 async def list_runs(request: Request) -> Response:
-    """Runs of a job, the ones that started last first, those that never did last."""
+    """Runs of a job, latest start first; runs that never started come last."""
     limit, offset = bodies.paging(request.query)
     place = await require_job(request)
     answer = await request.store.run(_page(request, place, limit, offset))
@@ -84,30 +84,30 @@ async def read_facets(request: Request) -> Response:
 
 @routes.post("/api/v1/jobs/runs/{id}/start")
 async def start(request: Request) -> Response:
-    """It runs. The earliest of several starts counts; one with a time is accepted even after the end."""
+    """Report that it runs. The earliest of several starts counts; one with a time is accepted even after the end."""
     return await _report(request, "start")
 
 
 @routes.post("/api/v1/jobs/runs/{id}/complete")
 async def complete(request: Request) -> Response:
-    """It ended well."""
+    """Report that it succeeded."""
     return await _report(request, "complete")
 
 
 @routes.post("/api/v1/jobs/runs/{id}/fail")
 async def fail(request: Request) -> Response:
-    """It failed."""
+    """Report that it failed."""
     return await _report(request, "fail")
 
 
 @routes.post("/api/v1/jobs/runs/{id}/abort")
 async def abort(request: Request) -> Response:
-    """It was stopped."""
+    """Report that it was stopped."""
     return await _report(request, "abort")
 
 
 async def _report(request: Request, verb: str) -> Response:
-    at = request.query.get("at", [""])[0].replace(" ", "+")  # an offset's plus that was sent as it is
+    at = request.query.get("at", [""])[0].replace(" ", "+")  # the plus sign of an offset that was not percent-encoded
     at_us = bodies.instant(at, "at", zone=True) if at else 0
     found = await _find(request)
     run = await request.store.run(ingest.report(request.catalog, found.id, verb, at_us))

@@ -36,9 +36,9 @@ FILE_TRIGGERS: Final = ("manual", "postEnvironmentStart", "postDevcontainerStart
 
 async def upsert(wanted: bodies.UpsertAutomationsFileRequest, author: Author) -> list[UUID]:
     """
-    Make and change the tasks that an automations file names; the ids of those in which something changed.
+    Create and update the tasks of an automations file; the ids of those that changed.
 
-    Raises Invalid with all that is wrong with the file, and Conflict for a task that is not this dialect's.
+    Raises Invalid with every problem of the file, and Conflict for a task that this dialect did not create.
     """
     environment = UUID(wanted.environment_id)
     file = wanted.automations_file.tasks
@@ -101,8 +101,8 @@ def _row_of_file(
     item: bodies.FileTask, new: OnaTask, names: Mapping[str, str], known: Known | None, new_id: UUID
 ) -> Row:
     """
-    What a file makes of one task; *new* is what is listed of it if it is not *known*, *names* are those of the tasks
-    that it may depend on. Raises Invalid with places in the message, and Conflict when it is not this dialect's.
+    The change for one task of a file; *new* is its list entry if the task is not *known*, *names* are the tasks that it
+    may depend on. Raises Invalid with places in the message, and Conflict for a task that this dialect did not create.
     """
     at = f"body.automationsFile.tasks.{new.reference}"
     before = require_listed(known) if known else None
@@ -135,7 +135,7 @@ def _in_file(problem: Problem, at: str) -> Problem:
 
 
 async def _by_reference(environment: UUID, references: Sequence[str]) -> dict[str, Known]:
-    """Those of the references that name a task in the environment."""
+    """The environment's tasks with these references."""
     if not references:
         return {}
     ids = await ona_tasks.ids_of_references([(environment, one) for one in references])
@@ -149,8 +149,8 @@ async def _by_reference(environment: UUID, references: Sequence[str]) -> dict[st
 
 def _dependents_first(rows: Sequence[Row]) -> list[Row]:
     """
-    In the order in which they arrive. The newest is listed first, so what others need is listed before them, as people
-    write a file.
+    The order of arrival. The newest is listed first, so dependencies come before their dependents in the list, as
+    people write a file.
     """
     by_name = {row.task.name: row for row in rows}
     order = TopologicalSorter({name: [*row.task.depends_on] for name, row in by_name.items()}).static_order()

@@ -1,7 +1,7 @@
 """
-The binary encoding of messages. Its schema is built from all messages at the first such request.
+The binary encoding of messages. Its schema is built from all messages at the first binary request.
 
-Needs the extra ``runfleet[ona]`` (protobuf), which is loaded by the first such request only.
+Needs the extra ``runfleet[ona]`` (protobuf), which only that request imports.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ _TIMESTAMP: Final = ".google.protobuf.Timestamp"
 
 def from_binary(kind: type[M], body: bytes) -> M:
     """
-    A request in the binary form.
+    A request in the binary encoding.
 
     Raises Malformed, Invalid with all its problems, and WrongMediaType when protobuf is not installed.
     """
@@ -44,7 +44,7 @@ def from_binary(kind: type[M], body: bytes) -> M:
 
 
 def to_binary(message: Message) -> bytes:
-    """An answer in the binary form."""
+    """A response in the binary encoding."""
     built = _class_of(type(message))()
     from google.protobuf.json_format import ParseDict
 
@@ -115,7 +115,7 @@ def _describe(kind: type[msgspec.Struct], message: Any) -> None:
         _set_type(field, described)
         if field.oneof:
             described.oneof_index = groups.index(field.oneof)
-    # Proto3 tells "not given" from empty by a oneof of its own for each such field, and these come last.
+    # Proto3 distinguishes "not given" from empty by a synthetic oneof for each such field; these come last.
     for field, described in zip(fields, message.field, strict=True):
         if field.optional and not field.oneof and described.type != 11:
             described.proto3_optional = True
@@ -139,7 +139,7 @@ _NUMBER_OF_TYPE: Final = {"uint64": 4, "int": 5, "bool": 8, "str": 9}
 
 
 def _unknown(message: Any, kind: type[msgspec.Struct], where: str) -> Iterable[Problem]:
-    """Fields of numbers that *kind* does not have, at any depth."""
+    """Field numbers that *kind* does not have, at any depth."""
     from google.protobuf.unknown_fields import UnknownFieldSet
 
     if not issubclass(kind, Message):

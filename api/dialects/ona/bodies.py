@@ -1,4 +1,4 @@
-"""Messages about tasks, single ones and those of a file, and parts that other messages share."""
+"""Messages about tasks and automations files, and parts that other messages share."""
 
 # ruff: noqa: RUF012 - msgspec gives every message its own copy of an empty list or map
 
@@ -24,7 +24,7 @@ class Principal(StrEnum):
 
 
 class Subject(Message, frozen=True):
-    """A user, account or the like."""
+    """A user, account or other principal."""
 
     id: Annotated[str, number(1)] = ""
     principal: Annotated[Principal, number(2)] = Principal.UNSPECIFIED
@@ -42,7 +42,7 @@ class AutomationTrigger(Message, frozen=True):
 
 
 class Docker(Message, frozen=True):
-    """A container of its own. ``environment``: ``NAME=value``."""
+    """A Docker container. ``environment``: ``NAME=value``."""
 
     image: Annotated[Word, number(1)]
     environment: Annotated[list[str], number(2)] = []
@@ -110,14 +110,14 @@ class Task(Message, frozen=True):
 
 
 class PaginationRequest(Message, frozen=True):
-    """Which page; a size of 0 means 25."""
+    """The requested page; a size of 0 means 25."""
 
     page_size: Annotated[int, Meta(ge=0, le=100), number(1)] = 0
     token: Annotated[str, number(2)] = ""
 
 
 class PaginationResponse(Message, frozen=True):
-    """Where the next page starts; "" after the last one."""
+    """The token of the next page; "" after the last one."""
 
     next_token: Annotated[str, number(1)] = ""
 
@@ -132,13 +132,13 @@ class CreateTaskRequest(Message, frozen=True):
 
 
 class CreateTaskResponse(Message, frozen=True):
-    """The task as it is kept."""
+    """The new task."""
 
     task: Annotated[Task, number(1)]
 
 
 class GetTaskRequest(Message, frozen=True):
-    """Which task."""
+    """The task to read."""
 
     id: Annotated[Uuid, number(1)]
 
@@ -150,7 +150,7 @@ class GetTaskResponse(Message, frozen=True):
 
 
 class ListTasksRequestFilter(Message, frozen=True):
-    """Each list narrows; one of a list is enough."""
+    """Conditions that must all hold; a list matches if any of its items does."""
 
     environment_ids: Annotated[list[Uuid], Meta(max_length=25), number(1)] = []
     references: Annotated[list[Word], Meta(max_length=25), number(2)] = []
@@ -165,20 +165,20 @@ class ListTasksRequest(Message, frozen=True):
 
 
 class ListTasksResponse(Message, frozen=True, omit_defaults=False):
-    """Tasks, the newest first."""
+    """Tasks, newest first."""
 
     pagination: Annotated[PaginationResponse, number(1)]
     tasks: Annotated[list[Task], number(2)]
 
 
 class AutomationTriggerUpdate(Message, frozen=True):
-    """The list that takes the old one's place; wrapped, so that "none" can be said."""
+    """The new list of triggers; wrapped, so that an empty list differs from none given."""
 
     trigger: Annotated[list[AutomationTrigger], number(1)] = []
 
 
 class UpdateTaskMetadata(Message, frozen=True):
-    """What is not given stays."""
+    """Fields that are not given stay."""
 
     name: Annotated[Annotated[Title, Meta(min_length=1)] | UnsetType, number(1)] = UNSET
     description: Annotated[str | UnsetType, number(2)] = UNSET
@@ -195,7 +195,7 @@ class UpdateTaskSpec(Message, frozen=True):
 
 
 class UpdateTaskRequest(Message, frozen=True):
-    """A change of a task. ``depends_on`` empty: it stays."""
+    """A change of a task. An empty ``depends_on`` changes nothing."""
 
     id: Annotated[Uuid, number(1)]
     metadata: Annotated[UpdateTaskMetadata, number(2)] = UpdateTaskMetadata()
@@ -204,17 +204,17 @@ class UpdateTaskRequest(Message, frozen=True):
 
 
 class UpdateTaskResponse(Message, frozen=True):
-    """Done."""
+    """The task was updated."""
 
 
 class DeleteTaskRequest(Message, frozen=True):
-    """Which task."""
+    """The task to delete."""
 
     id: Annotated[Uuid, number(1)]
 
 
 class DeleteTaskResponse(Message, frozen=True):
-    """Done."""
+    """The task was deleted."""
 
 
 class FileTask(Message, frozen=True):
@@ -230,7 +230,7 @@ class FileTask(Message, frozen=True):
 
 
 class FileService(Struct, frozen=True):
-    """A service, which is ignored: there are none here."""
+    """A service; services are not supported, and ignored."""
 
 
 class AutomationsFile(Message, frozen=True):
@@ -241,14 +241,14 @@ class AutomationsFile(Message, frozen=True):
 
 
 class UpsertAutomationsFileRequest(Message, frozen=True):
-    """Tasks to be made or changed in an environment; what the file does not name stays."""
+    """Tasks to create or update in an environment; tasks that the file does not name stay."""
 
     environment_id: Annotated[Uuid, number(1)]
     automations_file: Annotated[AutomationsFile, number(2)] = AutomationsFile()
 
 
 class UpsertAutomationsFileResponse(Message, frozen=True, omit_defaults=False):
-    """Ids of what was made or changed."""
+    """The ids of created and updated tasks."""
 
     updated_service_ids: Annotated[list[str], number(1)]
     updated_task_ids: Annotated[list[str], number(2)]

@@ -1,8 +1,8 @@
 """
-Tasks of the catalog as this dialect sees them: by id, each in an environment, under a reference.
+The catalog's tasks as this dialect sees them: by id, each in an environment, under a reference.
 
-A task that was made by this dialect has a random id, which the store keeps. All others (the task file's, and those of
-the native API) are in the default environment under their own names, with an id that follows from the name.
+A task that this dialect created has a random id, which the store keeps. All others (the task file's, and those of the
+native API) are in the default environment under their own names, with an id derived from the name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ _NAMESPACE: Final = UUID("6f0f1d2e-2b5c-4b2e-9a57-0b7d3f4f7a10")
 
 
 class Known(NamedTuple):
-    """A task: its id, its entry in the catalog, and what is listed of it (None: this dialect has not made it)."""
+    """A task: its id, its entry in the catalog, and its list entry (None: this dialect did not create it)."""
 
     id: UUID
     entry: Entry
@@ -37,7 +37,7 @@ class Known(NamedTuple):
 
     @property
     def environment(self) -> UUID:
-        """The environment that it is in."""
+        """The id of its environment."""
         return UUID(self.listed.environment) if self.listed else DEFAULT
 
     @property
@@ -48,12 +48,12 @@ class Known(NamedTuple):
 
 @lru_cache(maxsize=20_000)
 def derived_id(name: str) -> UUID:
-    """The id of a task that this dialect has not made."""
+    """The id of a task that this dialect did not create."""
     return uuid5(_NAMESPACE, name)
 
 
 async def by_names(names: Iterable[str]) -> dict[str, Known]:
-    """Those of the tasks that there are, by name."""
+    """The existing tasks among these names, by name."""
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return {}
@@ -66,7 +66,7 @@ async def by_names(names: Iterable[str]) -> dict[str, Known]:
 
 
 async def by_ids(ids: Sequence[UUID]) -> dict[UUID, Known]:
-    """Those of the tasks that there are, by id."""
+    """The existing tasks among these ids, by id."""
     if not ids:
         return {}
     rows = await ona_tasks.by_id(ids)
@@ -77,7 +77,7 @@ async def by_ids(ids: Sequence[UUID]) -> dict[UUID, Known]:
         names |= {id_: derived[id_] for id_ in ids if id_ in derived}
     known = await by_names(names.values())
     found = {id_: known[name] for id_, name in names.items() if name in known}
-    # One whose name the task file has taken is another task now, with another id.
+    # A task whose name the task file has taken is another task now, with another id.
     return {id_: one for id_, one in found.items() if one.id == id_}
 
 
@@ -100,7 +100,7 @@ async def find(id_: UUID, grant: Grant) -> Known:
 
 
 async def shown(known: Sequence[Known], grant: Grant) -> list[bodies.Task]:
-    """The tasks as messages, as far as *grant* may see them."""
+    """The tasks as messages, limited to what *grant* may see."""
     ids = await ids_of(name for one in known for name in one.entry.task.depends_on)
     return [_shown(one, ids, grant) for one in known]
 
@@ -125,5 +125,5 @@ def _shown(known: Known, ids: Mapping[str, UUID], grant: Grant) -> bodies.Task:
 
 
 def subject(who: str) -> bodies.Subject:
-    """The subject called *who* here; always the same id for the same name."""
+    """The subject for the name *who*; the same name always has the same id."""
     return bodies.Subject(id=str(derived_id("who:" + who)), principal=bodies.Principal.SERVICE_ACCOUNT)

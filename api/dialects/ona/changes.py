@@ -1,5 +1,5 @@
 """
-Changes of this dialect's tasks: their preconditions, and writing them into the catalog, all or nothing.
+Changes of this dialect's tasks: checks their preconditions, and writes them into the catalog, all or nothing.
 
 The script that writes a change checks its preconditions again; when one no longer holds, the change is computed anew.
 """
@@ -24,14 +24,14 @@ from shared.tasks import Task, define, is_task_name, is_trusted
 
 
 class Author(NamedTuple):
-    """Who defines, and what definitions are signed with."""
+    """The author of a definition, and the secret that signs it."""
 
     grant: Grant
     keys: Keys
 
 
 class Row(NamedTuple):
-    """One task as it is to be, and as it was (None: it is new)."""
+    """One task after the change, and before it (None: it is new)."""
 
     id: UUID
     listed: OnaTask
@@ -40,23 +40,21 @@ class Row(NamedTuple):
 
 
 class Change(NamedTuple):
-    """The tasks to be written, and the hashes of the definitions that they were checked against."""
+    """The tasks to write, and the hashes of the definitions that they were checked against."""
 
     items: list[TaskWrite]
     expected: dict[str, str]
 
 
 def task_name(environment: UUID, reference: str, id_: UUID) -> str:
-    """
-    The name of a new task in the catalog: in the default environment its reference, if that is a valid name.
-    """
+    """The catalog name of a new task: in the default environment its reference, if that is a valid name."""
     if environment == DEFAULT and is_task_name(reference):
         return reference
     return f"ona.{id_.hex[:8]}.{reference[:80]}"
 
 
 def require_listed(known: Known) -> OnaTask:
-    """The dialect's own fields of the task. Raises Conflict for one that is not this dialect's."""
+    """The dialect's own fields of the task. Raises Conflict for a task that this dialect did not create."""
     if known.listed is None:
         is_of_file = known.entry.source == "file"
         where = "is defined in the task file" if is_of_file else "was created through another API"
@@ -65,7 +63,7 @@ def require_listed(known: Known) -> OnaTask:
 
 
 async def require_free(new: Sequence[OnaTask]) -> None:
-    """Raises AlreadyExists for a new task whose reference, or whose name in the catalog, is taken."""
+    """Raises AlreadyExists for a new task whose reference or catalog name is taken."""
     if not new:
         return
     ids = await ona_tasks.ids_of_references([(UUID(one.environment), one.reference) for one in new])
@@ -76,7 +74,7 @@ async def require_free(new: Sequence[OnaTask]) -> None:
 
 
 def check(known: Mapping[str, Entry], new: Mapping[str, Task], author: Author, where: str) -> None:
-    """Raises Invalid for a circle that *new* tasks would close, and Forbidden for tasks that the token is not for."""
+    """Raises Invalid for a cycle through *new* tasks, and Forbidden for tasks outside the grant."""
     for task in new.values():
         author.grant.authorise((task.name, *task.depends_on))
     cycle = find_cycle({**new, **{name: entry.task for name, entry in known.items() if name not in new}})
@@ -86,10 +84,10 @@ def check(known: Mapping[str, Entry], new: Mapping[str, Task], author: Author, w
 
 def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -> Change:
     """
-    The change that makes the tasks as *rows* have them; *known* are those that it was checked against.
+    The change that writes *rows*; *known* are the tasks that they were checked against.
 
-    Raises Conflict for a task that is in the store with a definition which nobody with our secret has signed: what is
-    made from it would be signed with it.
+    Raises Conflict for a stored task whose definition is not signed with our secret: a change based on it would sign
+    it.
     """
     for row in rows:
         if row.before is not None and not is_trusted(row.before.entry.definition, author.keys, row.before.entry.name):
@@ -113,7 +111,7 @@ def change_of(rows: Sequence[Row], known: Mapping[str, Entry], author: Author) -
 
 async def write(name: str, compute: Callable[[], Operation[Change]]) -> None:
     """
-    Write the change that *compute* returns, and compute it anew as long as concurrent changes interfere.
+    Write the change that *compute* returns; recompute it while concurrent changes interfere.
 
     Raises what *compute* raises, and Conflict after too many tries; *name* is what they change.
     """

@@ -1,9 +1,9 @@
 """
-The JSON encoding of messages (proto3's). It is decoded into the same structs as the binary one.
+The JSON encoding of messages (proto3's). It decodes into the same structs as the binary encoding.
 
-JSON as the format's own rules have it (https://protobuf.dev/programming-guides/json/): names in lowerCamelCase or
+It follows the rules of ProtoJSON (https://protobuf.dev/programming-guides/json/): names in lowerCamelCase or
 snake_case, null for "not given", an enum's name or number, a number as text, at most one field of a ``oneof``. Unknown
-fields are refused in both forms, or a misspelt one would be lost in silence.
+fields are refused in both encodings, so that a misspelt one is not silently ignored.
 """
 
 from enum import StrEnum
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 class Field(NamedTuple):
     """
-    One field of a message. ``kind`` is a struct, an enum, str, bool, int or datetime, ``many`` says of how many.
+    One field of a message. ``kind`` is a struct, an enum, str, bool, int or datetime; ``many`` is its repetition.
 
     ``optional``: "not given" differs from empty.
     """
@@ -102,7 +102,7 @@ def _extra(kind: Any) -> dict[str, Any]:
 
 
 def _leaf(kind: Any) -> tuple[Any, bool]:
-    """The type under ``Annotated`` and beside ``UnsetType``, and whether that was there."""
+    """The type without ``Annotated`` and ``UnsetType``, and whether ``UnsetType`` was there."""
     if get_origin(kind) is Annotated:
         return _leaf(get_args(kind)[0])
     if msgspec.UnsetType in get_args(kind):
@@ -117,7 +117,7 @@ def _by_name(kind: type[msgspec.Struct]) -> dict[str, Field]:
 
 
 def _plain(kind: type[msgspec.Struct], value: object, where: str, problems: list[Problem]) -> object:
-    """*value* in one spelling of all that may be spelled in several ways. Invalid values stay as they are."""
+    """*value* with alternative spellings normalised. Invalid values are left as they are."""
     if not isinstance(value, dict) or not issubclass(kind, Message):
         return value
     known, result = _by_name(kind), {}

@@ -1,8 +1,7 @@
 """
 Connect RPC: declares calls, decodes their requests and encodes their responses.
 
-Each is a POST to a path of its own, or a GET if it only reads; reading and writing messages is done here, so a handler
-gets one message and returns another.
+Each call is a POST to its own path, or a GET if it only reads. A handler takes one decoded message and returns another.
 """
 
 import base64
@@ -48,7 +47,7 @@ class Calls(Routes):
         super().__init__(dialect=DIALECT)
 
     def call(self, kind: type[M], *, scope: Scope, service: str = CALLS) -> Callable[[Handler[M]], Handler[M]]:
-        """Declare the handler of the call whose request is *kind*: ``GetTaskRequest`` is that of ``GetTask``."""
+        """Declare the handler of the call whose request is *kind*: ``GetTaskRequest`` declares ``GetTask``."""
 
         path = service + kind.__name__.removesuffix("Request")
 
@@ -85,7 +84,7 @@ def _require_deadline(request: Request) -> None:
 
 
 def _codec_of(request: Request) -> Codec:
-    """The form of the request, which is that of its answer too. Raises WrongMediaType and Invalid."""
+    """The codec of the request and its response. Raises WrongMediaType and Invalid."""
     version = request.header("connect-protocol-version")
     if version not in ("", "1"):
         raise invalid("", f"Connect-Protocol-Version is {version[:50]}; use 1")
@@ -99,7 +98,7 @@ def _codec_of(request: Request) -> Codec:
 
 
 def _from_query(request: Request) -> tuple[Codec, bytes]:
-    """The form and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
+    """The codec and the message of a GET. Raises Invalid, Malformed, WrongMediaType and TooLarge."""
     given = {name: values[0] for name, values in request.query.items()}
     unknown = given.keys() - {"connect", "encoding", "message", "base64", "compression"}
     if unknown or "message" not in given or "encoding" not in given or given.get("connect", "v1") != "v1":

@@ -63,7 +63,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AlreadyExists(Conflict):
-    """The environment has a task with that reference."""
+    """The environment already has a task with that reference."""
 
 
 def refuse(error: RunfleetError, scope: Connection) -> Response:
@@ -92,14 +92,14 @@ def refuse(error: RunfleetError, scope: Connection) -> Response:
 
 
 def _placed(problem: Problem) -> Problem:
-    """With its place as a path in the message."""
+    """The problem with its location as a path in the message."""
     return Problem(problem.location.removeprefix("body").removeprefix("."), problem.message)
 
 
 def _bad_request(problems: list[Problem]) -> ErrorDetail:
     """
-    The problems for programs, as the message ``google.rpc.BadRequest``: field 1 holds the violations, each with its
-    field (1) and description (2).
+    The problems as the message ``google.rpc.BadRequest``: field 1 holds the violations, each with its field (1) and
+    description (2).
     """
     packed = b"".join(
         _delimited(1, _delimited(1, problem.location.encode()) + _delimited(2, problem.message.encode()))
@@ -111,7 +111,7 @@ def _bad_request(problems: list[Problem]) -> ErrorDetail:
 
 
 def _delimited(number: int, content: bytes) -> bytes:
-    """A field of bytes in the binary form: its number and kind, its length in groups of seven bits, and itself."""
+    """A length-delimited field in the binary encoding: tag, varint length, bytes."""
     length, rest = bytearray(), len(content)
     while rest > 127:
         length.append(rest & 127 | 128)

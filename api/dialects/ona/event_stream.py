@@ -1,4 +1,4 @@
-"""Events of an environment: a line of JSON for each thing that happens to its tasks and their executions."""
+"""The event stream of an environment: one line of JSON per event of its tasks and their executions."""
 
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -46,7 +46,7 @@ class Watch(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 @routes.post(EVENTS + "WatchEvents", scope="read")
 async def watch_events(request: Request) -> ASGIApp:
-    """Until the client disconnects. The binary encoding of a stream is not supported."""
+    """Stream events until the client disconnects. The binary encoding of streams is not supported."""
     if request.header("content-type").lower().partition(";")[0].strip() != "application/json":
         raise WrongMediaType("send the request as application/json; events come as application/jsonl")
     given = request.json()
@@ -78,7 +78,7 @@ async def _lines(request: Request, environment: UUID) -> AsyncGenerator[bytes]:
 
 
 def _line(event: Event, known: Known) -> bytes:
-    """The event in the vendor's format; b"" for a kind that it does not have."""
+    """The event in Ona's format; b"" for a kind that Ona does not have."""
     operation = _OPERATIONS.get(event.type, "")
     if event.type == "run.created":
         operation = "CREATE" if event.run_id == event.execution_id else "UPDATE_STATUS"

@@ -13,7 +13,7 @@ from api.dialects.ona.wire import Message, Uuid, number
 
 
 class Phase(StrEnum):
-    """How far an execution or a step of it is."""
+    """The phase of an execution or a step."""
 
     UNSPECIFIED = "TASK_EXECUTION_PHASE_UNSPECIFIED"
     PENDING = "TASK_EXECUTION_PHASE_PENDING"
@@ -24,13 +24,13 @@ class Phase(StrEnum):
 
 
 class StartTaskRequest(Message, frozen=True):
-    """Which task."""
+    """The task to start."""
 
     id: Annotated[Uuid, number(1)]
 
 
 class TaskExecutionMetadata(Message, frozen=True):
-    """What was started, where, when and by whom."""
+    """The task and environment of an execution, and when and by whom it was started."""
 
     task_id: Annotated[str, number(1)]
     environment_id: Annotated[str, number(2)]
@@ -49,7 +49,7 @@ class PlannedTask(Message, frozen=True):
 
 
 class PlanStep(Message, frozen=True):
-    """A task in its place in the plan; ``depends_on`` are ids of steps."""
+    """A step of the plan; ``depends_on`` are ids of steps."""
 
     id: Annotated[str, number(1)]
     depends_on: Annotated[list[str], number(2)] = []
@@ -59,7 +59,7 @@ class PlanStep(Message, frozen=True):
 
 
 class PlanGroup(Message, frozen=True):
-    """Steps that run at once."""
+    """Steps that run concurrently."""
 
     steps: Annotated[list[PlanStep], number(1)]
 
@@ -72,7 +72,7 @@ class TaskExecutionSpec(Message, frozen=True):
 
 
 class StepStatus(Message, frozen=True):
-    """How far a step is; one that is not there has not begun."""
+    """The status of a step; a step that has not begun has none."""
 
     id: Annotated[str, number(1)]
     phase: Annotated[Phase, number(2)]
@@ -81,7 +81,9 @@ class StepStatus(Message, frozen=True):
 
 
 class TaskExecutionStatus(Message, frozen=True):
-    """How far it is. ``status_version`` is a 64-bit number, which JSON clients of this protocol read as text."""
+    """
+    The status of an execution. ``status_version`` is a 64-bit number, which JSON clients of this protocol read as text.
+    """
 
     status_version: Annotated[str, number(1, proto="uint64")]
     phase: Annotated[Phase, number(2)]
@@ -91,7 +93,7 @@ class TaskExecutionStatus(Message, frozen=True):
 
 
 class TaskExecution(Message, frozen=True):
-    """One start of a task, with all that it depends on."""
+    """One execution of a task and its dependencies."""
 
     id: Annotated[str, number(1)]
     metadata: Annotated[TaskExecutionMetadata, number(2)]
@@ -100,35 +102,35 @@ class TaskExecution(Message, frozen=True):
 
 
 class StartTaskResponse(Message, frozen=True):
-    """The execution that was made."""
+    """The new execution."""
 
     task_execution: Annotated[TaskExecution, number(1)]
 
 
 class GetTaskExecutionRequest(Message, frozen=True):
-    """Which execution."""
+    """The execution to read."""
 
     id: Annotated[Uuid, number(1)]
 
 
 class GetTaskExecutionResponse(Message, frozen=True):
-    """The execution as it is now."""
+    """The current state of the execution."""
 
     task_execution: Annotated[TaskExecution, number(1)]
 
 
 class StopTaskExecutionRequest(Message, frozen=True):
-    """Which execution."""
+    """The execution to stop."""
 
     id: Annotated[Uuid, number(1)]
 
 
 class StopTaskExecutionResponse(Message, frozen=True):
-    """It was asked to stop."""
+    """The stop was requested."""
 
 
 class ListTaskExecutionsRequestFilter(Message, frozen=True):
-    """Each list narrows; one of a list is enough."""
+    """Conditions that must all hold; a list matches if any of its items does."""
 
     task_ids: Annotated[list[Uuid], Meta(max_length=25), number(1)] = []
     task_references: Annotated[list[str], Meta(max_length=25), number(2)] = []
@@ -144,19 +146,19 @@ class ListTaskExecutionsRequest(Message, frozen=True):
 
 
 class ListTaskExecutionsResponse(Message, frozen=True, omit_defaults=False):
-    """Executions, the newest first."""
+    """Executions, newest first."""
 
     pagination: Annotated[PaginationResponse, number(1)]
     task_executions: Annotated[list[TaskExecution], number(2)]
 
 
 class CreateEnvironmentLogsTokenRequest(Message, frozen=True):
-    """For the logs of which environment."""
+    """The environment whose logs to read."""
 
     environment_id: Annotated[Uuid, number(1)]
 
 
 class CreateEnvironmentLogsTokenResponse(Message, frozen=True):
-    """The token to read its logs with."""
+    """The token that grants access to its logs."""
 
     access_token: Annotated[str, number(1)]

@@ -1,8 +1,8 @@
 """
-Lists of executions, the newest first: of all tasks, or of those that a filter comes to.
+Lists of executions, newest first: of all tasks, or of the tasks that a filter selects.
 
-A place in the list is ``<created>.<id>`` of the execution before it. A page that is not the last is never empty,
-because a client of the 0.x line takes an empty one for the end.
+A place in the list is ``<created>.<id>`` of the execution before it. Only the last page may be empty, because a client
+of the 0.x line takes an empty page for the end.
 """
 
 import re
@@ -47,7 +47,7 @@ Place = tuple[int, UUID]
 
 
 class Found(NamedTuple):
-    """The executions that a step found, the newest first, and where the next one begins ("" after the last)."""
+    """The executions that one step found, newest first, and where the next step begins ("" after the last)."""
 
     executions: list[Execution]
     cursor: str
@@ -57,7 +57,7 @@ async def page(
     names: Collection[str] | None, phases: frozenset[Phase], page_request: PageRequest, base: str, grant: Grant
 ) -> tuple[list[execution_bodies.TaskExecution], str]:
     """
-    The executions of those tasks (None: of all) that *grant* is for, as they go over the wire; and where the next page
+    The executions of those tasks (None: all tasks) that *grant* covers, as messages; and the place where the next page
     starts ("" when this is the last).
     """
     wanted = sorted({ours for phase in phases for ours in MAY_BE.get(phase, ())})
@@ -90,7 +90,7 @@ Step = Callable[[int, str], Operation[Found]]
 
 
 async def _way(names: Collection[str] | None, wanted: Sequence[OurPhase]) -> Step:
-    """How to go through the list with the least work."""
+    """The cheapest way to go through the list."""
     if wanted and _LIVE.issuperset(wanted):
         places = await live_executions.places()
         if places is not None:
@@ -110,20 +110,20 @@ async def _is_worth_merging(names: list[str], *, by_phase: bool) -> bool:
 async def _of_live(
     places: list[Place], names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str
 ) -> Found:
-    """Those at *places*, which are all that live."""
+    """The executions at *places*, which are all the live ones."""
     last = _place(cursor)
     behind = [place for place in places if last is None or place < last]
     return await _at(behind[:count], names, wanted, is_last=len(behind) <= count)
 
 
 async def _of_each(names: list[str], wanted: Sequence[OurPhase], count: int, cursor: str) -> Found:
-    """Those of each task."""
+    """The executions, from the list of each task."""
     places = await _merged(names, count, cursor)
     return await _at(places, None, wanted, is_last=len(places) < count)
 
 
 async def _of_all(names: Collection[str] | None, wanted: Sequence[OurPhase], count: int, cursor: str) -> Found:
-    """Those of all executions that are of one of the tasks."""
+    """The executions, from the list of all executions, filtered by task."""
     looked = await executions.page(phases=wanted, limit=STEP if names is not None else count, cursor=cursor)
     ids = [one.id for one in looked.executions if names is None or one.task in names]
     return Found((await read_consistent(ids)), looked.next_cursor)
@@ -138,9 +138,9 @@ async def _at(
 
 
 async def _merged(names: list[str], count: int, cursor: str) -> list[Place]:
-    """The places of the *count* newest executions of the tasks, of those behind *cursor*."""
+    """The places of the *count* newest executions of the tasks after *cursor*."""
     if len(names) > count:
-        # What is among the first *count* of all is of those tasks whose own newest are the newest.
+        # The first *count* of all belong to the tasks whose own newest executions are the newest.
         heads = await _behind(names, 1, cursor)
         newest = sorted(((own[0], name) for name, own in zip(names, heads, strict=True) if own), reverse=True)
         names = [name for _, name in newest[:count]]
@@ -149,11 +149,11 @@ async def _merged(names: list[str], count: int, cursor: str) -> list[Place]:
 
 
 async def _behind(names: Sequence[str], count: int, cursor: str) -> list[list[Place]]:
-    """The places of the *count* newest executions of each task behind *cursor*."""
+    """The places of the *count* newest executions of each task after *cursor*."""
     last, until_us = _place(cursor), int(cursor.partition(".")[0]) if cursor else None
     found: list[list[Place]] = []
     for step in range(0, len(names), STEP):
-        # One more than that: a task has no two executions of one microsecond, so one at most is not behind the cursor.
+        # One more, for the execution at the cursor itself: a task has no two executions of one microsecond.
         found += await each(executions.newest(name, count + 1, until_us) for name in names[step : step + STEP])
     return [[place for place in own if last is None or place < last][:count] for own in found]
 

@@ -1,4 +1,4 @@
-"""The calls about executions: start a task with all that it depends on, read, list, stop."""
+"""Calls about executions: start a task with its dependencies, read, list, stop."""
 
 import time
 from typing import Final
@@ -43,8 +43,8 @@ REPEAT_US: Final = 10 * SECOND_US
 @routes.call(StartTaskRequest, scope="run")
 async def start_task(request: Request, wanted: StartTaskRequest) -> StartTaskResponse:
     """
-    Answers at once with the execution that was made. A call that the client repeats by itself, because it got no answer
-    to it, is answered with the execution of the first one.
+    Start a task and respond at once with the new execution. A call that the client retries because it got no response
+    returns the execution of the first call.
     """
     store = request.store
     known = await store.run(find(UUID(wanted.id), request.grant))
@@ -56,13 +56,13 @@ async def start_task(request: Request, wanted: StartTaskRequest) -> StartTaskRes
 
 @routes.call(GetTaskExecutionRequest, scope="read")
 async def get_task_execution(request: Request, wanted: GetTaskExecutionRequest) -> GetTaskExecutionResponse:
-    """An execution as it is now."""
+    """Read an execution."""
     return GetTaskExecutionResponse(task_execution=await _rendered(request, UUID(wanted.id)))
 
 
 @routes.call(ListTaskExecutionsRequest, scope="read")
 async def list_task_executions(request: Request, wanted: ListTaskExecutionsRequest) -> ListTaskExecutionsResponse:
-    """Those that the filter lets through, the newest first."""
+    """Matching executions, newest first."""
     filter_ = wanted.filter
     page_request = pagination.page_request(request, wanted.pagination)
     names: frozenset[str] | None = None
@@ -84,7 +84,7 @@ async def list_task_executions(request: Request, wanted: ListTaskExecutionsReque
 
 @routes.call(StopTaskExecutionRequest, scope="run")
 async def stop_task_execution(request: Request, wanted: StopTaskExecutionRequest) -> StopTaskExecutionResponse:
-    """Asks what runs to end, and lets nothing more of it begin. One that is over is left as it is."""
+    """Stop an execution: running steps are asked to end, and no further step begins. No effect after its end."""
     execution = await readable(request, UUID(wanted.id))
     await request.store.run(ops.stop_execution(execution.id, by=request.grant.who))
     return StopTaskExecutionResponse()
@@ -92,10 +92,10 @@ async def stop_task_execution(request: Request, wanted: StopTaskExecutionRequest
 
 async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key: str = "") -> UUID:
     """
-    Start a task for *grant*, by *trigger*; the id of the execution. The same *key* gives the same execution again.
+    Start a task for *grant*, by *trigger*; the id of the execution. The same *key* returns the same execution.
 
-    Raises Forbidden for a task that may not be started by hand, or that depends on tasks which the grant is not for,
-    and Conflict when something it depends on is missing.
+    Raises Forbidden for a task that may not be started by hand, or that depends on tasks outside the grant, and
+    Conflict when a dependency is missing.
     """
     entry = known.entry
     try:
@@ -115,7 +115,7 @@ async def start(catalog: Catalog, known: Known, grant: Grant, trigger: str, key:
 
 
 async def readable(request: Request, execution_id: UUID) -> Execution:
-    """The execution. Raises NotFound, also when the token is not for all its tasks."""
+    """The execution. Raises NotFound, also when the token does not cover all its tasks."""
     found = await request.store.run(render.read(execution_id))
     if found is None:
         raise NotFound(f"there is no task execution {execution_id}")

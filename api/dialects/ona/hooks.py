@@ -1,4 +1,4 @@
-"""Hooks that other systems call when something happened there."""
+"""Webhooks through which other systems report an event in an environment."""
 
 from api.dialects.ona import executions, task_list
 from api.dialects.ona.catalog import Known
@@ -20,8 +20,8 @@ routes = Routes("Hooks")
 )
 async def fire_environment(request: Request, path: EnvironmentTriggerPath) -> Response:
     """
-    Starts every task of the environment that is triggered by what happened (see Ona's `triggeredBy`). One that another
-    of them depends on is started for that one, and not once more by itself.
+    Starts every task of the environment whose `triggeredBy` has this trigger. A task that another of them depends on is
+    started once, as its dependency.
     """
     which = task_list.TaskFilter(frozenset({path.id}), frozenset(), frozenset(), request.grant)
     known = await request.store.run(task_list.every(which))
@@ -40,7 +40,7 @@ async def fire_environment(request: Request, path: EnvironmentTriggerPath) -> Re
 
 
 def _outermost(known: list[Known], trigger: str) -> list[Known]:
-    """Those that *trigger* starts and that no other such task needs, however far away."""
+    """The tasks that *trigger* starts, without direct and indirect dependencies of others among them."""
     by_name = {one.entry.name: one for one in known}
     meant = [one for one in known if one.listed and trigger in one.listed.triggers]
     needed = set[str]()

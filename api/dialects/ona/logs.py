@@ -1,8 +1,8 @@
 """
 The log of an execution as plain text, followed until its end, and the call for the token to read it.
 
-The vendor's ``run_command`` reads the text at ``logUrl`` line by line, with a token that it asks for first, and waits
-for events until there is such a URL.
+Ona's ``run_command`` reads the text at ``logUrl`` line by line, with a token that it requests first, and waits for
+events until there is such a URL.
 """
 
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ PATIENCE_S: Final = 5.0
 
 @routes.get(LOGS + "{execution}")
 async def read_log(request: Request) -> ASGIApp:
-    """The output of its steps, one step after another, until it is over."""
+    """The output of its steps, one step after another, until the execution is over."""
     try:
         execution_id = UUID(request.path["execution"])
     except ValueError:
@@ -49,7 +49,7 @@ async def read_log(request: Request) -> ASGIApp:
 async def create_environment_logs_token(
     request: Request, wanted: execution_bodies.CreateEnvironmentLogsTokenRequest
 ) -> execution_bodies.CreateEnvironmentLogsTokenResponse:
-    """The caller's own token, which opens the logs of all that it may see."""
+    """Return the caller's own token, which opens the logs of everything that it may see."""
     sent = request.header("authorization")
     token = sent_token(sent.encode("latin-1")).decode("latin-1") if sent else NO_TOKEN
     return execution_bodies.CreateEnvironmentLogsTokenResponse(access_token=token)
@@ -75,7 +75,7 @@ async def _text(request: Request, execution_id: UUID) -> AsyncGenerator[bytes]:
 
 
 def _next(execution: Execution, sent: set[UUID]) -> Run | None:
-    """The run that began first of those not sent yet."""
+    """The run that began first among those not sent yet."""
     begun = [run for run in execution.runs if run.id not in sent and not isinstance(run.start_at, UnsetType)]
     return min(begun, key=lambda run: (run.start_at, run.id), default=None)
 

@@ -1,7 +1,7 @@
 """
 Pages of a list: their size, and the token of the next one.
 
-A client of the 0.x line asks for the next page with the same body and the token in the query, which therefore wins.
+A client of the 0.x line requests the next page with the same body and the token in the query, so the query wins.
 """
 
 import base64
@@ -19,14 +19,14 @@ MOST: Final = 100
 
 
 class PageRequest(NamedTuple):
-    """The page that is asked for: at most *size* things after *place* ("" for the first page)."""
+    """The requested page: at most *size* items after *place* ("" for the first page)."""
 
     size: int
     place: str
 
 
 def page_request(request: Request, pagination: PaginationRequest) -> PageRequest:
-    """The page that query and body ask for. Raises Invalid for an unknown parameter or a bad token."""
+    """The page that query and body request. Raises Invalid for an unknown parameter or a bad token."""
     size, token = pagination.page_size, pagination.token
     in_query = {} if request.connection.get("method") == "GET" else request.query  # where a GET has its message
     for name, values in in_query.items():
@@ -47,7 +47,7 @@ def token(place: str) -> str:
 
 
 def place(token: str) -> str:
-    """The way back. Raises Invalid for a text that ``token`` has not made."""
+    """Decodes a ``token``. Raises Invalid for any other text."""
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode()
     except ValueError:
@@ -55,5 +55,5 @@ def place(token: str) -> str:
 
 
 def bad_token(token: str = "") -> Invalid:
-    """The error for a token that is none of ours."""
+    """The error for an invalid page token."""
     return invalid("body.pagination.token", "is not a valid token; use nextToken of the previous page", token[:100])

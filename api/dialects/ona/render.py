@@ -1,4 +1,4 @@
-"""Reads executions and renders them as messages, with their definitions and the metadata of their start."""
+"""Reads executions and renders them as messages, with their definitions and start metadata."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,14 +24,14 @@ _decoder = msgspec.json.Decoder(Start)
 
 
 async def read(execution_id: UUID) -> Execution | None:
-    """The execution as it was at one instant, or None."""
+    """A consistent snapshot of the execution, or None."""
     found = await read_consistent([execution_id])
     return found[0] if found else None
 
 
 async def read_consistent(ids: Sequence[UUID]) -> list[Execution]:
     """
-    The executions, each as it was at one instant.
+    Consistent snapshots of the executions.
 
     Reading one takes several round trips, between which it may change; its version says whether it did.
     """
@@ -47,14 +47,12 @@ async def read_consistent(ids: Sequence[UUID]) -> list[Execution]:
 
 
 def decode_start(note: bytes) -> Start:
-    """The metadata of a start."""
+    """The stored start metadata, decoded."""
     return _decoder.decode(note)
 
 
 async def render_all(found: Sequence[Execution], base: str, grant: Grant) -> list[execution_bodies.TaskExecution]:
-    """
-    The executions as messages, as far as *grant* may see them; *base* is the URL of this server.
-    """
+    """The executions as messages, limited to what *grant* may see; *base* is the URL of this server."""
     notes = await metadata.read_many([one.id for one in found])
     names = {step.task for one in found for step in one.steps} | {one.task for one in found}
     known = await by_names(names)

@@ -1,8 +1,8 @@
 """
 Renders an execution as a message: its plan and its status.
 
-The dialect has no word for "skipped" and none for "asked to stop": what never ran because something before it failed is
-not among the steps, what was refused has failed, and what had to be killed after it was asked to stop has failed too.
+The dialect has no "skipped" and no "stop requested". A step that never ran because an earlier one failed is left out of
+the steps; a step that was refused, or had to be killed after a stop request, counts as failed.
 """
 
 from collections.abc import Mapping
@@ -50,9 +50,9 @@ MAY_BE: Final = {
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What is noted of a start: by whom and by which trigger, in which environment, and the ids that its tasks had.
+    The stored start of an execution: by whom and by which trigger, in which environment, and its tasks' ids.
 
-    An execution that this dialect did not start has none; then it is what the catalog says now.
+    An execution that this dialect did not start has none; then the current catalog is used.
     """
 
     creator: str = ""
@@ -62,7 +62,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RenderContext(NamedTuple):
-    """What rendering an execution needs beside it."""
+    """The data for rendering an execution, apart from the execution itself."""
 
     start: Start
     definitions: Mapping[str, Task]
@@ -72,7 +72,7 @@ class RenderContext(NamedTuple):
 
 
 def rendered(execution: Execution, context: RenderContext) -> execution_bodies.TaskExecution:
-    """The execution as it goes over the wire."""
+    """The execution as a message."""
     start = context.start
     first = execution.first
     trigger = start.trigger or ("schedule" if first is not None and first.triggered_by == "cron" else "manual")
@@ -95,7 +95,7 @@ def rendered(execution: Execution, context: RenderContext) -> execution_bodies.T
 
 
 def step_id(execution_id: UUID, number: int) -> UUID:
-    """The id of a step: always the same, and no other step's."""
+    """The id of a step: stable and unique."""
     return uuid5(execution_id, f"step {number}")
 
 
@@ -105,7 +105,7 @@ def _plan(execution: Execution, context: RenderContext) -> list[execution_bodies
         known = context.known.get(step.task)
         task = context.definitions.get(step.definition)
         spec = spec_of(task, known.listed if known else None) if task else bodies.TaskSpec()
-        # What an earlier execution did already belongs before everything.
+        # Steps that an earlier execution completed come first.
         groups.setdefault(max(step.group, 0), []).append(
             execution_bodies.PlanStep(
                 id=str(step_id(execution.id, number)),
@@ -143,7 +143,7 @@ def _status(execution: Execution, context: RenderContext) -> execution_bodies.Ta
 
 
 def _has_begun(step: Step) -> bool:
-    """Whether anything of it ever ran; what an earlier execution did counts."""
+    """Whether any step ever ran; steps that an earlier execution completed count."""
     return step.group < 0 or any(run.start_at is not UNSET for run in step.runs)
 
 
@@ -164,7 +164,7 @@ def _lacked_an_engine(step: Step, task: Task) -> bool:
 
 
 def _output(newest: list[Run]) -> dict[str, str]:
-    """The outputs of the replicas; the later one's if two have the same name."""
+    """The outputs of the replicas; the later one wins if two have the same name."""
     found: dict[str, str] = {}
     for run in newest:
         for name, value in (run.outputs or {}).items():

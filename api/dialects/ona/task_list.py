@@ -1,5 +1,5 @@
 """
-Lists of tasks: those that this dialect made, the newest first, then the default environment's others by name.
+Lists of tasks: those that this dialect created, newest first, then the default environment's others by name.
 
 A place in the list is ``a<arrival>`` after a task of the former, ``n<name>`` after one of the latter.
 """
@@ -25,7 +25,7 @@ STEP_OF_NAMES: Final = 2000
 
 
 class TaskFilter(NamedTuple):
-    """Which tasks are wanted; an empty one means any."""
+    """The tasks to list; an empty field matches any."""
 
     environments: frozenset[UUID]
     references: frozenset[str]
@@ -33,7 +33,7 @@ class TaskFilter(NamedTuple):
     grant: Grant
 
     def fits(self, one: Known) -> bool:
-        """Whether the task is wanted, and may be seen."""
+        """Whether the task matches, and may be seen."""
         return (
             (not self.environments or one.environment in self.environments)
             and (not self.references or one.reference in self.references)
@@ -43,7 +43,7 @@ class TaskFilter(NamedTuple):
 
 
 def where(wanted: bodies.ListTasksRequestFilter, grant: Grant) -> TaskFilter:
-    """A filter of the list, as it is applied."""
+    """The filter of a list request."""
     return TaskFilter(
         frozenset(map(UUID, wanted.environment_ids)),
         frozenset(wanted.references),
@@ -66,7 +66,7 @@ async def page(which: TaskFilter, page_request: PageRequest) -> tuple[list[Known
 
 
 async def every(which: TaskFilter) -> list[Known]:
-    """All tasks that are wanted."""
+    """All matching tasks."""
     found: list[Known] = []
     place = ""
     while True:
@@ -77,7 +77,7 @@ async def every(which: TaskFilter) -> list[Known]:
 
 
 async def names(which: TaskFilter) -> list[str]:
-    """The names of all tasks that are wanted, also of those that only others execute, which no list shows."""
+    """The names of all matching tasks, external ones included, which no list shows."""
     if which.ids or (which.references and which.environments):
         return [one.entry.name for one in (await _few(which))]
     found: list[str] = []
@@ -90,7 +90,7 @@ async def names(which: TaskFilter) -> list[str]:
 
 
 async def _names_listed(which: TaskFilter, environment: UUID | None) -> list[str]:
-    """Those that this dialect made."""
+    """Tasks that this dialect created."""
     found: list[str] = []
     below: int | None = None
     while True:
@@ -103,7 +103,7 @@ async def _names_listed(which: TaskFilter, environment: UUID | None) -> list[str
 
 
 async def _names_of_others(which: TaskFilter) -> list[str]:
-    """Those that it has not made."""
+    """All other tasks."""
     everybody = await tasks.names()
     wanted = [name for name in everybody if not which.references or name in which.references]
     found: list[str] = []
@@ -115,7 +115,7 @@ async def _names_of_others(which: TaskFilter) -> list[str]:
 
 
 async def _few(which: TaskFilter) -> list[Known]:
-    """Those that are named one by one, in the list's order."""
+    """The tasks that the filter names, in the list's order."""
     found: list[Known] = []
     if which.ids:
         found += (await by_ids(sorted(which.ids))).values()
@@ -129,7 +129,7 @@ async def _few(which: TaskFilter) -> list[Known]:
 
 
 async def _listed(which: TaskFilter, page_request: PageRequest) -> list[Known]:
-    """Those that this dialect made, one more than the page has if there are as many."""
+    """Tasks that this dialect created, one more than the page holds if there are as many."""
     below, found = _arrival(page_request.place), list[Known]()
     if below == 0:
         return found
@@ -149,7 +149,7 @@ async def _listed(which: TaskFilter, page_request: PageRequest) -> list[Known]:
 
 
 async def _others(which: TaskFilter, page_request: PageRequest, count: int) -> list[Known]:
-    """At most *count* of the tasks that others made, by name. Those that only others execute cannot be started here."""
+    """At most *count* tasks of other APIs, by name. External tasks cannot be started here."""
     if which.environments and DEFAULT not in which.environments:
         return []
     found: list[Known] = []
@@ -183,7 +183,7 @@ def _is_after(one: Known, place: str) -> bool:
 
 
 def _arrival(place: str) -> int | None:
-    """Below which arrival the list goes on: None for all, 0 when it is past them."""
+    """The arrival below which the list continues: None for all, 0 when it is past them."""
     if place.startswith("n"):
         return 0
     number = place[1:]

@@ -31,7 +31,7 @@ _REFERENCE: Final = wire.WORDS[wire.REFERENCE_PATTERN]
 
 
 async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
-    """Make a task; its id. Raises Invalid, and AlreadyExists when its reference is taken in its environment."""
+    """Create a task; its id. Raises Invalid, and AlreadyExists when its reference is taken in its environment."""
     environment, id_ = UUID(wanted.environment_id), uuid4()
     metadata = wanted.metadata
     if not re.match(wire.REFERENCE_PATTERN, metadata.reference):
@@ -60,7 +60,10 @@ async def create(wanted: bodies.CreateTaskRequest, author: Author) -> UUID:
 
 
 async def update(wanted: bodies.UpdateTaskRequest, author: Author) -> None:
-    """Change what is given of a task. Raises NotFound, Invalid, and Conflict for a task that is not this dialect's."""
+    """
+    Change the given fields of a task. Raises NotFound, Invalid, and Conflict for a task that this dialect did not
+    create.
+    """
 
     async def compute() -> Change:
         known = await find(UUID(wanted.id), author.grant)
@@ -93,7 +96,7 @@ async def update(wanted: bodies.UpdateTaskRequest, author: Author) -> None:
             needed = await _needed(wanted.depends_on, known.environment)
         task = definition(before.task, merged, description, needed, known.entry.task)
         if spec.command is UNSET and spec.runs_on is UNSET:
-            # What the native API made of it may be more than a command.
+            # The native API may have changed it into more than a command.
             task = msgspec.structs.replace(task, run=known.entry.task.run, call=known.entry.task.call)
         around = await survey(task.name, needed)
         if wanted.depends_on:

@@ -1,4 +1,4 @@
-"""The calls about tasks. Those that define one need what the native API's need: an admin, and RUNFLEET_API_TASKS."""
+"""Calls about tasks. Those that write need an admin and RUNFLEET_API_TASKS, as in the native API."""
 
 from uuid import UUID
 
@@ -16,20 +16,20 @@ routes = Calls()
 
 @routes.call(bodies.CreateTaskRequest, scope="admin")
 async def create_task(request: Request, wanted: bodies.CreateTaskRequest) -> bodies.CreateTaskResponse:
-    """A task in an environment, under a reference that is new there."""
+    """Create a task in an environment, under a reference that is new there."""
     id_ = await request.store.run(task_writes.create(wanted, _author(request)))
     return bodies.CreateTaskResponse(task=await _task(request, id_))
 
 
 @routes.call(bodies.GetTaskRequest, scope="read")
 async def get_task(request: Request, wanted: bodies.GetTaskRequest) -> bodies.GetTaskResponse:
-    """A task as it is now."""
+    """Read a task."""
     return bodies.GetTaskResponse(task=await _task(request, UUID(wanted.id)))
 
 
 @routes.call(bodies.ListTasksRequest, scope="read")
 async def list_tasks(request: Request, wanted: bodies.ListTasksRequest) -> bodies.ListTasksResponse:
-    """Those that the filter lets through, the newest first."""
+    """Matching tasks, newest first."""
     which = task_list.where(wanted.filter, request.grant)
     found, place = await request.store.run(task_list.page(which, pagination.page_request(request, wanted.pagination)))
     return bodies.ListTasksResponse(
@@ -40,14 +40,14 @@ async def list_tasks(request: Request, wanted: bodies.ListTasksRequest) -> bodie
 
 @routes.call(bodies.UpdateTaskRequest, scope="admin")
 async def update_task(request: Request, wanted: bodies.UpdateTaskRequest) -> bodies.UpdateTaskResponse:
-    """Changes the fields that are given. Executions go on with the task that they were started with."""
+    """Change the given fields. Executions continue with the definition that they were started with."""
     await request.store.run(task_writes.update(wanted, _author(request)))
     return bodies.UpdateTaskResponse()
 
 
 @routes.call(bodies.DeleteTaskRequest, scope="admin")
 async def delete_task(request: Request, wanted: bodies.DeleteTaskRequest) -> bodies.DeleteTaskResponse:
-    """Unless it is live, or others depend on it."""
+    """Delete a task that is not live and has no dependents."""
     _author(request)
     known = await request.store.run(find(UUID(wanted.id), request.grant))
     await request.store.run(define_tasks.remove(known.entry.name))
@@ -58,7 +58,7 @@ async def delete_task(request: Request, wanted: bodies.DeleteTaskRequest) -> bod
 async def upsert_automations_file(
     request: Request, wanted: bodies.UpsertAutomationsFileRequest
 ) -> bodies.UpsertAutomationsFileResponse:
-    """Tasks are made and changed, all or none; those that the file does not name stay."""
+    """Create and update tasks, all or none; tasks that the file does not name stay."""
     author = _author(request)
     if wanted.automations_file.services:
         message = "services are not run here, only tasks; leave them out of the file"
@@ -74,7 +74,7 @@ async def _task(request: Request, id_: UUID) -> bodies.Task:
 
 
 def _author(request: Request) -> Author:
-    """The author of a definition. Raises Forbidden where the API may define none."""
+    """The author of a definition. Raises Forbidden while the API may not define tasks."""
     if not request.state.settings.api_tasks:
         raise Forbidden("tasks cannot be defined through this API; set RUNFLEET_API_TASKS=on to allow it")
     return Author(request.grant, request.state.settings.keys)

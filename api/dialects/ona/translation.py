@@ -1,8 +1,8 @@
 """
 Translates between a task's spec in this dialect and its definition, both ways.
 
-All of the spec is in the definition, so that an execution shows the one it was made with, whatever became of the task.
-The exceptions change nothing of what is executed: the order of variables, and ``prebuildRequiresSuccess``.
+The definition holds the whole spec, so an execution shows the spec it was made with even after the task changed. Two
+exceptions, neither of which affects execution: the order of variables, and ``prebuildRequiresSuccess``.
 """
 
 import re
@@ -50,7 +50,7 @@ _KEYS: Final = {
 
 
 def spec_of(task: Task, listed: OnaTask | None) -> bodies.TaskSpec:
-    """The spec of *task*; for a task that this dialect did not create, as much of it as a spec can express."""
+    """The spec of *task*; for a task of another API, as much of it as a spec can express."""
     runs_on: bodies.RunsOn | UnsetType = UNSET
     command = _command(task)
     image = image_of(task)
@@ -69,7 +69,7 @@ def spec_of(task: Task, listed: OnaTask | None) -> bodies.TaskSpec:
 
 
 def redacted(spec: bodies.TaskSpec, grant: Grant) -> bodies.TaskSpec:
-    """*spec* as it is shown: without the values of its variables to those who may only read."""
+    """*spec* as shown: callers with scope ``read`` don't get the values of its variables."""
     if grant.scope != "read":
         return spec
     env = [item if item.value is UNSET else msgspec.structs.replace(item, value=REDACTED) for item in spec.env]
@@ -77,7 +77,7 @@ def redacted(spec: bodies.TaskSpec, grant: Grant) -> bodies.TaskSpec:
 
 
 def image_of(task: Task) -> str:
-    """The image that ``runsOn.docker`` asks for; "" when it doesn't."""
+    """The image that ``runsOn.docker`` names; "" without one."""
     if isinstance(task.run, tuple) and task.run[: len(_NO_ENGINE)] == _NO_ENGINE:
         return task.run[len(_NO_ENGINE)]
     return ""
@@ -85,8 +85,8 @@ def image_of(task: Task) -> str:
 
 def definition(name: str, spec: bodies.TaskSpec, description: str, needed: Sequence[str], before: Task | None) -> Task:
     """
-    The task *name* that does what *spec* says after the tasks *needed*; keys that the dialect does not have stay as
-    they were *before*. Raises Invalid with places in the message (``body.spec.env[1]``).
+    The definition of task *name* that does what *spec* says, after the tasks *needed*; keys that the dialect does not
+    have are kept from *before*. Raises Invalid with places in the message (``body.spec.env[1]``).
     """
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
@@ -126,12 +126,12 @@ def definition(name: str, spec: bodies.TaskSpec, description: str, needed: Seque
 
 
 def trigger_of(name: str) -> bodies.AutomationTrigger:
-    """The trigger called *name* on the wire."""
+    """The trigger with this name on the wire."""
     return msgspec.convert({name: True}, bodies.AutomationTrigger)
 
 
 def trigger_names(triggers: Sequence[bodies.AutomationTrigger], where: str) -> list[str]:
-    """The names of the triggers. Raises Invalid for one that names none, or is false."""
+    """The names of the triggers. Raises Invalid for a trigger that names none, or is false."""
     names: list[str] = []
     for index, trigger in enumerate(triggers):
         given: Mapping[str, bool] = msgspec.to_builtins(trigger)
@@ -183,7 +183,7 @@ def _placed(problem: Problem, names: Sequence[str]) -> Problem:
 
 
 def _part_of_container(index: int) -> str:
-    """Where the argument of ``_NO_ENGINE`` with that index comes from: an image, a command, an environment."""
+    """The container field behind item *index* of the ``_NO_ENGINE`` arguments: image, command or environment."""
     if index == 1:
         return "body.spec.command"
     return "body.spec.runsOn.docker." + (f"environment[{index - 2}]" if index else "image")

@@ -1,9 +1,10 @@
 """
-The base of all messages, for both encodings.
+The base class of all messages, for both encodings.
 
-A field's ``Meta`` carries its number in the binary form; name, type, limits and default serve the JSON form too. As in
-proto3, a field that is not given has its default, and only those that may be ``UNSET`` tell "not given" from "empty".
-Rules (``uuid``, lengths, most items) are those of the vendor's descriptors. Fields of one ``oneof`` exclude each other.
+A field's ``Meta`` carries its number in the binary encoding; name, type, limits and default serve JSON too. As in
+proto3, a field that is not given has its default, and only those that may be ``UNSET`` distinguish "not given" from
+"empty". Rules (``uuid``, lengths, most items) are those of Ona's descriptors. Fields of one ``oneof`` exclude each
+other.
 """
 
 from typing import Annotated, Any, Final
@@ -23,16 +24,16 @@ Title = Annotated[str, Meta(max_length=1000)]
 
 
 def number(n: int, oneof: str = "", proto: str = "") -> Meta:
-    """The field's number, the group of which at most one is given, the binary type where Python's is not enough."""
+    """The field's number, its ``oneof`` group, and its binary type where Python's type does not determine it."""
     return Meta(extra={"number": n, "oneof": oneof, "proto": proto})
 
 
 class Message(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """A message: what a call is sent and what it returns."""
+    """A request or response message."""
 
 
 class ErrorDetail(Struct, frozen=True):
-    """A message that goes with an error: its type's name and its binary form in base64."""
+    """An error detail: the type name of a message, and its binary encoding in base64."""
 
     type: str
     value: str
@@ -40,7 +41,7 @@ class ErrorDetail(Struct, frozen=True):
 
 
 class ConnectError(Struct, frozen=True):
-    """An error response; always JSON, in whatever encoding the request was."""
+    """An error response; always JSON, whatever the request's encoding."""
 
     code: str
     message: str

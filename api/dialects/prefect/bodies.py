@@ -24,7 +24,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[^/%&><]+$")]
 
 
 class Details(msgspec.Struct, omit_defaults=True):
-    """``state_details``: what may go with a state. In the store, what is as it is by default is left out."""
+    """``state_details``: optional fields of a state. The store omits those with their default value."""
 
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
@@ -64,7 +64,7 @@ class SetState(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Policy(msgspec.Struct, omit_defaults=True):
-    """``empirical_policy`` of a task run: how often and when a failed one is tried again."""
+    """``empirical_policy`` of a task run: how often and when a failed run is retried."""
 
     max_retries: Count = 0
     retry_delay_seconds: Seconds = 0
@@ -73,7 +73,7 @@ class Policy(msgspec.Struct, omit_defaults=True):
     retry_jitter_factor: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
-        """The old names count where the new ones are not given."""
+        """Use the old names where the new ones are not given."""
         if not self.retries and self.max_retries:
             self.retries = self.max_retries
         if not self.retry_delay and self.retry_delay_seconds:
@@ -93,13 +93,13 @@ class FlowRunPolicy(msgspec.Struct):
 
 
 class TaskRunResult(msgspec.Struct, tag_field="input_type", tag="task_run"):
-    """An input that another task run made."""
+    """An input that is the result of another task run."""
 
     id: UUID
 
 
 class FlowRunResult(msgspec.Struct, tag_field="input_type", tag="flow_run"):
-    """An input that a flow run made."""
+    """An input that is the result of a flow run."""
 
     id: UUID
 
@@ -111,7 +111,7 @@ class Parameter(msgspec.Struct, tag_field="input_type", tag="parameter"):
 
 
 class Constant(msgspec.Struct, tag_field="input_type", tag="constant"):
-    """An input that was written down."""
+    """An input that is a literal value."""
 
     type: str
 
@@ -159,7 +159,7 @@ class State(msgspec.Struct, omit_defaults=True, rename={"at_us": "at"}):
 
 
 def proposed(wanted: StateCreate, state_id: UUID, now_us: int) -> State:
-    """A client's state with what it left out: its name, and for a SCHEDULED one its time."""
+    """A client's state with defaults filled in: its name, and for SCHEDULED its time."""
     details = wanted.state_details or Details()
     for field in ("scheduled_time", "cache_expiration", "pause_timeout"):
         moment = getattr(details, field)
@@ -172,7 +172,7 @@ def proposed(wanted: StateCreate, state_id: UUID, now_us: int) -> State:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """*moment* in UTC; one without a zone is taken as UTC, and one beyond all years for the nearest that can be."""
+    """*moment* in UTC. Without a zone it is taken as UTC; one out of range becomes the nearest possible time."""
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:

@@ -28,7 +28,7 @@ class PlainNotFound(NotFound):
 
 
 class Locked(RunfleetError):
-    """No slot is free. ``retry_after_s`` is when to ask again."""
+    """No slot is free. The client should try again after ``retry_after_s``."""
 
     status = 423
     title = "Locked"
@@ -39,7 +39,7 @@ class Locked(RunfleetError):
 
 
 def refuse(error: RunfleetError, scope: Connection) -> Response:
-    """The response to *error*. Errors to be retried are 503, the only such status that its clients know."""
+    """The response to *error*. Retryable errors are 503, the only status that Prefect's clients retry."""
     status = 503 if isinstance(error, StoreFull) else error.status
     body: dict[str, Any]
     if isinstance(error, Invalid | Malformed):
@@ -68,7 +68,7 @@ _MESSAGES: Final = {401: "Unauthorized", 500: "Internal Server Error", 503: "Ser
 
 
 def _detail(problem: Problem) -> dict[str, Any]:
-    """One of pydantic's errors."""
+    """One error in pydantic's format."""
     is_missing = problem.message == "is required"
     return {
         "type": "missing" if is_missing else "value_error",
@@ -96,7 +96,7 @@ def require_version(request: Request) -> None:
 
 
 class BadVersion(RunfleetError):
-    """The client's version of the API is not supported."""
+    """The client's API version is not supported."""
 
     status = 400
     title = "Bad Request"

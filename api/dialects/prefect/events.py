@@ -1,9 +1,9 @@
 """
-Events about task runs: those that Prefect's engine sends while it executes one, and those that waiting clients get.
+Events about task runs: ingests those that Prefect's engine sends, and renders those that clients subscribe to.
 
-Since Prefect 3 the process that executes a task decides about its states, and only reports them. Each report is stored
-once, with its own id and time, in whatever order they arrive. A run that a person or a worker of ours ended stays as it
-is, whatever is reported afterwards.
+Since Prefect 3 the process that executes a task decides its states and only reports them. Each report is stored once,
+with its own id and time, in whatever order reports arrive. A run that was stopped here, or that a worker ended, keeps
+that end, whatever is reported afterwards.
 """
 
 import time
@@ -43,7 +43,7 @@ FLOW_RUN: Final = "prefect.flow-run."
 
 
 class ReportedState(msgspec.Struct):
-    """``validated_state``: the state that a run came to."""
+    """``validated_state``: the state that a run entered."""
 
     type: StateType
     name: str | None = None
@@ -53,7 +53,7 @@ class ReportedState(msgspec.Struct):
 
 
 class ReportedTaskRun(msgspec.Struct):
-    """``task_run``: what is known of it there."""
+    """``task_run``: the run as its engine describes it."""
 
     task_key: str
     dynamic_key: str
@@ -68,7 +68,7 @@ class ReportedTaskRun(msgspec.Struct):
 
 
 class Payload(msgspec.Struct):
-    """The payload of an event about a change of state."""
+    """The payload of a state-change event."""
 
     validated_state: ReportedState
     task_run: ReportedTaskRun
@@ -90,7 +90,7 @@ _payload = msgspec.json.Decoder(Payload).decode
 
 
 def read_event(message: bytes) -> Event | None:
-    """The event in a message, None for what is none."""
+    """The event in a message; None if the message is not a valid event."""
     try:
         return _event(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -101,9 +101,9 @@ async def apply(catalog: ops.Catalog, grant: Grant, event: Event) -> None:
     """
     Store the state of a task run that an event reports; other events are ignored.
 
-    A run that *grant* is not for is as one that there is not: what is told would make it, and nothing comes of that,
-    because its id is taken. Raises Forbidden when *grant* is not for the task that the event names then, and Conflict
-    when the run changes faster than that.
+    A run outside *grant* is treated as missing: the event tries to create it, which fails because the id is taken, and
+    the event is dropped. Raises Forbidden when *grant* does not cover the task of a run to create, and Conflict when
+    the run keeps changing.
     """
     run_id = _id_of(event.resource, TASK_RUN)
     if run_id is None or not event.event.startswith(TASK_RUN):
@@ -130,8 +130,8 @@ async def return_to_queue(
     catalog: ops.Catalog, run_id: UUID, consumer: str, *, only_unacknowledged: bool = False
 ) -> None:
     """
-    Make a run that *consumer* was given available to others, because that consumer has gone; with *only_unacknowledged*
-    because it never acknowledged the run, and then only while no state of the run was reported either.
+    Return a run to the queue because its *consumer* disconnected. *only_unacknowledged*: only if the consumer never
+    acknowledged it, and no state of it was reported.
 
     A run that had started is retried, unless it lost its consumer several times in a row: then it has crashed.
     """
@@ -144,13 +144,13 @@ async def return_to_queue(
             await orchestrated.drop_delivery(consumer, run_id)
             return
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
-            # Nothing was reported of it since it was handed over.
+            # No state was reported since it was delivered.
             same = MetadataChange(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
             done = await orchestrated.orchestrate(view.latest, Plan(inbox=True), same)
         elif only_unacknowledged:
             return
         else:
-            await holders.release_leases(view)  # or its next attempt would wait until they lapse
+            await holders.release_leases(view)  # or its next attempt would wait until they expire
             state, planned = _after_lost_consumer(view, consumer)
             after = run_view.entered(view.current, state)
             after.reported_us = 0
@@ -197,21 +197,21 @@ def shown(view: View) -> dict[str, Any]:
 
 
 def names_of(view: View) -> set[str]:
-    """The names by which clients filter the event of a run's state: the state's name, and that of its type."""
+    """The names by which clients filter the event of a run's state: the state's name, and its type's default name."""
     state = view.current.state
     return {TASK_RUN + state.name, TASK_RUN + default_name(state.type)}
 
 
 async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
-    """Whether *state* is written down now, or need not be."""
+    """Store *state*; False if the run changed meanwhile. A state that must not change the run counts as stored."""
     known = run_view.history(view)
     if view.is_ours or any(one.id == state.id for one in known):
         return True
     if view.unwritten and view.current.state.type in states.TERMINAL:
-        return True  # our record ended it: that stands
+        return True  # our record ended the run: that end is final
     current = view.current.state
     if current.type == "CANCELLED" and current.at_us != view.stored.reported_us:
-        return True  # so does what a client cancelled that does not execute it
+        return True  # so is a cancellation by a client that does not execute the run
     if state.details.task_parameters_id is None:
         state.details.task_parameters_id = current.details.task_parameters_id
     if state.at_us < view.stored.reported_us:
@@ -220,17 +220,17 @@ async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     planned = plan_transition(view, state, now_us)
     plan = planned.plan
     plan.force, plan.at_us = True, state.at_us
-    if plan.inbox and view.latest.record.worker:  # whoever has it tries it again by itself
+    if plan.inbox and view.latest.record.worker:  # its consumer retries it by itself
         plan.inbox, plan.consumer = False, view.latest.record.worker
     restarts = current.type in states.TERMINAL and state.type not in states.TERMINAL
     after = run_view.entered(view.current, state, restarts=restarts)
-    after.reported_us = state.at_us  # of its own clock alone: that of whoever executes it may be slow
+    after.reported_us = state.at_us  # the executor's own clock, which may be slow
     done = await task_runs.make(catalog, view, [*task_runs.unwritten(view), after], planned)
     return done.verdict in ("done", "gone")
 
 
 def _earlier(view: View, state: State) -> MetadataChange:
-    """A state that was overtaken by others takes its place among those before."""
+    """The change that inserts a late report among the states before the current one."""
     later: Current = msgspec.structs.replace(view.stored, before=view.stored.before + 1)
     if state.type == "RUNNING":
         later.start_us = min(later.start_us or state.at_us, state.at_us)
@@ -251,11 +251,11 @@ def _after_lost_consumer(view: View, consumer: str) -> tuple[State, PlannedTrans
     state_id = ids.new_id(now_us)
     is_running = record.status == Status.RUNNING
     if is_running and record.crashes + 1 >= retry.POISON_CRASHES:
-        message = f"crashed: consumer {consumer} went away; not tried again after {record.crashes + 1} times in a row"
+        message = f"crashed: consumer {consumer} disconnected; not tried again after {record.crashes + 1} times in a row"
         state = State(state_id, "CRASHED", "Crashed", now_us, message, None, details)
         return state, plan_transition(view, state, now_us)
     details.deferred, details.scheduled_time = True, to_datetime(now_us)
-    state = State(state_id, "SCHEDULED", "Scheduled", now_us, f"consumer {consumer} went away", None, details)
+    state = State(state_id, "SCHEDULED", "Scheduled", now_us, f"consumer {consumer} disconnected", None, details)
     return state, plan_transition(view, state, now_us, crashed=is_running)
 
 
@@ -274,9 +274,7 @@ def _state_of(event: Event, reported: ReportedState, run_id: UUID) -> State:
 async def _create(
     catalog: ops.Catalog, grant: Grant, run_id: UUID, flow_run_id: UUID | None, run: ReportedTaskRun, state: State
 ) -> UUID | None:
-    """
-    Make the run that was told of; the id it has here. None when it can't be: its flow run is not known here.
-    """
+    """Create the reported run; its id, or None if its id is taken."""
     known_flow = None
     if flow_run_id is not None:
         flow_run = await task_runs.read(flow_run_id, run_view.FLOW_RUNS)

@@ -22,20 +22,20 @@ class AnyId(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AnyText(msgspec.Struct, forbid_unknown_fields=True):
-    """One of these texts, or one with that in it, whatever the case."""
+    """One of the texts in ``any_``, and one that contains ``like_``, case-insensitively."""
 
     any_: list[str] | None = None
     like_: str | None = None
 
 
 class AnyType(msgspec.Struct, forbid_unknown_fields=True):
-    """One of these types of state."""
+    """One of these state types."""
 
     any_: list[StateType] | None = None
 
 
 class AnyName(msgspec.Struct, forbid_unknown_fields=True):
-    """One of these names of a state."""
+    """One of these state names."""
 
     any_: list[str] | None = None
 
@@ -57,7 +57,7 @@ class OfTags(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TagChoice(msgspec.Struct, forbid_unknown_fields=True):
-    """All of these tags, one of those, or none at all."""
+    """All of these tags, any of them, or none at all."""
 
     operator: Operator = "and_"
     all_: list[str] | None = None
@@ -66,7 +66,7 @@ class TagChoice(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Within(msgspec.Struct, forbid_unknown_fields=True):
-    """A time between two others, both inclusive; or that there is none."""
+    """A time between two others, both inclusive; or no time at all."""
 
     before_: datetime | None = None
     after_: datetime | None = None
@@ -74,13 +74,13 @@ class Within(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Subflow(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether it stands for a flow run."""
+    """Whether the run stands for a flow run."""
 
     exists_: bool | None = None
 
 
 class OfFlowRun(msgspec.Struct, forbid_unknown_fields=True):
-    """Which flow run it belongs to. Prefect takes an empty one for: to any."""
+    """The flow run that a run belongs to. As in Prefect, an empty one matches any."""
 
     operator: Operator = "and_"
     any_: list[UUID] | None = None
@@ -114,7 +114,7 @@ def combined(operator: Operator, checks: Iterable[Callable[[T], bool]]) -> Calla
 
 
 def fits_task_run(wanted: TaskRunFilter | None) -> Fits:
-    """Whether a run is one that the filter wants."""
+    """Whether a run matches the filter."""
     if wanted is None:
         return lambda view: True
     return combined(wanted.operator, _checks(wanted))
@@ -147,14 +147,14 @@ def _checks(wanted: TaskRunFilter) -> Iterator[Fits]:
 
 
 def fits_text(wanted: AnyText) -> Callable[[str], bool]:
-    """Whether a text is one that the filter wants."""
+    """Whether a text matches the filter."""
     part = wanted.like_.casefold() if wanted.like_ is not None else ""
     chosen = None if wanted.any_ is None else set(wanted.any_)
     return lambda text: (chosen is None or text in chosen) and part in text.casefold()
 
 
 def fits_tags(wanted: OfTags | TagChoice) -> Callable[[Iterable[str]], bool]:
-    """Whether tags are ones that the filter wants."""
+    """Whether tags match the filter."""
     checks: list[Callable[[Iterable[str]], bool]] = []
     if wanted.all_ is not None:
         needed = set(wanted.all_)
@@ -180,7 +180,7 @@ def _fits_state(wanted: OfState) -> Fits:
 
 
 def fits_time(wanted: Within, moment: Callable[[View], int]) -> Fits:
-    """Whether a *moment* of a run (stored time, 0: there is none) is one that the filter wants."""
+    """Whether a *moment* of a run (stored time, 0 for none) matches the filter."""
     before_us = None if wanted.before_ is None else from_datetime(in_utc(wanted.before_))
     after_us = None if wanted.after_ is None else from_datetime(in_utc(wanted.after_))
 

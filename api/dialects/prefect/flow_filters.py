@@ -23,7 +23,7 @@ from api.dialects.prefect.states import StateType
 
 
 class Choice(msgspec.Struct, forbid_unknown_fields=True):
-    """A text that is one of these, none of those, or none at all."""
+    """A text that is one of these, none of these, or absent."""
 
     operator: Operator = "and_"
     any_: list[str] | None = None
@@ -87,12 +87,12 @@ class FlowFilter(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def asks(wanted: TaskRunFilter | FlowRunFilter | FlowFilter | None) -> bool:
-    """Whether a filter asks anything."""
+    """Whether a filter has any condition."""
     return wanted is not None and any(getattr(wanted, field) is not None for field in wanted.__struct_fields__[1:])
 
 
 def fits_flow_run(wanted: FlowRunFilter | None) -> Fits:
-    """Whether a flow run is one that the filter wants."""
+    """Whether a flow run matches the filter."""
     if wanted is None:
         return lambda view: True
     return combined(wanted.operator, _checks(wanted))
@@ -163,7 +163,7 @@ def _next_us(view: View) -> int:
 
 
 def fits_flow(flow_id: UUID | None, name: str, tags: Iterable[str], wanted: FlowFilter | None) -> bool:
-    """Whether a flow is one that the filter wants."""
+    """Whether a flow matches the filter."""
     if wanted is None:
         return True
     checks: list[bool] = []
@@ -177,14 +177,14 @@ def fits_flow(flow_id: UUID | None, name: str, tags: Iterable[str], wanted: Flow
 
 
 def is_of_flow(flow_run: View, wanted: FlowFilter | None) -> bool:
-    """Whether the flow of a flow run is one that the filter wants; its tags are not known here."""
+    """Whether the flow of a flow run matches the filter; its tags are not known here."""
     return fits_flow(flow_run.facts.flow_id, flow_run.facts.flow_name, (), wanted)
 
 
 def belongs(
     view: View, flow_runs: Mapping[UUID, View], of_runs: FlowRunFilter | None, of_flows: FlowFilter | None
 ) -> bool:
-    """Whether the flow run of a task run, and the flow of that, are ones that the filters want."""
+    """Whether a task run's flow run, and that run's flow, match the filters."""
     if of_runs is None and of_flows is None:
         return True
     flow_run = flow_runs.get(view.facts.flow_run_id) if view.facts.flow_run_id is not None else None

@@ -1,8 +1,8 @@
 """
 Flow runs, as far as task runs need them: create, read, find, set their state.
 
-A flow run is an execution of the external task that is its flow. Nobody here executes a flow: its state is what
-clients say.
+A flow run is an execution of the external task that is its flow. Workers never execute a flow: clients report its
+state.
 """
 
 import random
@@ -47,7 +47,7 @@ REST: Final = ("deployment_id", "flow_version", "parameters", "context", "empiri
 
 
 class FlowRunCreate(msgspec.Struct):
-    """``POST /flow_runs/``. What is not kept here (work pools, deployments) is not looked at."""
+    """``POST /flow_runs/``. Fields that are not stored (work pools, deployments) are ignored."""
 
     flow_id: UUID
     id: UUID | None = None
@@ -65,14 +65,14 @@ class FlowRunCreate(msgspec.Struct):
 
 
 class FlowRunChange(msgspec.Struct):
-    """``PATCH /flow_runs/{id}``: of what may be changed there, the name."""
+    """``PATCH /flow_runs/{id}``: only the name may be changed."""
 
     name: str | None = None
 
 
 @routes.post("/api/flow_runs")
 async def create_flow_run(request: Request) -> Response:
-    """Make a flow run: 201, or 200 for one with the same idempotency key."""
+    """Create a flow run: 201, or 200 for a known idempotency key."""
     made = await request.store.run(_create(request.catalog, request.grant, request.read(FlowRunCreate)))
     return json_response(_shown(made.id, made.facts, made.current), 201 if made.is_new else 200)
 
@@ -86,14 +86,14 @@ async def read_flow_run(request: Request) -> Response:
 
 @routes.patch("/api/flow_runs/{id}", scope="run")
 async def rename_flow_run(request: Request) -> Response:
-    """Give a flow run another name."""
+    """Rename a flow run."""
     await task_runs.rename(request.store, request.grant, uuid_in(request), request.read(FlowRunChange).name, FLOW_RUNS)
     return Response(status=204)
 
 
 @routes.delete("/api/flow_runs/{id}")
 async def delete_flow_run(request: Request) -> Response:
-    """Forget a flow run; its task runs stay."""
+    """Delete a flow run; its task runs stay."""
     view = await require_run(request, "Flow run not found", FLOW_RUNS)
     await request.store.run(task_runs.delete(request.catalog, view))
     return Response(status=204)
@@ -111,7 +111,7 @@ async def set_flow_run_state(request: Request) -> Response:
 
 @routes.post("/api/flow_runs/filter", scope="read")
 async def filter_flow_runs(request: Request) -> Response:
-    """Flow runs that fit a filter."""
+    """Flow runs that match a filter."""
     wanted = search.read_page(request)
     found = await request.store.run(search.find(wanted, request.grant, wanted.offset, wanted.limit, via=FLOW_RUNS))
     return json_response([_shown(view.id, view.facts, view.current) for view in found.views])
@@ -119,7 +119,7 @@ async def filter_flow_runs(request: Request) -> Response:
 
 @routes.post("/api/flow_runs/count", scope="read")
 async def count_flow_runs(request: Request) -> Response:
-    """How many flow runs fit a filter."""
+    """How many flow runs match a filter."""
     wanted = search.read_page(request)
     found = await request.store.run(search.find(wanted, request.grant, 0, 0, counts=True, via=FLOW_RUNS))
     return json_response(found.total)
@@ -127,7 +127,7 @@ async def count_flow_runs(request: Request) -> Response:
 
 @routes.get("/api/flow_run_states")
 async def read_flow_run_states(request: Request) -> Response:
-    """All states of a flow run, oldest first; none of an unknown one."""
+    """All states of a flow run, oldest first; none for an unknown flow run."""
     return await run_states(request, run_in_query(request, "flow_run_id"), FLOW_RUNS)
 
 
@@ -199,7 +199,7 @@ async def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant
 
 
 def _decide(view: View, state: State, force: bool, at_us: int) -> Decision:
-    """As for a task run, but that its runs are not counted anew when it leaves an end."""
+    """As for a task run, but leaving a terminal state does not reset the run count."""
     decision = decide(
         view.current.state,
         state,

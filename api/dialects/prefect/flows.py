@@ -46,7 +46,7 @@ class FlowCreate(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FlowPage(msgspec.Struct):
-    """``/flows/filter`` and ``/flows/count``: filters, an order, and which part of what fits."""
+    """``/flows/filter`` and ``/flows/count``: filters, an order, and a page."""
 
     flows: FlowFilter | None = None
     flow_runs: FlowRunFilter | None = None
@@ -69,7 +69,7 @@ def task_name(name: str) -> str:
 
 @routes.post("/api/flows")
 async def create_flow(request: Request) -> Response:
-    """Make a flow: 201, or 200 when there is one of that name, which is left as it is."""
+    """Create a flow: 201, or 200 when the name exists; the existing flow is not changed."""
     wanted = request.read(FlowCreate)
     request.grant.authorise((task_name(wanted.name),))
     entry, is_new = await request.store.run(_declare(request.catalog, wanted))
@@ -100,7 +100,7 @@ async def read_flow_by_name(request: Request) -> Response:
 
 @routes.post("/api/flows/filter", scope="read")
 async def filter_flows(request: Request) -> Response:
-    """Flows that fit a filter."""
+    """Flows that match a filter."""
     page = _page(request)
     limit = search.read_limit(page.limit)
     found, offset = await request.store.run(_find(request.grant, page)), page.offset or 0
@@ -109,7 +109,7 @@ async def filter_flows(request: Request) -> Response:
 
 @routes.post("/api/flows/count", scope="read")
 async def count_flows(request: Request) -> Response:
-    """How many flows fit a filter."""
+    """How many flows match a filter."""
     return json_response(len(await request.store.run(_find(request.grant, _page(request)))))
 
 
@@ -133,7 +133,7 @@ async def _declare(catalog: ops.Catalog, wanted: FlowCreate) -> tuple[Entry, boo
 
 
 async def flow(catalog: ops.Catalog, wanted: UUID) -> Entry | None:
-    """The flow with that id: the catalog holds it by a name that only its own name gives."""
+    """The flow with that id: the catalog holds it under a name that only the flow's own name produces."""
     for entry in catalog.entries.values():
         if entry.task.labels.get(ID) == str(wanted) and _is_flow(entry):
             return entry
@@ -145,7 +145,7 @@ async def flow(catalog: ops.Catalog, wanted: UUID) -> Entry | None:
 
 
 def _is_flow(entry: Entry) -> bool:
-    """Whether a task stands for a flow, and does not merely carry a label like those."""
+    """Whether a task stands for a flow, rather than merely having the same labels."""
     labels = entry.task.labels
     return entry.task.external and NAME in labels and labels.get(ID) == str(flow_id(labels[NAME]))
 
@@ -158,7 +158,7 @@ def _page(request: Request) -> FlowPage:
 
 
 async def _find(grant: Grant, page: FlowPage) -> list[Entry]:
-    """The flows that fit, in the order wanted."""
+    """The matching flows, in the requested order."""
     if page.deployments:
         return []
     found = [

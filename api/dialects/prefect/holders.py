@@ -1,4 +1,4 @@
-"""The holders of slots of concurrency limits, as they are stored with a lease."""
+"""Holders of concurrency-limit slots, as stored with a lease."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -28,13 +28,13 @@ def holder_in(raw: bytes) -> Holder | None:
 
 
 def task_runs(holders: Iterable[bytes]) -> list[Holder]:
-    """The task runs among those that hold leases."""
+    """The task runs among the holders of leases."""
     held = [holder_in(one) for one in holders]
     return [holder for holder in held if holder is not None and holder.type == "task_run"]
 
 
 async def release_leases(view: View) -> None:
-    """Release the slots of tag limits that a task run holds whose process is gone."""
+    """Release the tag-limit slots of a task run whose process is gone."""
     for tag in view.facts.tags:
         for lease, holder in (await limits.leases(f"tag:{tag}")).items():
             if any(one.id == view.id for one in task_runs([holder])):

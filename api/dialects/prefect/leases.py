@@ -1,4 +1,4 @@
-"""Leases of slots of concurrency limits: acquire, renew, release."""
+"""Leases of concurrency-limit slots: acquire, renew, release."""
 
 import random
 from typing import Annotated, Any, Final, Literal
@@ -61,14 +61,14 @@ class Renew(msgspec.Struct):
 
 
 class Gone(RunfleetError):
-    """The lease is over."""
+    """The lease has expired."""
 
     status = 410
     title = "Gone"
 
 
 class NotPossible(RunfleetError):
-    """A request that can never be met."""
+    """A request that can never succeed."""
 
     status = 422
     title = "Unprocessable Entity"
@@ -82,7 +82,7 @@ async def acquire_slots(request: Request) -> Response:
     """
     Acquire slots under a lease: 423 while none is free. A limit that does not exist is never full.
 
-    A token for some tasks may acquire slots of limits that these name, and of those by tag, which any run may have.
+    A token for some tasks may acquire slots of limits that its tasks name, and of tag limits, which any run may have.
     """
     wanted = request.read(AcquireSlots)
     await _require_own(request, wanted)
@@ -98,7 +98,7 @@ async def acquire_slots(request: Request) -> Response:
 
 @routes.post("/api/v2/concurrency_limits/decrement-with-lease")
 async def release_slots(request: Request) -> Response:
-    """Release a lease's slots; nothing happens when it is over."""
+    """Release a lease's slots; no effect on an expired lease."""
     lease = request.read(ReleaseSlots).lease_id
     if await _is_own(request, lease):
         await request.store.run(limits.give(lease))
@@ -107,7 +107,7 @@ async def release_slots(request: Request) -> Response:
 
 @routes.post("/api/v2/concurrency_limits/leases/{id}/renew")
 async def renew_lease(request: Request) -> Response:
-    """Renew a lease from now on: 410 when it is over, or was acquired for other tasks than the token is for."""
+    """Renew a lease: 410 when it has expired, or was acquired with a token for other tasks."""
     lease = uuid_in(request)
     wanted = request.read(Renew) if request.body else Renew()
     lasts_us = round(wanted.lease_duration * 1e6)
@@ -143,9 +143,9 @@ async def _is_own(request: Request, lease: UUID) -> bool:
 
 async def _require_own(request: Request, wanted: AcquireSlots) -> None:
     """
-    Raises Forbidden for limits, there or not, that no task names which the token is for.
+    Raises Forbidden for limits, existing or not, that none of the token's tasks name.
 
-    Who holds a lease is what the client says, and need not be known here; so it is not looked up.
+    The holder is any text that the client sends, so it is not looked up.
     """
     own = await own_limits(request)
     if own is None:

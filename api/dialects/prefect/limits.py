@@ -1,8 +1,8 @@
 """
-Concurrency limits by name (version 2 of that API), and what those by tag share with them.
+Concurrency limits by name (version 2 of that API), and what they share with tag limits.
 
-Each is a shared limit of ours. One by tag is called ``tag:<tag>`` (``tag_limits``); one of the task file can be read
-here, and changed only in the file. A slot is held by a run, until that ends, or by a lease (``leases``).
+Each is a shared limit of ours. A tag limit is called ``tag:<tag>`` (``tag_limits``); one of the task file can be read
+here, and changed only in the file. A slot is held by a run until it ends, or by a lease (``leases``).
 """
 
 from typing import Annotated, Any, Final
@@ -92,7 +92,7 @@ async def create_limit(request: Request) -> Response:
 
 @routes.post("/api/v2/concurrency_limits/filter", scope="read")
 async def list_limits(request: Request) -> Response:
-    """All limits, by name; for a token that is for some tasks those that these name, with their own slots."""
+    """All limits, by name. A token for some tasks sees the limits that those tasks name, with its own slots."""
     part = request.read(Part) if request.body else Part()
     own = await own_limits(request)
     found = [one for one in await request.store.run(limits.all_limits()) if own is None or one.name in own]
@@ -171,7 +171,7 @@ async def known(ref: str, *, by_tag: bool = False) -> Limit:
 
 
 def about_of(limit: Limit) -> About:
-    """The dialect's fields of a limit; for one of the task file they are derived from its name."""
+    """The dialect's fields of a limit; those of a task-file limit are derived from its name."""
     if limit.about:
         return _about(limit.about)
     return About(ids.named_id(UUID(int=0), f"limit {limit.name}", 0), 0, 0, limit.max or 0)
@@ -179,8 +179,8 @@ def about_of(limit: Limit) -> About:
 
 async def own_limits(request: Request) -> set[str] | None:
     """
-    The limits named by the tasks that the token is for; None when it is for all tasks. Other limits are invisible to a
-    token for some tasks.
+    The limits that the token's tasks name; None when it is for all tasks. Other limits are invisible to a token for
+    some tasks.
     """
     if not request.grant.tasks:
         return None
@@ -189,7 +189,7 @@ async def own_limits(request: Request) -> set[str] | None:
 
 
 async def held_by(limit: Limit, grant: Grant) -> Holders:
-    """Who holds slots of a limit, as far as they are runs of tasks that *grant* is for."""
+    """The holders of a limit's slots that *grant* may see."""
     held = await limits.holders(limit.name)
     if not grant.tasks:
         return held
@@ -221,6 +221,6 @@ async def shown(limit: Limit, grant: Grant) -> dict[str, Any]:
 
 
 def part_of(found: list[Limit], wanted: Part) -> list[Limit]:
-    """The page of a list that is wanted; 200 items unless its size is given."""
+    """The requested page of a list; 200 items by default."""
     offset = wanted.offset or 0
     return found[offset : offset + (200 if wanted.limit is None else wanted.limit)]

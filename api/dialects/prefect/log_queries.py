@@ -1,4 +1,4 @@
-"""Queries of log lines: those of the runs that a filter names, merged by time."""
+"""Queries of log lines: the lines of the runs in a filter, merged by time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -74,7 +74,7 @@ class LogPage(msgspec.Struct):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A log, and the runs of Prefect's that it belongs to."""
+    """A log, and the Prefect runs that it belongs to."""
 
     run_id: UUID
     name: str
@@ -84,7 +84,7 @@ class Source(msgspec.Struct, frozen=True):
 
 @routes.post("/api/logs/filter", scope="read")
 async def filter_logs(request: Request) -> Response:
-    """Log lines of the runs that are named."""
+    """Log lines of the runs in the filter."""
     page = request.read(LogPage) if request.body else LogPage()
     wanted = page.logs or LogFilter()
     if not (wanted.flow_run_id and wanted.flow_run_id.any_) and not (wanted.task_run_id and wanted.task_run_id.any_):
@@ -97,7 +97,7 @@ async def filter_logs(request: Request) -> Response:
 
 
 async def _sources(wanted: LogFilter, grant: Grant) -> list[Source]:
-    """The logs of the runs wanted that have lines: of each attempt one."""
+    """The logs of the runs in the filter that have lines, one for each attempt."""
     flow_runs = wanted.flow_run_id.any_ if wanted.flow_run_id else None
     wanted_task_runs = wanted.task_run_id.any_ if wanted.task_run_id else None
     views = list[View]()
@@ -135,7 +135,7 @@ async def _logs_of(view: View) -> list[Source]:
 async def _merged(
     sources: Sequence[Source], wanted: LogFilter, most: int, newest_first: bool
 ) -> list[tuple[Source, Line]]:
-    """At least the first *most* of the lines that fit, in order."""
+    """At least the first *most* matching lines, in order."""
     picks = wanted.level is not None or wanted.timestamp is not None
     found = list[tuple[Source, Line]]()
     for source in sources:

@@ -1,4 +1,4 @@
-"""Ingests log lines of runs that clients execute, and events that are sent by HTTP."""
+"""Ingests log lines of runs that clients execute, and events sent over HTTP."""
 
 import hashlib
 import re
@@ -52,8 +52,8 @@ class Line(msgspec.Struct):
 @routes.post("/api/logs", max_body=MAX_BATCH_BYTES)
 async def write_logs(request: Request) -> Response:
     """
-    Take log lines. Those of a task run become its log; those of a flow run alone, or of a task run that is not known
-    (yet), become the flow run's. A run that the token is not for is not known.
+    Store log lines. Lines of a known task run go to its log; those of a flow run, or of a task run that is not known
+    (yet), go to the flow run's. A run outside the token's tasks is unknown.
     """
     reported = _read(request, list[Line])
     known = await request.store.run(_views_of(reported))
@@ -81,7 +81,7 @@ async def _views_of(reported: list[Line]) -> dict[UUID, View]:
 
 @routes.post("/api/events")
 async def receive_events(request: Request) -> Response:
-    """Take events, as over the WebSocket."""
+    """Receive events, as over the WebSocket."""
     for raw in _read(request, list[msgspec.Raw]):
         event = events.read_event(bytes(raw))
         if event is None:
@@ -106,7 +106,7 @@ def _lines(message: str) -> list[str]:
 
 
 def _shown(found: re.Match[str]) -> str:
-    """A colour as it is, any other control character as a sign for it."""
+    """The text with colours kept, and other control characters replaced by visible signs."""
     text = found[0]
     if len(text) > 1 or text == "\t":
         return text

@@ -1,9 +1,9 @@
 """
-Prefect's orchestration rules: the decision about a state that a client proposes for a task run. Pure.
+Prefect's orchestration rules: decide about a state that a client proposes for a task run. Pure.
 
 The rules are those of its ``CoreTaskPolicy``, and of its ``BackgroundTaskPolicy`` for a state whose details say
-``deferred``, in the order in which they are looked at there. Whether a tag limit has a slot left is not known here: a
-``Decision`` says that slots are needed, and who makes it takes them in the same step.
+``deferred``, in the same order. Free slots of tag limits are not known here: a ``Decision`` says that slots are needed,
+and the caller takes them in the step that writes the state.
 """
 
 import math
@@ -27,7 +27,7 @@ _GUARDED = frozenset({"PENDING", "RUNNING", "CANCELLING", "CANCELLED"})
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """The flow run that a task run belongs to, as far as the rules need it."""
+    """The flow run of a task run, as far as the rules need it."""
 
     id: UUID
     state: State
@@ -36,8 +36,8 @@ class Flow(msgspec.Struct, frozen=True):
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """
-    ``state`` is what is to be written, None for nothing. ``delay_s`` belongs to WAIT. ``restarts``: the count of runs
-    begins anew. ``needs_slots``: of every limited tag, one. ``stores``: the state's data goes into the cache.
+    ``state`` is the state to write, None for none. ``delay_s`` belongs to WAIT. ``restarts``: the run count is reset.
+    ``needs_slots``: one of each limited tag. ``stores``: the state's data goes into the cache.
     """
 
     answer: Answer
@@ -63,9 +63,9 @@ def decide(
     dice: Dice,
 ) -> Decision:
     """
-    The decision about a run in state *initial* for which *wanted* is proposed.
+    The decision about a run in state *initial* when *wanted* is proposed.
 
-    *cached* is a completed state that the cache holds for the key of *wanted*, with the id and time it would get.
+    *cached* is a completed state in the cache under the key of *wanted*, with the id and time that it would get.
     """
     if force:
         return Decision(answer="ACCEPT", state=wanted, stores=_is_stored(wanted))
@@ -102,14 +102,14 @@ def decide(
 
 
 def has_result(data: object) -> bool:
-    """Whether a COMPLETED state's data is a result that is kept somewhere."""
+    """Whether a COMPLETED state's data is a stored result."""
     return isinstance(data, dict) and data.get("type") != "unpersisted" and bool(data)
 
 
 def jittered(delay_s: float, factor: float, dice: Dice) -> float:
     """
-    A delay of about *delay_s*: exponential around it, cut above at ``1 + factor`` times it and below so that its mean
-    stays where it was.
+    A delay of about *delay_s*: exponentially distributed around it, at most ``1 + factor`` times it, and cut below so
+    that the mean stays the same.
     """
     k = 1 + factor
     lowest = 0.0 if k >= 50 else math.log2(2**k / (2**k - 1))
@@ -127,7 +127,7 @@ def _run(
     flow_run_run_count: int,
     now_us: int,
 ) -> Decision:
-    """To RUNNING: not before its flow runs, nor before its time."""
+    """To RUNNING: not before its flow run is running, nor before its scheduled time."""
     if flow is not None and not background:
         if flow.state.type == "PAUSED":
             return Decision(
@@ -174,7 +174,7 @@ def _not_ready(wanted: State, flow: State) -> State:
 
 
 def _is_further(initial: State, wanted: State) -> bool:
-    """Whether this is a PENDING run that only gets on, under another name."""
+    """Whether a PENDING run only changes to another name of PENDING."""
     return initial.type == "PENDING" and wanted.name not in (initial.name, "Pending")
 
 

@@ -9,7 +9,7 @@ from shared.errors import NotFound
 
 
 def uuid_in(request: Request, name: str = "id") -> UUID:
-    """The id in the path. Raises NotFound when it is none."""
+    """The id in the path. Raises NotFound when it is not a UUID."""
     text = request.path[name]
     try:
         return UUID(text)
@@ -18,7 +18,7 @@ def uuid_in(request: Request, name: str = "id") -> UUID:
 
 
 def run_in_query(request: Request, name: str) -> UUID:
-    """The id of a run in the query. Raises Invalid when there is none."""
+    """The run id in the query. Raises Invalid when it is missing."""
     try:
         return UUID(request.query.get(name, [""])[0])
     except ValueError:
@@ -26,5 +26,5 @@ def run_in_query(request: Request, name: str) -> UUID:
 
 
 def now_us() -> int:
-    """The time as stored time, for what is worked out from a record while it is read."""
+    """The current time as stored time, for values derived from a record while it is read."""
     return time.time_ns() // 1000

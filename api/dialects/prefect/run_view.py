@@ -108,7 +108,7 @@ def first(state: State, run_id: UUID) -> Current:
 
 
 def entered(before: Current, state: State, *, restarts: bool = False, flow_run_run_count: int | None = None) -> Current:
-    """The position of a run that enters *state*; *restarts*: its runs are counted from 0 again."""
+    """The position of a run that enters *state*; *restarts* resets its run count."""
     after = msgspec.structs.replace(before, state=state, before=before.before + 1)
     if restarts:
         after.run_count = 0
@@ -209,7 +209,7 @@ def state_metadata(view: View, *states: Current) -> dict[str, bytes]:
 
 
 def created_metadata(facts: Facts, current: Current) -> dict[str, bytes]:
-    """The metadata of a run that is created."""
+    """The metadata of a new run."""
     return {FACTS: _encode(facts), NOW: _encode(current)}
 
 
@@ -237,7 +237,7 @@ def in_flow(facts: Facts, flow_id: UUID) -> dict[str, Label]:
 
 
 def shown(run_id: UUID, facts: Facts, current: Current, now_us: int) -> dict[str, Any]:
-    """The fields that a task run and a flow run have in common."""
+    """The fields that task runs and flow runs have in common."""
     state = current.state
     is_over = state.type in states.TERMINAL
     running_us = max(0, now_us - state.at_us) if state.type == "RUNNING" else 0

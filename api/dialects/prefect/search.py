@@ -1,8 +1,8 @@
 """
 Searches task runs and flow runs: filters, order, pages, and history.
 
-Candidates come from an index (all that were made by way of this API, by what our record says of their state; those of
-a flow run; those named by id), newest first, and are then looked at one by one, at most ``MAX_RUNS`` of them.
+Candidates come from an index (all runs created through this API, by the status of our record; the runs of a flow run;
+or ids in the filter), newest first. They are then tested one by one, at most ``MAX_RUNS`` of them.
 """
 
 from collections import defaultdict
@@ -53,7 +53,7 @@ Sort = Literal[
 
 
 class Page(msgspec.Struct):
-    """Filters, an order, and which part of what fits. ``deployments``: there are none here, so none fits."""
+    """Filters, an order, and a page. ``deployments``: there are none here, so such a filter matches nothing."""
 
     task_runs: TaskRunFilter | None = None
     flow_runs: FlowRunFilter | None = None
@@ -66,7 +66,7 @@ class Page(msgspec.Struct):
 
 
 class Wanted(msgspec.Struct):
-    """As ``Page``, with what was left out."""
+    """As ``Page``, with defaults filled in."""
 
     page_of: Page
     sort: Sort
@@ -88,14 +88,14 @@ class History(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """The runs of a page; ``total`` counts all that fit if that was asked for."""
+    """The runs of a page; ``total`` counts all matches if it was requested."""
 
     views: list[View]
     total: int
 
 
 class BadLimit(RunfleetError):
-    """A page of a size that is not served."""
+    """A page size that is out of range."""
 
     status = 422
     title = "Unprocessable Entity"
@@ -110,7 +110,7 @@ def read_page(request: Request) -> Wanted:
 
 
 def read_limit(limit: int | None) -> int:
-    """How many are wanted at once. Raises BadLimit."""
+    """The requested page size. Raises BadLimit."""
     if limit is None:
         return MAX_PAGE
     if not 0 <= limit <= MAX_PAGE:
@@ -120,7 +120,7 @@ def read_limit(limit: int | None) -> int:
 
 
 def read_history(request: Request) -> tuple[History, Wanted]:
-    """The body's filters and stretches of time. Raises Invalid."""
+    """The body's filters and intervals. Raises Invalid."""
     wanted = request.read(History)
     wanted.history_start, wanted.history_end = in_utc(wanted.history_start), in_utc(wanted.history_end)
     span_s = (wanted.history_end - wanted.history_start).total_seconds()
@@ -136,8 +136,8 @@ async def find(
     wanted: Wanted, grant: Grant, offset: int, limit: int, *, counts: bool = False, via: str = TASK_RUNS
 ) -> Found:
     """
-    Those that fit, in the order wanted; stops early where neither order nor count need them all. *via* says whether
-    task runs or flow runs are wanted. Raises Invalid.
+    The matching runs in the requested order; stops early where neither order nor count need them all. *via* selects
+    task runs or flow runs. Raises Invalid.
     """
     fits = _fits_of(wanted.page_of, via)
     found, matched = list[View](), 0
@@ -165,7 +165,7 @@ async def find(
 
 
 def _fits_of(page: Page, via: str) -> Callable[[View, Mapping[UUID, View]], bool]:
-    """Whether a run fits, given the flow runs of those looked at."""
+    """Whether a run matches, given the flow runs of the candidates."""
     if via == TASK_RUNS:
         fits = fits_task_run(page.task_runs)
         return lambda view, flow_runs: fits(view) and belongs(view, flow_runs, page.flow_runs, page.flows)
@@ -176,7 +176,7 @@ def _fits_of(page: Page, via: str) -> Callable[[View, Mapping[UUID, View]], bool
 
 
 def history_of(views: Sequence[View], wanted: History, now_us: int) -> list[dict[str, Any]]:
-    """Per interval, how many runs were expected to start in it, by the state that they are in."""
+    """Per interval, how many runs were expected to start in it, by their current state."""
     start_us, end_us = from_datetime(wanted.history_start), from_datetime(wanted.history_end)
     step_us = round(wanted.history_interval_seconds * 1e6)
     counts: defaultdict[int, dict[tuple[str, str], list[float]]] = defaultdict(dict)
@@ -211,7 +211,7 @@ def history_of(views: Sequence[View], wanted: History, now_us: int) -> list[dict
 
 
 class _Candidates:
-    """The ids of the runs that may fit, a batch from an offset at a time."""
+    """The ids of runs that may match, a batch from an offset at a time."""
 
     def __init__(self, page: Page, via: str) -> None:
         self._via = via
@@ -246,7 +246,7 @@ def _named(page: Page, via: str) -> list[UUID] | None:
 
 
 def _states(wanted: TaskRunFilter | FlowRunFilter | None) -> list[str]:
-    """The statuses and end reasons that our records may have in the states wanted."""
+    """The statuses and end reasons that our records may have in the requested states."""
     everything = [Status.PENDING.value, Status.RUNNING.value, *(reason.value for reason in Reason)]
     of_type = wanted.state.type if wanted and wanted.operator == "and_" and wanted.state else None
     if of_type is None or of_type.any_ is None or (wanted and wanted.state and wanted.state.operator != "and_"):
@@ -258,7 +258,7 @@ def _states(wanted: TaskRunFilter | FlowRunFilter | None) -> list[str]:
 
 
 async def _flow_runs_of(views: Sequence[View | None], page: Page, via: str, grant: Grant) -> dict[UUID, View]:
-    """The flow runs that *views* belong to and *grant* is for, if the filters ask about them."""
+    """The flow runs of *views* that *grant* covers, if the filters ask about them."""
     if via == FLOW_RUNS or (page.flow_runs is None and page.flows is None):
         return {}
     wanted = {view.facts.flow_run_id for view in views if view is not None and view.facts.flow_run_id is not None}

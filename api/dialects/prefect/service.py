@@ -1,4 +1,4 @@
-"""Facts about the server: health, version, settings, and the workers of background tasks."""
+"""Server information: health, version, settings, and the workers of background tasks."""
 
 import msgspec
 
@@ -30,13 +30,13 @@ class TaskWorkers(msgspec.Struct):
 
 @routes.get("/api/hello", scope=None)
 async def hello(request: Request) -> Response:
-    """Wave back."""
+    """Respond to a greeting."""
     return json_response("👋")
 
 
 @routes.get("/api/health", scope=None)
 async def health(request: Request) -> Response:
-    """The process lives."""
+    """The process is alive."""
     return json_response(True)
 
 
@@ -60,7 +60,7 @@ async def api_version(request: Request) -> Response:
 
 @routes.get("/api/admin/version")
 async def package_version(request: Request) -> Response:
-    """The version of the server that this stands for."""
+    """The version of Prefect's server that this API implements."""
     return json_response(PACKAGE_VERSION)
 
 
@@ -72,13 +72,13 @@ async def storage(request: Request) -> Response:
 
 @routes.get("/api/csrf-token", scope=None)
 async def csrf_token(request: Request) -> Response:
-    """There is none: clients then send none."""
+    """404, so that clients send no token."""
     raise NotFound("Not Found")
 
 
 @routes.post("/api/task_workers/filter", scope="read")
 async def task_workers(request: Request) -> Response:
-    """Who serves background tasks, each with those that the token is for."""
+    """The consumers of background tasks, each with its tasks that the token is for."""
     wanted = request.read(TaskWorkers) if request.body else TaskWorkers()
     found = [msgspec.json.decode(about) for about in (await request.store.run(orchestrated.consumers())).values()]
     if request.grant.tasks:
@@ -90,6 +90,6 @@ async def task_workers(request: Request) -> Response:
 
 
 async def _task_of(request: Request, key: str) -> str:
-    """The name of the task whose runs are fetched by *key*."""
+    """The name of the task whose runs a consumer requests by *key*."""
     entries = await request.store.run(tasks.some([key])) if is_task_name(key) else {}
     return key if key in entries and entries[key].task.external else task_runs.task_name(key)

@@ -1,8 +1,8 @@
 """
-Sets the state of a task run that a client proposes, as far as Prefect's rules accept it.
+Sets the state that a client proposes for a task run, if Prefect's rules accept it.
 
 A decision is written in one step, which fails when the run changed since it was read; then the proposal is decided
-again. So two proposals, or a proposal and a person's stop, never both apply to the same state.
+again. So two proposals, or a proposal and a stop, never both apply to the same state.
 """
 
 import random
@@ -41,9 +41,7 @@ class Answer(msgspec.Struct):
 
 
 async def set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant: Grant) -> Answer:
-    """
-    Propose a state. Raises NotFound, Forbidden, and Conflict when the run changes faster than can be decided.
-    """
+    """Propose a state. Raises NotFound, Forbidden, and Conflict when the run keeps changing."""
     for _ in range(MAX_TRIES):
         view = await known(run_id)
         grant.authorise((view.latest.record.task,), absent=f"Task run with id {run_id} not found")
@@ -83,7 +81,7 @@ async def _make(
     force: bool,
     grant: Grant,
 ) -> Answer | None:
-    """The answer once it is made; None when something else happened first."""
+    """The answer once the decision is written; None when the run changed first."""
     state = decision.state
     assert state is not None
     planned = plan_transition(view, state, now_us)
@@ -118,7 +116,7 @@ def _limit_decision(done: Orchestrated, now_us: int) -> Decision:
 
 
 async def _of_ours(view: View, state: State, grant: Grant) -> Answer:
-    """A proposal for a run that our workers execute: it can be cancelled, and nothing else."""
+    """A proposal for a run that our workers execute: only cancelling is possible."""
     now = view.current.state
     if state.type not in ("CANCELLING", "CANCELLED"):
         who = "was not made by a client of Prefect's" if view.is_foreign else "is executed by Runfleet"
@@ -126,7 +124,7 @@ async def _of_ours(view: View, state: State, grant: Grant) -> Answer:
         return Answer(view, Decision(answer="ABORT", reason=reason), now, False)
     if now.type in states.TERMINAL:
         return Answer(view, Decision(answer="ABORT", reason=f"Run is already {now.type}."), now, False)
-    if grant.tasks:  # what is to follow it in its execution is skipped
+    if grant.tasks:  # later steps of its execution are skipped
         record = view.latest.record
         execution = UUID(record.execution) if record.execution else view.latest.latest_attempt
         grant.authorise((await executions.tasks_of([execution])).get(execution, ()))
@@ -145,7 +143,7 @@ async def _flow_of(view: View) -> Flow | None:
 
 
 async def _cached_for(state: State, grant: Grant) -> State | None:
-    """The cached state that takes the place of running, under this proposal's id and time."""
+    """The cached state that replaces running, with this proposal's id and time."""
     key = state.details.cache_key
     if state.type != "RUNNING" or not key or state.details.refresh_cache:
         return None

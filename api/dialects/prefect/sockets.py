@@ -99,7 +99,7 @@ async def _apply(state: AppState, grant: Grant, event: events.Event) -> None:
 
 
 async def send_events(socket: Socket) -> None:
-    """Send the states of task runs as they change, from the time that the client names."""
+    """Send the states of task runs as they change, from the time that the client requests."""
     grant = await _authenticate(socket, "read")
     wanted = read_as(await _first(socket), _Filter)
     if wanted is None:
@@ -169,8 +169,8 @@ async def _authenticate(socket: Socket, scope: Scope) -> Grant:
 
 async def _grant(socket: Socket, token: str) -> Grant:
     """
-    The client's grant, waiting while Redis is unavailable: Prefect's engine takes a connection that ends before
-    ``auth_success`` for a final refusal, and drops its events.
+    The client's grant, waiting while Redis is unavailable: Prefect's engine treats a connection that ends before
+    ``auth_success`` as a final refusal, and drops its events.
     """
     while True:
         try:
@@ -182,7 +182,7 @@ async def _grant(socket: Socket, token: str) -> Grant:
 
 
 async def _first(socket: Socket) -> bytes:
-    """The client's first message. Raises Unserviceable, so that a slow client comes back, when it takes too long."""
+    """The client's first message. Raises Unserviceable, so that a slow client reconnects, when it takes too long."""
     try:
         async with asyncio.timeout(HANDSHAKE_S):
             return await socket.receive()
@@ -191,6 +191,6 @@ async def _first(socket: Socket) -> bytes:
 
 
 async def _drain(socket: Socket) -> None:
-    """Read, and drop, until the client disconnects."""
+    """Read and discard messages until the client disconnects."""
     while True:
         await socket.receive()

@@ -1,4 +1,4 @@
-"""Maps Prefect's states to our statuses and end reasons, both ways, and invents names for runs."""
+"""Maps Prefect's states to our statuses and end reasons and back, and generates names for runs."""
 
 import random
 from typing import Final, Literal
@@ -44,12 +44,12 @@ REASONS: Final[dict[str, tuple[Reason, ...]]] = {
 
 
 def default_name(kind: str) -> str:
-    """The name of a state that was given none."""
+    """The name of a state without an explicit one."""
     return kind.capitalize()
 
 
 def ending(kind: str, name: str) -> tuple[Reason, int]:
-    """Our reason and exit code for a run that ended in this state, when no process of ours was there."""
+    """Our end reason and exit code for a run that a client reported in this terminal state."""
     if kind == "COMPLETED":
         return Reason.SUCCESS, 0
     if kind == "FAILED":
@@ -58,12 +58,12 @@ def ending(kind: str, name: str) -> tuple[Reason, int]:
 
 
 def of_reason(reason: Reason) -> tuple[StateType, str]:
-    """Type and name of the state of a run that we ended with this reason."""
+    """Type and name of the state for one of our end reasons."""
     return _OF_REASON[reason]
 
 
 def random_name() -> str:
-    """Two words for a run that was given no name."""
+    """A random two-word name for a run without one."""
     return f"{random.choice(_ADJECTIVES.split())}-{random.choice(_ANIMALS.split())}"
 
 

@@ -39,14 +39,14 @@ class TagLimit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reset(msgspec.Struct):
-    """``POST /concurrency_limits/tag/{tag}/reset``: the runs that hold a slot then."""
+    """``POST /concurrency_limits/tag/{tag}/reset``: the runs that hold a slot afterwards."""
 
     slot_override: list[UUID] | None = None
 
 
 @routes.post("/api/concurrency_limits", scope="admin")
 async def put_tag_limit(request: Request) -> Response:
-    """Limit the runs with a tag: 201, or 200 when there was a limit."""
+    """Limit the runs with a tag: 201, or 200 when the limit exists."""
     wanted = request.read(TagLimit)
     limit, is_new = await request.store.run(put(f"tag:{wanted.tag}", wanted.concurrency_limit, True))
     return json_response(await request.store.run(_shown_tag(limit, request.grant)), 201 if is_new else 200)
@@ -54,7 +54,7 @@ async def put_tag_limit(request: Request) -> Response:
 
 @routes.post("/api/concurrency_limits/filter", scope="read")
 async def list_tag_limits(request: Request) -> Response:
-    """All limits by tag; for a token that is for some tasks those that these name."""
+    """All tag limits; for a token for some tasks, those that these tasks name."""
     part, own = request.read(Part) if request.body else Part(), await own_limits(request)
     every = await request.store.run(limits.all_limits())
     found = [one for one in every if one.name.startswith("tag:") and (own is None or one.name in own)]
@@ -69,20 +69,20 @@ async def read_tag_limit(request: Request) -> Response:
 
 @routes.get("/api/concurrency_limits/{id}")
 async def read_tag_limit_by_id(request: Request) -> Response:
-    """As by tag."""
+    """Same, by id."""
     return await _answer(request, await request.store.run(known(request.path["id"], by_tag=True)))
 
 
 @routes.delete("/api/concurrency_limits/tag/{tag}")
 async def delete_tag_limit(request: Request) -> Response:
-    """Take the limit of a tag away."""
+    """Delete the limit of a tag."""
     await request.store.run(remove(f"tag:{request.path['tag']}"))
     return Response()
 
 
 @routes.delete("/api/concurrency_limits/{id}")
 async def delete_tag_limit_by_id(request: Request) -> Response:
-    """As by tag."""
+    """Same, by id."""
     limit = await request.store.run(known(request.path["id"], by_tag=True))
     await request.store.run(remove(limit.name))
     return Response()
@@ -90,7 +90,7 @@ async def delete_tag_limit_by_id(request: Request) -> Response:
 
 @routes.post("/api/concurrency_limits/tag/{tag}/reset", scope="admin")
 async def reset_tag_limit(request: Request) -> Response:
-    """Release the slots of a tag, whatever holds them."""
+    """Release all slots of a tag."""
     wanted = request.read(Reset) if request.body else Reset()
     name = f"tag:{request.path['tag']}"
     if not await request.store.run(limits.reset(name, wanted.slot_override or ())):

@@ -1,7 +1,8 @@
 """
 The queue of background runs, and its consumers.
 
-A run belongs to the consumer that got it until it ends, or until that has gone: then it is returned to the queue.
+A run belongs to the consumer that received it until it ends, or until the consumer is gone: then it returns to the
+queue.
 """
 
 import asyncio
@@ -59,10 +60,10 @@ class _Message(msgspec.Struct):
 
 class Consumers:
     """
-    Those that serve background tasks and are connected with this process.
+    The consumers of background tasks that are connected to this process.
 
-    It sends their heartbeats, and returns the runs of consumers that have gone, of every process: the one that
-    a consumer was connected with may be gone too.
+    Sends their heartbeats, and returns the runs of lost consumers of every process, because the process that a consumer
+    was connected to may be gone too.
     """
 
     def __init__(self, state: AppState) -> None:
@@ -75,7 +76,7 @@ class Consumers:
         self._settled_s = 0.0
 
     def come(self, consumer: str, slot: str) -> None:
-        """A connection of *consumer* was made; *slot* is what the store calls it."""
+        """Register a connection of *consumer*; *slot* is the store's name for it."""
         self._present[consumer] += 1
         self._slots.add(slot)
         self._gone.discard(consumer)
@@ -84,7 +85,7 @@ class Consumers:
             self._task = asyncio.create_task(self._heartbeat())
 
     def leave(self, consumer: str, slot: str) -> None:
-        """A connection ended. If that was this process's doing, its consumer will come back."""
+        """Unregister a connection. If this process closed it, its consumer will reconnect."""
         self._slots.discard(slot)
         self._present[consumer] -= 1
         if self._present[consumer] <= 0:
@@ -93,7 +94,7 @@ class Consumers:
                 self._gone.add(consumer)
 
     async def _heartbeat(self) -> None:
-        """Until the process stops, or there was no consumer for long."""
+        """Send heartbeats until the process stops, or there was no consumer for long."""
         until_s = time.monotonic() + LINGER_S
         while time.monotonic() < until_s:
             if self._present or self._gone:
@@ -103,7 +104,7 @@ class Consumers:
             except StoreUnavailable:
                 self._settled_s = time.monotonic() + SETTLING_S
             except Exception:
-                _log.exception("api.failed", error_id="", method="attend", path=QUEUE)
+                _log.exception("api.failed", error_id="", method="heartbeat", path=QUEUE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._state.closing.wait()
@@ -122,7 +123,7 @@ class Consumers:
             await self._return_to_queue(execution, consumer, only_unacknowledged=True)
 
     async def _return_to_queue(self, execution: UUID, consumer: str, *, only_unacknowledged: bool = False) -> None:
-        """One that cannot be taken back holds up none behind it; it is tried again."""
+        """Return runs; one that fails does not delay the others, and is tried again later."""
         try:
             await self._store.run(
                 events.return_to_queue(
@@ -132,11 +133,11 @@ class Consumers:
         except StoreUnavailable:
             raise
         except Exception:
-            _log.exception("api.failed", error_id="", method="take back", path=str(execution))
+            _log.exception("api.failed", error_id="", method="return to queue", path=str(execution))
 
 
 async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consumers: Consumers) -> None:
-    """Hand background runs to a consumer, each when it is due, one after the other as it takes them."""
+    """Deliver background runs to a consumer when they are due, one after another as it acknowledges them."""
     wanted = read_as(subscription, _Subscribe)
     if wanted is None:
         await socket.close(VIOLATION, "Protocol violation: expected 'subscribe' message")
@@ -159,8 +160,8 @@ async def serve_queue(socket: Socket, grant: Grant, subscription: bytes, consume
 
 def _name_of(client_id: str, grant: Grant) -> str:
     """
-    What a consumer is called here. One whose token is for some tasks is another than those that call themselves the
-    same and are for other tasks, or it could hold on to theirs, and have them taken back.
+    The name of a consumer here. It includes the pattern of its token: otherwise a consumer for other tasks that claims
+    the same id could keep these runs, or have them returned.
     """
     return f"{client_id} ({grant.tasks})" if grant.tasks else client_id
 
@@ -198,7 +199,7 @@ class _Queue:
                 self._received.cancel()
 
     async def _deliver(self) -> float | None:
-        """Hand over what is due; how long there is nothing more, or None when that was the last."""
+        """Deliver due runs; seconds until the next look, or None to end."""
         about = self._about | {"timestamp": rfc3339(time.time_ns() // 1000)}
         try:
             found = await self._store.run(
@@ -208,7 +209,7 @@ class _Queue:
                 return POLL_S if found.wait_us is None else min(POLL_S, max(0.01, found.wait_us / 1e6))
             view = await self._store.run(task_runs.read(found.id))
         except StoreUnavailable:
-            return RETRY_S  # the same turn brings what this one may have brought
+            return RETRY_S  # the same turn returns the same run, if it already got one
         if view is None:
             self._turn = self._turn.next()
             return 0
@@ -229,11 +230,11 @@ class _Queue:
         return None
 
     async def _return(self, run_id: UUID) -> None:
-        with suppress(RunfleetError):  # otherwise it is returned later, because it was never acknowledged
+        with suppress(RunfleetError):  # if unacknowledged, it is returned later
             await self._store.run(events.return_to_queue(self._socket.state.catalog, run_id, self._consumer))
 
     async def _received_before(self, waiting: Any) -> bool:
-        """Whether the client sent something before *waiting* was over."""
+        """Whether the client sent something before *waiting* was done."""
         if self._received is None:
             self._received = asyncio.create_task(self._socket.receive())
         other = asyncio.ensure_future(waiting)
@@ -256,13 +257,13 @@ class _Queue:
 
 
 async def _queue_of(state: AppState, key: str, grant: Grant) -> str:
-    """The task whose runs a consumer asks for by *key*. Raises Forbidden when *grant* is not for it."""
+    """The task whose runs a consumer requests by *key*. Raises Forbidden when *grant* does not cover it."""
     entry = await state.store.run(task_runs.task_of(state.catalog, key, False, grant))
     return entry.name
 
 
 def read_as(message: bytes, kind: type[Any]) -> Any:
-    """The message as a *kind*, None when it is none."""
+    """The message as a *kind*, None if it is not one."""
     try:
         return msgspec.json.decode(message, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Task runs and their states."""
+"""Routes for task runs and their states."""
 
 from typing import Any
 from uuid import UUID
@@ -32,7 +32,7 @@ async def require_run(request: Request, absent: str, via: str = TASK_RUNS) -> Vi
 
 
 async def run_states(request: Request, run_id: UUID, via: str = TASK_RUNS) -> Response:
-    """All states of a run, oldest first; none of an unknown one."""
+    """All states of a run, oldest first; none for an unknown run."""
     view = await request.store.run(task_runs.read(run_id, via, history=True))
     if view is None or not request.grant.covers(view.latest.record.task):
         return json_response([])
@@ -41,7 +41,7 @@ async def run_states(request: Request, run_id: UUID, via: str = TASK_RUNS) -> Re
 
 @routes.post("/api/task_runs")
 async def create_task_run(request: Request) -> Response:
-    """Make a task run: 201, or 200 when it was there."""
+    """Create a task run: 201, or 200 when it exists."""
     wanted = request.read(TaskRunCreate)
     made = await request.store.run(task_runs.create(request.catalog, request.grant, wanted))
     body = run_view.shown_task_run(made.id, made.facts, made.current, now_us())
@@ -56,14 +56,14 @@ async def read_task_run(request: Request) -> Response:
 
 @routes.patch("/api/task_runs/{id}", scope="run")
 async def rename_task_run(request: Request) -> Response:
-    """Give a task run another name."""
+    """Rename a task run."""
     await task_runs.rename(request.store, request.grant, uuid_in(request), request.read(Rename).name)
     return Response(status=204)
 
 
 @routes.delete("/api/task_runs/{id}")
 async def delete_task_run(request: Request) -> Response:
-    """Forget a task run; what it held is free."""
+    """Delete a task run and release its slots."""
     view = await require_run(request, "Task run not found")
     await request.store.run(task_runs.delete(request.catalog, view))
     return Response(status=204)
@@ -94,13 +94,13 @@ def proposal_response(answer: Answer) -> Response:
 
 @routes.get("/api/task_run_states")
 async def read_task_run_states(request: Request) -> Response:
-    """All states of a task run, oldest first; none of an unknown one."""
+    """All states of a task run, oldest first; none for an unknown run."""
     return await run_states(request, run_in_query(request, "task_run_id"))
 
 
 @routes.post("/api/task_runs/filter", scope="read")
 async def filter_task_runs(request: Request) -> Response:
-    """Task runs that fit a filter."""
+    """Task runs that match a filter."""
     wanted = search.read_page(request)
     found = await request.store.run(search.find(wanted, request.grant, wanted.offset, wanted.limit))
     return json_response([shown(view) for view in found.views])
@@ -108,7 +108,7 @@ async def filter_task_runs(request: Request) -> Response:
 
 @routes.post("/api/task_runs/paginate", scope="read")
 async def paginate_task_runs(request: Request) -> Response:
-    """A page of those that fit, and how many pages there are."""
+    """A page of matching task runs, and the number of pages."""
     wanted = search.read_page(request)
     offset = (wanted.page - 1) * wanted.limit
     found = await request.store.run(search.find(wanted, request.grant, offset, wanted.limit, counts=True))
@@ -121,7 +121,7 @@ async def paginate_task_runs(request: Request) -> Response:
 
 @routes.post("/api/task_runs/count", scope="read")
 async def count_task_runs(request: Request) -> Response:
-    """How many fit a filter."""
+    """How many task runs match a filter."""
     wanted = search.read_page(request)
     found = await request.store.run(search.find(wanted, request.grant, 0, 0, counts=True))
     return json_response(found.total)
@@ -129,7 +129,7 @@ async def count_task_runs(request: Request) -> Response:
 
 @routes.post("/api/task_runs/history", scope="read")
 async def task_run_history(request: Request) -> Response:
-    """How many were to start in each stretch of time, by the state that they are in now."""
+    """How many task runs were to start in each interval, by their current state."""
     stretches, wanted = search.read_history(request)
     found = await request.store.run(search.find(wanted, request.grant, 0, wanted.limit))
     return json_response(search.history_of(found.views, stretches, now_us()))

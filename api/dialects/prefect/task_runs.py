@@ -33,7 +33,7 @@ MAX_TRIES: Final = 100
 
 
 class CreatedRun(msgspec.Struct):
-    """A task run that was created now, or before (``is_new`` False)."""
+    """A task run that was created now, or existed already (``is_new`` False)."""
 
     id: UUID
     facts: Facts
@@ -43,8 +43,8 @@ class CreatedRun(msgspec.Struct):
 
 async def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> View | None:
     """
-    The run, with all of its metadata if its *history* is wanted; None when there is none. A run that another API
-    created is read as a task run.
+    The run, with all of its metadata if *history* is true; None when there is none. A run that another API created is
+    read as a task run.
     """
     found = await read_many([run_id], via, history=history)
     if found[0] is None and via == TASK_RUNS:
@@ -55,7 +55,7 @@ async def read(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) -> 
 
 
 async def read_many(run_ids: Sequence[UUID], via: str = TASK_RUNS, *, history: bool = False) -> list[View | None]:
-    """Runs in the order of their ids; None for what Prefect has no run of."""
+    """Runs in the order of their ids; None for ids that are no Prefect run."""
     if not run_ids:
         return []
     views: list[View | None] = []
@@ -80,7 +80,7 @@ async def known(run_id: UUID, via: str = TASK_RUNS, *, history: bool = False) ->
 async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, first: State | None = None) -> CreatedRun:
     """
     Create a task run, or return the existing one with the same flow run, task key and dynamic key. *first* is its first
-    state if that was reported; otherwise it is the one wanted.
+    state if that was reported; otherwise it is the proposed one.
 
     Raises Conflict for an unknown flow run or an id that another run has, Invalid for parameters that a task of ours
     does not take, and Forbidden.
@@ -132,7 +132,7 @@ async def create(catalog: ops.Catalog, grant: Grant, wanted: TaskRunCreate, firs
 
 
 async def rename(store: AsyncStore, grant: Grant, run_id: UUID, name: str | None, via: str = TASK_RUNS) -> None:
-    """Give a run another name. Raises NotFound, also when *grant* is not for its task."""
+    """Rename a run. Raises NotFound, also when *grant* does not cover its task."""
     for _ in range(MAX_TRIES):
         view = await store.run(read(run_id, via))
         absent = f"{'Task' if via == TASK_RUNS else 'Flow'} run not found"
@@ -174,7 +174,7 @@ async def _watch(catalog: ops.Catalog, view: View, planned: PlannedTransition) -
 
 
 def unwritten(view: View) -> list[run_view.Current]:
-    """The positions of the run after each state that our own transitions brought, to be written."""
+    """The positions of the run after each state that our own transitions caused, to be written."""
     current, states = view.stored, list[run_view.Current]()
     for state in view.unwritten:
         current = run_view.entered(current, state)
@@ -183,7 +183,7 @@ def unwritten(view: View) -> list[run_view.Current]:
 
 
 def identity(kind: str, *parts: str) -> str:
-    """The name under which a run of that *kind* is made once; *parts* are what clients name it by."""
+    """The unique key of a run of that *kind*; *parts* identify it to clients."""
     text = "\0".join((kind, *parts))
     return "prefect:" + hashlib.sha256(text.encode()).hexdigest()[:40]
 
@@ -195,8 +195,8 @@ def task_name(task_key: str) -> str:
 
 def parameters(task: Task, wanted: TaskRunCreate) -> dict[str, Any]:
     """
-    The parameters of a task of ours among the inputs: constants, whose text is JSON where the task declares a number,
-    a bool or JSON.
+    The parameters of a task of ours among the inputs: constants, whose text is JSON where the task declares a number, a
+    bool or JSON.
     """
     values: dict[str, Any] = {}
     for name, inputs in (wanted.task_inputs or {}).items():
@@ -207,7 +207,7 @@ def parameters(task: Task, wanted: TaskRunCreate) -> dict[str, Any]:
 
 
 def _without_secrets(task: Task, inputs: Inputs) -> Inputs:
-    """Inputs as they are kept for reading back: what is given for a secret parameter is not among them."""
+    """The inputs that are stored for reading back: without values of secret parameters."""
     return {
         name: [msgspec.structs.replace(one, type=ops.REDACTED) if isinstance(one, Constant) else one for one in given]
         if name in task.params and task.params[name].secret
@@ -256,17 +256,17 @@ def _facts_of(wanted: TaskRunCreate, flow_run: View | None, now_us: int) -> Fact
 
 
 def require_free(run: Run, grant: Grant) -> None:
-    """Raises Conflict when the run that there is under an id is of a task which *grant* is not for."""
+    """Raises Conflict when the id belongs to a run outside *grant*."""
     if not grant.covers(run.task_name):
         raise Conflict(f"{run.id} is the id of another run")
 
 
 async def task_of(catalog: ops.Catalog, task_key: str, is_for_us: bool, grant: Grant) -> Entry:
     """
-    The task that a key means: one of ours, if it is external or our workers are to execute it (*is_for_us*) and may be
-    asked to; otherwise one that only Prefect's clients know, and which is made if there is none.
+    The task for a key: one of ours, if it is external, or if our workers execute the run (*is_for_us*) and it may be
+    triggered; otherwise one that only Prefect's clients know, created if it is missing.
 
-    Raises Forbidden, before anything is written, when *grant* is not for that task.
+    Raises Forbidden, before anything is written, when *grant* does not cover that task.
     """
     if is_task_name(task_key):
         try:
@@ -295,8 +295,8 @@ async def declared(catalog: ops.Catalog, task_key: str) -> Entry:
 
 async def settled(catalog: ops.Catalog, run_id: UUID, via: str = TASK_RUNS) -> View:
     """
-    The run that a create returns. One whose first state needs transitions of ours is brought there first, also when the
-    request that created it died before.
+    The run that a create returns. If its first state needs transitions of ours, they are made first, also when the
+    request that created it died before them.
     """
     for _ in range(MAX_TRIES):
         view = await known(run_id, via)
@@ -320,7 +320,7 @@ async def _begin(view: View, planned: PlannedTransition) -> Orchestrated:
 
 async def delete(catalog: ops.Catalog, view: View) -> None:
     """
-    Forget a task run with all its attempts; one that lives is ended first. Raises Conflict while a worker of ours
+    Delete a task run with all its attempts, after ending it if it is live. Raises Conflict while a worker of ours
     executes it.
     """
     if view.is_foreign:

@@ -29,8 +29,8 @@ class PlannedTransition(msgspec.Struct):
 
 def plan_transition(view: View, state: State, now_us: int, *, crashed: bool = False) -> PlannedTransition:
     """
-    The transitions that bring *view* to *state*. Where Prefect leaves a terminal state, or goes back from running, a
-    new attempt begins; *crashed*: the one before it crashed.
+    The transitions that bring *view* to *state*. Where Prefect leaves a terminal state, or returns from running, a new
+    attempt begins; *crashed*: the previous attempt crashed.
     """
     record, latest = view.latest.record, view.latest
     status = Status(record.status)
@@ -67,12 +67,12 @@ def plan_transition(view: View, state: State, now_us: int, *, crashed: bool = Fa
         planned.plan.wait_until(due_us)
     planned.plan.inbox = waits_for_consumer(state)
     if status is not Status.ENDED and state.type not in states.TERMINAL and not planned.plan.inbox:
-        planned.plan.consumer = record.worker  # who has it keeps it, also over attempts
+        planned.plan.consumer = record.worker  # its consumer keeps it, also over attempts
     return planned
 
 
 def first_state_tag(state: State) -> str:
-    """The tag of our run when one that is created in *state* has come there."""
+    """The tag of our run after it was created in *state*."""
     if state.type == "RUNNING":
         return Status.RUNNING.value
     if state.type in states.TERMINAL:
@@ -81,7 +81,7 @@ def first_state_tag(state: State) -> str:
 
 
 def waits_for_consumer(state: State) -> bool:
-    """Whether a consumer of the task is to fetch a run in *state*."""
+    """Whether a run in *state* waits for a consumer of its task."""
     return state.type == "SCHEDULED" and state.details.deferred is True
 
 
@@ -90,14 +90,14 @@ _KIND: Final[dict[Reason, str]] = {Reason.CRASHED: "CRASHED", Reason.FAILED: "FA
 
 def cache_key(key: str, tasks: str) -> str:
     """
-    What the store calls the cached result for *key*. Tokens for the tasks of a pattern have a cache of their own: who
-    knows the keys of other tasks neither gets their results nor gives them any.
+    The store's key of the cached result for *key*. Tokens for the tasks of a pattern have a separate cache: otherwise a
+    client could guess keys to read other tasks' results, or plant its own.
     """
     return hashlib.sha256(f"prefect\0{tasks}\0".encode() + key.encode()).hexdigest()
 
 
 def to_cache(state: State, now_us: int, tasks: str) -> tuple[str, bytes, int] | None:
-    """The completed *state* for the cache (key, value, how long to keep it), or None when it has expired already."""
+    """The cache entry (key, value, lifetime) for the completed *state*, or None when it has expired already."""
     expires = state.details.cache_expiration
     kept_us = CACHE_US if expires is None else from_datetime(expires) - now_us
     if kept_us <= 0:
