@@ -28,7 +28,7 @@ from dramatiq.message import Message
 from dramatiq.worker import _WorkQueueItem
 
 from shared.errors import StoreFull, StoreUnavailable
-from shared.store.redis.call import Call, Key, as_is
+from shared.store.redis.call import Call, Key
 from shared.store.redis.scripts import verbatim
 from shared.store.redis.sync_store import Store
 from shared.store.wakeups import ACTOR
@@ -127,12 +127,17 @@ class WakeupBroker(RedisBroker):
         Its maintenance, which looks for dead workers with KEYS, is left out: our scheduler removes them by name.
         """
 
-        def dispatch(queue_name: str, *args: Any) -> Any:
+        def dispatch(queue_name: str, *args: Any) -> object:
             now_ms, maintain = time.time_ns() // 1_000_000, 0
             of_broker = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, maintain, MOST_TAKEN)
-            return self.store.run(Call(DISPATCH, (command, now_ms, queue_name, *of_broker, *args), as_is))
+            return self.store.run(Call(DISPATCH, (command, now_ms, queue_name, *of_broker, *args), _unread))
 
         return dispatch
+
+
+def _unread(reply: Any) -> object:
+    """Dramatiq's own code reads the replies of its script."""
+    return reply
 
 
 class _WakeupConsumer(_RedisConsumer):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.store.redis.call import NOW, Call, Key, KeyPattern, as_is, each, together
+from shared.store.redis.call import NOW, Call, Key, KeyPattern, each, optional_strings, together
 from shared.store.redis.decoding import pairs_of, texts_of
 from shared.store.redis.scripts import script
 from shared.store.tasks import schedule_key
@@ -100,7 +100,9 @@ async def snapshot() -> Snapshot:
     entries = [(name, _entry(value)) for name, value in sorted(packed.items())]
     for start in range(0, len(entries), BATCH):
         part = entries[start : start + BATCH]
-        found = await each(Call("HMGET", (Key("def:" + row[0]), "body", "signature"), as_is) for _, row in part)
+        found = await each(
+            Call("HMGET", (Key("def:" + row[0]), "body", "signature"), optional_strings) for _, row in part
+        )
         rows += [
             Row(name, row[1], row[3], row[0], body or b"", (signature or b"").decode())
             for (name, row), (body, signature) in zip(part, found, strict=True)
@@ -184,7 +186,7 @@ async def definitions(hashes: Sequence[str]) -> list[Definition]:
     """The definitions of these hashes, those that are gone by now left out. One round trip, none without hashes."""
     if not hashes:
         return []
-    found = await each(Call("HMGET", (Key("def:" + one), "body", "signature"), as_is) for one in hashes)
+    found = await each(Call("HMGET", (Key("def:" + one), "body", "signature"), optional_strings) for one in hashes)
     return [
         Definition(one, body, (signature or b"").decode(errors="replace"))
         for one, (body, signature) in zip(hashes, found, strict=True)

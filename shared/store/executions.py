@@ -12,7 +12,7 @@ from shared.clock import from_datetime
 from shared.executions import FINAL, Execution, Phase, Step, combined, phase_after, transitions_of
 from shared.runs import Record, Run, to_run
 from shared.store.records import as_runs, decode_record, packed_records, readable_rows
-from shared.store.redis.call import Call, Key, RawKey, as_is, each, together
+from shared.store.redis.call import Call, Key, RawKey, each, optional_number, optional_strings, strings, together
 from shared.store.redis.decoding import json_reading, reading
 from shared.store.redis.scripts import script
 from shared.store.texts import with_texts
@@ -75,12 +75,12 @@ async def tasks_of(ids: Sequence[UUID]) -> dict[UUID, frozenset[str]]:
     """
     if not ids:
         return {}
-    heads = await each(Call("HMGET", (RawKey(b"plan:" + one.bytes), "task", "steps"), as_is) for one in ids)
-    planned = {one: (head[0].decode(), int(head[1])) for one, head in zip(ids, heads, strict=True) if head[0]}
+    heads = await each(Call("HMGET", (RawKey(b"plan:" + one.bytes), "task", "steps"), optional_strings) for one in ids)
+    planned = {one: (task.decode(), int(steps or 0)) for one, (task, steps) in zip(ids, heads, strict=True) if task}
     alone = [one for one in ids if one not in planned]
     steps, listed = await together(
         each(
-            Call("HMGET", (RawKey(b"plan:" + one.bytes), *(f"step:{number}" for number in range(count))), as_is)
+            Call("HMGET", (RawKey(b"plan:" + one.bytes), *map("step:{}".format, range(count))), optional_strings)
             for one, (_, count) in planned.items()
         ),
         each(_run_ids(one) for one in alone),
@@ -113,7 +113,7 @@ async def page(
     seen, last = 0, cursor
     while len(found) < limit and seen < SCAN_LIMIT:
         size = _STEP if phases else min(_STEP, limit - len(found))
-        rows = await Call("ZREVRANGE", (key, offset + seen, offset + seen + size - 1, "WITHSCORES"), as_is)
+        rows = await Call("ZREVRANGE", (key, offset + seen, offset + seen + size - 1, "WITHSCORES"), strings)
         if not rows:
             break
         ids = [UUID(bytes=raw) for raw in rows[::2]]
@@ -177,12 +177,12 @@ def _plan(execution_id: UUID) -> Call[dict[bytes, bytes]]:
 
 
 def _run_ids(execution_id: UUID) -> Call[list[bytes]]:
-    return Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
+    return Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), strings)
 
 
 async def _summaries(ids: Sequence[UUID]) -> list[Execution | None]:
     """Each execution without its steps: from its plan if it has one, otherwise from the few runs it then has."""
-    plans = await each(Call("HMGET", (RawKey(b"plan:" + one.bytes), *_SUMMARY), as_is) for one in ids)
+    plans = await each(Call("HMGET", (RawKey(b"plan:" + one.bytes), *_SUMMARY), optional_strings) for one in ids)
     alone = [one for one, plan in zip(ids, plans, strict=True) if plan[0] is None]
     listed = (await each(_run_ids(one) for one in alone)) if alone else []
     runs_of = {one: [UUID(bytes=raw) for raw in found] or [one] for one, found in zip(alone, listed, strict=True)}
@@ -326,7 +326,7 @@ async def _offset(key: Key, cursor: str) -> int:
         last, created_us = UUID(execution), int(created)
     except ValueError:
         raise ValueError("is not a cursor of this list; use next_cursor of the page before") from None
-    rank = await Call("ZREVRANK", (key, last.bytes), as_is)
+    rank = await Call("ZREVRANK", (key, last.bytes), optional_number)
     if rank is not None:
         return int(rank) + 1
     newer: Call[int] = Call("ZCOUNT", (key, f"({created_us}", "+inf"), int)

@@ -16,7 +16,7 @@ from shared.store.health import Health, computed_health, stored_health
 from shared.store.key_types import MistypedKey, mistyped_keys, or_default
 from shared.store.leadership import GAP_US, Leadership, schedulers
 from shared.store.records import readable
-from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, each, nothing
+from shared.store.redis.call import NOW, Call, Key, RawKey, each, nothing, optional_strings, strings
 from shared.store.redis.decoding import json_reading, text_of, texts_of
 from shared.store.redis.scripts import script
 from shared.store.redis.server_info import server
@@ -175,10 +175,10 @@ def worker_gone(worker: str = "", now: int | str = NOW) -> Call[list[str]]:
 async def workers() -> list[Worker]:
     """All worker processes, by name."""
     now_us = await clock()
-    beats = await Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), as_is)
+    beats = await Call("ZRANGE", (Key("workers"), 0, -1, "WITHSCORES"), strings)
     running = await _running()
     names = texts_of(beats[::2])
-    details = await each(Call("HMGET", (Key("worker:" + name), "about", "drain"), as_is) for name in names)
+    details = await each(Call("HMGET", (Key("worker:" + name), "about", "drain"), optional_strings) for name in names)
     found = []
     for name, score, (about_json, drain) in zip(names, beats[1::2], details, strict=True):
         if about_json is None:
@@ -236,7 +236,7 @@ async def queues() -> list[Queue]:
 
 async def unserved() -> set[str]:
     """Queues that runs were put in once, that no worker serves and in which nothing waits; not those of odd names."""
-    known = await Call("SMEMBERS", (Key("queues"),), as_is)
+    known = await Call("SMEMBERS", (Key("queues"),), strings)
     names = {raw.decode() for raw in known if text_of(raw).encode() == raw}
     present = await workers()
     names -= {queue for worker in present for queue in worker.queues}
@@ -309,8 +309,8 @@ async def _running() -> dict[str, list[UUID]]:
 
 async def leased() -> list[tuple[UUID, Any]]:
     """The runs that run, by id with their record."""
-    ids = await Call("ZRANGE", (Key("leases"), 0, -1), as_is)
+    ids = await Call("ZRANGE", (Key("leases"), 0, -1), strings)
     if not ids:
         return []
-    values = await Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
+    values = await Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), optional_strings)
     return [(UUID(bytes=one), record) for one, value in zip(ids, values, strict=True) for record in readable(value)]

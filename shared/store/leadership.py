@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from shared.settings import LEASE_MS
-from shared.store.redis.call import NOW, Call, Key, as_is
+from shared.store.redis.call import NOW, Call, Key, optional_strings
 from shared.store.redis.decoding import pairs_of, text_of, texts_of
 from shared.store.redis.scripts import script
 
@@ -96,13 +96,14 @@ def resign(scheduler: str) -> Call[bool]:
 
 async def schedulers(now_us: int) -> Leadership:
     """The leader at stored time *now_us*, and the standbys."""
-    held = await Call("HMGET", (Key("leader"), "id", "until"), as_is)
+    held = await Call("HMGET", (Key("leader"), "id", "until"), optional_strings)
     seen = await Call("ZRANGE", (Key("schedulers"), 0, -1), texts_of)
     # When it is further ahead than a poll sets it, Redis's clock went back since.
-    leads = bool(held[0] and held[1] and now_us < int(held[1]) <= now_us + LEADERSHIP_US)
-    leader = text_of(held[0]) if leads else ""
+    name, until_us = held[0] or b"", int(held[1] or 0)
+    leads = bool(name) and now_us < until_us <= now_us + LEADERSHIP_US
+    leader = text_of(name) if leads else ""
     return Leadership(
         leader=leader,
         standbys=sorted(name for name in seen if name != leader),
-        lag_ms=max(0, now_us - (int(held[1]) - LEADERSHIP_US)) // 1000 if leads else 0,
+        lag_ms=max(0, now_us - (until_us - LEADERSHIP_US)) // 1000 if leads else 0,
     )

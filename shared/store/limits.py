@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, call_name, each, together
+from shared.store.redis.call import NOW, Call, Key, RawKey, call_name, each, optional_string, strings, together
 from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 
@@ -51,7 +51,7 @@ async def all_limits() -> list[Limit]:
 async def one_limit(name: str) -> Limit | None:
     """The limit called so, or None."""
     most, about, files = await each(
-        Call("HGET", (Key(key), name), as_is) for key in ("limits", "limits:api", "limits:file")
+        Call("HGET", (Key(key), name), optional_string) for key in ("limits", "limits:api", "limits:file")
     )
     if most is None and about is None:
         return None
@@ -61,8 +61,8 @@ async def one_limit(name: str) -> Limit | None:
 async def holders(name: str) -> Holders:
     """The holders of its slots at this moment."""
     live, slots = await together(
-        Call("ZRANGE", (Key(f"limit:shared:{name}:holders"), 0, -1), as_is),
-        Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), as_is),
+        Call("ZRANGE", (Key(f"limit:shared:{name}:holders"), 0, -1), strings),
+        Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), strings),
     )
     runs = [UUID(bytes=one) for one in [*live, *(slot for slot in slots if len(slot) == 16)]]
     return Holders(runs, [holder for _, holder in (await _leases(slots))])
@@ -70,19 +70,19 @@ async def holders(name: str) -> Holders:
 
 async def leases(name: str) -> dict[UUID, bytes]:
     """The leases that hold slots of it at this moment, with the JSON that each was taken with."""
-    slots = await Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), as_is)
+    slots = await Call("ZRANGE", (Key(f"slots:shared:{name}"), 0, -1), strings)
     return dict(await _leases(slots))
 
 
 def holder(lease: UUID) -> Call[bytes | None]:
     """The JSON that a lease was taken with; None when it is over."""
-    return Call("HGET", (RawKey(b"slot-lease:" + lease.bytes), "holder"), as_is)
+    return Call("HGET", (RawKey(b"slot-lease:" + lease.bytes), "holder"), optional_string)
 
 
 async def _leases(slots: Sequence[bytes]) -> list[tuple[UUID, bytes]]:
     """The lease of each slot that has one."""
     found = [slot[:16] for slot in slots if len(slot) > 16]
-    holders = await each(Call("HGET", (RawKey(b"slot-lease:" + lease), "holder"), as_is) for lease in found)
+    holders = await each(Call("HGET", (RawKey(b"slot-lease:" + lease), "holder"), optional_string) for lease in found)
     pairs = zip(found, holders, strict=True)
     return [(UUID(bytes=lease), holder) for lease, holder in pairs if holder is not None]
 

@@ -15,7 +15,7 @@ import msgspec
 from shared.runs import Reason, Record, Run, Status
 from shared.store.cursors import Place, cursor_in, encoded, place_in, query_name, read_cursor
 from shared.store.records import as_runs, packed_records, readable_rows
-from shared.store.redis.call import Call, Key, RawKey, as_is
+from shared.store.redis.call import Call, Key, RawKey, strings
 from shared.store.redis.decoding import json_reading
 from shared.store.redis.scripts import script
 
@@ -168,7 +168,7 @@ async def _candidates(where: Filter) -> list[tuple[UUID, Record]] | None:
     """The few runs that a filter names by an index of its own, or None when it names none."""
     if where.execution_id is not None:
         first = where.execution_id.bytes
-        ids = await Call("LRANGE", (RawKey(b"exec-runs:" + first), 0, -1), as_is)
+        ids = await Call("LRANGE", (RawKey(b"exec-runs:" + first), 0, -1), strings)
         ids = ids or [first]
     elif where.external_execution_id:
         key = Key("external:" + where.external_execution_id)

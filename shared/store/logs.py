@@ -17,7 +17,7 @@ from shared.clock import to_datetime
 from shared.errors import NotFound
 from shared.runs import TRANSITIONS, Status
 from shared.store.log_record import StoredLine
-from shared.store.redis.call import NOW, Call, Key, RawKey, as_is
+from shared.store.redis.call import NOW, Call, Key, RawKey, optional_strings
 from shared.store.redis.decoding import reading
 from shared.store.redis.scripts import script
 from shared.store.runs import bare_record
@@ -199,7 +199,7 @@ async def _blocks(run_id: UUID, start: int, limit: int) -> list[list[StoredLine]
     wanted = [*holding, *[first for first in after if first < start + limit]]
     archived: list[list[StoredLine]] = []
     if wanted:
-        values = await Call("HMGET", (_archive(run_id), *wanted), as_is)
+        values = await Call("HMGET", (_archive(run_id), *wanted), optional_strings)
         archived = [_lines(zlib.decompress(value)) for value in values if value]
     if not live:
         # The log may have been compacted between the looks; an empty one is simply empty.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.store.records import readable
-from shared.store.redis.call import Call, Key, RawKey, as_is, each
+from shared.store.redis.call import Call, Key, RawKey, each, optional_strings, strings
 from shared.store.redis.decoding import texts_of
 
 BANDS = 10
@@ -20,13 +20,13 @@ async def waiting_since(queues: Sequence[str]) -> dict[str, int]:
         return {}
     bands = [(queue, band) for queue in queues for band in range(BANDS)]
     heads = await each(
-        Call("ZRANGEBYSCORE", (Key("queue:" + queue), band << 48, f"({(band + 1) << 48}", "LIMIT", 0, 1), as_is)
+        Call("ZRANGEBYSCORE", (Key("queue:" + queue), band << 48, f"({(band + 1) << 48}", "LIMIT", 0, 1), strings)
         for queue, band in bands
     )
     firsts = [(queue, ids[0]) for (queue, _), ids in zip(bands, heads, strict=True) if ids]
     if not firsts:
         return {}
-    values = await Call("MGET", tuple(RawKey(b"run:" + one) for _, one in firsts), as_is)
+    values = await Call("MGET", tuple(RawKey(b"run:" + one) for _, one in firsts), optional_strings)
     found: dict[str, int] = {}
     for (queue, _), value in zip(firsts, values, strict=True):
         for record in readable(value):

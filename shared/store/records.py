@@ -13,7 +13,7 @@ import msgspec
 
 from shared.errors import Unreadable
 from shared.runs import Record, Run, to_run
-from shared.store.redis.call import Call, as_is, each
+from shared.store.redis.call import Call, each, optional_strings
 from shared.store.redis.decoding import reading
 from shared.store.redis.scripts import script
 from shared.telemetry import get_logger
@@ -49,7 +49,7 @@ async def packed_records(ids: Sequence[bytes]) -> list[tuple[bytes, bytes | None
     scripts, so that none keeps Redis busy for long.
     """
     steps = [ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)]
-    values = (await each(read_records(step, as_is) for step in steps)) if steps else []
+    values = (await each(read_records(step, optional_strings) for step in steps)) if steps else []
     return list(zip(ids, (value for step in values for value in step), strict=True))
 
 

@@ -11,7 +11,7 @@ from shared.runs import TRANSITIONS, Reason, Record, Run, Status
 from shared.settings import LEASE_MS
 from shared.store.metadata import MetadataChange
 from shared.store.records import decode_record, decode_run, packed_records, read_records
-from shared.store.redis.call import NOW, Call, Key, RawKey, as_is
+from shared.store.redis.call import NOW, Call, Key, RawKey, strings
 from shared.store.redis.scripts import script
 from shared.store.wakeups import read_ready
 from shared.tasks import is_task_name
@@ -291,7 +291,7 @@ async def find(ref: str) -> Run:
         # In the order of a run's life, so that one that moves between two looks is found by the later one.
         for state in (Status.PENDING, Status.RUNNING, *_REASONS):
             key = Key(f"ix:t:{task}:{state}:created")
-            ids = await Call("ZRANGEBYSCORE", (key, int(number), int(number)), as_is)
+            ids = await Call("ZRANGEBYSCORE", (key, int(number), int(number)), strings)
             if ids:
                 run = await get(UUID(bytes=ids[0]))
                 if run:
@@ -311,7 +311,7 @@ async def execution_runs(execution_id: UUID) -> list[Run]:
     """
     All runs of an execution that are still kept, in the order they were made; empty when there is no such execution.
     """
-    ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), as_is)
+    ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution_id.bytes), 0, -1), strings)
     return [decode_run(one, value) for one, value in (await packed_records(ids or [execution_id.bytes])) if value]
 
 

@@ -8,7 +8,7 @@ import msgspec
 from shared.store import fleet, tasks
 from shared.store.fleet import Fleet, Queue, Worker
 from shared.store.records import decode_record
-from shared.store.redis.call import Call, Key, RawKey, as_is, each
+from shared.store.redis.call import Call, Key, RawKey, each, optional_string, optional_strings, strings
 
 Covers = Callable[[str], bool]
 """Whether a task is one of those."""
@@ -104,13 +104,13 @@ async def _share(covers: Covers) -> _Share:
 
 async def _waiting(share: _Share, task: str, pending: int) -> None:
     """Add what waits of one task to its queues."""
-    ids = await Call("ZRANGE", (Key(f"ix:t:{task}:pending:created"), 0, LOOKED_AT - 1), as_is)
+    ids = await Call("ZRANGE", (Key(f"ix:t:{task}:pending:created"), 0, LOOKED_AT - 1), strings)
     if not ids:
         return
-    values = await Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), as_is)
+    values = await Call("MGET", tuple(RawKey(b"run:" + one) for one in ids), optional_strings)
     records = [(one, decode_record(value)) for one, value in zip(ids, values, strict=True) if value]
     by_queue: dict[str, list[int]] = {}
-    places = await each(Call("ZSCORE", (Key("queue:" + record.queue), one), as_is) for one, record in records)
+    places = await each(Call("ZSCORE", (Key("queue:" + record.queue), one), optional_string) for one, record in records)
     for (_, record), place in zip(records, places, strict=True):
         if place is not None:
             by_queue.setdefault(record.queue, []).append(max(record.created_us, record.due_us))

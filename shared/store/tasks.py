@@ -8,7 +8,17 @@ import msgspec
 
 from shared.errors import NotFound, Unreadable
 from shared.runs import Reason
-from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, together
+from shared.store.redis.call import (
+    NOW,
+    Call,
+    Key,
+    call_name,
+    each,
+    numbers,
+    optional_string,
+    optional_strings,
+    together,
+)
 from shared.store.redis.decoding import pairs_of, reading, text_of, texts_of
 from shared.store.redis.scripts import script
 from shared.tasks import Definition, Task
@@ -184,7 +194,7 @@ async def bounds(name: str) -> Task:
     found = await entry(name)
     if found is not None:
         return found.task
-    kept = await Call("HGET", (Key("retired"), name), as_is)
+    kept = await Call("HGET", (Key("retired"), name), optional_string)
     if kept is None:
         return Task(name=name)
     keep_runs, keep_for_ms = _retired(kept)
@@ -224,8 +234,8 @@ async def standing() -> Standing:
 async def _rows(names: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
     """Packed entry, and whether the schedule rests, of those of the tasks that there are."""
     packed, paused = await together(
-        Call("HMGET", (Key("tasks"), *names), as_is),
-        Call("SMISMEMBER", (Key("paused"), *names), as_is),
+        Call("HMGET", (Key("tasks"), *names), optional_strings),
+        Call("SMISMEMBER", (Key("paused"), *names), numbers),
     )
     triples = zip(names, packed, paused, strict=True)
     return {name: (value, bool(rests)) for name, value, rests in triples if value is not None}

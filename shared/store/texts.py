@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from shared.runs import Record
-from shared.store.redis.call import Call, RawKey, as_is
+from shared.store.redis.call import Call, RawKey, strings
 
 INLINE: Final = 256
 """Most bytes of a text that each record has itself, as ``lua/lib/shared_texts.lua`` has it."""
@@ -27,7 +27,7 @@ async def with_texts(execution_id: UUID, records: Sequence[Record]) -> list[Reco
     """Records of a plan's steps with the texts that they refer to, in a round trip if they refer to any."""
     if not any(getattr(one, name).startswith(REFERENCE) for one in records for name in TEXTS):
         return list(records)
-    flat = await Call("HGETALL", (RawKey(b"texts:" + execution_id.bytes),), as_is)
+    flat = await Call("HGETALL", (RawKey(b"texts:" + execution_id.bytes),), strings)
     texts = dict(zip(flat[::2], flat[1::2], strict=True))
     return [msgspec.structs.replace(one, **_behind(one, texts)) for one in records]
 

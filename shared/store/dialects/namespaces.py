@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.errors import NotFound
-from shared.store.redis.call import NOW, Call, Key, as_is, call_name, each, together
+from shared.store.redis.call import NOW, Call, Key, call_name, each, strings, together
 from shared.store.redis.scripts import script
 
 DROP_BATCH: Final = 100
@@ -160,4 +160,4 @@ def _job(task: str, reply: Any) -> Job:
 
 
 def _texts(reply: Any) -> list[str]:
-    return [name.decode() for name in as_is(reply)]
+    return [name.decode() for name in strings(reply)]

@@ -17,7 +17,7 @@ from shared.runs import Reason, Record, Status
 from shared.settings import LEASE_MS
 from shared.store.metadata import MetadataChange
 from shared.store.records import decode_record, readable_rows
-from shared.store.redis.call import NOW, Call, Key, RawKey, as_is, each
+from shared.store.redis.call import NOW, Call, Key, RawKey, each, strings
 from shared.store.redis.decoding import pairs_of
 from shared.store.redis.scripts import script
 from shared.store.runs import Retry, packed_retry, record
@@ -140,7 +140,7 @@ def newest(executions: Sequence[UUID], fields: Sequence[str] = ()) -> Call[list[
 
 async def attempts(execution: UUID) -> list[tuple[UUID, Record]]:
     """The runs of an execution that are still kept, in the order they were made."""
-    ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution.bytes), 0, -1), as_is)
+    ids = await Call("LRANGE", (RawKey(b"exec-runs:" + execution.bytes), 0, -1), strings)
     wanted = [UUID(bytes=one) for one in ids] or [execution]
     found = await each(record(one) for one in wanted)
     return [(one, known) for one, known in zip(wanted, found, strict=True) if known is not None]

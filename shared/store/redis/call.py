@@ -60,8 +60,38 @@ class KeyPattern(str):
 
 
 def as_is(reply: Any) -> Any:
-    """The reply, unread."""
+    """The reply, unread: for tests and benches. What the product calls has a type."""
     return reply
+
+
+def strings(reply: Any) -> list[bytes]:
+    """The reply of a command that lists members or values; with scores, each follows its member."""
+    found: list[bytes] = reply
+    return found
+
+
+def optional_strings(reply: Any) -> list[bytes | None]:
+    """The reply of a command that reads several places; None where nothing is."""
+    found: list[bytes | None] = reply
+    return found
+
+
+def optional_string(reply: Any) -> bytes | None:
+    """The reply of a command that reads one place; None when nothing is there."""
+    found: bytes | None = reply
+    return found
+
+
+def numbers(reply: Any) -> list[int]:
+    """The reply of a command that answers several integers."""
+    found: list[int] = reply
+    return found
+
+
+def optional_number(reply: Any) -> int | None:
+    """The reply of a command that answers an integer, or None."""
+    found: int | None = reply
+    return found
 
 
 def call_name() -> str:
