@@ -1,8 +1,8 @@
 """
 ``python -m api``: serves HTTP until it is stopped.
 
-SIGTERM, SIGINT or SIGHUP: streams end at once, no new connection is accepted, requests under way are finished. A second
-signal ends it at once.
+SIGTERM, SIGINT or SIGHUP: streams end at once, no new connection is accepted, requests in progress are finished. A
+second signal ends the process at once.
 """
 
 import sys
@@ -14,7 +14,7 @@ if __name__ == "__main__":
     from shared.dumpable import become_undumpable
     from shared.isolation import isolate
 
-    become_undumpable()  # before the imports that take their time: until then its environment can be read
+    become_undumpable()  # before slow imports: until then its environment is readable
     isolate()
     del sys.path[0]
 
@@ -70,7 +70,9 @@ _log = get_logger("api")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, but a stop ends streams first, and a second one means now. Signals within a second are one."""
+    """
+    uvicorn's server, but a stop ends streams first, and a second one stops at once. Signals within a second are one.
+    """
 
     def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
@@ -84,7 +86,7 @@ class Server(uvicorn.Server):
                 bound_unsent(listener.fileno())
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             _log.info("api.started", host=host, port=port)
-            # What is alive now stays alive: looking through it in every collection is wasted.
+            # Live objects stay alive: checking them in every collection is wasted.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
@@ -94,7 +96,7 @@ class Server(uvicorn.Server):
         if self.should_exit:
             if now_s - self._asked_s < SAME_REQUEST_S:
                 return
-            # Nothing here needs saving: all state is in the store, and a client whose answer is cut off asks again.
+            # Nothing here needs saving: all state is in the store, and a client whose response is cut off asks again.
             os._exit(128 + sig)
         self.should_exit = True
         self._asked_s = now_s
@@ -103,9 +105,10 @@ class Server(uvicorn.Server):
 
 def bound_unsent(fd: int) -> None:
     """
-    Bound what the kernel holds for each reader that does not read: connections inherit this from their listener.
+    Limit the kernel's send buffer for each connection; connections inherit this from their listener.
 
-    Without it that is megabytes, which the process cannot see. Not every system has it.
+    Otherwise a client that does not read costs megabytes, which the process cannot see. Not every system has this
+    limit.
     """
     with suppress(OSError), socket.socket(fileno=os.dup(fd)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -113,10 +116,10 @@ def bound_unsent(fd: int) -> None:
 
 def allow_connections() -> None:
     """
-    Let this process have as many files as it may: each connection is one, and 1024 is a common default.
+    Raise this process's limit of open files: each connection is one, and 1024 is a common default.
 
-    When those are few, so are the connections: one too many is refused, and Redis can be asked still. Without this
-    the kernel would let clients wait without a word. Raises Misconfigured when they are too few.
+    When the limit stays low, fewer connections are allowed: an excess one is refused, and Redis stays reachable.
+    Without this the kernel would let clients wait silently. Raises Misconfigured when the limit is too low.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
@@ -150,7 +153,7 @@ def main() -> int:
         return 2
     config = uvicorn.Config(
         proxies,
-        proxy_headers=False,  # api.http.proxies looks at them
+        proxy_headers=False,  # api.http.proxies evaluates them
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -171,16 +174,16 @@ def main() -> int:
     trouble = address_trouble(settings)
     if trouble:
         print(f"runfleet api: {trouble}", file=sys.stderr)  # noqa: T201 (as above)
-        return 1  # not 2: the port may be a predecessor's that is still ending
+        return 1  # not 2: the port may belong to a predecessor that is still exiting
     server = Server(config, app.state.runfleet)
-    signal.signal(signal.SIGHUP, server.handle_exit)  # uvicorn knows the other two
+    signal.signal(signal.SIGHUP, server.handle_exit)  # uvicorn handles the other two
     server.run()
     _log.info("api.stopped")
     return 0 if server.started else 1
 
 
 def address_trouble(settings: Settings) -> str:
-    """Why listening on that address and port fails, and what to do about it; "" when it does not."""
+    """Why listening on that address and port fails, with the cure; "" when it does not."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -197,7 +200,7 @@ def address_trouble(settings: Settings) -> str:
 
 
 def require_safe_address(settings: Settings) -> None:
-    """Raises Misconfigured when others could reach an API that asks for no token, or for one that is easily guessed."""
+    """Raises Misconfigured when others could reach an API without a token, or with a token that is easily guessed."""
     if is_loopback(settings.host):
         return
     if settings.open:
@@ -216,8 +219,8 @@ def require_safe_address(settings: Settings) -> None:
 
 def with_token(settings: Settings) -> Settings:
     """
-    *settings* with a token, unless none is needed (``RUNFLEET_OPEN=on``): one that was not given is kept in the data
-    folder of this directory, readable by its owner only, where ``runfleet up`` keeps it too.
+    *settings* with a token, unless none is needed (``RUNFLEET_OPEN=on``). A generated one is kept in the data folder of
+    this directory, readable by its owner only, where ``runfleet up`` keeps it too.
 
     Raises Misconfigured when it cannot be kept there.
     """
@@ -244,8 +247,7 @@ def with_token(settings: Settings) -> Settings:
 
 def require_safe_store(settings: Settings) -> None:
     """
-    Raises Misconfigured when Redis is there and unfit for use. While it is away nothing is known, and ``/ready`` says
-    so.
+    Raises Misconfigured when Redis is reachable and unfit for use. While it is unavailable, ``/ready`` reports that.
     """
     store = open_store(msgspec.structs.replace(settings, redis_timeout_s=min(1.0, settings.redis_timeout_s)))
     try:

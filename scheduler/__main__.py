@@ -1,4 +1,4 @@
-"""``python -m scheduler``: read the settings and the task file if there is one, go round until stopped."""
+"""``python -m scheduler``: reads the settings and the task file if there is one, and runs rounds until stopped."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ if __name__ == "__main__":
     from shared.dumpable import become_undumpable
     from shared.isolation import isolate
 
-    become_undumpable()  # before the imports that take their time: until then its environment can be read
+    become_undumpable()  # before slow imports: until then its environment is readable
     isolate()
     import signal
 

@@ -1,4 +1,4 @@
-"""A heap of the catalog's schedules by when each is due next; fires the ticks that are due."""
+"""A heap of the catalog's schedules by their next due time; fires due ticks."""
 
 import heapq
 import time
@@ -39,7 +39,7 @@ PORTION: Final = 1000
 
 
 def unknown(_first_us: int, _last_us: int) -> str:
-    """Why ticks were missed, when nothing is known of it."""
+    """Why ticks were missed, when the reason is not known."""
     return "no scheduler was leading"
 
 
@@ -58,10 +58,10 @@ class Owed(NamedTuple):
 
 class CronHeap:
     """
-    The schedules of the catalog, and a heap of when each has to be looked at next.
+    The schedules of the catalog, and a heap of when each has to be checked next.
 
-    Kept in memory and read anew whenever the catalog's version moves; the truth about what fired is the store's cursor.
-    Whatever firing a tick raises, its schedule stays here: it is tried again, after a pause that grows.
+    Kept in memory and read again when the catalog's version changes; the truth about fired ticks is the store's cursor.
+    Whatever error firing a tick raises, its schedule stays here: it is retried, after a pause that grows.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class CronHeap:
 
     def refresh(self, store: Store, version: int, now_us: int | None = None) -> int:
         """
-        Read the catalog again if its version is another one; how many schedules there are.
+        Read the catalog if its version has changed; how many schedules there are.
 
-        A cursor that is in the future of *now_us* is taken for now: the clock of Redis went back.
+        A cursor later than *now_us* is replaced by now: the clock of Redis went back.
         """
         if version == self.version:
             if self._is_unsure:
@@ -110,7 +110,7 @@ class CronHeap:
                 schedule = parse(list(entry.task.cron), entry.task.timezone)
                 schedule.next_after(cursors.get(name, 0))
                 schedules[name] = schedule
-            except Exception as error:  # a zone that is missing here, an expression of a newer release: others go on
+            except Exception as error:  # a zone that is missing here, an expression of a newer release
                 unreadable[name] = str(error)
         for name in unreadable.keys() - self.unreadable.keys():
             log.error("schedule.unreadable", task=name, error=unreadable[name])
@@ -122,11 +122,11 @@ class CronHeap:
         return len(schedules)
 
     def _read_cursors(self, store: Store, now_us: int | None) -> None:
-        """The cursors again: a call was not answered, and what it did is not known here."""
+        """Read the cursors again: a call was not answered, so its effect is not known here."""
         self._begin(store.run(tasks.cursors()), now_us)
 
     def _begin(self, cursors: dict[str, int], now_us: int | None) -> None:
-        """Look at each schedule at what is due after its cursor."""
+        """Schedule a check of each schedule for ticks after its cursor."""
         ahead = [name for name in self._schedules if now_us is not None and cursors.get(name, 0) > now_us + AHEAD_US]
         if ahead and now_us is not None:
             log.warning("schedule.ahead", tasks=len(ahead), first=ahead[0])
@@ -141,10 +141,10 @@ class CronHeap:
 
     def fire(self, store: Store, now_us: int, until_s: float) -> int:
         """
-        Make the executions of all ticks whose time has come; how many were made here.
+        Create the executions of all due ticks; how many were created here.
 
         Ticks that are not fired by measured time *until_s* are left for the next round. Raises StoreUnavailable and
-        StoreFull; anything else that a schedule raises is noted and holds up no other.
+        StoreFull; any other error of a schedule is recorded and does not delay the others.
         """
         fired = 0
         while self._heap and self._heap[0][0] <= now_us and time.monotonic() < until_s:
@@ -154,17 +154,17 @@ class CronHeap:
                 made, has_moved = self._fire(store, name, now_us, until_s)
                 fired += made
                 if not has_moved:
-                    pause_s = 1.0  # nothing was owed after all: it is not looked at again at once
+                    pause_s = 1.0  # nothing was owed after all: don't check again at once
                 self._pauses.passed(name)
                 self._troubles.clear("fire", name)
             except StoreFull:
                 raise
             except StoreUnavailable:
-                self._is_unsure = True  # the tick may be seen to, and the answer lost
+                self._is_unsure = True  # the tick may have been handled, and the answer lost
                 pause_s = self._pauses.failed(name, patient=True)
                 raise
             except DefinitionChanged as error:
-                self.version = STALE  # somebody applied meanwhile; the next round reads the catalog again
+                self.version = STALE  # the task file was applied meanwhile; the next round reads the catalog again
                 pause_s = self._pauses.failed(name, patient=True)
                 if pause_s:
                     self._troubles.note("fire", name, error)
@@ -178,14 +178,14 @@ class CronHeap:
         return fired
 
     def overdue(self, now_us: int) -> list[str]:
-        """The schedules that owe a tick for longer than any leader that works lets it be, sorted."""
+        """The schedules that have owed a tick for longer than a working leader would allow, sorted."""
         late_us = now_us - OVERDUE_US
         if not self._heap or (self._heap[0][0] > late_us and not len(self._pauses)):
             return []
         return sorted(name for name, due in self._due.items() if due <= late_us)
 
     def differences(self, standing: Standing, now_us: int) -> list[str]:
-        """The names of schedules that stand otherwise in the store than here; [] while the catalog is changing."""
+        """The names of schedules that differ between the store and this heap; [] while the catalog is changing."""
         if standing.before != self.version or standing.after != self.version:
             return []
         wanted = {name: row for name, row in standing.rows.items() if row.scheduled and not row.paused}
@@ -212,7 +212,7 @@ class CronHeap:
             miss = ops.miss(entry, owed.first_us, owed.last_us, owed.missed, why, after_us=began)
             verdict = store.run(miss)
             if verdict == "stale":
-                self._is_unsure = True  # some of them were seen to after all: count again
+                self._is_unsure = True  # some were handled after all: count again
                 return 0, False
             if verdict == "created":
                 log.warning("schedule.missed", task=name, missed=owed.missed, catch_up=len(owed.ticks), why=why)
@@ -230,8 +230,8 @@ class CronHeap:
         """
         The ticks that *entry*'s schedule owes after its cursor.
 
-        Its ticks are due in their order: one that its jitter holds back holds back those after it, or the cursor would
-        pass them by. So the missed ones come first, then those to fire, then those that are still held back.
+        Ticks are due in order: one delayed by its jitter delays those after it, or the cursor would skip it. So missed
+        ticks come first, then those to fire, then those that are still delayed.
         """
         schedule, jitter_ms = self._schedules[entry.name], entry.task.jitter_ms
         catch_up = entry.task.catch_up
@@ -264,7 +264,7 @@ class CronHeap:
             after_us = ticks[-1]
 
     def _look_again(self, name: str, now_us: int, pause_s: float) -> int:
-        """When to look at a schedule that was just looked at, not before a pause. Never raises: it would be lost."""
+        """When to check a schedule that was just checked, not before a pause. Never raises: it would be lost."""
         try:
             return max(self._next_look(name), now_us + round(pause_s * SECOND_US))
         except Exception as error:
@@ -284,5 +284,5 @@ class CronHeap:
 
 
 def _cut(cursor: int, now_us: int) -> int:
-    """A cursor, or now for one that is of a time before the clock went back."""
+    """A cursor; now, if the cursor is later because the clock went back."""
     return now_us if cursor > now_us + AHEAD_US else cursor

@@ -1,10 +1,9 @@
 """
-The jobs of a leading scheduler beside its ticks, one function each.
+The jobs of a leading scheduler apart from ticks, one function each.
 
-Each gets what the poll found and the measured time when it has to leave the rest for the next round, and answers how
-much it did. Each may be done twice, by two schedulers, or by halves: it changes things by scripts that check the state
-they find. One bad run, task or log holds up no other: it is noted, left alone for a while, and tried again behind the
-others.
+Each gets the poll's facts and the measured time when it has to leave the rest for the next round, and returns how much
+it did. Each may run twice, on two schedulers, or in part: its scripts check the state that they change. A run, task or
+log that fails does not delay the others: the failure is recorded, and it is retried after a pause, behind the others.
 """
 
 import time
@@ -41,7 +40,7 @@ SWEEP_S: Final = 30.0
 
 
 class Jobs:
-    """The jobs, with what they share: the store, failures, and pauses after failures."""
+    """The jobs and their shared state: the store, failures, and pauses after failures."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class Jobs:
         return total
 
     def make(self, poll: Poll, until_s: float) -> int:
-        """Make the runs that were too many for the step that made their execution's first ones; how many steps."""
+        """Create the runs that were too many for the step that created their execution; how many steps."""
         steps = 0
         if poll.incomplete:
             for execution_id in self.store.run(creation.incomplete(20 + self._turns.waiting("make "), poll.now_us)):
@@ -91,7 +90,7 @@ class Jobs:
         return self.store.run(ops.make_all(execution_id, lambda: time.monotonic() < until_s))
 
     def stop(self, poll: Poll, until_s: float) -> int:
-        """Go on with stops of large executions that others began, or left; how many steps."""
+        """Continue stops of large executions that others began; how many steps."""
         steps = 0
         if poll.stopping:
             for execution_id in self.store.run(stops.stopping(20 + self._turns.waiting("stop "), poll.now_us)):
@@ -109,7 +108,7 @@ class Jobs:
         return len(poll.waiting)
 
     def rescue(self, poll: Poll, until_s: float) -> int:
-        """End the runs whose lease is over, and emit lineage of those that a worker had; how many."""
+        """End the runs whose lease has expired, and emit lineage of those that a worker had; how many."""
         rescued = 0
         for run_id, value in poll.expired:
             if time.monotonic() > until_s:
@@ -119,9 +118,9 @@ class Jobs:
 
     def prune(self, poll: Poll, until_s: float) -> int:
         """
-        Delete the history of the backlog's tasks that is beyond their bounds; how many steps.
+        Delete history beyond the bounds of the tasks in the backlog; how many steps.
 
-        A task that is done leaves the backlog; it keeps those that time does not allow for the next round.
+        A finished task leaves the backlog; the others wait for the next round.
         """
         if poll.prune_candidates:
             names: list[str] = self.store.run(tasks.prune_candidates(CANDIDATES))
@@ -130,13 +129,13 @@ class Jobs:
         for name in [name for name in self.backlog if self._turns.may(f"prune {name}")]:
             if time.monotonic() > until_s:
                 break
-            del self.backlog[name]  # and to the end of it, unless it gets done
+            del self.backlog[name]  # at the end of the backlog, unless it is finished
             self.backlog[name] = None
             steps += self._one("prune", name, partial(self._prune, name, until_s))
         return steps
 
     def is_ready(self) -> bool:
-        """Whether the backlog has a task that need not be left alone."""
+        """Whether the backlog has a task that is not paused."""
         return any(self._turns.may(f"prune {name}") for name in self.backlog)
 
     def compact(self, poll: Poll, until_s: float) -> int:
@@ -151,7 +150,7 @@ class Jobs:
 
     def emit(self, poll: Poll, until_s: float) -> int:
         """
-        Emit lineage of runs that ended without a worker; workers do it for all others. How many.
+        Emit lineage of runs that ended without a worker (workers do it for all others); how many.
 
         Ends while a leader without lineage led, or before the newest 10 000 events, are not made up for.
         """
@@ -163,7 +162,7 @@ class Jobs:
                     self.emitter.emit(run_id, record)
                 except Exception as error:
                     self.troubles.note("emit", str(run_id), error)
-            self._emitted_to = ends.place  # stored with the next look: what is lost now is emitted again
+            self._emitted_to = ends.place  # stored with the next poll: anything lost now is emitted again
             emitted += len(ends.runs)
             if ends.missed:
                 log.warning("lineage.missed")
@@ -172,7 +171,7 @@ class Jobs:
         return emitted
 
     def sweep(self, poll: Poll, until_s: float) -> int:
-        """Now and then what no event leads to: history by its age, workers that are gone, old lineage; how many."""
+        """From time to time, remove what no event announces: old history, lost workers, old lineage; how many."""
         if self._clock() - self._swept_s < SWEEP_S:
             return 0
         self._swept_s = self._clock()
@@ -188,11 +187,11 @@ class Jobs:
         return removed
 
     def waiting(self) -> int:
-        """How many runs are left alone for now, so that more than those are to be looked at."""
+        """How many runs are paused now, so that more than those are read."""
         return self._turns.waiting("rescue ")
 
     def _one(self, job: str, about: str, do: Callable[[], int]) -> int:
-        """One part of a job: whatever it raises is noted, and it is left alone for a while; an outage is raised on."""
+        """One part of a job: an error is recorded, and the part paused; an outage is raised on."""
         name = f"{job} {about}"
         if not self._turns.may(name):
             return 0

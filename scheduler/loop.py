@@ -1,9 +1,9 @@
 """
 The rounds of the scheduler: one poll, then the jobs in order.
 
-The poll keeps or takes the leadership and brings all facts in one round trip, so an idle fleet costs
-about two commands a second. Between rounds the leader waits for its wake-up list, to which a delayed run or a
-change of the catalog adds. A job that fails holds up no other: it is noted, and tried again after a pause.
+The poll takes or keeps the leadership and returns all facts in one round trip, so an idle fleet costs about two
+commands a second. Between rounds the leader waits for its wake-up list, to which a delayed run or a change of the
+catalog adds. A job that fails does not delay the others: the failure is recorded, and the job is retried after a pause.
 """
 
 import threading
@@ -61,8 +61,7 @@ class Loop:
     """
     One scheduler. ``stop`` may be called from a signal handler or another thread.
 
-    It calls *on_leading* when it begins to lead and *on_wiped* when the store was wiped; neither may
-    take time.
+    It calls *on_leading* when it begins to lead and *on_wiped* when the store was wiped; neither may block.
     """
 
     def __init__(
@@ -103,11 +102,13 @@ class Loop:
         self._said = (b"", 0.0)
 
     def stop(self) -> None:
-        """End after the job under way."""
+        """Stop after the current job."""
         self.stopping.set()
 
     def run(self) -> None:
-        """Go round until ``stop``; Redis may come and go. Raises Misconfigured when it is there and unfit for use."""
+        """
+        Run rounds until ``stop``, also through outages of Redis. Raises Misconfigured when Redis is unfit for use.
+        """
         is_known = False
         while not self.stopping.is_set():
             try:
@@ -158,7 +159,7 @@ class Loop:
             except StoreUnavailable as error:
                 if not isinstance(error, StoreFull):
                     self._behind.pop(name, None)
-                    self._behind[name] = None  # should it be the job's fault, the others come first in the next round
+                    self._behind[name] = None  # should the job be the cause, the others come first in the next round
                     raise
                 self._full_until_s = self._time() + FULL_S
                 self._outages.began(FULL, poll.now_us)
@@ -177,7 +178,7 @@ class Loop:
         return done
 
     def _order(self) -> list[tuple[str, Job]]:
-        """The jobs of this round: what is on time first, or what frees memory while Redis is full."""
+        """The jobs of this round: first what must be on time, or what frees memory while Redis is full."""
         jobs = self._jobs
         urgent: list[tuple[str, Job]] = [
             ("fire", self._fire),
@@ -204,7 +205,7 @@ class Loop:
             self.troubles.clear("refresh")
         except StoreUnavailable:
             raise
-        except Exception as error:  # what is known of the catalog fires on: an old definition is refused by the store
+        except Exception as error:  # the known catalog keeps firing: the store refuses old definitions
             self.troubles.note("refresh", "", error)
         fired = self._cron_heap.fire(self._store, poll.now_us, until_s)
         if fired:
@@ -215,7 +216,7 @@ class Loop:
         return self._unused.drop(until_s)
 
     def _check(self, poll: leadership.Poll, until_s: float) -> int:
-        """Once a minute: whether the timetable is what the catalog says. Differences are mended by reading it anew."""
+        """Once a minute: compare the heap with the catalog. If they differ, the catalog is read again."""
         if self._time() - self._checked_s < CHECK_S:
             return 0
         self._look_at_policy()
@@ -229,7 +230,7 @@ class Loop:
         return len(different)
 
     def _look_at_policy(self) -> None:
-        """The policy may be changed while the fleet runs: then keys go one after the other, and nothing says so."""
+        """Check the eviction policy, which may change while the fleet runs: Redis would then evict keys silently."""
         policy = self._store.run(eviction_policy())
         if policy != self._policy and policy.startswith(("allkeys-", "volatile-")):
             log.warning("store.evicts", policy=policy)
@@ -262,7 +263,7 @@ class Loop:
     def _wait(self) -> None:
         """Wait for a wake-up, the next tick, the next due run, or the end of the round."""
         if not self.leads:
-            self._block("wake:standby", ROUND_S)  # the leader's list is the leader's alone
+            self._block("wake:standby", ROUND_S)  # only the leader may wait on the leader's list
             return
         if self._jobs.is_ready() and self._turns.may("prune"):
             return
@@ -298,12 +299,12 @@ class Loop:
 
     def _note_leadership(self, poll: leadership.Poll) -> None:
         self.leads = bool(poll.token)
-        # By its token too: another one may have led and gone while this one slept.
+        # Compare its token too: another scheduler may have led in between while this one slept.
         if (poll.leader, poll.token) == self._leader:
             return
         self._leader = (poll.leader, poll.token)
         if self.leads:
-            self._cron_heap.version = STALE  # what was read before may have been acted upon by another
+            self._cron_heap.version = STALE  # another leader may have changed what was read before
             self._outages.led_from(poll.now_us)
             log.info("scheduler.leading", scheduler=self.name, fence=poll.token)
             self._on_leading()
@@ -312,9 +313,9 @@ class Loop:
 
     def _note_wipe(self, poll: leadership.Poll) -> None:
         """
-        A store that was wiped gets its tasks back; what their schedules owed is lost with it.
+        Have the tasks written back to a wiped store; the ticks that their schedules owed are lost.
 
-        Standbys know the store's name too: the one that leads may be lost at that very moment.
+        Standbys know the store's id too: the leader may be lost at that very moment.
         """
         if self._instance and poll.store_id != self._instance:
             log.warning("store.wiped")

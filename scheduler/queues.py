@@ -1,4 +1,4 @@
-"""Removes queues that are no longer used: their names would be looked at each second for ever."""
+"""Removes unused queues, whose names would otherwise be checked every second forever."""
 
 import time
 from collections.abc import Callable
@@ -24,10 +24,10 @@ MOST: Final = 100
 
 class UnusedQueues:
     """
-    One leader's search for queues that no task of the catalog names, no worker serves and in which nothing waits.
+    The leader's search for queues that no task names, no worker serves and in which no run waits.
 
-    A catalog may be large, so a search may take several rounds. Nothing is lost by a queue that comes to be used while
-    it goes on: a run that is put into it adds it again.
+    A catalog may be large, so a search may take several rounds. A queue that comes into use meanwhile loses nothing: a
+    run that is put into it adds it again.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class UnusedQueues:
         self._unread: list[str] = []
 
     def drop(self, until_s: float) -> int:
-        """Go on with the search when it is time for one; how many queues were removed."""
+        """Continue the search when it is time for one; how many queues were removed."""
         if not self._found:
             if self._clock() - self._looked_s < LOOK_S:
                 return 0
@@ -60,7 +60,7 @@ class UnusedQueues:
         return gone
 
     def _named(self, hashes: list[str]) -> set[str]:
-        """The queues of these definitions. One that cannot be read names none: its runs would."""
+        """The queues of these definitions. An unreadable one names none: its runs add theirs again."""
         queues = set()
         for definition in self._store.run(each(tasks.definition(hash_) for hash_ in hashes)):
             try:

@@ -1,4 +1,4 @@
-"""Redis's clock, extrapolated between two polls, and watched for steps."""
+"""Redis's clock, extrapolated between two polls, and monitored for steps."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,7 @@ STEP_US: Final = 2 * SECOND_US
 
 
 class StoredClock:
-    """Stored time as it goes on between two looks, by measured time; and whether it stepped meanwhile."""
+    """Stored time, extrapolated between two polls by measured time; detects steps in between."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._time = clock
@@ -18,11 +18,14 @@ class StoredClock:
         self._asked_s = self._answered_s = self._asking_s = 0.0
 
     def before(self) -> None:
-        """Stored time is about to be asked for."""
+        """Call before stored time is requested."""
         self._asking_s = self._time()
 
     def after(self, seen_us: int) -> int:
-        """It is *seen_us*: how far it went beside measured time since the last look, 0 for less than two seconds."""
+        """
+        Set it to *seen_us*; how far it stepped relative to measured time since the last poll, 0 for less than two
+        seconds.
+        """
         answered_s = self._time()
         least_us, most_us = (self._asking_s - self._answered_s) * SECOND_US, (answered_s - self._asked_s) * SECOND_US
         gone_us = seen_us - self.seen_us

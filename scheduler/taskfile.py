@@ -1,9 +1,9 @@
 """
 The task file of a scheduler: read at its start and at SIGHUP, applied while it leads, written back after a wipe.
 
-All of it is done in a thread of its own, so that leading never waits for a file, however many tasks that has. Applying
-by itself a scheduler is careful (``ops.applying``): no older file, no removal of more than half of the tasks, no
-signature of another secret replaced.
+All of this happens in its own thread, so leading never waits for a file, however many tasks it has. A scheduler applies
+with care (``ops.applying``): no older file, no removal of more than half of the tasks, and no replacement of another
+secret's signature.
 """
 
 import os
@@ -36,7 +36,7 @@ class TaskFile:
     """
     One scheduler's task file.
 
-    *leads* says whether this scheduler leads; *name* is what it is called as the one who applied.
+    *leads* returns whether this scheduler leads; *name* is recorded as the one who applied.
     """
 
     def __init__(self, settings: Settings, store: Store, name: str, leads: Callable[[], bool]) -> None:
@@ -54,35 +54,35 @@ class TaskFile:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Read the file, and see to it from now on."""
+        """Read the file, and start the thread."""
         self.read()
         threading.Thread(target=self._keep, name="task file", daemon=True).start()
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """End the thread."""
         self._ended.set()
         self._wake.set()
 
     def read_again(self) -> None:
-        """Read the file again, and apply it if this scheduler leads; otherwise should it ever lead."""
+        """Read the file again, and apply it once this scheduler leads."""
         self.read()
         if not self._leads():
             log.info("definitions.standby", path=str(self._path))
         self._wake.set()
 
     def look(self) -> None:
-        """Look now: something may have happened to the store, or this scheduler leads."""
+        """Wake the thread: the store may have been wiped, or this scheduler leads now."""
         self._wake.set()
 
     def read(self) -> None:
-        """Read the file; what was read before stays what it is when this is wrong, or there is none."""
+        """Read the file; if it is invalid or missing, the last version stays."""
         config = None
         try:
             is_there = self._path.exists()
         except OSError:
-            is_there = True  # who reads it says why it cannot be read
+            is_there = True  # the reader reports why it cannot be read
         if not is_there:
-            # A folder without a task file is nothing odd; one that was named, or has been there, is missing.
+            # A folder without a task file is normal; one that was named, or was there before, is missing.
             is_missing = self._config is not None or self._settings.config != Settings().config
             if is_missing:
                 log.warning("definitions.absent", path=str(self._path))
@@ -92,7 +92,7 @@ class TaskFile:
             try:
                 config = read_config(self._path, os.environ)
             except ConfigInvalid as error:
-                # A bad edit must not stop the schedules of all tasks: the release phase is where it is refused.
+                # A bad edit must not stop the schedules of all tasks: it is refused in the release phase.
                 log.error("definitions.refused", path=str(self._path), problems=str(error))
         if config is not None:
             with self._lock:
@@ -108,19 +108,19 @@ class TaskFile:
                 wait_s = AGAIN_S
                 self._fail(str(error))
             except StoreUnavailable:
-                wait_s = AGAIN_S  # the scheduler's loop says so
+                wait_s = AGAIN_S  # the scheduler's loop reports it
             except RunfleetError as error:
                 self._fail(str(error))
-            except Exception as error:  # whatever it is, the next file may do
+            except Exception as error:  # any error: the next file may succeed
                 self._fail(repr(error))
             self._wake.wait(wait_s)
             self._wake.clear()
 
     def see_to(self) -> None:
         """
-        One look: write back what was wiped and apply what waits, if it leads; remember what is applied.
+        Once: write back what was wiped and apply a waiting file, if this scheduler leads; remember the applied file.
 
-        Raises Misconfigured when a newer release's data is there.
+        Raises Misconfigured when the data is of a newer release.
         """
         self._store.run(version.check())  # a wiped store forgot it, too
         last, paused = self._store.run(applying.look())

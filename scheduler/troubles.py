@@ -29,7 +29,7 @@ FORGOTTEN_S: Final = 600.0
 
 
 class Pauses:
-    """For how long to leave each of some named things alone that fail."""
+    """The pauses of named things that fail."""
 
     def __init__(self, longest_s: float = LONGEST_S) -> None:
         self._pauses: dict[str, Iterator[float]] = {}
@@ -45,16 +45,16 @@ class Pauses:
         return 0.0 if is_first and patient else next(pauses_s)
 
     def passed(self, name: str) -> None:
-        """It did not fail."""
+        """Forget the failures of a thing that succeeded."""
         self._pauses.pop(name, None)
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget all others."""
+        """Forget all other things."""
         self._pauses = {name: pauses_s for name, pauses_s in self._pauses.items() if name in names}
 
 
 class Turns:
-    """Named things that take turns, with a pause for those that failed. By measured time."""
+    """Named things that take turns, with a pause for those that failed, in measured time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, longest_s: float = LONGEST_S) -> None:
         self._clock = clock
@@ -62,22 +62,22 @@ class Turns:
         self._not_before_s: dict[str, float] = {}
 
     def may(self, name: str) -> bool:
-        """Whether it need not be left alone now."""
+        """Whether it is not paused now."""
         return self._not_before_s.get(name, 0.0) <= self._clock()
 
     def waiting(self, prefix: str) -> int:
-        """How many whose names begin so are left alone now."""
+        """How many names with this prefix are paused now."""
         now_s = self._clock()
         return sum(1 for name, until_s in self._not_before_s.items() if until_s > now_s and name.startswith(prefix))
 
     def failed(self, name: str, *, patient: bool = False) -> None:
-        """Leave it alone for a while."""
+        """Pause it."""
         if len(self._not_before_s) >= MOST and name not in self._not_before_s:
             self.passed(next(iter(self._not_before_s)))
         self._not_before_s[name] = self._clock() + self._pauses.failed(name, patient=patient)
 
     def passed(self, name: str) -> None:
-        """It did not fail."""
+        """Forget its failures."""
         self._pauses.passed(name)
         self._not_before_s.pop(name, None)
 
@@ -90,7 +90,7 @@ class _Trouble(NamedTuple):
 
 class Troubles:
     """
-    Failures by job and part of it ("": the job as a whole), until it succeeds; and how often each job failed.
+    Failures by job and part ("": the whole job), until it succeeds; and how often each job failed.
 
     An outage of Redis is no failure of a job; the store logs it.
     """
@@ -101,7 +101,7 @@ class Troubles:
         self._now: dict[tuple[str, str], _Trouble] = {}
 
     def note(self, job: str, about: str, error: BaseException) -> None:
-        """Remember and log it."""
+        """Record and log a failure."""
         self.failures[job] = self.failures.get(job, 0) + 1
         now_s = self._clock()
         known = self._now.pop((job, about), None)
@@ -118,11 +118,11 @@ class Troubles:
         self._now[job, about] = _Trouble(now_s, logged_s, f"{type(error).__name__}: {error}"[:300])
 
     def clear(self, job: str, about: str = "") -> bool:
-        """It succeeded; answers whether it had failed before."""
+        """Record a success; whether it had failed before."""
         return bool(self._now) and self._now.pop((job, about), None) is not None
 
     def current(self) -> dict[str, str]:
-        """A part of what fails now: job and what of it → why."""
+        """The current failures: job and part → why."""
         old_s = self._clock() - FORGOTTEN_S
         self._now = {key: trouble for key, trouble in self._now.items() if trouble.at_s > old_s}
         newest = list(self._now.items())[-SHOWN:]

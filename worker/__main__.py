@@ -8,7 +8,7 @@ from worker.spawner.process_group import become_undumpable
 
 if __name__ == "__main__":
     become_undumpable()
-    follow_launcher()  # before anything is imported that takes its time
+    follow_launcher()  # before slow imports
     # Ours are found before a package of the user's that has the same name, in the working directory or on PYTHONPATH.
     sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
     from shared.isolation import isolate
@@ -32,7 +32,7 @@ def main() -> int:
             )
         require_secret(settings)
         if settings.run_users:
-            from worker.execution import users  # what most launchers do without
+            from worker.execution import users  # most launchers need none of this
 
             users.check(settings.run_users)
         if "--process" in sys.argv[1:]:

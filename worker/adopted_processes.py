@@ -1,9 +1,9 @@
 """
-The children of a launcher that it did not start, and which of them it may kill.
+Children of a launcher that it did not start, and which of them it may kill.
 
-The orphans of a dead spawner become children of the launcher, which is a subreaper: they are runs, and are killed.
-But a shell that became the launcher by ``exec`` may have started other processes before, and the first process of a
-container gets every orphan in it: those are left alone.
+The orphans of a dead spawner become children of the launcher, which is a subreaper: they are runs, and are killed. But
+a shell that became the launcher by ``exec`` may have started other processes before, and the first process of a
+container adopts every orphan in it: those are left alone.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ class AdoptedProcesses:
         self._is_first = os.getpid() == 1
 
     def forget(self, pid: int) -> None:
-        """It was reaped: its pid may be reused."""
+        """Forget a reaped child: its pid may be reused."""
         self._foreign.discard(pid)
 
     def kill(self, workers: Iterable[int]) -> int:
         """
-        Kill what a dead spawner left behind, and the spawner of a dead worker; returns how many there were.
+        Kill the processes of a dead spawner, and the spawner of a dead worker; returns how many there were.
 
-        They are reaped as any other child.
+        They are reaped like any other child.
         """
         killed = 0
         for pid in _children(os.getpid()) - set(workers) - self._foreign:
@@ -47,7 +47,10 @@ class AdoptedProcesses:
         return killed
 
     def kill_all(self) -> None:
-        """Kill them until there are none: orphans of a killed one become our children. Takes at most two seconds."""
+        """
+        Kill adopted processes until there are none: orphans of a killed one become our children. Takes at most two
+        seconds.
+        """
         end_s = time.monotonic() + LEAVE_S
         while True:
             with contextlib.suppress(ChildProcessError):

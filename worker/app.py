@@ -112,7 +112,7 @@ class WorkerProcess:
 
     def drain(self, *, now: bool = False) -> None:
         """
-        Claim nothing more and let runs finish within the grace period. Called again later, or with ``now``: stop them.
+        Claim nothing more and let runs finish within the grace period. Another call later, or with ``now``: stop them.
 
         Requests within a second are one.
         """
@@ -121,7 +121,7 @@ class WorkerProcess:
 
     def run(self) -> int:
         """
-        Serve until told to drain, or until something essential is gone; the exit code.
+        Serve until drained, or until something essential is gone; the exit code.
 
         Raises Misconfigured when Redis is unfit for use.
         """
@@ -150,14 +150,14 @@ class WorkerProcess:
             missing = self._missing()
             if missing:
                 log.error("worker.broken", worker=self.name, missing=missing)
-                # A processor that hangs holds up no other: their runs may end by themselves.
+                # A processor that hangs does not delay the others: their runs may end by themselves.
                 self.drain(now=not missing.startswith(HANGING))
                 code = 1
         self._shut_down()
         return code
 
     def _close(self) -> None:
-        """Stop what there is before any thread was started."""
+        """Stop everything that was started before any thread."""
         self._spawner.close()
         self._store.close()
         shutil.rmtree(self._context.folder, ignore_errors=True)
@@ -176,14 +176,14 @@ class WorkerProcess:
                 return
 
     def _on_fitness(self, why: str) -> None:
-        """This worker cannot execute anything any more, or can again."""
+        """Report that this worker has become unfit, or fit again."""
         self._context.heartbeat.report_unfit(why)
         self._threads.rest(bool(why))
         if not why:
             self._wake_others(self._settings.worker_threads)
 
     def _recount(self) -> None:
-        """Correct the count of free threads: each that it misses means one concurrent run less, for good."""
+        """Correct the count of free threads: each missed one would reduce concurrency by one for good."""
         busy = len(self._busy()) + self._worker.work_queue.qsize()
         if self._threads.taken <= busy:
             self._miscounted_since_s = None
@@ -195,7 +195,7 @@ class WorkerProcess:
             self._miscounted_since_s = None
 
     def _on_wakeup(self) -> None:
-        """Run what waits, in a thread that was woken."""
+        """Run waiting runs, in a woken thread."""
         thread = threading.get_ident()
         processor = self._processors.get(thread)
         if processor is None:

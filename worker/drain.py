@@ -40,7 +40,7 @@ class DrainState:
 
     def begin(self, grace_s: float, *, now: bool = False) -> None:
         """
-        Claim nothing more, and let runs finish for *grace_s*. Called again later, or with *now*: stop them.
+        Claim nothing more, and let runs finish for *grace_s*. Another call later, or with *now*: stop them.
 
         Requests within a second are one.
         """
@@ -57,8 +57,8 @@ class DrainState:
         """
         When to begin to stop a run whose stop sequence takes *graceful_s*; None before the drain.
 
-        In time to be done when the grace period is over, but not in its first half: a run may end by itself, and
-        the sequence is squeezed into what is left.
+        Early enough to finish within the grace period, but not in its first half: a run may end by itself, and the
+        sequence is squeezed into the rest.
         """
         until_s = self.until_s
         if until_s is None:
@@ -68,6 +68,6 @@ class DrainState:
         return until_s - min(graceful_s + KILLED_S, self._grace_s / 2)
 
     def graceful_s(self, graceful_s: float, now_s: float) -> float:
-        """How long a run that is stopped at measured time *now_s* has between the signal and SIGKILL."""
+        """The time between the signal and SIGKILL for a run that is stopped at measured time *now_s*."""
         left_s = (self.until_s or 0.0) - now_s
         return min(graceful_s, max(0.0, left_s - min(KILLED_S, left_s / 2)))

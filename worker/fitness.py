@@ -1,8 +1,8 @@
 """
-The self-check of a worker process: one that cannot execute anything claims no runs, and reports why.
+The self-check of a worker process: an unfit worker claims no runs, and reports why.
 
-It is made at the start, after a run could not be started for a reason that may be the worker's, and, as far as it is
-cheap, every second. Runs fail for their own faults only; for the worker's they go to another one.
+It runs at the start, after a run could not be started for a reason that may be the worker's, and, the cheap part, every
+second. Runs fail only for their own faults; if the worker is at fault, another worker gets them.
 """
 
 import contextlib
@@ -63,9 +63,9 @@ _WORKERS: Final = frozenset(
 
 class Fitness:
     """
-    What this worker process lacks to execute anything, as of the last check. Every processor reads ``unfit``.
+    The reason why this worker process can execute nothing, as of the last check. Every processor reads ``unfit``.
 
-    *on_change* is called with the reason, "" when there is none any more, from the thread that checks.
+    *on_change* is called with the reason, "" when it is fit again, from the thread that checks.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Fitness:
         return self._thread.is_alive()
 
     def is_at_fault(self, error: SpawnFailed, task: Task) -> bool:
-        """Whether it is rather the worker's fault than the run's that nothing was started."""
+        """Whether a failed start is probably the worker's fault, not the run's."""
         if isinstance(error, Unanswered):
             return True
         if error.errno == errno.ENOMEM and task.address_space_limit is not None:
@@ -165,7 +165,7 @@ class Fitness:
             return f"its self-check failed: {type(error).__name__}: {error}"
 
     def _spawner_trouble(self) -> str:
-        # Without the growing time, or each check would report a new reason.
+        # Without the waiting time, which grows, or each check would report a new reason.
         is_silent = self._spawner.unresponsive_s > UNRESPONSIVE_S
         return f"its spawner has not answered for more than {UNRESPONSIVE_S:.0f} s" if is_silent else ""
 
@@ -175,7 +175,7 @@ class Fitness:
         return f"the directory that it was started in is gone: {self._spawner.cwd}; start it in one that stays"
 
     def _folder_trouble(self) -> str:
-        path = self._folder / "can-write"  # cleaners of temporary files leave alone what is written regularly
+        path = self._folder / "can-write"  # cleaners of temporary files leave recently written files alone
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_bytes(b"\0" * 4096)
@@ -234,7 +234,7 @@ SECRET: Final = "RUNFLEET_SECRET"
 
 
 def files_needed(threads: int) -> int:
-    """How many descriptors a worker process with so many threads may have to open."""
+    """How many descriptors a worker process with that many threads may have to open."""
     return BASE_FILES + FILES_A_RUN * threads
 
 
@@ -245,7 +245,7 @@ def file_limit() -> int:
 
 
 def raise_file_limit(threads: int) -> None:
-    """Raise the limit of descriptors to what this process needs, if it may."""
+    """Raise the limit of descriptors to the number that this process needs, if permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < files_needed(threads):
         most = files_needed(threads) if hard == resource.RLIM_INFINITY else min(hard, files_needed(threads))

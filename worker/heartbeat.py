@@ -1,8 +1,8 @@
 """
-The heartbeat: one thread that renews the leases of all runs of this worker process and receives requests to stop them.
+The heartbeat: one thread that renews the leases of all runs of this worker process and receives their stop requests.
 
 A heartbeat is one round trip a second, however many runs there are. Between heartbeats the thread waits on the worker's
-wake-up list while there are runs, so a request to stop one arrives at once; an idle worker only sends heartbeats.
+wake-up list while there are runs, so a stop request arrives at once; an idle worker only sends heartbeats.
 """
 
 import threading
@@ -40,7 +40,7 @@ FRESH_S: Final = LEASE_MS / 1000 * 0.17
 @dataclass(slots=True)
 class Lease:
     """
-    The right to a run, renewed at measured time ``renewed_s`` or later. The heartbeat's thread calls ``request_stop``
+    The lease of a run, renewed at measured time ``renewed_s`` or later. The heartbeat's thread calls ``request_stop``
     with every new request, and ``restore`` when the store has lost all its data; it returns whether the run is back.
     """
 
@@ -91,7 +91,7 @@ class Heartbeat:
         return self._thread.is_alive()
 
     def hold(self, lease: Lease) -> None:
-        """Renew this lease from now on."""
+        """Start renewing this lease."""
         with self._lock:
             self._leases[lease.run_id] = lease
             is_first = len(self._leases) == 1
@@ -99,7 +99,7 @@ class Heartbeat:
             self._wake.set()
 
     def release(self, run_id: UUID) -> None:
-        """Stop renewing it."""
+        """Stop renewing this lease."""
         with self._lock:
             self._leases.pop(run_id, None)
 
@@ -111,7 +111,7 @@ class Heartbeat:
             with suppress(RunfleetError):  # it may be waiting on that list, for a second
                 self._store.run(Call("LPUSH", (Key("wake:worker:" + self._worker), ""), int))
         self._thread.join(3)
-        with suppress(RunfleetError):  # then it is forgotten after a minute
+        with suppress(RunfleetError):  # the store then forgets it after a minute
             self._store.run(fleet.worker_gone(self._worker))
 
     def report_unfit(self, unfit: str) -> None:
@@ -124,7 +124,7 @@ class Heartbeat:
             try:
                 with self._store.dedicated_connection():  # the leases of all runs depend on it
                     self._beat_until_stopped()
-            except Exception:  # whatever it is: without this thread every run of this process would be lost
+            except Exception:  # any error: without this thread every run of this process would be lost
                 log.exception("worker.heartbeat_failed")
                 self._pause(BEAT_S / 2)
 
@@ -139,7 +139,7 @@ class Heartbeat:
             self._wait(next_beat_s - now_s)
 
     def _wait(self, seconds: float) -> None:
-        """Wait until the next heartbeat, or until there is a request to stop a run."""
+        """Wait for the next heartbeat, or for a stop request."""
         if not self._leases or self._away_since_s is not None:
             self._wake.wait(seconds)
             self._wake.clear()
@@ -155,7 +155,7 @@ class Heartbeat:
                 self._beat()
 
     def _pause(self, seconds: float) -> None:
-        """Wait after a failure. Wake-ups from before it are ignored, or it would be repeated without a pause."""
+        """Wait after a failure. Earlier wake-ups are ignored, or the failure would repeat without a pause."""
         self._wake.clear()
         if not self._stopping:
             self._wake.wait(seconds)
@@ -187,7 +187,7 @@ class Heartbeat:
         for one, verdict in zip(held, beat.verdicts, strict=True):
             try:
                 self._apply(one, verdict, wiped, sent_s)
-            except Exception:  # one run's trouble is not that of the others
+            except Exception:  # an error of one run must not affect the others
                 log.exception("worker.heartbeat_failed", run_id=str(one.run_id))
         if self._store.losses != self._losses:
             self._on_loss(lost_s)

@@ -62,8 +62,8 @@ MISCONFIGURED: Final = 2
 @dataclass(slots=True)
 class ChildProcess:
     """
-    A worker process. It writes to ``alive_fd`` as a sign of life, last at measured time ``alive_s``; ``mark`` is in the
-    name of its temporary folder.
+    A worker process. It writes to ``alive_fd`` as a sign of life, last at measured time ``alive_s``; the name of its
+    temporary folder contains ``mark``.
     """
 
     process: subprocess.Popen[bytes]
@@ -84,7 +84,7 @@ def serve(settings: Settings) -> int:
 
 
 class Launcher:
-    """Runs ``settings.worker_processes`` worker processes until told to stop."""
+    """Runs ``settings.worker_processes`` worker processes until stopped."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -102,10 +102,10 @@ class Launcher:
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
-        self._life_out, self._life_in = os.pipe()  # breaks when this process is gone, however it went
+        self._life_out, self._life_in = os.pipe()  # breaks when this process is gone, however it ended
 
     def run(self) -> int:
-        """Serve; the exit code: 0 after a drain, 2 when no worker process can start as things are."""
+        """Serve; the exit code: 0 after a drain, 2 when no worker process can start in this environment."""
         become_subreaper()
         signal.set_wakeup_fd(self._wake_in)
         for number in SIGNALS:
@@ -158,7 +158,7 @@ class Launcher:
             os.close(alive_in)
         now_s = time.monotonic()
         self._children[process.pid] = ChildProcess(process, mark, now_s, alive_out, now_s)
-        if self._stopping:  # a signal came while this one was being started: the handler did not know it yet
+        if self._stopping:  # a signal arrived while this process was being started: the handler did not know it yet
             process.send_signal(signal.SIGTERM)
 
     def _lacks_one(self) -> bool:
@@ -191,15 +191,17 @@ class Launcher:
                 self._replace(ended)
 
     def _remove_folders(self) -> None:
-        """Remove folders of worker processes that were killed with their spawners; one still written to, later."""
+        """
+        Remove folders of worker processes that were killed with their spawners; one still in use is retried later.
+        """
         self._leftover_marks = [mark for mark in self._leftover_marks if not temp_folder.remove(mark)][-MOST_LEFT:]
 
     def _replace(self, ended: ChildProcess) -> None:
-        """Decide what follows when a worker process ended by itself."""
+        """Handle the exit of a worker process that nobody stopped: replace it, or give up."""
         pid, code = ended.process.pid, ended.process.returncode
         now_s = time.monotonic()
         if code == MISCONFIGURED and not any(now_s - one.started_s >= QUICK_S for one in self._children.values()):
-            # It has logged what is wrong, and another one would fail in the same way; none is left that could go on.
+            # It has logged the cause, and another one would fail in the same way; no other process is left.
             self._code = MISCONFIGURED
             self._stop()
             return
@@ -217,7 +219,7 @@ class Launcher:
         self._start_at_s = time.monotonic() + self._pause_s
 
     def _kill_hanging(self) -> None:
-        """Kill worker processes that give no sign of life; others take their place."""
+        """Kill worker processes that give no sign of life; they are then replaced."""
         now_s = time.monotonic()
         asleep = now_s - self._checked_s > ASLEEP_S
         self._checked_s = now_s

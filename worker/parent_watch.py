@@ -21,9 +21,9 @@ _alive_fds: list[int] = []
 
 
 def say_alive() -> None:
-    """Show the launcher that this process does not hang. For the thread that monitors all others."""
+    """Send the launcher a sign of life. Called by the thread that monitors all others."""
     for fd in _alive_fds:
-        with contextlib.suppress(OSError):  # full: there are enough in it; broken: the other thread notices
+        with contextlib.suppress(OSError):  # full: it holds enough already; broken: the other thread notices
             os.write(fd, b".")
 
 

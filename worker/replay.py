@@ -1,8 +1,8 @@
 """
 Replays recently accepted ends of runs after a connection to Redis was lost.
 
-A primary that fails may lose its last writes: a run whose end was accepted would then be running in the store that took
-over, until its lease is over and it counts as crashed. An end that the store knows already changes nothing.
+A primary that fails may lose its last writes. The store that takes over would then show a run as running whose end was
+accepted, until its lease expires and it counts as crashed. Replaying an end that the store has changes nothing.
 """
 
 import math
@@ -35,7 +35,7 @@ AGAIN_S: Final = 0.5
 
 
 class _AcceptedEnd(NamedTuple):
-    """An end, when it was accepted (measured time), and the bytes of its arguments."""
+    """An end, when it was accepted (measured time), and the size of its arguments in bytes."""
 
     at_s: float
     end: Call[Ended]
@@ -43,7 +43,7 @@ class _AcceptedEnd(NamedTuple):
 
 
 class EndReplay:
-    """The last accepted ends, bounded in number and in bytes. Thread-safe."""
+    """The most recently accepted ends, bounded in number and in bytes. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -55,7 +55,7 @@ class EndReplay:
         self._lock = threading.Lock()
 
     def add(self, end: Call[Ended]) -> None:
-        """Remember *end*, which was just accepted and claims nothing."""
+        """Remember *end*, which was just accepted and claims no run."""
         size = sum(len(argument) for argument in end.args if isinstance(argument, str | bytes))
         with self._lock:
             self._ends.append(_AcceptedEnd(time.monotonic(), end, size))
@@ -67,7 +67,7 @@ class EndReplay:
 
     def replay(self, lost_s: float) -> None:
         """
-        Replay those that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
+        Replay the ends that were accepted shortly before measured time *lost_s*, when the store was lost, or later.
 
         Returns at once, because leases must not wait for it: a thread sends them, and retries while the store is
         unavailable. It logs how many of them the store had lost.
@@ -107,7 +107,7 @@ class EndReplay:
                         if self._stopping.is_set():
                             return
                     return
-            except Exception:  # any error: what is pending stays so
+            except Exception:  # any error: unsent ends stay pending
                 log.exception("worker.replay_failed")
                 if self._stopping.wait(AGAIN_S):
                     return
@@ -128,7 +128,9 @@ class EndReplay:
             raise
 
     def _take_pending(self) -> tuple[float, list[_AcceptedEnd]] | None:
-        """Since when ends are to be replayed, and those; None when there is nothing to do and the thread ends."""
+        """
+        The time since which ends are to be replayed, and these ends; None when there are none and the thread ends.
+        """
         with self._lock:
             if self._pending_since_s == math.inf:
                 self._thread = None
@@ -148,7 +150,9 @@ class EndReplay:
 
 
 def _batches(ends: Sequence[_AcceptedEnd]) -> Iterator[list[Call[Ended]]]:
-    """The first one alone: with it a server that took over gets the script, which the others need not carry then."""
+    """
+    The ends in batches. The first has one end: a server that took over gets the script with it, and the others omit it.
+    """
     batch: list[Call[Ended]] = []
     size = 0
     for number, accepted in enumerate(ends):

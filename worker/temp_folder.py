@@ -1,8 +1,8 @@
 """
-The temporary folder of a worker process, which goes with it, however it ends.
+The temporary folder of a worker process, removed at its end, however it ends.
 
-The process removes it when it leaves, its spawner when it was killed, its launcher when both were, and the next worker
-on this machine when all of them were: a lock that the process holds on it says that it is in use.
+The process removes it when it exits; its spawner when the process was killed; its launcher when both were; and the next
+worker on this machine when all of them were. A lock that the process holds on it shows that it is in use.
 """
 
 import contextlib
@@ -55,16 +55,16 @@ def make() -> Path:
 
 def remove(mark: str) -> bool:
     """
-    Remove the folder of a worker process that was started with *mark* and is dead; whether none is left.
+    Remove the folder of a dead worker process that was started with *mark*; whether none is left.
 
-    A run that is not dead yet may still write to it: then try again.
+    A run that is still dying may write to it: then try again.
     """
     try:
         for folder in _folders_of(mark):
             _remove_unheld(folder)
         return not _folders_of(mark)
     except OSError:
-        return True  # it cannot be read
+        return True  # it is not readable
 
 
 def _folders_of(mark: str) -> list[Path]:
@@ -81,7 +81,7 @@ def _sweep(place: Path) -> None:
 
 
 def _remove_unheld(folder: Path) -> None:
-    """Remove one of this user that no process holds. One that cannot be read or removed stays."""
+    """Remove an unlocked folder of this user. One that cannot be read or removed stays."""
     with contextlib.suppress(OSError):
         if folder.lstat().st_uid != os.getuid():
             return

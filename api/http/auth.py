@@ -54,10 +54,10 @@ _RANK: Final[dict[str, int]] = {"read": 0, "run": 1, "admin": 2}
 @dataclass(frozen=True, slots=True)
 class Grant:
     """
-    The rights of a request: *scope*, on tasks whose name fits *tasks* ("" for all). *who* is for people.
+    The rights of a request: *scope*, on tasks whose name matches *tasks* ("" for all). *who* is for people.
 
-    *quota* bounds what it may start; None: nothing does. *token_id* is "" for what is no token of the store. *meter*
-    counts what it has started.
+    *quota* bounds what it may start; None is unlimited. *token_id* is "" for rights without a token of the store.
+    *meter* counts what it has started.
     """
 
     who: str
@@ -69,14 +69,14 @@ class Grant:
 
     def charge(self, size: int) -> int:
         """
-        Count one trigger of *size* bytes (``Meter.charge``); how many pending runs its task may have then (0: any).
+        Count one trigger of *size* bytes (``Meter.charge``); returns the limit of its task's pending runs (0: none).
 
         Raises OverQuota.
         """
         return self.meter.charge(size) if self.meter is not None else 0
 
     def covers(self, *names: str) -> bool:
-        """Whether this grant is for every one of these tasks."""
+        """Whether this grant covers every one of these tasks."""
         return not self.tasks or all(fnmatchcase(name, self.tasks) for name in names)
 
     def require(self, scope: Scope) -> None:
@@ -86,10 +86,10 @@ class Grant:
 
     def authorise(self, tasks: Iterable[str], *, absent: str = "") -> None:
         """
-        Raises unless this grant is for every one of *tasks*: all that a request touches, plans and dependencies too.
+        Raises unless this grant covers every one of *tasks*: all that a request touches, plans and dependencies too.
 
-        NotFound with the text *absent* (that of a thing which does not exist) for a thing that this grant may not see;
-        without that text Forbidden, which names the pattern and none of the tasks beyond it.
+        NotFound with the text *absent* (that of a missing thing) for a thing that this grant may not see; without that
+        text Forbidden, which names the pattern and none of the tasks beyond it.
         """
         if self.covers(*tasks):
             return
@@ -106,7 +106,7 @@ _BOOTSTRAP: Final = Grant("RUNFLEET_TOKEN", "admin")
 
 
 class TooManyFailures(TooManyRequests):
-    """One client address sent many wrong tokens; ``retry_after_s`` seconds remain."""
+    """One client address sent many wrong tokens; it may try again after ``retry_after_s`` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"too many wrong tokens from your address; try again in {retry_after_s} s")
@@ -154,7 +154,7 @@ class Authenticator:
         raise Unauthorized("this token is unknown, revoked or expired")
 
     async def until_refused(self, scope: Connection) -> Unauthorized:
-        """Wait until a request that was granted would be refused: its token was revoked or expired. Answers why."""
+        """Wait until a granted request would be refused: its token was revoked or expired. Returns the reason."""
         while True:
             await asyncio.sleep(RECHECK_S)
             with suppress(StoreUnavailable):
@@ -173,7 +173,7 @@ class Authenticator:
         return self._is_open
 
     def forget(self) -> None:
-        """Read tokens from the store again: one was made or revoked here."""
+        """Read tokens from the store again, because one was created or revoked here."""
         self._known.clear()
 
     async def _find(self, digest: bytes, text: str) -> Grant | None:
@@ -199,10 +199,10 @@ class Authenticator:
 
     def _count_failure(self, client: str) -> None:
         """
-        Raises TooManyFailures when there were many from this address, or from all together.
+        Raises TooManyFailures after many failures from this address, or from all together.
 
-        Only after the token was looked up: behind a proxy all clients may seem to be one, and the wrong tokens of one
-        must not lock out those with a valid one. A token has 256 random bits, which cannot be guessed.
+        Called only after the token was looked up: behind a proxy all clients may share one address, and one client's
+        wrong tokens must not lock out those with a valid one. A token has 256 random bits, which cannot be guessed.
         """
         now = self._now()
         for key, most in ((client, MAX_FAILURES), ("*", MAX_FAILURES_IN_ALL)):
@@ -225,7 +225,7 @@ def is_private_name(host: str) -> bool:
     Whether no public name server can answer for *host* (as in a Host header): an address, a bare name, ``.local`` etc.
 
     A page on ``evil.example`` whose name server answers 127.0.0.1 can talk to a server on loopback as if to itself. Its
-    requests carry the name in the Host header, and that gives it away.
+    requests carry that name in the Host header, which reveals it.
     """
     name = host.rsplit(":", 1)[0] if host.count(":") == 1 or "]" in host else host
     name = name.strip("[]").rstrip(".").lower()
@@ -249,7 +249,7 @@ def _refuse_foreign_page(scope: Connection) -> None:
 
 
 def sent_token(header: bytes) -> bytes:
-    """The token of an Authorization header: a bearer's, or a Basic password for clients that know nothing else."""
+    """The token of an Authorization header: a bearer token, or a Basic password for clients that know nothing else."""
     kind, _, text = header.partition(b" ")
     token = text.strip()
     if kind.lower() == b"basic":

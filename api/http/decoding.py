@@ -118,7 +118,7 @@ def read_value(kind: type[T], value: object, problems: list[Problem]) -> T | Non
 
 
 def as_text(value: object) -> str:
-    """A value as problems show it: text as it is, anything else as JSON, cut to 200 characters."""
+    """A value as problems show it: text unchanged, anything else as JSON, cut to 200 characters."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 200 else text[:199] + "…"
 
@@ -135,7 +135,7 @@ def raise_if_any(problems: list[Problem]) -> None:
 
 
 class _Field(msgspec.Struct, frozen=True):
-    """How one parameter is read. ``attribute`` is the struct's name for it, ``name`` the wire's."""
+    """How one parameter is decoded. ``attribute`` is the struct's name for it, ``name`` the wire's."""
 
     attribute: str
     name: str
@@ -158,7 +158,7 @@ def _plan(kind: type[msgspec.Struct]) -> tuple[_Field, ...]:
 
 
 def _leaf(kind: Any) -> Any:
-    """The type under ``Annotated`` and beside ``UnsetType``."""
+    """The type without ``Annotated`` and ``UnsetType``."""
     if get_origin(kind) is Annotated:
         return _leaf(get_args(kind)[0])
     if get_origin(kind) in (None, tuple, list, dict, Literal):
@@ -229,13 +229,13 @@ def _convert(kind: Any, reader: str, text: str, where: str, problems: list[Probl
         problems.append(Problem(where, _wording(str(error), kind), as_text(text)))
         return None
     if text.endswith("\n") and _pattern(kind):
-        # To Python's `$` a line feed at the end is no character; to everybody else's, and to the store, it is one.
+        # Python's `$` also matches before a final line feed; elsewhere, and in the store, it does not.
         problems.append(Problem(where, f"expected text matching {_pattern(kind)}", as_text(text)))
     return converted
 
 
 def _with_whole_numbers(kind: type[msgspec.Struct], value: dict[str, Any]) -> dict[str, Any]:
-    """In JSON 5.0 and 5 are the same number, so a field that is a whole number accepts both."""
+    """Accept 5.0 for integer fields: in JSON 5.0 and 5 are the same number."""
     whole = {field.encode_name for field in msgspec.structs.fields(kind) if _leaf(field.type) is int}
     return {
         name: int(inner) if name in whole and isinstance(inner, float) and inner.is_integer() else inner
@@ -296,7 +296,7 @@ def _unknown(place: str, name: str, known: list[str], value: object) -> Problem:
 
 
 def _wording(message: str, kind: Any) -> str:
-    """msgspec's message in the words of the API: what is wanted, without Python's type names."""
+    """msgspec's message in the words of the API, without Python's type names."""
     leaf = _leaf(kind)
     choices = get_args(leaf) if get_origin(leaf) is Literal else tuple(getattr(leaf, "__members__", {}).values())
     if choices:

@@ -1,8 +1,8 @@
 """
-The tail of the event stream, read once per process and shared by all that follow it.
+The tail of the event stream, read once per process and shared by all its followers.
 
 Five hundred streams on five hundred Redis connections would be five hundred times the work for the same events. Here
-one reader keeps a ring of the newest; a follower that is slower than the ring reads the store itself until it has
+one reader keeps a ring buffer of the newest events; a follower that falls behind it reads the store itself until it has
 caught up, so a slow client costs no memory.
 """
 
@@ -32,7 +32,7 @@ _log = get_logger("api")
 
 
 class EventTail:
-    """Reads events while there are followers, and stops without any."""
+    """Reads events while there are followers."""
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class EventTail:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[str]:
-        """While inside, events are read; gives the id after which none can be missed."""
+        """A context in which events are read; yields the id after which none can be missed."""
         self._followers += 1
         try:
             if self._reader is None or self._reader.done():
@@ -71,7 +71,7 @@ class EventTail:
         """
         Events after *event_id*, oldest first; none when none came within *timeout_s*. Only inside ``following``.
 
-        Raises StoreUnavailable when the follower is behind the ring and the store does not answer.
+        Raises StoreUnavailable when the follower is behind the ring buffer and the store does not answer.
         """
         if self._reader is not None and self._reader.done():
             self._reader.result()
@@ -96,7 +96,7 @@ class EventTail:
 
     @contextmanager
     def ending(self, execution_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set when the execution is over, while inside; only inside ``following``."""
+        """A context with an event that is set when the execution is over. Only inside ``following``."""
         over = asyncio.Event()
         self._endings[execution_id].add(over)
         try:
@@ -123,7 +123,7 @@ class EventTail:
                 await asyncio.sleep(RETRY_S)
                 continue
             except Exception as error:
-                # All followers depend on this one reader: it logs what went wrong and goes on.
+                # All followers depend on this one reader: it logs errors and continues.
                 _log.error("api.events_failed", error=str(error), exc_info=error)
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -142,6 +142,6 @@ class EventTail:
 
 
 def place_of(event_id: str) -> tuple[int, int]:
-    """Where an id (``<milliseconds>-<number>``) stands in the order of events; "" comes before all."""
+    """The position of an id (``<milliseconds>-<number>``) in the order of events; "" comes before all."""
     first, _, second = event_id.partition("-")
     return int(first or 0), int(second or 0)

@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeat of a request gets the same response, and changes nothing again."""
+"""Idempotency keys: a repeated request gets the same response, and has no further effect."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -42,11 +42,11 @@ class KeyHeaders(msgspec.Struct, frozen=True, rename={"idempotency_key": "Idempo
 
 async def answered_once(request: Request, key: str, perform: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
     """
-    The answer that an earlier request with this *key* got, or else that of *perform*, which is kept.
+    The response that an earlier request with this *key* got, or else that of *perform*, which is kept.
 
-    Handlers may be repeated: the second time changes nothing. So a request whose response was lost with its process is
-    handled again. A refusal is a response too. Tokens share responses only if they are for the same tasks. Raises
-    Invalid when the key was used for another request to the same path.
+    Handlers are idempotent, so a request whose response was lost with its process is handled again. A refusal is a
+    response too. Tokens share responses only if they are for the same tasks. Raises Invalid when the key was used for
+    another request to the same path.
     """
     store = request.store
     request.repeat_key = f"{request.connection['path']}?{request.grant.tasks}:{key}"
@@ -54,7 +54,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     try:
         memory = await store.run(idempotency.begin(request.repeat_key, digest))
     except StoreFull:
-        request.repeat_key = ""  # stopping must be possible most of all when Redis is full
+        request.repeat_key = ""  # stopping must stay possible when Redis is full
         return await perform()
     if memory.answer:
         return _replayed(memory.answer)
@@ -67,7 +67,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
             if error.status not in KEPT_REFUSALS:
                 raise
             if not request.is_repeat:
-                # A repeat may have been faster, and this is refused because of what that did.
+                # A repeat may have been faster, and its effect is why this one is refused.
                 memory = await store.run(idempotency.begin(request.repeat_key, digest, request.repeat_id))
                 if memory.answer:
                     return _replayed(memory.answer)
@@ -85,7 +85,7 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     try:
         counts = await store.run(idempotency.finish(request.repeat_key, digest, noted))
     except StoreUnavailable:
-        counts = noted  # it was done, whatever becomes of the note
+        counts = noted  # it took effect, whether or not the response is kept
     # A token is shown only in this response, even when a repeat was faster to store the other one.
     return reply if counts == noted or request.kept_response else _replayed(counts)
 

@@ -1,8 +1,8 @@
 """
-Slashes inside of a name in a path.
+Encoded slashes inside a name in a path.
 
 ASGI servers decode ``%2F`` before the router splits the path, which would split the name too. Until the path is routed,
-an escape sequence stands for it.
+an escape sequence replaces it.
 """
 
 import re
@@ -46,5 +46,5 @@ def unescaped(parts: dict[str, str]) -> dict[str, str]:
 
 
 def readable(path: str) -> str:
-    """An escaped path as messages show it: encoded again where it has to be."""
+    """An escaped path for messages: percent-encoded again where necessary."""
     return path.replace(_SLASH, "%2F").replace(_ITSELF, "%1F")

@@ -48,7 +48,7 @@ _encoder = json.Encoder()
 
 
 class ErrorModel(ResponseModel, kw_only=True, omit_defaults=False):
-    """A problem as of RFC 9457."""
+    """A problem as in RFC 9457."""
 
     type: Annotated[
         str,
@@ -79,7 +79,7 @@ class ErrorModel(ResponseModel, kw_only=True, omit_defaults=False):
 
 
 class NotAllowed(RunfleetError):
-    """The path exists, the method does not. ``allowed`` are those that do."""
+    """The path exists, the method does not. ``allowed`` are the existing methods."""
 
     status = 405
     title = "Method Not Allowed"
@@ -90,7 +90,7 @@ class NotAllowed(RunfleetError):
 
 
 class TooLarge(RunfleetError):
-    """The body is larger than is read."""
+    """The body exceeds the size limit."""
 
     status = 413
     title = "Content Too Large"
@@ -104,14 +104,14 @@ class TooSlow(RunfleetError):
 
 
 class HeadTooLarge(RunfleetError):
-    """The request line and headers are larger than is read."""
+    """The request line and headers exceed the size limit."""
 
     status = 431
     title = "Request Header Fields Too Large"
 
 
 class WrongMediaType(RunfleetError):
-    """The body is not in a form that is read here."""
+    """The body's media type is not supported."""
 
     status = 415
     title = "Unsupported Media Type"
@@ -127,9 +127,9 @@ class Unexpected(RunfleetError):
 
 def named(error: Exception, scope: Scope) -> RunfleetError:
     """
-    *error* as one of ours: the router's errors are translated, an unexpected one is logged and becomes Unexpected.
+    *error* as one of ours: the router's errors are translated; an unexpected one is logged and becomes Unexpected.
 
-    Messages about Redis name its address, so they are for the log only: no token can be checked while it is away.
+    Messages about Redis name its address, so they are only logged: no token can be checked during an outage.
     """
     if isinstance(error, HTTPException):
         error = _of_router(error, scope)
@@ -147,8 +147,8 @@ def named(error: Exception, scope: Scope) -> RunfleetError:
 
 def public_words(error: Exception) -> str:
     """
-    The message of an error as clients may read it. When Redis cannot be used, nothing of its own message but an error
-    code: its address and the like are in the log.
+    The message of an error for clients. When Redis cannot be used, it is replaced except for its error code: the
+    address and other details are in the log.
     """
     if not isinstance(error, StoreUnavailable) or isinstance(error, StoreFull):
         return str(error)
@@ -157,7 +157,7 @@ def public_words(error: Exception) -> str:
 
 
 def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:
-    """Headers that the answer for *error* has in every dialect."""
+    """Headers of the response to *error* in every dialect."""
     headers: list[tuple[bytes, bytes]] = []
     if isinstance(error, NotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
@@ -167,13 +167,13 @@ def extra_headers(error: RunfleetError) -> list[tuple[bytes, bytes]]:
         wait_s: int = getattr(error, "retry_after_s", RETRY_AFTER_S[error.status])
         headers.append((b"retry-after", b"%d" % wait_s))
     if isinstance(error, TooLarge):
-        # The rest of the body would be taken for the next request.
+        # The rest of the body would be parsed as the next request.
         headers.append((b"connection", b"close"))
     return headers
 
 
 def problem_reply(error: Exception, scope: Scope) -> Response:
-    """The response to *error*. An unexpected one is a 500 with nothing but the id that the log has too."""
+    """The response to *error*. An unexpected one is a 500 with only the id that the log has too."""
     error = named(error, scope)
     problems: Sequence[Problem] = error.problems[:MAX_PROBLEMS] if isinstance(error, Invalid) else ()
     instance = f"urn:uuid:{error.error_id}" if isinstance(error, Unexpected) else ""
@@ -185,7 +185,7 @@ AnyRequest = LitestarRequest[Any, Any, Any]
 
 
 def as_response(reply: Response) -> LitestarResponse[bytes]:
-    """*reply* as Litestar wants one from a handler of errors."""
+    """*reply* as the response that Litestar expects from an error handler."""
     media = next((value for name, value in reply.headers if name == b"content-type"), JSON)
     return LitestarResponse(
         reply.body,

@@ -1,10 +1,10 @@
 """
 The HTTP/1.1 connection of a client, with a time limit on every wait and a limit on every size.
 
-uvicorn waits as long as a client likes: for the end of a request's head, for its body, for its answer to be read. A
-few hundred clients that send a byte a minute, or read none, would hold memory and streams for good. Here each of these
-waits has a limit, and so has the size of a head; what is over it is answered with a problem where that is still
-possible, and cut off.
+uvicorn waits as long as a client likes: for the end of a request's head, for its body, for the client to read the
+response. A few hundred clients that send a byte a minute, or read nothing, would hold memory and streams for good. Here
+each of these waits has a limit, and so has the size of a head; a client that exceeds one gets a problem response if
+that is still possible, and is disconnected.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Part = Literal["", "head", "body"]
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with those limits. A request that comes in one piece never starts a timer."""
+    """uvicorn's protocol with those limits. A request that arrives in one piece never starts a timer."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -55,7 +55,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """A client came; its first request is awaited from now on."""
+        """A client connected: wait for its first request."""
         super().connection_made(transport)
         self._extensions = {ABORT: transport.abort}
         if len(self.connections) > MAX_CONNECTIONS:
@@ -64,19 +64,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._await("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone, and with it what was waited for."""
+        """The connection closed: stop all timers."""
         self._await("")
         self._forget_stall()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and see to it that there is more to come soon if there must be."""
+        """Parse received data, and start a timer if more must follow soon."""
         before = self._part
         super().data_received(data)
         if self.transport.is_closing() or self._upgraded:
             return
         if not self._part and self.timeout_keep_alive_task is None and self._is_answered():
-            self._await("head")  # line ends between requests, which otherwise would stop the clock of an idle client
+            self._await("head")  # line ends between requests, which would otherwise reset the timer of an idle client
         if self._part:
             if before == self._part:
                 self._received += len(data)
@@ -88,24 +88,24 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._look_again(HEAD_S if self._part == "head" else BODY_GAP_S)
 
     def handle_websocket_upgrade(self) -> None:
-        """It becomes a WebSocket, which has limits of its own (``api.http.websockets``)."""
+        """Hand over to the WebSocket protocol, which has its own limits (``api.http.websockets``)."""
         self._await("")
         self._upgraded = True
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
-        """The parser found the beginning of a request."""
+        """A request begins."""
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
         self._part, self._received = "head", 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser read a header, or a trailer, which is dropped."""
+        """A header was parsed, or a trailer, which is dropped."""
         if self._part == "head":
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The parser has the head; the handler is started."""
+        """The head is complete: the handler starts."""
         self._await("")
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD_BYTES:
             self._received = HEAD_BYTES + 1
@@ -114,35 +114,35 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._part, self._received = "body", 0
 
     def on_message_complete(self) -> None:
-        """The parser has the whole request."""
+        """The request is complete."""
         self._await("")
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is out, though perhaps not read yet."""
+        """The response was written, though perhaps not read yet."""
         super().on_response_complete()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self._watch_reader()
 
     def pause_writing(self) -> None:
-        """So much waits for the client that nothing is added."""
+        """The send buffer is full: write nothing more."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """It read."""
+        """The client has read: write again."""
         self._forget_stall()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """The client asked nothing for long."""
+        """The client has sent no request for long."""
         if self.transport.get_write_buffer_size():
-            self.transport.abort()  # nor did it read: closing would wait for that
+            self.transport.abort()  # it does not read either: closing would wait for that
         else:
             super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
-        """The client sent something other than HTTP, or too much."""
+        """Refuse data that is not HTTP, or too large."""
         self._refuse(_too_large_head() if self._received > HEAD_BYTES and self._part != "body" else Malformed(msg))
 
     def _is_too_long(self) -> bool:
@@ -165,11 +165,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._late = self.loop.call_later(after_s, self._look)
 
     def _look(self) -> None:
-        """The time that a part of a request may take is up, unless it moved meanwhile."""
+        """Refuse the client whose part of a request took too long, unless it made progress."""
         self._late = None
         now_s = self.loop.time()
         if self.flow.read_paused:
-            self._look_again(BODY_GAP_S)  # it is the handler that takes its time
+            self._look_again(BODY_GAP_S)  # the handler takes the time, not the client
         elif self._part == "head":
             self._refuse(TooSlow(f"the head of a request may take {HEAD_S:g} s"))
         elif self._part == "body":
@@ -187,9 +187,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _look_at_reader(self) -> None:
         self._stalled = None
         if self.transport.get_write_buffer_size() < self._unread:
-            self._watch_reader()  # slow, but it reads
+            self._watch_reader()  # slow, but it makes progress
         else:
-            self.transport.abort()  # closing would wait until it has read what waits for it
+            self.transport.abort()  # closing would wait until the client has read the send buffer
 
     def _forget_stall(self) -> None:
         if self._stalled is not None:
@@ -205,7 +205,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         cycle = self.cycle
         is_ours = self._is_answered()
         if not is_ours and not self.pipeline and not cycle.response_started:
-            # The handler waits for more of the body; what it answers now goes nowhere.
+            # The handler waits for more of the body; its response is discarded.
             is_ours = cycle.disconnected = True
             cycle.message_event.set()
         if not is_ours or self.transport.get_write_buffer_size():

@@ -1,9 +1,9 @@
 """
 The address of a client behind trusted proxies.
 
-What a proxy says of its client (``X-Forwarded-For``, ``X-Forwarded-Proto``) counts only when the proxy's own address is
-in ``FORWARDED_ALLOW_IPS``, and of the addresses that a request collected on its way only the last ones, those that
-proxies of ours have added: whatever stands before them the client may have written itself.
+A proxy's headers about its client (``X-Forwarded-For``, ``X-Forwarded-Proto``) count only when the proxy's own address
+is in ``FORWARDED_ALLOW_IPS``. In a list of addresses only the last ones count, which trusted proxies added: the client
+may have written the others itself.
 """
 
 import ipaddress
@@ -22,9 +22,10 @@ VARIABLE = "FORWARDED_ALLOW_IPS"
 
 def trusted_networks(text: str) -> list[Network]:
     """
-    The addresses and networks in *text*, by comma; those of this machine without any.
+    The comma-separated addresses and networks in *text*; those of this machine by default.
 
-    Raises Misconfigured for what is neither, and for what everybody is in: then each client could choose its address.
+    Raises Misconfigured for an invalid entry, and for a network of all addresses: then each client could choose its
+    own.
     """
     found: list[Network] = []
     for part in (text or "127.0.0.1,::1").replace(" ", "").split(","):
@@ -45,7 +46,7 @@ def trusted_networks(text: str) -> list[Network]:
 
 
 class Proxies:
-    """ASGI middleware: the client's address and scheme, as a trusted proxy forwarded them."""
+    """ASGI middleware that sets the client's address and scheme as forwarded by a trusted proxy."""
 
     def __init__(self, app: ASGIApp, networks: Sequence[Network], hops: int) -> None:
         self._app = app
@@ -90,7 +91,7 @@ class Proxies:
 
 
 def _address(text: str) -> str:
-    """The address in an entry, which may have a port behind it; "" when it is none."""
+    """The address in an entry, without its port; "" when it is invalid."""
     bare = text.partition("]")[0].removeprefix("[") if text.startswith("[") else text
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]

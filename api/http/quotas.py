@@ -1,4 +1,4 @@
-"""Quotas: what a token has started lately in this process, and whether it may start more."""
+"""Quotas: what a token has started recently in this process, and whether it may start more."""
 
 import math
 from collections import deque
@@ -31,7 +31,7 @@ class Meter:
 
     def charge(self, size: int) -> int:
         """
-        Count one trigger whose runs have *size* bytes of parameters, tags and labels; answers how many pending runs its
+        Count one trigger whose runs have *size* bytes of parameters, tags and labels; returns how many pending runs its
         task may have then. Raises OverQuota, which counts nothing.
         """
         now_s, rate = self._now(), self.quota.triggers_per_s

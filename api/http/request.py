@@ -1,4 +1,4 @@
-"""The request as handlers see it, those of the native API and of every dialect."""
+"""The request as handlers see it, in the native API and in every dialect."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _encoder = msgspec.json.Encoder()
 
 class Request:
     """
-    One request: what was sent, what its sender may do, and the state of the process that serves it.
+    One request: its content, its sender's rights, and the state of the process that serves it.
 
-    ``body`` is what was sent, after gzip. ``repeat_key`` names the request and all its repeats, and ``repeat_id`` is an
-    id that these share; both are "" without an ``Idempotency-Key``. ``is_repeat``: it came before, and how far it got
-    is not known. ``kept_response`` is what its repeats are answered, if not the same: a token is shown only once.
+    ``body`` is the decompressed body. ``repeat_key`` identifies the request and all its repeats, and ``repeat_id`` is
+    an id that these share; both are "" without an ``Idempotency-Key``. ``is_repeat``: the request was received before,
+    and may have taken effect. ``kept_response`` is the response for repeats, if it differs: a token is shown only once.
     """
 
     __slots__ = (
@@ -65,13 +65,13 @@ class Request:
 
     @property
     def catalog(self) -> Catalog:
-        """The tasks, as the process remembers them."""
+        """The catalog of tasks, cached in this process."""
         return self.state.catalog
 
     @property
     def path(self) -> dict[str, str]:
-        """The parts of the path by name, decoded. Raises Malformed for one that is not in UTF-8."""
-        if "\ufffd" in self.connection["path"]:  # what ASGI servers put for such bytes, unless it was sent
+        """The parts of the path by name, decoded. Raises Malformed if one is not UTF-8."""
+        if "\ufffd" in self.connection["path"]:  # ASGI servers replace invalid bytes by this, unless it was sent
             try:
                 unquote_to_bytes(self.connection.get("raw_path") or self.connection["path"]).decode()
             except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Request bodies: how much is read, and which encodings and media types."""
+"""Request bodies: size limits, encodings and media types."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class UnknownEncoding(WrongMediaType):
 
 async def read_body(state: AppState, scope: Connection, receive: Receive, max_body: int = MAX_BODY) -> bytes:
     """
-    The whole body as it was sent, b"" without one. Raises TooLarge above *max_body* bytes, Malformed when the client
-    left before its end, and Unserviceable when too many large bodies are being read at once.
+    The whole body as sent, b"" without one. Raises TooLarge above *max_body* bytes, Malformed when the client
+    disconnected before its end, and Unserviceable when too many large bodies are being read at once.
     """
     announced = False
     for name, value in scope["headers"]:
@@ -84,7 +84,7 @@ def require_json(scope: Connection) -> None:
 
 
 def unpacked(body: bytes, encoding: str, max_body: int) -> bytes:
-    """*body* without its Content-Encoding. Raises UnknownEncoding, Malformed, and TooLarge beyond *max_body* bytes."""
+    """*body*, decompressed. Raises UnknownEncoding, Malformed, and TooLarge beyond *max_body* bytes."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):

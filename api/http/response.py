@@ -1,4 +1,4 @@
-"""A response of known length, ready to be sent."""
+"""A response of known length."""
 
 from typing import Any, Final
 
@@ -21,13 +21,13 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def guarded(*more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    """Response headers: those of every answer and *more*, which win where both name the same header."""
+    """Response headers: those of every response and *more*, which win where both name the same header."""
     named = {name for name, _ in more}
     return [pair for pair in _GUARDS if pair[0] not in named] + list(more)
 
 
 class Response:
-    """One answer of known length. A HEAD request gets its headers only."""
+    """One response of known length. A HEAD request gets its headers only."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -47,7 +47,7 @@ class Response:
             self.headers.append((b"content-length", b"%d" % len(body)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         body = b"" if scope.get("method") == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -59,6 +59,6 @@ def json_response(value: Any, status: int = 200, *, headers: tuple[tuple[bytes, 
 
 
 class ResponseModel(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An object of the native API; ``schema`` is the ``$schema`` member that every object response carries."""
+    """An object of the native API; ``schema`` is the ``$schema`` member of every object response."""
 
     schema: str | UnsetType = msgspec.field(default=UNSET, name="$schema")

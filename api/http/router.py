@@ -1,5 +1,5 @@
 """
-The router: an endpoint as a value, and each step that a request to it takes.
+The router: an endpoint as a value, and each step of a request to it.
 
 A module declares its endpoints with ``Routes``. In the native API the handler's own signature is the contract:
 arguments named ``path``, ``query``, ``headers`` and ``body`` are annotated with msgspec structs, each request is
@@ -50,8 +50,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """
     The conventions of an API, the native one or another system's.
 
-    ``refuse`` gives errors their shape; an unexpected one was logged and is an ``Unexpected`` then. Unknown paths below
-    ``prefixes`` are refused in the same shape. ``check`` raises for requests that no handler should get.
+    ``refuse`` gives errors their shape; an unexpected error was logged and is an ``Unexpected`` then. Unknown paths
+    below ``prefixes`` are refused in the same shape. ``check`` raises for requests that no handler should get.
     """
 
     name: str
@@ -81,9 +81,9 @@ Answer = type[msgspec.Struct] | Media | None
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One method on one path, which is written as OpenAPI writes it. ``scope`` None means that no token is needed.
+    One method on one path, in OpenAPI's notation. ``scope`` None means that no token is needed.
 
-    ``answers`` maps each status of success to what it brings; ``errors`` are the statuses beside those that every
+    ``answers`` maps each status of success to its response; ``errors`` are the statuses beyond those that every
     endpoint may have. ``inputs`` are the handler's arguments. ``once``: the response to a request with an
     ``Idempotency-Key`` is kept for repeats; every native POST has this, except for those that read the key themselves.
     """
@@ -186,8 +186,8 @@ def litestar_routes(state: AppState, endpoints: Iterable[Endpoint]) -> list[HTTP
 
 def _litestar_route(state: AppState, path: str, methods: dict[str, Endpoint]) -> HTTPRouteHandler:
     """
-    Litestar finds the path and the method; from there on nothing but this stands between the socket and the handler,
-    because starting a run is what clients do most.
+    The Litestar handler of one path. Litestar matches path and method; nothing else stands between the socket and the
+    handler, because starting a run is the most frequent request.
     """
     if "GET" in methods:
         methods["HEAD"] = methods["GET"]
@@ -245,4 +245,4 @@ async def _handle(state: AppState, endpoint: Endpoint, scope: Connection, receiv
 
 
 class NoQuery(msgspec.Struct, frozen=True):
-    """No parameters: any is a mistake."""
+    """No parameters: any parameter is an error."""

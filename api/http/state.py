@@ -16,10 +16,10 @@ LOG_READS: Final = 16
 
 class AppState:
     """
-    Made once per application; handlers reach it through ``Request.state``.
+    Created once per application; handlers reach it through ``Request.state``.
 
-    ``unfinished_bytes`` counts the bytes of bodies that are not complete. ``closing`` is set when the process is
-    stopping: streams end, ``/ready`` fails, other requests are still served.
+    ``unfinished_bytes`` counts the bytes of incomplete bodies. ``closing`` is set when the process is stopping: streams
+    end, ``/ready`` fails, other requests are still served.
     """
 
     def __init__(self, settings: Settings, store: AsyncStore) -> None:

@@ -12,8 +12,8 @@ class StreamLimit:
     """
     At most *total* of *what* at once, and half of that (but at least ten) for one client address.
 
-    Each costs a connection and memory for as long as its client likes. *setting* is
-    the environment variable that raises it, "" when there is none.
+    Each costs a connection and memory for as long as its client likes. *setting* is the environment variable that
+    raises the limit, "" when there is none.
     """
 
     def __init__(self, total: int, what: str = "streams", setting: str = "RUNFLEET_MAX_STREAMS") -> None:
@@ -25,7 +25,7 @@ class StreamLimit:
 
     @property
     def taken(self) -> int:
-        """How many there are now."""
+        """How many are reserved now."""
         return self._taken.total()
 
     def reserve(self, client: str) -> Reservation:
@@ -50,7 +50,7 @@ class StreamLimit:
 class HandshakeLimit(StreamLimit):
     """
     A limit for WebSockets that have not authenticated yet, which takes a moment. Above it a new one takes over the
-    oldest reservation of its own address, or else of the address that has most: so one address cannot keep others out.
+    oldest reservation of its own address, or else of the address that has most: so one address cannot exclude others.
     """
 
     def __init__(self, total: int, what: str) -> None:
@@ -58,7 +58,7 @@ class HandshakeLimit(StreamLimit):
         self._in_order: dict[Reservation, None] = {}
 
     def reserve(self, client: str) -> Reservation:
-        """Reserve one for *client*, taking over another's above the limit."""
+        """Reserve one for *client*, taking over another reservation above the limit."""
         if self._taken.total() >= self.total or self._taken[client] >= self.per_client:
             from_client = client if self._taken[client] else self._taken.most_common(1)[0][0]
             oldest = next(reservation for reservation in self._in_order if reservation.client == from_client)
@@ -86,7 +86,7 @@ class Reservation:
         self.is_revoked = asyncio.Event()
 
     def release(self) -> None:
-        """Release it; again changes nothing."""
+        """Release it; a second call has no effect."""
         limit, self._limit = self._limit, None
         if limit is not None:
             limit._release(self)

@@ -2,8 +2,8 @@
 Streamed responses, which end with their source, their client's connection, their token, or the process.
 
 Memory per stream is bounded: a source is asked for its next chunk only after the last one was taken, so a slow reader
-slows its source and nothing piles up. A stream whose reader leaves ends at once, so it waits
-with ``asyncio.timeout``: ``asyncio.wait_for`` swallows a cancellation that comes together with a result.
+slows its source and nothing piles up. A stream whose reader disconnects ends at once, so it waits with
+``asyncio.timeout``: ``asyncio.wait_for`` swallows a cancellation that comes together with a result.
 """
 
 import asyncio
@@ -54,10 +54,9 @@ def problem_event(error: Exception, scope: Scope) -> bytes:
 
 class Stream:
     """
-    A streamed response. Reserved when it is made (Unserviceable above the limit), released when it was sent.
+    A streamed response. Reserved when it is created (Unserviceable above the limit), released when it was sent.
 
-    *is_whole*: its end tells the reader that everything came, so one that ends early is broken off and never looks
-    complete.
+    *is_whole*: a normal end means complete content, so a stream that ends early is aborted, and never looks complete.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class Stream:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _until_over(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Whether all was sent that there was."""
+        """Send all chunks; whether everything was sent."""
         pump = asyncio.create_task(self._pump(scope, send))
         refused = asyncio.create_task(self._state.authenticator.until_refused(scope))
         await first_of(pump, disconnected(receive), self._state.closing.wait(), refused)
@@ -113,13 +112,13 @@ class Stream:
         if self._is_sse:
             await _send(send, b"retry: %d\n\n" % RETRY_MS)
         try:
-            # Closed here and now, because a source listens to the store's channels.
+            # Closed here and now, because a source subscribes to the store's channels.
             async with aclosing(self._source) as source:
                 async for chunk in source:
                     await _send(send, chunk)
         except RunfleetError as error:
-            # The status line was sent, so an event takes the place of a status. The client reconnects and resumes.
-            # Text must break off instead, or half a log would look like a whole one.
+            # The status line was sent, so an event takes its place. The client reconnects and resumes.
+            # Text must be aborted instead, or half a log would look like a whole one.
             if not self._is_sse:
                 raise
             await _send(send, problem_event(error, scope))
@@ -152,11 +151,11 @@ async def end(tasks: set[asyncio.Future[Any]]) -> None:
 
 
 async def break_off(scope: Scope, receive: Receive) -> None:
-    """Reset the connection, so that the client sees an error and not an end."""
+    """Abort the connection, so that the client sees an error and not an end."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
     abort = extensions.get(ABORT)
     if abort is None:
-        raise Unserviceable("this process is stopping")  # a server of another kind breaks off by itself then
+        raise Unserviceable("this process is stopping")  # other servers abort by themselves then
     abort()
     await disconnected(receive)
 
@@ -166,6 +165,6 @@ async def _send(send: Send, chunk: bytes) -> None:
 
 
 async def disconnected(receive: Receive) -> None:
-    """Wait until the client has disconnected, dropping what it still sends."""
+    """Wait until the client has disconnected, and drop what it still sends."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -30,7 +30,7 @@ def urls_of(scope: Scope) -> Urls:
     return _urls(scope["scheme"], host, scope.get("root_path", ""))
 
 
-# Hosts are the client's to choose, so what is remembered of them is bounded.
+# Clients choose the host, so the cache is bounded.
 @lru_cache(maxsize=256)
 def _urls(scheme: str, host: bytes, prefix: str) -> Urls:
     return Urls(f"{scheme}://{host.decode('latin-1') or FALLBACK_HOST.decode()}{prefix}")

@@ -1,4 +1,4 @@
-"""A response that waits until an execution is over, or its time is up."""
+"""A response that waits until an execution is over, or a timeout."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Waiting:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Leave at once when there is nothing to wait for."""
+        """Release the stream if there is nothing to wait for."""
         if kind is not None or self._reply is None:
             self._reservation.release()
 
     def for_end(self, execution_id: UUID, timeout_s: float, reply: Callable[[], Awaitable[Response]]) -> Waiting:
-        """Wait for that execution, for so long at most, and answer then what *reply* does."""
+        """Wait for that execution, at most for *timeout_s*, and then send the response that *reply* returns."""
         self._execution, self._timeout_s, self._reply = execution_id, timeout_s, reply
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wait, and answer if the client is still there."""
+        """Wait, and respond if the client is still connected."""
         with self._reservation:
             answering = asyncio.create_task(self._answer(scope))
             await first_of(answering, disconnected(receive))

@@ -1,7 +1,7 @@
 """
 WebSockets: authentication, limits, keep-alive, and the handler of each path.
 
-Each counts as a stream once its client has authenticated; before, it counts against a limit of its own. A
+Each counts as a stream once its client has authenticated; before that, it counts against a limit of handshakes. A
 client that cannot be served now is accepted and then closed with 1013 (try again later): many clients give up after a
 refused handshake and reconnect after a closed connection.
 """
@@ -50,11 +50,11 @@ _log = get_logger("api")
 
 
 class Gone(Exception):
-    """The client is not there any more."""
+    """The client has disconnected."""
 
 
 class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, but a client that reads nothing is cut off: closing would wait until it has read."""
+    """uvicorn's protocol, but a client that reads nothing is disconnected: closing would wait until it has read."""
 
     _stalled: asyncio.TimerHandle | None = None
 
@@ -64,7 +64,7 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._unread = 0
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's, which reads nothing more, and no end either, until the handler has taken a message."""
+        """As uvicorn's, which reads nothing more, not even the end, until the handler has taken a message."""
         self._unread = len(data) + (0 if self.queue.empty() else self._unread)
         super().data_received(data)
         if self.read_paused and self._unread < READ_AHEAD and not self.transport.is_closing():
@@ -72,7 +72,9 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def handle_cont(self, event: Frame) -> None:
-        """As uvicorn's, which keeps each piece of a message by itself: many small ones took many times their size."""
+        """
+        As uvicorn's, which stores each fragment of a message separately: many small ones took many times their size.
+        """
         pieces: list[Any] = self.frames
         if not isinstance(pieces[0], bytearray):
             pieces[0] = bytearray(pieces[0])
@@ -81,7 +83,7 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.send_receive_event_to_app()
 
     def send_receive_event_to_app(self) -> None:
-        """As uvicorn's, which logs an error with a traceback for a text that is not in UTF-8."""
+        """As uvicorn's, which logs an error with a traceback for text that is not UTF-8."""
         if self.curr_msg_data_type == "text" and not self.close_sent:
             try:
                 self.frames[0].decode()
@@ -93,35 +95,35 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     async def run_asgi(self) -> None:
-        """As uvicorn's; the application is told at once when the client is gone, whatever still waits to be read."""
+        """As uvicorn's, but the application learns at once of a disconnect, whatever still waits to be read."""
         extensions: Any = self.scope["extensions"]
         extensions[GONE] = self._gone
         await super().run_asgi()
 
     async def send(self, message: Any) -> None:
-        """As uvicorn's, which takes a refusal for an application that forgot to answer, and logs an error."""
+        """As uvicorn's, which takes a refusal for an application that did not respond, and logs an error."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True
 
     def pause_writing(self) -> None:
-        """So much waits for the client that nothing is added."""
+        """The send buffer is full: write nothing more."""
         super().pause_writing()
         self._stalled = self.loop.call_later(STALL_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It read."""
+        """The client has read: write again."""
         self._forget_stall()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The connection closed."""
         self._forget_stall()
         super().connection_lost(exc)
         self._gone.set()
 
     def keepalive_timeout(self) -> None:
-        """No pong came; unless it is among what was not read yet."""
+        """No pong came; unless it is in the unread data."""
         if self.read_paused:
             self.pong_timer = None
             self.schedule_ping()
@@ -137,9 +139,9 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
 
 class Socket:
     """
-    One open connection. ``receive`` and ``send`` raise Gone when the client is, and ``gone`` is set then.
+    One open connection. ``receive`` and ``send`` raise Gone once the client has disconnected, and ``gone`` is set then.
 
-    It counts against the limit of handshakes until its client has authenticated, and of streams from then on.
+    It counts against the limit of handshakes until its client has authenticated, and then against that of streams.
     """
 
     def __init__(self, state: AppState, scope: Any, receive: Receive, send: Send) -> None:
@@ -158,7 +160,7 @@ class Socket:
         return self._reservation
 
     def release(self) -> None:
-        """Release its reservation, of a handshake or a stream."""
+        """Release its handshake or stream."""
         if self._reservation is not None:
             self._reservation.release()
 
@@ -168,7 +170,7 @@ class Socket:
         return self._signed_in.is_set()
 
     async def until_refused(self) -> Unauthorized:
-        """Wait until the token that the client has signed in with is refused. Answers why."""
+        """Wait until the client's token is refused. Returns the reason."""
         await self._signed_in.wait()
         return await self.state.authenticator.until_refused(self.scope)
 
@@ -179,7 +181,7 @@ class Socket:
         return wanted
 
     async def accept(self, subprotocol: str | None = None) -> None:
-        """Let the client in."""
+        """Accept the connection."""
         message: Any = await self._receive()
         if message["type"] != "websocket.connect":
             raise Gone
@@ -199,14 +201,14 @@ class Socket:
         await self._put({"type": "websocket.send", "text": _encode(value).decode()})
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Hang up, saying why in at most 120 bytes."""
+        """Close the connection with a reason of at most 120 bytes."""
         short = reason.encode()[:120].decode(errors="ignore")
         await self._put({"type": "websocket.close", "code": code, "reason": short})
 
     async def grant(self, token: str = "") -> Grant:
         """
-        The client's rights, by a *token* that it sent as a message (as for Basic authentication if there is a colon
-        in it), or by its request. Raises as ``Authenticator.grant``, and Unserviceable above the limit of streams.
+        The client's rights, by a *token* that it sent as a message (as for Basic authentication if there is a colon in
+        it), or by its request. Raises as ``Authenticator.grant``, and Unserviceable above the limit of streams.
         """
         scope = self.scope
         if token:
@@ -242,11 +244,11 @@ class Sockets:
         self._finishing: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Serve one connection, of whatever kind."""
+        """Serve one connection of any kind."""
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        # A base address that ends in a slash makes two of them in the paths of some clients.
+        # A base address that ends in a slash gives paths with two of them in some clients.
         handler = self._handlers.get(scope["path"].rstrip("/").replace("//", "/"))
         if handler is None:
             await _refuse(send)
@@ -276,8 +278,8 @@ class Sockets:
         """
         Run *handler* until it is done, its token is refused, or a newer handshake took its *reservation* over.
 
-        A client that has left is released at once. Its last messages are still processed, while Redis is
-        away too; as many clients may have left like that as there may be streams.
+        The stream of a disconnected client is released at once. Its last messages are still processed, even while Redis
+        is unavailable; as many disconnected clients are allowed as streams.
         """
         handling = asyncio.ensure_future(handler(socket))
         refused = asyncio.ensure_future(socket.until_refused())
@@ -313,7 +315,7 @@ async def _refuse(send: Send) -> None:
 
 
 def read_token(message: bytes) -> str:
-    """The token in a client's first message, "" when it sends none. Raises Unauthorized for another message."""
+    """The token in a client's first message, "" when it sends none. Raises Unauthorized for any other message."""
     try:
         said = msgspec.json.decode(message, type=_Auth)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

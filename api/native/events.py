@@ -25,8 +25,8 @@ AT_ONCE: Final = 200
 )
 async def follow_events(request: Request, query: EventsQuery, headers: ResumeEventsHeaders) -> Stream:
     """
-    Server-sent events about runs, tasks, workers and queues, from now on. A client that comes back with `Last-Event-ID`
-    gets what it missed; if some of that is no longer kept, the first event is `dropped`.
+    Server-sent events about runs, tasks, workers and queues, from now on. A client that reconnects with `Last-Event-ID`
+    gets the events that it missed; if some of them are no longer kept, the first event is `dropped`.
     """
     last_id = headers.last_event_id if isinstance(headers.last_event_id, str) else ""
     return Stream(request.state, request.connection, _follow(request, query, last_id))
@@ -40,7 +40,7 @@ async def _follow(request: Request, query: EventsQuery, last_id: str) -> AsyncGe
             if oldest and place_of(last_id) < place_of(oldest):
                 yield sse("dropped", {"after": last_id, "oldest": oldest})
         position = last_id or newest
-        # The first comment carries the position, so that a client that was sent nothing yet can resume as well.
+        # The first comment carries the position, so that a client that has received no event yet can resume as well.
         yield f"id: {position}\n: from here\n\n".encode()
         while True:
             found = (await tail.after(position, KEEPALIVE_S))[:AT_ONCE]
@@ -55,7 +55,7 @@ async def _follow(request: Request, query: EventsQuery, last_id: str) -> AsyncGe
 def _is_wanted(request: Request, query: EventsQuery, event: events.Event) -> bool:
     if query.task and event.task not in query.task:
         return False
-    # What is about no task is about the fleet, and so is nothing for a token that is for some tasks only.
+    # Events without a task are about the fleet, and so are hidden from a token for some tasks.
     if request.grant.tasks and not (event.task and request.grant.covers(event.task)):
         return False
     return not query.types or event.type in query.types

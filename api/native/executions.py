@@ -1,4 +1,4 @@
-"""Executions: everything one trigger made; list, read, stop, run again."""
+"""Executions, each with all runs of one trigger: list, read, stop, run again."""
 
 from msgspec import UNSET
 
@@ -22,7 +22,7 @@ routes = Routes("Executions")
 
 @routes.get("/api/executions", summary="List executions", answers={200: ExecutionsResponseBody})
 async def list_executions(request: Request, query: ExecutionsQuery) -> Response:
-    """The newest first, without their steps and runs."""
+    """Newest first, without their steps and runs."""
     if query.task_name and not request.grant.covers(query.task_name):
         return request.answer(ExecutionsResponseBody(executions=[], total=0, next_cursor=""))
     try:
@@ -52,14 +52,14 @@ async def list_executions(request: Request, query: ExecutionsQuery) -> Response:
 
 @routes.get("/api/executions/{id}", summary="Read an execution", answers={200: ExecutionModel}, errors=(404,))
 async def read_execution(request: Request, path: ExecutionPath) -> Response:
-    """Its plan, how far it is, and all its runs: every step, replica and attempt."""
+    """Its plan, its progress, and all its runs: every step, replica and attempt."""
     execution = await _find(request, path)
     return request.answer(_model(request, execution, await shown(request, execution.runs) if execution.steps else None))
 
 
 @routes.post("/api/executions/{id}/stop", summary="Stop an execution", answers={202: Affected}, errors=(404,))
 async def stop_execution(request: Request, path: ExecutionPath, query: StopQuery) -> Response:
-    """Every live run of it; steps that have not begun never will."""
+    """Stops all its live runs; steps that have not begun never will."""
     await _find(request, path)
     affected = await request.store.run(ops.stop_execution(path.id, force=query.force))
     return request.answer(Affected(affected=affected), status=202)
@@ -68,8 +68,8 @@ async def stop_execution(request: Request, path: ExecutionPath, query: StopQuery
 @routes.post("/api/executions/{id}/rerun", summary="Run an execution again", answers={201: Run}, errors=(404, 409, 507))
 async def rerun_execution(request: Request, path: ExecutionPath, query: RerunQuery, headers: KeyHeaders) -> Response:
     """
-    A new execution with the parameters of one that is over, and its first run. With `failed_only` what succeeded is not
-    run again: only replicas that did not succeed, and the steps after them.
+    A new execution with the parameters of one that is over, and its first run. With `failed_only` only replicas that
+    did not succeed run again, and the steps after them.
     """
     await _find(request, path)
     triggered = await request.store.run(

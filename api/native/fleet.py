@@ -19,8 +19,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 @routes.get("/api/fleet", summary="Read the fleet", answers={200: FleetModel})
 async def read_fleet(request: Request) -> Response:
     """
-    The leading scheduler and its lag, schedules that do not fire, facts about Redis, and how much waits, for how long,
-    and runs. A token for some tasks sees the counts of these, and nothing of Redis.
+    The leading scheduler and its lag, schedules that do not fire, facts about Redis, how many runs wait and for how
+    long, and running runs. A token for some tasks sees the counts of these tasks only, and nothing of Redis.
     """
     found = await request.store.run(scoped_fleet.facts(request.grant.covers) if request.grant.tasks else fleet.facts())
     return request.answer(

@@ -11,7 +11,7 @@ from api.http.response import ResponseModel
 
 
 class QueueModel(ResponseModel, kw_only=True):
-    """A queue: what waits, and who serves it."""
+    """A queue: its waiting runs, and its workers."""
 
     name: str
     paused: bool
@@ -52,7 +52,7 @@ class WorkersResponseBody(ResponseModel, kw_only=True):
 
 
 class RedisFacts(msgspec.Struct, kw_only=True, frozen=True):
-    """The server that keeps everything."""
+    """The Redis server."""
 
     version: str
     memory_bytes: int
@@ -73,7 +73,7 @@ class SchedulesModel(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class WrongKeyModel(msgspec.Struct, kw_only=True, frozen=True):
-    """A key of ours in Redis that another program has overwritten."""
+    """One of our keys in Redis that another program has overwritten."""
 
     key: Annotated[str, Meta(description="Without the prefix")]
     kind: str

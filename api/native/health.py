@@ -23,8 +23,8 @@ async def health(request: Request) -> Response:
 @routes.get("/ready", summary="The process can serve", scope=None, answers={200: HealthModel}, errors=(503,))
 async def ready(request: Request) -> Response:
     """
-    Redis answers and takes what is written, its data is what this release knows, and the process is not stopping;
-    otherwise 503 says why.
+    Redis answers and accepts writes, this release can read its data, and the process is not stopping; otherwise 503
+    says why.
     """
     if request.state.closing.is_set():
         raise Unserviceable("this process is stopping")
@@ -55,8 +55,8 @@ async def _fits() -> None:
 )
 async def metrics(request: Request) -> Response:
     """
-    From any API process, for the whole fleet: all numbers come from the store. Scrape one process, not all. With a
-    token for some tasks they are of these, and Redis is left out.
+    Metrics of the whole fleet, from any API process: all numbers come from the store, so scrape one process, not all. A
+    token for some tasks sees the metrics of these, without those of Redis.
     """
     store = request.store
     names = await store.run(tasks.known_tasks())

@@ -1,4 +1,4 @@
-"""A run's log: windows of it, all of it as text, and the lines as they come."""
+"""A run's log: windows of it, all of it as text, and live lines."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 @routes.get("/api/runs/{id}/log", summary="Read a window of a log", answers={200: LogResponseBody}, errors=(404,))
 async def read_log(request: Request, path: RunPath, query: LogQuery) -> Response:
-    """Lines keep their numbers for good; `first_available` says how many were dropped at the front."""
+    """Lines keep their numbers for good; `first_available` shows how many were dropped at the front."""
     run = await find(request, path.id)
     window = await request.store.run(logs.window(run.id, query.start, query.limit))
     return request.answer(
@@ -77,9 +77,9 @@ async def download_log(request: Request, path: RunPath, query: RawLogQuery) -> S
 async def follow_log(request: Request, path: RunPath, query: FollowQuery, headers: ResumeHeaders) -> Stream:
     """
     Server-sent events: `line` for each line (its number is the event's id), `unfinished` for a line that has no end
-    yet, with all of it each time (a `line` of its stream takes its place, and so does no text), `dropped` when wanted
-    lines are no longer kept, `truncated` once when the log became full, `done` with the run when it ended and all was
-    sent. A client that comes back with `Last-Event-ID` gets what follows, without gap or repeat.
+    yet, with all of it each time (a `line` of its stream or an empty text replaces it), `dropped` when requested lines
+    are no longer kept, `truncated` once when the log became full, `done` with the run when it ended and everything was
+    sent. A client that reconnects with `Last-Event-ID` gets the lines that follow, without gap or repeat.
     """
     run = await find(request, path.id)
     start = int(headers.last_event_id) + 1 if isinstance(headers.last_event_id, str) else query.start
@@ -91,7 +91,7 @@ class Piecewise:
     Reads a log for one stream, in windows that are small in lines and in bytes.
 
     A reader may leave a piece unread for a minute, and lines may have 64 KiB: five hundred readers of long lines would
-    hold gigabytes. What a window has beyond ``PIECE_BYTES`` is read again later, and fewer lines are asked for next.
+    hold gigabytes. The part of a window beyond ``PIECE_BYTES`` is read again later, and fewer lines are requested next.
     """
 
     def __init__(self, state: AppState, run_id: UUID) -> None:
@@ -145,7 +145,7 @@ async def _follow(request: Request, run: Run, start: int) -> AsyncGenerator[byte
                 start = window.lines[-1].n + 1
                 spoke_at = loop.time()
                 for line in window.lines:
-                    shown.pop(line.stream, None)  # a line of a stream takes the place of what it had begun
+                    shown.pop(line.stream, None)  # a line of a stream replaces its unfinished beginning
             elif window.finalized:
                 yield sse("done", await _ended(request, run.id))
                 return

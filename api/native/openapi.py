@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the native API, and a page of it for people, generated from the endpoints."""
+"""The OpenAPI 3.1 description of the native API, and an HTML page of it, generated from the endpoints."""
 
 import base64
 import hashlib
@@ -101,7 +101,7 @@ def documentation(endpoints: Sequence[Endpoint]) -> Routes:
         answers={200: Media("application/json", "OpenAPI 3.1")},
     )
     async def openapi(request: Request) -> Response:
-        """For generators of clients, and for tests."""
+        """For client generators and tests."""
         return Response(made["json"], media=JSON)
 
     @routes.get("/docs", summary="This description, to read", scope=None, answers={200: Media("text/html", "A page")})
@@ -160,7 +160,7 @@ def _parameters(kind: type[msgspec.Struct], place: str) -> list[Document]:
         parameter: Document = {"name": name, "in": place}
         words = described.pop("description", "")
         if described.get("items") == {"type": "string"}:
-            # On the wire a list of any texts is just a text, so it is described as one.
+            # On the wire a list of arbitrary texts is one text, so it is described as one.
             described, words = {"type": "string"}, f"{words}; several by comma"
         if words:
             parameter["description"] = words

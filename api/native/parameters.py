@@ -1,7 +1,8 @@
 """
-The parameters that requests carry in their path, query and headers: one struct for each set.
+Request parameters in path, query and headers: one struct for each set.
 
-Names, defaults, limits and choices stand here once; ``api.http.decoding`` checks them, ``openapi`` documents them.
+Names, defaults, limits and choices are defined only here; ``api.http.decoding`` checks them, ``openapi`` documents
+them.
 """
 
 from datetime import datetime
@@ -75,7 +76,7 @@ class ExecutionPath(Struct, frozen=True):
 
 
 class EnvironmentTriggerPath(Struct, frozen=True):
-    """Something that happened to an environment."""
+    """An event in an environment."""
 
     id: Annotated[UUID, Meta(description="Environment id")]
     trigger: Annotated[EnvironmentTrigger, Meta(description="What happened, as tasks name it in `triggeredBy`")]
@@ -174,7 +175,7 @@ class ExecutionsQuery(Struct, frozen=True, kw_only=True):
 
 
 class MatchHeaders(Struct, frozen=True, rename={"if_match": "If-Match", "if_none_match": "If-None-Match"}):
-    """The version of the task that the client has read, so that no change is overwritten unseen."""
+    """The version of the task that the client has read, so that no unseen change is overwritten."""
 
     if_match: (
         Annotated[
@@ -189,7 +190,7 @@ class MatchHeaders(Struct, frozen=True, rename={"if_match": "If-Match", "if_none
 
 
 class ResumeHeaders(Struct, frozen=True, rename={"last_event_id": "Last-Event-ID"}):
-    """Where a stream goes on."""
+    """Where a stream resumes."""
 
     last_event_id: (
         Annotated[
@@ -200,7 +201,7 @@ class ResumeHeaders(Struct, frozen=True, rename={"last_event_id": "Last-Event-ID
 
 
 class ResumeEventsHeaders(Struct, frozen=True, rename={"last_event_id": "Last-Event-ID"}):
-    """Where the stream of events goes on."""
+    """Where the stream of events resumes."""
 
     last_event_id: (
         Annotated[
@@ -251,7 +252,7 @@ class TasksQuery(Struct, frozen=True, kw_only=True):
 
 
 class StatsQuery(Struct, frozen=True):
-    """A stretch of time."""
+    """A period of time."""
 
     since: (
         Annotated[Moment, Meta(description="Only runs created at or after this time; a day ago when absent")]
@@ -261,7 +262,7 @@ class StatsQuery(Struct, frozen=True):
 
 
 class EventsQuery(Struct, frozen=True):
-    """Which events."""
+    """A filter of events."""
 
     task: Annotated[tuple[Name, ...], Meta(description="Only events of these tasks")] = ()
     types: Annotated[tuple[EventType, ...], Meta(description="Only these events")] = ()

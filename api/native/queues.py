@@ -16,8 +16,8 @@ routes = Routes("Queues")
 @routes.get("/api/queues", summary="List queues", answers={200: QueuesResponseBody})
 async def list_queues(request: Request) -> Response:
     """
-    `latency_ms` is the age of the oldest waiting run: the number to watch and to scale by. A token for some tasks sees
-    the queues of these, and of each what their runs make up; slots and workers are all those of the queue.
+    `latency_ms` is the age of the oldest waiting run: the number to monitor and to scale by. A token for some tasks
+    sees the queues of these, each with the counts of their runs only; slots and workers are those of the whole queue.
     """
     seen = scoped_fleet.queues(request.grant.covers) if request.grant.tasks else fleet.queues()
     queues = await request.store.run(seen)
@@ -28,7 +28,7 @@ async def list_queues(request: Request) -> Response:
     "/api/queues/{queue}/pause", summary="Pause a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
 async def pause_queue(request: Request, path: QueuePath) -> Response:
-    """Workers take no more runs from it. Running ones go on, new ones wait."""
+    """Workers claim no more runs from it. Running ones continue, new ones wait."""
     await _named(request, path.queue)
     await request.store.run(fleet.pause_queue(path.queue, True))
     return request.answer(await _named(request, path.queue))
@@ -38,7 +38,7 @@ async def pause_queue(request: Request, path: QueuePath) -> Response:
     "/api/queues/{queue}/resume", summary="Resume a queue", scope="admin", answers={200: QueueModel}, errors=(404,)
 )
 async def resume_queue(request: Request, path: QueuePath) -> Response:
-    """Workers take from it again."""
+    """Workers claim from it again."""
     await _named(request, path.queue)
     await request.store.run(fleet.pause_queue(path.queue, False))
     return request.answer(await _named(request, path.queue))

@@ -34,8 +34,8 @@ _encoder = msgspec.json.Encoder()
 )
 async def report(request: Request, path: RunPath, body: ReportRequest) -> Response:
     """
-    The status of a run of an `external` task, from what executes it: that it is running (without a body), as often as
-    it likes, and how it ended. `stop_requested` in the response asks it to stop. With `heartbeat_timeout` a report must
+    The status of a run of an `external` task, from its executor: that it is running (without a body), as often as it
+    likes, and how it ended. `stop_requested` in the response asks it to stop. With `heartbeat_timeout` a report must
     come within that time, or the run has crashed.
     """
     raise_if_any(_problems_of(body))

@@ -1,5 +1,5 @@
 """
-Request objects, one struct each, with the bounds of their members.
+Request objects, one struct each, with the limits of their members.
 
 A struct's name is the name of its JSON Schema.
 """
@@ -83,7 +83,7 @@ class ReportRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
 
 
 class QuotaRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """How much a token with scope run may start; what is left out is as it is by default."""
+    """How much a token with scope run may start; omitted members have their defaults."""
 
     triggers_per_s: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Executions it starts in a second, in each API process")

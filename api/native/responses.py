@@ -42,7 +42,7 @@ class LogLine(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
 
 
 class UnfinishedLine(msgspec.Struct, kw_only=True, frozen=True):
-    """A line without an end, as far as it is written; it has no number yet."""
+    """The beginning of a line that has no end yet; it has no number."""
 
     stream: Literal["stdout", "stderr"]
     text: Annotated[str, Meta(description="Its last 4096 characters")]
@@ -65,7 +65,7 @@ class LogResponseBody(ResponseModel, kw_only=True):
 
 
 class TaskCounts(msgspec.Struct, kw_only=True, frozen=True):
-    """How many runs of a task are in which state."""
+    """How many runs of a task are in each state."""
 
     pending: int
     running: int
@@ -74,7 +74,7 @@ class TaskCounts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class TaskModel(ResponseModel, kw_only=True):
-    """A task: its definition and how it is doing."""
+    """A task: its definition and its current state."""
 
     name: str
     description: str = ""
@@ -127,14 +127,14 @@ class Percentiles(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class StatsBucket(msgspec.Struct, kw_only=True, frozen=True):
-    """One stretch of the time."""
+    """One interval of time."""
 
     start_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
     counts: dict[str, int]
 
 
 class StatsModel(ResponseModel, kw_only=True):
-    """How a task did over some time."""
+    """Statistics of a task over a period."""
 
     since: datetime
     until: datetime
@@ -168,7 +168,7 @@ class StepModel(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
 
 
 class ExecutionModel(ResponseModel, kw_only=True):
-    """Everything one trigger made. In a list `plan`, `steps` and `runs` are absent."""
+    """All runs of one trigger. In a list `plan`, `steps` and `runs` are absent."""
 
     id: UUID
     task_name: Annotated[str, Meta(description="The task that was started; the others are those it depends on")]
@@ -204,7 +204,7 @@ class ExecutionsResponseBody(ResponseModel, kw_only=True):
 
 
 class StartedTask(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A task that a trigger was for: the execution that it started, or why it could not."""
+    """A triggered task: the execution that was started, or why it could not be."""
 
     task_name: str
     execution_id: UUID | UnsetType = UNSET
@@ -227,8 +227,8 @@ class QuotaModel(msgspec.Struct, kw_only=True):
 
 class TokenModel(ResponseModel, kw_only=True):
     """
-    A token. ``token`` is the secret itself, in the answer to its creation and never again. ``valid``: its row is signed
-    with this fleet's secret; one that is not is refused. ``quota`` is that of a token with scope run.
+    A token. ``token`` is the secret itself, only in the response to its creation. ``valid``: it is signed with this
+    fleet's secret; an invalid one is refused. ``quota`` is that of a token with scope run.
     """
 
     id: str
@@ -249,6 +249,6 @@ class TokensResponseBody(ResponseModel, kw_only=True):
 
 
 class HealthModel(ResponseModel, kw_only=True):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["ok"]

@@ -52,8 +52,8 @@ async def run_task(
     request: Request, path: TaskPath, query: WaitQuery, headers: KeyHeaders, body: RunRequest
 ) -> ASGIApp:
     """
-    Starts the task, and before it those it depends on. No body is needed. With several replicas or steps the answer is
-    the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
+    Starts the task, after the tasks that it depends on. No body is needed. With several replicas or steps the response
+    is the first run, and `execution_id` leads to the others. A trigger that the task's overlap rule refuses is answered
     201 as well: its run has ended as `skipped`, and `message` says why.
     """
     require_own_task(request, path.task_name)
@@ -84,7 +84,7 @@ async def run_task(
     "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
 )
 async def list_task_runs(request: Request, path: TaskPath, query: RunsQuery) -> Response:
-    """The newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
+    """Newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
     require_own_task(request, path.task_name)
     names = _texts(query.task_name)
     if names and path.task_name not in names:
@@ -99,10 +99,10 @@ async def list_task_runs(request: Request, path: TaskPath, query: RunsQuery) -> 
 
 @routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
 async def list_runs(request: Request, query: AllRunsQuery) -> Response:
-    """Runs of all tasks, the newest first unless sorted otherwise."""
+    """Runs of all tasks, newest first unless sorted otherwise."""
     names = _texts(query.task_name)
     if request.grant.tasks:
-        # Also those that are no longer defined, as long as they have runs.
+        # Also tasks that are no longer defined, as long as they have runs.
         defined, ran = await request.store.run(tasks.names()), await request.store.run(tasks.known_tasks())
         known = dict.fromkeys([*defined, *ran])
         names = tuple(name for name in names or known if request.grant.covers(name))
@@ -138,7 +138,7 @@ async def read_run(request: Request, path: RunPath) -> Response:
 
 @routes.delete("/api/runs/{id}", summary="Delete a run", answers={204: None}, errors=(404, 409))
 async def delete_run(request: Request, path: RunPath) -> Response:
-    """With its log. 409 while it is pending or running, or its execution still needs what it put out."""
+    """Deletes the run with its log. 409 while it is pending or running, or its execution still needs its outputs."""
     await request.store.run(ops.delete(path.id))
     return Response(status=204)
 
@@ -146,8 +146,8 @@ async def delete_run(request: Request, path: RunPath) -> Response:
 @routes.post("/api/runs/{id}/stop", summary="Stop a run", answers={202: Run}, errors=(404, 409))
 async def stop_run(request: Request, path: RunPath, query: StopQuery) -> Response:
     """
-    A pending run ends at once; a running one is asked to, and ends when its process is gone. What is to follow it in
-    its execution is skipped then, so the token must be for all tasks of that.
+    A pending run ends at once; a running one is asked to stop, and ends when its process is gone. Later steps of its
+    execution are skipped then, so the token must be for the tasks of these steps too.
     """
     if request.grant.tasks:
         await _require_whole(request, await find(request, path.id))
@@ -181,7 +181,7 @@ async def find(request: Request, ref: str) -> Run:
 
 
 def require_own_task(request: Request, name: str) -> None:
-    """Raises NotFound for a task that the token is not for, as if there were none."""
+    """Raises NotFound for a task that the token is not for, as if it did not exist."""
     request.grant.authorise((name,), absent=f"there is no task {name}")
 
 
@@ -227,7 +227,7 @@ def _trigger_of(body: RunRequest, headers: KeyHeaders, raw: bytes) -> ops.Reques
 
 
 async def _latest_attempt(request: Request, run: Run, name: str) -> Run:
-    """The first run, in its last attempt; that of task *name* when the execution has come to it."""
+    """The first run, in its last attempt; that of task *name* when the execution has reached it."""
     made = await request.store.run(runs.execution_runs(run.execution_id))
     for wanted in (name, run.task_name):
         newest = newest_attempts(one for one in made if one.task_name == wanted)
@@ -253,7 +253,7 @@ async def _page(request: Request, where: Filter, query: RunsQuery, cursor: str =
 
 
 async def shown(request: Request, found: Sequence[Run]) -> list[Run]:
-    """The runs as they are answered: with the URL of their schema, and without the values of secret parameters."""
+    """The runs as responses: with the URL of their schema, and without the values of secret parameters."""
     url = request.urls.run
     if any(run.params for run in found):
         found = await request.store.run(ops.without_secrets(request.catalog, found))
@@ -278,7 +278,7 @@ async def _runs(request: Request, found: Page) -> Response:
 
 
 async def created(request: Request, run: Run, *, repeated: bool = False) -> Response:
-    """The answer 201 for a run that was started, or was by the same request before."""
+    """The 201 response for a run that was started, or was by an earlier request with the same key."""
     url = request.urls
     headers = [(b"location", f"{url.base}/api/runs/{run.id}".encode())]
     if repeated:
@@ -293,8 +293,8 @@ def _texts(value: str) -> tuple[str, ...]:
 
 def _states(value: str) -> tuple[str, ...]:
     """
-    What ``status`` asks for: statuses and end reasons, of which any will do. An end reason is what most people mean by
-    the status of a run that has ended. Raises Invalid for a word that is neither.
+    The statuses and end reasons in ``status``, of which any may match: most people call the end reason of an ended run
+    its status. Raises Invalid for any other word.
     """
     states: list[str] = []
     for word in _texts(value):

@@ -1,4 +1,4 @@
-"""JSON Schemas of every object on the wire, made from the structs that encode and decode them."""
+"""JSON Schemas of every object on the wire, generated from the structs that encode and decode them."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -95,7 +95,7 @@ _EXAMPLES: Final[dict[str, Schema]] = {
     errors=(404,),
 )
 async def read_schema(request: Request, path: SchemaPath) -> Response:
-    """Where the `$schema` member of every object leads."""
+    """The target of every object's `$schema` member."""
     name = path.file.removesuffix(".json")
     if name not in _PUBLIC:
         raise NotFound(f"there is no schema {name}; there are {', '.join(sorted(_PUBLIC))}")
@@ -135,7 +135,7 @@ def standalone(name: str) -> Schema:
 
 
 def wire_types(endpoints: Iterable[Endpoint]) -> list[type[msgspec.Struct]]:
-    """Every struct that the endpoints answer with or read as a body."""
+    """Every struct that is a response or a request body of the endpoints."""
     found: dict[str, type[msgspec.Struct]] = {"ErrorModel": problems.ErrorModel}
     for endpoint in endpoints:
         for answer in endpoint.answers.values():
@@ -156,7 +156,7 @@ _PUBLIC: Final[dict[str, type[msgspec.Struct]]] = {
 
 
 def _rewritten(schema: Any, enums: dict[str, Schema]) -> Any:
-    """With enums in their places instead of referred to, and integers as 64 bits wide."""
+    """The schema with enums inlined, and integers as 64 bits wide."""
     if isinstance(schema, list):
         return [_rewritten(item, enums) for item in schema]
     if not isinstance(schema, dict):
@@ -195,7 +195,7 @@ def _finished(name: str, schema: Schema) -> Schema:
 
 
 def _mark_times(kind: type[msgspec.Struct], shown: dict[str, Schema]) -> None:
-    """msgspec calls a datetime that might lack a zone just a string; on this wire all of them have one."""
+    """Mark all datetimes as ``date-time``: msgspec does not for those that could lack a zone, which here all have."""
     if kind.__name__ not in shown:
         return
     for field in msgspec.structs.fields(kind):

@@ -39,7 +39,7 @@ DAY_US: Final = 86_400 * SECOND_US
 
 @routes.get("/api/tasks", summary="List tasks", answers={200: TasksResponseBody})
 async def list_tasks(request: Request, query: TasksQuery) -> Response:
-    """By name, with what each is doing."""
+    """By name, with the current state of each."""
     text = query.search.lower()
     found = [
         entry
@@ -56,7 +56,7 @@ async def list_tasks(request: Request, query: TasksQuery) -> Response:
 @routes.get("/api/tasks/{taskName}", summary="Read a task", answers={200: TaskModel}, errors=(404,))
 async def read_task(request: Request, path: TaskPath) -> Response:
     """
-    Its definition, its schedule in words and times, and how it is doing. Values of secrets and secret parameters are
+    Its definition, its schedule in words and times, and its current state. Values of secrets and secret parameters are
     not shown, and values of `env` not to a token with scope `read`.
     """
     require_own_task(request, path.task_name)
@@ -72,8 +72,8 @@ async def read_task(request: Request, path: TaskPath) -> Response:
 )
 async def define_task(request: Request, path: TaskPath, headers: MatchHeaders, body: TaskDefinition) -> Response:
     """
-    With the keys and rules of the task file. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a task of the task file.
-    It survives an apply of the file, unless the file has a task of this name. Live runs go on as they were defined.
+    With the keys and rules of the task file. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a task of the task file. It
+    survives an apply of the file, unless the file has a task of this name. Live runs continue with their definition.
     """
     _require_authoring(request, path)
     table: dict[str, Any] = msgspec.json.decode(request.body)
@@ -86,8 +86,8 @@ async def define_task(request: Request, path: TaskPath, headers: MatchHeaders, b
 @routes.delete("/api/tasks/{taskName}", summary="Delete a task", answers={204: None}, errors=(404, 409, 412))
 async def delete_task(request: Request, path: TaskPath, headers: MatchHeaders) -> Response:
     """
-    One that was defined through the API; its runs stay in the history. 403 unless `RUNFLEET_API_TASKS` is on; 409 for a
-    task of the task file, for one that has live runs, and for one that others depend on.
+    Deletes a task that was defined through the API; its runs stay in the history. 403 unless `RUNFLEET_API_TASKS` is
+    on; 409 for a task of the task file, for one that has live runs, and for one that others depend on.
     """
     _require_authoring(request, path)
     await request.store.run(define_tasks.remove(path.task_name, only_if=_condition(headers)))
@@ -97,8 +97,8 @@ async def delete_task(request: Request, path: TaskPath, headers: MatchHeaders) -
 @routes.post("/api/tasks/{taskName}/stop", summary="Stop a task's runs", answers={202: Affected}, errors=(404,))
 async def stop_task(request: Request, path: TaskPath) -> Response:
     """
-    Every live execution of it, those that wait included; also of one that is no longer defined. A token for some tasks
-    stops those whose other steps are its own too, and leaves the rest alone.
+    Stops every live execution of it, waiting ones included; also of a task that is no longer defined. A token for some
+    tasks stops the executions whose other steps it covers too, and leaves the others alone.
     """
     require_own_task(request, path.task_name)
     only = (lambda names: request.grant.covers(*names)) if request.grant.tasks else None
@@ -124,7 +124,7 @@ async def resume_task(request: Request, path: TaskPath) -> Response:
 
 @routes.get("/api/tasks/{taskName}/stats", summary="Statistics of a task", answers={200: StatsModel}, errors=(404,))
 async def task_stats(request: Request, path: TaskPath, query: StatsQuery) -> Response:
-    """Ends by reason, and how long runs waited and took, since a time and by stretches of it."""
+    """Ends by reason, and how long runs waited and took, since a time and by intervals of it."""
     require_own_task(request, path.task_name)
     await _entry(request, path.task_name)
     now_us = time.time_ns() // 1000
@@ -224,7 +224,7 @@ def _model(request: Request, entry: tasks.Entry, counts: tasks.Counts | None, la
         source="api" if entry.source == "api" else "file",
         applied_at=to_datetime(entry.applied_us),
         definition_hash=entry.definition.hash,
-        # Values of `env` are often secrets all the same, so they are for those who may at least start the task.
+        # Values of `env` are often secrets, so only a token that may start the task sees them.
         definition=ops.definition_shown(entry.definition.body, env=request.grant.scope != "read"),
         counts=TaskCounts(
             pending=counts.pending if counts else 0,

@@ -22,8 +22,8 @@ routes = Routes("Tokens")
 @routes.get("/api/tokens", summary="List tokens", scope="admin", answers={200: TokensResponseBody})
 async def list_tokens(request: Request) -> Response:
     """
-    Without their secrets, which cannot be shown again. One that is not `valid` was not made by this fleet, or with
-    another `RUNFLEET_SECRET`: it is refused, and can be revoked.
+    The tokens, without their secrets, which cannot be shown again. A token that is not `valid` was not created by this
+    fleet, or with another `RUNFLEET_SECRET`: it is refused, and can be revoked.
     """
     rows = await request.store.run(tokens.listing(request.state.settings.keys))
     return request.answer(TokensResponseBody(tokens=[_model(row.token, is_valid=row.is_valid) for row in rows]))
@@ -39,8 +39,8 @@ async def list_tokens(request: Request) -> Response:
 )
 async def make_token(request: Request, body: TokenRequest) -> Response:
     """
-    The answer shows the token; only a hash of it is kept. A repeat with the same `Idempotency-Key` makes no second
-    token and is answered without `token`, which cannot be shown again.
+    The response shows the token; only a hash of it is stored. A repeat with the same `Idempotency-Key` creates no
+    second token, and its response has no `token`, which cannot be shown again.
     """
     if body.tasks and body.scope == "admin":
         raise invalid("body.tasks", "cannot be combined with scope admin, which covers all tasks", body.tasks)
@@ -68,7 +68,7 @@ async def make_token(request: Request, body: TokenRequest) -> Response:
 
 @routes.delete("/api/tokens/{id}", summary="Revoke a token", answers={204: None}, errors=(404,))
 async def revoke_token(request: Request, path: TokenPath) -> Response:
-    """Other API processes may take it for two seconds more."""
+    """Other API processes may accept it for two seconds more."""
     if not await request.store.run(tokens.revoke(path.id)):
         raise NotFound(f"there is no token {path.id}")
     request.state.authenticator.forget()

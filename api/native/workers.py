@@ -17,8 +17,8 @@ routes = Routes("Workers")
 @routes.get("/api/workers", summary="List workers", answers={200: WorkersResponseBody})
 async def list_workers(request: Request) -> Response:
     """
-    Every worker process with a recent heartbeat, and what it runs. A token for some tasks sees those that serve a
-    queue of these, each with these queues and runs only.
+    Every worker process with a recent heartbeat, and its runs. A token for some tasks sees the workers that serve a
+    queue of these tasks, each with these queues and runs only.
     """
     seen = scoped_fleet.workers(request.grant.covers) if request.grant.tasks else fleet.workers()
     workers = await request.store.run(seen)
@@ -29,7 +29,7 @@ async def list_workers(request: Request) -> Response:
     "/api/workers/{id}/drain", summary="Drain a worker", scope="admin", answers={202: WorkerModel}, errors=(404,)
 )
 async def drain_worker(request: Request, path: WorkerPath) -> Response:
-    """It takes nothing new, and ends when its runs have ended."""
+    """It claims nothing more, and exits when its runs have ended."""
     await request.store.run(fleet.drain(path.id))
     for worker in await request.store.run(fleet.workers()):
         if worker.id == path.id:

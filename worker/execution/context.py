@@ -31,7 +31,7 @@ log = get_logger("worker")
 
 
 class Unverified(RunfleetError):
-    """This worker may not or cannot read the definition of a run; another one perhaps can."""
+    """This worker may not or cannot read the definition of a run; another worker may be able to."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class WorkerContext:
 
     @property
     def refusal(self) -> str:
-        """Why this worker starts nothing: a sentence, "" when it does."""
+        """Why this worker starts nothing, as a sentence; "" when it does."""
         if self.draining.begun:
             return "its worker was shut down before it started"
         if not self.spawner.is_alive():
@@ -71,7 +71,7 @@ class WorkerContext:
         The task that a run was created with.
 
         Raises Unprepared when its definition is gone, Unverified when it is not signed with this worker's secret or
-        cannot be read by this release, and StoreUnavailable.
+        this release cannot read it, and StoreUnavailable.
         """
         name = record.task, record.definition
         task = self.verified_tasks.get(name)
@@ -97,6 +97,6 @@ class WorkerContext:
             raise Unverified(
                 f"its definition {found.hash} cannot be read by the release of its worker: {error}"
             ) from None
-        if task.name != record.task:  # seen without a secret only: a signature is for a name
+        if task.name != record.task:  # only without a secret: a signature covers the name
             raise Unverified(f"its definition {found.hash} is that of task {task.name}")
         return task

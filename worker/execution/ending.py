@@ -1,6 +1,4 @@
-"""
-Reports the end of a run until it is accepted or refused, however long Redis is unavailable; then wakes and logs.
-"""
+"""Reports the end of a run until it is accepted or refused, however long Redis is unavailable; then wakes and logs."""
 
 from __future__ import annotations
 
@@ -42,8 +40,9 @@ class Ending:
     """
     The end of one run, as its thread reports it.
 
-    ``task``, ``log_buffer`` and ``exit_`` are None when it did not come that far. *is_lost* returns whether the lease
-    was lost; *restore* writes the run back to a store that has lost its data, and returns whether it is there again.
+    ``task``, ``log_buffer`` and ``exit_`` are None when the run did not get that far. *is_lost* returns whether the
+    lease was lost; *restore* writes the run back to a store that has lost its data, and returns whether it is there
+    again.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Ending:
         """
         Report the end until it is accepted or refused, claiming the next run for *wanted*. None: the lease was lost.
 
-        Whatever fails of its outputs, log or retry, the end itself is reported.
+        The end is reported even if its outputs, log or retry fail.
         """
         message = self._mask.text(verdict.message).encode("utf-8", "replace").decode()
         verdict = verdict._replace(message=message)
@@ -108,7 +107,7 @@ class Ending:
         return ended
 
     def _repeat(self, end: Callable[..., Call[Ended]], wanted: Wanted | None) -> Ended | None:
-        """Make the call that *end* gives until it is accepted or refused. None: the lease was lost."""
+        """Repeat the call that *end* returns until it is accepted or refused. None: the lease was lost."""
         call = end(wanted)
         self.asked_next_s = time.monotonic() if wanted is not None else 0.0
         pauses_s = backoff.pauses_s()
@@ -122,7 +121,7 @@ class Ending:
                 self._settle(appended)
                 if ended.state != "gone" or not self._restore():
                     assert isinstance(ended, Ended)
-                    self.is_unanswered = False  # not before: if anything above fails, the caller never sees this answer
+                    self.is_unanswered = False  # not before: if anything above fails, the caller never gets this answer
                     return ended
             except StoreUnavailable:
                 if self._is_lost():
@@ -136,7 +135,7 @@ class Ending:
                 time.sleep(next(pauses_s))
 
     def _last_lines(self) -> list[Call[Any]]:
-        """The calls that store what is left of the log; none when that fails, because the end must not."""
+        """The calls that store the rest of the log; none on failure, because the end must not fail with it."""
         log_buffer = self._log_buffer
         try:
             return log_buffer.final() if log_buffer is not None else []
@@ -154,7 +153,7 @@ class Ending:
                 self._log_broken("storing its log")
 
     def _follow_up(self, ended: Ended, verdict: Verdict, facts: Facts, replay: Call[Ended]) -> None:
-        """Wake queues, compact the log, emit and log an end that is on record."""
+        """After an accepted end: wake queues, compact the log, emit lineage, and log."""
         log_buffer, record = self._log_buffer, self._record
         if ended.ready:
             self._wake_queues(ended.ready)
@@ -180,7 +179,7 @@ class Ending:
             log.warning("run.ended", **facts_of_end, message=verdict.message)
 
     def _retry(self, verdict: Verdict) -> Retry | None:
-        """The attempt that this end owes."""
+        """The retry that this end requires, if any."""
         try:
             return ops.next_attempt(
                 self._run_id,
@@ -195,7 +194,7 @@ class Ending:
             return None
 
     def _emit(self, verdict: Verdict, task: Task | None) -> None:
-        """Emit lineage. The end is as long after the start as this host measured, whatever its clock says."""
+        """Emit lineage. The end time is the start plus this host's measured duration, whatever its clock shows."""
         if self._context.emitter is not None:
             end_us = self._record.start_us + int((time.monotonic() - self._claimed_s) * SECOND_US)
             self._context.emitter.ended(

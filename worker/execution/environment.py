@@ -2,8 +2,8 @@
 The arguments, environment and secrets of a run's process.
 
 The environment is the worker's own as far as ``RUNFLEET_INHERIT_ENV`` allows, without our settings and the variables
-that other tasks make secrets of; then ``env_file``, ``env``, ``secrets_file``, ``secrets``, the parameters, and last
-the ``RUNFLEET_`` variables of the run, which nothing overrides.
+that other tasks use as secrets; then ``env_file``, ``env``, ``secrets_file``, ``secrets``, the parameters, and last the
+``RUNFLEET_`` variables of the run, which nothing overrides.
 """
 
 import re
@@ -28,7 +28,7 @@ MOST_HANDED_ON: Final = 64 * 1024
 NEVER_GIVEN: Final = frozenset(["RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD"])
 """Variables that no secret of a task may be made of."""
 
-# Programs can't do without these. A secret may be made of them (``${HOME}/.key``); they are none themselves.
+# Programs need these. A secret may be composed of them (``${HOME}/.key``); they are not secret themselves.
 NEEDED: Final = frozenset(
     re.findall(
         r"\w+",
@@ -40,14 +40,14 @@ NEEDED: Final = frozenset(
 
 
 class Unprepared(RunfleetError):
-    """A run cannot be started as it is defined; the message says what is missing on this worker."""
+    """A run cannot be started as defined; the message names what is missing on this worker."""
 
 
 class Inherited:
     """
     The part of the worker's environment *environ* that runs inherit.
 
-    *allowed* are names of variables, ``*`` at the end of one stands for the rest (``RUNFLEET_INHERIT_ENV``).
+    *allowed* are names of variables; a trailing ``*`` matches any rest (``RUNFLEET_INHERIT_ENV``).
     """
 
     def __init__(self, environ: Mapping[str, str], allowed: Sequence[str] = ("*",)) -> None:
@@ -63,7 +63,7 @@ class Inherited:
         self._given = {name: value for name, value in given.items() if name in allowed or name.startswith(starts)}
 
     def without(self, variables: Set[str]) -> dict[str, str]:
-        """A copy of it, without *variables*."""
+        """A copy without *variables*."""
         return {name: value for name, value in self._given.items() if name not in variables}
 
 
@@ -79,10 +79,10 @@ def compose(
     of_user: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], frozenset[str]]:
     """
-    The whole environment of a run, and the secret values in it, which are not to be shown.
+    The whole environment of a run, and the secret values in it, which must not be shown.
 
-    *withheld* are variables that a run inherits only if its own task makes a secret of them, *inputs* the outputs of
-    the steps that it depends on, by task, *of_user* the variables of another operating-system user.
+    *withheld* are variables that a run inherits only if its own task uses them as secrets, *inputs* the outputs of the
+    steps that it depends on, by task, *of_user* the variables of another operating-system user.
 
     Raises Unprepared for a file that cannot be read and for a secret whose variable is not set on this worker.
     """
@@ -114,15 +114,15 @@ def compose(
 
 
 def sources(task: Task) -> frozenset[str]:
-    """The variables of the worker's environment that the task makes secrets of."""
+    """The variables of the worker's environment that the task uses as secrets."""
     return frozenset(name for value in task.secrets.values() for name in references(value))
 
 
 def handed_on(inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
     """
-    Outputs as variables ``RUNFLEET_OUTPUT_<TASK>_<KEY>``: in capitals, ``_`` for what no variable's name may have.
+    Outputs as variables ``RUNFLEET_OUTPUT_<TASK>_<KEY>``: upper case, ``_`` for characters that names cannot have.
 
-    JSON for anything but a string. When replicas have the same key, the last counts.
+    JSON for anything but a string. When replicas have the same key, the last one wins.
     """
     return {
         f"RUNFLEET_OUTPUT_{_as_name(task)}_{_as_name(key)}": text.replace("\0", "")
@@ -133,7 +133,7 @@ def handed_on(inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]
 
 
 def arguments(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The argument vector of a command; a string is a shell's, with parameters as ``$1``…, never spliced into it."""
+    """The argument vector of a command; a string runs in a shell, with parameters as ``$1``…, never spliced into it."""
     extra = params.arguments(task, values)
     if isinstance(task.run, str):
         return ("/bin/sh", "-e", "-c", task.run, task.name, *extra)
@@ -144,7 +144,7 @@ def parameters(task: Task, record: Record) -> dict[str, Any]:
     """
     The parameters of a run, validated again: no signature covers its record, so they may have been changed.
 
-    Raises Unprepared when *task* would not have accepted them.
+    Raises Unprepared for parameters that *task* does not accept.
     """
     try:
         given = msgspec.json.decode(record.params) if record.params else {}

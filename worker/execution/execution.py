@@ -1,7 +1,7 @@
 """
 The execution of one run, from its claim to its end: prepare → spawn → monitor → judge → end.
 
-Each step may fail; then the run ends with a reason, unless its lease was lost. Only the end writes to the store
+If a step fails, the run ends with a reason, unless its lease was lost. Only the end writes to the store
 (``ending.py``); it is repeated until it is accepted or refused, however long Redis is unavailable.
 """
 
@@ -42,11 +42,11 @@ T = TypeVar("T")
 
 
 class LeaseLost(Exception):
-    """The lease is over, or could not be confirmed: another worker may have the run."""
+    """The lease has expired, or could not be confirmed: another worker may have the run."""
 
 
 class NotStarted(Exception):
-    """Nothing was started, by no fault of the run: it is given back. ``crashes`` counts as in ``give_back``."""
+    """Nothing was started, through no fault of the run: it is given back. ``crashes`` is as in ``give_back``."""
 
     def __init__(self, why: str, crashes: int = 0) -> None:
         super().__init__(why)
@@ -85,7 +85,7 @@ class Execution:
 
     @property
     def asked_next_s(self) -> float:
-        """As of ``Ending``; 0 before that."""
+        """As in ``Ending``; 0 before that."""
         return self._ending.asked_next_s if self._ending is not None else 0.0
 
     @property
@@ -94,7 +94,7 @@ class Execution:
         return self._is_unanswered or (self._ending is not None and self._ending.is_unanswered)
 
     def request_stop(self, request: StopRequest) -> None:
-        """Stop this run: somebody asked for it, or its lease was lost."""
+        """Stop this run: a stop was requested, or its lease was lost."""
         self._stop_requests.append(request)
         self._wakeup.set()
 
@@ -114,8 +114,8 @@ class Execution:
         """
         Execute the run and end it, claiming the next one for *wanted* in the same step.
 
-        None: its lease was lost, or it was given back because nothing was started. Any error becomes its end, with the
-        reason.
+        None: its lease was lost, or it was given back because nothing was started. An error ends the run, with the
+        error as message.
         """
         log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
         self._context.heartbeat.hold(self._lease)
@@ -144,7 +144,7 @@ class Execution:
                 self._context.log_shipper.remove(self._log_buffer)
 
     def end_as_crashed(self, error: Exception) -> Ended | None:
-        """End it as crashed after an unexpected error; a run that has ended stays as it is."""
+        """End it as crashed after an unexpected error; a run that has ended is not changed."""
         message = f"crashed: its worker failed: {describe(error)}".encode("utf-8", "replace").decode()
         call = runs.end(self.run_id, self.record.token, Reason.CRASHED, FATE_UNKNOWN, message)
         try:
@@ -152,11 +152,11 @@ class Execution:
         except Exception:
             log.exception("run.broken", run_id=str(self.run_id), task=self.record.task, doing="ending it anyhow")
             return None
-        self._is_unanswered = True  # the call that failed may have been made
+        self._is_unanswered = True  # the failed call may have taken effect
         return ended if ended.verdict == "refused" else None
 
     def _execute(self) -> Verdict:
-        """Prepare, spawn, monitor, judge. Raises LeaseLost, NotStarted, Unprepared and SpawnFailed: nothing ran."""
+        """Prepare, spawn, monitor, judge. Raises LeaseLost, NotStarted, Unprepared and SpawnFailed: no process ran."""
         task = self._task = self._retry_while_unavailable(lambda: self._context.task(self.record))
         if self._context.emitter is not None:
             self._context.emitter.emit(self.run_id, self.record)
@@ -192,7 +192,7 @@ class Execution:
         return judge(task, self._exit, monitor.cause, monitor.stderr_tail)
 
     def _give_back(self, error: NotStarted, wanted: Wanted | None) -> Ended | None:
-        """Give it back, because another worker may start it; end it as crashed when several could not."""
+        """Give the run back, so that another worker can start it; end it as crashed when several could not."""
         crashes = self.record.crashes + error.crashes
         if error.crashes and crashes >= POISON_CRASHES:
             message = f"crashed: not started by {crashes} workers in a row; the last reason: {error}"
@@ -220,7 +220,7 @@ class Execution:
             user.variables if user is not None else {},
         )
         self._context.known_secrets.add(environment.sources(task), secrets)
-        # A secret parameter is known to this run alone, so it is masked in this run only.
+        # A secret parameter belongs to this run alone, so it is masked in this run only.
         self._mask = self._context.known_secrets.mask(secrets | params.secrets(task, values))
         cwd = str(Path(self._context.spawner.cwd, task.working_dir)) if task.working_dir else None
         limits: dict[str, Any] = {
@@ -264,8 +264,8 @@ class Execution:
 
     def _confirm_lease(self) -> None:
         """
-        Wait for a renewal of the lease if the last one is old: a worker that was suspended since the claim starts
-        nothing that another one may have by now. Raises LeaseLost and NotStarted.
+        Wait for a renewal of an old lease: a worker that was suspended since the claim must not start a run that
+        another worker may have by now. Raises LeaseLost and NotStarted.
         """
         while time.monotonic() - self._lease.renewed_s > SURE_S:
             self._check_may_start()
@@ -274,12 +274,12 @@ class Execution:
         self._check_may_start()
 
     def _withheld(self) -> frozenset[str]:
-        """The variables that other tasks make secrets of. Raises LeaseLost and NotStarted while they are unknown."""
+        """The variables that other tasks use as secrets. Raises LeaseLost and NotStarted while they are unknown."""
         self._retry_while_unavailable(self._context.known_secrets.refresh)
         return self._context.known_secrets.variables
 
     def _check_may_start(self) -> None:
-        """Raises LeaseLost when the lease was lost, NotStarted when the run is not to be started any more."""
+        """Raises LeaseLost when the lease was lost, NotStarted when the run must not start any more."""
         if "lost" in self._stop_requests:
             raise LeaseLost
         if self._stop_requests:
@@ -288,7 +288,7 @@ class Execution:
             raise NotStarted("its worker was shut down before it started")
 
     def _retry_while_unavailable(self, ask: Callable[[], T]) -> T:
-        """The result of *ask*, called again while Redis is unavailable. Raises LeaseLost and NotStarted."""
+        """The result of *ask*, retried while Redis is unavailable. Raises LeaseLost and NotStarted."""
         pauses_s = backoff.pauses_s()
         while True:
             self._mark_alive()

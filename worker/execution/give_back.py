@@ -1,4 +1,4 @@
-"""Gives back a run that was claimed and not started: it is pending again."""
+"""Gives back a run that was claimed but not started: it becomes pending again."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def give_back(
     context: WorkerContext, run_id: UUID, record: Record, why: str, *, delay_s: float = 0.0, crashes: int = 0
 ) -> None:
     """
-    Give a run back, and try again while Redis is unavailable, until the drain is over. Raises nothing.
+    Give a run back, retrying while Redis is unavailable, until the drain is over. Raises nothing.
 
-    *why* is shown by its record while it is pending; *delay_s* and *crashes* are as of ``runs.give_back``.
+    *why* is shown in its record while it is pending; *delay_s* and *crashes* are as of ``runs.give_back``.
     """
     why = why.encode("utf-8", "replace").decode()
     call = runs.give_back(run_id, record.token, why, delay_us=round(delay_s * 1_000_000), crashes=crashes)
@@ -56,8 +56,8 @@ def give_back(
 
 def delay_s(record: Record) -> float:
     """
-    How long a run waits that this worker could not start, in seconds: half of its age, from 1 s to a minute.
+    The delay of a run that this worker could not start, in seconds: half of its age, from 1 s to a minute.
 
-    So another worker may have it soon, and one that no worker can start is claimed less and less often.
+    So another worker may get it soon, and a run that no worker can start is claimed less and less often.
     """
     return min(max((record.start_us - record.created_us) / 2_000_000, SOONEST_S), LATEST_S)

@@ -62,7 +62,7 @@ class Monitor:
         self._deadline_s: float | None = None
 
     def until_end(self) -> Exit:
-        """Read the output of the started process until it ended; stop it when there is a reason to."""
+        """Read the output of the started process until it ends; stop it when there is a reason to."""
         task, child = self._task, self._child
         if task.timeout_ms is not None:
             self._deadline_s = time.monotonic() + task.timeout_ms / 1000
@@ -77,14 +77,14 @@ class Monitor:
             now_s = time.monotonic()
             if task.strict_lease and forwarded_s != self._lease.renewed_s > now_s - FRESH_S:
                 forwarded_s = self._lease.renewed_s
-                child.signal(0)  # should this worker freeze, the spawner kills the run in its place
+                child.signal(0)  # should this worker freeze, the spawner kills the run instead
             self._check_stop_reasons(now_s)
             signal_due = self._stop_sequence.due(now_s)
             if signal_due:
                 child.signal(signal_due)
             readable = [fd for fd, _ in poller.poll(self._timeout_ms(now_s))]
             if self.cause is not None or not readable or any(fd not in open_pipes for fd in readable):
-                exit_ = child.read_exit()  # before a stop request is read: how it ended by itself is its result
+                exit_ = child.read_exit()  # before reading a stop request: how it ended by itself is its result
             for fd in readable:
                 if fd in open_pipes:
                     if not self._read(fd, open_pipes[fd]):
@@ -147,7 +147,7 @@ class Monitor:
         return True
 
     def _read_rest(self, open_pipes: dict[int, Stream]) -> None:
-        """Read what is still in the pipes; one that another process holds open is given up after a moment."""
+        """Read the rest of the pipes; one that another process holds open is abandoned after a moment."""
         end_s = time.monotonic() + DRAIN_PIPES_S
         while True:
             for fd, stream in list(open_pipes.items()):
@@ -156,7 +156,7 @@ class Monitor:
             left_s = end_s - time.monotonic()
             if not open_pipes or left_s <= 0:
                 return
-            poller = select.poll()  # and not `select`, which takes no descriptor beyond 1023
+            poller = select.poll()  # not `select`, which cannot handle descriptors beyond 1023
             for fd in open_pipes:
                 poller.register(fd, select.POLLIN)
             poller.poll(left_s * 1000)

@@ -1,4 +1,4 @@
-"""A processor: a thread that claims a run, executes it, and claims the next in the same step as it ends."""
+"""A processor: a thread that claims a run, executes it, and claims the next one in the step that ends it."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ REFUSED_S: Final = 2.0
 
 
 class Processor:
-    """One thread that executes runs. It numbers its claims: each has a turn of its own."""
+    """One thread that executes runs. It numbers its claims, each with its own turn."""
 
     def __init__(self, context: WorkerContext, worker: str, name: str, queues: tuple[str, ...]) -> None:
         self._context, self._worker, self._name = context, worker, name
@@ -42,9 +42,9 @@ class Processor:
 
     def run_until_empty(self, on_more: Callable[[int], None]) -> None:
         """
-        Claim and execute until nothing waits. ``on_more(waiting)`` is called with how many more runs there are.
+        Claim and execute until no run waits. ``on_more(waiting)`` is called with the number of further runs.
 
-        A worker that drains or cannot execute anything claims nothing; what it has claimed already, it gives back.
+        A worker that is draining or unfit claims nothing; it gives back a run that it has claimed already.
         """
         self.alive_s = time.monotonic()
         self.busy = True
@@ -75,10 +75,10 @@ class Processor:
             asked_s, claimed = self._execute(claimed, asked_s)
 
     def _execute(self, claimed: Claimed, asked_s: float) -> tuple[float, Claimed | None]:
-        """Execute a run; the one that was claimed with its end or after it, and when that claim was first sent."""
+        """Execute a run; returns the next run if one was claimed, and when that claim was first sent."""
         wanted = self._wanted()
         self.execution = execution = Execution(self._context, claimed, self._wakeup, asked_s, self._mark_alive)
-        self._claimed = None  # the execution has taken over
+        self._claimed = None  # the execution is responsible now
         try:
             ended = execution.perform(wanted)
         except Exception as error:
@@ -93,7 +93,7 @@ class Processor:
         elif ended is not None and (ended.claimed is not None or ended.verdict != "refused"):
             self._claimed = ended.claimed
             return execution.asked_next_s, ended.claimed
-        return self._claim()  # a run that was lost, or given back, brought no other with it
+        return self._claim()  # a run that was lost or given back claims no other
 
     def _mark_alive(self) -> None:
         self.alive_s = time.monotonic()
@@ -112,7 +112,7 @@ class Processor:
             try:
                 claimed = self._context.store.run(runs.claim(wanted))
             except StoreUnavailable:
-                # The claim may have been made and its answer lost: with the same turn it gets the same run.
+                # The claim may have succeeded and its answer lost: the same turn returns the same run.
                 wait_s = AGAIN_S
             except Unreadable as error:
                 self._log_unreadable(str(error))
@@ -133,7 +133,7 @@ class Processor:
                 return asked_s, None
 
     def _log_unreadable(self, why: str) -> None:
-        """A run that cannot be read is left to the scheduler, which ends it when its lease is over."""
+        """Log a run that cannot be read; the scheduler ends it when its lease expires."""
         log.error("run.unreadable", worker=self._worker, error=why)
 
     def _wanted(self) -> Wanted:

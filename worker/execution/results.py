@@ -1,4 +1,4 @@
-"""The outputs of a run: the lines of its output file and what a callable returned; masked and limited."""
+"""The outputs of a run: the lines of its output file and the return value of a callable; masked and limited."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 def collect(path: str, exit_: Exit | None, mask: Mask, say: Callable[[str], None]) -> dict[str, Any]:
     """
-    Collect the ``key=value`` lines of the output file and what a callable returned, and remove the file.
+    Collect the ``key=value`` lines of the output file and a callable's return value, and remove the file.
 
-    *mask* is applied to values and keys: before a line is split. *say* is called with a sentence for what was left out.
+    *mask* is applied to values and keys, before a line is split. *say* is called with a sentence about omitted outputs.
     """
     found: dict[str, Any] = {}
     if exit_ is not None and exit_.result is not None:
@@ -63,7 +63,7 @@ def collect(path: str, exit_: Exit | None, mask: Mask, say: Callable[[str], None
 
 
 def _decode(result: bytes) -> Any:
-    """The returned value. Raises ValueError with what is wrong, to follow a colon."""
+    """The returned value. Raises ValueError with the problem, to follow a colon."""
     if len(result) > RETURN_BYTES:
         raise ValueError(f"its JSON has more than {RETURN_BYTES // 1024} KiB")
     if result.count(b"[") + result.count(b"{") > RETURN_DEPTH:
@@ -80,9 +80,9 @@ def _decode(result: bytes) -> Any:
 
 def _take(path: str, say: Callable[[str], None]) -> bytes:
     """
-    The content of the file, which is removed; b"" when there is none.
+    The content of the file, which is removed; b"" when it is missing.
 
-    If the run put something else there, it is not opened, or not read.
+    If the run replaced it with something other than a file, that is not read.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,8 +1,8 @@
 """
 The secrets that a worker knows: variables to withhold from runs of other tasks, and values to mask.
 
-The variables come from the store, which is read at the start of a run, at most once a second; their values from this
-process's environment. A secret is known until the process ends, so that a writer to Redis cannot unmask it.
+The variables come from the store, read at the start of a run, at most once a second; their values from this process's
+environment. A secret stays known until the process exits, so that writing to Redis cannot unmask it.
 """
 
 import threading
@@ -49,7 +49,7 @@ class KnownSecrets:
 
     def refresh(self) -> None:
         """
-        Read which variables tasks make secrets of, unless that was done a moment ago.
+        Read which variables tasks use as secrets, unless that was done a moment ago.
 
         Raises StoreUnavailable only if they were never read before, also when they are unreadable: neither an outage
         nor a foreign write to Redis may unmask a secret, nor prevent starts.
@@ -88,7 +88,7 @@ class KnownSecrets:
 
 
 def _passwords(url: str) -> list[str]:
-    """The password in *url*, as it is written and decoded."""
+    """The password in *url*, as written and decoded."""
     try:
         password = urlsplit(url).password or ""
     except ValueError:

@@ -6,7 +6,7 @@ from typing import Literal
 
 class StopSequence:
     """
-    A signal, some time, SIGKILL. It only returns what is due; times are measured seconds.
+    A signal, a grace period, SIGKILL. It only returns what is due; times are measured seconds.
 
     A second ``begin`` changes nothing, unless it leaves less time.
     """
@@ -36,7 +36,7 @@ class StopSequence:
         return 0
 
     def wait_s(self, now_s: float) -> float | None:
-        """Seconds until something is due; None when nothing ever will be."""
+        """Seconds until a signal is due; None when there is none to come."""
         if self.step == "begun":
             return 0.0
         return max(0.0, self._kill_at_s - now_s) if self.step == "asked" else None

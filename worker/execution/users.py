@@ -1,4 +1,4 @@
-"""Other operating-system users for runs: who may be one, and what the worker needs for it."""
+"""Other operating-system users for runs: which are allowed, and which rights the worker needs."""
 
 import contextlib
 import grp
@@ -27,7 +27,7 @@ class Account(NamedTuple):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables that describe it to a program."""
+        """The environment variables that describe the user."""
         return {"USER": self.name, "LOGNAME": self.name, "HOME": self.home, "SHELL": self.shell}
 
     @property
@@ -38,9 +38,9 @@ class Account(NamedTuple):
 
 def account(task: Task, allowed: Sequence[str]) -> Account | None:
     """
-    The user that runs of *task* are to have, None for the worker's own.
+    The user for runs of *task*, None for the worker's own.
 
-    Raises Unprepared for one that is not *allowed* or not there, and when this worker may not change users.
+    Raises Unprepared for a user that is not *allowed* or does not exist, and when this worker may not change users.
     """
     name = task.user
     if name is None:
@@ -64,7 +64,7 @@ def check(names: Sequence[str]) -> None:
     """
     Check that this process can execute runs as the users *names* of RUNFLEET_RUN_USERS.
 
-    Raises Misconfigured, with the cure, when one does not exist or this process may not become it.
+    Raises Misconfigured, with the cure, when a user does not exist or this process may not switch to it.
     """
     for name in names:
         try:
@@ -83,7 +83,7 @@ def check(names: Sequence[str]) -> None:
 def make_output(path: str, user: Account) -> None:
     """Create the output file of a run as *user*, who owns it. Raises Unprepared."""
     try:
-        os.chmod(os.path.dirname(path), 0o711)  # to be reached, not to be listed or written to
+        os.chmod(os.path.dirname(path), 0o711)  # reachable, but not listable or writable
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # left by a failed start of the same run
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -100,6 +100,6 @@ def _missing() -> list[str]:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         held = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-    except (OSError, StopIteration):  # no Linux
+    except (OSError, StopIteration):  # not Linux
         held = -1 if os.geteuid() == 0 else 0
     return [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]

@@ -26,7 +26,9 @@ _OUT_OF_MEMORY: Final = re.compile(rb"MemoryError|[Cc]annot allocate memory|[Oo]
 
 
 class Verdict(NamedTuple):
-    """``interrupted``: the run ended only because its worker leaves; it is reported by ``interrupt``, not ``end``."""
+    """
+    ``interrupted``: the run ended only because its worker shut down; it is reported by ``interrupt``, not ``end``.
+    """
 
     reason: Reason
     exit_code: int

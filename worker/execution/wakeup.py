@@ -8,8 +8,8 @@ class Wakeup:
     """
     Wakes a thread that waits in ``poll``. Thread-safe.
 
-    It lives as long as its processor: one made for each run could be written to after its number belongs to another
-    descriptor. After a late ``set`` the next run checks once for nothing.
+    It lives as long as its processor: a pipe made for each run could be written to after its number belongs to another
+    descriptor. After a late ``set`` the next run makes one needless check.
     """
 
     def __init__(self) -> None:
@@ -23,6 +23,6 @@ class Wakeup:
             os.write(self._in, b"!")
 
     def clear(self) -> None:
-        """Make ``fd`` quiet again."""
+        """Make ``fd`` unreadable again."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)

@@ -23,7 +23,7 @@ Stream = Literal["stdout", "stderr"]
 
 
 class _Block(NamedTuple):
-    """Lines that were received and not processed. ``plain_size`` is 0 if they may become shorter."""
+    """Received, unprocessed lines. ``plain_size`` is 0 if they may become shorter."""
 
     raw: bytes
     which: int
@@ -39,7 +39,7 @@ class LineBuffer:
     ``log_max_size`` counts UTF-8 bytes of text and one more for each line. ``drop_old`` keeps the newest that fit,
     ``drop_new`` and ``kill`` the oldest; ``kill`` also sets ``overflowed``. *mask* is applied to each line.
 
-    The counts are as of the last ``take`` or ``finish``; only ``pending_bytes`` and ``overflowed`` are of now.
+    The counts are as of the last ``take`` or ``finish``; only ``pending_bytes`` and ``overflowed`` are current.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class LineBuffer:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that were not taken yet, about."""
+        """About how many bytes were not taken yet."""
         return self._pending_bytes + self._raw_bytes
 
     def feed(self, stream: Stream, data: bytes, at_us: int) -> None:
-        """Take what was read from a pipe at stored time *at_us*. A line without its end waits for the rest."""
+        """Add data from a pipe, read at stored time *at_us*. A line without its end waits for the rest."""
         which = STDOUT if stream == "stdout" else STDERR
         if self._full:
             self._count(which, data)
@@ -100,14 +100,14 @@ class LineBuffer:
         self._partial[which] = data
 
     def system(self, text: str, at_us: int) -> None:
-        """Add lines of Runfleet's own. They are kept even if the limit is reached."""
+        """Add lines of Runfleet's own. They are kept even beyond the limit."""
         self._work()
         for line in self._cleaner.clean(text.encode("utf-8", "replace")).split("\n"):
             self._keep([line], [size_of(line)], SYSTEM, at_us)
             self.produced += 1
 
     def finish(self, at_us: int) -> None:
-        """Close the last, unfinished lines and add how many lines are missing. To be called once, at the end."""
+        """Close the last, unfinished lines and add how many lines are missing. Call it once, at the end."""
         self._work()
         for which in (STDOUT, STDERR):
             data, self._partial[which] = self._partial[which], b""
@@ -139,11 +139,11 @@ class LineBuffer:
 
     @property
     def begun(self) -> tuple[bytes, bytes]:
-        """The unfinished lines of standard output and error; to see whether they have changed."""
+        """The unfinished lines of standard output and error, for comparison with earlier ones."""
         return (b"", b"") if self._full else (self._partial[STDOUT], self._partial[STDERR])
 
     def unfinished(self, stream: Stream) -> str:
-        """The end of the line that *stream* has begun, as far as it may be shown; "" when it has begun none."""
+        """The tail of the unfinished line of *stream*, as far as it may be shown; "" without one."""
         data = self._partial[STDOUT if stream == "stdout" else STDERR]
         if not data or self._full:
             return ""
@@ -172,7 +172,7 @@ class LineBuffer:
             self._work()
 
     def _work(self) -> None:
-        """Split what was received into lines."""
+        """Split received blocks into lines."""
         blocks, self._raw = self._raw, deque()
         self._raw_bytes = self._plain_bytes = 0
         for block in blocks:
@@ -196,7 +196,7 @@ class LineBuffer:
 
     def _add_newest(self, texts: list[str], sizes: list[int], which: int, at_us: int, continued: bool) -> None:
         if sum(sizes) > self._limit:
-            # Those that are pushed out by the rest of their own block never become lines.
+            # Lines that the rest of their own block pushes out are never created.
             first, room = len(sizes) - 1, self._limit - sizes[-1]
             while first and sizes[first - 1] <= room:
                 first -= 1
@@ -238,7 +238,7 @@ class LineBuffer:
         self._pending_bytes += total
 
     def _forget_oldest(self, at_most: int, until_bytes: int) -> None:
-        """Drop the oldest kept lines, *at_most* so many, while more than *until_bytes* are kept."""
+        """Drop the oldest kept lines, *at_most* that many, while more than *until_bytes* are kept."""
         kept, pending = self._kept_sizes, self._pending
         while at_most > 0 and kept and self.bytes > until_bytes:
             at_most -= 1
@@ -260,7 +260,7 @@ class LineBuffer:
         self.truncated = True
 
     def _count(self, which: int, data: bytes) -> None:
-        """Count what is not kept any more."""
+        """Count dropped lines."""
         waiting, self._partial[which] = self._partial[which], b""
         self._drop(data.count(b"\n"), len(waiting) + len(data))
         self._open[which] = not data.endswith(b"\n")

@@ -31,10 +31,10 @@ _BASE64_MIN: Final = 8
 
 
 class Mask:
-    """Finds values, in all their forms, in bytes and text, and puts ``REDACTED`` in their place."""
+    """Replaces values, in all their forms, in bytes and text with ``REDACTED``."""
 
     def __init__(self, values: Iterable[str], foreign: Iterable[str] = ()) -> None:
-        """*values* are found inside Base64 too; *foreign* are not, because there may be many of them."""
+        """*values* are also found inside Base64; *foreign* are not, because there may be many of them."""
         parts = _parts(values, _forms) | _parts(foreign, _plain_forms)
         self.parts: Final = sorted(parts, key=lambda part: (-len(part), part))
         """All forms of all values, the longest first."""
@@ -62,7 +62,7 @@ class Mask:
         return self.raw(raw).decode("utf-8", "surrogateescape") if self.finds(raw) else text
 
     def value(self, value: Any) -> Any:
-        """A value of JSON, masked at any depth, the names in it included."""
+        """A JSON value, masked at any depth, including the names in it."""
         if self._pattern is None:
             return value
         if isinstance(value, str):
@@ -79,9 +79,9 @@ class Mask:
 @lru_cache(maxsize=512)
 def mask(own: frozenset[str], foreign: frozenset[str] = frozenset()) -> Mask:
     """
-    The mask for a run whose own secrets are *own*; *foreign* are all others that are known.
+    The mask for a run with its *own* secrets; *foreign* are all other known ones.
 
-    It is made once for each task, not for each run.
+    It is created once for each task, not for each run.
     """
     return Mask(
         [value for value in own if is_maskable(value)],
@@ -95,7 +95,9 @@ def is_maskable(value: str, least: int = OWN_MIN) -> bool:
 
 
 def _parts(values: Iterable[str], forms: Callable[[str], set[bytes]]) -> set[bytes]:
-    """All forms of all values; of one with several lines each line of some length, as it never is in one line whole."""
+    """
+    All forms of all values; a value with several lines is masked line by line, because output never has it in one line.
+    """
     parts: set[bytes] = set()
     for value in values:
         lines = [line.strip() for line in value.splitlines()]
@@ -120,7 +122,7 @@ def _plain_forms(value: str) -> set[bytes]:
 
 
 def _base64(raw: bytes) -> set[bytes]:
-    """*raw* within Base64, whatever surrounds it: three texts, by where in three bytes it begins."""
+    """The Base64 encodings of *raw* inside other data: three texts, one for each offset modulo three."""
     found = set()
     for before in range(3):
         text = base64.b64encode(b"\0" * before + raw).rstrip(b"=")

@@ -1,5 +1,5 @@
 """
-Sanitizes the output of a run: bytes of whole lines become readable text without secrets. Pure.
+Sanitizes the output of a run: converts the bytes of whole lines to readable text without secrets. Pure.
 
 Text that a terminal would have overwritten is left out, colours stay, other control characters become visible signs.
 """
@@ -25,7 +25,7 @@ _NOT_ODD = bytes(byte for byte in range(256) if byte not in {*range(9), *range(0
 
 
 class Cleaner:
-    """Makes readable text of output, masked by *mask*."""
+    """Converts output to readable text, masked by *mask*."""
 
     def __init__(self, mask: Mask = NOTHING) -> None:
         self._mask = mask
@@ -33,7 +33,7 @@ class Cleaner:
         """Bytes of an unfinished line after which there is a ``place_to_cut`` it."""
 
     def has_secret(self, raw: bytes) -> bool:
-        """Whether there is something to mask, which may make *raw* shorter."""
+        """Whether *raw* contains something to mask, which may make it shorter."""
         return self._mask.finds(raw)
 
     def clean(self, raw: bytes) -> str:
@@ -48,7 +48,7 @@ class Cleaner:
 
     def certain(self, data: bytes) -> bytes:
         """
-        As much of an unfinished line as can be shown whatever follows: its end may begin a secret, a character or a
+        The part of an unfinished line that can be shown whatever follows: its end may begin a secret, a character or a
         colour.
         """
         cut = len(data)
@@ -86,7 +86,7 @@ class Cleaner:
 
 
 def size_of(text: str) -> int:
-    """Bytes of a line as ``log_max_size`` counts them: in UTF-8, and one for its end."""
+    """The size of a line as ``log_max_size`` counts it: its bytes in UTF-8, and one for its end."""
     return (len(text) if text.isascii() else len(text.encode())) + 1
 
 
@@ -103,7 +103,7 @@ def in_pieces(text: str) -> Iterator[str]:
 
 
 def _last_states(raw: bytes) -> bytes:
-    """Each line as a terminal would show it at last: the text after the last carriage return that text follows."""
+    """The final state of each line in a terminal: the text after the last carriage return that text follows."""
     raw = raw.replace(b"\r\n", b"\n")
     return b"\n".join([line.rstrip(b"\r").rpartition(b"\r")[2] for line in raw.split(b"\n")])
 

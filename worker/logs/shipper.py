@@ -1,9 +1,9 @@
 """
 The log shipper: one thread that stores the output of all runs of a worker process.
 
-A run's thread feeds its ``LogBuffer``; the shipper gathers what is new in all buffers a few dozen times a second and
-appends it in one round trip. While Redis is unavailable a buffer keeps what its limit allows and counts what it had to
-drop. The last lines are stored with the end of the run, so a quiet run costs the shipper nothing.
+A run's thread feeds its ``LogBuffer``; the shipper collects new lines from all buffers a few dozen times a second and
+appends them in one round trip. While Redis is unavailable a buffer keeps what its limit allows and counts the lines
+that it dropped. The last lines are stored with the end of the run, so a quiet run costs the shipper nothing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FAILED_S: Final = 0.5
 
 class LogBuffer:
     """
-    The captured output of one run. Its run's thread feeds it; the shipper empties it, and at last the run's thread.
+    The captured output of one run. Its run's thread feeds it; the shipper empties it, and finally the run's thread.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LogBuffer:
         """
         Prepare unfinished lines to be shown if they are due; else the measured time when they are, None if never.
 
-        They are due after ``UNFINISHED_S``, at most so often, and again before the store drops them.
+        They are due after ``UNFINISHED_S``, at most that often, and again before the store drops them.
         """
         with self._lock:
             begun, place = self.line_buffer.begun, self.line_buffer.produced
@@ -135,26 +135,26 @@ class LogBuffer:
                 self.line_buffer.system(f"{self.dropped} lines are missing: {why}", now_us)
 
     def _now_us(self) -> int:
-        """Stored time, by the start that Redis stamped: this host's clock may be wrong, its measured time is not."""
+        """Stored time, from the start that Redis stamped and this host's measured time: its clock may be wrong."""
         return self._start_us + round((time.monotonic() - self._claimed_s) * 1_000_000)
 
     def final(self) -> list[Call[Any]]:
-        """The calls that store what is left; may be made again until they went through."""
+        """The calls that store the remaining lines; they may be repeated until they succeed."""
         with self.sending:
             return self.calls()
 
     def settle(self, answers: Sequence[Any]) -> None:
         """
-        Take in what became of the calls made last, the lock of ``sending`` being held.
+        Process the results of the last calls, with the lock of ``sending`` held.
 
-        Nothing happens when the other thread has taken it in already.
+        Does nothing when the other thread has processed them already.
         """
         if any(isinstance(answer, RunfleetError) and not isinstance(answer, StoreFull) for answer in answers):
             while self._unsent and sum(len(line.text) for line in self._unsent) > AWAY_BYTES:
                 self.dropped += len(self._unsent) // 2
                 self._unsent = self._unsent[len(self._unsent) // 2 :]
         elif self._sent:
-            # A full Redis takes no logs: what is missing is said at the end.
+            # A full Redis takes no logs: the end reports the missing lines.
             refused = [
                 chunk for chunk, answer in zip(self._sent, answers, strict=False) if isinstance(answer, StoreFull)
             ]
@@ -162,7 +162,7 @@ class LogBuffer:
             self._unsent, self._sent = [], []
 
     def calls(self) -> list[Call[Any]]:
-        """The calls that store what is new. The lock of ``sending`` must be held until they are settled."""
+        """The calls that store new lines. The lock of ``sending`` must be held until they are settled."""
         with self._lock:
             while taken := self.line_buffer.take():
                 self._unsent += taken
@@ -219,12 +219,12 @@ class LogShipper:
             self._buffers.discard(log_buffer)
 
     def compact_soon(self, run_id: UUID) -> None:
-        """Compress the log of a run that has ended. One that is never done here, a scheduler does."""
+        """Compress the log of a run that has ended. If this worker never does, a scheduler does."""
         self._to_compact.append(run_id)
         self._wake.set()
 
     def wake(self) -> None:
-        """Something new is in a buffer."""
+        """Wake the thread, because a buffer has new lines."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -254,7 +254,7 @@ class LogShipper:
                 self._wake.set()
 
     def _compact(self, seconds: float) -> None:
-        """Compress logs of ended runs, block by block, for about so long. Raises StoreUnavailable."""
+        """Compress logs of ended runs, block by block, for about this long. Raises StoreUnavailable."""
         end_s = time.monotonic() + seconds
         while self._to_compact and time.monotonic() < end_s:
             try:
@@ -262,13 +262,13 @@ class LogShipper:
             except StoreUnavailable:
                 raise
             except Exception:
-                more = False  # it cannot be read: the scheduler says so
+                more = False  # it is unreadable: the scheduler reports that
             if not more:
                 self._to_compact.popleft()
 
     def _send(self) -> float | None:
         """
-        Store what is new in all buffers, in one round trip; in how many seconds to do so again if nothing comes.
+        Store new lines of all buffers in one round trip; seconds until the next time if nothing else happens.
 
         Raises StoreUnavailable; everything is kept then.
         """

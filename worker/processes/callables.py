@@ -1,9 +1,9 @@
 """
 The pool of warm interpreters for ``call`` tasks, and the handle of a call.
 
-The key of an interpreter (``interpreter.py``) is all that its code may see at import time: Python, module, directory
-and environment, without the variables of a single run (``RUNFLEET_…`` and ``TRACEPARENT``). A change of any of these
-starts a new one; changed code alone needs a restart of the worker.
+The key of an interpreter (``interpreter.py``) is everything that its code may see at import time: Python, module,
+directory and environment, without the variables of a single run (``RUNFLEET_…`` and ``TRACEPARENT``). A change of any
+of these starts a new one; changed code alone needs a restart of the worker.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class CallableProcess:
 
     def started(self, timeout_s: float = START_TIMEOUT_S) -> int:
         """
-        Wait until it runs; its pid. Raises SpawnFailed, and is closed then.
+        Wait until it runs; its pid. Raises SpawnFailed, which also closes the handle.
 
-        While the interpreter imports the module it waits for nothing: the pid is then that of the interpreter.
+        Does not wait for an import in progress: the pid is then that of the interpreter.
         """
         try:
             return self._started(timeout_s)
@@ -76,7 +76,7 @@ class CallableProcess:
                 if self._first:
                     self._interpreter.wait_exit(2.0)
                     raise SpawnFailed(self._interpreter.stderr_tail())
-                # It ended between two runs; this one has not begun.
+                # It exited between two runs; this run has not begun.
                 self._channel.close()
                 self._interpreter.retired = True
                 self._interpreters.release(self._interpreter)
@@ -87,14 +87,14 @@ class CallableProcess:
                 messages = self._channel.messages
             elif not self._channel.wait(deadline - time.monotonic()):
                 if self._first:
-                    break  # it is still starting: it can be signalled and read already
+                    break  # it is still starting: it can already be signalled and read
                 self._withdraw(f"the warm interpreter of {self._request.call!r} did not answer for {timeout_s:g} s")
         self._apply_messages()
         return self.pid
 
     def _withdraw(self, why: str) -> NoReturn:
         """
-        Make sure that it is not started any more: the interpreter confirms it or is killed. Raises Unanswered, or
+        Ensure that the call is never started: the interpreter confirms it or is killed. Raises Unanswered, or
         StartedLate.
         """
         messages, end_s = self._channel.messages, time.monotonic() + START_TIMEOUT_S / 2
@@ -116,7 +116,7 @@ class CallableProcess:
             self._apply_messages()
             self._exit = self._channel.exit()
             if self._exit is None and self._channel.peer_closed:
-                # The interpreter died. If the call or the import was made in it, its end is that of the run.
+                # The interpreter died. If it was making the call or the import, its exit is that of the run.
                 own = self._first or not self._request.isolate
                 ended = self._interpreter.wait_exit(2.0) if own and not self._has_fork() else None
                 self._interpreter.retired = True
@@ -140,7 +140,7 @@ class CallableProcess:
         elif self._first or not self._request.isolate:
             self._interpreter.signal(number)
         elif number in FATAL:
-            # It waits for an import on behalf of another run: there is nothing to signal yet, it must only not begin.
+            # It is importing for another run: there is nothing to signal yet, and the call must not begin.
             self._channel.disconnect()
             self._exit = Exit(code=SIGNALLED + number, signal=int(number))
 
@@ -184,7 +184,7 @@ class InterpreterPool:
         return CallableProcess(self, request)
 
     def acquire(self, request: CallRequest) -> tuple[Interpreter, ProcessChannel, bool]:
-        """Send *request* to an interpreter; that, the channel, and whether the request is its first."""
+        """Send *request* to an interpreter; returns it, the channel, and whether the request is its first."""
         module, _, function = request.call.partition(":")
         if not module or not function:
             raise SpawnFailed(f'call = {request.call!r}: write "module:function"')
@@ -214,7 +214,7 @@ class InterpreterPool:
                     raise why from None
 
     def release(self, interpreter: Interpreter) -> None:
-        """The end of a request made by ``acquire``."""
+        """Finish a request made by ``acquire``."""
         with self._lock:
             interpreter.busy -= 1
             interpreter.idle_since_s = time.monotonic()
@@ -222,7 +222,7 @@ class InterpreterPool:
                 self._retire()
 
     def close(self) -> None:
-        """Kill all interpreters and what they run."""
+        """Kill all interpreters and their runs."""
         with self._lock:
             for interpreters in self._known.values():
                 for interpreter in interpreters:
@@ -243,7 +243,7 @@ class InterpreterPool:
         return interpreter
 
     def _retire(self) -> None:
-        """Close the retired, the worn out, those idle for long, and the longest idle ones beyond ``IDLE_MAX``."""
+        """Close interpreters that are retired, worn out, idle for long, or the longest idle beyond ``IDLE_MAX``."""
         oldest_s = time.monotonic() - IDLE_MAX_S
         idle = [one for several in self._known.values() for one in several if not one.busy]
         idle.sort(key=lambda one: one.idle_since_s, reverse=True)

@@ -1,5 +1,5 @@
 """
-The client of a spawner or a warm interpreter: sends requests, and has a channel for the messages about each.
+The client of a spawner or a warm interpreter: sends requests, and receives messages on a channel for each.
 
 The server is ``worker/spawner/server.py``; with ``isolate = false`` it is ``worker/spawner/interpreter.py``.
 """
@@ -30,7 +30,7 @@ MESSAGES_MAX: Final = 16
 class Messages(TypedDict, total=False):
     """
     The messages about a run, merged. ``exit`` comes with the end, and ``result`` before it; ``last``: the interpreter
-    takes no more requests; ``abandoned``: the run was killed because no heartbeat of this worker came.
+    takes no more requests; ``abandoned``: the run was killed because this worker sent no heartbeat.
     """
 
     pid: Annotated[int, Meta(ge=1)]
@@ -69,7 +69,7 @@ class ProcessChannel:
         self._closed = False
 
     def receive(self) -> None:
-        """Read what is there into ``messages``; anything else than a message closes the socket."""
+        """Read available messages into ``messages``; invalid data closes the socket."""
         while not (self.peer_closed or self._closed or "exit" in self.messages):
             try:
                 data = self._control.recv(READ_BYTES)
@@ -82,7 +82,7 @@ class ProcessChannel:
             try:
                 self._parse()
             except ValueError:
-                # A call can reach this socket, and could keep this thread busy for ever by writing to it.
+                # A call can reach this socket, and could keep this thread busy forever by writing to it.
                 self.violated = self.peer_closed = True
                 self.disconnect()
             if len(data) < READ_BYTES:
@@ -100,7 +100,7 @@ class ProcessChannel:
             self.messages.update(_decode(body))
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until something can be read, then ``receive``. False when nothing came in time."""
+        """Wait until data arrives, then ``receive``. False when nothing came in time."""
         poller = select.poll()
         poller.register(self.control_fd, select.POLLIN)
         if not self._closed and poller.poll(max(0.0, timeout_s) * 1000):
@@ -109,13 +109,13 @@ class ProcessChannel:
         return False
 
     def send_signal(self, number: int) -> None:
-        """Have the other side signal the process group; it knows whether the process still exists."""
+        """Ask the other side to signal the process group; it knows whether the process still exists."""
         if not self._closed and number >= 0:
             with contextlib.suppress(OSError):
                 self._control.send(bytes((number,)))
 
     def exit(self) -> Exit | None:
-        """The end if it was received, else None."""
+        """The exit if it was received, else None."""
         if self.violated:
             return VIOLATED
         if "exit" not in self.messages:
@@ -140,7 +140,7 @@ class ProcessChannel:
             self._control.shutdown(socket.SHUT_WR)
 
     def disconnect(self) -> None:
-        """Close the connection; the other side kills what it started."""
+        """Close the connection; the other side then kills what it started."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
 
@@ -210,7 +210,7 @@ class SpawnerClient:
             control.setblocking(False)
 
     def close(self) -> None:
-        """Close the socket, upon which the other side kills what it started and ends."""
+        """Close the socket; the other side then kills what it started and exits."""
         with self._lock:
             self._closed = True
             self._server.close()
@@ -224,7 +224,7 @@ def _encode(body: Mapping[str, object]) -> bytes:
 
 
 def _decode(body: bytes) -> Messages:
-    """One message. Raises ValueError for what the other side never sends."""
+    """One message. Raises ValueError for a malformed message."""
     try:
         message: Messages = _message(body)
     except RecursionError as error:

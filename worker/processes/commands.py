@@ -1,4 +1,4 @@
-"""The worker's handle of its spawner, and the handles of the commands that this starts."""
+"""The worker's handle of its spawner, and the handles of commands that the spawner starts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CommandProcess:
                 why = f"the spawner did not answer for {timeout_s:g} s" if withdrawn else GONE
                 raise Unanswered(f"cannot start {self._name!r}: {why}")
             elif not self._channel.wait(max(withdraw_at_s - time.monotonic(), 0.0) if not withdrawn else 1.0):
-                # It may be about to start it: only its answer, or its end, rules that out.
+                # It may be about to start it: only its answer, or its exit, rules that out.
                 withdrawn = True
                 self._channel.withdraw()
         return self.pid
@@ -73,7 +73,7 @@ class CommandProcess:
             self._exit = self._channel.exit()
             if self._exit is None and self._channel.peer_closed:
                 self._exit = LOST
-                self._signal_directly(signal.SIGKILL)  # the spawner cannot do it any more
+                self._signal_directly(signal.SIGKILL)  # the spawner can no longer do it
             elif self._exit is None and self._is_killed and self._spawner.unresponsive_s > UNRESPONSIVE_S:
                 self._signal_directly(signal.SIGKILL)  # it hung before it received that
         return self._exit
@@ -93,7 +93,7 @@ class CommandProcess:
                 kill_group(self.pid, number)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until ``read_exit`` is worth calling again, at most so long."""
+        """Wait until ``read_exit`` is worth calling again, at most this long."""
         self._channel.wait(timeout_s)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Spawner:
     @classmethod
     def start(cls, folder: Path | None = None) -> Spawner:
         """
-        Start one; it lives until ``close`` or until this process dies, and removes *folder* then.
+        Start a spawner; it lives until ``close`` or until this process dies, and then removes *folder*.
 
         Raises Misconfigured if it does not start.
         """
@@ -168,7 +168,9 @@ class Spawner:
                     self._ping = None
 
     def resume(self) -> bool:
-        """Resume it if something, such as a run of its user, has suspended it (SIGSTOP); whether that was so."""
+        """
+        Resume it if something, such as a run of the same user, has suspended it (SIGSTOP); whether it was suspended.
+        """
         with contextlib.suppress(OSError):
             with open(f"/proc/{self.pid}/stat", "rb") as file:
                 if file.read().rpartition(b")")[2].split()[0] != b"T":
@@ -179,12 +181,12 @@ class Spawner:
         return False
 
     def kill(self) -> None:
-        """Kill it because it does not answer. Its runs are lost; pending requests are not started any more."""
+        """Kill it because it does not answer. Its runs are lost; pending requests are never started."""
         self.was_killed = True
         self._process.kill()
 
     def is_alive(self) -> bool:
-        """Whether the spawner still runs. Without it nothing can be started: the worker process should end."""
+        """Whether the spawner still runs. Without it nothing can be started: the worker process should exit."""
         return not self._ended.is_set()
 
     def ends_within(self, seconds: float) -> bool:
@@ -202,7 +204,7 @@ class Spawner:
         return CommandProcess(self._client.request(body, passed), launch.argv[0] if launch.argv else "", self)
 
     def close(self) -> None:
-        """Kill every process that was started here, and the spawner. Waits up to 5 s for that."""
+        """Kill the spawner and every process that it started. Waits up to 5 s for that."""
         self._client.close()
         with self._lock:
             if self._ping is not None:
@@ -213,7 +215,7 @@ class Spawner:
             self._ended.wait()
 
     def _wait(self) -> None:
-        """Every run looks at least twice whether the spawner lives, so this thread waits for its end instead."""
+        """Wait for the end of the spawner, in a thread: every run checks at least twice whether the spawner lives."""
         self._process.wait()
         self._ended.set()
 

@@ -1,5 +1,5 @@
 """
-The handle of a process, with what is started and how it ended.
+The handle of a process, the requests to start one, and its exit.
 
 ``commands.py`` has the handle of commands, ``callables.py`` that of calls in warm interpreters. One thread uses it; all
 its descriptors are non-blocking. No method waits for the end of the process: ``execution/monitor.py`` does, in ``poll``
@@ -29,16 +29,16 @@ class SpawnFailed(RunfleetError):
 
 
 class Unanswered(SpawnFailed):
-    """The request was not answered: the other side is gone, or one of both has no descriptors left."""
+    """The request got no answer: the other side is gone, or either side has no descriptors left."""
 
 
 class StartedLate(RunfleetError):
-    """It was started after the request was withdrawn, and killed at once; what it did meanwhile is unknown."""
+    """The process was started after its request was withdrawn, and killed at once; its effects are unknown."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What a command and a call have in common: where they run, as whom, and how much they may use.
+    The options that commands and calls share: where they run, as which user, and how much they may use.
 
     ``env`` is the whole environment, nothing is inherited; ``cwd`` None is the worker's own. ``memory_limit`` is in
     bytes of all its processes together, ``address_space_limit`` in bytes of address space and ``cpu_limit_s`` in
@@ -81,15 +81,15 @@ class CallRequest(Limits, frozen=True, kw_only=True):
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How a process ended.
+    The exit of a process.
 
     ``code`` is 0 to 255, or 128 + n when signal n killed it (then ``signal`` is n, else None). ``peak_memory_bytes`` is
-    the largest resident set of one of its processes, 0 when that is not known: of a command that never had more than
-    the spawner (some 10 MB), because the kernel counts the moment before exec. ``memory_used``: it was killed because
-    all its processes together had so many bytes, which is more than ``memory_limit``; 0 if it was not.
-    ``result`` is the JSON of what a callable returned, None for commands and failures. ``lost``: the spawner or the
-    interpreter died first, so the end is unknown, or it killed the process after ``heartbeat_timeout_s``. ``violated``:
-    it wrote to the socket between its interpreter and this worker, and was killed. The others mean nothing then.
+    the largest resident set of one of its processes; 0 if unknown, as for a command that never had more than the
+    spawner (some 10 MB), because the kernel counts the moment before exec. ``memory_used``: the bytes of all its
+    processes together when they exceeded ``memory_limit`` and were killed; 0 if they did not. ``result`` is the JSON
+    that a callable returned, None for commands and failures. ``lost``: the spawner or the interpreter died first, so
+    the exit is unknown, or it killed the process after ``heartbeat_timeout_s``. ``violated``: it wrote to the socket
+    between its interpreter and this worker, and was killed. With either of these the other fields mean nothing.
     """
 
     code: int
@@ -111,7 +111,7 @@ class ProcessHandle(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id, 0 until ``started`` returned. Of a callable it may change once, when its fork exists."""
+        """Its process id, 0 until ``started`` returned. For a callable it may change once, when its fork exists."""
 
     @property
     def control_fd(self) -> int:
@@ -126,17 +126,17 @@ class ProcessHandle(Protocol):
         """Read end of its standard error, non-blocking."""
 
     def started(self, timeout_s: float = START_TIMEOUT_S) -> int:
-        """Wait until it runs; its pid. Raises SpawnFailed, and is closed then."""
+        """Wait until it runs; its pid. Raises SpawnFailed, which also closes the handle."""
 
     def read_exit(self) -> Exit | None:
-        """Its end, once it and all its orphans are dead; the same one ever after. Never waits."""
+        """Its exit, once it and all its orphans are dead; the same value from then on. Never waits."""
 
     def signal(self, number: int) -> None:
         """
-        Send a signal to its process group. Does nothing once it ended, so that no recycled pid is hit.
+        Send a signal to its process group. Does nothing after its end, so a reused pid is never signalled.
 
         0 is a heartbeat, for a process that was started with ``heartbeat_timeout_s``.
         """
 
     def close(self) -> None:
-        """Close the descriptors. Kills what still runs. May be called twice."""
+        """Close the descriptors, and kill the process if it still runs. May be called twice."""

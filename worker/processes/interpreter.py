@@ -1,8 +1,8 @@
 """
 The handle of a warm interpreter: a process of the spawner that has imported a module and makes calls to it.
 
-It takes requests on a socket of its own; its code is ``worker/spawner/interpreter.py``. ``callables.py`` decides which
-one makes a call.
+It takes requests on its own socket; its code is ``worker/spawner/interpreter.py``. ``callables.py`` chooses the
+interpreter for a call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _names = itertools.count(1)
 
 
 class Interpreter:
-    """One warm interpreter. ``busy`` counts the runs it has now, ``served`` all of them."""
+    """One warm interpreter. ``busy`` counts its current runs, ``served`` all of them."""
 
     def __init__(self, request: CallRequest, module: str) -> None:
         self.isolate = request.isolate
@@ -66,8 +66,8 @@ class Interpreter:
 
     def start(self, spawner: Spawner) -> None:
         """
-        Start it, which may take long: hold no other lock. Raises SpawnFailed with a sentence that names the
-        interpreter or the directory.
+        Start it, which may take long: hold no other lock. Raises SpawnFailed with a sentence that names the interpreter
+        or the directory.
         """
         try:
             self._start(spawner)
@@ -95,18 +95,18 @@ class Interpreter:
             raise
 
     def wait_started(self) -> None:
-        """Wait for the thread that starts it. Raises SpawnFailed when that did not succeed."""
+        """Wait for the thread that starts it. Raises SpawnFailed when that failed."""
         self._begun.wait()
         if self._failure is not None:
             raise SpawnFailed(str(self._failure), self._failure.errno)
 
     def read_exit(self) -> Exit | None:
-        """The end of the interpreter itself, None while it lives."""
+        """The exit of the interpreter itself, None while it is running."""
         with self._lock:
             return self._process.read_exit() if self._process is not None and self._begun.is_set() else None
 
     def wait_exit(self, timeout_s: float) -> Exit | None:
-        """Its end, after a short wait: the spawner reports it right after the sockets broke."""
+        """Its exit, after a short wait: the spawner reports it right after the sockets broke."""
         deadline = time.monotonic() + timeout_s
         with self._lock:
             process = self._process
@@ -117,14 +117,14 @@ class Interpreter:
             return ended
 
     def signal(self, number: int) -> None:
-        """Signal the interpreter and all that it started, which is in its process group."""
+        """Signal the process group of the interpreter and all that it started."""
         self.retired = self.retired or number in FATAL
         with self._lock:
             if self._process is not None:
                 self._process.signal(number)
 
     def stderr_tail(self) -> str:
-        """Why it ended before its first call, by its last line of standard error."""
+        """Why it exited before its first call, by its last line of standard error."""
         text = b""
         with contextlib.suppress(OSError):
             text = os.read(self._process.stderr_fd, 65536) if self._process is not None else b""

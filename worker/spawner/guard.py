@@ -1,8 +1,8 @@
 """
 The guard of a run with ``strict_lease``: a process that kills the run when worker and spawner are frozen.
 
-The spawner passes on each heartbeat of the worker. A guard without one for too long kills the run's process group, and
-ends.
+The spawner forwards each heartbeat of the worker. A guard that gets none for too long kills the run's process group,
+and exits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Guard:
         os.set_blocking(self._writer, False)
 
     def heartbeat(self) -> None:
-        """Pass on a heartbeat of the worker."""
+        """Forward a heartbeat of the worker."""
         with contextlib.suppress(OSError):
             os.write(self._writer, _HEARTBEAT)
 
@@ -63,7 +63,7 @@ def _watch(reader: int, pid: int, heartbeat_timeout_s: float) -> None:
     reader = os.dup2(reader, 3) if reader != 3 else reader
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    os.closerange(4, _FDS_MAX)  # those of all other runs, too
+    os.closerange(4, _FDS_MAX)  # the pipes of all other runs, too
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     while poller.poll(heartbeat_timeout_s * 1000):

@@ -85,7 +85,7 @@ def serve_forks(listener: socket.socket, module: str) -> None:
     _redirect([null, null])
     os.close(null)
     gc.collect()
-    gc.freeze()  # a collection in a fork would else copy every page it marks
+    gc.freeze()  # otherwise a collection in a fork would copy every page that it marks
 
     def start(request: dict[str, Any], run: Run) -> int:
         pid = os.fork()
@@ -121,13 +121,13 @@ def _run_fork(module: str, request: dict[str, Any], run: Run) -> int:
     if result:
         protocol.send(run.control, result)
     if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()  # as at the end of any interpreter: threads that are no daemons finish
+        sys.modules["threading"]._shutdown()  # as at the end of any interpreter: non-daemon threads finish
     _flush()
     return code
 
 
 def serve_calls(listener: socket.socket, module: str) -> None:
-    """Make one call after another in this very process, until the end of file of *listener*."""
+    """Make one call after another in this process, until the end of file of *listener*."""
     null = os.open(os.devnull, os.O_RDWR)
     os.set_inheritable(null, False)
     imported = False
@@ -154,7 +154,7 @@ def serve_calls(listener: socket.socket, module: str) -> None:
 
 
 def _receive(listener: socket.socket) -> tuple[Run, dict[str, Any]] | None:
-    """The next request, waiting for it. None at the end of file."""
+    """Wait for the next request. None at the end of file."""
     while True:
         fds = protocol.receive_descriptors(listener)
         if fds is None:
@@ -174,19 +174,19 @@ def _receive(listener: socket.socket) -> tuple[Run, dict[str, Any]] | None:
 
 
 def _enter(request: dict[str, Any]) -> None:
-    """Take on the environment and umask of a run."""
+    """Set the environment and umask of a run."""
     env = request["env"]
     for name in set(os.environ) - set(env):
         del os.environ[name]
     for name, value in env.items():
-        if os.environ.get(name) != value:  # most are the same for every run, and each change leaks a little
+        if os.environ.get(name) != value:  # most variables are the same for every run, and each change leaks a little
             os.environ[name] = value
     if request.get("umask") is not None:
         os.umask(request["umask"])
 
 
 def _limit_cpu(request: dict[str, Any]) -> Callable[[], None]:
-    """Allow this process so many more seconds of CPU; returns a function that lifts the limit again."""
+    """Allow this process that many more seconds of CPU; returns a function that lifts the limit again."""
     seconds = request.get("cpu_limit_s")
     if not seconds:
         return lambda: None
@@ -211,7 +211,7 @@ def _import(module: str) -> bool:
 
 
 def _refuse(listener: socket.socket, run: Run, module: str) -> None:
-    """End *run*, and those that were waiting for the same import, as failed."""
+    """End *run*, and all runs that wait for the same import, as failed."""
     null = os.open(os.devnull, os.O_RDWR)
     _redirect([null, null])
     end: dict[str, object] = {"exit": 1, "signal": None, "last": True, "cpu_time_ms": round(time.process_time() * 1000)}
@@ -274,7 +274,7 @@ def _call(module: str, request: dict[str, Any]) -> tuple[int, dict[str, object]]
 
 
 def _is_deep(text: str) -> bool:
-    """Whether lists and objects in the JSON *text* are nested too deep for those who read it."""
+    """Whether lists and objects in the JSON *text* are nested too deep for its readers."""
     if text.count("[") + text.count("{") <= DEPTH_MAX:
         return False
     import re

@@ -15,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def tree(roots: Iterable[int]) -> set[int]:
-    """*roots* and all their descendants, as far as they still exist."""
+    """*roots* and all their descendants that still exist."""
     found: set[int] = set()
     waiting = list(roots)
     while waiting:
@@ -32,9 +32,9 @@ def tree(roots: Iterable[int]) -> set[int]:
 
 def used(pids: Iterable[int], more_than: int) -> int:
     """
-    Bytes of memory that these processes have together, exact only above *more_than*: shared pages count by their share.
+    The memory of these processes together, in bytes; exact only above *more_than*, with shared pages divided.
 
-    The cheap measure, shared pages in full, is mostly enough: the exact one looks at each page.
+    The cheap measure, which counts shared pages in full, is mostly enough: the exact one reads each page's entry.
     """
     rough = {pid: _resident(pid) for pid in pids}
     total = sum(rough.values())
@@ -50,11 +50,11 @@ def _resident(pid: int) -> int:
 
 
 def _proportional(pid: int, resident: int) -> int:
-    """The memory of one process, what it shares by its share, what was swapped out included; else *resident*."""
+    """The memory of one process with its part of shared pages, swapped pages included; else *resident*."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             lines = file.read().splitlines()
-    except OSError:  # ended meanwhile; or of another user, or it hides itself
+    except OSError:  # ended meanwhile; or another user's, or undumpable
         return resident if os.path.exists(f"/proc/{pid}") else 0
     sizes = (line.split()[1] for line in lines if line.startswith((b"Pss:", b"SwapPss:")))
     return sum(int(size) for size in sizes) * 1024

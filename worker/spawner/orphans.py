@@ -3,7 +3,7 @@ Finds the orphans of runs, and the run to which each belongs.
 
 The spawner is the *subreaper* of all that it starts, so orphans become its children, whatever session they are in. A
 child that it did not start belongs to the run whose session it is in or whose id its environment names. If it has
-hidden both, it belongs to one of the runs that lived when it was first seen, and is killed with the last of these.
+hidden both, it belongs to all runs that lived when it was first seen, and is killed with the last of these.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Orphans:
             self.fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
 
     def forget(self, pid: int) -> None:
-        """A child was reaped; its pid may be reused."""
+        """Forget a reaped child; its pid may be reused."""
         self._suspects.pop(pid, None)
 
     def kill(self, running: Mapping[int, Run], ended: Iterable[Run]) -> set[int]:
@@ -78,7 +78,7 @@ class Orphans:
         return held
 
     def by_run(self, running: Mapping[int, Run]) -> dict[int, list[int]]:
-        """The orphans of runs that live, by the pid of the run: those in its session, or with its id."""
+        """The orphans of live runs, by the pid of the run: those in its session, or with its id."""
         found: dict[int, list[int]] = {}
         by_id = {run.run_id: pid for pid, run in running.items()}
         for pid in self.children(running) - running.keys() - self.guards:

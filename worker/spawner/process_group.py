@@ -1,4 +1,4 @@
-"""Signals process groups, and sets what the kernel knows of this process: subreaper, not dumpable."""
+"""Signals process groups, and sets attributes of this process: subreaper, not dumpable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def become_subreaper() -> None:
 
 
 def become_undumpable() -> None:
-    """Be unreadable by other processes of this user; see ``shared/dumpable.py``."""
+    """Prevent other processes of this user from reading this one; see ``shared/dumpable.py``."""
     _control(_PR_SET_DUMPABLE, 0)
 
 

@@ -1,6 +1,4 @@
-"""
-The protocol between a worker and its spawner: requests that come with descriptors, and messages back.
-"""
+"""The protocol between a worker and its spawner: requests with descriptors, and messages back."""
 
 from __future__ import annotations
 
@@ -54,9 +52,9 @@ def send(control: socket.socket, message: dict[str, object]) -> None:
 
 def split_message(data: bytes, most: int | None = None) -> tuple[bytes | None, bytes]:
     """
-    The first whole message in *data* (None: not there yet) and what follows it.
+    The first whole message in *data* (None: incomplete) and the rest.
 
-    Raises ValueError for one of more than *most* bytes.
+    Raises ValueError for a message of more than *most* bytes.
     """
     if len(data) < LENGTH.size:
         return None, data

@@ -1,4 +1,4 @@
-"""A run of the spawner: one request, by its descriptors, and the process made for it."""
+"""A run of the spawner: one request, its descriptors, and its process."""
 
 from __future__ import annotations
 

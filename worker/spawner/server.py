@@ -1,6 +1,4 @@
-"""
-The server of the spawner, and of a warm interpreter that forks: takes requests, forwards signals, reports ends.
-"""
+"""The server of the spawner, and of a warm interpreter that forks: takes requests, forwards signals, reports exits."""
 
 from __future__ import annotations
 
@@ -44,9 +42,9 @@ _POLL_LEFTOVERS_MS = 20
 
 class SpawnServer:
     """
-    Serves one socket until its end of file: accepts requests, starts them, passes signals on, reports ends.
+    Serves one socket until its end of file: accepts requests, starts processes, forwards signals, reports exits.
 
-    *executes*: what it starts becomes another program, whose memory is not this process's.
+    *executes*: its processes call exec, so their memory is not this process's.
     """
 
     def __init__(self, server: socket.socket, start: Start, *, executes: bool = False) -> None:
@@ -96,12 +94,14 @@ class SpawnServer:
             self._reap()
 
     def take(self, run: Run, request: dict[str, Any]) -> None:
-        """Start a request that was not read by the loop."""
+        """Start a request that was received outside the loop."""
         self._register(run)
         self._launch(run, request)
 
     def forget(self, *, but: Run) -> None:
-        """In a fork of this process: default signals, nothing of the loop left open (ends would be missed)."""
+        """
+        In a fork of this process: restore default signals, and close the loop's descriptors (or ends would be missed).
+        """
         signal.set_wakeup_fd(-1)
         for number in spawn.TO_DEFAULT:
             with contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ class SpawnServer:
 
     def _kill_abandoned(self) -> None:
         """
-        Kill strict runs whose worker has been silent: frozen, it can't, and somebody else is about to get the run.
+        Kill runs with a heartbeat timeout whose worker sends none: a frozen worker cannot, and another may get the run.
         """
         now = time.monotonic()
         for run in [run for run in self._strict if now > run.heartbeat_at + run.heartbeat_timeout_s]:
@@ -138,7 +138,7 @@ class SpawnServer:
             process_group.kill_group(run.pid, signal.SIGKILL)
 
     def _kill_over_memory_limit(self) -> None:
-        """Kill runs whose processes have more memory than they may, all processes of each."""
+        """Kill runs whose processes together exceed their memory limit."""
         began = time.monotonic()
         adopted = self._orphans.by_run(self._running)
         for run in list(self._limited):
@@ -224,7 +224,7 @@ class SpawnServer:
                 self._orphans.guards.add(run.guard.pid)
         if run.memory_limit:
             self._limited.add(run)
-        if self._executes:  # a fork sends it itself, or its value could get into the middle of this message
+        if self._executes:  # a fork sends it itself, or its value could end up inside this message
             protocol.send(run.control, {"pid": run.pid})
 
     def _finish(self, run: Run, message: dict[str, object]) -> None:
@@ -252,7 +252,7 @@ class SpawnServer:
             run = self._running.pop(pid, None)
             if run is None:
                 continue
-            # Right after the reaping, in the same thread: pids are given out in a circle, this one is not reused yet.
+            # Right after the reaping, in the same thread: pids are assigned in a circle, so this one is not reused yet.
             process_group.kill_group(pid, signal.SIGKILL)
             self._strict.discard(run)
             self._limited.discard(run)
@@ -290,7 +290,7 @@ class SpawnServer:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             try:
-                os.wait()  # the children of what died are ours when this returns: look again
+                os.wait()  # children of the killed are ours when this returns: look again
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
             except ChildProcessError:

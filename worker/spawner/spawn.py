@@ -1,6 +1,4 @@
-"""
-Starts the process of a command, in a session of its own and with its limits, or raises a sentence why not.
-"""
+"""Starts the process of a command, in its own session and with its limits; errors are sentences."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def start_command(request: dict[str, Any], run: Run) -> int:
     env = {_bytes(key): _bytes(value) for key, value in request["env"].items()}
     argv = [_bytes(word) for word in request["argv"]]
     enter_directory(request["cwd"])
-    if run.is_withdrawn():  # that may take long on a network file system
+    if run.is_withdrawn():  # which may take long on a network file system
         raise OSError(errno.ECANCELED, "the start was withdrawn")
     umask = request.get("umask")
     before = os.umask(umask) if umask is not None else None
@@ -60,7 +58,7 @@ def enter_directory(path: str) -> None:
 
 
 def needs_fork(request: dict[str, Any]) -> bool:
-    """Whether the request asks for something that only code between fork and exec can set."""
+    """Whether the request needs something that only code between fork and exec can set."""
     return any(request.get(name) for name in ("nice", "address_space_limit", "cpu_limit_s", "user"))
 
 
@@ -76,7 +74,7 @@ def apply_limits(request: dict[str, Any]) -> None:
         if not limit:
             continue
         try:
-            # One second more as the hard limit of CPU: SIGXCPU says what happened, SIGKILL is for those who ignore it.
+            # The hard CPU limit is one second more: SIGXCPU explains the end, SIGKILL ends programs that ignore it.
             resource.setrlimit(getattr(resource, name), (limit, limit + 1 if name == "RLIMIT_CPU" else limit))
         except (OSError, ValueError) as error:
             raise OSError(getattr(error, "errno", 0) or errno.EINVAL, f"cannot set {word} = {limit}: {error}") from None
@@ -84,9 +82,9 @@ def apply_limits(request: dict[str, Any]) -> None:
 
 def become(user: tuple[str, int, int, list[int]], fds: list[int]) -> None:
     """
-    In the new process: be *user* (name, user id, group id, all groups) for good. Raises OSError with a sentence.
+    In the new process: switch to *user* (name, user id, group id, all groups) for good. Raises OSError with a sentence.
 
-    The pipes *fds* become the user's, who could not open ``/dev/stdout`` else.
+    The pipes *fds* are given to the user, who could not open ``/dev/stdout`` otherwise.
     """
     name, uid, gid, groups = user
     for fd in fds:
@@ -107,7 +105,7 @@ def become(user: tuple[str, int, int, list[int]], fds: list[int]) -> None:
 
 
 def own_peak() -> int:
-    """The largest resident set of this process since it is this program, in kilobytes; 0 where that is unknown."""
+    """The largest resident set of this process since its last exec, in kilobytes; 0 if unknown."""
     with contextlib.suppress(OSError):
         with open("/proc/self/status", "rb") as file:
             for line in file:

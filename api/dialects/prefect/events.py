@@ -251,7 +251,9 @@ def _after_lost_consumer(view: View, consumer: str) -> tuple[State, PlannedTrans
     state_id = ids.new_id(now_us)
     is_running = record.status == Status.RUNNING
     if is_running and record.crashes + 1 >= retry.POISON_CRASHES:
-        message = f"crashed: consumer {consumer} disconnected; not tried again after {record.crashes + 1} times in a row"
+        message = (
+            f"crashed: consumer {consumer} disconnected; not tried again after {record.crashes + 1} times in a row"
+        )
         state = State(state_id, "CRASHED", "Crashed", now_us, message, None, details)
         return state, plan_transition(view, state, now_us)
     details.deferred, details.scheduled_time = True, to_datetime(now_us)
