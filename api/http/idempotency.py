@@ -52,13 +52,13 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
     request.repeat_key = f"{request.connection['path']}?{request.grant.tasks}:{key}"
     digest = hashlib.sha256(request.connection["query_string"] + b"\n" + request.body).hexdigest()
     try:
-        memory = await store.run(idempotency.begin(request.repeat_key, digest))
+        earlier = await store.run(idempotency.begin(request.repeat_key, digest))
     except StoreFull:
         request.repeat_key = ""  # stopping must stay possible when Redis is full
         return await perform()
-    if memory.answer:
-        return _replayed(memory.answer)
-    request.repeat_id, request.is_repeat = memory.mark, memory.seen
+    if earlier.answer:
+        return _replayed(earlier.answer)
+    request.repeat_id, request.is_repeat = earlier.repeat_id, earlier.is_repeat
     while True:
         try:
             reply = await perform()
@@ -68,17 +68,17 @@ async def answered_once(request: Request, key: str, perform: Callable[[], Awaita
                 raise
             if not request.is_repeat:
                 # A repeat may have been faster, and its effect is why this one is refused.
-                memory = await store.run(idempotency.begin(request.repeat_key, digest, request.repeat_id))
-                if memory.answer:
-                    return _replayed(memory.answer)
-                if memory.seen:
+                earlier = await store.run(idempotency.begin(request.repeat_key, digest, request.repeat_id))
+                if earlier.answer:
+                    return _replayed(earlier.answer)
+                if earlier.is_repeat:
                     request.is_repeat = True
                     continue
             reply = problem_reply(error, request.connection)
             break
     if not isinstance(reply, Response):
         return reply
-    if memory.seen:
+    if earlier.is_repeat:
         reply.headers.append(REPLAYED)
     shown = request.kept_response or reply
     noted = msgspec.msgpack.encode((shown.status, shown.headers, shown.body))

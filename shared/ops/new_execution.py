@@ -112,7 +112,7 @@ def creation(
         max_queued=task.max_queued,
         delay_us=(request.delay_ms or 0) * 1000,
         tick_us=0 if by_hand else tick_us,
-        idem=f"{task.name}:{request.idempotency_key}" if request.idempotency_key else "",
+        idempotency_key=f"{task.name}:{request.idempotency_key}" if request.idempotency_key else "",
         digest=request.body_digest,
         plan=plan,
         origin=origin,

@@ -57,7 +57,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     delay_us: int = 0
     tick_us: int = 0
     after_us: int = 0
-    idem: str = ""
+    idempotency_key: str = ""
     digest: str = ""
     refuse: str = ""
     known: bool = True
@@ -104,7 +104,7 @@ def incomplete(limit: int, now_us: int) -> Call[list[UUID]]:
     """Started executions of which runs are left to make, the longest waiting first."""
     return Call(
         "ZRANGEBYSCORE",
-        (Key("making"), "-inf", now_us, "LIMIT", 0, limit),
+        (Key("incomplete"), "-inf", now_us, "LIMIT", 0, limit),
         lambda reply: [UUID(bytes=one) for one in reply],
     )
 
@@ -123,7 +123,7 @@ def create(what: Create, now: int | str = NOW) -> Call[Created]:
         "delay_us": what.delay_us,
         "tick_us": what.tick_us,
         "after": what.after_us,
-        "idempotency_key": what.idem,
+        "idempotency_key": what.idempotency_key,
         "digest": what.digest,
         "refuse": what.refuse,
         "known": what.known,

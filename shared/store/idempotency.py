@@ -1,9 +1,9 @@
 """
 Answers to requests with an idempotency key, so that a repeat gets the same answer for 24 hours.
 
-A mark is stored before anything is changed, and the answer after that. A process that dies in between leaves the mark
-alone: the next request is then known to be a repeat, though its answer is not. A trigger needs none of this, because
-the run and its key are stored in one step (``creation.create``).
+A request is recorded before it changes anything, and its answer after that. When the process dies in between, the next
+request is known to be a repeat, though its answer is not. A trigger needs none of this, because the run and its key are
+stored in one step (``creation.create``).
 """
 
 import secrets
@@ -18,20 +18,20 @@ from shared.store.redis.scripts import script
 
 class Earlier(msgspec.Struct, frozen=True):
     """
-    An earlier request with the same key. ``answer`` is "" until there is one; ``seen``: it came before, and its answer
-    is not known. ``mark`` is the same for all repeats.
+    What is known of a request. ``answer`` is b"" until there is one; ``is_repeat``: it came before, and its answer is
+    unknown. ``repeat_id`` is the same for all repeats.
     """
 
-    mark: str = ""
-    seen: bool = False
+    repeat_id: str = ""
+    is_repeat: bool = False
     answer: bytes = b""
 
 
-def begin(request: str, digest: str, mark: str = "") -> Call[Earlier]:
+def begin(request: str, digest: str, repeat_id: str = "") -> Call[Earlier]:
     """
-    Look *request* up and mark it; with the *mark* that it was given, whether it came again meanwhile.
+    Look up and record *request*. With the *repeat_id* of an earlier answer, ask whether it was repeated meanwhile.
 
-    Raises Invalid when it was made with another query or body (*digest*).
+    Raises Invalid when the earlier request had another query or body (*digest*).
     """
 
     def read(reply: Any) -> Earlier:
@@ -43,9 +43,9 @@ def begin(request: str, digest: str, mark: str = "") -> Call[Earlier]:
             )
         if verdict == "answered":
             return Earlier(answer=reply[1])
-        return Earlier(mark=reply[1].decode(), seen=verdict == "seen")
+        return Earlier(repeat_id=reply[1].decode(), is_repeat=verdict == "repeated")
 
-    return Call(script("idempotency_begin"), (request, digest, mark or secrets.token_hex(8)), read)
+    return Call(script("idempotency_begin"), (request, digest, repeat_id or secrets.token_hex(8)), read)
 
 
 def finish(request: str, digest: str, answer: bytes) -> Call[bytes]:

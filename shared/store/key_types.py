@@ -35,7 +35,7 @@ TYPES: Final[dict[str, str]] = {
     "limits:api": "hash",
     "limits:api:max": "hash",
     "limits:file": "hash",
-    "making": "zset",
+    "incomplete": "zset",
     "maxima": "hash",
     "numbers": "hash",
     "offered": "zset",

@@ -96,7 +96,7 @@ def test_what_holds_the_last_seconds_is_begun_anew_and_everything_goes_on(
         ("leases", {"rescue"}),
         ("slot-leases", set()),
         ("compact", {"compact", "prune", "rescue"}),
-        ("making", set()),
+        ("incomplete", set()),
         ("stopping", set()),
         ("queues:paused", set()),
         ("paused", {"fire", "prune"}),

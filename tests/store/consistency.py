@@ -242,7 +242,7 @@ class _Check:
         found = {x: int(value.content.get(b"live", b"-1")) for x, value in self.under(b"exec:").items()}
         counted = {x: count + rest.get(x, 0) for x, count in live.items()}
         self.same("live executions", found, {x: count for x, count in counted.items() if count})
-        self.same("executions with runs left to make", set(self.get("making")), set(rest))
+        self.same("executions with runs left to make", set(self.get("incomplete")), set(rest))
         stopped = {x for x, value in self.under(b"exec:").items() if b"stop_left" in value.content}
         self.same("executions that are stopped in steps", set(self.get("stopping")), stopped)
         for x, value in self.under(b"exec:").items():

@@ -149,7 +149,7 @@ class Base(RuleBasedStateMachine):
         assert created.verdict == expected
         if expected == "repeated":
             assert created.run is not None
-            assert created.run.id == self.model.keys[what.idem][0]
+            assert created.run.id == self.model.keys[what.idempotency_key][0]
         if expected == "created":
             self.history.append((what.ids[0], call))
         return expected

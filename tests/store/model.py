@@ -38,8 +38,8 @@ class Model(Lives):
 
     def create(self, what: Create, now: int) -> str:
         first, task = what.ids[0], what.template.task
-        if what.idem and what.idem in self.keys:
-            run, digest = self.keys[what.idem]
+        if what.idempotency_key and what.idempotency_key in self.keys:
+            run, digest = self.keys[what.idempotency_key]
             if digest != what.digest:
                 return "mismatch"
             return "repeated" if run in self.runs else "deleted"
@@ -67,8 +67,8 @@ class Model(Lives):
             if step.group == 0:
                 ids, left = left[: step.count], left[step.count :]
                 self.make(execution, ids, step, number if has_plan else -1, now, due)
-        if what.idem:
-            self.keys[what.idem] = (first, what.digest)
+        if what.idempotency_key:
+            self.keys[what.idempotency_key] = (first, what.digest)
         if is_refused:
             skipped = self.runs[first]
             skipped.status, skipped.reason, skipped.ended = "ended", "skipped", now

@@ -37,8 +37,8 @@ MUTANTS_OF_OVERWRITTEN_KEYS = [
     Mutant(
         "a tick is done before its run can be made",
         "create",
-        "-- First what fails when somebody else wrote",
-        "if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end\n-- First what",
+        "-- These commands fail when a key that all runs share",
+        "if o.tick_us > 0 then redis.call('HSET', P .. ':ticks', task, text(o.tick_us)) end\n-- These commands",
         _lost(scenes.firing, "executions:all"),
     ),
     Mutant(

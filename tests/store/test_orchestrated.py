@@ -294,7 +294,7 @@ def test_a_consumer_that_goes_gives_back_what_it_has(harness: StoreHarness) -> N
     harness.run(orchestrated.consumer_heartbeat([], ["c"]))
     harness.pass_s(4)
     assert harness.run(orchestrated.consumer_heartbeat([], [])) == ([("c", [run.id])], [])
-    assert drive(harness, run.id, inbox=True).verdict == "done"
+    assert drive(harness, run.id, for_consumer=True).verdict == "done"
     assert harness.run(orchestrated.consumer_heartbeat([], [])) == NOTHING
     assert harness.run(orchestrated.consumer_fetch("d", b"{}", ["ext"], Turn.first())).id == run.id
     check_store(harness)
@@ -337,7 +337,7 @@ def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(harness
     assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == lost
     harness.pass_s(3)
     assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == lost, "until it was taken back"
-    drive(harness, run.id, inbox=True)
+    drive(harness, run.id, for_consumer=True)
     harness.pass_s(3)
     assert harness.run(orchestrated.consumer_heartbeat(["c"], [])) == NOTHING
     assert b"offers" not in dump(harness)

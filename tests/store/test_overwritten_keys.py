@@ -25,7 +25,7 @@ SHARED = (
     "maxima",
     "tasks",
     "ticks",
-    "making",
+    "incomplete",
     "queues:paused",
     "events",
     "compact",

@@ -104,7 +104,7 @@ def test_attempts_and_steps_with_the_same_share_them(harness: StoreHarness) -> N
 def test_every_reader_of_a_run_gets_all_of_it(harness: StoreHarness) -> None:
     entry = harness.task(params=DECLARED, retry_attempts=1, retry_delay_ms=(0,))
     what = creation(entry, ops.Request(replicas=3, idempotency_key="k", body_digest="d", **LARGE), harness.now)
-    for call in (create(what), create(what), create(msgspec.structs.replace(what, idem=""))):
+    for call in (create(what), create(what), create(msgspec.structs.replace(what, idempotency_key=""))):
         (created,) = harness.settle([call])
         assert isinstance(created, Created), created
         assert shown(created.run) == ALL

@@ -146,7 +146,7 @@ async def return_to_queue(
         if view.current.state.type == "SCHEDULED" and view.current.state.name != "AwaitingRetry":
             # No state was reported since it was delivered.
             same = MetadataChange(view.id, {run_view.NOW: view.raw}, (run_view.NOW, view.raw))
-            done = await orchestrated.orchestrate(view.latest, Plan(inbox=True), same)
+            done = await orchestrated.orchestrate(view.latest, Plan(for_consumer=True), same)
         elif only_unacknowledged:
             return
         else:
@@ -220,8 +220,8 @@ async def _write(catalog: ops.Catalog, view: View, state: State) -> bool:
     planned = plan_transition(view, state, now_us)
     plan = planned.plan
     plan.force, plan.at_us = True, state.at_us
-    if plan.inbox and view.latest.record.worker:  # its consumer retries it by itself
-        plan.inbox, plan.consumer = False, view.latest.record.worker
+    if plan.for_consumer and view.latest.record.worker:  # its consumer retries it by itself
+        plan.for_consumer, plan.consumer = False, view.latest.record.worker
     restarts = current.type in states.TERMINAL and state.type not in states.TERMINAL
     after = run_view.entered(view.current, state, restarts=restarts)
     after.reported_us = state.at_us  # the executor's own clock, which may be slow

@@ -190,7 +190,7 @@ async def _set_state(catalog: ops.Catalog, run_id: UUID, wanted: SetState, grant
         if decision.state is None:
             return Answer(view, decision, view.current.state, False)
         planned = plan_transition(view, decision.state, at_us)
-        planned.plan.force, planned.plan.inbox = True, False
+        planned.plan.force, planned.plan.for_consumer = True, False
         after = run_view.entered(view.current, decision.state, restarts=decision.restarts)
         done = await task_runs.make(catalog, view, [*task_runs.unwritten(view), after], planned)
         if done.verdict == "done":

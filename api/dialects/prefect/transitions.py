@@ -65,8 +65,8 @@ def plan_transition(view: View, state: State, now_us: int, *, crashed: bool = Fa
         planned.plan.close(reason, states.ending(_KIND[reason], "")[1], message, following())
     elif status is Status.PENDING and state.type != "CANCELLING" and due_us != record.due_us:
         planned.plan.wait_until(due_us)
-    planned.plan.inbox = waits_for_consumer(state)
-    if status is not Status.ENDED and state.type not in states.TERMINAL and not planned.plan.inbox:
+    planned.plan.for_consumer = waits_for_consumer(state)
+    if status is not Status.ENDED and state.type not in states.TERMINAL and not planned.plan.for_consumer:
         planned.plan.consumer = record.worker  # its consumer keeps it, also over attempts
     return planned
 

@@ -57,8 +57,9 @@ class Plan(msgspec.Struct, kw_only=True):
     A transition of an execution, in one step.
 
     ``steps`` lead there, and at most one new run is opened on the way. ``at_us`` is when it happened (stored time, 0:
-    now). ``holder`` takes a slot of each of ``limits`` that exists, or nothing happens at all. ``inbox``: it waits for
-    a consumer; ``consumer`` is who has it. ``cache`` is a key, a value, and how long to keep it in microseconds.
+    now). ``holder`` takes a slot of each of ``limits`` that exists, or nothing happens at all. ``for_consumer``: it
+    waits for a consumer; ``consumer`` is the one that has it. ``cache`` is a key, a value, and how long to keep it in
+    microseconds.
     """
 
     steps: list[tuple[Any, ...]] = []
@@ -68,7 +69,7 @@ class Plan(msgspec.Struct, kw_only=True):
     holder: UUID | None = None
     force: bool = False
     lease_us: int = 0
-    inbox: bool = False
+    for_consumer: bool = False
     consumer: str = ""
     cache: tuple[str, bytes, int] | None = None
 
@@ -173,22 +174,22 @@ def execution_of(run_id: UUID, record: Record) -> UUID:
     return UUID(record.execution) if record.execution else run_id
 
 
-def orchestrate(seen: Latest, plan: Plan, change: MetadataChange, now: int | str = NOW) -> Call[Orchestrated]:
-    """Do as *plan* says, and write *change*, unless the execution is no longer as it was *seen*."""
+def orchestrate(last: Latest, plan: Plan, change: MetadataChange, now: int | str = NOW) -> Call[Orchestrated]:
+    """Do as *plan* says, and write *change*, unless the execution has changed since *last* was read."""
     key, value, kept_us = plan.cache or ("", b"", 0)
     options = {
-        "mark": seen.state_tag,
+        "state_tag": last.state_tag,
         "steps": plan.steps,
         "at_us": plan.at_us,
         "limits": plan.limits,
         "force": plan.force,
         "lease_us": plan.lease_us,
-        "for_consumer": plan.inbox,
+        "for_consumer": plan.for_consumer,
         "consumer": plan.consumer,
         "cache_key": key,
         "cache_us": kept_us,
     }
-    holder = (plan.holder or seen.latest_attempt).bytes
+    holder = (plan.holder or last.latest_attempt).bytes
 
     def read(reply: Any) -> Orchestrated:
         verdict, latest_attempt, record, limit, since, *ready = reply
@@ -201,7 +202,7 @@ def orchestrate(seen: Latest, plan: Plan, change: MetadataChange, now: int | str
             read_ready(ready),
         )
 
-    args = (now, seen.id.bytes, seen.latest_attempt.bytes, holder, packed_retry(plan.opens), value, _encode(options))
+    args = (now, last.id.bytes, last.latest_attempt.bytes, holder, packed_retry(plan.opens), value, _encode(options))
     return Call(script("orchestrate"), (*args, *change.arguments()), read)
 
 

@@ -1,9 +1,9 @@
--- Adds a chunk of log lines to a running run's log: stream `log:<run>`, one entry a chunk, with id
+-- Appends a chunk of log lines to the log of a running run: stream `log:<run>`, one entry per chunk, with id
 -- <first line + 1>-0.
 -- ARGV: 1 now  2 run id  3 token  4 first line's number  5 number of lines  6 chunk  7 first line still kept
 --       8 kept bytes  9 source status
 -- Answers 'stored', 'already_stored' (a repeat), or 'lost' (the run is no longer with this worker).
--- A chunk that is repeated after its answer was lost may have grown at its end meanwhile: what is new in it is added.
+-- A chunk that is repeated because its answer was lost may have grown at its end; only its new lines are added.
 -- uses: clock records
 local id, token, first, lines, chunk = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local kept, kept_bytes, running = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]

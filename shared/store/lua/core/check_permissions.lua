@@ -1,6 +1,6 @@
--- Which commands the user of this connection may not use. Carries none of them out.
--- ARGV: commands as they would be sent, words apart by spaces; a word that starts with @ is below our prefix
--- Answers the names of those that are refused, or nothing at all (nil) when the server can't tell.
+-- Lists the commands that the user of this connection may not use, without running any of them.
+-- ARGV: commands as they would be sent, words separated by spaces; a word that starts with @ is a key below our prefix
+-- Answers the names of the refused commands, or nil when the server cannot tell.
 -- flags: no-writes
 if not redis.acl_check_cmd then return false end
 local refused = {}

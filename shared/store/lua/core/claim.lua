@@ -1,4 +1,4 @@
--- A worker's slot takes the next run.
+-- Claims the next run for a slot of a worker.
 -- ARGV: 1 now  2 wanted (see lib/claim.lua)    Answers {id, record, waiting} or nil.
 -- transitions: claim
 -- flags: allow-oom

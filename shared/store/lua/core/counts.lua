@@ -1,4 +1,4 @@
--- How many runs tasks have in each state. ARGV: task names.
+-- Counts the runs of tasks in each state. ARGV: task names.
 -- Answers for each task: pending, running, success, failed, stopped, timeout, crashed, skipped, log_overflow.
 -- flags: no-writes
 -- uses: states

@@ -1,15 +1,14 @@
--- Makes the runs of an execution's first group in one step, with the overlap decision; or a skipped record if refused.
+-- Creates the runs of an execution's first group in one step and applies the overlap rule, or records a skipped run.
 -- ARGV: 1 now  2 template (msgpack Record)  3 ids of its runs (16 bytes each; the first names the execution)
 --       4 its id as text  5 options, see below  6… metadata of the first run (lib/metadata.lua)
 -- options (msgpack): gates, overlap, max_queued, delay_us, tick_us, after (the tick before), idempotency_key, digest,
 --   refuse (why it is skipped, or ''), known (its definition must be the catalog's), dedupe_key, for_consumer,
---   most_pending, plan (steps as in lib/plan.lua, whose first group is made, or false),
+--   most_pending, plan (steps as in lib/plan.lua, whose first group is created, or false),
 --   wakeups (message id and message each, for the run's queue), most_wakeups
 -- Answers {'created' | 'exists' | 'repeated', id, record, ready queue, runs…}, {'definition_changed'}, {'mismatch'},
 -- {'stale'}, {'paused'}, {'quota', pending runs of the task}.
 -- transitions: create skip stop request_stop
 -- uses: clock creation events gates metadata new_runs on_execution_created overlap plan queues shared_texts texts wakeups
--- wakeups
 local r, ids, x_text, o = cmsgpack.unpack(ARGV[2]), ARGV[3], ARGV[4], cmsgpack.unpack(ARGV[5])
 local metadata = metadata_from(6)
 local n, x, task = #ids / 16, string.sub(ids, 1, 16), r[F.task]
@@ -24,12 +23,11 @@ if refused then n = 1 end
 r[F.created_us], r[F.execution] = NOW, ''
 local steps = o.plan or {{r, n, {}, 0, {}, {}}}
 local has_plan = not refused and (o.plan or n > 1)
--- First what fails when somebody else wrote to a key of all runs: Redis rolls nothing back.
--- Only then is the tick done.
+-- These commands fail when a key that all runs share was overwritten, so they come first: Redis rolls nothing back.
 local first, last = delayed and not refused and first_due() or nil, nil
 if has_plan then
   redis.call('HLEN', P .. ':numbers')
-  redis.call('ZCARD', P .. ':making')
+  redis.call('ZCARD', P .. ':incomplete')
 else
   last = take_numbers(task, 1)
 end
@@ -67,7 +65,7 @@ end
 for _, wakeup in ipairs(ready[r[F.queue]] and o.wakeups or {}) do
   wake_queue(o.most_wakeups, r[F.queue], wakeup[1], wakeup[2])
 end
-if #o.wakeups > 0 then ready[r[F.queue]] = nil end   -- they are woken; the others are for the caller to wake
+if #o.wakeups > 0 then ready[r[F.queue]] = nil end   -- its workers are woken; the caller wakes those of other queues
 local record = redis.call('GET', P .. ':run:' .. x)
 local answer = {'created', x, references and whole(record) or record}
 add_ready(answer)

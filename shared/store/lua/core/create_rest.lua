@@ -1,6 +1,7 @@
--- Makes more of an execution's runs that were not all made at once (lib/remaining_runs.lua), if it has started.
+-- Creates the next runs of an execution whose runs were not all created at once (lib/remaining_runs.lua), once it has
+-- started.
 -- ARGV: 1 now  2 execution
--- Answers {how many are left to make now, ready queue, runs…}.
+-- Answers {number of runs still to create now, ready queue, runs…}.
 -- transitions: create
 -- uses: clock events ids new_runs queues remaining_runs
 local x = ARGV[2]
@@ -8,9 +9,9 @@ local at = P .. ':plan:' .. x
 local state, answer = redis.call('HGET', P .. ':exec:' .. x, 'state'), {0}
 local left = tonumber(redis.call('HGET', at, 'rest'))
 if not left then
-  redis.call('ZREM', P .. ':making', x)
+  redis.call('ZREM', P .. ':incomplete', x)
 elseif state == 'started' then
-  redis.call('HLEN', P .. ':numbers')   -- fails before anything is written, if somebody else wrote there
+  redis.call('HLEN', P .. ':numbers')   -- fails before anything is written if that key was overwritten
   local room, x_text = AT_ONCE, text_of(x)
   for _, i in ipairs(cmsgpack.unpack(redis.call('HGET', at, 'group:' .. redis.call('HGET', at, 'at')))) do
     local from = tonumber(redis.call('HGET', at, 'rest:' .. i))

@@ -1,19 +1,19 @@
--- Puts one task of the API into the catalog, if what it was checked against is still so.
+-- Stores one task of the API in the catalog, unless a task that it was checked against has changed.
 -- ARGV: 1 now  2 name  3 hash  4 body  5 signature  6 schedule ('' for none)
---       7 pins (msgpack {task: the hash it must have, '' for none}), the task's own among them
--- Answers 'added', 'changed', 'unchanged', 'owned_by_file' or 'stale' (a pin is off).
+--       7 expected hashes (msgpack {task: hash, '' for none}), the task's own among them
+-- Answers 'added', 'changed', 'unchanged', 'owned_by_file' or 'stale' (a hash differs).
 -- uses: catalog clock
 local name, hash, body, signature, schedule = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local expected = cmsgpack.unpack(ARGV[7])
 local before = entry_of(name)
 if before and before[1] == hash and before[2] == 'api' then return 'unchanged' end
-local pins = 0
+local compared = 0
 for other, known in pairs(expected) do
   local entry = entry_of(other)
   if (entry and entry[1] or '') ~= known then return 'stale' end
-  pins = pins + 1
+  compared = compared + 1
 end
 local verdict = put_task('api', name, hash, body, signature, schedule)
-if pins > 1 then redis.call('INCR', P .. ':api-tasks-version') end
-tell_scheduler()
+if compared > 1 then redis.call('INCR', P .. ':api-tasks-version') end
+announce_schedules()
 return verdict

@@ -1,5 +1,5 @@
--- Asks a worker process to take nothing new, finish, and leave. ARGV: 1 now  2 worker    Answers 0 when it is not
--- known.
+-- Asks a worker process to drain: claim nothing new, finish its runs, and exit.
+-- ARGV: 1 now  2 worker    Answers 0 when the worker is unknown.
 -- flags: allow-oom
 -- uses: clock events wakeups
 local worker = ARGV[2]

@@ -1,6 +1,6 @@
--- Forgets queues of which nobody knows any more, with their wake-ups: those in which nothing waits at this moment.
--- Whoever puts a run into one of them names it again, in the same step.
--- ARGV: 1 now  2… queues    Answers how many are gone.
+-- Removes queues that no task names and no worker serves, with their wake-ups, unless a run waits in them. A run that
+-- is enqueued later adds its queue again in the same step.
+-- ARGV: 1 now  2… queues    Answers how many were removed.
 -- flags: allow-oom
 -- uses: clock
 for i = 2, #ARGV do

@@ -1,7 +1,7 @@
--- Lets delayed runs whose time has come into their queues, at most ARGV[2] a call. A delayed trigger meets its overlap
--- rule now, and may be refused. Leases of slots that have lapsed are over. A run that is no record holds up no other:
--- it is put off by a minute.
--- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {run put off…}, ready queue,
+-- Enqueues delayed runs that are due, at most ARGV[2] a call. The overlap rule of a delayed trigger is applied now, and
+-- may skip it. Also ends lapsed leases of slots. A run whose record cannot be read is postponed by a minute, so that it
+-- does not block the others.
+-- ARGV: 1 now  2 batch    Answers {number looked at, next due in microseconds or '', {postponed run…}, ready queue,
 --       runs…}.
 -- transitions: skip stop request_stop
 -- flags: allow-oom
@@ -9,7 +9,7 @@
 local batch = tonumber(ARGV[2])
 
 local function release(id)
-  -- Not in `due` any more: its execution was seen to with a replica before it.
+  -- Not in `due` any more: it was enqueued together with an earlier replica of its execution.
   local r = redis.call('ZREM', P .. ':due', id) == 1 and load(id)
   if not r or r[F.status] ~= S.pending then return end
   local x = execution_of(id, r)

@@ -1,9 +1,8 @@
--- Gives back a claimed run of which nothing was started: it is pending again, the first of its band in its queue, or
--- due later.
+-- Returns a claimed run that was not started: it is pending again, first of its band in its queue, or due later.
 -- ARGV: 1 now  2 run id  3 token  4 source status  5 delay_us (0: at once)  6 message: why it waits
 --       7 crashes to count (0 | 1)
 -- Answers {'given_back' | 'stopped' | 'refused', status or reason, ready queue, runs…}.
--- 'stopped': that was asked meanwhile. A repeated call is refused: its token is not the run's any more.
+-- 'stopped': a stop was requested before. A repeated call is refused, because the run no longer has its token.
 -- transitions: give_back skip
 -- flags: allow-oom
 -- uses: clock ending events execution queues records
@@ -19,7 +18,7 @@ if r[F.stop_request] ~= '' then
   finish(id, r, R.stopped, -1, r[F.message])
   run_left(id, r)
 else
-  local first = delay_us > 0 and first_due() or nil   -- before anything is written: it may be somebody else's
+  local first = delay_us > 0 and first_due() or nil   -- fails before anything is written if `due` was overwritten
   redis.call('ZREM', P .. ':leases', id)
   unindex(id, r)
   r[F.status], r[F.start_us], r[F.worker], r[F.token] = S.pending, 0, '', 0

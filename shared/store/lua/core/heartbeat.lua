@@ -1,8 +1,8 @@
--- A worker process says that it lives, renews the leases of its runs, and gets the requests to stop them.
+-- Records that a worker process is alive, renews the leases of its runs, and answers requests to stop them.
 -- ARGV: 1 now  2 worker  3 lease_us  4 gap_us  5 its own record (JSON) or '' when unchanged  6 source status
 --       7 Dramatiq broker's id or ''  8… pairs: run id, token
--- Answers {known (0: say who you are again), drain (1: asked to), instance of the store, verdict per pair: '' | 'stop'
--- | 'kill' | 'lost'}.
+-- Answers {known (0: send your record again), drain (1: requested), store id, and for each pair '' | 'stop' | 'kill' |
+-- 'lost'}.
 -- transitions: heartbeat
 -- flags: allow-oom
 -- uses: clock events records rescue_hold store_id

@@ -1,5 +1,5 @@
--- Notes what a request with an idempotency key was answered. The first answer counts.
--- ARGV: 1 request  2 digest of its query and body  3 answer    Answers the answer that counts.
+-- Stores the answer to a request with an idempotency key, unless it has one.
+-- ARGV: 1 request  2 digest of its query and body  3 answer    Answers the answer that is stored.
 local request, digest, answer = ARGV[1], ARGV[2], ARGV[3]
 local key = KEYS[1] .. ':idempotency:' .. request
 if redis.call('HSETNX', key, 'answer', answer) == 1 then

@@ -1,6 +1,6 @@
--- Which keys hold something of another kind than they should.
--- ARGV: pairs of a key and its kind: hash, set, zset, list, stream, string, or number (a string that is one)
--- Answers pairs of such a key and the kind it is of.
+-- Finds keys of another type than they should be.
+-- ARGV: pairs of a key and its type: hash, set, zset, list, stream, string, or number (a string that is one)
+-- Answers pairs of such a key and the type that it has.
 -- flags: no-writes
 local wrong = {}
 for i = 1, #ARGV, 2 do

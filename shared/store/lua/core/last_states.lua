@@ -1,4 +1,4 @@
--- How the newest run of each task stands: 'pending', 'running', an end reason, or '' without a run. ARGV: task names.
+-- The state of each task's newest run: 'pending', 'running', an end reason, or '' without a run. ARGV: task names.
 -- flags: no-writes
 -- uses: states
 local answer = {}

@@ -1,6 +1,6 @@
--- Keeps an API token, unless the request that asks for it has made one before.
--- ARGV: 1 digest of the token's text  2 token (JSON)  3 request ('' when it may make any number of them)
--- Answers 1, or 0 when the request has made its token, with another text.
+-- Stores a new API token, unless the same request has created one before.
+-- ARGV: 1 digest of the token's text  2 token (JSON)  3 request ('' when it may create any number of tokens)
+-- Answers 1, or 0 when the request has created a token with another text.
 local digest, token, request = ARGV[1], ARGV[2], ARGV[3]
 if request ~= '' then
   local key = KEYS[1] .. ':idempotency:' .. request

@@ -2,8 +2,8 @@
 -- sets by score (lib/set_union.lua).
 -- ARGV: 1 now  2 offset  3 limit  4 '1' for descending  5 segments (msgpack [[from, to, key suffix, …], …]):
 --       only members with from <= score <= to belong to a segment ('-inf', '+inf': all)
---       6 the entry to go on after, instead of an offset (msgpack {key suffix, score, id}), or ''
--- Answers {total, how many come up to the end of this page, id, record, id, record, …}.
+--       6 the entry after which the page begins, instead of an offset (msgpack {key suffix, score, id}), or ''
+-- Answers {total, number of entries up to the end of this page, id, record, id, record, …}.
 -- flags: no-writes
 -- uses: clock page_position set_union texts
 local offset, down, segments = tonumber(ARGV[2]), ARGV[4] == '1', cmsgpack.unpack(ARGV[5])

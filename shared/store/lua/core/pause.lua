@@ -1,4 +1,4 @@
--- Pauses or resumes a task's schedule. Resuming starts from now: paused ticks are not missed ticks.
+-- Pauses or resumes a task's schedule. Ticks during a pause are not missed ticks: resuming starts from now.
 -- ARGV: 1 now  2 task  3 '1' to pause    Answers 1, or 0 when there is no such task.
 -- flags: allow-oom
 -- uses: clock events wakeups

@@ -1,4 +1,4 @@
--- Lets nothing more be claimed from a queue, or lets it again. ARGV: 1 now  2 queue  3 '1' to pause
+-- Pauses or resumes a queue; workers claim nothing from a paused one. ARGV: 1 now  2 queue  3 '1' to pause
 -- flags: allow-oom
 -- uses: clock events
 local queue, pauses = ARGV[2], ARGV[3] == '1'

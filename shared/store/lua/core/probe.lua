@@ -1,4 +1,4 @@
--- Says whether Redis would let a script write: a replica, a server that cannot save, or one without enough replicas
--- refuses it before it begins. It changes nothing, and is let through when memory is short: runs still end then.
+-- Tests whether Redis lets a script write: a replica, a server that cannot save, or one without enough replicas refuses
+-- it before it begins. It changes nothing, and also runs in a full Redis, where runs can still end.
 -- flags: allow-oom
 return 1

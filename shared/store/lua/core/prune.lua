@@ -1,7 +1,7 @@
 -- Removes the oldest ended runs of a task beyond keep_runs of each end reason or older than keep_us; or one run.
--- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 most runs to look at in a call, so that no other call waits for long
---       6 id of the one run to remove whatever its age, or ''  7 number of the run to go on behind, at first 0
--- Answers {how many, number to go on behind or '' when that was all}; for one run 1, or 0 when it is gone, -1 when it
+-- ARGV: 1 now  2 task  3 keep_runs  4 keep_us  5 most runs to look at in a call, so that other calls wait only briefly
+--       6 id of the one run to remove whatever its age, or ''  7 number of the run to continue after, at first 0
+-- Answers {how many, number to continue after or '' when that was all}; for one run 1, or 0 when it is gone, -1 when it
 -- is live, -2 when its execution still needs it.
 -- transitions: prune
 -- flags: allow-oom
@@ -29,8 +29,7 @@ if one ~= '' then
   tidy_removed_task()
   return 1
 end
--- Each reason's runs from the oldest on; `left` is how many there are from there on, and what is kept of them is the
--- newest.
+-- The runs of each end reason, oldest first. `left` is how many of them are not looked at yet; the newest are kept.
 local rows = {}
 for _, reason in ipairs(REASONS) do
   local created = at .. reason .. ':created'
@@ -59,7 +58,7 @@ while looked_at < batch do
   if is_whole and r and row.left <= keep_runs and r[F.end_us] > NOW - keep_us then
     row.heads = {}   -- the others of its reason are newer
   else
-    if is_whole and r and not is_needed(id, r) then   -- what is no record holds up no other
+    if is_whole and r and not is_needed(id, r) then   -- an unreadable record does not block the others
       remove_run(id, r)
       removed = removed + 1
     end

@@ -1,4 +1,4 @@
--- Reads records of runs, as they are to be seen: with all their texts (lib/texts.lua).
+-- Reads records of runs with all their texts (lib/texts.lua).
 -- ARGV: 1 now  2… run ids    Answers each record, or nil.
 -- flags: no-writes
 -- uses: clock texts

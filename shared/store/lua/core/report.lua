@@ -1,7 +1,7 @@
--- Reports how a run goes that somebody else executes: it runs (once more: it still does), or it ended.
+-- Records a reported status of an external run: it is running (again, to renew its lease), or it ended.
 -- ARGV: 1 now  2 run id  3 options (msgpack): target, sources, reason, exit_code, message, at_us, outputs, lease_us,
 --         late_start, backdated, force
---       4 retry (lib/ending.lua) or ''  5… metadata (lib/metadata.lua)
+--       4 retry (lib/retries.lua) or ''  5… metadata (lib/metadata.lua)
 -- Answers {'changed' | 'same' | 'refused' | 'conflict' | 'gone', state, record or '', stop_request, ready queue,
 -- runs…}.
 -- Its start and end are the times reported, as far as these lie between its creation (or, backdated, any time) and now.
@@ -15,9 +15,9 @@ if not r then return {'gone', 'gone', '', ''} end
 local was = r[F.status]
 local function answer(verdict, state)
   local record, request = redis.call('GET', P .. ':run:' .. id), was == S.ended and '' or r[F.stop_request]
-  local said = {verdict, state or state_of(r), whole(record), request}
-  add_ready(said)
-  return said
+  local reply = {verdict, state or state_of(r), whole(record), request}
+  add_ready(reply)
+  return reply
 end
 if metadata and not metadata_fits(metadata) then return answer('conflict') end
 if r[F.external] == 0 then return answer('refused', 'owned') end
@@ -26,7 +26,7 @@ for _, source in ipairs(o.sources) do allowed = allowed or source == was end
 if allowed and was == S.pending and o.target == S.running and not o.force then
   local x = execution_of(id, r)
   local held = redis.call('HGET', P .. ':exec:' .. x, 'state')
-  -- One that is due may still have to be let through its limits, by enqueue_due.
+  -- A due run may still have to pass its limits, in enqueue_due.
   if held == 'waiting' or r[F.due_us] > NOW or (held == 'delayed' and #gates_of(x) > 0) then
     return answer('refused', 'waiting')
   end

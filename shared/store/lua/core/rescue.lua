@@ -1,5 +1,5 @@
--- Ends a running run whose lease is over as crashed (or stopped, when that had been asked), with the retry it owes.
--- ARGV: 1 now  2 run id  3 source status  4 message  5 retry or ''
+-- Ends a running run whose lease has expired as crashed (or stopped, when that was requested), and creates its retry.
+-- ARGV: 1 now  2 run id  3 source status  4 message  5 retry (lib/retries.lua) or ''
 -- Answers {'ended' | 'refused', status or reason, ready queue, runs…}.
 -- transitions: rescue retry skip
 -- flags: allow-oom

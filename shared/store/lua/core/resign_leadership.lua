@@ -1,4 +1,4 @@
--- A scheduler hands its leadership over, so that the next one need not wait for it to lapse.
+-- Ends a scheduler's leadership, so that the next leader need not wait for it to expire.
 -- ARGV: 1 now  2 scheduler    Answers 1 when it was the leader.
 -- flags: allow-oom
 -- uses: clock

@@ -1,6 +1,6 @@
--- Writes a running run back that its worker still executes, after the store was wiped or went back to an older state.
+-- Writes back a running run that its worker still executes, after the store was wiped or fell back to an older state.
 -- ARGV: 1 now  2 run id  3 record as it was claimed (msgpack)  4 lease_us  5 gates (msgpack)
--- Answers 'restored', 'there' (it is running by this token), or 'refused' (the store knows better).
+-- Answers 'restored', 'there' (it is running by this token), or 'refused' (the store has a newer state of it).
 -- transitions: restore
 -- flags: allow-oom
 -- uses: clock events execution records shared_texts
@@ -10,7 +10,7 @@ local now = load(id)
 if now and now[F.status] == r[F.status] and now[F.token] == r[F.token] then return 'there' end
 if now then return 'refused' end
 local x = execution_of(id, r)
-if redis.call('EXISTS', P .. ':plan:' .. x) == 0 then r[F.step] = -1 end   -- what was to follow is lost
+if redis.call('EXISTS', P .. ':plan:' .. x) == 0 then r[F.step] = -1 end   -- its later steps are lost
 redis.call('ZADD', P .. ':history', 0, r[F.task])
 if (tonumber(redis.call('HGET', P .. ':numbers', r[F.task])) or 0) < r[F.number] then
   redis.call('HSET', P .. ':numbers', r[F.task], r[F.number])
@@ -21,7 +21,7 @@ if (tonumber(redis.call('GET', P .. ':counter')) or 0) < arrival then
 end
 redis.call('ZADD', P .. ':executions:all', 'NX', r[F.created_us], x)
 redis.call('ZADD', P .. ':leases', NOW + lease_us, id)
--- From here on nothing fails because of a key of all runs.
+-- From here on no command uses a key that all runs share, so none fails because such a key was overwritten.
 redis.call('HINCRBY', P .. ':def:' .. r[F.definition], 'refs', 1)
 if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
   redis.call('HSET', P .. ':exec:' .. x, 'task', target_of(r), 'state', 'started', 'gates', gates,
@@ -31,7 +31,7 @@ if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', 1) == 1 then
   end
 end
 if id ~= x or r[F.replica_count] > 1 or target_of(r) ~= r[F.task] then
-  -- In the order made, whoever is the first to write its run back.
+  -- In the order in which the runs were created, not that in which they are restored.
   local list, following = P .. ':exec-runs:' .. x, nil
   for _, other in ipairs(redis.call('LRANGE', list, 0, -1)) do
     local o = load(other)

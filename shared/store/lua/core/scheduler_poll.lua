@@ -1,11 +1,11 @@
--- The scheduler's look at everything, once a second: who leads, and what there is to do.
+-- The scheduler's poll, once a second: takes or renews leadership, and answers what there is to do.
 -- ARGV: 1 now  2 scheduler  3 leadership lasts (us)  4 gap_us  5 lease_us (both: lib/rescue_hold.lua)
 --       6 batch of expired leases  7 the leader's health (JSON) or ''
 -- Answers to the leader {fencing token, leader, now, when the next run is due or lease of slots lapses or '', version
 -- of the catalog, {queue, waiting runs…}, {expired run, record…}, tasks to prune, logs to compact, store id, executions
--- with runs left to make, executions that nothing goes on stopping, keys that were reset (lib/repair.lua), other keys
+-- with runs left to create, executions whose stop nobody continues, keys that were reset (lib/repair.lua), other keys
 -- that were overwritten}; to another scheduler {0, leader, now, store id, keys that were reset}.
--- A leader keeps its token, and none is given twice: so one that was frozen for long is not taken for its successor.
+-- A leader keeps its token, and no token is given twice, so a frozen leader is not mistaken for its successor.
 -- flags: allow-oom
 -- uses: clock repair rescue_hold store_id
 local me, lasts_us, gap_us, lease_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -23,7 +23,7 @@ local function lead()
     return nil, id
   end
   if id ~= me then
-    -- By the clock: a count begins anew when the store is wiped.
+    -- Taken from the clock, because a counter would restart when the store is wiped.
     token = text(math.max(NOW, (tonumber(token) or 0) + 1))
     redis.call('HSET', P .. ':leader', 'id', me, 'token', token)
   end
@@ -68,7 +68,7 @@ local function poll()
     redis.call('SCARD', P .. ':prune-candidates'),
     look('ZCOUNT', P .. ':compact', '-inf', text(NOW - 10000000)) or 0,
     store_id(),
-    look('ZCOUNT', P .. ':making', '-inf', text(NOW)) or 0,
+    look('ZCOUNT', P .. ':incomplete', '-inf', text(NOW)) or 0,
     look('ZCOUNT', P .. ':stopping', '-inf', text(NOW - 1000000)) or 0,
     reset, not_read}
 end

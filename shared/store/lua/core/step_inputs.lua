@@ -1,7 +1,6 @@
--- What the steps that a run depends on hand on to it.
--- ARGV: 1 execution id  2 number of its step
--- Answers {task, outputs (JSON), …}: of each step needed, of each replica that succeeded and has outputs, in their
--- order.
+-- Reads the outputs of the steps that a run depends on.
+-- ARGV: 1 execution id  2 number of the run's step
+-- Answers {task, outputs (JSON), …}: for each of those steps, each replica that succeeded and has outputs, in order.
 -- flags: no-writes
 local P = KEYS[1]
 local at, answer = P .. ':plan:' .. ARGV[1], {}

@@ -1,6 +1,6 @@
--- Asks a run to stop: a pending one ends at once, a running one is asked (lib/stopping.lua).
--- ARGV: 1 now  2 run id  3 request ('stop' | 'kill')  4 message  5 a name for this very call
--- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it was over already.
+-- Stops a run: a pending one ends at once, a running one is asked to stop (lib/stopping.lua).
+-- ARGV: 1 now  2 run id  3 request ('stop' | 'kill')  4 message  5 id of this call
+-- Answers {'stopped' | 'asked' | 'ended' | 'gone', record, ready queue, runs…}; 'ended': it had ended before.
 -- transitions: stop request_stop skip
 -- flags: allow-oom
 -- uses: calls clock queues records stopping texts

@@ -1,8 +1,7 @@
--- Stops live runs of a task, or of one execution, of which nothing begins any more then: at most 100 waiting ones a
--- call, so that nobody waits for it long.
+-- Stops the live runs of a task, or those of one execution, which then begins no later group: at most 100 pending ones
+-- a call, so that other calls wait only briefly.
 -- ARGV: 1 now  2 task ('' for an execution)  3 execution id  4 request ('stop' | 'kill')  5 message
---       6 what the call before left, at first ''; to go on with an execution request and message are those of the first
---       call
+--       6 what the previous call left, '' in the first; later calls for an execution use 4 and 5 of the first
 -- Answers {number of runs stopped or asked, what is left: call again until 0, ready queue, runs…}.
 -- transitions: stop request_stop skip
 -- flags: allow-oom
@@ -13,7 +12,7 @@ if task == '' then
   if before == '' then stopped = stop_execution(x, request, message) else stopped = stop_more(x) end
   left = tonumber(redis.call('HGET', P .. ':exec:' .. x, 'stop_left')) or 0
 else
-  for _, unmade in ipairs(redis.call('ZRANGE', P .. ':making', 0, MOST_STOPPED - 1)) do
+  for _, unmade in ipairs(redis.call('ZRANGE', P .. ':incomplete', 0, MOST_STOPPED - 1)) do
     drop_rest(unmade, R.stopped, message, task)
   end
   local at = P .. ':ix:t:' .. task

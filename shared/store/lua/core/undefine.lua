@@ -1,6 +1,6 @@
--- Removes one task of the API from the catalog, if nothing of it lives and none that might depend on it
--- was put in since the catalog was looked at.
--- ARGV: 1 now  2 name  3 what `authored` was then  4 a name for this very call
+-- Removes one task of the API from the catalog, if none of its runs is live and no task that might depend on it was
+-- defined since the catalog was read.
+-- ARGV: 1 now  2 name  3 `api-tasks-version` as it was read  4 id of this call
 -- Answers {'removed'}, {'gone'}, {'owned_by_file'}, {'stale'} or {'live', how many, number of one of its runs or 0}.
 -- uses: calls catalog clock
 local name, version, call = ARGV[2], ARGV[3], ARGV[4]
@@ -17,6 +17,6 @@ for _, state in ipairs({S.pending, S.running}) do
 end
 if live > 0 then return {'live', live, number} end
 drop_task(name, entry)
-tell_scheduler()
+announce_schedules()
 keep_answer(call, 'removed')
 return {'removed'}

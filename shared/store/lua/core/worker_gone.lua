@@ -1,5 +1,5 @@
--- Forgets worker processes that have not been heard of, or one that says goodbye, with the wake-ups they had taken.
--- ARGV: 1 now  2 worker or '' for all silent since ARGV[3] us  3 silence    Answers the workers forgotten.
+-- Removes worker processes that stopped sending heartbeats, or one that exits, with the wake-ups that they had taken.
+-- ARGV: 1 now  2 worker or '' for all silent since ARGV[3] us  3 silence    Answers the workers that were removed.
 -- flags: allow-oom
 -- uses: clock events
 local worker_id, silence_us = ARGV[2], tonumber(ARGV[3])

@@ -1,15 +1,14 @@
--- Adds lines to the log of a run that others execute, after those there are; also for a while after its end, and before
--- its start was told of.
--- ARGV: 1 now  2 run id  3 most bytes that its log may have  4 digest of these lines (told twice, they are added once)
+-- Appends reported lines to the log of an external run, also before its reported start and for a while after its end.
+-- ARGV: 1 now  2 run id  3 most bytes that its log may have  4 digest of these lines (a repeated call adds none)
 --       5… triples: stored time, stream, line
--- Answers 'stored', 'full' (what comes more is dropped), or 'lost' (no such run, or its log is closed).
+-- Answers 'stored', 'full' (further lines are dropped), or 'lost' (no such run, or its log is closed).
 -- uses: clock records
 local id, room, digest = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local r, metadata = load(id), P .. ':meta:' .. id
 local log = P .. ':log:' .. id
 if not r or r[F.external] == 0 or redis.call('EXISTS', P .. ':logz:' .. id) == 1 then return 'lost' end
 if redis.call('HGET', metadata, 'last_lines') == digest then return 'stored' end
-if r[F.log_truncated] == 1 then return 'full' end   -- a line that would fit has no place after one that did not
+if r[F.log_truncated] == 1 then return 'full' end   -- once a line was dropped, so are the shorter ones after it
 local first, bytes, lines = r[F.log_lines], r[F.log_bytes], {}
 for i = 5, #ARGV, 3 do
   if bytes + #ARGV[i + 2] > room then r[F.log_truncated] = 1 break end

@@ -1,10 +1,9 @@
--- Hands the execution that is due first, of those that wait for a consumer outside, to one.
+-- Delivers an external execution to a consumer: of those that wait for one, the first that is due.
 -- ARGV: 1 now  2 consumer  3 lease_us  4 about the consumer (JSON)  5 slot (16 characters: one connection of the
 --       consumer)  6 turn (16 characters)  7… tasks that it executes
 -- Answers {execution, its newest run, record}, or {'', in how many microseconds the next is due or ''}.
--- A slot that asks again for the same turn gets the same execution, as long as that waits for word from the consumer;
--- asking for another turn says that what the last one brought was acknowledged, or has been given back
--- (dialects/lib/offers.lua).
+-- A slot that repeats its call for the same turn gets the same execution, until the consumer reports on that. A call
+-- for another turn means that the last delivery was acknowledged or given back (dialects/lib/offers.lua).
 -- flags: allow-oom
 -- uses: clock records offers
 local consumer, lease, about, slot, turn = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]

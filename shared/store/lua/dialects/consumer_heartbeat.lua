@@ -1,29 +1,28 @@
--- Says which consumers are connected and which have gone, and hears of those that nobody has been connected with for
--- long, and of what was handed over a connection that is gone and never acknowledged: all that is to be taken back.
--- ARGV: 1 now  2 lease_us  3 grace_us (one that went may come back within)  4 gap_us  5 hold_us (lib/rescue_hold.lua)
---       6 msgpack {consumers present, consumers gone, slots of connections present}
--- Answers {{{consumer, execution…}, …}, {{consumer, execution}, …}}: what is to be taken back from consumers that have
--- gone, and what was never acknowledged. Nothing is while the hold after an outage lasts, because nobody could say who
--- was there.
--- What is answered comes again after AGAIN, unless it was taken back: what cannot be holds nobody else up until then.
+-- Renews the leases of connected consumers, and finds deliveries to take back: those of consumers that have been gone
+-- for long, and those that were never acknowledged because their connection ended.
+-- ARGV: 1 now  2 lease_us  3 grace_us (a disconnected consumer may return within)  4 gap_us  5 hold_us
+--       (lib/rescue_hold.lua)  6 msgpack {consumers present, consumers gone, slots of connections present}
+-- Answers {{{consumer, execution…}, …}, {{consumer, execution}, …}}: deliveries of consumers that are gone, and those
+-- never acknowledged; none during the hold after an outage, because no process could report who was connected.
+-- A delivery is answered again after AGAIN unless it was taken back, so one that cannot be does not block the others.
 -- flags: allow-oom
 -- uses: clock offers rescue_hold
 local lease, grace_us, gap_us, hold_us = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local said = cmsgpack.unpack(ARGV[6])
+local reported = cmsgpack.unpack(ARGV[6])
 local AGAIN = 2000000
 note_contact(gap_us, hold_us)
 for i, until_us in ipairs({NOW + lease, NOW + grace_us}) do
-  for _, consumer in ipairs(said[i]) do
+  for _, consumer in ipairs(reported[i]) do
     if redis.call('ZSCORE', P .. ':consumers', consumer) then
       redis.call('ZADD', P .. ':consumers', until_us, consumer)
     end
   end
 end
-for _, slot in ipairs(said[3]) do
+for _, slot in ipairs(reported[3]) do
   if redis.call('ZSCORE', P .. ':offered', slot) then redis.call('ZADD', P .. ':offered', NOW + lease, slot) end
 end
-local lost, unheard = {}, {}
-if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW then return {lost, unheard} end
+local lost, unacknowledged = {}, {}
+if (tonumber(redis.call('GET', P .. ':rescue-hold')) or 0) > NOW then return {lost, unacknowledged} end
 for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', P .. ':consumers', '-inf', text(NOW), 'LIMIT', 0, 10)) do
   local handed = redis.call('SRANDMEMBER', P .. ':in-flight:' .. consumer, 100)
   if #handed == 0 then
@@ -38,9 +37,9 @@ for _, slot in ipairs(redis.call('ZRANGEBYSCORE', P .. ':offered', '-inf', text(
   local offer = offer_of(slot)
   if offer and unacknowledged_run(offer) then
     redis.call('ZADD', P .. ':offered', NOW + AGAIN, slot)
-    unheard[#unheard + 1] = {offer.consumer, offer.execution}
+    unacknowledged[#unacknowledged + 1] = {offer.consumer, offer.execution}
   else
     drop_offer(slot)
   end
 end
-return {lost, unheard}
+return {lost, unacknowledged}

@@ -1,5 +1,4 @@
--- Forgets a job; its task and its runs stay. ARGV: 1 now  2 task  3 a name for this very call    Answers 1 when there
--- was one.
+-- Deletes a job; its task and its runs stay. ARGV: 1 now  2 task  3 id of this call    Answers 1 when there was one.
 -- flags: allow-oom
 -- uses: calls jobs
 local task, call = ARGV[2], ARGV[3]

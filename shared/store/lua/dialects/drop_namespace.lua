@@ -1,7 +1,7 @@
--- Forgets a namespace and the jobs in it that were told of until the first of these calls, at most ARGV[3] jobs a call;
--- one that has newer jobs stays with these.
+-- Deletes a namespace and its jobs that were last reported before the first of these calls, at most ARGV[3] a call. A
+-- namespace with newer jobs stays, with these.
 -- ARGV: 1 now  2 name  3 batch  4 the time of the first call, '' in that
--- Answers {1 when all is gone, 0: call again; the time of the first call}.
+-- Answers {1 when all is deleted, 0: call again; the time of the first call}.
 -- flags: allow-oom
 -- uses: clock jobs
 local namespace, batch, since = ARGV[2], tonumber(ARGV[3]), ARGV[4] ~= '' and ARGV[4] or text(NOW)

@@ -1,6 +1,6 @@
--- The newest run of executions, and of their first run's metadata some fields.
--- ARGV: 1 now  2 fields (msgpack list; empty: all, as pairs)  3… executions    Answers for each {run, record, values…}
---       or false.
+-- Reads the newest run of executions, and some fields of their first run's metadata.
+-- ARGV: 1 now  2 fields (msgpack list; empty: all, as pairs)  3… executions
+-- Answers for each {run, record, values…} or false.
 -- flags: no-writes
 -- uses: clock texts
 local fields, answer = cmsgpack.unpack(ARGV[2]), {}

@@ -1,5 +1,5 @@
--- The runs that are not over, all as they are at one instant. ARGV: 1 most
--- Answers their ids, or nothing at all (nil) when there are more.
+-- Lists the live runs as they are at one instant. ARGV: 1 most
+-- Answers their ids, or nil when there are more.
 -- flags: no-writes
 local most = tonumber(ARGV[1])
 local found = {}

@@ -1,30 +1,30 @@
--- Takes an execution to the state that an outside orchestrator decided on, if it is still as it was then.
--- ARGV: 1 now  2 execution  3 its newest run, as believed  4 the run that takes slots
+-- Takes an execution to the state that an outside orchestrator decided on, unless it has changed since it was read.
+-- ARGV: 1 now  2 execution  3 its newest run, as read  4 the run that takes slots
 --       5 the run that is opened, if one is (packed, lib/retries.lua)  6 value for the cache
---       7 options (msgpack): mark (how the newest run stood, see below), steps, at_us (when that was, 0: now),
+--       7 options (msgpack): state_tag (of the newest run, as read), steps, at_us (when that was, 0: now),
 --         limits (a slot of each is taken), force, lease_us, for_consumer (it waits for one), consumer (that has it,
 --         or ''), cache_key ('': none), cache_us (how long it is kept)
 --       8… metadata of its first run (lib/metadata.lua)
 -- steps: {'start'}, {'close', reason, exit code, message, whether another run is opened}, {'open'}, {'due', due_us}
--- A mark is the run's status or end reason, and '!' when it was asked to stop.
+-- A state tag is the run's status or end reason, and '!' when it was asked to stop.
 -- Answers {'done' | 'conflict' | 'gone' | 'waiting' (an overlap rule holds it back) | 'full' | 'closed' (a limit is 0),
 -- newest run, record or '', limit or '', since when its oldest slot is held or '', ready queue, runs…}.
 -- transitions: orchestrate retry create skip
 -- flags: allow-oom
 -- uses: clock ending events external_queue gates metadata queues records retries slots texts
-local x, believed_head, holder, next_run, cached = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local x, expected_head, holder, next_run, cached = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local o, metadata = cmsgpack.unpack(ARGV[7]), metadata_from(8)
 local head = redis.call('LRANGE', P .. ':exec-runs:' .. x, -1, -1)[1] or x
 local r = load(head)
 local function answer(verdict, limit, since)
-  local said = {verdict, head, whole(redis.call('GET', P .. ':run:' .. head)) or '', limit or '', since or ''}
-  add_ready(said)
-  return said
+  local reply = {verdict, head, whole(redis.call('GET', P .. ':run:' .. head)) or '', limit or '', since or ''}
+  add_ready(reply)
+  return reply
 end
 if not r then return answer('gone') end
 if not metadata_fits(metadata) then return answer(guard_is_written(metadata) and 'done' or 'conflict') end
-local mark = state_of(r) .. (r[F.status] == S.running and r[F.stop_request] ~= '' and '!' or '')
-if head ~= believed_head or mark ~= o.mark then return answer('conflict') end
+local state_tag = state_of(r) .. (r[F.status] == S.running and r[F.stop_request] ~= '' and '!' or '')
+if head ~= expected_head or state_tag ~= o.state_tag then return answer('conflict') end
 end_lapsed_leases()
 local slots, refusal, limit, since = slots_to_take(o.limits, holder)
 if refusal then return answer(refusal, limit, since) end

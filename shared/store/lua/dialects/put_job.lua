@@ -1,4 +1,4 @@
--- Makes a job in a namespace that is there, or changes it. ARGV: 1 now  2 job (dialects/lib/jobs.lua, msgpack)
+-- Creates or changes a job in an existing namespace. ARGV: 1 now  2 job (dialects/lib/jobs.lua, msgpack)
 -- Answers its fields; none when there is no such namespace.
 -- uses: clock jobs
 local job = cmsgpack.unpack(ARGV[2])

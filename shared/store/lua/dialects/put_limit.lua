@@ -1,8 +1,7 @@
--- Makes, changes or deletes a limit through an API; or takes the slots of one from all that hold them outside of
--- executions.
--- ARGV: 1 now  2 limit  3 its max, 'off', 'reset', or '' to delete it  4 what the API knows of it (JSON)
---       5 a name for this very call  6… runs that hold a slot after a reset
--- Answers 1, or 0 when there is none of the API's to delete or reset, or it is the task file's.
+-- Creates, changes or deletes a limit of an API, or takes its slots from all their holders except executions.
+-- ARGV: 1 now  2 limit  3 its max, 'off', 'reset', or '' to delete it  4 what the API stores about it (JSON)
+--       5 id of this call  6… runs that hold a slot after a reset
+-- Answers 1, or 0 when the task file owns the limit or there is none to delete or reset.
 -- flags: allow-oom
 -- uses: calls clock limits slots
 local name, max, about, call = ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -1,8 +1,8 @@
--- Takes slots of limits for a while, renews such a lease, or gives it back.
--- ARGV: 1 now  2 'take' | 'renew' | 'give'  3 lease (16 bytes)  4 it lasts (us)  5 slots  6 holder (JSON)  7… limits,
---       or to give it back a name for this very call
--- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'exceeds_limit', limit} (it never has
--- so many), {'renewed'}, {'given'} or {'gone'}.
+-- Takes slots of limits for a while, renews such a lease, or returns its slots.
+-- ARGV: 1 now  2 'take' | 'renew' | 'give'  3 lease (16 bytes)  4 it lasts (us)  5 slots  6 holder (JSON)
+--       7… limits, or for 'give' the id of this call
+-- Answers {'taken'}, {'full', limit, since when its oldest slot is held or ''}, {'exceeds_limit', limit} (its maximum
+-- is lower), {'renewed'}, {'given'} or {'gone'}.
 -- flags: allow-oom
 -- uses: calls clock gates slots
 local action, lease, until_us, slots, holder = ARGV[2], ARGV[3], NOW + tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
@@ -19,7 +19,7 @@ if action == 'renew' then
   redis.call('ZADD', P .. ':slot-leases', until_us, lease)
   return {'renewed'}
 end
-if redis.call('EXISTS', at) == 1 then return {'taken'} end   -- asked twice
+if redis.call('EXISTS', at) == 1 then return {'taken'} end   -- a repeated call
 local gates = {}
 for i = 7, #ARGV do
   local gate = {'shared:' .. ARGV[i], 0}

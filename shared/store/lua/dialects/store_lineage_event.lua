@@ -1,5 +1,5 @@
--- Keeps a lineage event, once, and what it tells of its job and its run, in whatever order events come.
--- ARGV: 1 now  2 digest (16 bytes)  3 the time it tells (us)  4 'run' | 'static' (of no run)  5 the event (JSON)
+-- Stores a lineage event once, and the facts in it about its job and its run. The order of events does not matter.
+-- ARGV: 1 now  2 digest (16 bytes)  3 the event's time (us)  4 'run' | 'static' (of no run)  5 the event (JSON)
 --       6 most events  7 most bytes of all  8 longest life (us)  9 job (dialects/lib/jobs.lua, msgpack) or ''
 --       10 run id or ''  11 facets of the run (msgpack {field: JSON})  12 most fields that a run's metadata may have
 -- Answers {1 when it is new, 1 when there is such a run (which then has the facets)}.

@@ -1,7 +1,7 @@
--- Which task file was applied last: hash `applied` (number, digest, by, at, modified, call), and sorted set
--- `applied:files`, the digests of the newest thousand files by the number that they were applied with.
--- about: {call = a name for this very call, digest, by, modified}, and to write back what a wiped store had: number,
--- at, files ({digest: number}), paused ({task…}).
+-- The task file that was applied last: hash `applied` (number, digest, by, at, modified, call), and sorted set
+-- `applied:files`, the digests of the newest thousand files by the number under which each was applied.
+-- about: {call = id of this call, digest, by, modified}, and to restore them after the store was wiped: number, at,
+-- files ({digest: number}), paused ({task…}).
 -- uses: clock
 local function applied_number() return tonumber(redis.call('HGET', P .. ':applied', 'number')) or 0 end
 

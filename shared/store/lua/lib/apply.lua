@@ -1,4 +1,4 @@
--- Making the tasks of a file the catalog: see apply.lua for the arguments and answers.
+-- Replaces the catalog's tasks by those of a file: see core/apply.lua for the arguments and answers.
 -- uses: applied catalog clock limits
 local function apply_tasks()
   local source, removes, limits, number = ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5]
@@ -34,6 +34,6 @@ local function apply_tasks()
     for name in pairs(touched) do settle_limit(name) end
   end
   if about then note_applied(about) end
-  tell_scheduler()
+  announce_schedules()
   return {did.added, did.changed, removed, did.unchanged, did.owned_by_file}
 end

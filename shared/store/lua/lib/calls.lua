@@ -1,6 +1,6 @@
--- For what cannot be told from the state that it left: a call that comes again, because its answer was lost, is
--- answered as it was the first time. `answer:<call>` expires after two minutes, which is longer than anybody repeats a
--- call.
+-- Answers of calls whose repeat cannot be recognised by the state that the first one left: a call that is repeated
+-- because its answer was lost gets the first answer. `answer:<call>` expires after two minutes, longer than any client
+-- repeats a call.
 -- uses: clock
 local function answer_before(call) return redis.call('GET', P .. ':answer:' .. call) end
 

@@ -1,15 +1,15 @@
 -- The catalog: hash `tasks`, task → msgpack {definition's hash, source, applied at, schedule}. A definition
--- (`def:<hash>`) counts those that refer to it, and goes with the last of them.
+-- (`def:<hash>`) counts its references and is deleted with the last.
 -- uses: clock definitions events gates on_task_removed wakeups
-local schedules = 0   -- that came, went or changed: a scheduler has to read the catalog again
+local schedules = 0   -- number of changed schedules: with any, the scheduler has to read the catalog again
 
 local function entry_of(name)
   local packed = redis.call('HGET', P .. ':tasks', name)
   return packed and cmsgpack.unpack(packed)
 end
 
--- Answers 'added', 'changed', 'unchanged' or 'owned_by_file' (only the file changes it). The signature of a
--- definition that stays is not replaced by none, unless that is wanted.
+-- Answers 'added', 'changed', 'unchanged' or 'owned_by_file' (only the file changes it). An empty signature replaces
+-- the one of an unchanged definition only if may_unsign.
 local function put_task(source, name, hash, body, signature, schedule, may_unsign)
   local before, verdict = entry_of(name), 'unchanged'
   if before and before[2] == 'file' and source ~= 'file' then return 'owned_by_file' end
@@ -22,18 +22,18 @@ local function put_task(source, name, hash, body, signature, schedule, may_unsig
     if before then unref_definition(before[1]) end
     if source == 'file' then on_task_removed(name) end
     verdict = before and 'changed' or 'added'
-    -- Its bounds may be lower.
+    -- The new definition may keep fewer runs.
     if redis.call('ZSCORE', P .. ':history', name) then redis.pcall('SADD', P .. ':prune-candidates', name) end
     event('task.changed', name, '', '', hash)
     note_max(name, body)
-    admit('task:' .. name)   -- there may be more room now
+    admit('task:' .. name)   -- its max_concurrent may be greater now
     redis.call('HDEL', P .. ':retired', name)
   end
   if verdict ~= 'unchanged' or string.find(body, '"secrets":', 1, true) then note_secrets(name, body) end
   if schedule == '' then
     redis.call('HDEL', P .. ':ticks', name)
   elseif not before or before[4] ~= schedule then
-    redis.call('HSET', P .. ':ticks', name, text(NOW))   -- a new schedule owes nothing for the past
+    redis.call('HSET', P .. ':ticks', name, text(NOW))   -- a new schedule has no missed ticks
   end
   return verdict
 end
@@ -52,7 +52,7 @@ local function drop_task(name, entry)
   event('task.removed', name, '', '')
 end
 
-local function tell_scheduler()
+local function announce_schedules()
   if schedules == 0 then return end
   redis.call('INCR', P .. ':catalog')
   wake_scheduler()

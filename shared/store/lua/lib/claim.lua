@@ -1,8 +1,8 @@
--- Gives the first waiting run of the queues to a slot of a worker, with a lease and a fencing token.
--- wanted: {worker, slot, turn, lease_us, {queue, …}}. A slot asking again for the same turn gets the same run: an
--- answer that was lost on the way loses no run. Answers {id, record, waiting} or nil.
--- A token is a count and some of the time: a replica that took over may not have heard of a claim, and would give the
--- same count to the next who claims this run.
+-- Claims the first waiting run of the queues for a slot of a worker, with a lease and a fencing token.
+-- wanted: {worker, slot, turn, lease_us, {queue, …}}. A slot that repeats its call for the same turn gets the same run,
+-- so a lost answer loses no run. Answers {id, record, waiting} or nil.
+-- A token is a counter and part of the time: a replica that took over may have missed a claim, and its counter alone
+-- would give the same token to the next worker that claims the run.
 -- uses: clock events execution records texts
 local function claimed_before(wanted)
   local before = redis.call('HGET', P .. ':claims:' .. wanted[1], wanted[2])
@@ -19,8 +19,8 @@ local function is_running(id)
   return r ~= nil and r[F.status] == S.running
 end
 
--- What a claim needs beside the run, before anything of that is changed: it may fail because of what somebody else
--- wrote to a key. Answers the fencing token.
+-- Writes the keys that a claim changes beside the run, and answers the fencing token. It comes before any change of the
+-- run, because it fails when one of these keys was overwritten.
 local function reserve(id, wanted)
   local turns = P .. ':claims:' .. wanted[1]
   local count = redis.call('INCR', P .. ':counter')
@@ -30,7 +30,8 @@ local function reserve(id, wanted)
   return count * 4096 + NOW % 4096
 end
 
--- Gives a run that waited; its record, nil when it may not be claimed. False and why when nothing can be, for now.
+-- Claims a waiting run. Answers its record, nil when the run may not be claimed, or false and the error when no run can
+-- be claimed now.
 local function take_run(id, wanted)
   local r = load(id)
   assert(not r or type(r[F.status]) == 'string', 'no record')
@@ -59,7 +60,7 @@ local function claim_next(wanted)
       if not id then break end
       local sound, record, why = pcall(take_run, id, wanted)
       if why then
-        redis.call('ZADD', waiting, first[2], id)   -- it waits on, where it was
+        redis.call('ZADD', waiting, first[2], id)   -- back to where it waited
         error(why)
       end
       if not sound and not is_running(id) then redis.call('ZREM', P .. ':leases', id) end

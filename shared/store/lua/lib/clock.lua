@@ -1,4 +1,4 @@
--- NOW: stored time in microseconds: ARGV[1] when a test hands one in, otherwise the server's.
+-- NOW: stored time in microseconds: ARGV[1] when a test passes one, otherwise the server's.
 -- P:   the prefix of all keys (KEYS[1]).
 local P = KEYS[1]
 local NOW = tonumber(ARGV[1])

@@ -1,5 +1,5 @@
--- The parts of core/create.lua: checks, each of which answers nil or what the call is answered instead; and the first
--- group.
+-- The parts of core/create.lua: checks, each of which answers nil or the answer that ends the call, and the creation of
+-- the first group.
 -- uses: clock new_runs remaining_runs texts
 local function made_before(x, o)
   if o.idempotency_key ~= '' then
@@ -28,10 +28,10 @@ end
 
 local function misses_tick(task, o)
   if o.tick_us == 0 then return nil end
-  local seen_to = tonumber(redis.call('HGET', P .. ':ticks', task)) or 0
-  -- Further ahead than 10 s is of a time before the clock went back, and says nothing.
-  if seen_to <= NOW + 10000000 then
-    if seen_to >= o.tick_us or (o.after > 0 and seen_to > 0 and seen_to ~= o.after) then return {'stale'} end
+  local last = tonumber(redis.call('HGET', P .. ':ticks', task)) or 0
+  -- A tick more than 10 s ahead was written before the clock went back, and is ignored.
+  if last <= NOW + 10000000 then
+    if last >= o.tick_us or (o.after > 0 and last > 0 and last ~= o.after) then return {'stale'} end
   end
   if redis.call('SISMEMBER', P .. ':paused', task) == 1 then
     redis.call('HSET', P .. ':ticks', task, text(o.tick_us))
@@ -39,8 +39,8 @@ local function misses_tick(task, o)
   end
 end
 
--- Makes n runs of the first group, as many of them as there is room for now, with the given ids. `last` is the number
--- of the last one, if that was taken before. Answers the ids of those that it made.
+-- Creates as many of the first group's n runs as one call may, with the given ids. `last` is the number of the last
+-- one, if the numbers were taken before. Answers the ids of the created runs.
 local function make_first_group(n, ids, x, x_text, steps, listed, last)
   local taken, room, made = 0, AT_ONCE, {}
   for number, step in ipairs(steps) do
@@ -61,7 +61,7 @@ local function make_first_group(n, ids, x, x_text, steps, listed, last)
   return made
 end
 
--- For made_before.
+-- Stores the keys that made_before looks up.
 local function note_keys(x, o)
   if o.dedupe_key ~= '' then
     redis.call('SET', P .. ':dedupe:' .. o.dedupe_key, x)

@@ -1,5 +1,5 @@
--- Definitions: hash `def:<hash>` with body and signature. It counts those that refer to it (`refs`: the catalog, plans,
--- runs), and goes with the last of them.
+-- Definitions: hash `def:<hash>` with body, signature and `refs`, the number of its references (from the catalog, plans
+-- and runs). It is deleted with the last reference.
 -- uses: clock
 local function ref_definition(hash, n) redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', n) end
 
@@ -7,13 +7,13 @@ local function unref_definition(hash)
   if redis.call('HINCRBY', P .. ':def:' .. hash, 'refs', -1) <= 0 then redis.call('DEL', P .. ':def:' .. hash) end
 end
 
--- What of a task's definition scripts go by, each from its body (JSON).
+-- A definition's body (JSON) as a table, or nil.
 local function decoded(body)
   local is_json, task = pcall(cjson.decode, body)
   return is_json and type(task) == 'table' and task or nil
 end
 
--- Notes the variables that the task's secrets are made of; no body: the task goes.
+-- Stores the names of the variables in the task's secrets. An empty body removes them.
 local function note_secrets(name, body)
   local found = {}
   for _, value in pairs((decoded(body) or {}).secrets or {}) do
@@ -28,14 +28,14 @@ local function note_secrets(name, body)
   redis.call('INCR', key .. ':version')
 end
 
--- Most executions at once (`maxima`): that of the newest definition holds also for those that wait already.
+-- Stores the task's max_concurrent (`maxima`); a new one also applies to executions that wait already.
 local function note_max(name, body)
   local max = tonumber((decoded(body) or {}).max_concurrent)
   if max then redis.call('HSET', P .. ':maxima', name, text(max)) else redis.call('HDEL', P .. ':maxima', name) end
 end
 
--- A task that is removed leaves the bounds of its history (`retired`: msgpack {keep_runs, keep_for_ms}, 0 for the
--- default), which go with the last of its runs: it may have been removed by mistake.
+-- Keeps the retention of a removed task (`retired`: msgpack {keep_runs, keep_for_ms}, 0 for the default) until its last
+-- run is pruned: the task may have been removed by mistake.
 local function note_bounds(name, hash)
   local task = decoded(redis.call('HGET', P .. ':def:' .. hash, 'body') or '')
   if not task then return end

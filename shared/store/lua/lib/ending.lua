@@ -1,7 +1,7 @@
--- How a run ends, whatever ends it: `finish` changes the record, then `run_left` lets its execution go on or be over.
+-- The end of a run: `finish` changes the record, then `run_left` continues or finishes its execution.
 -- uses: clock events execution groups on_run_ended plan records retries
 local function finish(id, r, reason, code, message, at)   -- at: when it ended, if that was before NOW
-  if r[F.status] == S.pending then   -- first what may fail because of what somebody else wrote to a key of all runs
+  if r[F.status] == S.pending then   -- first the commands that fail if a key that all runs share was overwritten
     redis.call('ZREM', P .. ':due', id)
     redis.call('ZREM', P .. ':queue:' .. r[F.queue], id)
   else

@@ -1,6 +1,5 @@
--- One entry of the `events` stream for whoever watches, and a ring on the channel that watchers listen to. By `pcall`,
--- as every write that no run depends on: a key that somebody else wrote to must not stop a script half-way, of which
--- Redis would roll nothing back.
+-- Adds one entry to the stream `events`, and publishes to the channel of its readers. By `pcall`, as every write that
+-- no run depends on: an overwritten key must not stop a script half-way, because Redis rolls nothing back.
 -- uses: clock
 local function event(kind, task, run, execution, data)
   redis.pcall('XADD', P .. ':events', 'MAXLEN', '~', 10000, '*',

@@ -1,5 +1,5 @@
--- Executions while they live: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started),
--- gates (lib/gates.lua), overlap, max_queued. If it has more than one run, list `exec-runs:<id>` names them all.
+-- Live executions: hash `exec:<id>` with task, live (runs not ended), state (delayed, waiting, started), gates
+-- (lib/gates.lua), overlap, max_queued. If it has more than one run, list `exec-runs:<id>` names them all.
 -- uses: clock ids
 local function execution_of(id, r) return r[F.execution] == '' and id or bytes_of(r[F.execution]) end
 
@@ -12,7 +12,7 @@ local function runs_of(x)
   return ids
 end
 
--- Counts a change of a run towards its execution's version, if that is kept.
+-- Increments the version of a run's execution, if it has a plan.
 local function count_change(id, r, started)
   if (r[F.step] or -1) < 0 then return end
   local at = P .. ':plan:' .. execution_of(id, r)

@@ -1,4 +1,4 @@
--- A gate (`task:<name>` for max_concurrent, `shared:<name>` for a shared limit) lets at most max executions through.
+-- Gates: a gate (`task:<name>` for max_concurrent, `shared:<name>` for a shared limit) lets at most max executions run.
 -- They are in sorted sets `limit:<gate>:holders` and `limit:<gate>:waiters`, both in order of arrival. Slots of a
 -- shared limit are held by external runs and leases too (`slots:<gate>`, lib/slots.lua). An execution has its gates in
 -- its hash (msgpack [[gate, max at that time or 0], …]).
@@ -8,7 +8,7 @@ local function gates_of(x)
   return packed and packed ~= '' and cmsgpack.unpack(packed) or {}
 end
 
--- How many a gate lets through. That of a task is as the task is defined now; of one that is not any more, as it was.
+-- The maximum of a gate. A task's is that of its current definition, or the one in the gate if the task was removed.
 local function gate_max(gate)
   if gate[2] == 0 then
     return tonumber(redis.call('HGET', P .. ':limits', string.sub(gate[1], #'shared:' + 1))) or math.huge
@@ -35,12 +35,11 @@ local function start_execution(x)
     local r = load(id)
     if r and r[F.status] == S.pending then make_ready(id, r) end
   end
-  if #ids > 1 then make_rest_soon(x) end   -- a step that leaves some makes several
+  if #ids > 1 then make_rest_soon(x) end   -- an execution with runs left to create has at least two
 end
 
--- The execution that waits first at a gate goes through when all its gates have room and it is first at each: none
--- overtakes.
--- The one that stood behind it at its other gates may be first there now.
+-- Starts the execution that waits first at a gate, if it is first at all its gates and each has room: none overtakes.
+-- The next one at its other gates may then be first there.
 local function admit(gate_name)
   while true do
     local x = redis.call('ZRANGE', P .. ':limit:' .. gate_name .. ':waiters', 0, 0)[1]
@@ -48,7 +47,7 @@ local function admit(gate_name)
     for _, gate in ipairs(gates_of(x)) do
       local at = P .. ':limit:' .. gate[1]
       local known, most = pcall(gate_max, gate)
-      if not known then most = gate[2] end   -- overwritten: a task's as it was, and no shared limit lets any through
+      if not known then most = gate[2] end   -- overwritten: the maximum in the gate, 0 for a shared limit
       if taken_at(gate) >= most then return end
       if redis.call('ZRANGE', at .. ':waiters', 0, 0)[1] ~= x then return end
     end

@@ -1,8 +1,7 @@
--- Groups of an execution's plan: one begins when no run of the one before is live any more, until the execution is
--- over.
+-- Groups of an execution's plan: each begins when no run of the one before is live.
 -- uses: clock events gates ids new_runs plan queues remaining_runs
 
--- Makes one ended record in place of the runs of step i from number `from` on, which are never made.
+-- Creates one ended record in place of the runs of step i from number `from` on, which are never created.
 local function end_unmade(x, i, step, from, reason, why)
   local r = step[1]
   r[F.status], r[F.reason], r[F.exit_code], r[F.message], r[F.end_us] = S.ended, reason, -1, why, NOW
@@ -21,7 +20,7 @@ local function skip_group(x, group, why)
   end
 end
 
--- Answers how many runs it has, made or left to make.
+-- Creates the runs of a group. Answers how many it has, with those left to create.
 local function make_group(x, group)
   local live, room = 0, AT_ONCE
   for _, i in ipairs(steps_in(x, group)) do
@@ -30,7 +29,7 @@ local function make_group(x, group)
     local n = math.min(all, room_for(r, room))
     r[F.due_us] = 0
     local counted, last = pcall(take_numbers, r[F.task], n)
-    if not counted then n = 0 end   -- the scheduler makes them, once somebody else's value is out of the way
+    if not counted then n = 0 end   -- overwritten: the scheduler creates them later
     if n > 0 then
       local made = make_runs(x, text_of(x), r, 0, n, step[5], true, ids_of_step(x, i), last)
       event('run.created', r[F.task], made[1], x, text(n))
@@ -42,8 +41,7 @@ local function make_group(x, group)
   return live
 end
 
--- Makes the next group, or ends all later steps with the reason why they never run. Answers whether there is something
--- to run.
+-- Creates the next group, or skips all later steps with a reason. Answers whether there is something to run.
 local function start_next_group(x)
   local at = P .. ':plan:' .. x
   local group, groups, reason, failure, desired =
@@ -82,13 +80,13 @@ local function finish_execution(x)
   for _, gate in ipairs(gates) do admit(gate[1]) end
 end
 
--- n runs of an execution are not live any more.
+-- Counts n runs as no longer live, and starts the next group or finishes the execution when none is.
 local function runs_left(x, n)
   if redis.call('HINCRBY', P .. ':exec:' .. x, 'live', -n) <= 0 and not start_next_group(x) then finish_execution(x) end
 end
 
--- Makes no more runs of the execution (of that task, if one is given): one record a step says why. Before the runs that
--- were made are ended, so that these tell when it is over.
+-- Drops the execution's runs that are left to create (those of one task, if it is given), with one record per step that
+-- says why. Callers end the created runs after this, so that the last of them finishes the execution.
 local function drop_rest(x, reason, why, of_task)
   local at, dropped = P .. ':plan:' .. x, 0
   if not redis.call('HGET', at, 'rest') then return end

@@ -16,14 +16,14 @@ end
 
 local function bytes_of(uuid) return from_hex((string.gsub(uuid, '-', ''))) end
 
--- A UUIDv7 of this moment for what is called `purpose`: the same step can only make the same run.
+-- A UUIDv7 of NOW, derived from `purpose`.
 local function id_for(purpose)
   local low, tail = (NOW % 1000) * 4, from_hex(string.sub(redis.sha1hex(purpose), 1, 16))
   return string.sub(struct.pack('>I8', math.floor(NOW / 1000)), 3) ..
     string.char(112 + math.floor(low / 256), low % 256, 128 + string.byte(tail, 1) % 64) .. string.sub(tail, 2)
 end
 
--- What makes the ids of the runs of step i of an execution.
+-- A function from a replica's index to the id of its run, for step i of an execution.
 local function ids_of_step(x, i)
   return function(j) return id_for(x .. i .. ':' .. j) end
 end

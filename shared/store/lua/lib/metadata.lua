@@ -1,6 +1,6 @@
--- The metadata of a run: hash `meta:<run>`, what a dialect keeps of it beyond the record; it goes with the run.
--- The last arguments of a script, if there are any: run, field or '', the value that field must have ('' for none),
--- then pairs of field and value; a value '' takes the field away.
+-- The metadata of a run: hash `meta:<run>`, the fields that a dialect keeps beside the record. It goes with the run.
+-- A script takes them as its last arguments, if there are any: run, field to compare or '', its expected value ('' for
+-- none), then pairs of field and value; an empty value deletes the field.
 -- uses: clock
 local function metadata_from(i)
   return ARGV[i] and {run = ARGV[i], field = ARGV[i + 1], value = ARGV[i + 2], first = i + 3}
@@ -10,7 +10,7 @@ local function metadata_fits(a)
   return a.field == '' or (redis.call('HGET', P .. ':meta:' .. a.run, a.field) or '') == a.value
 end
 
--- Whether all that is to be written is there: then this call was made before.
+-- Whether all fields have their new values: then this is a repeated call.
 local function metadata_is_written(a)
   for i = a.first, #ARGV, 2 do
     if (redis.call('HGET', P .. ':meta:' .. a.run, ARGV[i]) or '') ~= ARGV[i + 1] then return false end
@@ -18,7 +18,7 @@ local function metadata_is_written(a)
   return true
 end
 
--- Whether the field that is compared has the value that is to be written: then this call was made before.
+-- Whether the compared field has its new value: then this is a repeated call.
 local function guard_is_written(a)
   local now = redis.call('HGET', P .. ':meta:' .. a.run, a.field)
   for i = a.first, #ARGV, 2 do

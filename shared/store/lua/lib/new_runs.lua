@@ -1,15 +1,15 @@
--- Makes runs of a task and numbers them: hash `numbers` has the last number of each task.
+-- Creates and numbers runs: hash `numbers` has the last number of each task.
 -- uses: clock definitions records states
 
--- Counts n runs more of a task and notes that it has some; the number of the last one. Before anything of them is
--- written: it fails when somebody else wrote to one of these keys.
+-- Takes the numbers of n new runs of a task, and answers the last. It comes before any write of the runs, because it
+-- fails when one of these keys was overwritten.
 local function take_numbers(task, n)
   local last = redis.call('HINCRBY', P .. ':numbers', task, n)
-  redis.pcall('ZADD', P .. ':history', 0, task)   -- with the next of its runs otherwise
+  redis.pcall('ZADD', P .. ':history', 0, task)   -- or else with the task's next run
   return last
 end
 
--- The same in the midst of a script, which has to go on: by the runs that there are, if need be.
+-- The same in the middle of a script, which must not fail: without the key, it counts from the greatest number in use.
 local function take_numbers_anyhow(task, n)
   local counted, last = pcall(take_numbers, task, n)
   if counted then return last end
@@ -21,8 +21,8 @@ local function take_numbers_anyhow(task, n)
   return greatest + n
 end
 
--- Makes n runs of one step from record r, of which `from` were made before; id_at(i) is the id of the i-th, only[i + 1]
--- its replica if not i itself. `last` is the number of the last one, if they were numbered before.
+-- Creates n runs of one step from record r, after the `from` runs that exist; id_at(i) is the id of the i-th,
+-- only[i + 1] its replica if not i itself. `last` is the number of the last one, if the numbers were taken before.
 local function make_runs(x, x_text, r, from, n, only, listed, id_at, last)
   local task, made = r[F.task], {}
   last = last or take_numbers_anyhow(task, n)

@@ -1,9 +1,9 @@
--- The overlap rule for execution x about to start. Answers nil (goes through), 'wait', or the sentence of a refusal.
--- Under `kill` the oldest executions too many are asked to stop; x waits until they are gone.
+-- The overlap rule for execution x about to start. Answers nil (it may start), 'wait', or the message of a refusal.
+-- Under `kill` the oldest executions beyond the maximum are asked to stop, and x waits until they have ended.
 -- uses: clock gates queues records stopping
-local MOST_WAITING = 10000   -- for one shared limit, by all tasks that have it
+local MOST_WAITING = 10000   -- executions for one shared limit, of all its tasks together
 
--- Who is in the way, for people: the run that an execution began with may be over, or of another task.
+-- The name of the execution that blocks, for a message: its first run may have ended, or be of another task.
 local function in_the_way(x, task)
   local r = x and load(x)
   if not r then return task end
@@ -40,7 +40,7 @@ local function decide(task, gates, policy, max_queued)
   return 'wait'
 end
 
--- Those of the executions that were started for a task itself, not for one that depends on it; without x.
+-- The executions, except x, that were started for the task itself and not for one that depends on it.
 local function of_task(executions, task, x)
   local found = {}
   for _, each in ipairs(executions) do

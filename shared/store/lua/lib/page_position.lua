@@ -1,5 +1,4 @@
--- How many entries of a list come up to and including a given one, so that a page goes on behind it whatever has come
--- or gone before it.
+-- The position of an entry in a list, so that a page continues after it even if others were added or removed.
 -- uses: clock
 local function bound(limit)
   if limit == '-inf' then return -math.huge elseif limit == '+inf' then return math.huge end
@@ -14,11 +13,10 @@ local function is_before(a, b)   -- as Redis orders members of the same score: b
   return #a < #b
 end
 
--- How many members of one set with this score come up to and including `id` in reading order, whether it is there or
--- not.
+-- How many members of one set with this score come up to and including `id` in reading order; it may be absent.
 local function ties_upto(key, score, id, down)
   local first, ties = redis.call('ZCOUNT', key, '-inf', '(' .. score), redis.call('ZCOUNT', key, score, score)
-  local low, high = 0, ties   -- the first of them that is not before `id`
+  local low, high = 0, ties   -- a binary search for the first that is not before `id`
   while low < high do
     local middle = math.floor((low + high) / 2)
     local member = redis.call('ZRANGE', key, first + middle, first + middle)[1]

@@ -1,16 +1,16 @@
 -- Plans: hash `plan:<execution>` of each execution that begins with more than one run or has more than one step, kept
 -- as long as any of its runs. Fields:
 --   task, created, steps, groups, at (the group that runs), version; start, over (times)
---   desired ('stopped' once that was requested), reason and failure (why a step failed for good, as a word and as a
---   sentence) step:<i>    from 0: msgpack {record to make its runs from, how many, steps it needs, group, replica
---   indexes or {} for all,
---               runs it has already {replica, id as text}}; a group of -1 is never run: its runs are another
---               execution's
+--   desired     'stopped' once that was requested
+--   reason, failure  why a step failed for good, as a word and as a sentence
+--   step:<i>    from 0: msgpack {record to create its runs from, how many, steps it needs, group, replica indexes or {}
+--               for all, runs that it takes over {replica, id as text}}. A group of -1 is never run: its runs are those
+--               of another execution
 --   group:<g>   msgpack {i, …}
 --   needed:<i>  another step needs it
 --   ok:<i>:<replica>  the run that succeeded, if its step is needed
 --   ended:<i>   why the step did not succeed
---   rest, rest:<i>  runs that are left to make (lib/remaining_runs.lua)
+--   rest, rest:<i>  runs that are left to create (lib/remaining_runs.lua)
 -- uses: clock definitions ids records
 local function step_of(x, i) return cmsgpack.unpack(redis.call('HGET', P .. ':plan:' .. x, 'step:' .. i)) end
 
@@ -18,8 +18,7 @@ local function steps_in(x, group)
   return cmsgpack.unpack(redis.call('HGET', P .. ':plan:' .. x, 'group:' .. group))
 end
 
--- Notes with a run that execution x, which is not its own, needs its outputs; of other executions only those that live
--- stay.
+-- Notes that execution x needs the outputs of a run of another execution; drops such notes of executions that are over.
 local function retain_outputs(id, x)
   if redis.call('EXISTS', P .. ':run:' .. id) == 0 then return end
   local at, retained = P .. ':meta:' .. id, x
@@ -58,7 +57,7 @@ local function drop_plan(x)
   redis.call('DEL', P .. ':plan:' .. x)
 end
 
--- Notes why a step, or the execution, did not succeed: of several reasons the worst. Answers whether it was noted.
+-- Notes why a step, or the execution, did not succeed, if that is worse than the reason before. Answers whether it is.
 local MILD = {[R.skipped] = 1, [R.stopped] = 2}
 local function note_worse(at, field, reason)
   local before = redis.call('HGET', at, field)

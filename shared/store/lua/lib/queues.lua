@@ -1,7 +1,6 @@
--- Where a pending run of a started execution waits: sorted set `queue:<queue>` once it is due, until then sorted set
--- `due`.
+-- Places of the pending runs of started executions: sorted set `queue:<queue>`, or `due` until a run is due.
 -- uses: clock wakeups
-local ready = {}   -- queues that runs were added to, and how many: the caller wakes their workers
+local ready = {}   -- queue → number of runs added to it: the caller wakes its workers
 
 local function add_ready(answer)
   for queue, runs in pairs(ready) do
@@ -10,8 +9,7 @@ local function add_ready(answer)
   end
 end
 
--- The run that is due first, and when. Asked for before a script writes anything, it tells whether `due` can be written
--- to.
+-- The run that is due first, and when. It is read before a script writes anything, and fails if `due` was overwritten.
 local function first_due() return redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES') end
 
 local function schedule_at(id, due_us, first)
@@ -20,15 +18,15 @@ local function schedule_at(id, due_us, first)
   if not first[1] or due_us < tonumber(first[2]) then wake_scheduler() end
 end
 
--- The place of what comes now: a number that only grows. 0, which is before all others, while the key holds somebody
--- else's value: a script that calls this is half-way by then.
+-- The next number in order of arrival. 0, which comes before all others, if the key was overwritten: the script that
+-- calls this is half-way by then.
 local function next_arrival()
   local count = redis.pcall('INCR', P .. ':counter')
   return type(count) == 'number' and count or 0
 end
 
 -- The score of a waiting run: priority band (9 first), then arrival. 10 * 2^48 fits a double exactly.
--- One that was given back goes first in its band; of several, whose score is the same, the oldest id.
+-- A run that was given back comes first in its band; of several such runs, the one with the smallest id.
 local function enqueue(id, r, first)
   local arrival = first and 0 or next_arrival()
   redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
@@ -36,7 +34,7 @@ local function enqueue(id, r, first)
   ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
 end
 
--- An external run waits nowhere once it is due.
+-- An external run that is due is in neither set.
 local function make_ready(id, r, first)
   if r[F.due_us] > NOW then schedule_at(id, r[F.due_us], first) elseif r[F.external] == 0 then enqueue(id, r) end
 end

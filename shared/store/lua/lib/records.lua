@@ -1,8 +1,8 @@
 -- Records and their indexes. A run is one string, `run:<id>`: a msgpack array (see runs.Record).
--- Every list a reader can ask for is a union of sorted sets `ix:<scope>:<state>:<order>`:
+-- Every list that can be read is a union of sorted sets `ix:<scope>:<state>:<order>`:
 --   scope  all | t:<task>            state  pending | running | <end reason>
 --   order  created (all: microseconds, t: the run's number) | start | duration | exit
--- and, for runs made by way of another system's API, `ix:via:<api>:<state>:created`: the newest attempt of each
+-- and, for runs created through another system's API, `ix:via:<api>:<state>:created`: the newest attempt of each
 -- execution.
 -- uses: clock
 local function load(id)
@@ -10,7 +10,7 @@ local function load(id)
   return value and cmsgpack.unpack(value)
 end
 
--- As `load`, and nil for what is no record at all: of many, one that a foreign hand spoiled must not fail the others.
+-- As `load`, but nil for a value that is no record: one that was overwritten must not fail a call for many runs.
 local function load_sound(id)
   local sound, r = pcall(load, id)
   return sound and type(r) == 'table' and type(r[F.status]) == 'string' and r or nil

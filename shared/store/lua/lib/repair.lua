@@ -1,10 +1,9 @@
--- Keys of the scheduler's poll that somebody else overwrote. Their content is lost. That of some was of the last
--- seconds only, or is found out again: these are reset. What is read of the others counts as nothing, and stops nothing
--- else.
+-- Repairs keys of the scheduler's poll that were overwritten. Those whose content lasts seconds or can be found out
+-- again are reset. The others are skipped and count as empty, so that they block nothing else.
 -- uses: clock
 local RESETTABLE = {leader = 'hash', schedulers = 'zset', queues = 'set', ['prune-candidates'] = 'set',
   events = 'stream', ['store-id'] = 'string', contact = 'number', ['rescue-hold'] = 'number', catalog = 'number'}
-local reset, not_read = {}, {}   -- the names of those that were reset, and of the others
+local reset, not_read = {}, {}   -- the names of the keys that were reset, and of those that were skipped
 
 local function was_reset(name) reset[#reset + 1] = name end
 
@@ -25,7 +24,7 @@ local function reset_overwritten()
   end
 end
 
--- The number in a key, nil when it is empty. Fails at anything else.
+-- The number in a key, nil when it is empty. Fails for any other value.
 local function number_in(name)
   local found = redis.call('GET', P .. ':' .. name)
   assert(not found or tonumber(found), 'no number')

@@ -1,10 +1,9 @@
--- Notes that a process reached Redis. After a gap in the contact of all of them (longer than gap_us) nothing is rescued
--- for one lease, because the workers could not renew theirs either. The hold is stored, so the next leader obeys it
--- too.
+-- Records that a process reached Redis. After a gap in the contact of all of them (longer than gap_us) no run is
+-- rescued for one lease, because the workers could not renew theirs. The hold is stored, so the next leader obeys it.
 -- uses: clock
 
--- The clock went back by so much: what was to end by it would do so that much too late. What may have been written
--- since is no further ahead than a lease.
+-- Corrects stored times after the clock went back by so much: leases would expire that much too late. A time written
+-- since then is at most one lease ahead.
 local function went_back(by, lease_us)
   for _, name in ipairs({'leases', 'slot-leases', 'consumers'}) do
     local ahead = redis.call('ZRANGEBYSCORE', P .. ':' .. name, '(' .. text(NOW + lease_us), '+inf', 'WITHSCORES')
@@ -21,7 +20,7 @@ local function went_back(by, lease_us)
   if hold and hold > NOW + lease_us then redis.call('SET', P .. ':rescue-hold', text(NOW + lease_us), 'PX', 600000) end
 end
 
--- Answers false when the key of the last contact held something that is no time.
+-- Answers false when the key of the last contact was overwritten.
 local function note_contact(gap_us, lease_us)
   local found = redis.call('GET', P .. ':contact')
   local last = tonumber(found)

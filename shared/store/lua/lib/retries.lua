@@ -1,14 +1,12 @@
--- Retries. packed: the id of a retry (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution,
--- retry_of}.
+-- Retries. packed: the retry's id (16 bytes), then msgpack {delay_us, attempt, crashes, reruns, execution, retry_of}.
 -- uses: clock definitions events execution new_runs queues records
-local is_retried = {}   -- runs whose retry was made: how they ended does not count for their step
+local is_retried = {}   -- runs that have a retry: their ends do not count for their step
 
--- What a retry needs of the keys of all runs, before the run that owes it is ended: it fails when somebody else wrote
--- to one.
--- Answers nil when none is to be made.
+-- Reads and writes the shared keys that a retry needs. It comes before the end of its run is written, because it fails
+-- when one of them was overwritten. Answers nil when there is to be no retry.
 local function prepare_retry(id, r, packed)
   local x = execution_of(id, r)
-  -- What it was handed is lost with its plan (restore.lua): without that it would do something else.
+  -- Its inputs are lost with its plan (restore.lua), and it must not run without them.
   if (r[F.needs] or 0) > 0 and redis.call('EXISTS', P .. ':plan:' .. x) == 0 then return nil end
   is_retried[id] = true
   if redis.call('EXISTS', P .. ':run:' .. string.sub(packed, 1, 16)) == 1 then return nil end
@@ -16,7 +14,7 @@ local function prepare_retry(id, r, packed)
   return {wanted = wanted, first = wanted[1] > 0 and first_due() or nil, number = take_numbers(r[F.task], 1)}
 end
 
--- prepared: what prepare_retry answered, or nil. The retry is a copy of the record as it was created, one attempt on.
+-- prepared: the answer of prepare_retry. The retry is a copy of the record as it was created, one attempt on.
 local function retry(id, r, packed, prepared)
   if not prepared then return end
   local wanted, x = prepared.wanted, execution_of(id, r)

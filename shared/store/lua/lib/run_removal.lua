@@ -20,15 +20,15 @@ local function remove_run(id, r)
   unref_definition(r[F.definition])
 end
 
--- Whether a live execution needs an ended run: what another system knows of it is kept with its first run, and later
--- steps, there or in an execution that goes on from it, may need the outputs of the others.
+-- Whether a live execution needs an ended run: its first run has the metadata of another system, and later steps, also
+-- those of a rerun from a failed step, may need the outputs of the others.
 local function is_needed(id, r)
   local x = execution_of(id, r)
   for other in string.gmatch(redis.call('HGET', P .. ':meta:' .. id, 'retained_for') or '', string.rep('.', 16)) do
     if redis.call('EXISTS', P .. ':exec:' .. other) == 1 then return true end
   end
   if redis.call('EXISTS', P .. ':exec:' .. x) == 0 then return false end
-  if redis.call('HEXISTS', P .. ':plan:' .. x, 'rest') == 1 then return true end   -- others are made after its plan
+  if redis.call('HEXISTS', P .. ':plan:' .. x, 'rest') == 1 then return true end   -- others are created from its plan
   return ((r[F.via] or '') ~= '' and x == id)
     or ((r[F.step] or -1) >= 0 and redis.call('HEXISTS', P .. ':plan:' .. x, 'needed:' .. text(r[F.step])) == 1)
 end

@@ -1,5 +1,5 @@
--- Reads the union of sorted sets by score, from an offset on. Where that is inside is found by halving the range of
--- scores, so the cost grows with its logarithm. Among equal scores the sets follow one another in the order given.
+-- Reads the union of sorted sets by score, from an offset on. It finds the offset by halving the range of scores, so
+-- the cost grows with its logarithm. Among equal scores the sets follow one another in the order given.
 -- reader: {down = whether the greatest comes first, left = how many members are still wanted, give = takes each}
 -- uses: clock
 local function read_range(reader, key, from, to, count, offset)
@@ -16,9 +16,8 @@ local function count_before(reader, keys, score, from, to)
   return n
 end
 
--- The last score (in reading order) with at most `offset` members before it. Scores of ours are whole numbers below
--- 2^53, of which as many halvings as there are here find any; between others a half may be no number, and it would
--- never end.
+-- The last score (in reading order) with at most `offset` members before it. Our scores are whole numbers below 2^53,
+-- so 64 halvings find any; the bound ends the search among foreign scores, whose middle may be no number.
 local function score_at(reader, keys, offset, from, to)
   local low, high = math.huge, -math.huge
   for _, key in ipairs(keys) do
@@ -37,7 +36,7 @@ local function score_at(reader, keys, offset, from, to)
   return reader.down and high or low
 end
 
--- Gives what comes next; each set is read only as far as it is needed.
+-- Gives the next members; each set is read only as far as needed.
 local function merge(reader, keys, from, to)
   local chunk, heads = math.ceil(reader.left / #keys) + 4, {}
   local function read_on(head)

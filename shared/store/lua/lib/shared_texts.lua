@@ -1,8 +1,8 @@
--- Keeps what is large of a record's texts once for its execution x, and refers to it in the record (lib/texts.lua).
+-- Stores large texts of a record once for its execution x, and refers to them in the record (lib/texts.lua).
 -- uses: clock ids
 local references   -- by text, once there are any
 local function share_texts(x, r)
-  -- Bytes that a record has itself.
+  -- Up to 256 bytes stay in the record.
   if #r[F.params] <= 256 and #r[F.tags] <= 256 and #r[F.labels] <= 256 then return end
   references = references or {}
   for _, field in ipairs({F.params, F.tags, F.labels}) do

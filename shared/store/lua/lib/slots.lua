@@ -1,14 +1,13 @@
--- Slots of a limit that are not held by an execution: sorted set `slots:<gate>`, holder by the time it took the slot. A
--- holder is a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that others took for a while is
--- a hash `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
+-- Slots of a limit that no execution holds: sorted set `slots:<gate>`, holder by the time it took the slot. A holder is
+-- a run (16 bytes) or a slot of a lease (its 16 bytes and a number). A lease that a client took is a hash
+-- `slot-lease:<lease>` (gates, slots, holder as JSON) and an entry of `slot-leases` by its end.
 -- uses: clock gates
 local function has_room(gate, slots)
   return taken_at(gate) + slots <= gate_max(gate) and redis.call('EXISTS', P .. ':limit:' .. gate[1] .. ':waiters') == 0
 end
 
--- The sets in which a holder is to take a slot of each limit, where it holds none; or nil and why it cannot: 'closed'
--- or
--- 'full', the limit, since when its oldest slot is held.
+-- The sets in which a holder has yet to take a slot, one for each limit; or nil and the refusal: 'closed' or 'full',
+-- the limit, since when its oldest slot is held.
 local function slots_to_take(limits, holder)
   local slots = {}
   for _, name in ipairs(limits) do
@@ -38,6 +37,6 @@ end
 
 local function end_lapsed_leases()
   local lapsed = redis.pcall('ZRANGEBYSCORE', P .. ':slot-leases', '-inf', text(NOW), 'LIMIT', 0, 100)
-  if lapsed.err then return end   -- somebody else wrote there: what is done beside it need not wait for that
+  if lapsed.err then return end   -- overwritten: the rest of the call does not depend on it
   for _, lease in ipairs(lapsed) do end_lease(lease) end
 end

@@ -1,5 +1,5 @@
--- A request to stop one run: a waiting one ends at once, a running one is asked through its worker. Of one that others
--- execute nobody here hears, unless it is reported on time: then it is asked by the answers; otherwise it ends at once.
+-- Stops runs. A pending run ends at once, a running one is asked through its worker. An external run ends at once too,
+-- unless its reports are due in time: then the answers to them ask it.
 -- request: 'stop' | 'kill'. Answers true when the run was live.
 -- uses: clock ending events execution groups records wakeups
 local function stop_run(id, request, message)
@@ -23,7 +23,7 @@ local function stop_run(id, request, message)
   return true
 end
 
--- No later group of the execution begins, also when all that runs now ends well.
+-- Lets no later group of the execution begin, even if all its runs succeed.
 local function no_more_groups(x, why)
   local plan = P .. ':plan:' .. x
   if redis.call('EXISTS', P .. ':exec:' .. x) == 1 and redis.call('EXISTS', plan) == 1
@@ -33,14 +33,13 @@ local function no_more_groups(x, why)
   drop_rest(x, R.stopped, why)
 end
 
--- An execution of more runs is stopped in steps of so many, so that nobody waits for it long. What is left is in its
--- hash (stop_request, stop_why, stop_left: of how many of its runs from the oldest on, stop_did: how many this pass has
--- stopped), and in sorted set `stopping`: executions by the time of the last step, 0 when nobody but the leader goes on
--- with it.
+-- An execution with more runs than this is stopped in steps, so that other calls wait only briefly. Its hash has the
+-- progress (stop_request, stop_why, stop_left: how many of its oldest runs are left, stop_did: how many this pass has
+-- stopped); sorted set `stopping` has such executions by the time of the last step, 0 when the leader is to continue.
 local MOST_STOPPED = 100
 local may_look_at = MOST_STOPPED
 
--- From the newest on. Answers how many were stopped, or asked what they had not been asked before.
+-- Stops runs, the newest first. Answers how many were stopped, or asked for the first time.
 local function stop_each(ids, request, message)
   local stopped = 0
   for i = #ids, 1, -1 do
@@ -54,7 +53,7 @@ local function stop_each(ids, request, message)
   return stopped
 end
 
--- The next step. A pass that stopped any is followed by another: there may be retries that were made meanwhile.
+-- Does the next step. A pass that stopped any run is followed by another, for retries that were created meanwhile.
 local function stop_more(x)
   local at, listed = P .. ':exec:' .. x, P .. ':exec-runs:' .. x
   local p = redis.call('HMGET', at, 'stop_request', 'stop_why', 'stop_left', 'stop_did')
@@ -79,7 +78,7 @@ local function stop_more(x)
   return stopped
 end
 
--- Stops an execution, or begins to. Whoever does not go on with it itself leaves the rest to the leader.
+-- Stops an execution, or does the first step. A caller that does not continue leaves the rest to the leader.
 local function stop_execution(x, request, message, to_leader)
   local at, count = P .. ':exec:' .. x, redis.call('LLEN', P .. ':exec-runs:' .. x)
   no_more_groups(x, message)

@@ -1,4 +1,4 @@
--- Which life of the store this is: a name that it gets when it is empty. Another name than before: it was wiped.
+-- The id of the store's data, written when the store is empty. Another id than before means that the store was wiped.
 -- uses: clock
 local function store_id()
   local id = redis.call('GET', P .. ':store-id')

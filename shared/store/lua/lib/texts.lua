@@ -1,11 +1,10 @@
--- What is large of the parameters, tags and labels of an execution's runs is kept once for all of them
--- (lib/shared_texts.lua): hash `texts:<execution>`, SHA-1 of a text: the text (JSON). A record, also that of a plan's
--- step, has a reference of 78 characters in its place: '@text:', the execution and the SHA-1 in hex. Scripts move
--- records as they are; who answers one puts the texts back (`whole`). The hash goes with the last run of the execution
--- (forget.lua).
+-- Large parameters, tags and labels of an execution's runs, stored once for all of them (lib/shared_texts.lua): hash
+-- `texts:<execution>`, SHA-1 of a text: the text (JSON). A record, also that of a plan's step, has a reference of 78
+-- characters in its place: '@text:', the execution and the SHA-1 in hex. Scripts copy records as they are; a script
+-- that answers one puts the texts back (`whole`). The hash is deleted with the execution's last run (core/prune.lua).
 -- uses: clock ids
 
--- The text that one of these three fields stands for; a reference whose text is gone stays, and cannot be read.
+-- The text of one of these three fields. A reference whose text is gone stays a reference.
 local REFERENCE = '^@text:(' .. string.rep('%x', 32) .. ')(' .. string.rep('%x', 40) .. ')$'
 local texts = {}   -- by reference
 local function text_behind(field)
@@ -19,9 +18,8 @@ local function text_behind(field)
   return texts[field]
 end
 
--- A packed record (or anything else, which is nothing) as whoever asks for it is to see it. Only parameters, tags and
--- labels are looked at, which are JSON that we wrote: what looks like a reference in any other field is a text that
--- somebody sent.
+-- A packed record with its texts put back, or false for anything but a string. Only parameters, tags and labels are
+-- looked at, which are JSON that we wrote: in any other field, text that looks like a reference came from a client.
 local PACKED = '\217N@text:'   -- how a packed reference begins
 local function whole(packed)
   if type(packed) ~= 'string' then return false end

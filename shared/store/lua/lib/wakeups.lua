@@ -1,4 +1,4 @@
--- Wake-ups of idle processes, each of which waits for a token in a list of its own.
+-- Wake-ups of idle processes, each of which waits for a token in its own list.
 -- uses: clock
 local function wake_scheduler()
   redis.pcall('LPUSH', P .. ':wake:scheduler', '')
@@ -12,8 +12,8 @@ local function wake_worker(worker)
   redis.call('PEXPIRE', key, 60000)
 end
 
--- By Dramatiq's own enqueue, and by a token for an idle consumer. A queue that was sent `most` wake-ups already is left
--- alone: one thread that gets one of them empties the queue.
+-- Enqueues a Dramatiq message, and a token for an idle consumer. A queue that has `most` wake-ups already gets no more:
+-- one thread that gets one of them empties the queue.
 local function wake_queue(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
   if redis.call('LLEN', messages) >= most then return end

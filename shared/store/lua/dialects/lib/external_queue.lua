@@ -1,6 +1,6 @@
--- External runs that a consumer fetches over a connection of its own: sorted set `external-queue:<task>` has the
--- executions that wait, by the time they are due, set `in-flight:<consumer>` those that a consumer has. Channel
--- `channel:external-queue:<task>` is published to when there is one more.
+-- External runs that consumers fetch: sorted set `external-queue:<task>` has the executions that wait, by the time they
+-- are due, and set `in-flight:<consumer>` those that a consumer has. Channel `channel:external-queue:<task>` gets a
+-- message when another execution waits.
 -- fills: on_execution_created=queue_if_for_consumer on_run_ended=release_external
 -- uses: clock execution gates records texts
 local function put_into_external_queue(x, r)
@@ -8,7 +8,7 @@ local function put_into_external_queue(x, r)
   redis.call('PUBLISH', P .. ':channel:external-queue:' .. r[F.task], '')
 end
 
--- Notes which consumer has a live run of an execution ('' for none), and whether it waits for one.
+-- Stores which consumer has a live run of an execution ('' for none), and whether it waits for one.
 local function give_to_consumer(x, id, r, consumer, waits)
   if r[F.worker] ~= '' and r[F.worker] ~= consumer then redis.call('SREM', P .. ':in-flight:' .. r[F.worker], x) end
   if consumer ~= '' then redis.call('SADD', P .. ':in-flight:' .. consumer, x) end
@@ -23,8 +23,8 @@ local function queue_if_for_consumer(x, r, options)
   if options.for_consumer then put_into_external_queue(x, r) end
 end
 
--- Takes what an ended external run held: its execution's place in the queue or with a consumer, and a slot of each
--- limit of its tags.
+-- Releases an ended external run: its execution's place in the queue or with a consumer, and a slot of each of its
+-- tags' limits.
 local function release_external(id, r)
   if r[F.external] == 0 or (r[F.via] or '') == '' then return end
   local x = execution_of(id, r)

@@ -1,4 +1,4 @@
--- Namespaces and the jobs in them, as other systems know them; a job is named by its task.
+-- Namespaces and their jobs, as lineage clients know them; a job's key is its task.
 -- uses: clock latest_values
 local MOST_FIELDS = 200   -- of one job: its own and its facets
 
@@ -12,7 +12,7 @@ local function put_namespace(name, owner, description)
   if description ~= '' then redis.call('HSET', key, 'description', description, 'updated', text(NOW)) end
 end
 
--- job: {task, namespace, name, {field: value, …}}, of which the newest told stays (dialects/lib/latest_values.lua).
+-- job: {task, namespace, name, {field: value, …}}; a field keeps its latest value (dialects/lib/latest_values.lua).
 local function put_job(job, at_us)
   local task, key = job[1], P .. ':job:' .. job[1]
   if redis.call('HSETNX', key, 'created', text(NOW)) == 1 then

@@ -1,6 +1,5 @@
--- Lineage events: `lineage:bodies` has them by digest, `lineage` and `lineage:static` (those of no run) by the time
--- they tell, `lineage:arrived` by when they came. The ones that came first go first when there are too many or they are
--- too old.
+-- Lineage events: `lineage:bodies` has them by digest, `lineage` and `lineage:static` (those of no run) by their own
+-- time, `lineage:arrived` by their arrival. Beyond the bounds those that arrived first are deleted.
 -- uses: clock
 local function trim_lineage(most, most_bytes, life_us, batch)
   local arrived, bodies, trimmed = P .. ':lineage:arrived', P .. ':lineage:bodies', 0

@@ -1,5 +1,5 @@
--- What was handed to a consumer over a connection and not acknowledged yet: hash `offers`, slot (the connection) ->
--- turn (16 characters), execution (16 bytes), consumer; sorted set `offered`, slot by when it is given up.
+-- Deliveries that consumers have not acknowledged: hash `offers`, slot (a connection) → turn (16 characters), execution
+-- (16 bytes), consumer; sorted set `offered`, slot by when the delivery is taken back.
 -- uses: clock records
 local function offer_of(slot)
   local packed = redis.call('HGET', P .. ':offers', slot)
@@ -12,7 +12,7 @@ local function drop_offer(slot)
   redis.call('ZREM', P .. ':offered', slot)
 end
 
--- The newest run of what is offered, if it is with that consumer and has not begun.
+-- The newest run of the offered execution, if the consumer has it and it has not started.
 local function unacknowledged_run(offer)
   if redis.call('SISMEMBER', P .. ':in-flight:' .. offer.consumer, offer.execution) == 0 then return nil end
   local head = redis.call('LRANGE', P .. ':exec-runs:' .. offer.execution, -1, -1)[1] or offer.execution

@@ -1,7 +1,6 @@
--- Tasks of an environment, as Ona's API has them, beside the catalog: `ona:tasks`, id → msgpack {task, environment,
--- reference, arrival, …} (see shared.store.dialects.ona_tasks.Listed), and the ways to it: `ona:names`, `ona:refs`,
--- `ona:env:…`, `ona:all`. A task that is removed from the catalog, or
--- becomes the task file's, is removed here too.
+-- Tasks of an environment, as Ona's API has them: `ona:tasks`, id → msgpack {task, environment, reference, arrival, …}
+-- (see shared.store.dialects.ona_tasks), with the indexes `ona:names`, `ona:refs`, `ona:env:…` and `ona:all`. A task
+-- that is removed from the catalog, or becomes the task file's, is removed here too.
 -- fills: on_task_removed=unlist_ona_task
 -- uses: clock
 local function list_ona_task(id, record)
