@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def machine() -> dict[str, str | int]:
-    """What the figures were measured on."""
+    """The machine and software of the measurement."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -80,7 +80,7 @@ def machine() -> dict[str, str | int]:
 
 def say(text: str) -> None:
     """Progress, beside the table."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # for whoever waits
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # progress
 
 
 if __name__ == "__main__":

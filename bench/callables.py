@@ -1,4 +1,4 @@
-"""What the measured tasks call: nothing at all, and the time at which their first line runs."""
+"""Functions of the measured tasks: one does nothing, one prints the time at which its first line runs."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the parts of a measurement share: how much to measure, folders, and the one store that is filled once."""
+"""The context that all measurements share: their size, folders, and the one store that is filled once."""
 
 import contextlib
 import tempfile

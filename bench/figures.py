@@ -1,4 +1,4 @@
-"""What a measurement answers: figures with their goals, and the one table they are printed in."""
+"""Figures of a measurement with their goals, and the table in which they are printed."""
 
 import math
 import statistics

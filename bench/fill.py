@@ -1,4 +1,4 @@
-"""Filling the store that `lists` and `memory` look at; a measurement of the scripts and sorted sets as well."""
+"""Fills the store that `lists` and `memory` read; a measurement of the scripts and sorted sets as well."""
 
 from collections.abc import Iterator
 

@@ -143,6 +143,6 @@ def cpu_s(pid: int) -> float:
 
 
 def _plain(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without the settings of whoever measures."""
+    """The environment without the caller's own settings."""
     ours = ("RUNFLEET_", "REDIS_", "VALKEY_")
     return {name: value for name, value in environ.items() if not name.startswith(ours) and name != "PORT"}

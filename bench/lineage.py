@@ -20,7 +20,7 @@ EVENTS: Final = ("/api/v1/lineage", "events")
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Events taken, then events told."""
+    """Events received, then events emitted."""
     yield from _taken(bench)
     yield from telling.measure(bench)
 

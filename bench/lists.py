@@ -38,7 +38,7 @@ FILTERS: Final = (
     "search=task-17",
     "created_after=2020-01-01T00:00:00Z",
 )
-"""What no index knows: these look at records, at most 100 000 of them, and then say that they did not see all."""
+"""Filters without an index: they read at most 100 000 records, and then say that they did not see all."""
 
 
 @dataclass(frozen=True)

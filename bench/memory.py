@@ -1,4 +1,4 @@
-"""What a run that ended costs Redis, and what each process weighs when it has nothing to do."""
+"""The memory of an ended run in Redis, and of each idle process."""
 
 import contextlib
 import time

@@ -77,7 +77,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def load(port: int, seconds: float, *what: str) -> dict[str, float]:
-    """What the load client measured, posting *what* (``TARGET``). Raises RuntimeError when one was no success."""
+    """The figures of the load client, posting *what* (``TARGET``). Raises RuntimeError when one was no success."""
     words = [*command("bench.load"), str(port), str(CONNECTIONS), str(seconds), *(what or (TARGET,))]
     done = subprocess.run(words, env=isolated({}), capture_output=True, text=True, check=True, timeout=seconds + 30)
     answer: dict[str, float] = json.loads(done.stdout)

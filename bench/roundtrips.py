@@ -1,5 +1,5 @@
 """
-How often a worker goes to Redis for one run, and how many commands an idle fleet sends.
+Round trips of a worker for one run, and commands of an idle fleet.
 
 A worker is connected through a relay that counts round trips; the idle fleet is listened to with MONITOR.
 """
@@ -31,7 +31,7 @@ run = 'for line in 1 2 3 4 5 6 7 8 9 10; do echo "line $line"; done'
 RUNS: Final = 12
 IDLE_S: Final = 20.0
 BY_CLOCK: Final = ("heartbeat", "BLPOP wake")
-"""What a worker asks by the clock, not for a run."""
+"""Calls that a worker makes periodically, not for a run."""
 
 _LINE = re.compile(rb'\+[\d.]+ \[\d+ (lua|[^\]]+)\] "([^"]+)"(?: "([^"]*)")?')
 
@@ -108,7 +108,7 @@ def idle(bench: Bench) -> Iterator[Figure]:
 
 
 def listen(path: Path, seconds: float) -> tuple[Counter[str], Counter[str]]:
-    """What a Valkey does for *seconds*: commands that clients send, and those that scripts call."""
+    """The commands of a Valkey during *seconds*: those that clients send, and those that scripts call."""
     names = {script(name).sha.encode(): name for name in script_names()}
     sent: Counter[str] = Counter()
     inside: Counter[str] = Counter()

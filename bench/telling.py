@@ -1,5 +1,5 @@
 """
-What it costs a worker process to tell lineage of its runs: runs a second, in turn with those that nobody is told of,
+The cost of emitting lineage events for a worker process: runs a second, in turn with runs without events,
 CPU, and how long after the last run the last event is heard.
 """
 
@@ -25,7 +25,7 @@ NOBODY: Final = "http://127.0.0.1:9"
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Ratios for a worker that is heard and for one that nobody hears, then what an event costs."""
+    """Ratios with a listener and without one, then the cost of an event."""
     found: defaultdict[tuple[str, str], list[Drained]] = defaultdict(list)
     with bench.fleet(TASKS) as fleet, ExitStack() as stack:
         port = free_port()

@@ -1,4 +1,4 @@
-"""Which addresses are of this machine only: one rule for Redis URLs, for where the API listens, and for the doctor."""
+"""The addresses of this machine only: one rule for Redis URLs, for where the API listens, and for the doctor."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""What a thing is called here that another system named: its names may hold any character, and ours may not."""
+"""Our names for things that other systems named: theirs may hold any character, ours may not."""
 
 import hashlib
 import re

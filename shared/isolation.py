@@ -50,7 +50,7 @@ def our_path() -> list[str]:
 
 def isolate() -> None:
     """
-    Begin this process anew, isolated, unless it is. For the first lines of a ``__main__``, before other imports.
+    Restart this process in isolated mode, once. For the first lines of a ``__main__``, before other imports.
 
     Its process id stays. The caller has seen to it that this module is ours; what would be imported next might not be.
     """

@@ -14,7 +14,7 @@ MAX_BYTES: Final = 256 * 1024
 
 
 DEPTH_MAX: Final = 100
-"""How deep lists and objects may be within each other: whoever reads them takes one step of a stack for each."""
+"""How deep lists and objects may be nested: a parser takes one stack frame for each level."""
 
 
 def is_deep(value: object) -> bool:
@@ -93,7 +93,7 @@ def arguments(task: Task, values: Mapping[str, Any]) -> list[str]:
 
 
 def secrets(task: Task, values: Mapping[str, Any]) -> frozenset[str]:
-    """What must not be seen of a run's parameters: each secret one as it is passed, and every text within it."""
+    """The secret texts in a run's parameters: each secret parameter as it is passed, and every text within it."""
     hidden: set[str] = set()
     waiting = [value for name, value in values.items() if name in task.params and task.params[name].secret]
     hidden.update(map(_text, waiting))

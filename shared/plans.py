@@ -1,4 +1,4 @@
-"""In which order a task and what it depends on run: groups of steps, one group after another. Pure."""
+"""The order in which a task and its dependencies run: groups of steps, one group after another. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -22,7 +22,7 @@ def steps(tasks: Mapping[str, Task], name: str, done: Collection[str] = ()) -> l
     """
     The plan of task *name* as steps, in the order of ``groups``.
 
-    Those *done* are in no group and hold nobody up, unless something that they depend on is not done.
+    Steps in *done* are in no group and block no other, unless something that they depend on is not done.
 
     Raises as ``groups`` does.
     """

@@ -1,5 +1,5 @@
 """
-Text that somebody else may have written, as it can go to a terminal or a log.
+Makes foreign text safe to print to a terminal or a log.
 
 What stands in Redis was not always written by us, and the message of a run repeats words of its task. Characters that a
 terminal obeys (an escape that clears the screen or sets its title, a carriage return that writes over a line), that

@@ -1,4 +1,4 @@
-"""Whether an ended attempt is tried again, and when. Pure: the dice are handed in."""
+"""Decides whether and when a failed attempt is retried. Pure: the dice are an argument."""
 
 from collections.abc import Callable
 

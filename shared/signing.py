@@ -65,4 +65,4 @@ def _digest(key: bytes, parts: tuple[bytes, ...]) -> hmac.HMAC:
 
 
 UNSIGNED: Final = Keys()
-"""Of a process without a secret."""
+"""The keys of a process without a secret."""

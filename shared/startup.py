@@ -1,4 +1,4 @@
-"""What every process asks of its settings before it begins, beyond that each is right by itself."""
+"""Checks across settings, which every process makes before it starts."""
 
 import os
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def begin(settings: Settings, log: Log, environ: Mapping[str, str] | None = None
 
 
 def require_secret(settings: Settings) -> None:
-    """Raises Misconfigured when Redis is on another machine, no secret is set, and nobody has allowed that."""
+    """Raises Misconfigured for a Redis on another machine without a secret, unless RUNFLEET_UNSIGNED allows it."""
     url = settings.redis_url
     if (
         settings.secret or settings.unsigned or not url.startswith("redis") or is_local(url)
@@ -78,4 +78,4 @@ _GIVEN: Final = tuple(
         "FOLDER_MARK",
     )
 )
-"""What our processes give to those that they start."""
+"""Variables that our processes pass on to those that they start."""

@@ -1,5 +1,5 @@
 """
-What Runfleet is compared with in the same run: the limits of the machine, and other software doing the same.
+Peers of a measurement: the limits of the machine, and other software that does the same.
 
 Each is a program of its own, ``python -m bench.peers.<name>``. It prints ``ready``, waits for a line, works, and prints
 one line of JSON.
@@ -14,7 +14,7 @@ from shared.isolation import command, isolated
 
 
 def rate(name: str, *words: str, processes: int = 1) -> float:
-    """What *processes* copies of a peer do a second together, from the first start to the last end."""
+    """Operations a second of *processes* copies of a peer together, from the first start to the last end."""
     answers = together(name, *words, processes=processes)
     done = sum(answer["done"] for answer in answers)
     began_s = min(answer["began_s"] for answer in answers)
@@ -22,7 +22,7 @@ def rate(name: str, *words: str, processes: int = 1) -> float:
 
 
 def together(name: str, *words: str, processes: int = 1) -> list[dict[str, Any]]:
-    """What each of *processes* copies of a peer says, all of them told to go when all were ready."""
+    """The output of each of *processes* copies of a peer, which start together when all are ready."""
     with ExitStack() as stack:
         started = [stack.enter_context(start(name, *words)) for _ in range(processes)]
         for process in started:

@@ -1,5 +1,5 @@
 """
-Takes whatever is posted to it, at little cost, and says on ``GET`` how often that was.
+An HTTP listener that accepts every POST at little cost, and answers a GET with their number.
 
 ``python -m bench.peers.listener <port>``: a system that collects lineage, without what it does with it.
 """

@@ -72,7 +72,7 @@ class Catalog:
 
 async def declare(catalog: Catalog, task: Task) -> Entry:
     """
-    The catalog's entry for a task that others execute and name: made, or changed to *task*, unless it is just so.
+    The catalog's entry for an external task that another system named: created, or changed to *task* if it differs.
 
     A task of the file with that name is not touched, and answered as it is. Raises ValueError for a task that workers
     would execute: those are not defined by being named.
@@ -88,12 +88,12 @@ async def declare(catalog: Catalog, task: Task) -> Entry:
 
 
 async def pause(name: str) -> Entry:
-    """Let a task's schedule rest; its ticks meanwhile are not missed ticks. Raises NotFound."""
+    """Pause a task's schedule; its ticks meanwhile are not missed ticks. Raises NotFound."""
     return await _set_paused(name, True)
 
 
 async def resume(name: str) -> Entry:
-    """Let a task's schedule go on from now. Raises NotFound."""
+    """Resume a task's schedule from now on. Raises NotFound."""
     return await _set_paused(name, False)
 
 

@@ -1,5 +1,5 @@
 """
-Tasks that are defined one by one through the API, and not by the task file: put, changed, removed.
+Tasks that are defined through the API, not by the task file: stored, changed, removed.
 
 The rules and keys are the task file's. Checks against the catalog (the tasks that a task depends on and those that
 depend on it) are repeated by the script that writes, which refuses when something has changed meanwhile; then all of
@@ -20,7 +20,7 @@ from shared.store.tasks import Entry
 from shared.tasks import Task, define, is_intact, is_task_name, signer
 
 TRIES: Final = 5
-"""Tries of a change when others come in between."""
+"""Tries of a change that conflicts with concurrent ones."""
 
 MOST_NAMES: Final = 1000
 """Names of one list that are looked up; a list that is longer is refused for its length."""
@@ -68,7 +68,7 @@ async def put(name: str, table: Mapping[str, Any], keys: Keys, *, only_if: Condi
 
 async def remove(name: str, *, only_if: Condition | None = None) -> None:
     """
-    Take task *name* out of the catalog; its history stays until it is pruned.
+    Remove task *name* from the catalog; its history stays until it is pruned.
 
     Raises NotFound, PreconditionFailed when *only_if* says no, and Conflict for a task of the task file, one that lives
     and one that others depend on.
@@ -89,7 +89,7 @@ async def remove(name: str, *, only_if: Condition | None = None) -> None:
             which += f" and {live - 1} more" if number and live > 1 else ""
             raise Conflict(f"task {name} is live ({which}); stop it, or wait for its end, before deleting it")
         if verdict in ("removed", "gone"):
-            return  # gone since it was looked at: perhaps by this very call, whose answer was lost
+            return  # gone since it was read: perhaps by this very call, whose answer was lost
     raise contended(name)
 
 
@@ -107,12 +107,12 @@ async def survey(name: str, needed: Iterable[str]) -> dict[str, Entry]:
 
 
 def expected_hashes(known: Mapping[str, Entry], direct: Iterable[str]) -> dict[str, str]:
-    """The hashes that were seen of all *known* tasks, and "" for those of *direct* that there are not."""
+    """The hashes of all *known* tasks as they were read, and "" for those of *direct* that do not exist."""
     return dict.fromkeys(direct, "") | {name: entry.definition.hash for name, entry in known.items()}
 
 
 def contended(name: str) -> Conflict:
-    """The error when others kept coming in between."""
+    """The error when all tries conflicted with concurrent changes."""
     return Conflict(f"the catalog changes faster than task {name} can be; try again")
 
 
@@ -131,12 +131,12 @@ def _require_known_signature(name: str, before: Entry | None, keys: Keys) -> Non
     if not signer(before.definition, keys, name):
         raise Conflict(
             f"task {name} is signed with another secret than this server's RUNFLEET_SECRET; nothing was changed. Give "
-            "all processes the same secret, or delete the task and make it anew"
+            "all processes the same secret, or delete the task and define it again"
         )
 
 
 async def _unknown_names(name: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> list[Problem]:
-    """Names of tasks and limits in *table* that there are not, and the circle that it would close."""
+    """Problems with names of tasks and limits in *table* that do not exist, and with a cycle that it would close."""
     problems = []
     needed = _words(table, "depends_on")
     missing = [one for one in dict.fromkeys(needed) if one and one not in known and one != name]

@@ -1,4 +1,4 @@
-"""Builds, from a request to run a task, all that the script needs to make its runs. Pure."""
+"""Builds all that the script needs to create the runs of a requested execution. Pure."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 MAX_SHOWN: Final = 64 * 1024 * 1024
 """
 Most bytes of parameters, tags and labels that the runs of one trigger may have in all. Redis keeps what is large
-of them once, but who reads the runs is answered them with each.
+of them once, but readers of the runs get them with each.
 """
 
 Progress = Mapping[str, Mapping[int, UUID]]
@@ -85,7 +85,7 @@ def creation(
         done = {name for name, has in progress.items() if name in counts and len(has) >= counts[name]}
         for number, step in enumerate(plans.steps(_tasks(entries), task.name, done)):
             one = template if step.task == task.name else _of_dependency(entries[step.task], request, problems, tick_us)
-            # Its inputs are made anew, so that none of its progress counts.
+            # Its inputs are produced again, so none of its progress counts.
             has = {} if step.group > 0 else progress.get(step.task, {})
             plan.append(_planned(one, task.name, number, step, has))
     if by_hand and count > task.max_replicas:

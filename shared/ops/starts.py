@@ -1,4 +1,4 @@
-"""Starting executions: by a trigger, again, or by a tick."""
+"""Starts executions: by a trigger, a rerun, or a tick."""
 
 import time
 from collections.abc import Callable, Collection
@@ -77,14 +77,14 @@ async def trigger(
 
 
 async def _make_rest(what: Create, run: Run) -> None:
-    """Make those runs that were too many for one step. The scheduler goes on with it if this fails."""
+    """Create the runs that were too many for one step. The scheduler continues if this fails."""
     if not is_made_at_once(what):
         with suppress(StoreUnavailable):
             await make_all(run.execution_id)
 
 
 async def make_all(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> int:
-    """Make the runs of an execution that are left to make, in small steps; how many steps."""
+    """Create the remaining runs of an execution, in small steps; how many steps."""
     left, steps = 1, 0
     while left and may_go_on():
         left, ready = await make_rest(execution_id)
@@ -189,7 +189,7 @@ async def _progress(before: Execution) -> dict[str, dict[int, UUID]]:
 
 async def fire(catalog: Catalog, entry: Entry, tick_us: int) -> bool:
     """
-    Make the execution that a tick owes, only once among all schedulers; whether this call made it.
+    Create the execution of a tick, once among all schedulers; whether this call created it.
 
     Raises DefinitionChanged when *entry* is not what the catalog has.
     """
@@ -218,11 +218,11 @@ async def miss(
     entry: Entry, first_us: int, last_us: int, count: int, why: str, *, after_us: int = 0
 ) -> Literal["created", "exists", "stale", "paused"]:
     """
-    Leave one skipped record for *count* ticks from *first_us* to *last_us* that were not fired in time; *why* says what
-    was the matter then (``Redis was away``).
+    Create one skipped record for *count* ticks from *first_us* to *last_us* that were not fired in time; *why* is the
+    cause (``Redis was away``).
 
     They were counted after the schedule's cursor *after_us* (0: it is not asked for). If that has moved since, nothing
-    is recorded ("stale"): some of them were seen to.
+    is recorded ("stale"): some of them were handled.
     """
     span = rfc3339(first_us) if count == 1 else f"{rfc3339(first_us)} to {rfc3339(last_us)}"
     ticks = f"{count} {'tick' if count == 1 else 'ticks'} ({span})"

@@ -49,7 +49,7 @@ async def stop_execution(execution_id: UUID, *, force: bool = False, by: str = "
 
 
 async def stop_rest(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: True) -> int:
-    """Go on with the stop of an execution as it was requested; how many steps."""
+    """Continue the requested stop of an execution; how many steps."""
     left, steps = 1, 0
     while left and may_go_on():
         _, left, ready = await stops.stop_all("", execution_id, "stop", "", left)

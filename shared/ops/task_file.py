@@ -1,7 +1,7 @@
 """
-How a task file becomes the catalog, and when it does not.
+Applies a task file to the catalog, and refuses dangerous changes.
 
-Three things are done only for who asks for them by name, because each of them stops a fleet when it happens by mistake:
+Three changes need an option of their own, because each of them stops a fleet when it happens by mistake:
 to remove more than half of the tasks, to replace signatures by none or by ones of another secret, and (for a scheduler,
 which applies by itself) to replace a file by an older one.
 """
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from shared.config import Config
 
 TRIES: Final = 5
-"""How often it is begun anew that another file was applied in between."""
+"""How often applying is tried again when another file was applied in between."""
 
 LITTLE_BYTES: Final = 1024 * 1024
 """
-A change of at most so many bytes, definitions and all, is applied in a full Redis too. That is when one must lower
-``keep_runs`` or take schedules away, and Redis can bear it: what it refuses others for is their number.
+A change of at most so many bytes, definitions and all, is applied in a full Redis too. One must be able to lower
+``keep_runs`` or remove schedules then, and so small a change fits.
 """
 
 SHOWN: Final = 5
-"""Names that a sentence lists."""
+"""Most names that a message lists."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -65,10 +65,10 @@ async def apply_config(
     only_newer: bool = False,
 ) -> Change:
     """
-    Make a validated task file the catalog, in one step. Tasks made through the API stay as they are.
+    Apply a validated task file to the catalog, in one step. Tasks made through the API stay as they are.
 
     A file that changes nothing writes nothing, and one that changes little (``LITTLE_BYTES``) is applied while Redis is
-    full; another one raises StoreFull then. *by* says who applies it;
+    full; another one raises StoreFull then. *by* names who applies it;
     this machine's name if "". *allow_removals*: more than half of the file's tasks may go. *allow_unsigned*: signatures
     that *keys* do not know may be replaced. *only_newer*: not if it is older than the file that was applied last.
 
@@ -119,7 +119,7 @@ async def apply_config(
 
 
 def _changed_bytes(change: Change, wanted: Sequence[tuple[Task, Definition]]) -> int:
-    """How much of a file's definitions is new."""
+    """The bytes of a file's definitions that are new."""
     names = {*change.added, *change.changed}
     return sum(len(definition.body) + len(task.name) for task, definition in wanted if task.name in names)
 
@@ -131,7 +131,7 @@ def digest_of(wanted: Sequence[tuple[Task, Definition]], limits: dict[str, int])
 
 
 def compare(before: Snapshot, wanted: Sequence[tuple[Task, Definition]], keys: Keys) -> Change:
-    """The changes that making *wanted* the file's tasks makes in a store that is as *before*."""
+    """The changes that applying *wanted* makes to a store that is as *before*."""
     known = {row.name: row for row in before.rows}
     named = {task.name: definition for task, definition in wanted}
     stays = sorted(name for name in named.keys() & known)
@@ -146,7 +146,7 @@ def compare(before: Snapshot, wanted: Sequence[tuple[Task, Definition]], keys: K
 
 
 def _signed_with_the_old(before: Snapshot, config: Config, keys: Keys) -> dict[str, tuple[Definition, str]]:
-    """Tasks of the API that the secret before has signed: definition, and the signature of the present one."""
+    """Tasks of the API that the old secret has signed: definition, and the signature of the present one."""
     return {
         row.name: (row.definition, sign(row.definition, keys, row.name))
         for row in before.rows

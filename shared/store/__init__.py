@@ -1,5 +1,5 @@
 """
-Everything Redis: the keys, the scripts, and the calls that the three processes make.
+The data in Redis: its keys, the scripts, and the calls that the three processes make.
 
 ``README.md`` beside this file is the data model: every key with its type, its life, who writes and who reads it. Start
 reading at ``redis/call.py`` (an operation is a value), then ``runs.py`` and the script it names. Nothing outside this

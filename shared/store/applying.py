@@ -1,7 +1,7 @@
 """
-The task file in the store: which one was applied last, and how another one replaces it.
+The applied task file: reads the last one from the store, and replaces it by another.
 
-Definitions are read here as they are, without making tasks of them: they may be those of another release.
+Definitions are not decoded here, because they may be those of another release.
 """
 
 import secrets
@@ -39,7 +39,7 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A task in the catalog as it is written down; ``body`` is b"" when its definition is gone."""
+    """A task in the catalog as it is stored; ``body`` is b"" when its definition is gone."""
 
     name: str
     source: str
@@ -59,7 +59,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     The task file and tasks in the store: the file applied last (None: none was), all tasks, the file's limits.
 
     ``files`` are the digests of the files applied so far, and the number of each; ``paused`` are tasks whose schedule
-    rests.
+    is paused.
     """
 
     generation: Generation | None
@@ -82,7 +82,7 @@ def generation() -> Call[Generation | None]:
 
 
 async def look() -> tuple[Generation | None, list[str]]:
-    """The task file that was applied last (None: none was), and the tasks whose schedule rests. One round trip."""
+    """The task file that was applied last (None: none was), and the tasks whose schedule is paused. One round trip."""
     last, paused = await together(generation(), _PAUSED)
     return last, paused
 
@@ -130,7 +130,7 @@ def apply(
 ) -> Call[Literal["done", "stale"]]:
     """
     Make a file's *definitions* and *limits* those of the store, in one step, if the file with number *over* (0: none)
-    is still the one that was applied last; otherwise the answer is "stale". *little*: it is done in a full Redis too.
+    is still the one that was applied last; otherwise the answer is "stale". *little*: also in a full Redis.
     """
     about = {"call": secrets.token_hex(8), "digest": digest, "by": by, "modified": str(modified_us)}
     args: list[str | int | bytes] = [
@@ -149,7 +149,7 @@ def apply(
 
 def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "stale"]]:
     """
-    Write the file's tasks back into a store that was wiped, just as they were, signatures and paused schedules too.
+    Restore the file's tasks to a store that was wiped, with their signatures and paused schedules.
 
     "stale": a file was applied meanwhile. Tasks defined through the API are not written back.
     """
@@ -174,7 +174,7 @@ def restore(before: Snapshot, now: int | str = NOW) -> Call[Literal["done", "sta
 
 
 def definition_names(cursor: int) -> Call[tuple[int, list[str]]]:
-    """The hashes of some of the definitions there are; the *cursor* to go on with comes first, 0 when it was all."""
+    """A page of definition hashes: the next *cursor* (0 when that was all), and the hashes."""
 
     def read(reply: Any) -> tuple[int, list[str]]:
         return int(reply[0]), [key.rpartition(b":")[2].decode(errors="replace") for key in reply[1]]
@@ -183,7 +183,7 @@ def definition_names(cursor: int) -> Call[tuple[int, list[str]]]:
 
 
 async def definitions(hashes: Sequence[str]) -> list[Definition]:
-    """The definitions of these hashes, those that are gone by now left out. One round trip, none without hashes."""
+    """The definitions with these hashes, without those that are gone. One round trip, none without hashes."""
     if not hashes:
         return []
     found = await each(Call("HMGET", (Key("def:" + one), "body", "signature"), optional_strings) for one in hashes)
@@ -195,7 +195,7 @@ async def definitions(hashes: Sequence[str]) -> list[Definition]:
 
 
 def sign(signatures: Sequence[tuple[Definition, str]], now: int | str = NOW) -> Call[int]:
-    """Give definitions other signatures, if theirs are still those that they have here; how many."""
+    """Replace signatures of definitions that have not changed since they were read; how many."""
     args = [part for one, signature in signatures for part in (one.hash, one.signature, signature)]
     return Call(script("sign_definitions"), (now, *args), int)
 

@@ -1,4 +1,4 @@
-"""New executions: all that the script needs to make their runs, as one value, and the call."""
+"""New executions: all that the script needs to create their runs, as one value, and the call."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -38,7 +38,7 @@ class Planned(msgspec.Struct, array_like=True, frozen=True):
 
 class Create(msgspec.Struct, frozen=True, kw_only=True):
     """
-    All that an execution's first group is made from; ``ids`` has one id a run, and the first names the execution.
+    All that an execution's first group is created from; ``ids`` has one id a run, and the first names the execution.
 
     ``template`` is a run of the task that is started. With a ``plan`` the ``ids`` are those of the steps of its first
     group, in their order; without one those of the replicas of the task.
@@ -75,14 +75,14 @@ class Created(msgspec.Struct, frozen=True):
 
 
 AT_ONCE: Final = 200
-"""Most runs that one script makes, as ``lua/lib/remaining_runs.lua`` has it."""
+"""Most runs that one script creates, as ``lua/lib/remaining_runs.lua`` has it."""
 
 BYTES_AT_ONCE: Final = 1_000_000
-"""Most bytes of records that it makes them of."""
+"""Most bytes of records that one script creates."""
 
 
 def is_made_at_once(what: Create) -> bool:
-    """Whether the script that creates the execution makes all runs of its first group."""
+    """Whether the script that creates the execution creates all runs of its first group."""
     steps = [(step.template, step.count) for step in what.plan if step.group == 0] or [(what.template, len(what.ids))]
     least = BYTES_AT_ONCE // AT_ONCE
     return sum(count * max(least, packed_size(template) + 100) for template, count in steps) <= BYTES_AT_ONCE
@@ -90,8 +90,8 @@ def is_made_at_once(what: Create) -> bool:
 
 def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mapping[str, int]]]:
     """
-    Make more runs of an execution of which not all were made at once, if it has started: how many are left to make
-    now, and what became ready. As often as one likes, until none is left.
+    Create more runs of a started execution that has runs left to create: how many are left, and what became ready. It
+    may be repeated until none is left.
     """
 
     def read(reply: Any) -> tuple[int, Mapping[str, int]]:
@@ -101,7 +101,7 @@ def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mappi
 
 
 def incomplete(limit: int, now_us: int) -> Call[list[UUID]]:
-    """Started executions of which runs are left to make, the longest waiting first."""
+    """Started executions with runs left to create, the longest waiting first."""
     return Call(
         "ZRANGEBYSCORE",
         (Key("incomplete"), "-inf", now_us, "LIMIT", 0, limit),
@@ -111,7 +111,7 @@ def incomplete(limit: int, now_us: int) -> Call[list[UUID]]:
 
 def create(what: Create, now: int | str = NOW) -> Call[Created]:
     """
-    Make the runs of an execution, or one skipped record that says why not; and wake workers for those that are ready.
+    Create the runs of an execution, or one skipped record that says why not, and wake workers for those that are ready.
 
     Raises DefinitionChanged when the catalog has another definition of the task (or none), and Invalid when the
     idempotency key was used for another request, and OverQuota when more runs than ``most_pending`` would wait.

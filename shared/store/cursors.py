@@ -1,8 +1,8 @@
 """
-Cursors: where a page of runs ended, as the text of ``next_cursor``.
+Cursors: the position at which a page of runs ended, as the text of ``next_cursor``.
 
-A cursor names the place of the last run shown, not how many there were before it, so that what comes or goes between
-two pages neither repeats a run nor leaves one out.
+A cursor names the place of the last run shown, not how many there were before it, so runs that are
+added or removed between two pages neither repeat a run nor leave one out.
 """
 
 import base64
@@ -71,7 +71,7 @@ def _bound(text: str) -> float:
 def cursor_in(
     query: bytes, segments: list[list[str]], row: tuple[UUID, Record], matched: int = 0, seen: int = 0
 ) -> str:
-    """The cursor that goes on after a run in the sorted sets that are read."""
+    """The cursor that continues after a run in the sorted sets that are read."""
     return encoded(place_in(query, segments, row, matched, seen))
 
 

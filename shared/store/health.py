@@ -17,12 +17,12 @@ MOST: Final = 1000
 """Schedules whose health is computed: an API process does it between its requests."""
 
 SHOWN: Final = 20
-"""Names that are given of schedules that are not well."""
+"""Most names of unhealthy schedules that are given."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    How the schedules and the scheduler's jobs are, as the leader sees them.
+    The health of the schedules and the scheduler's jobs, as the leader sees it.
 
     ``overdue`` schedules owe a tick for half a minute or longer; ``unreadable`` ones never fire here; of both the first
     names are given. ``failing``: what fails now, by job and what of it, and why. ``failures`` counts by job,

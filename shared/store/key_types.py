@@ -1,4 +1,4 @@
-"""The type of each key of which there is one, and the keys that hold something that we did not write."""
+"""The type of each key that exists once, and the keys that other programs have overwritten."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar

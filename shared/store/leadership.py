@@ -1,4 +1,4 @@
-"""The schedulers: which one leads, and the poll by which it learns all there is to do."""
+"""Scheduler leadership, and the poll in which the leader reads all that it has to do."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +14,7 @@ LEADERSHIP_US: Final = 3_500_000
 """How long a scheduler leads without another poll; a standby takes over within a second more."""
 
 GAP_US: Final = 2_500_000
-"""When no process has reached Redis for this long, it was an outage and no crash."""
+"""A time without contact from any process that counts as an outage, not as a crash."""
 
 
 class Leadership(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +31,8 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     for the ``store_id`` and ``restarted_keys``.
 
     ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over. The counts are of tasks
-    whose history may need pruning, of logs that their worker left uncompressed, of executions of which runs are left
-    to make (``incomplete``) and of those whose stop was left half-done (``stopping``). ``restarted_keys`` held
+    whose history may need pruning, of logs that their worker left uncompressed, of executions with runs left to
+    create (``incomplete``) and of those whose stop was left half-done (``stopping``). ``restarted_keys`` held
     something that we did not write, and were started afresh; ``unseen_keys`` hold it still, and are left out here.
     """
 

@@ -1,4 +1,4 @@
-"""Shared limits as APIs change them, and leases of their slots."""
+"""Shared limits that APIs change, and leases of their slots."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -30,7 +30,7 @@ class Holders(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """``full``: ``limit`` has no slot left, one held since ``since_us`` (0: unknown). ``few``: it never has so many."""
+    """``full``: ``limit`` has no slot left, one held since ``since_us`` (0: unknown). ``exceeds_limit``: it is too low."""
 
     verdict: Literal["taken", "full", "exceeds_limit", "renewed", "given", "gone"]
     limit: str
@@ -49,7 +49,7 @@ async def all_limits() -> list[Limit]:
 
 
 async def one_limit(name: str) -> Limit | None:
-    """The limit called so, or None."""
+    """The limit with that name, or None."""
     most, about, files = await each(
         Call("HGET", (Key(key), name), optional_string) for key in ("limits", "limits:api", "limits:file")
     )
@@ -89,7 +89,7 @@ async def _leases(slots: Sequence[bytes]) -> list[tuple[UUID, bytes]]:
 
 def put(name: str, most: int | None, about: bytes, now: int | str = NOW) -> Call[bool]:
     """
-    Make the limit, or change it; with None for *most* it is kept, and lets everybody through.
+    Create or change the limit; None for *most* switches it off.
 
     False when it is the task file's.
     """
@@ -102,7 +102,7 @@ def remove(name: str, now: int | str = NOW) -> Call[bool]:
 
 
 def reset(name: str, held_by: Sequence[UUID] = (), now: int | str = NOW) -> Call[bool]:
-    """Take the slots of a limit that an API made from whom they are with; then *held_by* hold one each."""
+    """Take the slots of an API's limit from their holders; then *held_by* hold one each."""
     runs = (run.bytes for run in held_by)
     return Call(script("put_limit"), (now, name, "reset", "", call_name(), *runs), bool)
 
@@ -115,12 +115,12 @@ def take(
 
 
 def renew(lease: UUID, lasts_us: int, now: int | str = NOW) -> Call[Taken]:
-    """Let a lease last from now."""
+    """Renew a lease, from now on."""
     return Call(script("slot_lease"), (now, "renew", lease.bytes, lasts_us, 0, ""), _taken)
 
 
 def give(lease: UUID, now: int | str = NOW) -> Call[Taken]:
-    """Give a lease's slots back."""
+    """Return a lease's slots."""
     return Call(script("slot_lease"), (now, "give", lease.bytes, 0, 0, "", call_name()), _taken)
 
 

@@ -1,7 +1,7 @@
 """
 Logs: written in chunks while a run lives, compressed in blocks once it has ended, read by line number either way.
 
-A chunk or block is a msgpack list of ``StoredLine``; lines that the policy has let go (before the record's
+A chunk or block is a msgpack list of ``StoredLine``; lines that the policy has dropped (before the record's
 ``log_first``) may still be in the first one and are not shown.
 """
 
@@ -93,7 +93,7 @@ def append(
     kept_bytes: int,
     now: int | str = NOW,
 ) -> Call[Literal["stored", "already_stored", "lost"]]:
-    """Add lines (at least one, numbers rising) to a running run's log and let go of those before *first_kept*."""
+    """Append lines (at least one, numbers rising) to a running run's log, and drop those before *first_kept*."""
     first = lines[0].n
     args = (
         now,
@@ -113,8 +113,8 @@ def show_unfinished(
     run_id: UUID, token: int, lines: Sequence[Unfinished], next_line: int, now: int | str = NOW
 ) -> Call[Literal["stored", "lost"]]:
     """
-    Let readers see lines without an end, which come before the line with number *next_line*; none takes away what was
-    there. Expires after ``UNFINISHED_MS`` unless it is set again.
+    Store unfinished lines for readers, which come before the line with number *next_line*; none deletes the last ones.
+    Expires after ``UNFINISHED_MS`` unless it is set again.
     """
     packed = _encode([next_line, lines]) if lines else b""
     args = (now, run_id.bytes, token, packed, TRANSITIONS["heartbeat"][0].source or "", UNFINISHED_MS)
@@ -164,7 +164,7 @@ async def compact_block(run_id: UUID, now: int | str = NOW) -> bool:
     """
     Compress the oldest part of an ended run's log that is still a stream, about one block; False when there is none.
 
-    So much work (some 20 ms) is between two steps: more urgent work can be done then.
+    A block takes some 20 ms, so more urgent work is done between two.
     """
     kept = await bare_record(run_id)
     lines: list[StoredLine] = []

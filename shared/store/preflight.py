@@ -16,12 +16,12 @@ EVICTION_CURE: Final = (
 
 async def check() -> str:
     """
-    See that the store can be used; the name of an eviction policy to warn of, or "" when nothing is wrong.
+    Check that the store can be used; the name of an eviction policy to warn of, or "" when nothing is wrong.
 
     Raises Misconfigured when the server is too old or one that cannot be used, when a newer release wrote the data, and
     when Redis may evict any key: one that is dropped in the middle of things takes runs, locks or whole queues with it.
     Under ``volatile-*`` only what expires anyway may go (idempotency keys, a worker's last claims), so that is only
-    warned of. A policy that cannot be read is let be.
+    warned of. A policy that cannot be read is not checked.
     """
     try:
         await _check_release()

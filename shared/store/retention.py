@@ -11,7 +11,7 @@ from shared.store.redis.scripts import script
 
 
 class Pruned(msgspec.Struct, frozen=True):
-    """How many ``runs`` were deleted, and the number after which to go on; None when that was all."""
+    """How many ``runs`` were deleted, and the number to continue after; None when that was all."""
 
     runs: int
     after_number: int | None

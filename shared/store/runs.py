@@ -1,4 +1,4 @@
-"""Runs: their transitions, and reads. Each function is one call; what it does is in the script that it names."""
+"""Runs: their transitions and reads. Each function is one call, described in the script that it names."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -69,7 +69,7 @@ class Ended(msgspec.Struct, frozen=True):
     The outcome of an end. ``verdict`` "refused": the run is no longer this worker's, and ``state`` says what it is
     (``gone``: deleted).
 
-    ``ready``: queues that got something to do, and how many runs. ``unreadable``: why the run that was claimed with it
+    ``ready``: queues to wake, and for how many runs. ``unreadable``: why the run that was claimed with it
     cannot be read by this release ("" when it can, or none was); ``claimed`` is None then.
     """
 
@@ -84,7 +84,7 @@ class GivenBack(msgspec.Struct, frozen=True):
     """
     The outcome of giving a run back. ``verdict`` "refused": it is no longer this worker's, ``state`` says what it is.
 
-    "stopped": it had been asked to stop, and has ended. ``ready``: queues that got something to do, and how many runs.
+    "stopped": it had been asked to stop, and has ended. ``ready``: queues to wake, and for how many runs.
     """
 
     verdict: Literal["given_back", "stopped", "refused"]
@@ -97,7 +97,7 @@ class Enqueued(NamedTuple):
     The outcome of enqueueing due runs: how many were looked at (``looked_at``), and when the next is due (None: none
     is).
 
-    ``ready``: queues to wake. ``failed`` are runs that could not be let into their queue: they are put off by a minute.
+    ``ready``: queues to wake. ``failed`` are runs that could not be enqueued: they are postponed by a minute.
     """
 
     looked_at: int
@@ -208,11 +208,11 @@ def report(
     now: int | str = NOW,
 ) -> Call[Reported]:
     """
-    Say how an external run goes: that it runs, again that it still does, or that it ended with *reason*.
+    Report an external run: it runs, it still runs, or it ended with *reason*.
 
-    *at_us* is when that was, as stored time (0: now); what lies before its creation or in the future is not believed.
+    *at_us* is when that was, as stored time (0: now); a time before its creation or in the future is corrected.
     The earlier of two starts counts; with *late_start* one that comes after the end is filled in. *backdated*: the
-    report comes late, so that times before its creation are believed, and the earliest of late starts. *lease_us* is
+    report comes late, so that times before its creation are accepted, and the earliest of late starts. *lease_us* is
     within what time the next report has to come, or the run counts as crashed (0: however long it takes). *force*
     starts a run that its due time or an overlap rule holds back.
     """
@@ -270,7 +270,7 @@ def record(run_id: UUID) -> Call[Record | None]:
 
 
 def bare_record(run_id: UUID) -> Call[Record | None]:
-    """The run as stored, or None, for who asks for none of its texts: a reference may stand for them."""
+    """The run as stored, or None, for callers that use none of its texts: these may be references."""
     return Call("GET", (RawKey(b"run:" + run_id.bytes),), lambda reply: decode_record(reply) if reply else None)
 
 
@@ -340,7 +340,7 @@ def _ended(reply: Any) -> Ended:
 
 
 def packed_retry(retry: Retry | None) -> bytes:
-    """A retry as the scripts read it (``lua/lib/ending.lua``); b"" for none."""
+    """A retry as the scripts read it (``lua/lib/retries.lua``); b"" for none."""
     if retry is None:
         return b""
     rest = (retry.delay_us, retry.attempt, retry.crashes, retry.reruns, retry.execution, retry.retry_of)

@@ -1,4 +1,4 @@
-"""The fleet as far as it concerns some tasks: for tokens that cover only those."""
+"""The fleet restricted to some tasks, for tokens that cover only those."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,7 +11,7 @@ from shared.store.records import decode_record
 from shared.store.redis.call import Call, Key, RawKey, each, optional_string, optional_strings, strings
 
 Covers = Callable[[str], bool]
-"""Whether a task is one of those."""
+"""Says whether a task is covered."""
 
 LOOKED_AT: Final = 1000
 """Pending runs of one task that are looked for in their queue; further ones count as waiting."""
@@ -63,7 +63,7 @@ async def workers(covers: Covers) -> list[Worker]:
 
 
 async def facts(covers: Covers) -> Fleet:
-    """The fleet with the counts of these tasks alone, and without what Redis says of itself."""
+    """The fleet with the counts of these tasks alone, and without the facts about Redis."""
     whole = await fleet.facts()
     share = await _share(covers)
     waiting = sum(own.depth for own in share.queues.values())
@@ -103,7 +103,7 @@ async def _share(covers: Covers) -> _Share:
 
 
 async def _waiting(share: _Share, task: str, pending: int) -> None:
-    """Add what waits of one task to its queues."""
+    """Add one task's waiting runs to its queues."""
     ids = await Call("ZRANGE", (Key(f"ix:t:{task}:pending:created"), 0, LOOKED_AT - 1), strings)
     if not ids:
         return

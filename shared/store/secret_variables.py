@@ -1,4 +1,4 @@
-"""Environment variables of workers that tasks use as secrets: the runs of no other task get them."""
+"""Secret variables: environment variables of workers that only the runs of tasks which use them as secrets get."""
 
 from shared.store.redis.call import Call, Key
 

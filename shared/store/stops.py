@@ -1,4 +1,4 @@
-"""Stops of a run, a task or an execution. Each function is one call; what it means is in the script it names."""
+"""Stops of a run, a task or an execution. Each function is one call, described in the script that it names."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -44,14 +44,14 @@ def stop_all(
     Ask live runs of a task or an execution to stop, some of them: (how many, what is left, queues to wake).
 
     To be called again with what is *left* until that is 0. The store remembers the request to stop an execution, and
-    the leader goes on with it when nothing has for a second.
+    the leader continues it when nothing has for a second.
     """
     args = (now, "" if execution else task, execution.bytes if execution else b"", stop_request, message, left)
     return Call(script("stop_all"), args, lambda reply: (reply[0], reply[1], read_ready(reply[2:])))
 
 
 def stopping(limit: int, now_us: int) -> Call[list[UUID]]:
-    """Executions of which runs are left to stop, and whose stop was left half-done."""
+    """Executions whose stop was left half-done."""
     return Call(
         "ZRANGEBYSCORE",
         (Key("stopping"), "-inf", now_us - 1_000_000, "LIMIT", 0, limit),

@@ -1,4 +1,4 @@
-"""The catalog: which tasks there are, by which definition, and where their schedules stand."""
+"""The catalog: its tasks, their definitions, and the state of their schedules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -68,7 +68,7 @@ class Row(msgspec.Struct, frozen=True):
 
 class Standing(msgspec.Struct, frozen=True):
     """
-    Where the schedules stand: rows of the catalog and cursors by task, and the version before and after the reading.
+    The state of the schedules: rows of the catalog and cursors by task, and the version before and after the reading.
     """
 
     before: int
@@ -97,7 +97,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def schedule_key(task: Task) -> str:
-    """A schedule as one text; "" without one. A task whose schedule changed owes nothing for the past."""
+    """A schedule as one text; "" without one. A changed schedule has no missed ticks."""
     return "|".join([*task.cron, task.timezone]) if task.cron else ""
 
 
@@ -112,7 +112,7 @@ def apply(
     """
     Make *definitions* the tasks of *source*, in one step; ``remove`` takes away those of it that are not named.
 
-    Nothing is asked, and it counts as no file (``applying.apply`` is for those).
+    Nothing is checked, and it does not count as a file (``applying.apply`` is for those).
     """
     args: list[str | int | bytes] = [now, source, "1" if remove else "0"]
     args += [msgspec.msgpack.encode(limits) if limits is not None else b"", "", "", "0"]
@@ -127,7 +127,7 @@ def apply(
 
 def define(task: Task, definition: Definition, expected: Mapping[str, str], now: int | str = NOW) -> Call[Verdict]:
     """
-    Put one task of the API into the catalog, if each task of *expected* still has that hash ("": no such task).
+    Store one task of the API in the catalog, if each task of *expected* still has that hash ("": no such task).
     """
     packed = msgspec.msgpack.encode(expected)
     args = (now, task.name, definition.hash, definition.body, definition.signature, schedule_key(task), packed)
@@ -141,7 +141,7 @@ def api_tasks_version() -> Call[int]:
 
 def undefine(name: str, known: int, now: int | str = NOW) -> Call[tuple[Verdict, int, int]]:
     """
-    Take one task of the API out of the catalog, if nothing of it lives and ``api_tasks_version`` is still *known*.
+    Remove one task of the API from the catalog, if none of its runs is live and ``api_tasks_version`` is still *known*.
 
     Answers the verdict and, when it is "live", how many runs are and the number of one of them.
     """
@@ -168,7 +168,7 @@ async def entry(name: str) -> Entry | None:
 
 
 async def some(names: Iterable[str], *, strict: bool = False) -> dict[str, Entry]:
-    """Those of the tasks that there are, by name. One that cannot be read is left out, or raises (``strict``)."""
+    """The tasks that exist, by name. One that cannot be read is left out, or raises (``strict``)."""
     wanted = list(names)
     found = await _catalog((await _rows(wanted)) if wanted else {})
     if strict and found.unreadable:
@@ -307,7 +307,7 @@ def pause(name: str, paused: bool, now: int | str = NOW) -> Call[None]:
 
 def cursors() -> Call[dict[str, int]]:
     """
-    For each task with a schedule, its last tick that was seen to, as stored time. One that is no number is left out.
+    For each task with a schedule, the last tick that was handled, as stored time. One that is no number is left out.
     """
 
     def read(reply: Any) -> dict[str, int]:

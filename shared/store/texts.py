@@ -33,7 +33,7 @@ async def with_texts(execution_id: UUID, records: Sequence[Record]) -> list[Reco
 
 
 def packed_size(record: Record) -> int:
-    """How many bytes a record has in each run that is made from it, about."""
+    """About how many bytes a record takes in each run that is created from it."""
     saved = sum(
         max(0, len(getattr(record, name).encode()) - REFERENCE_LENGTH) for name in TEXTS if _is_shared(record, name)
     )

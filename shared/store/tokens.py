@@ -1,5 +1,5 @@
 """
-Tokens: who may use the API. Only a hash is stored; the text is shown once, when the token is made.
+API tokens. Only a hash is stored; the text is shown once, when the token is made.
 
 A row of ``tokens`` is signed, with a key made from ``RUNFLEET_SECRET``, over the hash and all that it grants: someone
 who can write to Redis but does not know the secret cannot make a token, widen one, or give one another text. Without a
@@ -89,7 +89,7 @@ async def create(
     Make a token; the second of the pair is its text, which cannot be read again.
 
     The same *request* makes one token, called *token_id*, however often it comes: a later one gets it with the
-    text "". Raises Conflict when it is revoked by then.
+    text "". Raises Conflict if it was revoked since.
     """
     text = PREFIX + secrets.token_urlsafe(32)
     now_us = await clock()
@@ -114,7 +114,7 @@ async def create(
 
 
 def listing(keys: Keys = UNSIGNED) -> Call[list[ListedToken]]:
-    """All tokens, expired ones and those that are not taken included, oldest first."""
+    """All tokens, with expired ones and those that are not accepted, oldest first."""
 
     def read(reply: Any) -> list[ListedToken]:
         rows = [_listed(_text(digest), value, keys) for digest, value in zip(reply[::2], reply[1::2], strict=True)]
@@ -124,13 +124,13 @@ def listing(keys: Keys = UNSIGNED) -> Call[list[ListedToken]]:
 
 
 async def revoke(token_id: str) -> bool:
-    """Take a token away, also one that is not taken; whether there was one."""
+    """Revoke a token, also one that is not accepted; whether there was one."""
     pairs = await Call("HGETALL", (Key("tokens"),), lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
     # A forged row may bear the id of a good one; both go.
     digests = [digest for digest, value in pairs if _listed(_text(digest), value, UNSIGNED).token.id == token_id]
     if not digests:
         return False
-    await Call("HDEL", (Key("tokens"), *digests), nothing)  # gone by now: perhaps by this very call, said twice
+    await Call("HDEL", (Key("tokens"), *digests), nothing)  # gone by now: perhaps this is a repeated call
     return True
 
 

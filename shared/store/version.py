@@ -1,4 +1,4 @@
-"""The layout of the data in the store, so that a release leaves data alone that it cannot read."""
+"""The version of the data layout, which keeps a release from using data that it cannot read."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Wake-ups: Dramatiq messages that make a worker look at a queue, and say nothing else."""
+"""Wake-ups: Dramatiq messages without content that make a worker look at a queue."""
 
 import time
 from collections.abc import Mapping

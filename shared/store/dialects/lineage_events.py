@@ -123,8 +123,8 @@ def unreported_ends(entries: int, place: str = "", now: int | str = NOW) -> Call
     Runs that ended without a worker (skipped, or stopped while they waited) and were not reported yet.
 
     *place* is that of the previous answer, all of which was reported; without it that is answered again, so nothing is
-    lost with an answer, or with who asked. Looks at so many *entries* of the stream of events at most. The first time
-    there is nothing to report.
+    lost with an answer, or with the process that asked. At most *entries* events are read. The first call only stores
+    the end of the stream.
     """
 
     def read(reply: Any) -> UnreportedEnds:

@@ -1,4 +1,4 @@
-"""Executions that are not over, found by their runs that are not, however many others there are."""
+"""Live executions, found by their live runs, however many others there are."""
 
 from typing import Any, Final
 from uuid import UUID

@@ -1,5 +1,5 @@
 """
-Namespaces and the jobs in them: how other systems group and describe what is a task here.
+Namespaces and their jobs: the groups and descriptions that other systems have for our tasks.
 
 A job is identified by its task. Messages describe it in any order, and the newest value of each field stays.
 """

@@ -29,8 +29,8 @@ class OnaTask(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     A task of an environment as the store keeps it: a msgpack array in exactly this order. Only ever append a field,
     with a default.
 
-    ``arrival`` (a number that only grows) and ``created_us`` are set by the store when they are 0. ``title`` is what
-    people call it, ``creator`` who made it, ``triggers`` the names of what starts it, ``variables`` the order of its
+    ``arrival`` (a number that only grows) and ``created_us`` are set by the store when they are 0. ``title`` is its
+    display name, ``creator`` its author, ``triggers`` the names of what starts it, ``variables`` the order of its
     environment variables.
     """
 

@@ -1,5 +1,5 @@
 """
-Executions that an outside orchestrator drives: read, changed as it decides, handed to its consumers.
+Orchestrated executions: an outside orchestrator reads and changes them, and its consumers execute them.
 
 An execution keeps the id of its first run; a retry is a new run, the ``latest_attempt``. The orchestrator's own fields
 are in the metadata of the first run.
@@ -48,7 +48,7 @@ class Latest(msgspec.Struct, frozen=True):
 
     @property
     def state_tag(self) -> str:
-        """The status of its newest run, as ``drive`` compares it."""
+        """The status of its newest run, as ``orchestrate`` compares it."""
         return state_tag(self.record)
 
 
@@ -149,7 +149,7 @@ async def attempts(execution: UUID) -> list[tuple[UUID, Record]]:
 
 def listed(via: str, states: Sequence[str], offset: int, limit: int) -> Call[tuple[int, list[UUID]]]:
     """
-    How many executions were made by way of that API whose newest run is in one of *states*, and a page of them, the one
+    How many executions were made through that API whose newest run is in one of *states*, and a page of them, the one
     with the newest run first.
     """
     segment = ["-inf", "+inf", *(f"ix:via:{via}:{state}:created" for state in states)]
@@ -208,9 +208,8 @@ def orchestrate(last: Latest, plan: Plan, change: MetadataChange, now: int | str
 
 class Turn(NamedTuple):
     """
-    One asking for something to do: ``slot`` is the connection over which it is handed over. The same turn gets the same
-    execution, so that one whose answer was lost is not lost; the next one says that this was acknowledged. Both are
-    random, 16 characters.
+    A consumer's request for an execution, over the connection ``slot``. A repeat with the same turn gets the same
+    execution, so a lost answer loses none; the next turn acknowledges it. Both are random, 16 characters.
     """
 
     slot: str
@@ -218,18 +217,18 @@ class Turn(NamedTuple):
 
     @classmethod
     def first(cls) -> Turn:
-        """The first one of a new connection."""
+        """The first request of a new connection."""
         return cls(uuid4().hex[:16], uuid4().hex[:16])
 
     def next(self) -> Turn:
-        """The one after it."""
+        """The request after it."""
         return Turn(self.slot, uuid4().hex[:16])
 
 
 def consumer_fetch(
     consumer: str, about: bytes, tasks: Sequence[str], turn: Turn, now: int | str = NOW
 ) -> Call[Delivery]:
-    """Hand *consumer* the execution of *tasks* that is due first; *about* describes the consumer, as JSON."""
+    """Deliver the execution of *tasks* that is due first to *consumer*; *about* describes the consumer, as JSON."""
 
     def read(reply: Any) -> Delivery:
         if reply[0]:

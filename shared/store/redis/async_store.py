@@ -2,7 +2,7 @@
 Makes calls from an event loop, and waits for published messages.
 
 The calls of concurrent requests share round trips: whatever was asked for while one pipeline was on its way goes out
-together in the next; ``settings.redis_pool`` may be under way at once. Waiting is by one Pub/Sub connection a process,
+together in the next; ``settings.redis_pool`` may be under way at once. A process waits over one Pub/Sub connection,
 however many readers follow logs or events; a message that is lost costs them ``PATIENCE_S``.
 """
 
@@ -225,7 +225,7 @@ class AsyncStore:
             await self._pool.release(connection)
 
     async def _listen(self) -> None:
-        """Read messages for as long as anybody waits for one; a lost connection is made again, whatever lost it."""
+        """Read messages for as long as a reader waits for one; a lost connection is always opened again."""
         while True:
             try:
                 await self._listen_once()

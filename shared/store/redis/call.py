@@ -1,5 +1,5 @@
 """
-A store operation is a value.
+Store operations as values: what to send to Redis, and how to read the reply.
 
 A ``Call[T]`` names a script (or one command), its arguments and how to read the reply. It can be looked at in a test
 without Redis, made by a thread (``Store``) or by the API's event loop (``AsyncStore``), and several can share one round
@@ -96,8 +96,8 @@ def optional_number(reply: Any) -> int | None:
 
 def call_name() -> str:
     """
-    A name for one call of a script that cannot tell from the state whether it made that call before: one that comes
-    again, because its answer was lost, is answered as it was the first time (``lua/lib/calls.lua``).
+    The id of one call of a script that cannot recognise a repeat by the state: a call that is repeated because its
+    answer was lost gets the first answer (``lua/lib/calls.lua``).
     """
     return secrets.token_hex(8)
 

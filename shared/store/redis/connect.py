@@ -1,5 +1,5 @@
 """
-From a URL to connection pools, and from redis-py's errors to ours.
+Connection pools for a Redis URL, and the translation of redis-py's errors to ours.
 
 redis-py's clients are left out: a pool's connections send packed commands and read replies, which is all that an
 executor needs, at a third of the cost.
@@ -41,7 +41,7 @@ a replica was a primary's once: the same address may lead to the new one, but on
 """
 
 SILENT = (ReplyTimeout, TimeoutError)
-"""Those of ``AWAY`` that say: asked, and no answer in time. Asking again would only make the caller wait twice."""
+"""Those of ``AWAY`` that are time-outs. A second try would only make the caller wait twice."""
 
 _PASSING = (
     "LOADING",
@@ -141,7 +141,7 @@ def explain(error: BaseException) -> RunfleetError:
 
 
 def _permanent(error: BaseException, text: str) -> str:
-    """A sentence for what waiting does not cure; "" for anything else."""
+    """The message of an error that does not pass by itself; "" for any other."""
     if isinstance(error, MovedError):
         return (
             f"this is one node of a Redis Cluster, and Runfleet's keys are on another one, {error.host}:{error.port} "

@@ -18,7 +18,7 @@ from shared.telemetry import get_logger
 log = get_logger("store")
 
 MOST_CAUSES: Final = 5
-"""Causes that are said of one outage: each once."""
+"""Most causes that are logged of one outage, each once."""
 
 _DETAILS: Final = re.compile(r"(?<=: )([A-Z]{4,}) .*|\d+")
 """The text behind an error's code, which names the script that was refused, or ports and other numbers."""

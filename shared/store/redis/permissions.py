@@ -1,4 +1,4 @@
-"""The permissions that our Redis user needs, and which of them it lacks."""
+"""The permissions that our Redis user needs, and the check for missing ones."""
 
 import re
 from collections.abc import Sequence
