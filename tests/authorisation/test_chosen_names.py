@@ -108,7 +108,7 @@ def test_no_task_run_is_taken_for_the_flow_run_with_that_idempotency_key(world: 
     assert answer.status_code == 201, answer.text
 
 
-def test_whoever_holds_a_lease_may_be_anybody(world: World) -> None:
+def test_a_lease_may_have_any_holder(world: World) -> None:
     def ask(holder: str) -> int:
         body = {"names": [world.mine.limit], "slots": 1, "holder": {"type": "task_run", "id": holder}}
         return world.ask("mine", "POST", "/api/v2/concurrency_limits/increment-with-lease", json=body).status_code
@@ -125,9 +125,7 @@ def test_whoever_holds_a_lease_may_be_anybody(world: World) -> None:
         ("POST", "/api/v1/namespaces/{}/jobs/mine-new/runs", {}),
     ],
 )
-def test_a_job_that_is_not_there_does_not_tell_of_its_namespace(
-    world: World, method: str, path: str, body: Any
-) -> None:
+def test_a_missing_job_does_not_reveal_its_namespace(world: World, method: str, path: str, body: Any) -> None:
     def ask(token: str, namespace: str) -> tuple[int, str]:
         options = {} if body is None else {"json": body}
         answer = world.ask(token, method, path.format(namespace), **options)

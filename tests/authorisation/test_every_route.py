@@ -256,7 +256,7 @@ def test_events_that_come_by_websocket_change_no_run_beyond_the_pattern(world: W
     assert world.ask("admin", "GET", f"/api/task_runs/{made}").status_code == 404
 
 
-def test_a_websocket_tells_of_no_run_beyond_the_pattern(world: World) -> None:
+def test_a_websocket_sends_no_run_beyond_the_pattern(world: World) -> None:
     with opened(world, "/api/events/out", "mine") as socket:
         assert json.loads(socket.recv(10)) == {"type": "auth_success"}
         socket.send(json.dumps({"type": "filter", "filter": {}, "backfill": False}))
@@ -286,7 +286,7 @@ def test_a_consumer_may_not_serve_tasks_beyond_the_pattern(world: World) -> None
     assert new == set()
 
 
-def test_who_serves_is_seen_for_the_tasks_of_the_pattern_alone(world: World) -> None:
+def test_consumers_are_shown_for_the_tasks_of_the_pattern_only(world: World) -> None:
     path, asked = "/api/task_runs/subscriptions/scheduled", "/api/task_workers/filter"
     with opened(world, path, "run") as socket:
         assert json.loads(socket.recv(10)) == {"type": "auth_success"}

@@ -147,7 +147,7 @@ def test_a_late_start_fills_in_when_it_was(client: Client) -> None:
     assert (late.status_code, late.json()["state"], late.json()["durationMs"]) == (200, "COMPLETED", 60_000)
 
 
-def test_a_time_in_the_future_is_given_back_as_it_was_told(client: Client) -> None:
+def test_a_time_in_the_future_is_returned_as_it_was_sent(client: Client) -> None:
     run_id = new_run(client)
     for hour, told in ((12, "12"), (13, "12"), (11, "11")):
         shown = client.post(f"/api/v1/jobs/runs/{run_id}/start?at=2099-01-01T{hour}:00:00Z").json()
@@ -177,7 +177,7 @@ def test_the_order_of_events_does_not_matter(client: Client) -> None:
         assert len(client.get(f"/api/v1/namespaces/ns/jobs/j{number}/runs").json()["runs"]) == 1
 
 
-def test_a_run_that_was_heard_of_late_is_listed_by_when_it_started(client: Client) -> None:
+def test_a_run_that_was_reported_late_is_listed_by_its_start(client: Client) -> None:
     ids = {seconds: str(uuid.uuid4()) for seconds in (30, 10, 20)}
     for seconds, run_id in ids.items():
         send(client, event("START", run_id, seconds))
@@ -233,7 +233,7 @@ def test_a_large_facet_is_left_out_and_the_event_kept(client: Client) -> None:
     assert kept[0]["run"]["facets"] == facets
 
 
-def test_of_more_facets_than_are_kept_those_with_a_meaning_and_the_first_are(client: Client) -> None:
+def test_interpreted_facets_and_the_first_others_are_kept(client: Client) -> None:
     run_id = str(uuid.uuid4())
     many = {f"f{number}": {"n": number} for number in range(5000)}
     one = event("START", run_id, facets=many | {"nominalTime": {"nominalStartTime": at(-60)}})
@@ -326,7 +326,7 @@ def test_no_list_is_longer_than_its_bound_however_much_is_asked_for(
         assert len(client.get(f"/api/v1/{path}", params={"limit": 100}).json()[key]) == 3, path
 
 
-def test_what_was_deleted_comes_back_when_it_is_told_of(client: Client) -> None:
+def test_a_deleted_job_comes_back_when_it_is_reported(client: Client) -> None:
     run_id = new_run(client)
     assert client.delete("/api/v1/namespaces/ns/jobs/j").json()["latestRun"]["id"] == run_id
     assert client.get("/api/v1/namespaces/ns/jobs/j").status_code == 404

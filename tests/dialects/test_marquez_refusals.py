@@ -119,7 +119,7 @@ def test_everything_that_is_missing_is_named(client: Client) -> None:
         ("GET", "events/ns", 404, "GET /api/v1/events/lineage"),
     ],
 )
-def test_what_is_not_spoken_is_named_with_what_is_there_instead(
+def test_an_unsupported_path_is_named_with_its_alternative(
     client: Client, method: str, path: str, status: int, instead: str
 ) -> None:
     answer = client.request(method, f"/api/v1/{path}")
@@ -148,7 +148,7 @@ def test_every_named_error_has_a_shape(kind: type[RunfleetError]) -> None:
 # Who may do what.
 
 
-def test_without_a_token_nothing_is_told_and_nothing_taken(guarded: Client, catalog: Store) -> None:
+def test_without_a_token_nothing_is_shown_and_nothing_stored(guarded: Client, catalog: Store) -> None:
     before = snapshot(catalog)
     for method, path in (("GET", "namespaces"), ("GET", "jobs"), ("GET", "events/lineage"), ("POST", "lineage")):
         answer = guarded.request(method, f"/api/v1/{path}", json=GOOD if method == "POST" else None)

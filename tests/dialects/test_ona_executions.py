@@ -135,7 +135,7 @@ def test_every_end_has_its_phase(ona: Client, env: str, kept: Store, reason: Rea
     assert bool(over["status"].get("failureMessage")) == (phase == "FAILED")
 
 
-def test_stopping_says_what_is_wished_and_once_over_changes_nothing(ona: Client, env: str, kept: Store) -> None:
+def test_stopping_shows_the_desired_phase_and_after_the_end_changes_nothing(ona: Client, env: str, kept: Store) -> None:
     execution = start(ona, make(ona, env, "a"))
     claimed = claim(kept)
     assert call(ona, "StopTaskExecution", {"id": execution["id"]}) == {}

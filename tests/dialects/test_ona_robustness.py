@@ -141,7 +141,7 @@ def test_protobuf_is_loaded_only_when_it_is_asked_for() -> None:
     assert binary.to_binary(bodies.GetTaskRequest(id="x")) == b"\x0a\x01x"
 
 
-def test_of_many_who_make_the_same_task_one_does(settings: Settings, kept: Store) -> None:
+def test_one_of_many_creates_of_the_same_task_succeeds(settings: Settings, kept: Store) -> None:
     env = str(uuid.uuid4())
     body = {"environmentId": env, "metadata": {"reference": "a"}, "spec": {"command": "true"}}
     codes = Counter[int]()

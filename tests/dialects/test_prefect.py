@@ -165,7 +165,7 @@ def test_a_token_is_needed_and_comes_as_the_client_sends_it(guarded: Client) -> 
         assert (answer.status_code, answer.json()) == (200, 0)
 
 
-def test_while_redis_is_away_clients_are_told_to_come_back() -> None:
+def test_while_redis_is_away_clients_are_asked_to_retry() -> None:
     settings = Settings(redis_url="unix:///nowhere/at/all", redis_timeout_s=0.2, open=True)
     with TestClient(create_app(settings), base_url=BASE) as client:
         for method, path in (
@@ -255,7 +255,7 @@ def test_a_state_named_timed_out_is_a_timeout_both_ways(client: Client, store: S
         assert (found["state_type"], found["state_name"]) == ("FAILED", "TimedOut")
 
 
-def test_an_id_is_one_runs_and_nobody_elses(client: Client) -> None:
+def test_an_id_belongs_to_one_run(client: Client) -> None:
     run = create(client, dynamic_key="one")
     answer = client.post("/api/task_runs/", json={"task_key": "theirs", "dynamic_key": "two", "id": run["id"]})
     assert answer.status_code == 409
@@ -420,7 +420,7 @@ def test_only_who_has_a_run_loses_it(client: Client, store: Store) -> None:
     assert read(client, run)["state_type"] == "COMPLETED"
 
 
-def test_a_run_that_must_be_told_of_in_time_loses_its_slots_when_it_is_not(client: Client, store: Store) -> None:
+def test_a_run_without_a_report_in_time_loses_its_slots(client: Client, store: Store) -> None:
     task = Task(name="watched", external=True, heartbeat_timeout_ms=300)
     store.run(tasks.apply([(task, define(task))], remove=False))
     client.post("/api/concurrency_limits/", json={"tag": "t", "concurrency_limit": 1})
@@ -444,7 +444,7 @@ def at_once(served: Served, paths: list[str], body: dict[str, Any]) -> list[dict
     return [answer.json() for answer in answers]
 
 
-def test_of_many_claims_of_a_deferred_run_one_wins(served: Served) -> None:
+def test_one_of_many_claims_of_a_deferred_run_wins(served: Served) -> None:
     state = {"type": "SCHEDULED", "state_details": {"deferred": True}}
     run = at_once(served, ["/api/task_runs/"], {"task_key": "k", "dynamic_key": "d", "state": state})[0]
     claim_ = {"state": {"type": "PENDING", "state_details": {"deferred": True}}}
@@ -452,7 +452,7 @@ def test_of_many_claims_of_a_deferred_run_one_wins(served: Served) -> None:
     assert sorted(one["status"] for one in said) == ["ABORT"] * 15 + ["ACCEPT"]
 
 
-def test_of_many_equal_creates_one_makes_the_run(served: Served) -> None:
+def test_one_of_many_equal_creates_makes_the_run(served: Served) -> None:
     said = at_once(served, ["/api/task_runs/"] * 16, {"task_key": "k", "dynamic_key": "d"})
     assert len({one["id"] for one in said}) == 1
 

@@ -102,7 +102,7 @@ def prefect(make_fleet: StartFleet, tmp_path: Path) -> Prefect:
     return Prefect(fleet, tmp_path)
 
 
-def test_what_waits_outlives_restarts_and_is_executed_by_whoever_comes(prefect: Prefect) -> None:
+def test_waiting_runs_outlive_restarts_and_the_next_consumer_executes_them(prefect: Prefect) -> None:
     runs = prefect.says("delay", "3")
     prefect.fleet.of("web").kill()
     prefect.fleet.redis.kill()
@@ -143,7 +143,7 @@ def test_a_run_whose_consumer_dies_is_executed_by_another(prefect: Prefect, tmp_
         assert prefect.fleet.run(run)["end_reason"] == "crashed"
 
 
-def test_a_consumer_goes_on_while_the_api_and_redis_are_away(prefect: Prefect, tmp_path: Path) -> None:
+def test_a_consumer_keeps_working_while_the_api_and_redis_are_away(prefect: Prefect, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     with prefect.serving():
         run = prefect.says("slow", str(ran), "12")[0]

@@ -68,7 +68,9 @@ def set_state(client: Client, run: str, kind: str) -> None:
     assert answer.json()["status"] == "ACCEPT", answer.text
 
 
-def test_what_a_client_cancelled_stays_cancelled_whatever_its_process_tells(client: Client, store: Store) -> None:
+def test_a_run_that_a_client_cancelled_stays_cancelled_whatever_its_process_reports(
+    client: Client, store: Store
+) -> None:
     run = deferred(client)
     hand_over(store, run, "a-1")
     tell(client, run, "PENDING")
@@ -79,7 +81,7 @@ def test_what_a_client_cancelled_stays_cancelled_whatever_its_process_tells(clie
     assert client.get(f"/api/runs/{run}").json()["end_reason"] == "stopped"
 
 
-def test_a_run_that_was_cancelled_and_scheduled_again_is_told_of_again(client: Client, store: Store) -> None:
+def test_a_run_that_was_cancelled_and_scheduled_again_is_reported_again(client: Client, store: Store) -> None:
     run = deferred(client)
     hand_over(store, run, "a-1")
     tell(client, run, "RUNNING")
@@ -95,7 +97,7 @@ def test_a_run_that_was_cancelled_and_scheduled_again_is_told_of_again(client: C
     assert state_of(client, run) == "COMPLETED"
 
 
-def test_a_process_may_tell_itself_that_a_run_was_cancelled_and_then_go_on(client: Client) -> None:
+def test_a_process_may_report_a_cancellation_itself_and_then_continue(client: Client) -> None:
     run = deferred(client)
     for kind in ("RUNNING", "CANCELLED", "RUNNING", "COMPLETED"):
         tell(client, run, kind)
@@ -115,7 +117,7 @@ def test_every_state_can_follow_every_other_if_it_is_forced(client: Client, sour
 
 
 @pytest.mark.parametrize("source", TYPES)
-def test_every_state_can_be_told_after_every_other(client: Client, source: str) -> None:
+def test_every_state_can_be_reported_after_every_other(client: Client, source: str) -> None:
     for target in TYPES:
         run = deferred(client)
         tell(client, run, source)

@@ -75,7 +75,7 @@ def test_a_pending_run_may_get_on_under_another_name() -> None:
 
 
 @pytest.mark.parametrize("data", ["text", 7, ["x"], True, None, {}, {"type": "unpersisted"}])
-def test_data_that_is_no_stored_result_holds_nobody(data: object) -> None:
+def test_data_that_is_no_stored_result_blocks_no_run(data: object) -> None:
     assert decided(state("COMPLETED", data=data), state("RUNNING")).answer == "ACCEPT"
 
 
@@ -175,7 +175,7 @@ def test_a_completed_state_with_a_key_is_cached() -> None:
     assert not decided(state("RUNNING"), state("FAILED", cache_key="k")).stores
 
 
-def test_a_key_that_is_too_long_is_said_to_be_and_the_run_ends_all_the_same() -> None:
+def test_a_key_that_is_too_long_is_logged_and_the_run_ends_all_the_same() -> None:
     decision = decided(state("RUNNING"), state("COMPLETED", cache_key="k" * 2001))
     assert (decision.answer, decision.state is not None, decision.stores) == ("REJECT", True, False)
 

@@ -138,7 +138,7 @@ def test_flow_runs_are_found_by_what_their_filter_says(client: Client) -> None:
         assert client.post("/api/flow_runs/filter", json=body).status_code == 422, body
 
 
-def test_a_flow_run_tells_its_states(client: Client) -> None:
+def test_a_flow_run_has_its_states(client: Client) -> None:
     run = new_flow_run(client, new_flow(client, "sums"))
     client.post(f"/api/flow_runs/{run}/set_state", json={"state": {"type": "RUNNING"}})
     client.post(f"/api/flow_runs/{run}/set_state", json={"state": {"type": "COMPLETED"}})
@@ -180,7 +180,7 @@ def test_log_lines_of_flow_runs_and_their_task_runs_are_read_back_in_order(clien
         lines_of(client, 422, **body)
 
 
-def test_of_as_many_lines_as_the_client_sends_at_once_the_first_are_kept(client: Client) -> None:
+def test_the_first_lines_of_a_full_batch_are_kept(client: Client) -> None:
     run = new_task_run(client, None)
     texts = [f"{number:03}" + "x" * 49_997 for number in range(90)]  # 4.5 MB
     tell(client, *(line(1, text, task_run_id=run) for text in texts))

@@ -93,14 +93,14 @@ def test_every_named_error_has_an_answer_in_the_dialects_own_shape(dialect: Dial
 
 
 @pytest.mark.parametrize("dialect", dialects(), ids=lambda dialect: dialect.name)
-def test_an_unexpected_error_tells_nothing_of_itself(dialect: Dialect) -> None:
+def test_an_unexpected_error_discloses_nothing(dialect: Dialect) -> None:
     reply = dialect.answer(ZeroDivisionError("secret thoughts"), SCOPE)
     assert reply.status == 500
     assert b"secret thoughts" not in reply.body
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.scope is not None], ids=named)
-def test_without_a_token_nothing_is_told_and_nothing_written(client: Client, catalog: Store, route: Endpoint) -> None:
+def test_without_a_token_nothing_is_shown_and_nothing_written(client: Client, catalog: Store, route: Endpoint) -> None:
     before = written(catalog)
     answer = client.request(route.method, filled(route.path), json={})
     assert answer.status_code == 401
@@ -109,7 +109,7 @@ def test_without_a_token_nothing_is_told_and_nothing_written(client: Client, cat
     assert written(catalog) == before
 
 
-def test_only_what_says_that_somebody_is_there_needs_no_token() -> None:
+def test_only_service_information_needs_no_token() -> None:
     open_to_all = {route.path for route in ROUTES if route.scope is None}
     assert open_to_all <= {"/api/health", "/api/ready", "/api/hello", "/api/version", "/api/csrf-token"}
 

@@ -118,7 +118,7 @@ def test_other_refusals_have_its_shape_too(client: TestClient[Litestar]) -> None
     assert "echo_code" not in client.get("/api/elsewhere").json()
 
 
-def test_an_unexpected_error_tells_an_id_only(client: TestClient[Litestar]) -> None:
+def test_an_unexpected_error_shows_an_id_only(client: TestClient[Litestar]) -> None:
     answer = client.patch("/api/echo/x")
     assert answer.status_code == 500
     assert "ZeroDivisionError" not in answer.text

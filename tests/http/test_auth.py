@@ -179,7 +179,7 @@ def test_a_token_that_was_unknown_is_taken_as_soon_as_there_is_one(closed: Setti
     assert (grant.scope, grant.tasks, grant.quota) == ("run", "mine-*", tokens.Quota())
 
 
-def test_who_was_locked_out_may_come_back_when_the_minute_is_over(closed: Settings) -> None:
+def test_a_locked_out_client_may_return_after_a_minute(closed: Settings) -> None:
     with at_a_time_of_ones_own(closed) as (request, wait):
         for _ in range(MAX_FAILURES):
             with pytest.raises(Unauthorized):

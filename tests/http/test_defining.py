@@ -133,7 +133,7 @@ def test_what_the_api_defined_survives_an_apply_and_yields_to_the_file_s_own(aut
     assert author.get("/api/tasks/taken").json()["source"] == "file"
 
 
-def test_nobody_overwrites_what_they_have_not_seen(author: Client) -> None:
+def test_no_client_overwrites_an_unseen_change(author: Client) -> None:
     response = author.put("/api/tasks/backup", json={"run": "one"}, headers={"If-None-Match": "*"})
     etag = response.headers["etag"]
     assert etag == f'"{response.json()["definition_hash"]}"' == author.get("/api/tasks/backup").headers["etag"]

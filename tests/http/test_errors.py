@@ -117,7 +117,7 @@ def test_values_in_problems_are_cut(client: Client) -> None:
     assert len(problem["value"]) == 200
 
 
-def test_what_nobody_foresaw_tells_an_id_that_is_in_the_log_and_nothing_else(
+def test_an_unexpected_error_shows_only_an_id_that_is_in_the_log(
     client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken() -> Any:
@@ -144,7 +144,7 @@ def test_without_redis_the_answer_is_503_with_retry_after(settings: Settings) ->
 
 
 @pytest.mark.parametrize("path", ["/ready", "/api/ready", "/api/runs", "/api/v1/jobs", "/api/task_runs/x"])
-def test_nobody_learns_from_a_refusal_where_redis_is(settings: Settings, path: str) -> None:
+def test_a_refusal_does_not_reveal_the_address_of_redis(settings: Settings, path: str) -> None:
     away = msgspec.structs.replace(settings, redis_url="redis://secret-host.invalid:7777/3", redis_timeout_s=0.5)
     with TestClient(create_app(away), base_url=BASE) as client:
         answer = client.get(path, headers={"Authorization": "Bearer rf_unknown"})

@@ -254,7 +254,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_by_hand_disturbs_nobody(api: Api, attack: str) -> None:
+def test_an_attack_by_hand_disturbs_no_other_client(api: Api, attack: str) -> None:
     before, said = api.memory(), len(api.log())
     ATTACKS[attack](api)
     api.works()
@@ -265,7 +265,7 @@ def test_an_attack_by_hand_disturbs_nobody(api: Api, attack: str) -> None:
     assert grown < MOST_MEMORY, f"it grew by {grown / MB:.0f} MB"
 
 
-def test_anonymous_connections_by_the_hundred_keep_nobody_out(api: Api) -> None:
+def test_hundreds_of_anonymous_connections_keep_no_client_out(api: Api) -> None:
     with ExitStack() as stack:
         opened = [stack.enter_context(closing(api.open(PATHS[n % 3], auth=False))) for n in range(300)]
         began = time.monotonic()

@@ -99,7 +99,7 @@ def test_a_wrong_parameter_is_422_at_its_place(client: Client, query: str, locat
     assert [problem["location"] for problem in response.json()["errors"]] == [location]
 
 
-def test_a_misspelt_status_is_told_the_words_that_there_are(client: Client) -> None:
+def test_a_misspelt_status_gets_the_allowed_words(client: Client) -> None:
     (problem,) = client.get("/api/runs?status=faild").json()["errors"]
     assert problem["value"] == "faild"
     assert problem["message"].startswith("must be one of pending, running, ended, success, failed, ")
@@ -211,7 +211,7 @@ def test_each_filter_leaves_what_fits_and_nothing_else(
 
 
 @pytest.mark.usefixtures("history")
-def test_a_cursor_goes_on_where_the_page_before_ended(client: Client) -> None:
+def test_a_cursor_continues_where_the_previous_page_ended(client: Client) -> None:
     first = client.get("/api/runs?limit=2").json()
     second = client.get("/api/runs", params={"limit": 2, "cursor": first["next_cursor"]}).json()
     assert [run["number"] for run in first["runs"] + second["runs"]] == [3, 2, 1]

@@ -176,7 +176,7 @@ def made_and_running(settings: Settings) -> UUID:
         return claim(store).id
 
 
-def test_nobody_learns_the_address_of_redis(settings: Settings) -> None:
+def test_the_address_of_redis_is_not_disclosed(settings: Settings) -> None:
     free = socket.create_server(("127.0.0.1", 0))
     port = free.getsockname()[1]
     free.close()

@@ -108,7 +108,7 @@ def test_a_repeat_after_the_answer_was_lost_with_its_process_is_a_success(client
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_a_repeat_that_is_faster_than_the_first_spoils_neither(
+def test_a_repeat_that_is_faster_than_the_first_harms_neither(
     client: Client, catalog: Store, monkeypatch: pytest.MonkeyPatch, answered: bool
 ) -> None:
     run = client.post("/api/tasks/example/run").json()
@@ -204,7 +204,7 @@ def test_a_stop_with_a_key_works_while_redis_is_full(client: Client, valkey_url:
     assert again.status_code == 409, "nothing could be kept of the first"
 
 
-def test_of_many_identical_requests_one_makes_the_token(guarded: Client) -> None:
+def test_one_of_many_identical_requests_makes_the_token(guarded: Client) -> None:
     """And its text is in at most one answer, nowhere in Redis."""
     headers = KEY | {"Authorization": f"Bearer {TOKEN}"}
     with ThreadPoolExecutor(8) as many:
@@ -253,7 +253,7 @@ def test_a_token_for_some_tasks_gets_no_answer_meant_for_others(guarded: Client)
     assert guarded.post("/api/tasks/report/pause", headers=narrow | KEY).status_code == 404
 
 
-def test_of_many_identical_stops_all_get_one_answer(served: Served) -> None:
+def test_many_identical_stops_get_the_same_answer(served: Served) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.Client(base_url=served.url, headers=headers) as client, ThreadPoolExecutor(8) as many:
         run = client.post("/api/tasks/example/run").json()

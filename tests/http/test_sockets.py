@@ -103,7 +103,7 @@ def test_a_base_address_may_end_in_a_slash(served: Served, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_who_comes_while_redis_is_away_is_let_in_when_it_is_back(tmp_path: Path, path: str) -> None:
+def test_a_client_that_connects_during_an_outage_is_accepted_after_it(tmp_path: Path, path: str) -> None:
     (tmp_path / "valkey").mkdir()
     with closing(Server(tmp_path / "valkey", "")) as redis:
         settings = Settings(redis_url=redis.url, redis_timeout_s=0.2)
@@ -119,7 +119,7 @@ def test_who_comes_while_redis_is_away_is_let_in_when_it_is_back(tmp_path: Path,
                 assert json.loads(socket.recv(10)) == {"type": "auth_success"}
 
 
-def test_who_is_too_slow_to_say_who_it_is_may_come_back(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_authenticates_too_slowly_may_reconnect(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.dialects.prefect.sockets.HANDSHAKE_S", 0.1)
     with opened(served, QUEUE, "") as socket:
         assert ending(socket)[0] == 1013
@@ -134,7 +134,7 @@ def test_who_is_too_slow_to_say_who_it_is_may_come_back(served: Served, monkeypa
         {"type": "subscribe", "keys": [], "client_id": "c"},
     ],
 )
-def test_who_subscribes_wrongly_is_told(served: Served, message: dict[str, Any]) -> None:
+def test_a_wrong_subscription_gets_an_error(served: Served, message: dict[str, Any]) -> None:
     with opened(served, QUEUE) as socket:
         socket.send(json.dumps(message))
         code, reason = ending(socket)
@@ -258,14 +258,14 @@ def test_a_revoked_token_ends_its_websockets(served: Served, monkeypatch: pytest
         assert [ending(socket)[0] for socket in sockets] == [1008, 1008]
 
 
-def test_when_the_process_is_told_to_stop_clients_are_told_to_come_back(served: Served) -> None:
+def test_when_the_process_stops_clients_are_asked_to_reconnect(served: Served) -> None:
     with opened(served, QUEUE) as socket:
         socket.send(json.dumps({"type": "subscribe", "keys": ["key"], "client_id": "c"}))
         served.stop()
         assert ending(socket)[0] == 1012
 
 
-def test_what_is_told_is_written_down_once_and_heard_by_who_waits(served: Served) -> None:
+def test_a_reported_state_is_stored_once_and_sent_to_subscribers(served: Served) -> None:
     run_id = deferred(served, "key")
     running, completed = told(run_id, 1, "RUNNING", "Running", 1), told(run_id, 2, "COMPLETED", "Completed", 2)
     pending = told(run_id, 3, "PENDING", "Pending", 0)
@@ -295,7 +295,7 @@ def test_what_is_told_is_written_down_once_and_heard_by_who_waits(served: Served
     ],
 )
 @pytest.mark.parametrize("is_known", [True, False], ids=["before it froze", "while it is frozen"])
-def test_nothing_goes_on_for_a_listener_that_left_while_redis_is_frozen(
+def test_a_listener_that_left_while_redis_is_frozen_costs_nothing(
     tmp_path: Path, path: str, message: dict[str, Any], is_known: bool
 ) -> None:
     (tmp_path / "valkey").mkdir()
@@ -316,7 +316,7 @@ def test_nothing_goes_on_for_a_listener_that_left_while_redis_is_frozen(
             redis.thaw()
 
 
-def test_what_a_client_told_before_it_left_holds_up_no_stop_while_redis_is_frozen(tmp_path: Path) -> None:
+def test_messages_of_a_disconnected_client_delay_no_stop_while_redis_is_frozen(tmp_path: Path) -> None:
     (tmp_path / "valkey").mkdir()
     with closing(Server(tmp_path / "valkey", "")) as redis:
         settings = Settings(redis_url=redis.url, redis_timeout_s=0.5, token=TOKEN)

@@ -101,7 +101,9 @@ def test_a_log_resumes_after_the_last_line_received(served: Served, catalog: Sto
         assert [each.id for each in events] == ["1", "2", ""]
 
 
-def test_lines_that_are_no_longer_kept_are_said_to_be_dropped(served: Served, catalog: Store, running: Claimed) -> None:
+def test_lines_that_are_no_longer_kept_are_reported_as_dropped(
+    served: Served, catalog: Store, running: Claimed
+) -> None:
     write(catalog, running, 0, ["one", "two"])
     write(catalog, running, 2, ["three"], first_kept=2)
     end(catalog, running, lines=3, first=2)
@@ -118,7 +120,7 @@ def test_following_may_start_near_the_end(served: Served, catalog: Store, runnin
         assert [each.id for each in events] == ["2", ""]
 
 
-def test_events_are_told_as_they_happen(served: Served, catalog: Store) -> None:
+def test_events_are_streamed_as_they_happen(served: Served, catalog: Store) -> None:
     with opened(served, "/api/events/stream") as events:
         wait_until(lambda: served.state.tail.is_reading, "the stream follows")
         run = catalog.run(ops.trigger(ops.Catalog(), "example", ops.Request())).run
@@ -175,7 +177,7 @@ def test_streams_are_limited(served: Served, running: Claimed) -> None:
     wait_until(lambda: served.state.stream_limit.taken == 0, "none is open any more")
 
 
-def test_streams_end_at_once_when_the_process_is_told_to_stop(served: Served, running: Claimed) -> None:
+def test_streams_end_at_once_when_the_process_stops(served: Served, running: Claimed) -> None:
     with (
         opened(served, f"/api/runs/{running.id}/log/stream") as log,
         opened(served, "/api/events/stream") as events,
@@ -247,7 +249,7 @@ def test_a_refused_trigger_releases_its_stream(served: Served) -> None:
     assert served.state.stream_limit.taken == 0
 
 
-def test_a_wait_is_answered_at_once_when_the_process_is_told_to_stop(served: Served) -> None:
+def test_a_wait_is_answered_at_once_when_the_process_stops(served: Served) -> None:
     port = int(served.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(WAIT)

@@ -132,9 +132,7 @@ def test_the_fleet_names_its_leader_and_redis(client: Client, catalog: Store) ->
 
 @pytest.mark.damaged
 @pytest.mark.parametrize("key", ["tasks", "queues", "leader", "due", "version"])
-def test_a_key_that_somebody_else_wrote_to_is_in_the_fleet_with_the_cure(
-    client: Client, catalog: Store, key: str
-) -> None:
+def test_an_overwritten_key_is_in_the_fleet_with_the_cure(client: Client, catalog: Store, key: str) -> None:
     """The process stays ready: a balancer that took it out would hide the page that says what is wrong."""
     assert "wrong_keys" not in client.get("/api/fleet").json()
     catalog.run(Call("SET", (Key(key), "x"), bool))
@@ -173,7 +171,7 @@ def test_schedules_that_do_not_fire_are_in_the_fleet_and_in_the_metrics(client: 
     } <= set(lines)
 
 
-def test_schedules_are_overdue_also_while_nobody_leads(client: Client, catalog: Store) -> None:
+def test_schedules_are_overdue_also_without_a_leader(client: Client, catalog: Store) -> None:
     now_us = catalog.run(fleet.clock())
     catalog.run(leadership.poll("s1", health=Health(schedules=1).packed()))
     catalog.run(Call("HSET", (Key("ticks"), "report", now_us - 3 * 3600 * SECOND_US), int))

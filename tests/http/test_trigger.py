@@ -160,7 +160,7 @@ def test_all_problems_of_a_request_are_listed_at_once(client: Client) -> None:
     }
 
 
-def test_a_misspelt_key_is_told_the_nearest_known_one(client: Client) -> None:
+def test_a_misspelt_key_gets_the_nearest_known_one(client: Client) -> None:
     (problem,) = client.post("/api/tasks/example/run", json={"replica": 2}).json()["errors"]
     assert problem == {
         "location": "body.replica",

@@ -50,7 +50,7 @@ def test_a_checkout_that_was_moved_is_set_up_again(tmp_path: Path) -> None:
     assert "is made again" in make(moved, "--dry-run", "install").stdout
 
 
-def test_a_machine_without_a_fit_python_is_told_what_it_needs(tmp_path: Path) -> None:
+def test_a_machine_without_a_fit_python_learns_what_it_needs(tmp_path: Path) -> None:
     folder = checkout.make(tmp_path / "app")
     done = make(folder, "install", "PYTHON=/nowhere/python3", "MOVED=yes")
     assert done.returncode == 2

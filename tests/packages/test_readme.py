@@ -59,7 +59,7 @@ def started(command: str, folder: Path, env: dict[str, str], word: str) -> Itera
     assert code in (0, -signal.SIGINT), log.read_text()  # make ends by the signal that it was sent
 
 
-def test_what_the_readme_tells_to_type_works(tmp_path: Path, settings: Settings) -> None:
+def test_the_commands_of_the_readme_work(tmp_path: Path, settings: Settings) -> None:
     blocks = [commands(block) for block in BLOCKS]
     assert len(blocks) == 4, "the README has commands that are tried nowhere"
     machine, edit, use, fleet = blocks

@@ -34,11 +34,11 @@ def test_nothing_is_served_beside_the_routes_that_are_declared() -> None:
     assert served == {(row.method, row.path) for row in TABLE if row.method != "WS"}
 
 
-def test_only_what_tells_of_no_task_needs_no_token() -> None:
+def test_only_routes_about_no_task_need_no_token() -> None:
     assert {row.path for row in TABLE if row.beyond == "open"} == {row.path for row in TABLE if not row.scope}
 
 
-def test_what_only_admins_may_do_is_said_so() -> None:
+def test_routes_for_admins_only_are_marked() -> None:
     assert {str(row) for row in TABLE if row.beyond == "admin"} == {str(row) for row in TABLE if row.scope == "admin"}
 
 

@@ -19,7 +19,7 @@ def test_every_link_leads_somewhere() -> None:
     assert [link for link in links if not (PAGE.parent / link).exists()] == []
 
 
-def test_of_several_measurements_the_slowest_is_shown() -> None:
+def test_the_slowest_of_several_measurements_is_shown() -> None:
     said = '{"row": "F1", "name": "seen", "value": %s, "bound": 8, "unit": "s"}'
     assert faults.measurements([said % 2, said % 6.5, said % 3]) == {"F1": ("seen ≤ 8 s", "6.50 s")}
 

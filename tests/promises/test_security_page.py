@@ -23,7 +23,7 @@ def test_a_test_that_is_named_exists(path: str, name: str) -> None:
     assert name in named_in(path)
 
 
-def test_what_nobody_may_do_is_held_by_a_test() -> None:
+def test_every_may_not_is_checked_by_a_test() -> None:
     bullets = [" ".join(one.split()) for one in re.split(r"^\* ", MODEL, flags=re.MULTILINE)[1:]]
     forbidden = [one for one in bullets if one.startswith("**May not**")]
     assert len(forbidden) > 20
@@ -44,7 +44,7 @@ WHO = (
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_everybody_of_the_threat_model_is_there(who: str) -> None:
+def test_every_actor_of_the_threat_model_is_there(who: str) -> None:
     assert [line for line in MODEL.splitlines() if line.startswith("### ") and who in line]
 
 

@@ -89,7 +89,7 @@ def test_a_log_that_cannot_be_read_holds_up_no_other(work: PairedWork) -> None:
     assert list(work.loop.troubles.current()) == [f"compact {work.logs['bad']}"]
 
 
-def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedWork) -> None:
+def test_an_unreadable_task_is_reported_and_the_others_fire(work: PairedWork) -> None:
     """F57: from the start of a scheduler on."""
     spoil_definition(work, "tick-bad")
     work.loop.tick()
@@ -101,7 +101,7 @@ def test_a_task_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedW
     assert (said.schedules, said.unreadable, said.unreadable_tasks) == (1, 1, ["tick-bad"])
 
 
-def test_a_schedule_that_cannot_be_read_is_told_of_and_the_others_fire(work: PairedWork) -> None:
+def test_an_unreadable_schedule_is_reported_and_the_others_fire(work: PairedWork) -> None:
     """F57: its time zone is not on this machine."""
     work.harness.task("tick-bad", cron=("* * * * *",), timezone="Nowhere/At-all")
     work.loop.tick()

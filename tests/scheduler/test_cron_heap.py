@@ -77,7 +77,7 @@ def test_jitter_longer_than_the_interval_loses_no_tick(store: Store, jitter_ms: 
     assert all(run.end_reason is not Reason.SKIPPED for run in history(store, "t"))
 
 
-def test_of_more_ticks_than_fit_into_one_look_none_is_without_run_or_record(store: Store) -> None:
+def test_every_one_of_many_ticks_leaves_a_run_or_a_record(store: Store) -> None:
     """Jitter of 4 hours on a schedule of each 10 seconds, which a release that allows it applied."""
     cron_heap = put(store, Task(name="t", run="true", cron=("@every 10s",), jitter_ms=4 * 3_600_000, catch_up=2))
     now_us = START_US
@@ -139,7 +139,7 @@ def test_a_catch_up_is_done_once_and_takes_a_round_trip_a_run(store: Store) -> N
     assert store.round_trips - before == 4
 
 
-def test_a_paused_schedule_owes_nothing_when_it_goes_on(store: Store) -> None:
+def test_a_resumed_schedule_owes_nothing(store: Store) -> None:
     put(store, Task(name="t", run="true", cron=("* * * * *",)))
     store.run(tasks.pause("t", True, now=START_US))
     store.run(tasks.pause("t", False, now=START_US + 10 * MINUTE_US))

@@ -79,7 +79,7 @@ def test_a_call_for_which_redis_is_away_keeps_no_other_job_from_being_done(work:
 @pytest.mark.parametrize(
     "error", [OddError("odd"), Invalid([Problem("params.x", "is wrong")]), Unreadable("of a newer release")]
 )
-def test_one_bad_thing_holds_up_no_other_and_is_told(work: PairedWork, script: str, error: Exception) -> None:
+def test_one_failure_delays_no_other_and_is_reported(work: PairedWork, script: str, error: Exception) -> None:
     marks = {
         "create": b"tick-bad",
         "rescue": work.lost["bad"].bytes,
@@ -113,7 +113,7 @@ def test_one_bad_thing_holds_up_no_other_and_is_told(work: PairedWork, script: s
     assert work.loop.troubles.current() == {}
 
 
-def test_a_listener_that_fails_at_one_run_hears_of_the_others(work: PairedWork) -> None:
+def test_a_receiver_that_fails_for_one_run_gets_the_others(work: PairedWork) -> None:
     work.listener.deaf_to = work.told["bad"]
     work.loop.tick()
     assert work.undone() == {"emit bad"}

@@ -71,7 +71,7 @@ def test_the_key_is_named_with_its_kind_and_the_cure(harness: StoreHarness, key:
 
 
 @pytest.mark.parametrize("key", PASSING)
-def test_what_holds_the_last_seconds_is_begun_anew_and_everything_goes_on(
+def test_short_lived_keys_are_reset_and_everything_continues(
     work: PairedWork, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """But for what was only in there: which histories to tidy next, and which ends to report."""
@@ -104,7 +104,7 @@ def test_what_holds_the_last_seconds_is_begun_anew_and_everything_goes_on(
         ("workers", {"workers"}),
     ],
 )
-def test_what_does_not_need_the_key_goes_on(
+def test_operations_without_the_key_continue(
     work: PairedWork, key: str, needed_for: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()

@@ -8,7 +8,7 @@ from shared.settings import Settings
 from tests.store.harness import SECOND, StoreHarness
 
 
-def test_a_policy_that_is_changed_at_run_time_is_told_until_it_is_mended(
+def test_a_policy_that_is_changed_at_run_time_is_reported_until_it_is_mended(
     settings: Settings, valkey_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     harness = StoreHarness(settings)

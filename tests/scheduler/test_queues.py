@@ -48,7 +48,7 @@ def used_once(harness: FailingStore, *queues: str) -> None:
         harness.remove(queue)
 
 
-def test_a_queue_that_nobody_knows_of_any_more_is_forgotten_with_its_bells(harness: FailingStore) -> None:
+def test_an_unused_queue_is_removed_with_its_wakeups(harness: FailingStore) -> None:
     used_once(harness, "old", "served")
     harness.task("named", queue="named")
     harness.task("waits", queue="waiting")

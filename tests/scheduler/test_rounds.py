@@ -163,7 +163,7 @@ def test_a_clock_that_went_back_fires_nothing_twice(harness: FailingStore) -> No
 # What ends a round
 
 
-def test_an_error_that_nobody_foresaw_ends_a_round_and_not_the_scheduler(
+def test_an_unexpected_error_ends_a_round_and_not_the_scheduler(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """F56."""

@@ -87,7 +87,9 @@ def test_a_standby_applies_nothing_until_it_leads(made: Scheduler) -> None:
     assert made.names() == ["one"]
 
 
-def test_an_older_file_is_left_and_said_so(made: Scheduler, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_older_file_is_ignored_and_logged(
+    made: Scheduler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     apply(made.store, tmp_path, TWO, at_s=200)
     made.write(ONE, at_s=100)
     assert made.start().names() == ["one", "two"]

@@ -68,7 +68,7 @@ def test_two_that_believe_to_lead_fire_each_tick_once(harness: StoreHarness) -> 
     assert [one.retry_attempt for one in harness.run(runs.execution_runs(delayed.id))] == [0, 1]
 
 
-def test_of_two_releases_only_the_newer_fires(harness: StoreHarness) -> None:
+def test_only_the_newer_of_two_releases_fires(harness: StoreHarness) -> None:
     """F32: for a minute in which both believe to lead; the older has read its schedule before the newer was applied."""
     harness.task("t", cron=("@every 7s",))
     older, newer = loop(harness, "older"), loop(harness, "newer")

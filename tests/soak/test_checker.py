@@ -439,13 +439,13 @@ def test_time_in_which_valkey_was_away_is_not_held_against_a_stop(story: Story, 
     assert not story.judge(tmp_path)["I6"]
 
 
-def test_a_run_that_was_told_to_stop_is_owed_no_retry(story: Story, tmp_path: Path) -> None:
+def test_a_run_with_a_stop_request_is_owed_no_retry(story: Story, tmp_path: Path) -> None:
     retry_never_made(story)
     story.post("/api/executions/lost/stop", 6, status=202)
     assert not story.judge(tmp_path)["I5"]
 
 
-def test_who_was_killed_after_its_last_word_may_have_failed(story: Story, tmp_path: Path) -> None:
+def test_a_process_killed_after_its_last_line_may_have_failed(story: Story, tmp_path: Path) -> None:
     for kept in (story.records, story.first):
         kept["again"] |= {"end_reason": "failed", "exit_code": 137}
     assert story.judge(tmp_path)["I2"]
@@ -453,7 +453,7 @@ def test_who_was_killed_after_its_last_word_may_have_failed(story: Story, tmp_pa
     assert not story.judge(tmp_path)["I2"]
 
 
-def test_who_was_killed_while_it_printed_may_leave_a_piece_of_its_last_line(story: Story, tmp_path: Path) -> None:
+def test_a_process_killed_while_printing_may_leave_part_of_its_last_line(story: Story, tmp_path: Path) -> None:
     lines = story.logs["lost"]["lines"]
     lines.append({"n": 2, "stream": "stdout", "text": "line 2 of l"})
     assert not story.judge(tmp_path)["I7"]

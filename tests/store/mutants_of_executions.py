@@ -29,7 +29,7 @@ MUTANTS_OF_EXECUTIONS = [
         "lib/stopping",
         "  if redis.call('HGET', at, 'stop_request') == 'kill' then request = 'kill' end\n",
         "",
-        test_stop_in_steps.test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way,
+        test_stop_in_steps.test_a_stop_request_does_not_soften_a_kill_that_is_under_way,
     ),
     Mutant(
         "retries that are made while an execution is stopped go on",
@@ -106,14 +106,14 @@ MUTANTS_OF_EXECUTIONS = [
         "lib/stopping",
         "    count_change(id, r)\n",
         "",
-        test_executions.test_the_version_grows_with_a_wish_to_stop_one_run,
+        test_executions.test_the_version_grows_with_a_stop_request_for_one_run,
     ),
     Mutant(
         "the version of an execution stands still at a wish to stop it",
         "lib/stopping",
         "    redis.call('HINCRBY', plan, 'version', 1)\n",
         "",
-        test_executions.test_the_version_grows_with_a_wish_to_stop_the_whole_though_its_run_was_asked_before,
+        test_executions.test_the_version_grows_with_a_stop_of_the_whole_after_one_of_its_run,
     ),
     Mutant(
         "the version of an execution does not count a new group",

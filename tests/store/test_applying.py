@@ -105,7 +105,7 @@ def test_tasks_under_other_names_do_not_hide_whose_the_others_are(store: Store) 
 
 
 @pytest.mark.parametrize(("keys", "left"), [(UNSIGNED, ""), (OLD, "new")], ids=["none", "another"])
-def test_who_asks_for_it_replaces_signatures(store: Store, keys: Keys, left: str) -> None:
+def test_signatures_are_replaced_on_request(store: Store, keys: Keys, left: str) -> None:
     store.run(ops.apply_config(file("a", "b"), NEW))
     change = store.run(ops.apply_config(file("a", "b"), keys, allow_unsigned=True))
     assert (change.unchanged, change.signatures) == (["a", "b"], ["a", "b"])
@@ -122,7 +122,7 @@ def test_a_rotated_secret_signs_anew_what_the_old_one_signed(store: Store) -> No
     assert store.run(ops.apply_config(file(*FOUR), BOTH)).signatures == []
 
 
-def test_a_rotated_secret_signs_tasks_of_the_api_anew_too_but_none_that_nobody_signed(store: Store) -> None:
+def test_a_rotated_secret_signs_tasks_of_the_api_again_but_no_unsigned_ones(store: Store) -> None:
     mine, planted, foreign = (Task(name=name, run="true") for name in ("mine", "planted", "foreign"))
     made = [(mine, define(mine, OLD)), (planted, define(planted)), (foreign, define(foreign, Keys("a third secret")))]
     store.run(tasks.apply(made, source="api", remove=False))
@@ -216,7 +216,7 @@ def test_by_itself_a_file_changed_earlier_than_the_one_there_is_left(store: Stor
     assert "was changed at 1970-01-01 00:00:04+00:00, before the one in the store was (1970-01-01 00:00:05" in said
 
 
-def test_who_asks_for_it_goes_back_to_an_older_file(store: Store) -> None:
+def test_an_older_file_can_be_applied_on_request(store: Store) -> None:
     store.run(ops.apply_config(file("a", at=5)))
     store.run(ops.apply_config(file("a", run="false", at=6)))
     assert store.run(ops.apply_config(file("a", at=5))).changed == ["a"]

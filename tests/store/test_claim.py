@@ -17,7 +17,7 @@ from tests.store.harness import LEASE, StoreHarness
 from tests.waiting import in_threads
 
 
-def test_of_many_claims_one_wins(settings: Settings, harness: StoreHarness) -> None:
+def test_one_of_many_claims_wins(settings: Settings, harness: StoreHarness) -> None:
     harness.task()
     wanted = {harness.trigger().id for _ in range(40)}
     won: Counter[UUID] = Counter()

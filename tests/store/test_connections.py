@@ -102,7 +102,7 @@ def _is_echoed(store: Store, number: int) -> None:
     assert store.run(echo(str(number))) == str(number).encode()
 
 
-def test_a_refusal_is_heard_by_who_asked_for_it_only(narrow: Store, client: redis.Redis) -> None:
+def test_a_refusal_reaches_only_its_caller(narrow: Store, client: redis.Redis) -> None:
     client.set("text", "no list")
 
     def use(number: int) -> None:
@@ -128,7 +128,7 @@ def test_a_lost_line_is_nobodys_business(narrow: Store, client: redis.Redis) -> 
     assert narrow.losses > 0
 
 
-def test_all_who_wait_are_told_that_the_store_is_away(settings: Settings, client: redis.Redis) -> None:
+def test_all_waiting_callers_learn_that_the_store_is_away(settings: Settings, client: redis.Redis) -> None:
     store = open_store(msgspec.structs.replace(settings, redis_pool=1, redis_timeout_s=0.2))
     store.run(fleet.ping())
     hold_up(client, 1.0)
@@ -152,7 +152,7 @@ def _answers(store: Store) -> bool:
         return False
 
 
-def test_a_thread_with_a_line_of_its_own_waits_for_nobody(narrow: Store, client: redis.Redis) -> None:
+def test_a_thread_with_its_own_connection_waits_for_no_other(narrow: Store, client: redis.Redis) -> None:
     before = connections(client)
     narrow.run(fleet.ping())
     slow = threading.Thread(target=lambda: narrow.run(Call("BLPOP", (Key("nothing"), 2), as_is)))

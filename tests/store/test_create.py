@@ -131,7 +131,7 @@ def test_a_run_due_in_the_past_is_ready(harness: StoreHarness) -> None:
     assert harness.claimed().id == run.id
 
 
-def test_an_external_run_is_offered_to_nobody(harness: StoreHarness) -> None:
+def test_an_external_run_is_offered_to_no_worker(harness: StoreHarness) -> None:
     harness.task("a", run=None, external=True)
     run = harness.trigger(external_execution_id="e")
     harness.trigger(delay_ms=1000)
@@ -142,7 +142,7 @@ def test_an_external_run_is_offered_to_nobody(harness: StoreHarness) -> None:
     assert harness.state(run.id) == Reason.STOPPED
 
 
-def test_a_trigger_rings_for_its_queue_and_no_more_than_is_useful(harness: StoreHarness) -> None:
+def test_a_trigger_wakes_its_queue_no_more_than_is_useful(harness: StoreHarness) -> None:
     harness.task("a", queue="q")
     for _ in range(wakeups.MOST + 10):
         harness.trigger()

@@ -57,7 +57,7 @@ def test_no_step_makes_more_than_so_many_runs_or_bytes(harness: StoreHarness) ->
     check_store(harness)
 
 
-def test_what_a_dead_maker_left_is_made_by_whoever_goes_on(harness: StoreHarness) -> None:
+def test_runs_that_a_dead_creator_left_are_created_by_the_next(harness: StoreHarness) -> None:
     execution_id = begun(harness, harness.task())
     assert harness.run(leadership.poll("s")).incomplete == 1
     assert harness.run(creating.incomplete(10, harness.now)) == [execution_id]

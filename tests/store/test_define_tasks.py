@@ -82,7 +82,7 @@ def test_a_task_is_not_deleted_when_one_that_may_need_it_came_in_between(harness
     assert harness.run(tasks.undefine("a", harness.run(tasks.api_tasks_version()))) == ("removed", 0, 0)
 
 
-def test_others_that_depend_on_nothing_are_in_nobody_s_way(harness: StoreHarness) -> None:
+def test_unrelated_new_tasks_prevent_no_removal(harness: StoreHarness) -> None:
     put(harness, "a")
     known = harness.run(tasks.api_tasks_version())
     put(harness, "b")
@@ -98,7 +98,7 @@ def test_a_task_with_a_run_is_live(harness: StoreHarness, begun: bool) -> None:
     assert harness.run(tasks.undefine("a", harness.run(tasks.api_tasks_version()))) == ("live", 1, run.number)
 
 
-def test_a_task_whose_plan_goes_on_is_live(harness: StoreHarness) -> None:
+def test_a_task_whose_plan_continues_is_live(harness: StoreHarness) -> None:
     """What it depends on runs; of the task itself there is no run yet."""
     put(harness, "a")
     put(harness, "b", depends_on=("a",))

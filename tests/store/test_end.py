@@ -69,7 +69,7 @@ def test_a_refused_end_claims_nothing_because_its_worker_may_be_dead(harness: St
     assert harness.claimed().id == following.id
 
 
-def test_an_end_that_is_refused_when_it_is_said_again_loses_nothing_that_it_claimed(harness: StoreHarness) -> None:
+def test_an_end_that_is_refused_when_it_is_repeated_keeps_the_run_it_claimed(harness: StoreHarness) -> None:
     harness.task()
     held = harness.started()
     following = harness.trigger()
@@ -92,7 +92,7 @@ def test_the_next_execution_starts_in_the_same_step(harness: StoreHarness) -> No
     assert ended.ready == {"default": 1}
 
 
-def test_an_end_says_which_queues_to_ring(harness: StoreHarness) -> None:
+def test_an_end_returns_the_queues_to_wake(harness: StoreHarness) -> None:
     harness.task("a", limits={"db": 1}, queue="one")
     harness.task("b", limits={"db": 1}, queue="two")
     harness.trigger("a")

@@ -53,7 +53,7 @@ def test_an_execution_shows_its_plan_and_how_far_it_is(harness: StoreHarness) ->
     assert seen[-1].over_us >= seen[-1].start_us >= seen[-1].created_us
 
 
-def test_the_version_grows_with_a_wish_to_stop_one_run(harness: StoreHarness) -> None:
+def test_the_version_grows_with_a_stop_request_for_one_run(harness: StoreHarness) -> None:
     diamond(harness)
     first = harness.trigger("deploy")
     claim_all(harness)
@@ -62,7 +62,7 @@ def test_the_version_grows_with_a_wish_to_stop_one_run(harness: StoreHarness) ->
     assert _version(harness, first.execution_id) > before
 
 
-def test_the_version_grows_with_a_wish_to_stop_the_whole_though_its_run_was_asked_before(harness: StoreHarness) -> None:
+def test_the_version_grows_with_a_stop_of_the_whole_after_one_of_its_run(harness: StoreHarness) -> None:
     diamond(harness)
     first = harness.trigger("deploy")
     claim_all(harness)
@@ -136,7 +136,7 @@ def test_executions_are_listed_newest_first_page_by_page(harness: StoreHarness) 
         harness.run(executions.page(cursor="nonsense"))
 
 
-def test_a_page_goes_on_behind_an_execution_that_was_forgotten(harness: StoreHarness) -> None:
+def test_a_page_continues_after_a_pruned_execution(harness: StoreHarness) -> None:
     harness.task("single")
     made = []
     for _ in range(4):

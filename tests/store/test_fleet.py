@@ -58,7 +58,7 @@ def test_a_silent_worker_is_dead_and_then_forgotten(harness: StoreHarness) -> No
     assert [worker.id for worker in harness.run(fleet.workers())] == ["alive", "dead"]
 
 
-def test_who_says_goodbye_leaves_nothing(harness: StoreHarness) -> None:
+def test_a_process_that_signs_off_leaves_nothing(harness: StoreHarness) -> None:
     harness.task()
     before = {key for key in dump(harness) if key.startswith((b"worker", b"claims", b"wake", b"dramatiq"))}
     harness.run(fleet.heartbeat("w", [], ABOUT))
@@ -71,7 +71,7 @@ def test_who_says_goodbye_leaves_nothing(harness: StoreHarness) -> None:
     assert "worker.left" in _types(harness)
 
 
-def test_a_worker_that_is_asked_to_drain_hears_it(harness: StoreHarness) -> None:
+def test_a_worker_receives_a_drain_request(harness: StoreHarness) -> None:
     with pytest.raises(NotFound, match="there is no worker w"):
         harness.run(fleet.drain("w"))
     harness.run(fleet.heartbeat("w", [], ABOUT))
@@ -136,7 +136,7 @@ def test_the_facts_name_the_leader_and_count(harness: StoreHarness) -> None:
     assert facts.redis.memory_bytes > 0
 
 
-def test_without_a_scheduler_nobody_leads(harness: StoreHarness) -> None:
+def test_without_a_scheduler_there_is_no_leader(harness: StoreHarness) -> None:
     facts = harness.run(fleet.facts())
     assert (facts.leader or "", facts.scheduler_lag_ms or 0, facts.standbys) == ("", 0, [])
 
@@ -158,7 +158,7 @@ def test_the_pulse_says_what_is_to_be_done(harness: StoreHarness) -> None:
     assert entry.task.queue == "q"
 
 
-def test_a_bell_is_not_rung_more_often_than_is_useful(harness: StoreHarness) -> None:
+def test_wakeups_are_not_sent_more_often_than_is_useful(harness: StoreHarness) -> None:
     harness.run(wakeups.wake_queues({"q": 1000, "r": 1}))
     assert len(dump(harness)[b"dramatiq:q"].content) == wakeups.AT_ONCE
     for _ in range(wakeups.MOST):
@@ -174,7 +174,7 @@ def _types(harness: StoreHarness) -> list[str]:
     return [event.type for event in harness.run(events.events_after("0-0", 100))]
 
 
-def test_those_who_see_some_tasks_are_told_of_their_schedules_only(harness: StoreHarness) -> None:
+def test_a_token_for_some_tasks_sees_their_schedules_only(harness: StoreHarness) -> None:
     whole = health.Health(
         schedules=9,
         overdue=2,
@@ -189,7 +189,7 @@ def test_those_who_see_some_tasks_are_told_of_their_schedules_only(harness: Stor
     assert shared == health.Health(overdue=1, overdue_tasks=["mine.a"])
 
 
-def test_what_a_leader_said_is_forgotten_with_it(harness: StoreHarness) -> None:
+def test_the_stored_health_expires_without_a_leader(harness: StoreHarness) -> None:
     harness.run(leadership.poll("s", health=health.Health(overdue=1).packed()))
     left_ms: int = harness.run(Call("PTTL", (Key("health"),), int))
     assert 170_000 < left_ms <= 180_000
@@ -198,7 +198,7 @@ def test_what_a_leader_said_is_forgotten_with_it(harness: StoreHarness) -> None:
 
 
 @pytest.mark.damaged
-def test_what_somebody_else_wrote_fails_neither_beat_nor_look(harness: StoreHarness) -> None:
+def test_foreign_values_fail_neither_heartbeat_nor_poll(harness: StoreHarness) -> None:
     entry = harness.task()
     lost = harness.started()
     for key in ("queue:\u00e9".encode() + b"\xff", b"queue:default"):

@@ -24,7 +24,7 @@ def test_what_was_given_back_is_claimed_next_and_by_another_token(harness: Store
     assert harness.claimed("other").id == second.id
 
 
-def test_of_several_given_back_the_oldest_goes_first_and_none_overtakes_a_higher_priority(
+def test_runs_given_back_keep_their_order_and_priority(
     harness: StoreHarness,
 ) -> None:
     harness.task("a")

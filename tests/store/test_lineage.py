@@ -36,7 +36,7 @@ def test_an_event_is_kept_once(harness: StoreHarness) -> None:
     check_store(harness)
 
 
-def test_events_are_read_by_the_time_they_tell(harness: StoreHarness) -> None:
+def test_events_are_read_by_their_time(harness: StoreHarness) -> None:
     for at_s in (3, 1, 2):
         harness.run(lineage_events.keep(event(at_s, b"%d" % at_s)))
     harness.run(lineage_events.keep(event(2, b"static", run=None)))
@@ -65,7 +65,7 @@ def test_the_ones_that_came_first_go_first(
     check_store(harness)
 
 
-def test_what_is_told_of_a_job_is_the_same_in_any_order(harness: StoreHarness) -> None:
+def test_updates_of_a_job_give_the_same_result_in_any_order(harness: StoreHarness) -> None:
     told: list[tuple[float, dict[str, str]]] = [
         (1, {"inputs": "a", "facet.x": "1"}),
         (2, {"inputs": "b"}),
@@ -114,7 +114,7 @@ def test_a_job_that_is_dropped_leaves_nothing(harness: StoreHarness) -> None:
     check_store(harness)
 
 
-def test_a_namespace_keeps_what_is_not_said_again(harness: StoreHarness) -> None:
+def test_a_namespace_keeps_fields_that_are_not_sent_again(harness: StoreHarness) -> None:
     harness.run(namespaces.put_namespace("a", "ada", "of hers"))
     harness.pass_s(1)
     changed = harness.run(namespaces.put_namespace("a", "grace"))
@@ -126,7 +126,7 @@ def test_a_namespace_keeps_what_is_not_said_again(harness: StoreHarness) -> None
     assert (made.owner, made.description) == ("anonymous", "")
 
 
-def test_only_ends_that_no_worker_made_are_to_be_told_and_each_once(harness: StoreHarness) -> None:
+def test_only_ends_without_a_worker_are_unreported_and_each_once(harness: StoreHarness) -> None:
     harness.task("a", max_concurrent=1, on_overlap="skip")
     harness.task("out", run=None, external=True)
     assert harness.run(lineage_events.unreported_ends(100)).runs == []
@@ -157,7 +157,7 @@ def test_it_is_known_when_some_of_the_stream_was_gone_before_it_was_looked_at(ha
     assert not harness.run(lineage_events.unreported_ends(100, untold.place)).missed
 
 
-def test_what_was_answered_is_answered_again_until_it_is_said_to_be_told(harness: StoreHarness) -> None:
+def test_unreported_ends_are_returned_again_until_acknowledged(harness: StoreHarness) -> None:
     """An answer may be lost, and a scheduler with it."""
     harness.task("a")
     harness.run(lineage_events.unreported_ends(100))
@@ -199,7 +199,7 @@ def test_a_namespace_whose_list_names_jobs_that_are_gone_can_be_dropped(harness:
     check_store(harness)
 
 
-def test_jobs_that_are_told_of_while_their_namespace_is_dropped_stay_with_it(harness: StoreHarness) -> None:
+def test_jobs_reported_while_their_namespace_is_dropped_stay_with_it(harness: StoreHarness) -> None:
     """However fast they come: who drops it is done with those that there were."""
     for number in range(namespaces.DROP_BATCH):
         harness.run(lineage_events.keep(event(job=JobChange(f"t{number}", "b", "j"))))

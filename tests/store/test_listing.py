@@ -133,7 +133,7 @@ def test_a_cursor_is_of_one_query(harness: StoreHarness) -> None:
         harness.run(listing.page(Filter(task_name=("a",)), limit=1, cursor=cursor))
 
 
-def test_a_cursor_goes_on_where_a_page_ended(harness: StoreHarness) -> None:
+def test_a_cursor_continues_where_a_page_ended(harness: StoreHarness) -> None:
     harness.task()
     ids = [harness.trigger().id for _ in range(5)]
     seen: list[UUID] = []
@@ -325,7 +325,7 @@ def _live(harness: StoreHarness, history: list[Any]) -> None:
 @pytest.mark.parametrize("score", [-9.2e18, 9.2e18, 1e308, "-inf", "+inf"])
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("is_ended", [True, False])
-def test_a_score_that_somebody_else_wrote_holds_up_nobody(
+def test_an_overwritten_score_delays_no_other(
     harness: StoreHarness, score: float | str, is_ended: bool, descending: bool
 ) -> None:
     harness.task("a")

@@ -57,7 +57,7 @@ def test_a_chunk_that_grew_before_it_was_repeated_loses_nothing(harness: StoreHa
     assert [line.n for line in harness.run(logs.window(held.id, 0, 10)).lines] == [0, 1, 2, 3, 4]
 
 
-def test_who_lost_the_run_adds_nothing(harness: StoreHarness) -> None:
+def test_a_worker_that_lost_the_run_adds_nothing(harness: StoreHarness) -> None:
     held = _held(harness)
     harness.append(held, 0, "one")
     harness.pass_s(7)
@@ -73,7 +73,7 @@ def test_a_stranger_adds_nothing(harness: StoreHarness) -> None:
     assert _texts(harness, held, 0, 10) == []
 
 
-def test_a_log_nobody_knows_is_not_found(harness: StoreHarness) -> None:
+def test_an_unknown_log_is_not_found(harness: StoreHarness) -> None:
     with pytest.raises(NotFound):
         harness.run(logs.window(UUID(int=1), 0, 10))
 

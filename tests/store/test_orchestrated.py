@@ -68,7 +68,7 @@ def test_an_execution_keeps_its_name_over_its_attempts(harness: StoreHarness) ->
     assert harness.state(run.id) == "failed"
 
 
-def test_an_execution_that_was_over_goes_on(harness: StoreHarness) -> None:
+def test_an_execution_that_was_over_continues(harness: StoreHarness) -> None:
     run = made(harness)
     drive(harness, run.id, "start")
     drive(harness, run.id, "success")
@@ -80,7 +80,7 @@ def test_an_execution_that_was_over_goes_on(harness: StoreHarness) -> None:
     check_store(harness)
 
 
-def test_of_two_decisions_about_the_same_state_one_is_made(harness: StoreHarness) -> None:
+def test_only_one_of_two_decisions_about_the_same_state_is_made(harness: StoreHarness) -> None:
     run = made(harness)
     before = seen(harness, run.id)
     assert drive(harness, run.id, "start", believed=before).verdict == "done"
@@ -138,7 +138,7 @@ def test_slots_are_taken_with_the_start_and_freed_by_any_end(harness: StoreHarne
         check_store(harness)
 
 
-def test_a_limit_of_none_lets_nobody_start(harness: StoreHarness) -> None:
+def test_a_limit_of_zero_lets_no_run_start(harness: StoreHarness) -> None:
     harness.run(limits.put("tag:t", 0, b"{}"))
     run = made(harness, tags=("t",))
     assert drive(harness, run.id, "start", limits=["tag:t"]).verdict == "closed"
@@ -210,7 +210,7 @@ def test_a_lease_of_slots_overtakes_no_execution_that_waits(harness: StoreHarnes
     assert harness.run(limits.take(lease, ["wide"], 1, 60 * SECOND, b"{}")).verdict == "taken"
 
 
-def test_whoever_waits_for_a_lease_that_lapses_goes_on(harness: StoreHarness) -> None:
+def test_a_waiter_for_an_expired_lease_proceeds(harness: StoreHarness) -> None:
     harness.task("ours")
     harness.run(limits.put("tag:t", 1, b"{}"))
     harness.run(limits.take(new_id(harness.now), ["tag:t"], 1, 60 * SECOND, b"{}"))
@@ -322,7 +322,7 @@ def test_a_turn_whose_run_has_ended_brings_the_next_one(harness: StoreHarness) -
     check_store(harness)
 
 
-def test_what_nobody_acknowledged_returns_although_its_consumer_is_there(harness: StoreHarness) -> None:
+def test_an_unacknowledged_run_returns_although_its_consumer_is_there(harness: StoreHarness) -> None:
     run = made(harness, FOR_CONSUMER)
     turn = Turn.first()
     harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn))
@@ -355,7 +355,7 @@ def test_what_was_acknowledged_stays_with_its_consumer(harness: StoreHarness) ->
     check_store(harness)
 
 
-def test_after_an_outage_nobody_loses_what_it_has(harness: StoreHarness) -> None:
+def test_after_an_outage_no_consumer_loses_its_runs(harness: StoreHarness) -> None:
     made(harness, FOR_CONSUMER)
     acknowledged(harness)
     harness.run(orchestrated.consumer_heartbeat(["c"], []))

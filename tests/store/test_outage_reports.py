@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_cause_is_said_once_and_another_one_too(said: list[tuple[str, object]], clock: list[float]) -> None:
+def test_each_new_cause_is_logged_once(said: list[tuple[str, object]], clock: list[float]) -> None:
     away = Outage()
     for port in (5001, 5002):
         away.failed(StoreUnavailable(f"refused, from port {port}"))

@@ -128,7 +128,7 @@ def test_a_shared_limit_holds_across_tasks(harness: StoreHarness) -> None:
     assert sorted(map(str, seen)) == sorted(map(str, ids))
 
 
-def test_who_waited_behind_another_moves_up_when_that_one_starts(harness: StoreHarness) -> None:
+def test_a_waiter_moves_up_when_the_one_before_it_starts(harness: StoreHarness) -> None:
     harness.task("x", limits={"one": 1})
     harness.task("y", limits={"two": 2})
     harness.task("both", limits={"one": 1, "two": 2})
@@ -139,7 +139,7 @@ def test_who_waited_behind_another_moves_up_when_that_one_starts(harness: StoreH
     assert [held.id for held in _claim_all(harness)] == [both.id, behind.id]
 
 
-def test_who_is_first_at_one_gate_waits_for_who_is_first_at_the_other(harness: StoreHarness) -> None:
+def test_the_first_waiter_of_one_limit_waits_for_the_first_of_another(harness: StoreHarness) -> None:
     limits = {"wide": 2, "one": 1, "two": 1}
     harness.apply(limits)
     harness.task("busy-one", limits={"one": 1})
@@ -229,7 +229,7 @@ def test_replicas_count_as_one(harness: StoreHarness) -> None:
     assert len(_claim_all(harness)) == 3
 
 
-def test_a_retry_belongs_to_its_execution_and_waits_for_nobody(harness: StoreHarness) -> None:
+def test_a_retry_belongs_to_its_execution_and_does_not_wait(harness: StoreHarness) -> None:
     entry = harness.task("a", max_concurrent=1, retry_attempts=1, retry_delay_ms=(0,))
     held = harness.started()
     newer = harness.trigger()
@@ -252,7 +252,7 @@ def test_stopping_who_waits_lets_the_next_through(harness: StoreHarness) -> None
 
 
 @pytest.mark.parametrize(("policy", "most"), [("queue", 1), ("queue", 3), ("skip", 1), ("skip", 3), ("kill", 3)])
-def test_of_200_triggers_from_4_threads_never_more_than_max_are_live(
+def test_never_more_than_max_of_200_triggers_from_4_threads_are_live(
     settings: Settings, harness: StoreHarness, policy: str, most: int
 ) -> None:
     """F39: every policy, one and three at once."""
@@ -358,7 +358,7 @@ def test_a_max_that_is_lowered_holds_for_those_who_wait(harness: StoreHarness) -
     assert harness.claim() is not None
 
 
-def test_who_waits_for_a_removed_task_waits_by_its_last_max(harness: StoreHarness) -> None:
+def test_waiters_of_a_removed_task_keep_its_last_max(harness: StoreHarness) -> None:
     harness.task("b")
     harness.task("a", max_concurrent=1)
     held = harness.started()

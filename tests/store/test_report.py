@@ -26,7 +26,7 @@ def report(harness: StoreHarness, run: Run, target: Any, **details: Any) -> runs
     return harness.run(ops.report(harness.catalog, run.id, target, **details))
 
 
-def test_nobody_here_claims_it(harness: StoreHarness) -> None:
+def test_no_worker_claims_it(harness: StoreHarness) -> None:
     external(harness)
     assert harness.claim() is None
     check_store(harness)
@@ -77,7 +77,7 @@ def test_a_start_that_comes_after_the_end_is_filled_in_only_when_that_is_wanted(
     check_store(harness)
 
 
-def test_what_was_heard_of_late_is_believed(harness: StoreHarness) -> None:
+def test_a_late_report_is_accepted(harness: StoreHarness) -> None:
     run = external(harness)
     told = {"backdated": True, "late_start": True}
     harness.pass_s(10)

@@ -66,7 +66,7 @@ def test_a_lost_run_is_crashed_when_its_lease_is_over(harness: StoreHarness) -> 
     assert harness.run(leadership.poll("s")).expired == []
 
 
-def test_a_worker_that_wakes_up_late_is_told(harness: StoreHarness) -> None:
+def test_a_worker_that_wakes_up_late_learns_so(harness: StoreHarness) -> None:
     entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
     held = harness.started()
     _seconds_until_expired(harness)

@@ -64,7 +64,7 @@ def test_a_long_history_goes_in_small_steps(harness: StoreHarness) -> None:
     assert _numbers(harness) == list(range(121, 131))
 
 
-def test_of_every_reason_the_oldest_are_forgotten_first(harness: StoreHarness) -> None:
+def test_the_oldest_runs_of_each_reason_are_pruned_first(harness: StoreHarness) -> None:
     harness.task("a")
     for number in range(12):
         harness.end(harness.started(), list(Reason)[number % 5])

@@ -99,7 +99,7 @@ def test_how_a_step_ended_is_known_when_its_runs_are_forgotten(harness: StoreHar
     assert seen.phase == "failed"
 
 
-def test_what_another_execution_goes_on_from_is_not_forgotten(harness: StoreHarness) -> None:
+def test_runs_that_another_execution_continues_from_are_not_pruned(harness: StoreHarness) -> None:
     diamond(harness)
     entry = harness.task("install", keep_runs=1)
     first = harness.trigger("deploy")

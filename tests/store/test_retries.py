@@ -80,7 +80,7 @@ def test_an_exit_code_can_decide(harness: StoreHarness) -> None:
     assert harness.owed(held, entry, Reason.FAILED, 75) is not None
 
 
-def test_a_wish_to_stop_forbids_the_retry_not_the_reason(harness: StoreHarness) -> None:
+def test_a_stop_request_forbids_the_retry_not_the_reason(harness: StoreHarness) -> None:
     entry = harness.task("a", retry_attempts=3)
     held = harness.started()
     retry = harness.owed(held, entry, Reason.FAILED)
@@ -148,7 +148,7 @@ def test_a_delayed_retry_is_offered_when_it_is_due(harness: StoreHarness) -> Non
     assert harness.claimed().record.attempt == 1
 
 
-def test_a_retry_takes_the_place_of_nobody(harness: StoreHarness) -> None:
+def test_a_retry_displaces_no_other_execution(harness: StoreHarness) -> None:
     entry = harness.task("a", retry_attempts=3)
     other = harness.started()
     held = harness.started()

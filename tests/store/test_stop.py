@@ -39,7 +39,7 @@ def test_a_running_run_is_asked_and_its_worker_woken(harness: StoreHarness) -> N
     assert len(dump(harness)[b"wake:worker:w"].content) == 1
 
 
-def test_who_wished_it_is_in_the_message(harness: StoreHarness) -> None:
+def test_the_message_names_who_requested_it(harness: StoreHarness) -> None:
     harness.task()
     held = harness.started()
     harness.run(ops.stop("a#1", by="ada"))
@@ -58,7 +58,7 @@ def test_an_ended_run_keeps_its_own_result(harness: StoreHarness) -> None:
     assert refused.value.state == Reason.SUCCESS
 
 
-def test_a_run_nobody_knows_cannot_be_stopped(harness: StoreHarness) -> None:
+def test_an_unknown_run_cannot_be_stopped(harness: StoreHarness) -> None:
     with pytest.raises(NotFound):
         harness.run(ops.stop("00000000-0000-7000-8000-000000000000"))
 

@@ -66,7 +66,7 @@ def test_what_one_step_left_the_leader_stops(
     assert harness.run(leadership.poll("s")).stopping == 0
 
 
-def test_who_took_its_place_starts_when_all_of_it_is_over(harness: StoreHarness) -> None:
+def test_the_replacing_execution_starts_when_all_of_the_old_one_is_over(harness: StoreHarness) -> None:
     large = begun(harness)
     held = [run for run in harness.run(runs.execution_runs(large)) if run.status is Status.RUNNING]
     newer = harness.trigger()
@@ -78,7 +78,7 @@ def test_who_took_its_place_starts_when_all_of_it_is_over(harness: StoreHarness)
     check_store(harness)
 
 
-def test_a_person_stops_all_of_it_and_is_told_how_many(harness: StoreHarness) -> None:
+def test_a_stop_of_an_execution_returns_how_many_runs_it_stopped(harness: StoreHarness) -> None:
     large = begun(harness)
     assert harness.run(ops.stop_execution(large)) == MANY
     assert stopped(harness, large) == MANY
@@ -102,7 +102,7 @@ def test_a_retry_that_is_made_between_two_steps_is_stopped_too(harness: StoreHar
     check_store(harness)
 
 
-def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(harness: StoreHarness) -> None:
+def test_a_kill_overrides_an_earlier_stop_request(harness: StoreHarness) -> None:
     large = begun(harness)
     harness.run(stops.stop_all("", large, "stop", "stopped by ada"))
     harness.run(ops.stop_execution(large, force=True))
@@ -111,7 +111,7 @@ def test_who_asks_to_kill_is_not_outdone_by_an_earlier_wish_to_stop(harness: Sto
     check_store(harness)
 
 
-def test_a_wish_to_stop_does_not_soften_a_kill_that_is_under_way(harness: StoreHarness) -> None:
+def test_a_stop_request_does_not_soften_a_kill_that_is_under_way(harness: StoreHarness) -> None:
     large = begun(harness)
     harness.run(stops.stop_all("", large, "kill", "stopped by ada"))
     harness.run(ops.stop_execution(large))

@@ -69,7 +69,7 @@ def test_flushed_scripts_are_nothing_to_the_event_loop_either(
     with_async_store(settings, scene)
 
 
-def test_killed_connections_are_replaced_and_nobody_notices(settings: Settings, client: redis.Redis) -> None:
+def test_killed_connections_are_replaced_unnoticed(settings: Settings, client: redis.Redis) -> None:
     store = open_store(settings)
     barrier, wrong = threading.Barrier(6), list[Exception]()
 
@@ -120,7 +120,7 @@ def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkey
     with_async_store(settings, scene)
 
 
-def test_who_gives_up_waiting_harms_nobody_else(settings: Settings) -> None:
+def test_a_caller_that_stops_waiting_harms_no_other(settings: Settings) -> None:
     async def scene(store: AsyncStore) -> None:
         asked = [asyncio.create_task(store.run(Call("ECHO", (str(n),), int))) for n in range(20)]
         await asyncio.sleep(0)
@@ -263,7 +263,7 @@ def test_a_replica_is_a_store_that_is_away(settings: Settings, harness: StoreHar
     assert harness.end(held).verdict == "ended"
 
 
-def test_a_user_without_rights_is_told_so(settings: Settings, client: redis.Redis, valkey_url: str) -> None:
+def test_a_user_without_rights_learns_so(settings: Settings, client: redis.Redis, valkey_url: str) -> None:
     client.acl_setuser("weak", enabled=True, passwords=["+weak"], keys=["*"], commands=["+ping"])
     try:
         path = valkey_url.removeprefix("unix://")

@@ -169,7 +169,7 @@ def test_a_slot_of_a_limit_is_free_after_a_run_of_many_tags(harness: StoreHarnes
     assert not [key for key in dump(harness) if key.startswith(b"slots:")]
 
 
-def test_lineage_is_told_of_all_of_it(harness: StoreHarness) -> None:
+def test_lineage_is_emitted_for_all_steps(harness: StoreHarness) -> None:
     harness.task(params=DECLARED)
     harness.run(lineage_events.unreported_ends(100))
     harness.run(ops.stop(str(harness.trigger(**LARGE).id)))
@@ -323,7 +323,7 @@ def test_a_text_that_looks_like_a_reference_is_shown_as_it_was_sent(harness: Sto
 
 
 @pytest.mark.damaged
-def test_a_run_whose_texts_somebody_overwrote_fails_no_list(harness: StoreHarness) -> None:
+def test_a_run_with_overwritten_texts_fails_no_list(harness: StoreHarness) -> None:
     harness.task("a", params=DECLARED)
     harness.task("b")
     spoiled, other = harness.trigger("a", params=PARAMS), harness.trigger("b")

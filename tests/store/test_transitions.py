@@ -297,7 +297,7 @@ def test_a_report_is_a_transition_of_the_table_or_changes_nothing(
 
 @pytest.mark.parametrize("state", [state for state in STATES if state != "absent"])
 @pytest.mark.parametrize(("target", "reason"), REPORTS)
-def test_nobody_else_reports_on_a_run_of_our_workers(
+def test_only_the_worker_reports_on_its_run(
     harness: StoreHarness, state: str, target: Any, reason: Reason | None
 ) -> None:
     scene = STATES[state](harness)

@@ -19,7 +19,7 @@ from tests.system.proxy import Proxy
 from tests.waiting import wait_until
 
 
-def test_what_happens_is_told_in_order(harness: StoreHarness) -> None:
+def test_events_are_published_in_order(harness: StoreHarness) -> None:
     entry = harness.task("a", retry_attempts=1, retry_delay_ms=(0,))
     start = harness.run(events.recent_id())
     held = harness.started()
@@ -53,7 +53,7 @@ def test_an_empty_stream_has_ids_too(harness: StoreHarness) -> None:
     assert harness.run(events.recent_id()) == harness.run(events.oldest_id()) != "0-0"
 
 
-def test_who_waits_for_events_is_woken(settings: Settings, harness: StoreHarness) -> None:
+def test_a_waiter_for_events_is_woken(settings: Settings, harness: StoreHarness) -> None:
     harness.task()
 
     async def scene(store: AsyncStore) -> None:
@@ -67,7 +67,7 @@ def test_who_waits_for_events_is_woken(settings: Settings, harness: StoreHarness
     with_async_store(settings, scene)
 
 
-def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, harness: StoreHarness) -> None:
+def test_a_late_follower_gets_missed_events_at_once(settings: Settings, harness: StoreHarness) -> None:
     harness.task()
     after = harness.run(events.recent_id())
     harness.trigger()
@@ -79,7 +79,7 @@ def test_who_comes_late_finds_what_was_missed_at_once(settings: Settings, harnes
     with_async_store(settings, scene)
 
 
-def test_who_waits_in_vain_comes_back(settings: Settings, harness: StoreHarness) -> None:
+def test_a_wait_that_times_out_returns(settings: Settings, harness: StoreHarness) -> None:
     async def scene(store: AsyncStore) -> None:
         assert await store.wait_events("$", 0.05) == []
 
@@ -112,7 +112,7 @@ def test_many_follow_a_log_through_one_connection(settings: Settings, harness: S
     with_async_store(settings, scene)
 
 
-def test_who_follows_a_log_is_woken_by_the_end(settings: Settings, harness: StoreHarness) -> None:
+def test_a_log_follower_is_woken_by_the_end(settings: Settings, harness: StoreHarness) -> None:
     harness.task()
     held = harness.started()
 
@@ -146,7 +146,7 @@ def test_the_scheduler_is_woken_for_a_run_that_is_due_before_all_others(harness:
     assert woken == [True, False, True]
 
 
-def test_a_lost_bell_connection_costs_no_line(settings: Settings, harness: StoreHarness, valkey_url: str) -> None:
+def test_a_lost_wakeup_connection_costs_no_log_line(settings: Settings, harness: StoreHarness, valkey_url: str) -> None:
     harness.task()
     held = harness.started()
 
@@ -164,7 +164,7 @@ def test_a_lost_bell_connection_costs_no_line(settings: Settings, harness: Store
     with_async_store(settings, scene)
 
 
-def test_a_bell_connection_that_went_silent_is_made_again(
+def test_a_silent_wakeup_connection_is_reopened(
     settings: Settings, harness: StoreHarness, valkey_url: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_store, "PING_S", 0.2)
@@ -185,7 +185,7 @@ def test_a_bell_connection_that_went_silent_is_made_again(
         with_async_store(msgspec.structs.replace(settings, redis_url=proxy.url, redis_timeout_s=0.5), scene)
 
 
-def test_a_bell_connection_is_made_again_whatever_ended_it(
+def test_a_wakeup_connection_is_reopened_whatever_closed_it(
     settings: Settings, harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_store, "PATIENCE_S", 0.05)
@@ -217,7 +217,7 @@ async def _rings(store: AsyncStore, ear: Subscription, act: Callable[[], object]
         await ear.wait(60)
 
 
-def test_closing_wakes_whoever_waits(settings: Settings, harness: StoreHarness) -> None:
+def test_closing_wakes_all_waiters(settings: Settings, harness: StoreHarness) -> None:
     harness.task()
     held = harness.started()
 

@@ -17,7 +17,7 @@ ENVIRONMENT = "0190f6a1-7c3e-7a3b-9d2e-3f4a5b6c7d8e"
 ONA = "/api/gitpod.v1.EnvironmentAutomationService"
 
 
-def test_a_run_made_in_any_tongue_is_read_in_all_of_them(fleet: Fleet) -> None:
+def test_a_run_created_through_any_api_is_read_through_all(fleet: Fleet) -> None:
     fleet.apply(TASKS)
 
     def send(method: str, path: str, body: Any = None) -> Any:
@@ -25,7 +25,7 @@ def test_a_run_made_in_any_tongue_is_read_in_all_of_them(fleet: Fleet) -> None:
         assert response.is_success, f"{method} {path}: {response.text}"
         return response.json()
 
-    # Our own tongue: a worker of ours executes it.
+    # The native API: a worker of ours executes it.
     native = fleet.perform("report")["id"]
 
     # Marquez: somebody else executes it, and says so as it goes.

@@ -185,7 +185,7 @@ def test_wrong_parameters_start_nothing_and_all_are_named(fleet: Fleet) -> None:
     }
 
 
-def test_outputs_are_kept_and_what_is_too_much_is_said(fleet: Fleet) -> None:
+def test_outputs_are_kept_and_omitted_ones_are_logged(fleet: Fleet) -> None:
     ended = fleet.perform("outputs")
     assert ended["outputs"] == {"rows": "12", "empty": "", "equals": "a=b"}
     assert fleet.log(ended) == [

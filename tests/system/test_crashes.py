@@ -150,7 +150,7 @@ def test_what_a_killed_spawner_leaves_ends_though_redis_is_silent(make_fleet: St
     fleet.redis.thaw()
 
 
-def test_a_worker_without_a_spawner_spoils_nothing_of_what_waits(make_fleet: StartFleet) -> None:
+def test_a_worker_without_a_spawner_fails_no_waiting_run(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, threads=2).start_all()
     begin(fleet)
     waiting = fleet.trigger("other", replicas=100)

@@ -175,9 +175,7 @@ def test_the_doctor_names_each_trouble_of_a_real_store(start_valkey: StartValkey
 
 
 @pytest.mark.parametrize("key", ["tasks", "leader", "ticks", "queues", "contact", "catalog", "schedulers", "due"])
-def test_a_key_that_somebody_else_wrote_to_is_named_with_the_cure(
-    start_valkey: StartValkey, tmp_path: Path, key: str
-) -> None:
+def test_an_overwritten_key_is_named_with_the_cure(start_valkey: StartValkey, tmp_path: Path, key: str) -> None:
     url = start_valkey()
     settings = Settings(redis_url=url)
     store = open_store(settings)
@@ -227,7 +225,7 @@ def test_warnings_fail_only_when_asked_to(start_valkey: StartValkey, tmp_path: P
     assert examined(tmp_path, surroundings(url), "--strict").returncode == 1
 
 
-def test_a_server_that_tells_nothing_is_examined_all_the_same(start_valkey: StartValkey, tmp_path: Path) -> None:
+def test_a_server_that_discloses_nothing_is_examined_all_the_same(start_valkey: StartValkey, tmp_path: Path) -> None:
     url = start_valkey("--rename-command", "INFO", "", "--rename-command", "CONFIG", "")
     found = levels(examined(tmp_path, surroundings(url), "--json").stdout)
     assert {found[code] for code in ("version", "role", "eviction-policy", "persistence", "disk", "memory")} == {"info"}
@@ -239,7 +237,7 @@ def test_a_replica_is_an_error(start_valkey: StartValkey, tmp_path: Path) -> Non
     assert (answered.returncode, levels(answered.stdout)["role"]) == (1, "error")
 
 
-def test_a_redis_that_cannot_save_is_said_to_have_a_full_disk(start_valkey: StartValkey, tmp_path: Path) -> None:
+def test_a_redis_that_cannot_save_is_reported_as_a_full_disk(start_valkey: StartValkey, tmp_path: Path) -> None:
     """It refuses every write, and even PING."""
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -277,7 +275,7 @@ def test_settings_that_are_wrong_exit_with_2_and_are_all_named(tmp_path: Path) -
     assert "Traceback" not in answered.stderr
 
 
-def test_a_definition_of_another_release_is_told_of(start_valkey: StartValkey, tmp_path: Path) -> None:
+def test_a_definition_of_another_release_is_reported(start_valkey: StartValkey, tmp_path: Path) -> None:
     url = start_valkey()
     store = open_store(Settings(redis_url=url))
     foreign = define(Task(name="a", run="true"))

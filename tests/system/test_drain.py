@@ -84,7 +84,7 @@ def test_a_drain_loses_nothing_and_ends_in_time(make_fleet: StartFleet, measured
     assert fleet.chain(long["retry"])[1]["end_reason"] == fleet.chain(long["rerun"])[1]["end_reason"] == "success"
 
 
-def test_a_second_wish_later_means_now(make_fleet: StartFleet) -> None:
+def test_a_second_request_later_means_now(make_fleet: StartFleet) -> None:
     fleet = make_fleet(TASKS, "web", "scheduler", grace_s=30.0)
     (worker,) = fleet.start("worker")
     run = fleet.trigger("end")
@@ -111,7 +111,7 @@ def test_a_worker_can_be_drained_by_the_api(make_fleet: StartFleet) -> None:
     assert fleet.perform("queued")["end_reason"] == "success"
 
 
-def test_idle_processes_end_with_zero_and_at_once_however_often_they_are_told(make_fleet: StartFleet) -> None:
+def test_idle_processes_end_with_zero_at_once_after_any_number_of_signals(make_fleet: StartFleet) -> None:
     """F6: with nothing under way."""
     fleet = make_fleet(TASKS).start_all()
     told = [fleet.of("worker"), fleet.of("scheduler"), fleet.of("web")]

@@ -70,7 +70,7 @@ def facet(event: Json) -> Any:
     return event["run"]["facets"]["runfleet"]
 
 
-def test_every_start_and_every_end_is_told(telling: Fleet) -> None:
+def test_every_start_and_every_end_is_emitted(telling: Fleet) -> None:
     well = telling.perform("works")
     started, ended = lineage_of(telling, well, "COMPLETE")
     assert (started["eventType"], started["eventTime"]) == ("START", well["start_at"])
@@ -108,7 +108,7 @@ def test_every_start_and_every_end_is_told(telling: Fleet) -> None:
     assert (shown["state"], shown["facets"]["processing_engine"]["name"]) == ("COMPLETED", "runfleet")
 
 
-def test_a_lost_worker_s_run_is_told_of_by_the_scheduler_and_a_draining_one_tells_what_it_has(telling: Fleet) -> None:
+def test_the_scheduler_emits_lost_runs_and_a_draining_worker_its_own(telling: Fleet) -> None:
     lost = telling.trigger("long")
     telling.wait_for_word(lost["id"], "began")
     lineage_of(telling, lost, "START")

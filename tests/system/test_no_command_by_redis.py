@@ -104,7 +104,7 @@ def test_a_token_whose_scope_was_changed_is_refused(fleet: Fleet, intruder: redi
     assert status_with(fleet, text) in (401, 403)
 
 
-def test_without_any_token_in_the_store_nobody_gets_in(fleet: Fleet, intruder: redis.Redis) -> None:
+def test_without_any_token_in_the_store_every_request_is_refused(fleet: Fleet, intruder: redis.Redis) -> None:
     fleet.post("/api/tokens", {"name": "low", "scope": "read"})
     intruder.delete(f"{PREFIX}:tokens")
     answer = httpx.put(f"{fleet.http.base_url}/api/tasks/planted", json={"run": EVIL})

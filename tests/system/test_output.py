@@ -109,7 +109,7 @@ def test_directions_and_what_is_not_seen_stay_in_log_and_outputs(fleet: Fleet) -
     assert run["outputs"] == {"name": "\u202egnp.exe"}
 
 
-def test_both_streams_are_told_apart_and_keep_their_order(fleet: Fleet) -> None:
+def test_both_streams_are_distinguished_and_keep_their_order(fleet: Fleet) -> None:
     run = fleet.perform("both")
     lines = fleet.get(f"/api/runs/{run['id']}/log")["lines"]
     assert [(line["n"], line["stream"], line["text"]) for line in lines] == [

@@ -58,7 +58,7 @@ def begin(fleet: Fleet, task: str) -> Json:
     return run
 
 
-def test_a_running_run_hears_a_stop_within_a_second_and_is_not_retried(fleet: Fleet) -> None:
+def test_a_running_run_gets_a_stop_within_a_second_and_is_not_retried(fleet: Fleet) -> None:
     run = begin(fleet, "polite")
     asked_s = time.monotonic()
     fleet.post(f"/api/runs/{run['id']}/stop")
@@ -79,7 +79,7 @@ def test_a_pending_run_is_stopped_at_once_and_never_runs(fleet: Fleet) -> None:
     assert f"run {run['id']} is ended (stopped)" in again.json()["detail"]
 
 
-def test_who_ignores_the_signal_is_killed_when_grace_is_over(fleet: Fleet) -> None:
+def test_a_process_that_ignores_the_signal_is_killed_after_the_grace_period(fleet: Fleet) -> None:
     run = begin(fleet, "deaf")
     asked_s = time.monotonic()
     fleet.post(f"/api/runs/{run['id']}/stop")

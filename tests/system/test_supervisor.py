@@ -114,7 +114,7 @@ def test_a_signal_ends_all_in_order(start: Callable[[str], Fleet], tmp_path: Pat
     assert "work      | work is here" in fleet.said()
 
 
-def test_two_signals_at_once_are_one_wish(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+def test_two_signals_at_once_are_one_request(start: Callable[[str], Fleet], tmp_path: Path) -> None:
     fleet = start(OBEDIENT)
     fleet.process.send_signal(signal.SIGTERM)
     fleet.process.send_signal(signal.SIGINT)
@@ -122,7 +122,7 @@ def test_two_signals_at_once_are_one_wish(start: Callable[[str], Fleet], tmp_pat
     assert (tmp_path / "ended").read_text().split() == ["work", "store"]
 
 
-def test_a_second_wish_kills_who_does_not_end_and_spares_the_store(
+def test_a_second_request_kills_remaining_processes_and_spares_the_store(
     start: Callable[[str], Fleet], tmp_path: Path
 ) -> None:
     fleet = start(STUBBORN)
@@ -156,7 +156,7 @@ def test_a_killed_supervisor_and_a_stubborn_child_leave_no_orphans(start: Callab
     wait_until(lambda: not any(map(is_alive, fleet.children())), "no child is left")
 
 
-def test_who_starts_after_a_kill_waits_until_the_old_ones_are_gone(
+def test_a_start_after_a_kill_waits_until_the_old_processes_are_gone(
     start: Callable[[str], Fleet], tmp_path: Path
 ) -> None:
     old = start(STUBBORN)
@@ -169,7 +169,7 @@ def test_who_starts_after_a_kill_waits_until_the_old_ones_are_gone(
     assert not any(map(is_alive, before))
 
 
-def test_a_folder_is_used_once_and_the_second_is_told_by_whom(start: Callable[[str], Fleet], tmp_path: Path) -> None:
+def test_a_folder_has_one_user_and_the_second_learns_who_it_is(start: Callable[[str], Fleet], tmp_path: Path) -> None:
     fleet = start(OBEDIENT)
     second = run_command([sys.executable, "-c", FLEET, str(tmp_path), OBEDIENT])
     assert second.returncode == 1
@@ -214,7 +214,7 @@ def no_descriptors_left(pid: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
-def test_a_child_that_cannot_be_started_is_tried_again_and_ends_nobody(
+def test_a_child_that_cannot_start_is_retried_and_the_others_keep_running(
     start: Callable[[str], Fleet], tmp_path: Path
 ) -> None:
     fleet = start(OBEDIENT)

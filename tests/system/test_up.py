@@ -323,7 +323,7 @@ def test_a_lost_secret_is_replaced_only_when_asked_to_and_keeps_the_history(
     assert again.call("GET", f"/api/runs/{before['id']}")["end_reason"] == "success"
 
 
-def test_who_looks_beside_an_up_makes_it_no_new_secret_or_token(start: Callable[[], Up], tmp_path: Path) -> None:
+def test_commands_beside_an_up_create_no_secret_or_token(start: Callable[[], Up], tmp_path: Path) -> None:
     up = start()
     kept = [tmp_path / ".runfleet" / name for name in ("secret", "token")]
     away = [path.rename(path.with_suffix(".away")) for path in kept]
@@ -378,7 +378,7 @@ def servers_of(up: Up) -> list[int]:
     return [pid for pid in family([up.process.pid]) if "valkey-server" in command_line(pid)]
 
 
-def test_beside_an_up_on_a_redis_of_its_own_choice_others_are_told_of_it(
+def test_commands_beside_an_up_on_a_configured_redis_name_it(
     start: Callable[..., Up], settings: Settings, tmp_path: Path
 ) -> None:
     start(REDIS_URL=settings.redis_url, RUNFLEET_KEY_PREFIX=settings.key_prefix)

@@ -71,7 +71,7 @@ def in_url(host: str) -> str:
 
 
 @pytest.mark.parametrize("host", [host for host in OURS if "%" not in host])  # no URL of ours has zones
-def test_whoever_asks_gets_the_same_answer_of_this_machine(host: str) -> None:
+def test_a_local_host_is_local_everywhere(host: str) -> None:
     url = f"redis://user:p%40ss@{in_url(host)}:6379/0"
     assert is_local(url)
     assert transport(Settings(redis_url=url))[0].level == "ok"
@@ -80,7 +80,7 @@ def test_whoever_asks_gets_the_same_answer_of_this_machine(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", [host for host in OTHERS if " " not in host])
-def test_whoever_asks_gets_the_same_answer_of_others(host: str) -> None:
+def test_a_foreign_host_is_foreign_everywhere(host: str) -> None:
     url = f"redis://{in_url(host)}:6379/0"
     assert not is_local(url)
     assert transport(Settings(redis_url=url))[0].level == "warning"

@@ -90,7 +90,7 @@ def test_a_size_is_bytes(text: str, size: int) -> None:
         ("9" * 16 + "s", f'not "{"9" * 16}s"'),
     ],
 )
-def test_what_is_no_duration_is_told_what_to_write(text: str, cure: str) -> None:
+def test_an_invalid_duration_gets_the_cure(text: str, cure: str) -> None:
     with pytest.raises(ValueError, match="must be a duration") as caught:
         parse_duration(text)
     assert str(caught.value) == f"must be a duration like 500ms, 10s, 5m, 1h30m or 2d, {cure}"
@@ -100,7 +100,7 @@ def test_what_is_no_duration_is_told_what_to_write(text: str, cure: str) -> None
     ("text", "cure"),
     [("5", 'not a bare number: write "5kb" or "5mb" instead of 5'), ("10MB", 'not "10MB": write "10mb"')],
 )
-def test_what_is_no_size_is_told_what_to_write(text: str, cure: str) -> None:
+def test_an_invalid_size_gets_the_cure(text: str, cure: str) -> None:
     with pytest.raises(ValueError, match="must be a size") as caught:
         parse_size(text)
     assert str(caught.value) == f"must be a size like 500b, 64kb, 10mb or 1gb, {cure}"
@@ -116,7 +116,7 @@ def test_a_file_is_read_with_its_includes_in_order(tmp_path: Path) -> None:
     assert [path.name for path in config.files] == ["runfleet.toml", "c1.toml", "c2.toml"]
 
 
-def test_everything_can_be_said(tmp_path: Path) -> None:
+def test_every_key_of_the_task_file_can_be_used(tmp_path: Path) -> None:
     text = """
 [tasks."every.thing"]
 run = ["report", "--all"]

@@ -67,7 +67,7 @@ def test_what_check_advises_can_be_written(tmp_path: Path) -> None:
 # Messages
 
 
-def test_a_file_with_notify_is_told_once_that_nothing_is_sent_yet(tmp_path: Path) -> None:
+def test_a_file_with_notify_gets_one_warning_that_nothing_is_sent_yet(tmp_path: Path) -> None:
     text = '[notify.ops]\nurl = "https://x.example/y"\n'
     for name in "ab":
         text += f'[tasks.{name}]\nrun = "true"\nnotify = ["ops"]\n'

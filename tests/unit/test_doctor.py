@@ -102,7 +102,7 @@ def test_a_fleet_that_is_well_is_given_no_advice() -> None:
     assert [one for one in all_findings(facts()) if one.cure] == []
 
 
-def test_who_went_and_who_cannot_is_not_said_to_be_nobody() -> None:
+def test_lost_and_unfit_workers_are_not_reported_as_no_worker() -> None:
     said = {
         (finding.code, finding.value): finding.message
         for finding in all_findings(facts(workers=[worker(unfit="its disk is full"), worker(id="box-9", alive=False)]))
@@ -146,7 +146,7 @@ def test_of_redis(changes: dict[str, Any], expected: dict[str, str]) -> None:
     assert troubles(facts(server=changes)) == expected
 
 
-def test_what_the_server_does_not_tell_is_no_trouble() -> None:
+def test_undisclosed_facts_of_the_server_are_no_problem() -> None:
     found = troubles(msgspec.structs.replace(facts(), server=Server()))
     assert set(found.values()) == {"info"}
     assert {"version", "role", "eviction-policy", "persistence", "disk", "memory", "connections"} == found.keys()

@@ -61,7 +61,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return lines
 
 
-def test_a_start_and_an_end_are_told() -> None:
+def test_a_start_and_an_end_are_emitted() -> None:
     backend = Backend()
     one = Emitter(lambda: backend)
     one.emit(RUN, record())
@@ -72,7 +72,7 @@ def test_a_start_and_an_end_are_told() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_end_has_a_type_and_what_is_said_is_an_event_of_the_specification(reason: Reason) -> None:
+def test_every_end_has_a_type_and_is_an_event_of_the_specification(reason: Reason) -> None:
     over = record(status=Status.ENDED, reason=reason, exit_code=1, message="because", end_us=START + 3_000_000)
     made = Serde.to_dict(event("ns", RUN, over, Task(name="report", run="true", description="Makes it")))
     facets = made["run"]["facets"]
@@ -84,7 +84,7 @@ def test_every_end_has_a_type_and_what_is_said_is_an_event_of_the_specification(
     assert made["job"]["facets"]["documentation"]["description"] == "Makes it"
 
 
-def test_nobody_waits_for_a_backend_that_does_not_answer(said: list[dict[str, Any]]) -> None:
+def test_no_caller_waits_for_a_backend_that_does_not_answer(said: list[dict[str, Any]]) -> None:
     backend = Backend(open_=False)
     one = Emitter(lambda: backend, most=5)
     began_s = time.monotonic()
@@ -125,7 +125,7 @@ def test_a_backend_that_fails_costs_its_events_and_nothing_else(said: list[dict[
 @pytest.mark.parametrize(
     "env", [{}, {"OPENLINEAGE_API_KEY": "x"}, {"OPENLINEAGE_URL": "http://x", "OPENLINEAGE_DISABLED": "true"}]
 )
-def test_nothing_is_told_unless_somebody_says_where_to(env: dict[str, str]) -> None:
+def test_nothing_is_emitted_without_a_destination(env: dict[str, str]) -> None:
     assert open_emitter(env) is None
 
 

@@ -12,7 +12,7 @@ def test_any_name_becomes_a_task_name(parts: list[str]) -> None:
     assert is_task_name(task_name("prefect", *parts))
 
 
-def test_a_name_can_be_recognised_and_is_nobody_elses() -> None:
+def test_a_name_can_be_recognised_and_is_unique() -> None:
     name = task_name("marquez", "s3://bucket", "load/orders daily")
     assert name.startswith("marquez.load-orders-daily.")
     assert name == task_name("marquez", "s3://bucket", "load/orders daily")

@@ -13,7 +13,7 @@ names = st.text(min_size=1, max_size=20)
 
 
 @given(now_us=times)
-def test_an_id_is_a_uuid_of_version_7_that_tells_its_millisecond(now_us: int) -> None:
+def test_an_id_is_a_uuid_of_version_7_with_its_millisecond(now_us: int) -> None:
     for made in (ids.tick_id("a", now_us, 0), ids.retry_id(UUID(int=1), now_us)):
         assert (made.version, made.variant) == (7, "specified in RFC 4122")
         assert made.int >> 80 == now_us // 1000

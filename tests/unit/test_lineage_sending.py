@@ -146,14 +146,14 @@ def test_what_is_filled_in_is_what_the_client_would_have_sent(
     assert headers["authorization"] == "Bearer key"
 
 
-def test_a_job_that_the_client_filters_out_is_not_told(backend: Backend, set_up: SetUp) -> None:
+def test_a_job_that_the_client_filters_out_is_not_emitted(backend: Backend, set_up: SetUp) -> None:
     sender = set_up(OPENLINEAGE__FILTERS='[{"type": "exact", "match": "report"}]')
     sender.send(RUN, record(), TASK)
     sender.send(RUN, record(task="other"), None)
     assert [body["job"]["name"] for body in backend.bodies] == ["other"]
 
 
-def test_a_new_definition_is_told_of(backend: Backend, set_up: SetUp) -> None:
+def test_a_new_definition_is_announced(backend: Backend, set_up: SetUp) -> None:
     sender = set_up()
     for number in range(3):
         sender.send(RUN, record(definition=str(number)), Task(name="report", run="true", description=str(number)))
@@ -211,7 +211,7 @@ def test_a_refusal_is_named_and_not_tried_again(backend: Backend, set_up: SetUp)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429])
-def test_who_asks_for_patience_gets_the_event_later(backend: Backend, set_up: SetUp, status: int) -> None:
+def test_a_busy_server_gets_the_event_later(backend: Backend, set_up: SetUp, status: int) -> None:
     sender, paused = set_up(), list[float]()
     assert isinstance(sender, HttpSender)
     sender._pause = paused.append
@@ -221,7 +221,7 @@ def test_who_asks_for_patience_gets_the_event_later(backend: Backend, set_up: Se
     assert paused == [0.5, 1.0]
 
 
-def test_who_stays_busy_is_named_in_the_end(backend: Backend, set_up: SetUp) -> None:
+def test_a_processor_that_stays_busy_is_named_at_the_end(backend: Backend, set_up: SetUp) -> None:
     sender, paused = set_up(), list[float]()
     assert isinstance(sender, HttpSender)
     sender._pause = paused.append
@@ -231,7 +231,7 @@ def test_who_stays_busy_is_named_in_the_end(backend: Backend, set_up: SetUp) -> 
     assert (len(backend.heard), sum(paused)) == (5, 7.5)
 
 
-def test_where_nobody_listens_the_client_s_transport_says_so(set_up: SetUp) -> None:
+def test_without_a_listener_the_clients_transport_reports_it(set_up: SetUp) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         transport = {"type": "http", "url": f"http://127.0.0.1:{taken.getsockname()[1]}", "retry": {"total": 0}}
@@ -294,7 +294,7 @@ def test_certificates_are_checked_as_the_client_does(trusted: bool, set_up: SetU
             assert not safe.heard
 
 
-def test_a_record_is_told_as_it_is_and_not_changed(backend: Backend, set_up: SetUp) -> None:
+def test_a_record_is_emitted_unchanged(backend: Backend, set_up: SetUp) -> None:
     told: Record = record()
     before = str(told)
     set_up().send(RUN, told, TASK)

@@ -36,5 +36,5 @@ def test_missed_ticks_are_put_down_to_what_was_known_at_their_time(first: int, l
     assert known().why(first, last) == why
 
 
-def test_before_it_ever_led_it_says_that_nobody_did() -> None:
+def test_before_it_ever_led_it_reports_no_leader() -> None:
     assert Outages().why(1, 2) == "no scheduler was leading"

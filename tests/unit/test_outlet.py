@@ -37,7 +37,7 @@ def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
     assert outlet.flush(5)
 
 
-def test_what_nobody_reads_is_dropped_counted_and_said_when_somebody_does(pipe: tuple[int, int]) -> None:
+def test_unread_log_lines_are_dropped_and_counted_for_the_next_reader(pipe: tuple[int, int]) -> None:
     read, write = pipe
     said: list[int] = []
     outlet = Outlet(said.append, most_lines=50)
@@ -65,7 +65,7 @@ def test_a_process_that_ends_writes_its_last_lines() -> None:
     assert "event=worker.stopped worker=w" in done.stdout
 
 
-def test_a_process_whose_lines_nobody_reads_ends_all_the_same(pipe: tuple[int, int]) -> None:
+def test_a_process_whose_log_is_not_read_still_ends(pipe: tuple[int, int]) -> None:
     _, write = pipe
     code = (
         "from shared import telemetry as t; from shared.settings import Settings;"
@@ -75,7 +75,7 @@ def test_a_process_whose_lines_nobody_reads_ends_all_the_same(pipe: tuple[int, i
     assert subprocess.run([sys.executable, "-c", code], stdout=write, check=False, timeout=30).returncode == 7
 
 
-def test_an_event_that_cannot_be_shown_is_said_and_raises_nothing() -> None:
+def test_an_event_that_cannot_be_rendered_is_logged_and_raises_nothing() -> None:
     code = """
 from shared import telemetry as t
 from shared.settings import Settings

@@ -18,9 +18,7 @@ def task(name: str = "t", **settings: object) -> Task:
     ("late_us", "overdue"),
     [(OVERDUE_US - 1, {}), (OVERDUE_US, {"t": START_US + MINUTE_US}), (86_400_000_000, {"t": START_US + MINUTE_US})],
 )
-def test_a_schedule_is_overdue_half_a_minute_after_a_tick_that_nobody_saw_to(
-    late_us: int, overdue: dict[str, int]
-) -> None:
+def test_a_schedule_is_overdue_half_a_minute_after_an_unhandled_tick(late_us: int, overdue: dict[str, int]) -> None:
     assert standing([task()], {"t": START_US}, START_US + MINUTE_US + late_us) == Standing(overdue, {})
 
 

@@ -38,7 +38,7 @@ def test_what_was_given_is_not_changed() -> None:
     assert given_ == {}
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     task = _task(rows=Param(type="number"), mode=Param(choices=("fast", "slow")), who=Param(required=True))
     found = params.accept(task, {"rows": "many", "mode": "medium", "extra": 1})[1]
     assert [problem.location for problem in found] == [
@@ -79,7 +79,7 @@ def test_a_callable_holds_to_what_it_declares() -> None:
         (Param(pattern="[a-z]+"), ["abc"], ["", "abc1", "abc\n", "1abc"]),
     ],
 )
-def test_a_value_fits_or_is_told_why_not(declared: Param, fitting: list[Any], unfitting: list[Any]) -> None:
+def test_a_value_fits_or_gets_the_reason_why_not(declared: Param, fitting: list[Any], unfitting: list[Any]) -> None:
     task = _task(x=declared)
     assert [value for value in fitting if _problems(task, {"x": value})] == []
     assert [value for value in unfitting if not _problems(task, {"x": value})] == []
@@ -134,7 +134,7 @@ def test_what_a_callable_is_given_it_gets(values: dict[str, Any]) -> None:
     assert params.accept(_task("m:f"), values) == (values, [])
 
 
-def test_of_secret_parameters_every_text_is_kept_from_being_seen() -> None:
+def test_every_text_of_secret_parameters_is_masked() -> None:
     task = _task(
         key=Param(secret=True), doc=Param(type="json", secret=True), pin=Param(type="number", secret=True), day=Param()
     )

@@ -209,7 +209,7 @@ def test_count_and_latest_agree_with_the_enumeration(
 
 
 @given(st.lists(expressions, min_size=1, max_size=3), st.sampled_from(ZONES))
-def test_whatever_can_be_parsed_can_be_said(texts: list[str], timezone: str) -> None:
+def test_every_parsed_schedule_has_a_description(texts: list[str], timezone: str) -> None:
     schedule = parsed(texts, timezone)
     assert schedule is None or schedule.words().strip()
 
@@ -223,7 +223,7 @@ def test_any_text_is_either_a_schedule_or_refused_by_name(text: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20), instants, st.integers(0, 10_000_000))
-def test_jitter_is_the_same_for_everybody_and_within_bounds(task: str, tick_us: int, jitter_ms: int) -> None:
+def test_jitter_is_the_same_everywhere_and_within_bounds(task: str, tick_us: int, jitter_ms: int) -> None:
     assert 0 <= jitter_us(task, tick_us, jitter_ms) <= jitter_ms * 1000
     assert jitter_us(task, tick_us, jitter_ms) == jitter_us(task, tick_us, jitter_ms)
 

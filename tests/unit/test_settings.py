@@ -58,7 +58,7 @@ def test_users_of_runs_are_listed_by_comma() -> None:
             read_settings({"RUNFLEET_RUN_USERS": bad})
 
 
-def test_all_that_is_wrong_is_said_at_once_with_name_and_value() -> None:
+def test_all_problems_are_reported_with_name_and_value() -> None:
     environ = {
         "RUNFLEET_PORT": "70000",
         "RUNFLEET_WORKER_THREADS": "2.5",

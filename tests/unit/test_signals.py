@@ -21,7 +21,7 @@ print("heard" if told.wait(10) else "deaf", flush=True)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_that_meets_the_lock_of_an_event_is_heard(name: str) -> None:
+def test_a_signal_during_the_lock_of_an_event_is_handled(name: str) -> None:
     command = [sys.executable, "-c", WAITING_WITH_THE_LOCK.format(name=name)]
     told = run_command(command, cwd=Path(__file__).parents[2])
     assert told.stdout == "heard\n", told.stderr

@@ -37,7 +37,7 @@ def test_a_redis_of_this_machine_needs_no_secret(url: str) -> None:
         "redis://[::1",
     ],
 )
-def test_a_redis_elsewhere_needs_a_secret_or_somebody_who_allows_to_go_without(url: str) -> None:
+def test_a_remote_redis_needs_a_secret_or_explicit_permission(url: str) -> None:
     with pytest.raises(Misconfigured, match=r"RUNFLEET_SECRET is not set.*RUNFLEET_UNSIGNED=on"):
         require_secret(Settings(redis_url=url))
     require_secret(Settings(redis_url=url, secret="sixteen characters"))
@@ -74,7 +74,7 @@ def test_what_is_a_setting_or_like_none_is_left_alone(name: str) -> None:
     assert misspelt({name: "x"}) == {}
 
 
-def test_all_that_is_odd_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_oddities_are_logged_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     begin(Settings(redis_url="unix:///x"), Log("api"), {"RUNFLEET_QUEUE": "mail"})
     said = capsys.readouterr().out
     assert "event=definitions.unsigned" in said

@@ -32,7 +32,7 @@ def test_only_what_no_time_explains_is_a_step(took_s: float, went_s: float, step
     assert clock.after(START_US + round(went_s * SECOND_US)) == stepped_s * SECOND_US
 
 
-def test_stored_time_goes_on_by_measured_time() -> None:
+def test_stored_time_advances_by_measured_time() -> None:
     measured = [100.0]
     clock = StoredClock(lambda: measured[0])
     clock.before()

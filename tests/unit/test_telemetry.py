@@ -73,7 +73,7 @@ def test_a_pipe_gets_logfmt_when_nothing_was_chosen() -> None:
     assert "event=run.ended" in speak("auto")[0]
 
 
-def test_debug_lets_everybody_speak() -> None:
+def test_debug_enables_every_logger() -> None:
     text = "\n".join(speak("logfmt", "debug"))
     assert "run.claimed" in text
     assert "GET /" in text

@@ -297,7 +297,7 @@ def test_a_large_value_that_is_there_at_once_does_not_mix_with_what_the_interpre
     ],
     ids=["endless", "no JSON", "for ever", "cut", "no code", "no end", "deep"],
 )
-def test_who_writes_to_the_workers_socket_is_killed(start: Start, isolate: bool, forged: str) -> None:
+def test_a_run_that_writes_to_the_workers_socket_is_killed(start: Start, isolate: bool, forged: str) -> None:
     ended = run(start, "forge", {"what": forged}, isolate=isolate)
     assert (ended.exit.violated, ended.exit.code) == (True, 137)
     pid = int(ended.stdout.split()[-1])
@@ -329,7 +329,7 @@ def parent_of(pid: int) -> int:
 
 
 @BOTH
-def test_a_crash_is_told_and_the_next_run_works(start: Start, isolate: bool) -> None:
+def test_a_crash_is_reported_and_the_next_run_works(start: Start, isolate: bool) -> None:
     assert run(start, "add", {"a": 1}, isolate=isolate).exit.code == 0
     assert run(start, "crash", isolate=isolate).exit.code == 9
     assert run(start, "kill", isolate=isolate).exit.signal == signal.SIGKILL
@@ -389,7 +389,7 @@ def test_a_run_that_waits_for_anothers_import_can_be_stopped(start: Start, tmp_p
     assert read_to_end(second).stdout == ""
 
 
-def test_runs_that_wait_for_an_import_that_fails_are_told(start: Start, tmp_path: Path) -> None:
+def test_runs_that_wait_for_a_failing_import_get_the_error(start: Start, tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import os, time\nwhile not os.path.exists('go'): time.sleep(.005)\n1 / 0\n")
     children = [start("late:f") for _ in range(3)]
     (tmp_path / "go").touch()

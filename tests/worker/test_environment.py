@@ -81,7 +81,7 @@ def test_the_users_own_python_path_comes_back() -> None:
     assert compose(task, {"PYTHONPATH": "/theirs"})[0]["PYTHONPATH"] == "/theirs"
 
 
-def test_the_runs_own_facts_are_told_and_nothing_hides_them() -> None:
+def test_the_runs_own_facts_are_passed_and_nothing_hides_them() -> None:
     task = Task(name="t", run="x", env={"RUNFLEET_TASK": "hidden?"})
     env, _ = compose(task, execution=str(EXECUTION), replica_index=2, replica_count=5, attempt=1, tick_us=1_000_000)
     facts = {name.removeprefix("RUNFLEET_"): value for name, value in env.items() if name.startswith("RUNFLEET_")}

@@ -23,7 +23,7 @@ LATE_S = 0.7
 
 
 @pytest.mark.damaged
-def test_a_wish_list_that_cannot_be_read_is_not_asked_all_the_time(
+def test_an_unreadable_list_of_stop_requests_is_not_polled_all_the_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, asked_s = Store(settings), list[float]()

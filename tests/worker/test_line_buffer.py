@@ -170,7 +170,7 @@ def test_drop_old_keeps_the_newest_and_says_what_is_missing() -> None:
     assert capture.first_kept == lines[0].n
 
 
-def test_drop_old_tells_which_stored_lines_to_let_go() -> None:
+def test_drop_old_returns_the_stored_lines_to_drop() -> None:
     capture = LineBuffer(30, "drop_old")
     capture.feed("stdout", b"0........\n1........\n2........\n", 0)
     assert [line.n for line in capture.take()] == [0, 1, 2]
@@ -193,7 +193,7 @@ def test_drop_new_keeps_the_oldest_and_says_what_is_missing() -> None:
     assert (capture.first_kept, capture.truncated, capture.overflowed) == (0, True, False)
 
 
-def test_kill_tells_that_it_overflowed_and_keeps_what_fits() -> None:
+def test_kill_reports_an_overflow_and_keeps_what_fits() -> None:
     capture = LineBuffer(30, "kill")
     capture.feed("stdout", b"line 0...\nline 1...\nline 2...\n", 0)
     seen = [capture.overflowed]

@@ -96,7 +96,7 @@ def refreshed(private: KnownSecrets) -> bool:
     return False
 
 
-def test_what_nobody_said_yet_is_waited_for_and_what_is_known_is_used(
+def test_unknown_secrets_are_waited_for_and_known_ones_are_used(
     store: Store, settings: Settings, short_path: Path
 ) -> None:
     clock = Clock()

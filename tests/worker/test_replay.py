@@ -58,7 +58,7 @@ def left(store: Store) -> int:
 
 
 @pytest.mark.parametrize(("count", "bytes_each", "trips"), [(1, 0, 1), (251, 0, 4), (12, 100 * 1024, 7)])
-def test_all_are_said_again_in_portions(
+def test_all_ends_are_replayed_in_batches(
     store: Store, asked: Store, messages: EndReplay, count: int, bytes_each: int, trips: int
 ) -> None:
     ends = kept_back(asked, count, '{"a":"' + "x" * bytes_each + '"}')
@@ -70,7 +70,7 @@ def test_all_are_said_again_in_portions(
     assert (left(asked), store.round_trips) == (0, trips)
 
 
-def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, asked: Store, messages: EndReplay) -> None:
+def test_a_server_without_the_script_gets_it_once(store: Store, asked: Store, messages: EndReplay) -> None:
     for end in kept_back(asked, 50):
         messages.add(end)
     asked.run(Call("SCRIPT", ("FLUSH",), bool))
@@ -79,7 +79,7 @@ def test_a_server_that_does_not_know_the_script_hears_it_once(store: Store, aske
     assert (left(asked), store.round_trips) == (0, 3)
 
 
-def test_what_was_said_long_before_the_loss_is_not_said_again(asked: Store, messages: EndReplay) -> None:
+def test_ends_long_before_the_loss_are_not_replayed(asked: Store, messages: EndReplay) -> None:
     early, late = kept_back(asked, 2)
     messages.add(early)
     between_s = time.monotonic()
@@ -98,7 +98,7 @@ def test_only_so_many_bytes_are_remembered(asked: Store, messages: EndReplay, mo
     wait_until(lambda: left(asked) == 4, "the last five have ended")
 
 
-def test_leases_do_not_wait_for_a_store_that_is_away_and_it_hears_them_when_it_is_back(
+def test_leases_do_not_wait_for_an_unavailable_store_and_reach_it_later(
     settings: Settings, asked: Store, short_path: Path
 ) -> None:
     ends = kept_back(asked, 3)

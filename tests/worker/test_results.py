@@ -55,7 +55,7 @@ def test_a_key_may_be_written_again_when_all_places_are_taken(file: Path) -> Non
     assert collected(file)[0]["k0"] == "last"
 
 
-def test_of_a_file_that_is_too_large_the_whole_lines_at_its_beginning_are_taken(file: Path) -> None:
+def test_the_first_whole_lines_of_a_file_that_is_too_large_are_taken(file: Path) -> None:
     line = "key=" + "x" * 2000 + "\n"
     file.write_text("first=1\n" + line * (FILE_BYTES // len(line) + 1))
     found, said = collected(file)

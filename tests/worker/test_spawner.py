@@ -47,7 +47,7 @@ def test_output_and_exit_code_come_back(spawn: Spawn) -> None:
     assert (ended.stdout, ended.stderr) == ("out\n", "err\n")
 
 
-def test_a_death_by_signal_is_told_as_128_and_the_number(spawn: Spawn) -> None:
+def test_a_death_by_signal_is_reported_as_128_plus_its_number(spawn: Spawn) -> None:
     ended = run(spawn, "kill -SEGV $$")
     assert (ended.exit.code, ended.exit.signal) == (128 + 11, 11)
 

@@ -49,7 +49,7 @@ def test_what_made_it_end_is_the_reason_whatever_its_exit_code(cause: Cause, rea
         assert verdict.interrupted == (cause == "shutdown")
 
 
-def test_of_several_causes_the_one_higher_on_the_ladder_counts() -> None:
+def test_the_strongest_of_several_causes_counts() -> None:
     stop_sequence: list[Cause] = ["lost", "stop", "timeout", "overflow", "shutdown"]
     assert set(stop_sequence) == set(get_args(Cause))
     for higher, lower in itertools.combinations(stop_sequence, 2):
@@ -68,12 +68,12 @@ def test_a_process_whose_spawner_died_while_it_was_stopped_has_ended_for_that() 
     assert judge(TASK, LOST, "timeout", b"")[:2] == (Reason.TIMEOUT, FATE_UNKNOWN)
 
 
-def test_a_kill_that_nobody_here_sent_may_be_the_memory() -> None:
+def test_an_unexplained_kill_may_be_out_of_memory() -> None:
     verdict = judge(TASK, Exit(code=137, signal=9), None, b"")
     assert verdict.message == "killed by signal 9 (SIGKILL), possibly out of memory"
 
 
-def test_exceeding_a_limit_is_said_with_the_limit() -> None:
+def test_a_message_about_a_limit_names_the_limit() -> None:
     task = Task(name="t", run="x", memory_limit=64 * MB, address_space_limit=128 * MB, cpu_limit_s=5)
     hungry = judge(task, Exit(code=137, signal=9, memory_used=70 * MB), None, b"")
     assert hungry.message == "killed: its processes had 70mb of memory, more than memory_limit = 64mb"

@@ -114,8 +114,8 @@ class Execution:
         """
         Execute the run and end it, claiming the next one for *wanted* in the same step.
 
-        None: its lease was lost, or it was given back because nothing was started. An error ends the run, with the
-        error as message.
+        None: its lease was lost, or it was given back because nothing was started. Any other
+        error ends the run with a reason.
         """
         log.debug("run.claimed", run_id=str(self.run_id), task=self.record.task, attempt=self.record.attempt)
         self._context.heartbeat.hold(self._lease)

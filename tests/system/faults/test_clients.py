@@ -208,7 +208,7 @@ def opens(fleet: Fleet, path: str) -> int:
 
 
 @pytest.mark.parametrize("what", ["a long log", "events"])
-def test_five_hundred_readers_that_read_nothing_cost_little_and_nobody_else(
+def test_five_hundred_readers_that_read_nothing_cost_little_and_delay_no_other(
     make_fleet: StartFleet, measured: Measured, what: str
 ) -> None:
     """F48: memory is bounded, and others are served meanwhile."""
@@ -253,7 +253,7 @@ def test_a_thousand_posts_at_once_are_all_carried_out(make_fleet: StartFleet, me
     measured("F47", "1000 requests at once, the slowest", max(took_s for _, took_s in answers), POSTS_S)
 
 
-def test_clients_that_never_finish_their_requests_hold_nobody_up(make_fleet: StartFleet, measured: Measured) -> None:
+def test_clients_that_never_finish_their_requests_delay_no_other(make_fleet: StartFleet, measured: Measured) -> None:
     """F48: half heads are cut off in time, half bodies and endless heads are bounded, others are served."""
     fleet = make_fleet(TASKS, "web", "scheduler")
     web = fleet.of("web").pid

@@ -41,7 +41,7 @@ class Unread:
         os.close(self._read)
 
 
-def test_a_worker_whose_log_nobody_reads_executes_and_leaves_as_any_other(make_fleet: StartFleet) -> None:
+def test_a_worker_whose_log_is_not_read_executes_and_exits_as_any_other(make_fleet: StartFleet) -> None:
     """F67: a pipe holds 64 KiB, which some hundred runs fill."""
     fleet = make_fleet(TASKS, "web", "scheduler", grace_s=3.0)
     worker = Unread(fleet)

@@ -59,7 +59,7 @@ def test_a_fork_bomb_ends_with_its_run_and_the_worker_lives(make_fleet: StartFle
     assert fleet.of("worker").worker_process() == worker
 
 
-def test_a_command_that_wants_too_much_memory_fails_and_is_told_why(fleet: Fleet) -> None:
+def test_a_command_that_needs_too_much_memory_fails_with_the_reason(fleet: Fleet) -> None:
     """F43: its worker lives."""
     worker = fleet.of("worker").worker_process()
     run = fleet.perform("hungry")

@@ -44,9 +44,7 @@ def begin(fleet: Fleet) -> Json:
 
 
 @pytest.mark.parametrize("away_s", [0.0, 11.0])
-def test_what_a_failed_primary_took_with_it_is_said_again(
-    make_fleet: StartFleet, short_path: Path, away_s: float
-) -> None:
+def test_ends_that_a_failed_primary_lost_are_replayed(make_fleet: StartFleet, short_path: Path, away_s: float) -> None:
     """F24: ends that it had accepted and not passed on; a run whose start it had not passed on starts anew, alone."""
     fleet = make_fleet(TASKS, threads=2)
     (fleet.folder / "replica").mkdir()

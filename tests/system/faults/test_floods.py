@@ -30,7 +30,7 @@ log_max_size = "1mb"
 
 
 @pytest.mark.parametrize("policy", ["drop_old", "drop_new", "kill"])
-def test_two_hundred_megabytes_of_output_disturb_nobody(
+def test_two_hundred_megabytes_of_output_disturb_no_other_run(
     make_fleet: StartFleet, measured: Measured, policy: str
 ) -> None:
     """F40: the log is what the policy says, memory is bounded, the API stays quick."""

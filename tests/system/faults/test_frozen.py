@@ -62,7 +62,7 @@ def lived(fleet: Fleet, run: Json) -> tuple[float, float]:
     return said[0], said[-1]
 
 
-def test_a_worker_that_wakes_up_too_late_is_told_and_ends_its_run(make_fleet: StartFleet, measured: Measured) -> None:
+def test_a_worker_that_wakes_up_too_late_learns_so_and_ends_its_run(make_fleet: StartFleet, measured: Measured) -> None:
     """F8: the record is not touched by who comes too late."""
     fleet = make_fleet(TASKS, "web", "scheduler")
     (sleeper,) = fleet.start("worker")

@@ -91,7 +91,7 @@ def test_a_value_that_is_nested_too_deep_fails_its_run_in_words(fleet: Fleet) ->
 @pytest.mark.parametrize(
     ("task", "said"), [("folder", "is not a plain file any more"), ("link", "it is a symbolic link")]
 )
-def test_what_is_put_in_place_of_the_output_file_is_said_in_the_log(fleet: Fleet, task: str, said: str) -> None:
+def test_a_replaced_output_file_is_logged(fleet: Fleet, task: str, said: str) -> None:
     """F68: the run itself did what it was to do."""
     run = fleet.perform(task)
     assert run["end_reason"] == "success"

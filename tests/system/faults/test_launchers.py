@@ -60,7 +60,7 @@ def test_a_worker_process_that_cannot_be_replaced_takes_no_other_along(make_flee
         ({"RUNFLEET_WORKER_THREADS": "none"}, "RUNFLEET_WORKER_THREADS='none'"),
     ],
 )
-def test_what_cannot_start_until_somebody_changes_something_ends_with_2(
+def test_a_process_that_needs_a_change_of_settings_ends_with_2(
     make_fleet: StartFleet, env: dict[str, str], said: str
 ) -> None:
     """F66: the platform, or systemd's RestartPreventExitStatus, is told."""

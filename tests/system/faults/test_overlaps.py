@@ -56,7 +56,7 @@ async def trigger(port: int, task: str, count: int) -> list[int]:
 
 @pytest.mark.parametrize("most", [1, 3])
 @pytest.mark.parametrize("policy", ["queue", "skip", "kill"])
-def test_of_many_triggers_at_four_apis_never_more_than_max_run(make_fleet: StartFleet, policy: str, most: int) -> None:
+def test_never_more_than_max_of_many_triggers_at_four_apis_run(make_fleet: StartFleet, policy: str, most: int) -> None:
     """F39: every trigger has a record, what may wait waits in order, and the commands say how many ran at once."""
     fleet = make_fleet(TASKS).start_all()
     task = f"{policy}-{most}"

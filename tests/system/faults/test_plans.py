@@ -137,7 +137,7 @@ def test_a_group_whose_last_report_got_no_answer_is_followed_once(
         assert {run["end_reason"] for run in made if run["task_name"] == "fetch"} == {"success"}
 
 
-def test_a_tick_makes_its_whole_plan_once_whoever_leads(make_fleet: StartFleet) -> None:
+def test_a_tick_creates_its_whole_plan_once_under_any_leader(make_fleet: StartFleet) -> None:
     """F53: the leader is killed again and again, and once its heir is frozen."""
     fleet = make_fleet(TASKS + HOURLY, "web", "worker", "scheduler", "scheduler", threads=8)
     for is_frozen in (False, True, False):

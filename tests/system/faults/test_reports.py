@@ -66,9 +66,7 @@ def test_a_worker_killed_before_its_report_arrived_has_ended_its_run_once(
             assert (fleet.run(run["id"]), fleet.chain(run)) == (crashed, chain)
 
 
-def test_a_worker_killed_before_it_heard_that_its_report_arrived_has_succeeded(
-    make_fleet: StartFleet, short_path: Path
-) -> None:
+def test_a_worker_killed_before_the_reply_to_its_report_has_succeeded(make_fleet: StartFleet, short_path: Path) -> None:
     """F5: nothing holds a lease any more, so nothing can be rescued."""
     fleet = make_fleet(TASKS, "web", "scheduler")
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:

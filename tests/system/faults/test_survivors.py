@@ -50,9 +50,7 @@ def test_a_redis_that_goes_away_before_a_run_is_started_delays_it(
         assert [line[0] for line in fleet.wrote()] == [run["id"]]
 
 
-def test_a_run_claimed_by_a_worker_that_is_told_to_leave_is_given_back(
-    make_fleet: StartFleet, short_path: Path
-) -> None:
+def test_a_run_claimed_by_a_draining_worker_is_given_back(make_fleet: StartFleet, short_path: Path) -> None:
     """F65: the answer to the claim comes after the signal."""
     fleet = make_fleet(TASKS, "web", "scheduler", grace_s=5.0)
     with Proxy(short_path / "p", fleet.redis.socket).serving() as proxy:
