@@ -91,7 +91,7 @@ class Loop:
         self._on_wiped = on_wiped
         self._on_leading = on_leading
         self._instance = ""
-        self._unseen_keys: set[str] = set()
+        self._overwritten_keys: set[str] = set()
         self._behind: dict[str, None] = {}
         self._full_until_s = 0.0
         self._clock = StoredClock(clock)
@@ -139,12 +139,12 @@ class Loop:
         poll = self._store.run(leadership.poll(self.name, batch, self._health))
         self._health = b""
         self._note_clock(poll)
-        if poll.restarted_keys:
-            log.error("store.begun_anew", keys=", ".join(poll.restarted_keys))
-        for name in self._unseen_keys.difference(poll.unseen_keys):
+        if poll.reset_keys:
+            log.error("store.keys_reset", keys=", ".join(poll.reset_keys))
+        for name in self._overwritten_keys.difference(poll.overwritten_keys):
             self.troubles.clear("look", name)
-        self._unseen_keys = set(poll.unseen_keys)
-        for name in poll.unseen_keys:
+        self._overwritten_keys = set(poll.overwritten_keys)
+        for name in poll.overwritten_keys:
             self.troubles.note("look", name, RunfleetError(f"key {name} holds something that Runfleet did not write"))
         self._note_leadership(poll)
         self._note_wipe(poll)

@@ -45,7 +45,7 @@ EVENTS: Final[dict[str, str]] = {
     "schedule.missed": "Ticks were missed for the reason in `why`; `catch_up` is how many of them run now.",
     "schedule.repaired": "The leader's schedules differed from the catalog and were loaded again.",
     "schedule.ahead": "Last ticks were in the future because the Redis clock was set back; they were reset to now.",
-    "store.begun_anew": "`keys` of Runfleet held data of another program and were reset. Find out what wrote it.",
+    "store.keys_reset": "`keys` of Runfleet held data of another program and were reset. Find out what wrote it.",
     "queue.forgotten": "Empty queues that no task names and no worker serves were removed; `count` is how many.",
     "clock.stepped": "The Redis clock jumped by `seconds` (negative: back).",
     "run.unreadable": "This release cannot read a run, or the definition of a lost run, and skips it.",

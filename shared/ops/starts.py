@@ -16,7 +16,7 @@ from shared.ops.catalog import Catalog
 from shared.ops.new_execution import NOTHING_DONE, Progress, Request, creation, shown_bytes, template_of
 from shared.runs import Reason, Run, Status, to_run
 from shared.store import executions, runs
-from shared.store.creation import Create, create, is_made_at_once, make_rest
+from shared.store.creation import Create, create, create_rest, is_made_at_once
 from shared.store.tasks import Entry
 from shared.store.wakeups import wake_queues
 
@@ -69,14 +69,14 @@ async def trigger(
             continue
         await wake_queues(created.ready)
         assert created.run is not None
-        await _make_rest(what, created.run)
+        await _create_rest(what, created.run)
         origin = request.origin
         is_known = origin is not None and (origin.run_id is not None or origin.dedupe_key != "")
         return Triggered(created.run, created.verdict == "repeated" or (created.verdict == "exists" and is_known))
     raise Conflict(f"task {name} changes faster than it can be started; try again")
 
 
-async def _make_rest(what: Create, run: Run) -> None:
+async def _create_rest(what: Create, run: Run) -> None:
     """Create the runs that were too many for one step. The scheduler continues if this fails."""
     if not is_made_at_once(what):
         with suppress(StoreUnavailable):
@@ -87,7 +87,7 @@ async def make_all(execution_id: UUID, may_go_on: Callable[[], bool] = lambda: T
     """Create the remaining runs of an execution, in small steps; how many steps."""
     left, steps = 1, 0
     while left and may_go_on():
-        left, ready = await make_rest(execution_id)
+        left, ready = await create_rest(execution_id)
         await wake_queues(ready)
         steps += 1
     return steps
@@ -209,7 +209,7 @@ async def fire(catalog: Catalog, entry: Entry, tick_us: int) -> bool:
             continue  # perhaps it was one of those it depends on
         await wake_queues(created.ready)
         if created.run is not None:
-            await _make_rest(what, created.run)
+            await _create_rest(what, created.run)
         return created.verdict == "created"
     raise AssertionError("the second try either makes it or raises")
 

@@ -88,7 +88,7 @@ def is_made_at_once(what: Create) -> bool:
     return sum(count * max(least, packed_size(template) + 100) for template, count in steps) <= BYTES_AT_ONCE
 
 
-def make_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mapping[str, int]]]:
+def create_rest(execution_id: UUID, now: int | str = NOW) -> Call[tuple[int, Mapping[str, int]]]:
     """
     Create more runs of a started execution that has runs left to create: how many are left, and what became ready. It
     may be repeated until none is left.

@@ -28,12 +28,12 @@ class Leadership(msgspec.Struct, frozen=True, kw_only=True):
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """
     All that a scheduler learns in one poll. ``token`` 0: another one leads (``leader``), and the rest is empty, except
-    for the ``store_id`` and ``restarted_keys``.
+    for the ``store_id`` and ``reset_keys``.
 
     ``next_due_us`` None: no run is delayed. ``expired`` are running runs whose lease is over. The counts are of tasks
     whose history may need pruning, of logs that their worker left uncompressed, of executions with runs left to
-    create (``incomplete``) and of those whose stop was left half-done (``stopping``). ``restarted_keys`` held
-    something that we did not write, and were started afresh; ``unseen_keys`` hold it still, and are left out here.
+    create (``incomplete``) and of those whose stop was left half-done (``stopping``). ``reset_keys`` held
+    data of another program, and were reset; ``overwritten_keys`` still hold such data, and are skipped.
     """
 
     token: int
@@ -48,8 +48,8 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     store_id: str = ""
     incomplete: int = 0
     stopping: int = 0
-    restarted_keys: list[str] = []
-    unseen_keys: list[str] = []
+    reset_keys: list[str] = []
+    overwritten_keys: list[str] = []
 
 
 def poll(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str = NOW) -> Call[Poll]:
@@ -65,7 +65,7 @@ def poll(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str =
                 leader=leader,
                 now_us=int(reply[2]),
                 store_id=text_of(reply[3]),
-                restarted_keys=texts_of(reply[4]),
+                reset_keys=texts_of(reply[4]),
             )
         expired = zip(reply[6][::2], reply[6][1::2], strict=True)
         return Poll(
@@ -81,8 +81,8 @@ def poll(scheduler: str, batch: int = 100, health: bytes = b"", now: int | str =
             store_id=text_of(reply[9]),
             incomplete=reply[10],
             stopping=reply[11],
-            restarted_keys=texts_of(reply[12]),
-            unseen_keys=texts_of(reply[13]),
+            reset_keys=texts_of(reply[12]),
+            overwritten_keys=texts_of(reply[13]),
         )
 
     limits_us = (LEADERSHIP_US, GAP_US, LEASE_MS * 1000)

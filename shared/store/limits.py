@@ -30,7 +30,10 @@ class Holders(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """``full``: ``limit`` has no slot left, one held since ``since_us`` (0: unknown). ``exceeds_limit``: it is too low."""
+    """
+    ``full``: ``limit`` has no slot left, one held since ``since_us`` (0: unknown). ``exceeds_limit``: its maximum is
+    lower than what was asked for.
+    """
 
     verdict: Literal["taken", "full", "exceeds_limit", "renewed", "given", "gone"]
     limit: str

@@ -83,7 +83,7 @@ def test_short_lived_keys_are_reset_and_everything_continues(
     assert {what.split()[0] for what in work.undone()} == lost
     assert work.loop.troubles.current() == {}
     assert work.harness.run(fleet.facts()).wrong_keys == []
-    assert f"event=store.begun_anew keys={key}" in capsys.readouterr().out
+    assert f"event=store.keys_reset keys={key}" in capsys.readouterr().out
     check_store(work.harness)
 
 

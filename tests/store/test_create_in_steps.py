@@ -52,7 +52,7 @@ def test_no_step_makes_more_than_so_many_runs_or_bytes(harness: StoreHarness) ->
     large = begun(harness, entry, external_execution_id="x" * 250_000, replicas=10)
     assert count(harness, large) == 3
     for made in (6, 9, 10):
-        harness.run(creating.make_rest(large))
+        harness.run(creating.create_rest(large))
         assert count(harness, large) == made
     check_store(harness)
 
@@ -61,10 +61,10 @@ def test_runs_that_a_dead_creator_left_are_created_by_the_next(harness: StoreHar
     execution_id = begun(harness, harness.task())
     assert harness.run(leadership.poll("s")).incomplete == 1
     assert harness.run(creating.incomplete(10, harness.now)) == [execution_id]
-    assert harness.run(creating.make_rest(execution_id)) == (100, {"default": 200})
+    assert harness.run(creating.create_rest(execution_id)) == (100, {"default": 200})
     check_store(harness)
-    assert harness.run(creating.make_rest(execution_id)) == (0, {"default": 100})
-    assert harness.run(creating.make_rest(execution_id)) == (0, {})
+    assert harness.run(creating.create_rest(execution_id)) == (0, {"default": 100})
+    assert harness.run(creating.create_rest(execution_id)) == (0, {})
     made = harness.run(runs.execution_runs(execution_id))
     assert sorted(one.replica_index for one in made) == list(range(500))
     assert harness.run(leadership.poll("s")).incomplete == 0
@@ -81,7 +81,7 @@ def test_it_is_not_over_before_its_last_run_is_made(harness: StoreHarness) -> No
     assert found.phase is Phase.RUNNING
     assert found.steps[0].phase is Phase.RUNNING
     check_store(harness)
-    harness.run(creating.make_rest(execution_id))
+    harness.run(creating.create_rest(execution_id))
     harness.end(harness.claimed())
     assert harness.run(runs.is_over(execution_id))
     check_store(harness)
@@ -91,7 +91,7 @@ def test_an_execution_that_waits_is_made_when_its_turn_has_come(harness: StoreHa
     entry = harness.task(max_concurrent=1)
     held = harness.started()
     waiting = begun(harness, entry)
-    assert harness.run(creating.make_rest(waiting)) == (0, {})
+    assert harness.run(creating.create_rest(waiting)) == (0, {})
     assert harness.run(creating.incomplete(10, harness.now)) == []
     harness.end(held)
     assert harness.run(creating.incomplete(10, harness.now)) == [waiting]
@@ -102,7 +102,7 @@ def test_an_execution_that_waits_is_made_when_its_turn_has_come(harness: StoreHa
 
 def test_a_delayed_execution_is_made_when_it_is_due(harness: StoreHarness) -> None:
     delayed = begun(harness, harness.task(), delay_ms=1000)
-    assert harness.run(creating.make_rest(delayed)) == (0, {})
+    assert harness.run(creating.create_rest(delayed)) == (0, {})
     harness.pass_s(2)
     harness.run(ops.enqueue_due(500))
     harness.run(ops.make_all(delayed))
@@ -131,7 +131,7 @@ def test_stopping_a_task_makes_no_more_runs_of_it(harness: StoreHarness) -> None
     execution_id = begun(harness, harness.task())
     harness.run(ops.stop_task("a"))
     assert harness.run(runs.is_over(execution_id))
-    assert harness.run(creating.make_rest(execution_id)) == (0, {})
+    assert harness.run(creating.create_rest(execution_id)) == (0, {})
     check_store(harness)
 
 
