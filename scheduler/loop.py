@@ -41,7 +41,7 @@ JOB_S: Final = 0.3
 """Longest time that one job of a round may take, so that the leadership is renewed in time."""
 
 JOB_PAUSE_S: Final = 2.0
-"""A job that fails as a whole is left alone for so long at most."""
+"""The longest pause of a job that fails as a whole."""
 
 CHECK_S: Final = 60.0
 """How often the leader compares its timetable with the catalog, and says how it is."""

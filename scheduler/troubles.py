@@ -22,10 +22,10 @@ SHOWN: Final = 20
 """As many of those are shown."""
 
 SAY_AGAIN_S: Final = 60.0
-"""How often a failure that lasts is logged again."""
+"""How often a lasting failure is logged again."""
 
 FORGOTTEN_S: Final = 600.0
-"""A failure that nothing has repeated for so long is no news any more."""
+"""A failure that has not recurred for this long counts as over."""
 
 
 class Pauses:

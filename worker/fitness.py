@@ -215,8 +215,8 @@ class Fitness:
         except SpawnFailed as error:
             return f"it cannot start processes: {error}"
         if ended is None:
-            return f"{sys.executable} does not end when told to do nothing"
-        return f"{sys.executable} ends with code {ended.code} when told to do nothing" if ended.code else ""
+            return f"{sys.executable} does not finish an empty program"
+        return f"{sys.executable} ends an empty program with code {ended.code}" if ended.code else ""
 
     def _signature_trouble(self) -> str:
         if not self._keys:

@@ -99,7 +99,7 @@ def _words(asked: Asked) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("row", rows("hidden"), ids=str)
-def test_what_is_beyond_the_pattern_looks_as_if_it_did_not_exist(world: World, row: Row) -> None:
+def test_things_beyond_the_pattern_look_missing(world: World, row: Row) -> None:
     asked, absent = row.asked(world.theirs), row.asked(world.nobody)
     before = written(world.store)
     status, text = perform(world, "mine", row, asked)

@@ -114,7 +114,7 @@ def test_times_are_read_as_java_writes_them(text: str, same: str) -> None:
         "2030-01-01T00:00:00Z; drop",
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         mapping.instant(text, zone=False)
 

@@ -57,7 +57,7 @@ def chain(ona: Client, env: str) -> Json:
     return make(ona, env, "second", spec={"command": "two"}, dependsOn=[first["id"]])
 
 
-def test_what_a_step_puts_out_is_cut_where_ona_s_own_bounds_are(ona: Client, env: str, kept: Store) -> None:
+def test_outputs_of_a_step_are_cut_at_the_bounds_of_ona(ona: Client, env: str, kept: Store) -> None:
     execution = start(ona, make(ona, env, "task"))
     long = {"n" * 200: "x", "text": "y" * 5000, "number": 7, "empty": ""}
     end(kept, outputs=msgspec.json.encode(long).decode())
@@ -175,7 +175,7 @@ def test_a_plan_whose_step_had_to_be_killed_has_failed(ona: Client, chain: Json,
     assert "killed" in over["status"]["failureMessage"]
 
 
-def test_what_an_overlap_rule_refuses_has_failed_and_says_why(ona: Client, env: str) -> None:
+def test_an_execution_refused_by_its_overlap_rule_has_failed_with_the_reason(ona: Client, env: str) -> None:
     task = make(ona, env, "a")
     native = {"run": "true", "max_concurrent": 1, "on_overlap": "skip"}
     ona.put(f"/api/tasks/ona.{task['id'][:8]}.a", json=native)
@@ -230,7 +230,7 @@ def test_a_native_start_is_not_taken_for_the_repeated_one(ona: Client, env: str)
     assert start(ona, task, {"x-stainless-retry-count": "1"})["id"] != native["execution_id"]
 
 
-def test_what_was_started_otherwise_can_be_read_too(ona: Client, kept: Store) -> None:
+def test_executions_of_other_apis_can_be_read_too(ona: Client, kept: Store) -> None:
     native = ona.post("/api/tasks/example/run").json()
     shown = look(ona, {"id": native["execution_id"]})
     assert (shown["metadata"]["environmentId"], shown["metadata"]["startedBy"]) == (HOME, "manual")
@@ -242,7 +242,7 @@ def test_what_was_started_otherwise_can_be_read_too(ona: Client, kept: Store) ->
 
 
 @pytest.mark.parametrize("method", ["StartTask", "GetTaskExecution", "StopTaskExecution"])
-def test_what_there_is_not_is_not_found(ona: Client, method: str) -> None:
+def test_missing_things_are_not_found(ona: Client, method: str) -> None:
     call(ona, method, {"id": str(uuid.uuid4())}, "not_found")
     call(ona, method, {"id": "nope"}, "invalid_argument")
 

@@ -119,7 +119,7 @@ def test_the_binary_form_says_the_same(ona: Client, env: str) -> None:
     assert missing["code"] == "not_found"
 
 
-def test_what_only_reads_may_be_asked_for_by_a_get(ona: Client, env: str) -> None:
+def test_a_call_that_only_reads_may_be_a_get(ona: Client, env: str) -> None:
     task = make(ona, env, "build")
     json = msgspec.json.encode({"id": task["id"]}).decode()
     packed = binary.to_binary(bodies.GetTaskRequest(id=task["id"]))

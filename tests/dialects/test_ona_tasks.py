@@ -109,7 +109,7 @@ def test_a_reference_is_there_once_in_an_environment(ona: Client, env: str) -> N
         ({"metadata": None}, "metadata"),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_written(
+def test_a_refused_task_names_its_problems_and_writes_nothing(
     ona: Client, kept: Store, change: dict[str, Json], place: str
 ) -> None:
     body = {"environmentId": HOME, "metadata": {"reference": "a"}, "spec": {"command": "x"}}
@@ -123,7 +123,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("body", [b"[]", b"3", b"{", b"\xff", b"null", b"[" * 5000])
-def test_what_is_no_message_is_an_invalid_argument(ona: Client, body: bytes) -> None:
+def test_an_invalid_message_is_an_invalid_argument(ona: Client, body: bytes) -> None:
     response = ona.post(CALLS + "GetTask", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
     assert (response.status_code, response.json()["code"]) == (400, "invalid_argument")
 
@@ -274,7 +274,7 @@ def test_a_live_task_is_not_deleted(ona: Client, env: str, kept: Store) -> None:
     call(ona, "DeleteTask", {"id": id_})
 
 
-def test_what_the_file_takes_over_is_the_file_s(ona: Client, kept: Store) -> None:
+def test_a_task_that_the_file_takes_over_belongs_to_it(ona: Client, kept: Store) -> None:
     id_ = make(ona, HOME, "build")["id"]
     mine = [*TASKS, Task(name="build", run="make")]
     kept.run(tasks.apply([(task, define(task)) for task in mine]))

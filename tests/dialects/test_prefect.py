@@ -140,7 +140,7 @@ def test_bad_input_is_refused_in_prefects_shape_and_writes_nothing(
     assert count(client) == 0
 
 
-def test_what_is_wrong_is_located_as_pydantic_does(client: Client) -> None:
+def test_problems_are_located_as_by_pydantic(client: Client) -> None:
     answer = client.post("/api/task_runs/", json={"task_key": "k", "state": {"type": "NO"}, "nope": 1})
     places = {tuple(one["loc"]): one["type"] for one in answer.json()["exception_detail"]}
     assert places[("body", "dynamic_key")] == "missing"
@@ -209,7 +209,7 @@ def test_one_task_run_is_one_execution_whose_attempts_are_runs(client: Client) -
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_what_a_person_does_is_what_prefect_reads(client: Client, running: bool) -> None:
+def test_prefect_reads_the_actions_of_people(client: Client, running: bool) -> None:
     run = create(client)
     if running:
         set_state(client, run, "RUNNING")

@@ -168,7 +168,7 @@ def test_the_client_tries_again_by_itself_and_that_is_one_task_run(prefect: Pref
         assert runs
 
 
-def test_what_a_person_stops_stays_stopped(prefect: Prefect, tmp_path: Path) -> None:
+def test_a_run_that_a_person_stops_stays_stopped(prefect: Prefect, tmp_path: Path) -> None:
     with prefect.serving():
         run = prefect.says("slow", str(tmp_path / "ran"), "3")[0]
         wait_until(lambda: prefect.run(run)["state_type"] == "RUNNING", "it runs", 20)

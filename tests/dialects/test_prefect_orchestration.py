@@ -122,7 +122,7 @@ def test_a_failure_is_tried_again_with_the_delays_given(run_count: int, delay_s:
     ("source", "wanted"),
     [("RUNNING", state("FAILED", retriable=False)), ("RUNNING", state("CRASHED")), ("PENDING", state("FAILED"))],
 )
-def test_what_is_not_tried_again(source: str, wanted: State) -> None:
+def test_some_ends_are_not_retried(source: str, wanted: State) -> None:
     assert decided(state(source), wanted, run_count=1, policy=Policy(retries=5)).answer == "ACCEPT"
 
 

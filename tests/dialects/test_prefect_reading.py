@@ -53,7 +53,7 @@ def lines_of(client: Client, status: int = 200, **body: Any) -> list[str]:
     return [one["message"] for one in answer.json()] if status == 200 else []
 
 
-def test_what_clients_log_controls_no_terminal(client: Client) -> None:
+def test_log_lines_of_clients_control_no_terminal(client: Client) -> None:
     run = new_task_run(client, None)
     odd = "\x1b[2J\x1b]0;title\x07 \x1b[31mred\x1b[0m tab\there \x00\x08\x7f\x9b31m"
     tell(client, line(1, odd, task_run_id=run))

@@ -98,7 +98,7 @@ def test_a_body_may_be_packed(client: TestClient[Litestar], encoding: str | None
         (b'{"name": 1, "size": "x"}', {}, 422, "body.name"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_the_shape_of_the_dialect(
+def test_unreadable_requests_are_refused_in_the_shape_of_the_dialect(
     client: TestClient[Litestar], content: bytes, headers: dict[str, str], status: int, says: str
 ) -> None:
     answer = client.put("/api/echo/x", content=content, headers=headers)

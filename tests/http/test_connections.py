@@ -171,7 +171,7 @@ def test_a_trailer_without_end_is_cut_off(served: Served) -> None:
     ],
     ids=["no ascii", "TLS", "HTTP/9.9", "length -1", "zeros"],
 )
-def test_what_is_no_http_is_400_as_a_problem(served: Served, said: bytes) -> None:
+def test_data_that_is_not_http_is_400_as_a_problem(served: Served, said: bytes) -> None:
     with connected(served) as client:
         client.sendall(said)
         answer = rest(client)

@@ -102,7 +102,7 @@ def test_every_problem_is_named_at_its_key(author: Client) -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", '"run"', "3", "null", "{", "", '{"run": 1}', '{"run": "x\\u0000"}', "{}"])
-def test_what_is_no_definition_is_refused(author: Client, body: str) -> None:
+def test_an_invalid_definition_is_refused(author: Client, body: str) -> None:
     response = author.put("/api/tasks/backup", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code in (400, 422)
     assert author.get("/api/tasks/backup").status_code == 404

@@ -108,7 +108,7 @@ def test_a_run_of_an_external_task_is_reported(client: Client, catalog: Store) -
     assert (again.status_code, "is ended (failed)" in again.json()["detail"]) == (409, True)
 
 
-def test_what_cannot_be_reported_is_refused_and_says_why(client: Client, catalog: Store) -> None:
+def test_an_invalid_report_is_refused_with_the_reason(client: Client, catalog: Store) -> None:
     ours = trigger(client, "example")
     refused = client.post(f"/api/runs/{ours['id']}/report")
     assert (refused.status_code, "executed by our workers" in refused.json()["detail"]) == (409, True)

@@ -46,7 +46,7 @@ def test_headers_of_an_untrusted_proxy_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("told", ["", "unknown", "1.2.3.4, junk", "999.1.1.1"])
-def test_what_is_no_address_is_passed_over(told: str) -> None:
+def test_an_invalid_address_is_skipped(told: str) -> None:
     assert seen("10.0.0.1", told)[0] == "10.0.0.1"
 
 

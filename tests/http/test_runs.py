@@ -26,7 +26,7 @@ def test_a_run_that_is_not_there_is_404_whatever_is_asked_of_it(client: Client, 
 
 
 @pytest.mark.parametrize("ref", ["17", "example", "example%23", "example%23x", "%23", "not-a-uuid"])
-def test_what_cannot_name_a_run_is_422(client: Client, ref: str) -> None:
+def test_an_invalid_run_reference_is_422(client: Client, ref: str) -> None:
     response = client.get(f"/api/runs/{ref}")
     assert response.status_code == 422
     assert response.json()["errors"][0]["location"] == "path.id"

@@ -73,7 +73,7 @@ def test_stopping_a_task_stops_all_its_live_runs(client: Client) -> None:
     assert client.get("/api/tasks/example/runs?status=pending").json()["total"] == 0
 
 
-def test_what_lives_of_a_removed_task_can_be_stopped(client: Client, catalog: Store) -> None:
+def test_live_runs_of_a_removed_task_can_be_stopped(client: Client, catalog: Store) -> None:
     client.post("/api/tasks/shipped/run")
     left = [task for task in TASKS if task.name not in ("example", "shipped")]
     catalog.run(tasks.apply([(task, define(task)) for task in left]))

@@ -347,7 +347,7 @@ MUTANTS = [
         "prune",
         "  if is_needed(one, r) then return -2 end\n",
         "",
-        test_retention_of_plans.test_what_is_still_to_be_handed_on_cannot_be_deleted,
+        test_retention_of_plans.test_a_run_with_needed_outputs_cannot_be_deleted,
     ),
     Mutant(
         "a plan stays when its runs are gone",

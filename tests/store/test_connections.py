@@ -90,7 +90,7 @@ def test_one_thread_needs_one_connection(settings: Settings, client: redis.Redis
     store.close()
 
 
-def test_what_waits_goes_out_in_one_round_trip(narrow: Store, client: redis.Redis) -> None:
+def test_waiting_calls_go_out_in_one_round_trip(narrow: Store, client: redis.Redis) -> None:
     narrow.run(fleet.ping())
     hold_up(client, 0.3)
     before = narrow.round_trips

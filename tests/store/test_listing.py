@@ -148,7 +148,7 @@ def test_a_cursor_continues_where_a_page_ended(harness: StoreHarness) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "o50", "o-1", "²", "A" * 30, "====", "lg"])
-def test_what_is_no_cursor_is_refused(harness: StoreHarness, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(harness: StoreHarness, cursor: str) -> None:
     with pytest.raises(ValueError, match="is not a valid cursor"):
         harness.run(listing.page(Filter(), cursor=cursor))
 

@@ -268,7 +268,7 @@ def test_a_run_is_delivered_when_it_is_due_and_not_twice(harness: StoreHarness) 
     check_store(harness)
 
 
-def test_what_ended_meanwhile_is_not_delivered(harness: StoreHarness) -> None:
+def test_a_run_that_ended_meanwhile_is_not_delivered(harness: StoreHarness) -> None:
     run = made(harness, FOR_CONSUMER)
     harness.run(stops.stop(run.id, "stop", "by a person"))
     assert harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], Turn.first())).id is None
@@ -344,7 +344,7 @@ def test_an_unacknowledged_run_returns_although_its_consumer_is_there(harness: S
     check_store(harness)
 
 
-def test_what_was_acknowledged_stays_with_its_consumer(harness: StoreHarness) -> None:
+def test_an_acknowledged_run_stays_with_its_consumer(harness: StoreHarness) -> None:
     made(harness, FOR_CONSUMER)
     turn = Turn.first()
     harness.run(orchestrated.consumer_fetch("c", b"{}", ["ext"], turn))

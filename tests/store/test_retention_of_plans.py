@@ -15,7 +15,7 @@ from tests.store.diamonds import claim_all, diamond
 from tests.store.harness import StoreHarness
 
 
-def test_what_is_still_to_be_handed_on_is_not_forgotten(harness: StoreHarness) -> None:
+def test_a_run_with_needed_outputs_is_not_pruned(harness: StoreHarness) -> None:
     diamond(harness)
     entry = harness.task("install", keep_runs=1)
     executions_ = [harness.trigger("deploy").execution_id for _ in range(3)]
@@ -60,7 +60,7 @@ def test_plans_that_take_long_hold_up_no_history(harness: StoreHarness) -> None:
     check_store(harness)
 
 
-def test_what_is_still_to_be_handed_on_cannot_be_deleted(harness: StoreHarness) -> None:
+def test_a_run_with_needed_outputs_cannot_be_deleted(harness: StoreHarness) -> None:
     diamond(harness)
     first = harness.trigger("deploy")
     harness.end(claim_all(harness)["install"], facts=Facts(outputs='{"path":"/opt"}'))

@@ -67,7 +67,7 @@ def test_attempts_have_no_gaps_and_end_with_the_budget(harness: StoreHarness) ->
 
 
 @pytest.mark.parametrize("reason", [Reason.SUCCESS, Reason.STOPPED])
-def test_what_succeeded_or_was_stopped_is_not_tried_again(harness: StoreHarness, reason: Reason) -> None:
+def test_successful_and_stopped_runs_are_not_retried(harness: StoreHarness, reason: Reason) -> None:
     entry = harness.task("a", retry_attempts=3)
     held = harness.started()
     assert harness.owed(held, entry, reason) is None

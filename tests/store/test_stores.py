@@ -101,7 +101,7 @@ def test_a_killed_connection_of_the_event_loop_is_replaced(settings: Settings, c
     with_async_store(settings, scene)
 
 
-def test_what_many_ask_for_at_once_shares_round_trips(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_calls_share_round_trips(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     trips: list[int] = []
     exchange = AsyncStore._exchange
 

@@ -208,9 +208,7 @@ def again_by_a_run(harness: StoreHarness, execution_id: UUID, run_id: UUID) -> R
 
 
 @pytest.mark.parametrize("again", [again_as_a_whole, again_by_a_run])
-def test_what_is_run_again_has_texts_of_its_own(
-    harness: StoreHarness, again: Callable[[StoreHarness, UUID, UUID], Run]
-) -> None:
+def test_a_rerun_has_its_own_texts(harness: StoreHarness, again: Callable[[StoreHarness, UUID, UUID], Run]) -> None:
     harness.task(params=DECLARED)
     first = harness.trigger(**LARGE)
     harness.end(harness.claimed())

@@ -121,7 +121,7 @@ def test_every_way_to_end_has_its_code(fleet: Fleet, task: str, code: int) -> No
 
 
 @pytest.mark.parametrize(("task", "word"), [("nomodule", "no_such_module"), ("nofunction", "no_such_function")])
-def test_what_cannot_be_imported_is_named(fleet: Fleet, task: str, word: str) -> None:
+def test_a_failed_import_is_named(fleet: Fleet, task: str, word: str) -> None:
     ended = fleet.perform(task)
     assert ended["end_reason"] == "failed"
     assert word in ended["message"] + "".join(fleet.log(ended))

@@ -132,7 +132,7 @@ def test_a_killed_spawner_crashes_its_runs_and_the_worker_process_is_replaced(ma
     wait_until(lambda: worker.worker_process() != before, "another worker process took its place")
 
 
-def test_what_a_killed_spawner_leaves_ends_though_redis_is_silent(make_fleet: StartFleet, measured: Measured) -> None:
+def test_processes_of_a_killed_spawner_end_though_redis_is_silent(make_fleet: StartFleet, measured: Measured) -> None:
     """F2, F15: the worker cannot report the ends and so leaves late; its launcher does not wait for that."""
     fleet = make_fleet(TASKS).start_all()
     (fleet.folder / "calling.py").write_text("def call():\n    return 1\n")

@@ -101,7 +101,7 @@ def test_a_secret_parameter_reaches_its_run_and_no_log_output_or_answer(make_fle
     assert fleet.log(again) == ["told [redacted] and monday"], "it was given the same again"
 
 
-def test_what_one_task_makes_a_secret_of_reaches_no_other_task(make_fleet: StartFleet) -> None:
+def test_secrets_of_one_task_reach_no_other_task(make_fleet: StartFleet) -> None:
     """F69: another task looks for it, and prints it as it came by other ways."""
     fleet = make_fleet(
         OTHERS, PLANTED=PLANTED, REDIS_URL=f"redis://me:{FILED}@nowhere", OTHER="is inherited"

@@ -112,7 +112,7 @@ def test_stop_ends_children_daemons_and_daemons_of_daemons(fleet: Fleet) -> None
     assert not any(map(is_alive, everybody))  # when the end is on record, they are gone already
 
 
-def test_what_keeps_the_output_open_does_not_hold_up_the_end(fleet: Fleet, measured: Measured) -> None:
+def test_a_process_that_keeps_the_output_open_does_not_delay_the_end(fleet: Fleet, measured: Measured) -> None:
     """F11, F42: when a run ends by itself."""
     asked_s = time.monotonic()
     ended = fleet.perform("leaves")

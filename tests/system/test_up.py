@@ -348,7 +348,7 @@ def test_a_port_of_the_platform_does_not_open_it_to_others(start: Callable[..., 
     assert "event=api.started host=127.0.0.1" in up.said()
 
 
-def test_what_it_says_where_others_may_read_holds_no_token(start: Callable[..., Up]) -> None:
+def test_output_that_others_may_read_holds_no_token(start: Callable[..., Up]) -> None:
     up = start()
     assert DataFolder(up.folder / ".runfleet").token() not in up.said()
     assert (up.folder / ".runfleet" / "header").stat().st_mode & 0o777 == 0o600

@@ -100,7 +100,7 @@ def test_no_caller_waits_for_a_backend_that_does_not_answer(said: list[dict[str,
     backend.door.set()
 
 
-def test_what_waits_is_sent_before_the_process_leaves() -> None:
+def test_queued_events_are_sent_before_the_process_exits() -> None:
     backend = Backend(open_=False)
     one = Emitter(lambda: backend)
     for _ in range(50):

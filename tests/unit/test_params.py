@@ -21,7 +21,7 @@ def _problems(task: Task, given_: dict[str, Any] | None) -> list[tuple[str, str]
     return [(problem.location, problem.message) for problem in params.accept(task, given_)[1]]
 
 
-def test_what_was_left_out_is_the_default() -> None:
+def test_omitted_fields_have_their_defaults() -> None:
     task = _task(rows=Param(type="number", default=10), name=Param())
     assert params.accept(task, None) == ({"rows": 10}, [])
     assert params.accept(task, {"rows": 3, "name": "x"}) == ({"rows": 3, "name": "x"}, [])
@@ -130,7 +130,7 @@ def test_a_value_is_one_element_whatever_it_holds(value: Any) -> None:
 
 
 @given(values=st.dictionaries(st.text(min_size=1, max_size=8), scalars, max_size=5))
-def test_what_a_callable_is_given_it_gets(values: dict[str, Any]) -> None:
+def test_a_callable_gets_its_arguments(values: dict[str, Any]) -> None:
     assert params.accept(_task("m:f"), values) == (values, [])
 
 

@@ -55,7 +55,7 @@ def test_what_people_write_is_taken(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", SLOW)
-def test_what_may_take_long_is_refused_and_named(pattern: str) -> None:
+def test_a_slow_pattern_is_refused_and_named(pattern: str) -> None:
     why = why_not(pattern)
     assert pattern in why
     assert "may take very long" in why

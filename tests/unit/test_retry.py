@@ -107,6 +107,6 @@ def test_an_ending_is_retried_when_a_rule_names_it(
 
 
 @given(st.sampled_from([Reason.SUCCESS, Reason.STOPPED, Reason.SKIPPED]), st.integers(-2, 255))
-def test_what_was_wanted_is_never_retried(reason: Reason, exit_code: int) -> None:
+def test_a_desired_end_is_never_retried(reason: Reason, exit_code: int) -> None:
     every = (*(str(item) for item in Reason), "exit:0-255")
     assert not is_retried(reason, exit_code, task(on=every))

@@ -51,7 +51,7 @@ def test_json_is_one_object_a_line() -> None:
 
 
 @pytest.mark.parametrize("form", ["logfmt", "pretty", "json"])
-def test_what_others_wrote_controls_no_terminal(form: str) -> None:
+def test_foreign_text_controls_no_terminal(form: str) -> None:
     code = """
 from shared import telemetry
 from shared.settings import Settings

@@ -33,7 +33,7 @@ def test_our_settings_stay_with_us() -> None:
     assert not {"RUNFLEET_TOKEN", "RUNFLEET_SECRET"} & env.keys()
 
 
-def test_what_leads_to_redis_and_to_lineage_is_not_inherited() -> None:
+def test_variables_for_redis_and_lineage_are_not_inherited() -> None:
     ours = dict.fromkeys(
         [*REDIS_URL_NAMES, "OPENLINEAGE_URL", "OPENLINEAGE_API_KEY", "OPENLINEAGE__TRANSPORT__TYPE"], "x"
     )
@@ -54,7 +54,7 @@ def test_only_what_is_allowed_is_inherited() -> None:
     assert names("R*") == set()
 
 
-def test_what_another_task_makes_a_secret_of_is_not_inherited() -> None:
+def test_secrets_of_another_task_are_not_inherited() -> None:
     environ = {"VICTIM": "v1ctim", "MINE": "m1ne", "PATH": "/bin"}
     withheld = frozenset(["VICTIM", "MINE"])
     task = Task(name="t", run="x", secrets={"KEY": "<${MINE}>"})

@@ -147,7 +147,7 @@ def test_a_cpu_limit_ends_with_a_signal_that_says_so(spawn: Spawn) -> None:
 
 
 @pytest.mark.parametrize("limits", [{}, {"cpu_limit_s": 100}], ids=["spawned", "forked"])
-def test_what_cannot_be_started_says_why(spawn: Spawn, tmp_path: Path, limits: dict[str, int]) -> None:
+def test_a_failed_start_gives_the_reason(spawn: Spawn, tmp_path: Path, limits: dict[str, int]) -> None:
     script, broken, text = (tmp_path / name for name in ("script", "broken", "text"))
     script.write_text("#!/bin/sh\n")
     for file, content in ((broken, "#!/no/such/interpreter\n"), (text, "just text\n")):

@@ -65,7 +65,7 @@ class Clients:
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
-def test_what_was_accepted_under_load_survives_a_killed_redis(make_fleet: StartFleet, fsync: str) -> None:
+def test_runs_accepted_under_load_survive_a_killed_redis(make_fleet: StartFleet, fsync: str) -> None:
     """F12, F13: nothing is lost, doubled or stuck; with everysec the last second may be lost."""
     fleet = make_fleet(TASKS, redis_options=("--appendfsync", fsync)).start_all()
     clients = Clients(fleet)
