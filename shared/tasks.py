@@ -168,7 +168,7 @@ def is_intact(definition: Definition) -> bool:
 def sign(definition: Definition, keys: Keys, name: str) -> str:
     """
     The signature of *definition* as that of task *name*. Only for one that ``signer`` knows: who signs what was found
-    in the store signs what somebody may have put there.
+    in the store signs what another program may have put there.
     """
     return keys.sign(PURPOSE, name, definition.body)
 

@@ -3,7 +3,7 @@
 --       6 batch of expired leases  7 the leader's health (JSON) or ''
 -- Answers to the leader {fencing token, leader, now, when the next run is due or lease of slots lapses or '', version
 -- of the catalog, {queue, waiting runs…}, {expired run, record…}, tasks to prune, logs to compact, store id, executions
--- with runs left to create, executions whose stop nobody continues, keys that were reset (lib/repair.lua), other keys
+-- with runs left to create, executions whose stop was left half-done, keys that were reset (lib/repair.lua), other keys
 -- that were overwritten}; to another scheduler {0, leader, now, store id, keys that were reset}.
 -- A leader keeps its token, and no token is given twice, so a frozen leader is not mistaken for its successor.
 -- flags: allow-oom
