@@ -49,6 +49,6 @@ def _layout(reply: Any) -> int | None:
     if reply is None or reply.isdigit():
         return None if reply is None else int(reply)
     raise NotALayout(
-        f"the layout of the data in Redis (key version) is {reply[:50]!r}, which is no number: another program wrote it. "
+        f"the layout of the data in Redis (key version) is {reply[:50]!r}, no number: another program wrote it. "
         f"Write {SCHEMA} there, or use another RUNFLEET_KEY_PREFIX"
     )

@@ -31,6 +31,6 @@ def test_another_releases_store_is_refused_and_left_as_it_is(store: Store, layou
 @pytest.mark.damaged
 def test_a_layout_that_is_no_number_is_one_sentence(store: Store) -> None:
     store.run(Call("SET", (Key("version"), b"\xff\x1b[2J"), bool))
-    with pytest.raises(Misconfigured, match=r"is no number: somebody else wrote it\. Write 2 there") as refused:
+    with pytest.raises(Misconfigured, match=r"no number: another program wrote it\. Write 2 there") as refused:
         store.run(version.check())
     assert str(refused.value).isprintable()
