@@ -55,13 +55,13 @@ OWN_FILES: Final = 64
 """Descriptors that are left for Redis, our listener, and connections that are being refused."""
 
 FEWEST_CONNECTIONS: Final = 32
-"""With room for fewer it does not start."""
+"""The process does not start with fewer."""
 
 MIN_TOKEN: Final = 16
-"""Characters of the shortest RUNFLEET_TOKEN that is taken on an address others can reach."""
+"""Minimum length of RUNFLEET_TOKEN on an address that others can reach."""
 
 UNSENT_BYTES: Final = 256 * 1024
-"""Most that the kernel takes over for a client beyond what is on its way to it."""
+"""Maximum unsent bytes that the kernel buffers for a client."""
 
 TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 """Python has no name for it before 3.12; this is Linux's number, and of others that know it not all have the same."""

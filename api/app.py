@@ -21,7 +21,7 @@ from shared.settings import Settings
 from shared.store.redis.async_store import AsyncStore
 
 NAMED: Final = ("/api/tasks/", "/api/runs/", "/api/queues/", "/api/workers/")
-"""Below these a name is part of the path, and one with a slash is wrong rather than nowhere."""
+"""Paths that contain a name, which may have encoded slashes."""
 
 
 def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:

@@ -29,10 +29,10 @@ AHEAD_US: Final = 10 * SECOND_US
 """No tick so far in the future was seen to: the clock of Redis went back since (``lua/create.lua`` knows it too)."""
 
 STALE: Final = -1
-"""The version of a timetable that has to be read anew."""
+"""The version of a heap that has to be read again."""
 
 NEVER: Final = 1 << 62
-"""When a schedule is looked at that has no more ticks."""
+"""The next check of a schedule without further ticks."""
 
 PORTION: Final = 1000
 """Ticks of one schedule that are fired at one look; the rest at the next."""

@@ -32,7 +32,7 @@ from shared.telemetry import get_logger
 log = get_logger("scheduler")
 
 ROUND_S: Final = 1.0
-"""Longest time between two looks."""
+"""Maximum time between two polls."""
 
 BLUNT_S: Final = 0.1
 """Redis notices up to this much too late that a blocking command's time is over; the last bit is waited for here."""

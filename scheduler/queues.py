@@ -13,7 +13,7 @@ from shared.telemetry import get_logger
 log = get_logger("scheduler")
 
 LOOK_S: Final = 600.0
-"""How often it is looked for some."""
+"""Time between two searches."""
 
 PART: Final = 200
 """Definitions that are read at once, to see which queues they name."""

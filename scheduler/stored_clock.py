@@ -6,7 +6,7 @@ from typing import Final
 from shared.clock import SECOND_US
 
 STEP_US: Final = 2 * SECOND_US
-"""Less is no step: a look may take its time."""
+"""Smaller differences are not steps: a poll takes some time."""
 
 
 class StoredClock:

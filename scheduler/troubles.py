@@ -16,10 +16,10 @@ FIRST_S: Final = 1.0
 LONGEST_S: Final = 60.0
 
 MOST: Final = 1000
-"""Things that are remembered at once."""
+"""Maximum number of remembered failures."""
 
 SHOWN: Final = 20
-"""As many of those are shown."""
+"""Number of failures shown."""
 
 SAY_AGAIN_S: Final = 60.0
 """How often a lasting failure is logged again."""

@@ -7,7 +7,7 @@ SAME_REQUEST_S: Final = 1.0
 """Signals within this time are one request: some platforms send SIGTERM to every process, several times."""
 
 HURRY_S: Final = 2.0
-"""At most so much of the grace period is left after a second request."""
+"""Maximum remaining grace period after a second request."""
 
 LATE_S: Final = 1.5
 """How long after the end of the grace period a thread may still wait for Redis."""

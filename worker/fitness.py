@@ -32,7 +32,7 @@ AGAIN_S: Final = 5.0
 """How often a worker that cannot execute checks whether it can again."""
 
 SPAWNER_S: Final = 20.0
-"""A spawner that has not answered for so long is killed, and this process replaced."""
+"""A spawner that has not answered for this long is killed, and this process replaced."""
 
 STUCK_S: Final = 20.0
 """When the check itself takes longer than this, something that it needs hangs: mostly a disk."""

@@ -46,7 +46,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._part: Part = ""
-        self._part_since_s = self._heard_s = 0.0
+        self._part_since_s = self._received_s = 0.0
         self._received = 0
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
@@ -82,9 +82,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._received += len(data)
                 if self._is_too_long():
                     return
-            self._heard_s = self.loop.time()
+            self._received_s = self.loop.time()
             if self._late is None:
-                self._part_since_s = self._heard_s
+                self._part_since_s = self._received_s
                 self._look_again(HEAD_S if self._part == "head" else BODY_GAP_S)
 
     def handle_websocket_upgrade(self) -> None:
@@ -173,7 +173,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif self._part == "head":
             self._refuse(TooSlow(f"the head of a request may take {HEAD_S:g} s"))
         elif self._part == "body":
-            left_s = min(self._heard_s + BODY_GAP_S, self._part_since_s + BODY_S) - now_s
+            left_s = min(self._received_s + BODY_GAP_S, self._part_since_s + BODY_S) - now_s
             if left_s > 0:
                 self._look_again(left_s)
             else:

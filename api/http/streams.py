@@ -25,13 +25,13 @@ KEEPALIVE_S: Final = 15.0
 
 COMMENT: Final = b": still here\n\n"
 RETRY_MS: Final = 2000
-"""How long a browser waits before it comes back."""
+"""How long a browser waits before it reconnects."""
 
 LAST_WORDS_S: Final = 1.0
 """How long the end of a stream may take when the process stops and the reader does not read."""
 
 CANCEL_AGAIN_S: Final = 1.0
-"""After how long what goes on although it was cancelled is cancelled again."""
+"""A task that ignores its cancellation is cancelled again after this long."""
 
 ABORT: Final = "runfleet.abort"
 """The extension of ASGI by which our server's connections are reset."""

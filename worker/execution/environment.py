@@ -23,7 +23,7 @@ from shared.settings import is_ours
 from shared.tasks import Task
 
 MOST_HANDED_ON: Final = 64 * 1024
-"""Characters of the longest output in a variable; Linux takes none of more than 128 KiB."""
+"""Maximum length of an output in a variable, in characters; Linux accepts at most 128 KiB."""
 
 NEVER_GIVEN: Final = frozenset(["RUNFLEET_SECRET", "RUNFLEET_SECRET_OLD"])
 """Variables that no secret of a task may be made of."""

@@ -19,7 +19,7 @@ AGAIN_S: Final = 0.2
 """How long to wait before a claim is repeated that Redis did not answer."""
 
 REFUSED_S: Final = 2.0
-"""And one that Redis refused or whose answer cannot be read: that will be the same a moment later."""
+"""The same for a claim that Redis refused or whose answer is unreadable: a quick retry would fail too."""
 
 
 class Processor:

@@ -17,7 +17,7 @@ from shared.tasks import Task, is_task_name
 
 MOST_KNOWN: Final = 10_000
 STEP: Final = 1000
-"""Jobs of a namespace that are looked at in one step."""
+"""Jobs of a namespace that are read in one step."""
 
 _known: OrderedDict[str, tuple[str, str]] = OrderedDict()
 """Namespace and name of jobs by their task, which never change: the task's name is made from them."""

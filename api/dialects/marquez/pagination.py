@@ -10,7 +10,7 @@ from shared.store.dialects.namespaces import Job
 from shared.store.redis.call import each
 
 ROOM: Final = 8 * 1024 * 1024
-"""Bytes of facets in one list; the rows after that come without."""
+"""Maximum bytes of facets in one list; further rows have none."""
 
 STEP: Final = 20
 

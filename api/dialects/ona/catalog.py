@@ -23,7 +23,7 @@ from shared.store.dialects.ona_tasks import OnaTask
 from shared.store.tasks import Entry
 
 DEFAULT: Final = UUID(int=0)
-"""The environment of all tasks that this dialect has not made."""
+"""The environment of all tasks that this dialect did not create."""
 
 _NAMESPACE: Final = UUID("6f0f1d2e-2b5c-4b2e-9a57-0b7d3f4f7a10")
 

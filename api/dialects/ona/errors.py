@@ -13,7 +13,7 @@ from api.http.response import Response
 from shared.errors import Conflict, Invalid, NotFound, Problem, RunfleetError
 
 CALLS: Final = "/api/gitpod.v1.EnvironmentAutomationService/"
-"""Where the calls about tasks and executions are, each a POST."""
+"""The path of the calls about tasks and executions, each a POST."""
 
 ENVIRONMENTS: Final = "/api/gitpod.v1.EnvironmentService/"
 EVENTS: Final = "/api/gitpod.v1.EventService/"

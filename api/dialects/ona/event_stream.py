@@ -27,7 +27,7 @@ _OPERATIONS: Final = {
     "execution.ended": "UPDATE_STATUS",
     "task.changed": "UPDATE",
 }
-"""The vendor's operation for an event; an execution's first run is its creation."""
+"""Ona's operation for an event; an execution's first run is its creation."""
 
 PIECE: Final = 64
 """

@@ -28,7 +28,7 @@ from shared.runs import Run
 routes = Calls()
 
 NO_TOKEN: Final = "none"
-"""Where none is needed; a client wants one all the same."""
+"""A placeholder for an open API: the client requires a token."""
 
 PATIENCE_S: Final = 5.0
 """How long to wait for an event of the execution before looking anyway."""

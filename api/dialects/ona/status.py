@@ -24,7 +24,7 @@ from shared.runs import Reason, Run
 from shared.tasks import Task
 
 KILLED: Final = 137
-"""The exit code of what SIGKILL ended."""
+"""The exit code of a process killed by SIGKILL."""
 
 OUTPUT_MAX: Final = 4096
 OUTPUT_NAME_MAX: Final = 128

@@ -18,7 +18,7 @@ from shared.store.dialects import ona_tasks
 from shared.store.redis.call import each
 
 STEP: Final = 200
-"""Tasks that are read at once while looking for those that fit."""
+"""Tasks that are read at once in a search."""
 
 STEP_OF_NAMES: Final = 2000
 """The same where no more than their names is looked at."""

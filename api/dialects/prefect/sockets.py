@@ -29,7 +29,7 @@ RETRY_S: Final = 1.0
 """How long to wait before asking Redis again that did not answer."""
 
 AT_ONCE: Final = 200
-"""Events that are looked up at once."""
+"""Events that are read at once."""
 
 
 class _Named(msgspec.Struct):

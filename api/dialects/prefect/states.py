@@ -10,7 +10,7 @@ StateType = Literal[
 ]
 
 TERMINAL: Final = frozenset[str]({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-"""The states that a run does not leave by itself."""
+"""The final states."""
 
 HELD: Final = frozenset[str]({"RUNNING", "CANCELLING"})
 """The states in which a run keeps its slots of tag limits."""

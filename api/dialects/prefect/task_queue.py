@@ -24,7 +24,7 @@ from shared.store.dialects import orchestrated
 from shared.telemetry import get_logger
 
 VIOLATION: Final = 4001
-"""The code for a message that was not to be sent at this point."""
+"""The close code for an unexpected message."""
 
 QUEUE: Final = "/api/task_runs/subscriptions/scheduled"
 
