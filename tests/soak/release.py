@@ -9,8 +9,8 @@ from tests.commands import run_command
 
 ROOT = Path(__file__).parents[2]
 COMMITS_BACK = 30
-EARLIEST = "1006460"
-"""Those before it wrote data of another layout, so that none of them can share a store with this one."""
+EARLIEST = "46ab262"
+"""Those before it gave keys other names, so that none of them can share a store with this one."""
 
 
 def older_commit() -> str:
