@@ -36,7 +36,8 @@ def mismatch(layout: int) -> tuple[str, str]:
         )
     return (
         f"an older release wrote the data (layout {layout}, this one reads {SCHEMA})",
-        "delete all keys that begin with RUNFLEET_KEY_PREFIX, and apply the task file again, or use another prefix",
+        "stop all processes of that release, then set another RUNFLEET_KEY_PREFIX and apply the task file (the old "
+        "keys stay), or delete all keys with the present prefix (history and tasks of the API are lost)",
     )
 
 

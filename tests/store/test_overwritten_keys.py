@@ -11,6 +11,7 @@ from shared.errors import RunfleetError
 from shared.runs import Reason
 from shared.store import creation, runs, stops
 from shared.store.redis.call import Call, Key, as_is
+from shared.store.wakeups import wake_queues
 from tests.store.consistency import check_store, dump, records
 from tests.store.harness import SECOND, StoreHarness
 
@@ -345,4 +346,16 @@ def test_an_end_stands_although_nothing_can_be_claimed_with_it(harness: StoreHar
     mend = _overwritten(harness, "counter")
     assert _attempted(act)
     mend()
+    check_store(harness)
+
+
+@pytest.mark.parametrize("key", ["queue:default", "wake:queue:default", "dramatiq:default", "dramatiq:default.msgs"])
+def test_a_run_is_created_queued_and_claimed_although_a_key_of_its_queue_was_overwritten(
+    harness: StoreHarness, key: str
+) -> None:
+    _tasks(harness)
+    harness.run(Call("SET", (Key(key), "of another program"), as_is))
+    run = harness.trigger("plain")
+    harness.run(wake_queues({run.queue: 1}))
+    assert harness.claim() is not None
     check_store(harness)

@@ -18,7 +18,10 @@ def test_an_empty_store_takes_our_layout_and_keeps_it(store: Store) -> None:
     ("layout", "sentence"),
     [
         (version.SCHEMA + 1, "a newer release wrote .*; start that release, or use another RUNFLEET_KEY_PREFIX"),
-        (version.SCHEMA - 1, "an older release wrote .*; delete all keys that begin with RUNFLEET_KEY_PREFIX"),
+        (
+            version.SCHEMA - 1,
+            "an older release wrote .*; stop all processes of that release, .* set another RUNFLEET_KEY_PREFIX",
+        ),
     ],
 )
 def test_another_releases_store_is_refused_and_left_as_it_is(store: Store, layout: int, sentence: str) -> None:

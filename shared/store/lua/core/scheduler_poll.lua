@@ -73,7 +73,7 @@ local function poll()
     reset, not_read}
 end
 
-if math.floor(NOW / 1000000) % 10 == 0 and is_overwritten('events') then reset_overwritten() end   -- no poll reads it
+if math.floor(NOW / 1000000) % 10 == 0 then reset_not_polled() end
 local succeeded, answer = pcall(poll)
 if succeeded then return answer end
 reset_overwritten()

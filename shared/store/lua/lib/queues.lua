@@ -1,5 +1,5 @@
 -- Places of the pending runs of started executions: sorted set `queue:<queue>`, or `due` until a run is due.
--- uses: clock wakeups
+-- uses: clock overwritten wakeups
 local ready = {}   -- queue → number of runs added to it: the caller wakes its workers
 
 local function add_ready(answer)
@@ -29,7 +29,7 @@ end
 -- A run that was given back comes first in its band; of several such runs, the one with the smallest id.
 local function enqueue(id, r, first)
   local arrival = first and 0 or next_arrival()
-  redis.call('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
+  replacing('ZADD', P .. ':queue:' .. r[F.queue], (9 - r[F.priority]) * 281474976710656 + arrival, id)
   redis.pcall('SADD', P .. ':queues', r[F.queue])
   ready[r[F.queue]] = (ready[r[F.queue]] or 0) + 1
 end

@@ -1,5 +1,5 @@
 -- Wake-ups of idle processes, each of which waits for a token in its own list.
--- uses: clock
+-- uses: clock overwritten
 local function wake_scheduler()
   redis.pcall('LPUSH', P .. ':wake:scheduler', '')
   redis.pcall('LTRIM', P .. ':wake:scheduler', 0, 0)
@@ -7,7 +7,7 @@ end
 
 local function wake_worker(worker)
   local key = P .. ':wake:worker:' .. worker
-  redis.call('LPUSH', key, '')
+  replacing('LPUSH', key, '')
   redis.call('LTRIM', key, 0, 0)
   redis.call('PEXPIRE', key, 60000)
 end
@@ -16,9 +16,9 @@ end
 -- one thread that gets one of them empties the queue.
 local function wake_queue(most, queue, message_id, message)
   local messages = P .. ':dramatiq:' .. queue
-  if redis.call('LLEN', messages) >= most then return end
-  redis.call('HSET', messages .. '.msgs', message_id, message)
+  if replacing('LLEN', messages) >= most then return end
+  replacing('HSET', messages .. '.msgs', message_id, message)
   redis.call('RPUSH', messages, message_id)
-  redis.call('LPUSH', P .. ':wake:queue:' .. queue, '')
+  replacing('LPUSH', P .. ':wake:queue:' .. queue, '')
   redis.call('LTRIM', P .. ':wake:queue:' .. queue, 0, most - 1)
 end
