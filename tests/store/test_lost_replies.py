@@ -24,8 +24,8 @@ SCENES = (
     "logs overlap plans report rescue restore retention retries schedules stop tokens version wakeups"
 )
 THEIR_OWN_COUNT = (
-    "threads or one_of_many_claims or small_steps or oldest_first or long_queue or paused or two_schedulers or in_order "
-    "or more_often"
+    "threads or one_of_many_claims or small_steps or oldest_first or long_queue or paused or two_schedulers "
+    "or in_order or more_often"
 )
 """Tests that count what is done by a number of calls, or make them from several threads at once."""
 
