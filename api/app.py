@@ -15,7 +15,21 @@ from api.http.problems import AnyRequest, as_response
 from api.http.router import NATIVE, Dialect, Endpoint, litestar_routes
 from api.http.state import AppState
 from api.http.websockets import Sockets
-from api.native import events, executions, fleet, health, logs, queues, reports, runs, schemas, tasks, tokens, workers
+from api.native import (
+    events,
+    executions,
+    fleet,
+    health,
+    logs,
+    queues,
+    reports,
+    runs,
+    schemas,
+    session,
+    tasks,
+    tokens,
+    workers,
+)
 from api.native.openapi import documentation
 from shared.settings import Settings
 from shared.store.redis.async_store import AsyncStore
@@ -66,7 +80,22 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
 @cache
 def native_endpoints() -> tuple[Endpoint, ...]:
     """Every endpoint of the native API, in the order in which the documentation shows them."""
-    modules = (runs, reports, logs, tasks, executions, hooks, queues, workers, fleet, events, tokens, health, schemas)
+    modules = (
+        runs,
+        reports,
+        logs,
+        tasks,
+        executions,
+        hooks,
+        queues,
+        workers,
+        fleet,
+        events,
+        session,
+        tokens,
+        health,
+        schemas,
+    )
     declared = [endpoint for module in modules for endpoint in module.routes.endpoints]
     return (*declared, *documentation(declared).endpoints)
 

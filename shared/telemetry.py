@@ -109,6 +109,8 @@ EVENTS: Final[dict[str, str]] = {
     "settings.unknown": "An environment variable resembles a setting but is none; `nearest` is the setting that was "
     "probably meant.",
     "definitions.unsigned": "RUNFLEET_SECRET is not set: anyone who can write to Redis can make workers run commands.",
+    "session.untrusted": "A session or sign-in link (`purpose`) was refused: its key in Redis is not signed with this "
+    "fleet's RUNFLEET_SECRET.",
     "token.untrusted": "A token was refused: its row in Redis is not signed with this fleet's RUNFLEET_SECRET.",
     "definition.untrusted": "A definition is not signed with RUNFLEET_SECRET; it was not executed, and its run waits.",
 }

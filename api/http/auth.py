@@ -2,32 +2,36 @@
 Authentication and authorisation: tokens, scopes and the tasks that a token is for.
 
 A token comes as ``Authorization: Bearer rf_…``, or as the password of Basic authentication. ``RUNFLEET_TOKEN`` is one
-with scope ``admin``; the others are kept in the store as hashes, in signed rows. Scopes contain each other: ``read`` ⊂
-``run`` ⊂ ``admin``. A token may be for some tasks only: then ``Grant.authorise`` is what every route calls, with all
-tasks that the request touches. With ``RUNFLEET_OPEN=on`` no token is needed, but then only on this machine: the process
-listens on loopback only, and requests that a foreign web page could have made are refused here.
+with scope ``admin``; the others are kept in the store as hashes, in signed rows. A browser that signed in sends the
+cookie of a session instead (``api.http.sessions``). Scopes contain each other: ``read`` ⊂ ``run`` ⊂ ``admin``. A token
+may be for some tasks only: then ``Grant.authorise`` is what every route calls, with all tasks that the request touches.
+With ``RUNFLEET_OPEN=on`` no token is needed, but then only on this machine: the process listens on loopback only, and
+requests that a foreign web page could have made are refused here.
 """
 
 import asyncio
 import base64
-import hashlib
 import hmac
 import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Final, Literal, TypeVar
 
 from litestar.types import Scope as Connection
+from msgspec import UNSET
 
 from api.http.quotas import Meter
+from api.http.sessions import check_request, refuse_other_origins, session_id
+from shared.clock import from_datetime
 from shared.errors import Forbidden, NotFound, StoreUnavailable, TooManyRequests, Unauthorized
 from shared.settings import Settings
-from shared.store import tokens
+from shared.store import sessions, tokens
 from shared.store.redis.async_store import AsyncStore
+from shared.store.sessions import Session
 from shared.store.tokens import Quota
 
 Scope = Literal["read", "run", "admin"]
@@ -57,7 +61,9 @@ class Grant:
     The rights of a request: *scope*, on tasks whose name matches *tasks* ("" for all). *who* is for people.
 
     *quota* bounds what it may start; None is unlimited. *token_id* is "" for rights without a token of the store.
-    *meter* counts what it has started.
+    *meter* counts what it has started. *name* is the token's own ("": use *who*), *credential* names the token for
+    sessions ("" if the API is open), *ends_us* is when it expires (stored time, 0: never), and *session* is that of a
+    request with a cookie.
     """
 
     who: str
@@ -66,6 +72,10 @@ class Grant:
     quota: Quota | None = None
     token_id: str = ""
     meter: Meter | None = field(default=None, compare=False)
+    name: str = field(default="", compare=False)
+    credential: str = field(default="", compare=False)
+    ends_us: int = field(default=0, compare=False)
+    session: Session | None = field(default=None, compare=False)
 
     def charge(self, size: int) -> int:
         """
@@ -102,7 +112,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 OPEN: Final = Grant("anybody on this machine", "admin")
-_BOOTSTRAP: Final = Grant("RUNFLEET_TOKEN", "admin")
 
 
 class TooManyFailures(TooManyRequests):
@@ -114,88 +123,144 @@ class TooManyFailures(TooManyRequests):
 
 
 class Authenticator:
-    """Turns a request's token into a ``Grant``. *measured_s* is a monotonic clock."""
+    """Turns a request's token, or its session, into a ``Grant``. *measured_s* is a monotonic clock."""
 
     def __init__(self, settings: Settings, store: AsyncStore, measured_s: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._now = measured_s
-        self._bootstrap = _digest(settings.token) if settings.token else b""
-        self._known: OrderedDict[bytes, tuple[float, Grant | None]] = OrderedDict()
+        self._keys = settings.keys
+        self._bootstrap: Grant | None = None
+        self._bootstrap_digest = ""
+        if settings.token:
+            self._bootstrap_digest = tokens.digest_of(settings.token)
+            credential = sessions.fingerprint(settings.token, self._keys)
+            self._bootstrap = Grant("RUNFLEET_TOKEN", "admin", credential=credential)
+        self._known: OrderedDict[str, tuple[float, Grant]] = OrderedDict()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._meters: OrderedDict[str, Meter] = OrderedDict()
         self._is_open = settings.open
-        self._keys = settings.keys
 
     async def grant(self, scope: Connection) -> Grant:
         """
         The rights of this request.
 
-        Raises Unauthorized without a valid token, TooManyFailures after many wrong ones from the same address,
-        Forbidden when the API is open and the request may come from a foreign web page.
+        Raises Unauthorized without a valid token or session, TooManyFailures after many wrong tokens from the same
+        address, and Forbidden when the request may come from a web page of another origin.
         """
-        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not sent:
+        sent = _authorization(scope)
+        if sent:
+            token = sent_token(sent)
+            found = await self._by_token(token)
+            if found is not None:
+                return found
             if not self._is_open:
-                raise Unauthorized("send a token: Authorization: Bearer rf_…")
-            _refuse_foreign_page(scope)
-            return OPEN
-        token = sent_token(sent)
-        client, digest = client_of(scope), _digest(token)
-        if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
-            found: Grant | None = _BOOTSTRAP
+                self._count_failure(client_of(scope))
+                raise Unauthorized("this token is unknown, revoked or expired")
         else:
-            found = await self._find(digest, token.decode("latin-1"))
-        if found is not None:
-            return found
-        if self._is_open:
-            _refuse_foreign_page(scope)
-            return OPEN
-        self._count_failure(client)
-        raise Unauthorized("this token is unknown, revoked or expired")
+            secret = session_id(scope)
+            found = await self._by_session(secret) if secret else None
+            if found is not None and found.session is not None:
+                check_request(scope, found.session.csrf)
+                return found
+            if not self._is_open:
+                raise Unauthorized(
+                    "this session is over; sign in again" if secret else "send a token: Authorization: Bearer rf_…"
+                )
+        _refuse_foreign_page(scope)
+        return OPEN
+
+    async def sign_in(self, scope: Connection, token: str) -> Grant:
+        """
+        What *token* may do, for a session made with it.
+
+        Raises as ``grant`` does, and Forbidden for a page of another origin: it could sign its visitor in as another
+        user.
+        """
+        refuse_other_origins(scope)
+        found = await self._by_token(token.encode())
+        if found is None:
+            self._count_failure(client_of(scope))
+            raise Unauthorized("this token is unknown, revoked or expired")
+        return found
+
+    async def sign_in_by_link(self, scope: Connection, secret: str) -> Grant:
+        """What the token behind a sign-in link may do; the link is used up. Raises as ``sign_in``."""
+        refuse_other_origins(scope)
+        link = await self._store.run(sessions.take_link(secret, self._keys))
+        found = await self._by_credential(link.credential) if link is not None else None
+        if found is None:
+            self._count_failure(client_of(scope))
+            raise Unauthorized("this sign-in link was used, is too old, or its token has ended; make another one")
+        return found
 
     async def until_refused(self, scope: Connection) -> Unauthorized:
-        """Wait until a granted request would be refused: its token was revoked or expired. Returns the reason."""
+        """Wait until a request that was granted would be refused: its token or session ended. Returns why."""
         while True:
             await asyncio.sleep(RECHECK_S)
             with suppress(StoreUnavailable):
                 if not await self._still_grants(scope):
-                    return Unauthorized("this token was revoked or has expired")
+                    return Unauthorized("this token was revoked or has expired, or the session was ended")
 
     async def _still_grants(self, scope: Connection) -> bool:
-        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if sent:
-            token = sent_token(sent)
-            digest = _digest(token)
-            if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
-                return True
-            if await self._find(digest, token.decode("latin-1")) is not None:
-                return True
-        return self._is_open
+        sent, secret = _authorization(scope), session_id(scope)
+        found = await self._by_token(sent_token(sent)) if sent else await self._by_session(secret) if secret else None
+        return found is not None or self._is_open
 
     def forget(self) -> None:
         """Read tokens from the store again, because one was created or revoked here."""
         self._known.clear()
 
-    async def _find(self, digest: bytes, text: str) -> Grant | None:
-        now = self._now()
-        until, grant = self._known.get(digest, (-1.0, None))
-        if now < until:
-            return grant
-        token = await self._store.run(tokens.lookup(text, time.time_ns() // 1000, self._keys))
-        grant = None if token is None else self._grant_of(token)
-        if grant is not None:
-            _remember(self._known, digest, (now + REMEMBER_S, grant))
-        return grant
+    async def _by_token(self, token: bytes) -> Grant | None:
+        return await self._by_digest(tokens.digest_of(token.decode("latin-1")))
 
-    def _grant_of(self, token: tokens.Token) -> Grant:
+    async def _by_credential(self, credential: str) -> Grant | None:
+        if credential.startswith(sessions.BOOTSTRAP):
+            is_ours = self._bootstrap is not None and hmac.compare_digest(credential, self._bootstrap.credential)
+            return self._bootstrap if is_ours else None
+        return await self._by_digest(credential)
+
+    async def _by_digest(self, digest: str) -> Grant | None:
+        if self._bootstrap is not None and hmac.compare_digest(digest, self._bootstrap_digest):
+            return self._bootstrap
+        known = self._remembered(digest)
+        if known is None:
+            token = await self._store.run(tokens.by_digest(digest, time.time_ns() // 1000, self._keys))
+            if token is None:
+                return None
+            known = self._grant_of(token, digest)
+            _remember(self._known, digest, (self._now() + REMEMBER_S, known))
+        return known
+
+    async def _by_session(self, secret: str) -> Grant | None:
+        """The grant of the token that a session was made with; it never outlives that."""
+        name = "session " + secret
+        known = self._remembered(name)
+        if known is None:
+            session = await self._store.run(sessions.find(secret, time.time_ns() // 1000, self._keys))
+            granted = await self._by_credential(session.credential) if session is not None else None
+            if granted is None:
+                return None
+            known = replace(granted, session=session)
+            _remember(self._known, name, (self._now() + REMEMBER_S, known))
+        return known
+
+    def _remembered(self, name: str) -> Grant | None:
+        until, grant = self._known.get(name, (-1.0, None))
+        return grant if self._now() < until else None
+
+    def _grant_of(self, token: tokens.Token, digest: str) -> Grant:
         who = f"token {token.name!r}"
+        ends_us = 0 if token.expires_at is UNSET else from_datetime(token.expires_at)
+        grant = Grant(
+            who, token.scope, token.tasks, token_id=token.id, name=token.name, credential=digest, ends_us=ends_us
+        )
         if token.scope != "run":
-            return Grant(who, token.scope, token.tasks, None, token.id)
+            return grant
         meter = self._meters.get(token.id)
         if meter is None or meter.quota != token.quota:
             meter = Meter(who, token.quota, self._now)
         _remember(self._meters, token.id, meter)
-        return Grant(who, token.scope, token.tasks, token.quota, token.id, meter)
+        return replace(grant, quota=token.quota, meter=meter)
 
     def _count_failure(self, client: str) -> None:
         """
@@ -264,8 +329,8 @@ def sent_token(header: bytes) -> bytes:
     return token
 
 
-def _digest(token: str | bytes) -> bytes:
-    return hashlib.sha256(token.encode() if isinstance(token, str) else token).digest()
+def _authorization(scope: Connection) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
 
 
 def _remember(store: OrderedDict[K, V], key: K, value: V) -> None:

@@ -85,7 +85,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     ``answers`` maps each status of success to its response; ``errors`` are the statuses beyond those that every
     endpoint may have. ``inputs`` are the handler's arguments. ``once``: the response to a request with an
-    ``Idempotency-Key`` is kept for repeats; every native POST has this, except for those that read the key themselves.
+    ``Idempotency-Key`` is kept for repeats; every native POST has this, except for those that read the key themselves
+    or whose answer is a secret.
     """
 
     dialect: Dialect
@@ -146,11 +147,12 @@ class Routes:
         errors: tuple[int, ...] = (),
         body_required: bool = True,
         example: dict[str, Any] | None = None,
+        once: bool = True,
     ) -> Callable[[H], H]:
         def add(handler: H) -> H:
             hints = get_type_hints(handler)
             names = tuple(name for name in inspect.signature(handler).parameters if name != "request")
-            once = self.dialect is NATIVE and method == "POST" and "headers" not in names
+            is_once = once and self.dialect is NATIVE and method == "POST" and "headers" not in names
             self.endpoints.append(
                 Endpoint(
                     dialect=self.dialect,
@@ -164,11 +166,11 @@ class Routes:
                     about=inspect.getdoc(handler) or "",
                     answers=answers or {},
                     errors=errors,
-                    inputs={name: hints[name] for name in names} | ({"headers": KeyHeaders} if once else {}),
+                    inputs={name: hints[name] for name in names} | ({"headers": KeyHeaders} if is_once else {}),
                     order=names,
                     body_required=body_required and "body" in names,
                     example=example,
-                    once=once,
+                    once=is_once,
                 )
             )
             return handler

@@ -82,8 +82,15 @@ def describe(endpoints: Sequence[Endpoint]) -> Document:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A token (`rf_…`), or RUNFLEET_TOKEN. Scopes: read ⊂ run ⊂ admin. "
-                    "Without any token set up the API is open, on loopback only.",
-                }
+                    "With RUNFLEET_OPEN=on none is needed, on loopback only.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "runfleet",
+                    "description": "A session of POST /api/session. Each change also needs the header X-Runfleet-CSRF. "
+                    "Behind TLS the cookie is called __Host-runfleet, or __Secure-runfleet below a path prefix.",
+                },
             },
         },
     }
@@ -131,7 +138,7 @@ def _operation(endpoint: Endpoint) -> Document:
         "summary": endpoint.summary,
         "description": " ".join(endpoint.about.split()),
         "tags": [endpoint.tag],
-        "security": [{"bearer": []}] if endpoint.scope else [],
+        "security": [{"bearer": []}, {"session": []}] if endpoint.scope else [],
     }
     if endpoint.scope:
         operation["description"] += f"\n\nScope: `{endpoint.scope}`."

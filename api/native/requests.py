@@ -99,6 +99,16 @@ class QuotaRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     ] = 64 * 1024 * 1024
 
 
+class SignInRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One of the two."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=1000, description="A token (`rf_…`)")] | UnsetType = UNSET
+    link: (
+        Annotated[str, Meta(min_length=1, max_length=200, description="What follows `#link=` in a sign-in link")]
+        | UnsetType
+    ) = UNSET
+
+
 class TokenRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A new token and its rights."""
 

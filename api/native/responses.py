@@ -248,6 +248,27 @@ class TokensResponseBody(ResponseModel, kw_only=True):
     tokens: list[TokenModel]
 
 
+class SessionModel(ResponseModel, kw_only=True):
+    """
+    Who is asking, and what they may do. ``csrf`` is there for a session only: each change by cookie sends it as
+    ``X-Runfleet-CSRF``. ``open``: this API asks for no token.
+    """
+
+    who: str
+    scope: Scope
+    tasks: str = ""
+    expires_at: datetime | UnsetType = UNSET
+    csrf: str | UnsetType = UNSET
+    open: bool | UnsetType = UNSET
+
+
+class SessionLinkModel(ResponseModel, kw_only=True):
+    """A link that signs one browser in, once."""
+
+    url: str
+    expires_at: datetime
+
+
 class HealthModel(ResponseModel, kw_only=True):
     """The process is alive."""
 

@@ -102,7 +102,7 @@ async def create(
         expires_at=to_datetime(expires_us) if expires_us is not None else UNSET,
         quota=quota or Quota(),
     )
-    digest = _digest(text)
+    digest = digest_of(text)
     is_new = await Call(script("make_token"), (digest, _signed(digest, token, keys), request), bool)
     if is_new:
         return token, text
@@ -135,11 +135,15 @@ async def revoke(token_id: str) -> bool:
 
 
 def lookup(text: str, now_us: int, keys: Keys = UNSIGNED) -> Call[Token | None]:
+    """The token of this text; otherwise as ``by_digest``."""
+    return by_digest(digest_of(text), now_us, keys)
+
+
+def by_digest(digest: str, now_us: int, keys: Keys = UNSIGNED) -> Call[Token | None]:
     """
-    The token of this text, or None when it is unknown, was expired at stored time *now_us*, or its row is not signed
-    with a secret of *keys*.
+    The token whose text has this SHA-256, or None when it is unknown, was expired at stored time *now_us*, or its row
+    is not signed with a secret of *keys*.
     """
-    digest = _digest(text)
 
     def read(reply: Any) -> Token | None:
         if reply is None:
@@ -193,7 +197,8 @@ def _listed(digest: str, value: bytes, keys: Keys) -> ListedToken:
     return ListedToken(token, bool(signer), signer == "old")
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """The SHA-256 of a token's text, as hex: what the store knows it by."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

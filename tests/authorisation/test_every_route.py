@@ -33,6 +33,7 @@ PASSING = (
     b"worker:",
     b"consumers",
     b"idempotency:",
+    b"session-link:",
 )
 """Keys that only say that somebody was there."""
 

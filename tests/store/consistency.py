@@ -446,7 +446,17 @@ class _Check:
         workers = set(self.get("workers"))
         for key, value in self.everything.items():
             if key.startswith(
-                (b"idempotency:", b"claims:", b"cached:", b"answer:", b"unfinished:", b"wake:worker:", b"wake:standby")
+                (
+                    b"idempotency:",
+                    b"session:",
+                    b"session-link:",
+                    b"claims:",
+                    b"cached:",
+                    b"answer:",
+                    b"unfinished:",
+                    b"wake:worker:",
+                    b"wake:standby",
+                )
             ):
                 self.say(value.expires, f"{key!r} never expires")
             elif key.startswith(b"worker:"):

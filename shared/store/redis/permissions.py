@@ -15,6 +15,8 @@ ON_KEYS: Final = (
     "EXISTS @k",
     "EXPIRE @k 1",
     "GET @k",
+    "GETDEL @k",
+    "GETEX @k",
     "HDEL @k f",
     "HEXISTS @k f",
     "HGET @k f",
