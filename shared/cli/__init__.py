@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "apply": ("shared.cli.apply:apply", "Apply the task file to the fleet."),
     "release": ("shared.cli.apply:release", "Check, then apply the task file, in the release phase of a deployment."),
     "doctor": ("shared.cli.doctor:doctor", "Find problems of Redis, the fleet and its tasks, and their cures."),
+    "open": ("shared.cli.sign_in:open_dashboard", "Open the dashboard, signed in."),
     "version": ("shared.cli.version:version", "Print the version of Runfleet."),
 }
 """Every command: its function, and its line in the help."""

@@ -36,18 +36,24 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
-def greeting(url: str, env: Mapping[str, str], folder: DataFolder, example: str, *, for_log: bool) -> str:
-    """The greeting, with commands to paste. *for_log*: others may read it, so it contains no token."""
+def greeting(url: str, env: Mapping[str, str], folder: DataFolder, example: str, *, link: str, for_log: bool) -> str:
+    """
+    The greeting, with commands to paste. *link* opens the dashboard. *for_log*: others may read it, so it contains no
+    token.
+    """
     token = env["RUNFLEET_TOKEN"]
     is_own = token == folder.token()
     kept = f"in {_near(folder.path / 'token')}" if is_own else "what RUNFLEET_TOKEN is set to"
     shown = kept if for_log or not is_own else f"{token}   (kept {kept})"
+    opened = f"{own_command()} open"
+    about = f"signs you in once; `{opened}` makes another link" if "#" in link else f"`{opened}` signs you in"
     lines = [
         "",
         "Runfleet is running.",
         "",
-        f"  API     {url}   (documented at {url}/docs)",
-        f"  Token   {shown}",
+        f"  Dashboard  {link}   ({about})",
+        f"  API        {url}   (documented at {url}/docs)",
+        f"  Token      {shown}",
         "",
     ]
     if sys.platform != "linux":

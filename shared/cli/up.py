@@ -18,8 +18,9 @@ from shared.cli.child import Child, how_it_ended
 from shared.cli.data_dir import DataFolder
 from shared.cli.greeting import greeting, up_command, url_of
 from shared.cli.processes import lean
+from shared.cli.sign_in import sign_in_link
 from shared.cli.supervisor import Supervisor
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, RunfleetError
 from shared.isolation import command, isolated
 from shared.redis_url import place
 from shared.settings import Settings, read_settings
@@ -131,7 +132,9 @@ def _start_processes(
         folder.announce(url, place(redis_url) if redis_url else "")
         if not is_ready:
             fleet.say(f"{url}/ready does not answer yet; see the messages above.")
-        fleet.say(greeting(url, env, folder, example, for_log=not sys.stdout.isatty()), name="")
+        for_log = not sys.stdout.isatty()
+        link = url + "/" if for_log or not is_ready else _sign_in_link(url, env["RUNFLEET_TOKEN"])
+        fleet.say(greeting(url, env, folder, example, link=link, for_log=for_log), name="")
 
 
 def _start_store(fleet: Supervisor, folder: DataFolder, env: Mapping[str, str]) -> str:
@@ -173,6 +176,14 @@ def _apply(fleet: Supervisor, env: Mapping[str, str], *, is_alone: bool, allow_u
     fleet.until(lambda: not apply.is_running)
     if apply.code:
         raise Misconfigured(f"The task file was not applied (apply {how_it_ended(apply.code)}); nothing was started.")
+
+
+def _sign_in_link(url: str, token: str) -> str:
+    """A link that signs in once, or the dashboard's address if none can be had."""
+    try:
+        return sign_in_link(url, token)
+    except RunfleetError:
+        return url + "/"
 
 
 def _first_task(tasks: Path, environ: Mapping[str, str]) -> str:
