@@ -1,7 +1,6 @@
 """A run's log: windows of it, all of it as text, and live lines."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID
@@ -13,8 +12,9 @@ from api.http.response import TEXT, Response
 from api.http.router import Media, Routes
 from api.http.state import AppState
 from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
-from api.native.parameters import FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
-from api.native.responses import LogLine, LogResponseBody, UnfinishedLine
+from api.native.log_search import COLOUR, pattern_of, search
+from api.native.parameters import FindQuery, FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
+from api.native.responses import FindResponseBody, LogLine, LogResponseBody, UnfinishedLine
 from api.native.runs import find, shown
 from shared.errors import NotFound
 from shared.runs import Run
@@ -27,8 +27,6 @@ CHUNK_LINES: Final = 1000
 
 PIECE_BYTES: Final = 64 * 1024
 """Text that a stream has in hand for its reader; only a longer line is more."""
-
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @routes.get("/api/runs/{id}/log", summary="Read a window of a log", answers={200: LogResponseBody}, errors=(404,))
@@ -86,6 +84,17 @@ async def follow_log(request: Request, path: RunPath, query: FollowQuery, header
     return Stream(request.state, request.connection, _follow(request, run, start))
 
 
+@routes.get("/api/runs/{id}/log/find", summary="Find text in a log", answers={200: FindResponseBody}, errors=(404,))
+async def find_in_log(request: Request, path: RunPath, query: FindQuery) -> Response:
+    """
+    Looks at the lines one after another, for at most a second; `complete` says whether that was enough. Regular
+    expressions have the syntax of RE2, and take time that grows with the log only.
+    """
+    pattern = pattern_of(query)
+    run = await find(request, path.id)
+    return request.answer(await search(request.state, run.id, pattern, query))
+
+
 class Piecewise:
     """
     Reads a log for one stream, in windows that are small in lines and in bytes.
@@ -119,7 +128,7 @@ async def _text(state: AppState, run_id: UUID, *, strip: bool) -> AsyncGenerator
         if not window.lines:
             return
         text = "".join(line.text if line.continued else line.text + "\n" for line in window.lines)
-        yield (_COLOUR.sub("", text) if strip else text).encode("utf-8", "replace")
+        yield (COLOUR.sub("", text) if strip else text).encode("utf-8", "replace")
         start = window.lines[-1].n + 1
 
 

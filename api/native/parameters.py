@@ -21,6 +21,7 @@ RUN_PATTERN: Final = (
 SortField = Literal["task_name", "status", "start_at", "exit_code", "duration", "created_at", ""]
 SortDirection = Literal["asc", "desc", ""]
 TriggerName = Literal["cron", "api", "cloud"]
+StreamName = Literal["stdout", "stderr", "system"]
 EventType = Literal[
     "run.created",
     "run.started",
@@ -225,6 +226,18 @@ class LogQuery(Struct, frozen=True, rename={"start": "from"}):
 
     start: Annotated[int, Meta(description="First line wanted; negative counts from the end")] = 0
     limit: Annotated[int, Meta(ge=1, le=10_000, description="Max lines")] = 1000
+
+
+class FindQuery(Struct, frozen=True, rename={"start": "from"}):
+    """What to find in a log."""
+
+    q: Annotated[str, Meta(min_length=1, max_length=1000, description="Text to find")]
+    regex: Annotated[bool, Meta(description="`q` is a regular expression (RE2 syntax); needs `runfleet[search]`")] = (
+        False
+    )
+    case: Annotated[bool, Meta(description="Upper and lower case differ")] = False
+    streams: Annotated[tuple[StreamName, ...], Meta(description="Only lines of these streams")] = ()
+    start: Annotated[int, Meta(description="First line to look at; negative counts from the end")] = 0
 
 
 class RawLogQuery(Struct, frozen=True):

@@ -64,6 +64,21 @@ class LogResponseBody(ResponseModel, kw_only=True):
     finalized: Annotated[bool, Meta(description="Nothing will be added any more")]
 
 
+class FindResponseBody(ResponseModel, kw_only=True):
+    """Where a text is in a log."""
+
+    hits: Annotated[
+        list[tuple[int, int, int]],
+        Meta(
+            description="The first 1000: number of the line, first column, column after the last. Columns count the "
+            "characters of the line without its colour codes, from 0"
+        ),
+    ]
+    total: Annotated[int, Meta(description="Hits in the lines looked at")]
+    complete: Annotated[bool, Meta(description="False: the second was over before all lines were looked at")]
+    scanned: Annotated[int, Meta(description="Lines looked at")]
+
+
 class TaskCounts(msgspec.Struct, kw_only=True, frozen=True):
     """How many runs of a task are in each state."""
 

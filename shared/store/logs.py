@@ -121,29 +121,49 @@ def show_unfinished(
     return Call(script("unfinished_line"), args, lambda reply: reply.decode())
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Stored lines of a log, as ``Window`` shows them; ``next`` is the number of the line that would follow them."""
+
+    lines: list[StoredLine]
+    next: int
+    first_available: int
+    total_lines: int
+    truncated: bool
+    status: str
+
+
+async def part(run_id: UUID, start: int, limit: int) -> Part:
+    """As ``window``, with the lines as they are stored."""
+    kept = await bare_record(run_id)
+    if kept is None:
+        raise NotFound(f"there is no run {run_id}")
+    first, total = kept.log_first, kept.log_lines
+    start = max(first, total + start if start < 0 else start)
+    lines: list[StoredLine] = []
+    if start < total:
+        for block in await _blocks(run_id, start, limit):
+            lines += [line for line in block if start <= line.n < total]
+            if len(lines) >= limit:
+                break
+    lines = lines[:limit]
+    following = lines[-1].n + 1 if lines else start
+    return Part(lines, following, first, max(total, first), bool(kept.log_truncated), kept.status)
+
+
 async def window(run_id: UUID, start: int, limit: int) -> Window:
     """
     At most *limit* lines from number *start* on; a negative *start* counts from the end.
 
     Raises NotFound when there is no such run.
     """
-    kept = await bare_record(run_id)
-    if kept is None:
-        raise NotFound(f"there is no run {run_id}")
-    first, total = kept.log_first, kept.log_lines
-    start = max(first, total + start if start < 0 else start)
-    ended = kept.status == Status.ENDED
-    lines: list[Line] = []
-    if start < total:
-        blocks = await _blocks(run_id, start, limit)
-        for block in blocks:
-            lines += [_shown(line) for line in block if start <= line.n < total]
-            if len(lines) >= limit:
-                break
+    found = await part(run_id, start, limit)
+    total = found.total_lines
     begun: Sequence[Unfinished] | None = None
-    if kept.status == Status.RUNNING and (lines[-1].n + 1 if lines else start) >= total and len(lines) <= limit:
+    if found.status == Status.RUNNING and found.next >= total:
         begun = await Call("GET", (RawKey(b"unfinished:" + run_id.bytes),), lambda reply: _begun(reply, total))
-    return Window(lines[:limit], first, max(total, first), bool(kept.log_truncated), ended, begun)
+    lines = [_shown(line) for line in found.lines]
+    ended = found.status == Status.ENDED
+    return Window(lines, found.first_available, total, found.truncated, ended, begun)
 
 
 def compacting(batch: int, older_than_us: int) -> Call[list[UUID]]:
