@@ -23,6 +23,7 @@ from api.native import (
     logs,
     queues,
     reports,
+    run_context,
     runs,
     schemas,
     session,
@@ -82,6 +83,7 @@ def native_endpoints() -> tuple[Endpoint, ...]:
     """Every endpoint of the native API, in the order in which the documentation shows them."""
     modules = (
         runs,
+        run_context,
         reports,
         logs,
         tasks,

@@ -12,7 +12,7 @@ from api.http import problems
 from api.http.request import Request
 from api.http.response import JSON, Response, ResponseModel
 from api.http.router import Endpoint, Media, Routes
-from api.native import fleet_responses, requests, responses
+from api.native import fleet_responses, requests, responses, run_responses
 from api.native.parameters import SchemaPath
 from shared import config
 from shared.errors import NotFound, Problem
@@ -148,7 +148,7 @@ def wire_types(endpoints: Iterable[Endpoint]) -> list[type[msgspec.Struct]]:
 
 _PUBLIC: Final[dict[str, type[msgspec.Struct]]] = {
     kind.__name__: kind
-    for module in (responses, fleet_responses, requests)
+    for module in (responses, run_responses, fleet_responses, requests)
     for kind in (Run, Problem, problems.ErrorModel, *vars(module).values())
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
     if kind is not ResponseModel

@@ -114,6 +114,21 @@ def newest(task: str, limit: int) -> Call[list[Run]]:
     return _page(segments, True, limit, 0).then(lambda found: as_runs(found[2]))
 
 
+def newest_before(task: str, number: int, limit: int) -> Call[list[Run]]:
+    """The runs of a task with lower numbers, the nearest first."""
+    return _numbered(task, "-inf", f"({number}", True, limit)
+
+
+def following(task: str, number: int, limit: int) -> Call[list[Run]]:
+    """The runs of a task with higher numbers, the nearest first."""
+    return _numbered(task, f"({number}", "+inf", False, limit)
+
+
+def _numbered(task: str, low: str, high: str, descending: bool, limit: int) -> Call[list[Run]]:
+    ((_, _, *sets),) = _segments([task], _states(Filter()), "created_at", descending)
+    return _page([[low, high, *sets]], descending, limit, 0).then(lambda found: as_runs(found[2]))
+
+
 def latest(tasks: Sequence[str]) -> Call[list[str]]:
     """How the newest run of each task stands: ``pending``, ``running``, an end reason, or "" without a run."""
     return Call(script("last_states"), tuple(tasks), lambda reply: [state.decode() for state in reply])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.store import fleet, idempotency, listing, logs, preflight
+from shared.store import fleet, idempotency, listing, logs, preflight, run_rows
 from shared.store.dialects import live_executions
 from shared.store.key_types import mistyped_keys
 from shared.store.redis import permissions
@@ -58,6 +58,8 @@ ASKED_HERE: dict[str, Callable[[StoreHarness], Call[Any]]] = {
     "pause_queue": lambda _: fleet.pause_queue("default", True),
     "probe": lambda _: preflight.may_write(),
     "idempotency_begin": lambda _: idempotency.begin("/path?a:key", "digest", "mark"),
+    "pending_states": lambda _: run_rows._pending([], 1),
+    "streak": lambda _: run_rows._streak("a", "failed", 7),
     "unfinished_line": unfinished,
 }
 """Calls of scripts that only the API makes, or whose tests count."""

@@ -1,0 +1,62 @@
+"""Response objects about runs in their short form: rows, and what surrounds a run."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from api.http.response import ResponseModel
+from shared.runs import Trigger
+from shared.words import State
+
+
+class RunRow(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """A run in short."""
+
+    id: UUID
+    task_name: str
+    number: int
+    state: Annotated[
+        State,
+        Meta(
+            description="The end reason of a run that has ended. Before: `due` later, `queued`, `blocked` by an "
+            "overlap rule or a limit, in a queue with `no_worker`, `running`, `stopping`"
+        ),
+    ]
+    exit_code: Annotated[int, Meta(description="Absent until the run has ended")] | UnsetType = UNSET
+    triggered_by: Trigger
+    created_at: datetime
+    due_at: Annotated[datetime, Meta(description="Only while it is pending")] | UnsetType = UNSET
+    start_at: datetime | UnsetType = UNSET
+    duration_ms: int | UnsetType = UNSET
+    queue: str
+    worker: str | UnsetType = UNSET
+    retry_attempt: int
+    replica_index: int
+    replica_count: int
+    words: Annotated[str, Meta(description="The one line to show: its message")] | UnsetType = UNSET
+
+
+class StreakModel(msgspec.Struct, kw_only=True, frozen=True):
+    """Runs that ended alike, one after another."""
+
+    state: State
+    count: int
+    since: Annotated[datetime, Meta(description="When the first of them was created")]
+
+
+class NeighboursModel(ResponseModel, kw_only=True):
+    """The runs of the same task around a run."""
+
+    previous: RunRow | UnsetType = UNSET
+    next: RunRow | UnsetType = UNSET
+    around: Annotated[
+        list[tuple[int, State, int]],
+        Meta(description="Up to 30 runs with this one, oldest first: number, state, milliseconds that it ran"),
+    ]
+    streak: (
+        Annotated[StreakModel, Meta(description="Runs in a row that ended as this one, which is the last of them")]
+        | UnsetType
+    ) = UNSET
