@@ -76,17 +76,17 @@ class Media(NamedTuple):
     about: str
 
 
-Answer = type[msgspec.Struct] | Media | None
+Answer = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | Media | None
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """
     One method on one path, in OpenAPI's notation. ``scope`` None means that no token is needed.
 
-    ``answers`` maps each status of success to its response; ``errors`` are the statuses beyond those that every
-    endpoint may have. ``inputs`` are the handler's arguments. ``once``: the response to a request with an
-    ``Idempotency-Key`` is kept for repeats; every native POST has this, except for those that read the key themselves
-    or whose answer is a secret.
+    ``answers`` maps each status of success to its response, or to several of which one is sent; ``errors`` are the
+    statuses beyond those that every endpoint may have. ``inputs`` are the handler's arguments. ``once``: the response
+    to a request with an ``Idempotency-Key`` is kept for repeats; every native POST has this, except for those that read
+    the key themselves or whose answer is a secret.
     """
 
     dialect: Dialect

@@ -188,7 +188,8 @@ def _success(status: int, answer: Any, endpoint: Endpoint) -> Document:
         response["description"] = answer.about
         response["content"] = {answer.type: {"schema": {} if answer.type == "application/json" else {"type": "string"}}}
     elif answer is not None:
-        response["content"] = {"application/json": {"schema": {"$ref": COMPONENTS + answer.__name__}}}
+        kinds = [{"$ref": COMPONENTS + kind.__name__} for kind in (answer if isinstance(answer, tuple) else (answer,))]
+        response["content"] = {"application/json": {"schema": {"anyOf": kinds} if len(kinds) > 1 else kinds[0]}}
     if endpoint.once:
         response["headers"] = {**_REPLAYED}
     if answer is TaskModel:

@@ -117,6 +117,9 @@ class RunsQuery(Struct, frozen=True, kw_only=True):
     sort_field: Annotated[SortField, Meta(description="Field to sort by")] = ""
     sort_direction: Annotated[SortDirection, Meta(description="Sort direction")] = ""
     search: Annotated[str, Meta(description="Search query")] = ""
+    view: Annotated[
+        Literal["row", ""], Meta(description="`row`: runs in their short form, with the usual durations")
+    ] = ""
 
 
 class AllRunsQuery(RunsQuery, frozen=True, kw_only=True):

@@ -39,6 +39,26 @@ class RunRow(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     words: Annotated[str, Meta(description="The one line to show: its message")] | UnsetType = UNSET
 
 
+class UsualModel(msgspec.Struct, kw_only=True, frozen=True):
+    """How long a task usually takes: percentiles of the successes among its last 60 ended runs."""
+
+    p50_ms: int
+    p95_ms: int
+
+
+class RowsResponseBody(ResponseModel, kw_only=True):
+    """One page of runs in their short form."""
+
+    runs: list[RunRow]
+    usual: Annotated[
+        dict[str, UsualModel], Meta(description="By task of the page; one with less than five successes is absent")
+    ]
+    total: Annotated[int, Meta(description="Total matching runs")]
+    next_cursor: Annotated[str, Meta(description="Where the next page starts; absent on the last one")] = ""
+    scanned: Annotated[int, Meta(description="Runs looked at to answer a filter that no index covers")] = 0
+    incomplete: Annotated[bool, Meta(description="True when only the newest `scanned` runs were looked at")] = False
+
+
 class StreakModel(msgspec.Struct, kw_only=True, frozen=True):
     """Runs that ended alike, one after another."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from api.http.request import Request
-from api.native.run_responses import RunRow
+from api.native.run_responses import RunRow, UsualModel
 from shared.runs import Run, Status
 from shared.store import run_rows
 from shared.words import PENDING, State
@@ -37,3 +37,9 @@ async def rows(request: Request, found: Sequence[Run]) -> list[RunRow]:
     """Runs in short."""
     states = (await request.store.run(run_rows.states(found))).by_run
     return [row(run, states[run.id]) for run in found]
+
+
+async def usual_of(request: Request, found: Sequence[Run]) -> dict[str, UsualModel]:
+    """The usual durations of the tasks of *found*."""
+    usual = await request.store.run(run_rows.usual(sorted({run.task_name for run in found})))
+    return {task: UsualModel(p50_ms=each.p50_ms, p95_ms=each.p95_ms) for task, each in usual.items()}

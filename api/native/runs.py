@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,8 @@ from api.http.waiting import Waiting
 from api.native.parameters import AllRunsQuery, RunPath, RunsQuery, StopQuery, TaskPath, WaitQuery
 from api.native.requests import RunRequest
 from api.native.responses import RunsResponseBody
+from api.native.run_responses import RowsResponseBody
+from api.native.run_rows import rows, usual_of
 from shared import ops
 from shared.clock import from_datetime
 from shared.errors import NotFound, Refused
@@ -84,20 +86,23 @@ async def run_task(
     "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
 )
 async def list_task_runs(request: Request, path: TaskPath, query: RunsQuery) -> Response:
-    """Newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs."""
+    """
+    Newest first, unless sorted otherwise. A task that was removed keeps its list while it has runs. With `view=row` the
+    answer is a `RowsResponseBody`.
+    """
     require_own_task(request, path.task_name)
     names = _texts(query.task_name)
     if names and path.task_name not in names:
         await _require_task(request, path.task_name)
-        return await _runs(request, NOTHING)
+        return await _runs(request, NOTHING, query)
     where = Filter(task_name=(path.task_name,), search=query.search, state=_states(query.status))
     found = await _page(request, where, query)
     if not found.total:
         await _require_task(request, path.task_name)
-    return await _runs(request, found)
+    return await _runs(request, found, query)
 
 
-@routes.get("/api/runs", summary="List runs", answers={200: RunsResponseBody})
+@routes.get("/api/runs", summary="List runs", answers={200: (RunsResponseBody, RowsResponseBody)})
 async def list_runs(request: Request, query: AllRunsQuery) -> Response:
     """Runs of all tasks, newest first unless sorted otherwise."""
     names = _texts(query.task_name)
@@ -107,7 +112,7 @@ async def list_runs(request: Request, query: AllRunsQuery) -> Response:
         known = dict.fromkeys([*defined, *ran])
         names = tuple(name for name in names or known if request.grant.covers(name))
         if not names:
-            return await _runs(request, NOTHING)
+            return await _runs(request, NOTHING, query)
     where = Filter(
         task_name=names,
         state=_states(query.status),
@@ -127,7 +132,7 @@ async def list_runs(request: Request, query: AllRunsQuery) -> Response:
         retries_only=query.retries_only,
         search=query.search,
     )
-    return await _runs(request, await _page(request, where, query, query.cursor))
+    return await _runs(request, await _page(request, where, query, query.cursor), query)
 
 
 @routes.get("/api/runs/{id}", summary="Read a run", answers={200: Run}, errors=(404,))
@@ -266,15 +271,17 @@ async def answered(request: Request, run: Run, *, status: int = 200) -> Response
     return request.answer(one, status=status)
 
 
-async def _runs(request: Request, found: Page) -> Response:
-    body = RunsResponseBody(
-        runs=await shown(request, found.runs),
-        total=found.total,
-        next_cursor=found.next_cursor,
-        scanned=0 if found.complete else found.scanned,
-        incomplete=not found.complete,
-    )
-    return request.answer(body)
+async def _runs(request: Request, found: Page, query: RunsQuery) -> Response:
+    about: dict[str, Any] = {
+        "total": found.total,
+        "next_cursor": found.next_cursor,
+        "scanned": 0 if found.complete else found.scanned,
+        "incomplete": not found.complete,
+    }
+    if query.view == "row":
+        usual = await usual_of(request, found.runs)
+        return request.answer(RowsResponseBody(runs=await rows(request, found.runs), usual=usual, **about))
+    return request.answer(RunsResponseBody(runs=await shown(request, found.runs), **about))
 
 
 async def created(request: Request, run: Run, *, repeated: bool = False) -> Response:

@@ -139,8 +139,9 @@ def wire_types(endpoints: Iterable[Endpoint]) -> list[type[msgspec.Struct]]:
     found: dict[str, type[msgspec.Struct]] = {"ErrorModel": problems.ErrorModel}
     for endpoint in endpoints:
         for answer in endpoint.answers.values():
-            if isinstance(answer, type):
-                found[answer.__name__] = answer
+            for kind in answer if isinstance(answer, tuple) and not isinstance(answer, Media) else (answer,):
+                if isinstance(kind, type):
+                    found[kind.__name__] = kind
         if "body" in endpoint.inputs:
             found[endpoint.inputs["body"].__name__] = endpoint.inputs["body"]
     return list(found.values())

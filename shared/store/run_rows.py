@@ -19,6 +19,11 @@ from shared.words import State, state_of
 AROUND: Final = 30
 """Runs that are shown around one, with itself."""
 
+LAST_RUNS: Final = 60
+FEW_SUCCESSES: Final = 5
+TASKS_AT_ONCE: Final = 25
+"""Tasks whose durations one script reads: some milliseconds of Redis."""
+
 
 class States(msgspec.Struct, frozen=True):
     """The states of some runs at time ``at``."""
@@ -32,6 +37,13 @@ class Streak(msgspec.Struct, frozen=True):
 
     count: int
     since: datetime
+
+
+class Usual(msgspec.Struct, frozen=True):
+    """How long a task usually takes."""
+
+    p50_ms: int
+    p95_ms: int
 
 
 class Neighbours(msgspec.Struct, frozen=True):
@@ -62,6 +74,25 @@ async def neighbours(run: Run) -> Neighbours:
     after = after[:later]
     before = before[: AROUND - 1 - len(after)]
     return Neighbours([*before[::-1], run, *after], streak if reason else None)
+
+
+async def usual(tasks: Sequence[str]) -> dict[str, Usual]:
+    """
+    The usual durations of tasks: those of the successes among the last ``LAST_RUNS`` ended runs. A task with fewer than
+    ``FEW_SUCCESSES`` has none. One round trip, by small scripts.
+    """
+    steps = [tasks[first : first + TASKS_AT_ONCE] for first in range(0, len(tasks), TASKS_AT_ONCE)]
+    replies = await each(_durations(step) for step in steps)
+    return {
+        task: Usual(taken[len(taken) // 2] // 1000, taken[len(taken) * 95 // 100] // 1000)
+        for step, reply in zip(steps, replies, strict=True)
+        for task, taken in zip(step, reply, strict=True)
+        if len(taken) >= FEW_SUCCESSES
+    }
+
+
+def _durations(tasks: Sequence[str]) -> Call[list[list[int]]]:
+    return Call(script("usual"), (NOW, LAST_RUNS, *tasks), lambda reply: [sorted(taken) for taken in reply])
 
 
 def _pending(ids: Sequence[UUID], now: int | str) -> Call[tuple[datetime, list[State]]]:

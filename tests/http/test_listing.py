@@ -222,3 +222,26 @@ def test_a_cursor_that_is_none_is_422(client: Client) -> None:
     response = client.get("/api/runs?cursor=yesterday")
     assert response.status_code == 422
     assert response.json()["errors"][0]["location"] == "query.cursor"
+
+
+@pytest.mark.parametrize("url", [URL, "/api/runs"])
+def test_rows_are_the_same_runs_in_short(client: Client, history: list[dict[str, Any]], url: str) -> None:
+    body = client.get(url, params={"view": "row", "sort_direction": "asc"}).json()
+    assert (body["$schema"], body["total"], body["usual"]) == (f"{BASE}/schemas/RowsResponseBody.json", 3, {})
+    assert [row["state"] for row in body["runs"]] == ["success", "failed", "no_worker"]
+    for row, run in zip(body["runs"], history, strict=True):
+        same = row.keys() - {"state", "words"}
+        assert {name: row[name] for name in same} == {name: run[name] for name in same}
+
+
+def test_rows_have_the_usual_durations_of_their_tasks(client: Client, catalog: Store) -> None:
+    for _ in range(5):
+        client.post("/api/tasks/example/run")
+        finish(catalog)
+    usual = client.get(URL, params={"view": "row", "limit": 1}).json()["usual"]
+    assert usual.keys() == {"example"}
+    assert 0 <= usual["example"]["p50_ms"] <= usual["example"]["p95_ms"]
+
+
+def test_an_unknown_view_is_refused(client: Client) -> None:
+    assert client.get(URL, params={"view": "rows"}).status_code == 422

@@ -37,6 +37,7 @@ def test_the_list_of_a_task_s_runs_is_described_to_the_letter() -> None:
         "sort_field",
         "sort_direction",
         "search",
+        "view",  # ours
     ]
     name = found["taskName"]
     assert (name["in"], name["required"], name["description"]) == ("path", True, "Task name")

@@ -47,6 +47,8 @@ def test_does_what_its_description_says(case: Any, url: str) -> None:
     # No schema says which cursors were given out, that only tokens of one scope have a quota, or that 7.0 is no whole
     # number.
     assume(not re.fullmatch("[A-Za-z0-9_-]{1,500}", str(case.query.get("cursor", ""))))
+    # The contract's list is described as the contract says, which knows no rows.
+    assume(not (case.query.get("view") == "row" and case.path == "/api/tasks/{taskName}/runs"))
     assume(str(case.query.get("regex")).lower() != "true")  # nor which texts are expressions
     quota = case.body.get("quota") if isinstance(case.body, dict) else None
     if isinstance(quota, dict):

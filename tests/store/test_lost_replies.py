@@ -60,6 +60,7 @@ ASKED_HERE: dict[str, Callable[[StoreHarness], Call[Any]]] = {
     "idempotency_begin": lambda _: idempotency.begin("/path?a:key", "digest", "mark"),
     "pending_states": lambda _: run_rows._pending([], 1),
     "streak": lambda _: run_rows._streak("a", "failed", 7),
+    "usual": lambda _: run_rows._durations(["a"]),
     "unfinished_line": unfinished,
 }
 """Calls of scripts that only the API makes, or whose tests count."""

@@ -89,3 +89,27 @@ def test_neighbours_and_states_take_two_round_trips_and_four_commands(harness: S
     harness._make = lambda calls: made.append(len(calls)) or make(calls)  # type: ignore[func-returns-value,method-assign]
     harness.run(run_rows.states(harness.run(run_rows.neighbours(run)).runs))
     assert made == [3, 1]
+
+
+def test_the_usual_duration_is_of_the_successes_among_the_last_sixty_ends(harness: StoreHarness) -> None:
+    harness.task("a")
+    harness.task("b")
+
+    def run_for(name: str, seconds: float, reason: Reason = Reason.SUCCESS) -> None:
+        held = harness.started(name)
+        harness.pass_s(seconds)
+        harness.end(held, reason)
+
+    for _ in range(10):
+        run_for("a", 5)  # too long ago
+    for _ in range(40):
+        run_for("a", 1)
+    for _ in range(20):
+        run_for("a", 3, Reason.FAILED)
+    for _ in range(4):
+        run_for("b", 1)
+    run_for("b", 2, Reason.FAILED)
+    assert harness.run(run_rows.usual(["a", "b", "never"])) == {"a": run_rows.Usual(1000, 1000)}
+    run_for("b", 9)
+    assert harness.run(run_rows.usual(["b"])) == {"b": run_rows.Usual(1000, 9000)}
+    assert harness.run(run_rows.usual([])) == {}
