@@ -59,6 +59,46 @@ class RowsResponseBody(ResponseModel, kw_only=True):
     incomplete: Annotated[bool, Meta(description="True when only the newest `scanned` runs were looked at")] = False
 
 
+class LimitModel(msgspec.Struct, kw_only=True, frozen=True):
+    """A limit that a run waits at."""
+
+    name: str
+    held: int
+    max: int | UnsetType = UNSET
+
+
+class CauseModel(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One reason for the state of a run."""
+
+    code: Annotated[str, Meta(description="`docs/api.md` lists them")]
+    text: str
+    since: datetime | UnsetType = UNSET
+    run: Annotated[RunRow, Meta(description="The run that it waits for")] | UnsetType = UNSET
+    limit: LimitModel | UnsetType = UNSET
+    place: Annotated[int, Meta(description="Its place in line, from 1")] = 0
+    cure: str = ""
+
+
+class ChangeModel(msgspec.Struct, kw_only=True, frozen=True):
+    """A difference between a run that ended badly and the last success."""
+
+    code: str
+    text: str
+
+
+class WhyModel(ResponseModel, kw_only=True):
+    """Why a run is in its state."""
+
+    run: RunRow
+    state: State
+    text: Annotated[str, Meta(description="The first reason, as a sentence without its subject")]
+    because: list[CauseModel]
+    earliest_at: Annotated[datetime, Meta(description="It does not start before")] | UnsetType = UNSET
+    changed: Annotated[
+        list[ChangeModel], Meta(description="Differences from the last success, for a bad end; the worst first")
+    ] = msgspec.field(default_factory=list)
+
+
 class StreakModel(msgspec.Struct, kw_only=True, frozen=True):
     """Runs that ended alike, one after another."""
 

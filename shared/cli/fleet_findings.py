@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from shared import cures
 from shared.addresses import is_local, is_loopback
 from shared.cli.findings import Check, Facts, Finding, count, names
 from shared.clock import to_datetime
 from shared.config.durations import format_duration
-from shared.tasks import is_task_name, is_trusted, signer
+from shared.tasks import is_trusted, signer
 
 LONG_WAIT_MS: Final = 60_000
 """A run that waits this long in a served queue means that there are too few slots."""
@@ -71,12 +72,10 @@ def queues(facts: Facts) -> list[Finding]:
     found = []
     for name in sorted(users.keys() | depths.keys()):
         depth, subject = depths.get(name, 0), f"queue {name}"
-        cure = f"start a worker that serves it: RUNFLEET_QUEUES={','.join(sorted({*facts.settings.queues, name}))}"
-        if not is_task_name(name):  # it must not be copied into a shell
-            cure = "Runfleet has no queue with such a name: find out what writes to this Redis"
+        cure = cures.serve_queue(name, facts.settings.queues)
         if name in paused:
             message = "is paused: workers claim nothing from it"
-            cure = f"POST /api/queues/{name}/resume resumes it"
+            cure = cures.resume_queue(name)
             found.append(Finding("queue-paused", "info", subject, f"{depth} waiting", message, cure))
         elif name in served:
             waited_ms = latencies.get(name, 0)

@@ -124,6 +124,12 @@ def following(task: str, number: int, limit: int) -> Call[list[Run]]:
     return _numbered(task, f"({number}", "+inf", False, limit)
 
 
+def last_success(task: str, number: int) -> Call[Run | None]:
+    """The last run before *number* of a task that succeeded, or None."""
+    segment = ["-inf", f"({number}", f"ix:t:{task}:success:created"]
+    return _page([segment], True, 1, 0).then(lambda found: next(iter(as_runs(found[2])), None))
+
+
 def _numbered(task: str, low: str, high: str, descending: bool, limit: int) -> Call[list[Run]]:
     ((_, _, *sets),) = _segments([task], _states(Filter()), "created_at", descending)
     return _page([[low, high, *sets]], descending, limit, 0).then(lambda found: as_runs(found[2]))

@@ -65,15 +65,15 @@ async def states(found: Sequence[Run], now: int | str = NOW) -> States:
 async def neighbours(run: Run) -> Neighbours:
     """Three calls in one round trip. With few runs on one side there are more on the other."""
     reason = str(run.end_reason or "")
-    before, after, streak = await together(
+    before, after, alike = await together(
         newest_before(run.task_name, run.number, AROUND - 1),
         following(run.task_name, run.number, AROUND - 1),
-        _streak(run.task_name, reason, run.number),
+        streak(run.task_name, reason, run.number),
     )
     later = max(AROUND // 2 - 1, AROUND - 1 - len(before))
     after = after[:later]
     before = before[: AROUND - 1 - len(after)]
-    return Neighbours([*before[::-1], run, *after], streak if reason else None)
+    return Neighbours([*before[::-1], run, *after], alike if reason else None)
 
 
 async def usual(tasks: Sequence[str]) -> dict[str, Usual]:
@@ -102,7 +102,9 @@ def _pending(ids: Sequence[UUID], now: int | str) -> Call[tuple[datetime, list[S
     return Call(script("pending_states"), (now, LEASE_US, *(one.bytes for one in ids)), read)
 
 
-def _streak(task: str, reason: str, number: int) -> Call[Streak | None]:
+def streak(task: str, reason: str, number: int) -> Call[Streak | None]:
+    """How many runs of *task* ended for *reason* in a row, up to *number*; None when the last one did not."""
+
     def read(reply: Any) -> Streak | None:
         return Streak(reply[0], to_datetime(int(float(reply[1])))) if reply[1] else None
 

@@ -87,6 +87,7 @@ NATIVE = (
     Row("GET", "/api/tasks/{taskName}/stats", "read", "hidden", lambda o: Asked(f"/api/tasks/{o.task}/stats")),
     Row("GET", "/api/runs", "read", "left out", plain("/api/runs")),
     Row("GET", "/api/runs/{id}", "read", "hidden", lambda o: Asked(f"/api/runs/{o.run}")),
+    Row("GET", "/api/runs/{id}/why", "read", "hidden", lambda o: Asked(f"/api/runs/{o.run}/why")),
     Row("GET", "/api/runs/{id}/neighbours", "read", "hidden", lambda o: Asked(f"/api/runs/{o.run}/neighbours")),
     Row("DELETE", "/api/runs/{id}", "admin", "admin", lambda o: Asked(f"/api/runs/{o.ended}")),
     Row("POST", "/api/runs/{id}/stop", "run", "hidden", lambda o: Asked(f"/api/runs/{o.run}/stop")),

@@ -4,7 +4,9 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from shared.runs import Reason
+from shared.store import tasks
 from shared.store.redis.sync_store import Store
+from shared.tasks import Task, define
 from tests.http.conftest import claim, finish
 
 Client = TestClient[Litestar]
@@ -33,3 +35,25 @@ def test_the_only_run_has_no_neighbours(client: Client, catalog: Store) -> None:
     body = client.get("/api/runs/example%231/neighbours").json()
     assert body.keys() == {"$schema", "around"}
     assert body["around"][0][:2] == [1, "running"]
+
+
+def test_why_names_the_run_that_is_waited_for_as_a_row(client: Client, catalog: Store) -> None:
+    task = Task(name="single", run="true", max_concurrent=1)
+    catalog.run(tasks.apply([(task, define(task))]))
+    first, second = (client.post("/api/tasks/single/run").json() for _ in range(2))
+    body = client.get(f"/api/runs/{second['id']}/why").json()
+    (cause,) = body["because"]
+    assert (body["run"]["id"], body["state"], body["text"]) == (second["id"], "blocked", cause["text"])
+    assert (cause["code"], cause["run"]["id"], cause["place"]) == ("overlap", first["id"], 1)
+    assert cause["limit"] == {"name": "single", "held": 1, "max": 1}
+    assert cause["cure"] == "POST /api/runs/single%231/stop stops it"
+
+
+def test_why_of_a_bad_end_has_its_message_and_what_changed(client: Client, catalog: Store) -> None:
+    for reason in (Reason.SUCCESS, Reason.FAILED):
+        client.post("/api/tasks/example/run")
+        finish(catalog, reason, int(reason == Reason.FAILED))
+    body = client.get("/api/runs/example%232/why").json()
+    assert (body["state"], body["text"]) == ("failed", "as the test wants it")
+    assert {"code": "first_failure", "text": "first failure after 1 success"} in body["changed"]
+    assert {"code": "exit_code", "text": "exit code 1 instead of 0"} in body["changed"]

@@ -2,13 +2,14 @@
 
 import os
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.store import fleet, idempotency, listing, logs, preflight, run_rows
+from shared.store import fleet, idempotency, listing, logs, preflight, run_rows, waiting
 from shared.store.dialects import live_executions
 from shared.store.key_types import mistyped_keys
 from shared.store.redis import permissions
@@ -59,7 +60,8 @@ ASKED_HERE: dict[str, Callable[[StoreHarness], Call[Any]]] = {
     "probe": lambda _: preflight.may_write(),
     "idempotency_begin": lambda _: idempotency.begin("/path?a:key", "digest", "mark"),
     "pending_states": lambda _: run_rows._pending([], 1),
-    "streak": lambda _: run_rows._streak("a", "failed", 7),
+    "streak": lambda _: run_rows.streak("a", "failed", 7),
+    "why_waiting": lambda _: waiting.waiting(uuid.UUID(int=0)),
     "usual": lambda _: run_rows._durations(["a"]),
     "unfinished_line": unfinished,
 }

@@ -67,6 +67,7 @@ ON_KEYS: Final = (
     "ZREMRANGEBYRANK @k 0 1",
     "ZREMRANGEBYSCORE @k 0 1",
     "ZREVRANGE @k 0 1",
+    "ZRANK @k v",
     "ZREVRANGEBYSCORE @k 1 0",
     "ZREVRANK @k v",
     "ZSCORE @k v",
