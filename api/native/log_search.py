@@ -1,11 +1,5 @@
-"""
-Search in the log of one run: plain text or a regular expression, line by line.
+"""Search in the log of one run, plain text or a regular expression, and its outline: stderr and silences."""
 
-A search may share the event loop with thousands of requests: it reads the log in small parts, gives way after each
-``TURN_CHARACTERS`` of text, and ends after ``SEARCH_S`` with what it has found.
-"""
-
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,21 +7,17 @@ from uuid import UUID
 
 from api.http.decoding import invalid
 from api.http.state import AppState
+from api.native.log_reading import LogReading
 from api.native.parameters import FindQuery
-from api.native.responses import FindResponseBody
+from api.native.responses import FindResponseBody, OutlineResponseBody
+from shared.runs import Run
 from shared.store import logs
 
 COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
 """A colour code, the only escape sequence that workers leave in a line."""
 
-SEARCH_S: Final = 1.0
 MOST_HITS: Final = 1000
-PART_LINES: Final = 4000
-PART_CHARACTERS: Final = 512 * 1024
-"""Lines and text that are read from the store at once, about."""
-
-TURN_CHARACTERS: Final = 64 * 1024
-"""Text after which others get their turn; as long as the longest line."""
+STDERR: Final = logs.STREAMS.index("stderr")
 
 MOST_INSTRUCTIONS: Final = 1000
 """Size of a compiled expression; each character of a line costs at most this many steps."""
@@ -43,25 +33,12 @@ def pattern_of(query: FindQuery) -> Spans:
 
 async def search(state: AppState, run_id: UUID, spans: Spans, query: FindQuery) -> FindResponseBody:
     """All matches from line *query.start* on, as far as a second goes. Raises NotFound."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + SEARCH_S
     wanted = {logs.STREAMS.index(stream) for stream in query.streams}
     hits: list[tuple[int, int, int]] = []
-    total = scanned = since_turn = 0
-    start, limit = query.start, 64
-    while True:
-        async with state.log_reads:
-            part = await state.store.run(logs.part(run_id, start, limit))
-        size = 0
-        for line in part.lines:
-            if since_turn >= TURN_CHARACTERS:
-                since_turn = 0
-                await asyncio.sleep(0)
-                if loop.time() >= deadline:
-                    return FindResponseBody(hits=hits, total=total, complete=False, scanned=scanned)
-            size += len(line.text)
-            since_turn += len(line.text) + 32  # a line costs something even if it is empty
-            scanned += 1
+    total = 0
+    reading = LogReading(state, run_id, query.start)
+    async for lines in reading.turns():
+        for line in lines:
             if wanted and line.stream not in wanted:
                 continue
             text = COLOUR.sub("", line.text) if "\x1b" in line.text else line.text
@@ -69,12 +46,26 @@ async def search(state: AppState, run_id: UUID, spans: Spans, query: FindQuery) 
                 total += 1
                 if total <= MOST_HITS:
                     hits.append((line.n, first, after))
-        if not part.lines or part.next >= part.total_lines:
-            return FindResponseBody(hits=hits, total=total, complete=True, scanned=scanned)
-        if loop.time() >= deadline:
-            return FindResponseBody(hits=hits, total=total, complete=False, scanned=scanned)
-        start = part.next
-        limit = min(PART_LINES, max(1, len(part.lines) * PART_CHARACTERS // max(size, 1)), limit * 4)
+    return FindResponseBody(hits=hits, total=total, complete=reading.is_complete, scanned=reading.scanned)
+
+
+async def outline(state: AppState, run: Run, buckets: int) -> OutlineResponseBody:
+    """*run*'s log in at most *buckets* parts of equally many lines. Raises NotFound."""
+    kept = await state.store.run(logs.part(run.id, 0, 1))
+    width = max(1, -(-(kept.total_lines - kept.first_available) // buckets))
+    found: list[tuple[int, int, int]] = []
+    before_us = 0
+    reading = LogReading(state, run.id, kept.first_available)
+    async for lines in reading.turns():
+        for line in lines:
+            first = line.n - (line.n - kept.first_available) % width
+            if not found or found[-1][0] != first:
+                found.append((first, 0, 0))
+            _, errors, silence = found[-1]
+            quiet_ms = (line.at_us - before_us) // 1000 if before_us else 0
+            found[-1] = (first, errors + (line.stream == STDERR), max(silence, quiet_ms))
+            before_us = line.at_us
+    return OutlineResponseBody(buckets=found, complete=reading.is_complete)
 
 
 def _text(wanted: str, is_cased: bool) -> Spans:

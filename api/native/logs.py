@@ -12,9 +12,9 @@ from api.http.response import TEXT, Response
 from api.http.router import Media, Routes
 from api.http.state import AppState
 from api.http.streams import COMMENT, KEEPALIVE_S, Stream, sse
-from api.native.log_search import COLOUR, pattern_of, search
-from api.native.parameters import FindQuery, FollowQuery, LogQuery, RawLogQuery, ResumeHeaders, RunPath
-from api.native.responses import FindResponseBody, LogLine, LogResponseBody, UnfinishedLine
+from api.native.log_search import COLOUR, outline, pattern_of, search
+from api.native.parameters import FindQuery, FollowQuery, LogQuery, OutlineQuery, RawLogQuery, ResumeHeaders, RunPath
+from api.native.responses import FindResponseBody, LogLine, LogResponseBody, OutlineResponseBody, UnfinishedLine
 from api.native.runs import find, shown
 from shared.errors import NotFound
 from shared.runs import Run
@@ -93,6 +93,15 @@ async def find_in_log(request: Request, path: RunPath, query: FindQuery) -> Resp
     pattern = pattern_of(query)
     run = await find(request, path.id)
     return request.answer(await search(request.state, run.id, pattern, query))
+
+
+@routes.get(
+    "/api/runs/{id}/log/outline", summary="Read a log's outline", answers={200: OutlineResponseBody}, errors=(404,)
+)
+async def outline_log(request: Request, path: RunPath, query: OutlineQuery) -> Response:
+    """Where a log has lines on stderr, and where nothing was printed for long: the map beside a log."""
+    run = await find(request, path.id)
+    return request.answer(await outline(request.state, run, query.buckets))
 
 
 class Piecewise:

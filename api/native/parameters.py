@@ -243,6 +243,12 @@ class FindQuery(Struct, frozen=True, rename={"start": "from"}):
     start: Annotated[int, Meta(description="First line to look at; negative counts from the end")] = 0
 
 
+class OutlineQuery(Struct, frozen=True):
+    """How fine an outline is."""
+
+    buckets: Annotated[int, Meta(ge=1, le=2000, description="Into how many parts the log is divided, at most")] = 200
+
+
 class RawLogQuery(Struct, frozen=True):
     """How a log is downloaded."""
 

@@ -79,6 +79,19 @@ class FindResponseBody(ResponseModel, kw_only=True):
     scanned: Annotated[int, Meta(description="Lines looked at")]
 
 
+class OutlineResponseBody(ResponseModel, kw_only=True):
+    """A log at a glance."""
+
+    buckets: Annotated[
+        list[tuple[int, int, int]],
+        Meta(
+            description="Parts of equally many lines: number of the first line, lines on stderr, longest time "
+            "without a line in milliseconds"
+        ),
+    ]
+    complete: Annotated[bool, Meta(description="False: the second was over before all lines were looked at")]
+
+
 class TaskCounts(msgspec.Struct, kw_only=True, frozen=True):
     """How many runs of a task are in each state."""
 

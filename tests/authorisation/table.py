@@ -95,6 +95,7 @@ NATIVE = (
     Row("POST", "/api/runs/{id}/report", "run", "hidden", lambda o: Asked(f"/api/runs/{o.external_run}/report")),
     Row("GET", "/api/runs/{id}/log", "read", "hidden", lambda o: Asked(f"/api/runs/{o.run}/log")),
     Row("GET", "/api/runs/{id}/log/find", "read", "hidden", lambda o: Asked(f"/api/runs/{o.run}/log/find?q=x")),
+    Row("GET", "/api/runs/{id}/log/outline", "read", "hidden", lambda o: Asked(f"/api/runs/{o.run}/log/outline")),
     Row("GET", "/api/runs/{id}/log/raw", "read", "hidden", lambda o: Asked(f"/api/runs/{o.ended}/log/raw")),
     Row("GET", "/api/runs/{id}/log/stream", "read", "hidden", lambda o: Asked(f"/api/runs/{o.ended}/log/stream")),
     Row("GET", "/api/executions", "read", "left out", plain("/api/executions")),

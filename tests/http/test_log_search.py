@@ -7,7 +7,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from api.native import log_search
+from api.native import log_reading
 from shared.runs import Reason
 from shared.store import logs, runs
 from shared.store.log_record import StoredLine
@@ -85,7 +85,7 @@ def test_a_search_whose_time_is_up_says_that_it_is_not_complete(
     client: Client, catalog: Store, running: Claimed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(catalog, running, 0, ["x"] * 200)
-    monkeypatch.setattr(log_search, "SEARCH_S", 0.0)
+    monkeypatch.setattr(log_reading, "READ_S", 0.0)
     answer = found(client, running, q="x")
     assert (answer["complete"], answer["scanned"], answer["total"]) == (False, 64, 64)
 
@@ -111,3 +111,21 @@ def test_without_re2_a_regular_expression_is_refused_with_the_cure(
     (problem,) = refused.json()["errors"]
     assert problem["location"] == "query.regex"
     assert "pip install 'runfleet[search]'" in problem["message"]
+
+
+def test_an_outline_has_stderr_and_silences(client: Client, catalog: Store, running: Claimed) -> None:
+    start = time.time_ns() // 1000
+    seconds = (0, 1, 2, 12, 13, 14, 15, 45, 46, 47)
+    lines = [
+        StoredLine(n=n, at_us=start + second * 1_000_000, stream=n % 2, text="x", continued=False)
+        for n, second in enumerate(seconds)
+    ]
+    catalog.run(logs.append(running.id, running.record.token, lines, first_kept=2, kept_bytes=8))
+    body = client.get(f"/api/runs/{running.id}/log/outline?buckets=3").json()
+    assert body["buckets"] == [[2, 1, 10_000], [5, 2, 30_000], [8, 1, 1000]]
+    assert body["complete"]
+
+
+def test_an_empty_log_has_an_empty_outline(client: Client, running: Claimed) -> None:
+    body = client.get(f"/api/runs/{running.id}/log/outline").json()
+    assert (body["buckets"], body["complete"]) == ([], True)
