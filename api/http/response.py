@@ -42,7 +42,7 @@ class Response:
         self.status = status
         self.body = body
         self.headers = [*_GUARDS, *headers] if not headers else guarded(*headers)
-        if status != 204:
+        if status not in (204, 304):
             self.headers.append((b"content-type", media))
             self.headers.append((b"content-length", b"%d" % len(body)))
 

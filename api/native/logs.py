@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from api.http.compact import compact
 from api.http.request import Request
 from api.http.response import TEXT, Response
 from api.http.router import Media, Routes
@@ -84,7 +85,9 @@ async def follow_log(request: Request, path: RunPath, query: FollowQuery, header
     return Stream(request.state, request.connection, _follow(request, run, start))
 
 
-@routes.get("/api/runs/{id}/log/find", summary="Find text in a log", answers={200: FindResponseBody}, errors=(404,))
+@routes.get(
+    "/api/runs/{id}/log/find", summary="Find text in a log", answers={200: FindResponseBody, 304: None}, errors=(404,)
+)
 async def find_in_log(request: Request, path: RunPath, query: FindQuery) -> Response:
     """
     Looks at the lines one after another, for at most a second; `complete` says whether that was enough. Regular
@@ -92,16 +95,19 @@ async def find_in_log(request: Request, path: RunPath, query: FindQuery) -> Resp
     """
     pattern = pattern_of(query)
     run = await find(request, path.id)
-    return request.answer(await search(request.state, run.id, pattern, query))
+    return compact(request, await search(request.state, run.id, pattern, query))
 
 
 @routes.get(
-    "/api/runs/{id}/log/outline", summary="Read a log's outline", answers={200: OutlineResponseBody}, errors=(404,)
+    "/api/runs/{id}/log/outline",
+    summary="Read a log's outline",
+    answers={200: OutlineResponseBody, 304: None},
+    errors=(404,),
 )
 async def outline_log(request: Request, path: RunPath, query: OutlineQuery) -> Response:
     """Where a log has lines on stderr, and where nothing was printed for long: the map beside a log."""
     run = await find(request, path.id)
-    return request.answer(await outline(request.state, run, query.buckets))
+    return compact(request, await outline(request.state, run, query.buckets))
 
 
 class Piecewise:

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from api.http.compact import compact
 from api.http.request import Request
 from api.http.response import Response
 from api.http.router import Routes
@@ -17,7 +18,10 @@ routes = Routes("Runs")
 
 
 @routes.get(
-    "/api/runs/{id}/neighbours", summary="Read the runs around a run", answers={200: NeighboursModel}, errors=(404,)
+    "/api/runs/{id}/neighbours",
+    summary="Read the runs around a run",
+    answers={200: NeighboursModel, 304: None},
+    errors=(404,),
 )
 async def read_neighbours(request: Request, path: RunPath) -> Response:
     """
@@ -33,22 +37,26 @@ async def read_neighbours(request: Request, path: RunPath) -> Response:
         for other in (near.runs[at - 1] if at else None, near.runs[at + 1] if at + 1 < len(near.runs) else None)
     ]
     streak = near.streak
-    return request.answer(
+    return compact(
+        request,
         NeighboursModel(
             previous=beside[0],
             next=beside[1],
             around=[(each.number, known.by_run[each.id], elapsed_ms(each, known.at)) for each in near.runs],
             streak=StreakModel(state=known.by_run[run.id], count=streak.count, since=streak.since) if streak else UNSET,
-        )
+        ),
     )
 
 
-@routes.get("/api/runs/{id}/why", summary="Explain the state of a run", answers={200: WhyModel}, errors=(404,))
+@routes.get(
+    "/api/runs/{id}/why", summary="Explain the state of a run", answers={200: WhyModel, 304: None}, errors=(404,)
+)
 async def explain_run(request: Request, path: RunPath) -> Response:
     """Why it waits, whether it takes longer than usual, or, for a bad end, what differs from the last success."""
     run = await find(request, path.id)
     found = await request.store.run(explain(run, request.grant.covers))
-    return request.answer(
+    return compact(
+        request,
         WhyModel(
             run=row(run, found.state),
             state=found.state,
@@ -56,7 +64,7 @@ async def explain_run(request: Request, path: RunPath) -> Response:
             because=[await _cause(request, cause) for cause in found.because],
             earliest_at=found.earliest_at or UNSET,
             changed=[ChangeModel(code=change.code, text=change.text) for change in found.changed],
-        )
+        ),
     )
 
 

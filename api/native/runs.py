@@ -11,6 +11,7 @@ import msgspec
 from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
+from api.http.compact import compact
 from api.http.decoding import invalid
 from api.http.idempotency import KeyHeaders
 from api.http.request import Request
@@ -83,7 +84,10 @@ async def run_task(
 
 
 @routes.get(
-    "/api/tasks/{taskName}/runs", summary="List runs for a task", answers={200: RunsResponseBody}, errors=(404,)
+    "/api/tasks/{taskName}/runs",
+    summary="List runs for a task",
+    answers={200: RunsResponseBody, 304: None},
+    errors=(404,),
 )
 async def list_task_runs(request: Request, path: TaskPath, query: RunsQuery) -> Response:
     """
@@ -102,7 +106,7 @@ async def list_task_runs(request: Request, path: TaskPath, query: RunsQuery) -> 
     return await _runs(request, found, query)
 
 
-@routes.get("/api/runs", summary="List runs", answers={200: (RunsResponseBody, RowsResponseBody)})
+@routes.get("/api/runs", summary="List runs", answers={200: (RunsResponseBody, RowsResponseBody), 304: None})
 async def list_runs(request: Request, query: AllRunsQuery) -> Response:
     """Runs of all tasks, newest first unless sorted otherwise."""
     names = _texts(query.task_name)
@@ -280,7 +284,7 @@ async def _runs(request: Request, found: Page, query: RunsQuery) -> Response:
     }
     if query.view == "row":
         usual = await usual_of(request, found.runs)
-        return request.answer(RowsResponseBody(runs=await rows(request, found.runs), usual=usual, **about))
+        return compact(request, RowsResponseBody(runs=await rows(request, found.runs), usual=usual, **about))
     return request.answer(RunsResponseBody(runs=await shown(request, found.runs), **about))
 
 
