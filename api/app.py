@@ -8,6 +8,7 @@ from typing import Final
 from litestar import Litestar
 from litestar import Response as LitestarResponse
 
+from api.dashboard.serving import dashboard_routes
 from api.dialects import marquez, ona, prefect
 from api.dialects.ona import hooks
 from api.http.paths import EncodedSlashes
@@ -64,7 +65,10 @@ def create_app(settings: Settings, store: AsyncStore | None = None) -> Litestar:
         return as_response(dialect.answer(error, request.scope))
 
     app = Litestar(
-        route_handlers=litestar_routes(state, [*native_endpoints(), *dialect_endpoints()]),
+        route_handlers=[
+            *litestar_routes(state, [*native_endpoints(), *dialect_endpoints()]),
+            *dashboard_routes(endpoint.path for endpoint in native_endpoints()),
+        ],
         exception_handlers={Exception: refuse},
         lifespan=[lifespan],
         openapi_config=None,  # api.native.openapi describes the endpoints from the same structs that read them

@@ -3,6 +3,7 @@
 from typing import Any
 
 from api.app import create_app, dialect_endpoints, native_endpoints
+from api.dashboard.serving import dashboard_paths
 from shared.settings import Settings
 from tests.authorisation.table import TABLE
 
@@ -31,7 +32,14 @@ def test_nothing_is_served_beside_the_routes_that_are_declared() -> None:
         for method in getattr(route, "methods", ())
         if method not in ("HEAD", "OPTIONS")
     }
-    assert served == {(row.method, row.path) for row in TABLE if row.method != "WS"}
+    declared_here = {(row.method, row.path) for row in TABLE if row.method != "WS"}
+    assert served - declared_here == {("GET", path.replace(":str}", "}")) for path in dashboard_paths()}
+    assert declared_here <= served
+
+
+def test_the_dashboard_stands_in_front_of_no_call() -> None:
+    assert [path for path in dashboard_paths() if path.startswith("/api")] == []
+    assert {row.path for row in TABLE} & set(dashboard_paths()) == set()
 
 
 def test_only_routes_about_no_task_need_no_token() -> None:
