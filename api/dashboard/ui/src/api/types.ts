@@ -43,7 +43,7 @@ export interface Why {
 
 /** A task's parameter, as its definition declares it. */
 export interface Param {
-  type?: "string" | "integer" | "number" | "boolean" | "json";
+  type?: "string" | "number" | "bool" | "json";
   description?: string;
   default?: unknown;
   choices?: unknown[];

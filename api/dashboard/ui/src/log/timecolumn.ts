@@ -2,7 +2,8 @@
 
 import { preciseClock } from "../words/times.ts";
 import type { Line } from "./lines.ts";
-import type { Times } from "./viewer.svelte.ts";
+
+export type Times = "off" | "clock" | "start" | "step";
 
 /** In characters. */
 export const TIME_WIDTHS: Record<Times, number> = { off: 0, clock: 14, start: 12, step: 10 };

@@ -1,17 +1,16 @@
 /** One log on the screen: its lines, their layout, the stream that brings more, and where the reader is. */
 
 import { address, get, Problem } from "../api/client.ts";
-import type { LogLine, LogWindow, Run } from "../api/types.ts";
+import type { LogLine, LogWindow } from "../api/types.ts";
 import type { Message } from "../live/sse.ts";
 import { Stream } from "../live/sse.ts";
 import { Layout } from "./layout.ts";
 import { type Line, Lines } from "./lines.ts";
 import type { Range } from "./marks.ts";
 import { ROW } from "./scroll.ts";
+import type { Times } from "./timecolumn.ts";
 
 const DRAW_MS = 100;
-
-export type Times = "off" | "clock" | "start" | "step";
 
 export class Viewer {
   readonly id: string;
@@ -67,9 +66,14 @@ export class Viewer {
     return this.lines.first;
   }
 
-  /** All rows, those of lines without an end among them. */
+  /** Rows above the first line, for the note that lines before it are gone. */
+  get lead(): number {
+    return this.first > 0 ? 2 : 0;
+  }
+
+  /** All rows, those of the note and of lines without an end among them. */
   get rows(): number {
-    return this.layout.rows.total + this.unfinished.length;
+    return this.lead + this.layout.rows.total + this.unfinished.length;
   }
 
   get unfinished(): { stream: string; text: string }[] {
@@ -147,16 +151,16 @@ export class Viewer {
   show(n: number): void {
     this.follow = false;
     this.leftAt = this.lines.total;
-    const row = this.layout.rows.before(n - this.layout.base);
+    const row = this.lead + this.layout.rows.before(n - this.layout.base);
     this.goTo(Math.max(0, row - Math.floor(this.viewRows / 3)) * ROW);
   }
 
   /** Put pixel *top* of the log at the top of the view. */
   goTo(top: number): void {
     const { rows, base } = this.layout;
-    const most = Math.max(0, rows.total + this.lines.unfinished.length - this.viewRows) * ROW;
-    const wanted = Math.max(0, Math.min(top, most + ROW));
-    const at = rows.find(Math.floor(wanted / ROW));
+    const most = Math.max(0, this.rows - this.viewRows) * ROW;
+    const wanted = Math.max(0, Math.min(top, most + ROW)) - this.lead * ROW;
+    const at = rows.find(Math.max(0, Math.floor(wanted / ROW)));
     this.anchor = { n: at + base, offset: wanted - rows.before(at) * ROW };
   }
 
@@ -170,7 +174,7 @@ export class Viewer {
     const { rows, base } = this.layout;
     const end = Math.max(0, this.rows * ROW - viewHeight);
     if (this.follow) return end;
-    return Math.min(end, rows.before(this.anchor.n - base) * ROW + this.anchor.offset);
+    return Math.max(0, Math.min(end, (this.lead + rows.before(this.anchor.n - base)) * ROW + this.anchor.offset));
   }
 
   /** What lines take has changed: wrap, columns, what is hidden. */
@@ -241,9 +245,4 @@ export class Viewer {
     this.changed();
     this.onDone?.();
   }
-}
-
-/** Whether a run is one whose log opens at what went wrong. */
-export function endedBadly(run: Run): boolean {
-  return run.status === "ended" && run.end_reason !== "success" && run.end_reason !== "skipped";
 }

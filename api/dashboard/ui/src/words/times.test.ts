@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clock, inFull, when, zone } from "./times.ts";
+import { clock, inFull, inZone, when, zone } from "./times.ts";
 
 const NOW = new Date(2026, 10, 26, 9, 14, 7, 120).getTime();
 const at = (month: number, day: number, hour = 6, year = 2026) => new Date(year, month, day, hour, 30).getTime();
@@ -21,4 +21,11 @@ test("clocks have two digits each", () => {
 
 test("a zone is named by its distance from UTC", () => {
   assert.match(zone(NOW), /^UTC([+−]\d+(:\d\d)?)?$/);
+});
+
+test("a schedule names its zone when the reader lives in another", () => {
+  assert.equal(inZone("at 06:30 on Monday", "Europe/Berlin", "Europe/Berlin"), "at 06:30 on Monday");
+  assert.equal(inZone("at 06:30 on Monday", "America/New_York", "Europe/Berlin"), "at 06:30 on Monday, New York");
+  assert.equal(inZone("at 06:30 on Monday", undefined, "Europe/Berlin"), "at 06:30 on Monday, UTC");
+  assert.equal(inZone("every 5 minutes", undefined, "Europe/Berlin"), "every 5 minutes");
 });

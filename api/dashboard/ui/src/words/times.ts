@@ -48,6 +48,13 @@ export function zone(at: number): string {
   return `UTC${minutes < 0 ? "−" : "+"}${hours}${rest ? `:${two(rest)}` : ""}`;
 }
 
+/** A schedule in words, with its zone where the reader's is another one and the words name a time of day. */
+export function inZone(schedule: string, zone: string | undefined, readers = Intl.DateTimeFormat().resolvedOptions().timeZone): string {
+  const its = zone || "UTC";
+  const short = its.split("/").at(-1)?.replace("_", " ") ?? its;
+  return schedule.includes(":") && its !== readers ? `${schedule}, ${short}` : schedule;
+}
+
 function midnight(at: number): number {
   return new Date(at).setHours(0, 0, 0, 0);
 }

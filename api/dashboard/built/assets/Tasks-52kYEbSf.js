@@ -1,1 +1,0 @@
-import{$ as e,Q as t,St as n,dt as r,f as i,gt as a,mt as o,tt as s,ut as c,wt as l,xt as u}from"./index-BPAPoMa8.js";var d=s(`<div class="page"><h1> </h1></div>`);function f(s,f){n(f,!0),r(()=>i.show([{text:`Tasks`}]));var p=d(),m=o(p),h=a(m);l(p),c(e=>t(h,`Tasks ${e??``}`),[()=>JSON.stringify(f.params)]),e(s,p),u()}export{f as default};
