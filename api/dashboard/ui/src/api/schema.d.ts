@@ -144,7 +144,7 @@ export interface components {
             replica_count: number;
             /**
              * Format: int64
-             * @description Counts up per task: people say report#1412
+             * @description Counts up per task, as in report#1412
              */
             number: number;
             /**
@@ -274,17 +274,17 @@ export interface components {
         };
         /**
          * ReportRequest
-         * @description How a run of an external task goes: without ``end_reason`` it runs, or still does, and nothing but ``at`` is told.
+         * @description A status report for a run of an external task. Without ``end_reason`` it is running, and only ``at`` may be given.
          */
         ReportRequest: {
             /**
-             * @description Why it ended; absent while it runs, however often that is said
+             * @description Why it ended; absent while it runs
              * @enum {string}
              */
             end_reason?: "crashed" | "failed" | "log_overflow" | "skipped" | "stopped" | "success" | "timeout";
             /**
              * Format: int64
-             * @description When absent: 0 for success, -1 for skipped, otherwise -2, nobody saw it
+             * @description When absent: 0 for success, -1 for skipped, otherwise -2 (unknown)
              */
             exit_code?: number;
             /** @description Why it ended, in a sentence */
@@ -425,7 +425,7 @@ export interface components {
             /** Format: date-time */
             applied_at: string;
             definition_hash: string;
-            /** @description As the task file says it, durations in ms, sizes in bytes, secrets redacted */
+            /** @description As in the task file, durations in ms, sizes in bytes, secrets redacted */
             definition: Record<string, never>;
             counts: components["schemas"]["TaskCounts"];
             last_run?: components["schemas"]["Run"];
@@ -450,93 +450,93 @@ export interface components {
          * @description A task with the keys of the task file; ``shared.config`` reads and describes it.
          */
         TaskDefinition: {
-            /** @description The command: a string goes to sh -e -c, a list is executed as it is. */
+            /** @description The command. A string is run by sh -e -c; a list is executed directly. */
             run?: string | string[];
-            /** @description A Python callable instead of run, as module.path:function. */
+            /** @description A Python callable as module.path:function, instead of run. */
             call?: string;
-            /** @description The interpreter for call; the worker's own if absent. */
+            /** @description Python interpreter for call. Default: the worker's own. */
             python?: string;
             /**
-             * @description call only: true forks each run, false lets one warm child serve many.
+             * @description call only: true forks a process for each run; false reuses one process for many runs.
              * @default true
              */
             isolate?: boolean;
             /**
-             * @description Nobody here executes it; its runs are reported through the API.
+             * @description Workers never execute it; the status of its runs is reported through the API.
              * @default false
              */
             external?: boolean;
-            /** @description For people. */
+            /** @description Free text, shown in the API. */
             description?: string;
-            /** @description A heading under which the dashboard lists it. */
+            /** @description The dashboard lists the task under this heading. */
             group?: string;
-            /** @description Words to filter by. */
+            /** @description Tags to filter by. */
             tags?: string[];
-            /** @description Names and values to filter by. */
+            /** @description Names with values to filter by. */
             labels?: {
                 [key: string]: string;
             };
-            /** @description When it starts: 5 fields, 6 with seconds first, @hourly, @every 30s. */
+            /** @description Schedule: 5 fields, or 6 with seconds first, or @hourly, @every 30s and the like. */
             cron?: string | string[];
             /**
-             * @description IANA name of cron's time zone.
+             * @description Time zone of cron, as an IANA name.
              * @default UTC
              */
             timezone?: string;
             /**
-             * @description Most that a tick is delayed, always the same for the same tick. At most the schedule's shortest period.
+             * @description Maximum delay of a tick, the same whenever that tick is computed. At most the schedule's shortest period.
              * @default 0s
              */
             jitter?: string;
             /**
-             * @description How many ticks missed in a downtime are run, the newest ones.
+             * @description Number of missed ticks that are run late; the newest ones.
              * @default 1
              */
             catch_up?: number;
             /**
-             * @description false: API and dashboard may not start it.
+             * @description false: only its schedule or another task can start it, not the API or the dashboard.
              * @default true
              */
             manual_trigger?: boolean;
             /**
-             * @description Runs made per trigger.
+             * @description Number of runs per trigger.
              * @default 1
              */
             replicas?: number;
             /**
-             * @description Most replicas that a trigger may ask for; more is refused.
+             * @description Maximum replicas that a trigger may request; more are refused.
              * @default 10000
              */
             max_replicas?: number;
             /**
-             * @description Which workers it is for.
+             * @description Queue of its runs. Workers that serve this queue execute them.
              * @default default
              */
             queue?: string;
             /**
-             * @description Within its queue; 9 goes first.
+             * @description Priority within its queue; 9 is the highest.
              * @default 0
              */
             priority?: number;
-            /** @description Tasks that have to succeed first. */
+            /** @description Tasks that must succeed first. */
             depends_on?: string[];
-            /** @description Most executions at once; no limit if absent. */
+            /** @description Maximum number of executions at once. Default: no limit. */
             max_concurrent?: number;
             /**
-             * @description What a trigger does at max_concurrent.
+             * @description Effect of a trigger at max_concurrent: queue it, skip it, or kill the oldest execution.
              * @default queue
              * @enum {string}
              */
             on_overlap?: "queue" | "skip" | "kill";
             /**
-             * @description Most executions waiting under on_overlap = "queue".
+             * @description Maximum number of executions that wait under on_overlap = "queue".
              * @default 100
              */
             max_queued?: number;
-            /** @description Longest an attempt may take; no limit if absent. */
+            /** @description Maximum duration of an attempt. Default: no limit. */
             timeout?: string;
             /**
-             * @description The signal that asks the process group to end.
+             * @description Signal that asks the process group to end.
              * @default SIGTERM
              */
             stop_signal?: string;
@@ -546,33 +546,33 @@ export interface components {
              */
             graceful_stop?: string;
             /**
-             * @description Extra attempts per replica.
+             * @description Maximum number of retries per replica.
              * @default 0
              */
             retry_attempts?: number;
             /**
-             * @description Wait before a retry; a list gives each its own, the last repeats.
+             * @description Delay before a retry. A list gives one delay per retry; its last one repeats.
              * @default 5s
              */
             retry_delay?: string | string[];
             /**
-             * @description How a single retry_delay grows.
+             * @description How a single retry_delay grows with each retry.
              * @default constant
              * @enum {string}
              */
             retry_backoff?: "constant" | "linear" | "exponential";
             /**
-             * @description Longest wait before a retry, its jitter not counted.
+             * @description Maximum delay before a retry, without its jitter.
              * @default 5m
              */
             retry_max_delay?: string;
             /**
-             * @description Uniform extra of up to that share of the delay.
+             * @description Random extra delay, up to this share of the delay.
              * @default 0
              */
             retry_jitter?: number;
             /**
-             * @description End reasons that are retried, or exit:<code or a-b>.
+             * @description End reasons that are retried, and exit codes as exit:75 or exit:64-78.
              * @default [
              *       "failed",
              *       "timeout",
@@ -589,36 +589,36 @@ export interface components {
              */
             success_codes?: number[];
             /**
-             * @description What becomes of a run whose worker shuts down.
+             * @description What happens to a run that is stopped because its worker shuts down.
              * @default retry
              * @enum {string}
              */
             on_interrupt?: "retry" | "rerun" | "end";
             /**
-             * @description The worker kills a run that it could not renew, before anybody may rescue it.
+             * @description The worker kills a run whose lease it could not renew, before the run can be rescued.
              * @default false
              */
             strict_lease?: boolean;
-            /** @description external only: a running run that nobody reports on for so long has crashed; no limit if absent. */
+            /** @description external only: a run with no status report for this long has crashed. Default: no limit. */
             heartbeat_timeout?: string;
             /**
-             * @description Most captured output of a run.
+             * @description Maximum size of a run's log.
              * @default 1mb
              */
             log_max_size?: string;
             /**
-             * @description What happens at log_max_size.
+             * @description What happens at log_max_size: drop old lines, drop new lines, or kill the run.
              * @default drop_old
              * @enum {string}
              */
             log_on_full?: "drop_old" | "drop_new" | "kill";
             /**
-             * @description Runs of each end reason kept in the history.
+             * @description Number of ended runs kept for each end reason.
              * @default 1000
              */
             keep_runs?: number;
             /**
-             * @description How long runs are kept in the history.
+             * @description How long ended runs are kept.
              * @default 30d
              */
             keep_for?: string;
@@ -628,67 +628,67 @@ export interface components {
             };
             /** @description A file of environment variables on the worker. */
             env_file?: string;
-            /** @description Variables that are shown nowhere; ${NAME} in them is resolved by the worker. */
+            /** @description Environment variables that are never shown. The worker resolves ${NAME} in them. */
             secrets?: {
                 [key: string]: string;
             };
             /** @description A file of secret variables on the worker. */
             secrets_file?: string;
-            /** @description Where the command is started. */
+            /** @description Working directory of the command. */
             working_dir?: string;
-            /** @description Octal file mode creation mask, like 022. */
+            /** @description File mode creation mask in octal, like 022. */
             umask?: string | number;
             /**
              * @description Scheduling niceness.
              * @default 0
              */
             nice?: number;
-            /** @description Another operating-system user for its runs, one of RUNFLEET_RUN_USERS of their workers. */
+            /** @description Operating-system user of its runs, one of the workers' RUNFLEET_RUN_USERS. Default: the worker's user. */
             user?: string;
-            /** @description Most memory of all processes of a run together; no limit if absent. */
+            /** @description Maximum memory of all processes of a run together. Default: no limit. */
             memory_limit?: string;
-            /** @description Most address space of each process (RLIMIT_AS); no limit if absent. */
+            /** @description Maximum address space of each process (RLIMIT_AS). Default: no limit. */
             address_space_limit?: string;
-            /** @description Most seconds of CPU time of a process; no limit if absent. */
+            /** @description Maximum CPU time of a process, in seconds. Default: no limit. */
             cpu_limit?: number | string;
-            /** @description Declared parameters by name. */
+            /** @description Parameters that a trigger may give, by name. */
             params?: {
                 [key: string]: {
                     /**
-                     * @description What values it takes.
+                     * @description Type of its values.
                      * @default string
                      * @enum {string}
                      */
                     type?: "string" | "number" | "bool" | "json";
-                    /** @description A trigger without it is refused. */
+                    /** @description Refuse a trigger that does not give it. */
                     required?: boolean;
-                    /** @description The value when a trigger gives none. */
+                    /** @description Value if the trigger gives none. */
                     default?: unknown;
-                    /** @description The only values it takes. */
+                    /** @description Allowed values. */
                     choices?: unknown[];
                     /**
                      * Format: regex
-                     * @description Regular expression for the whole text.
+                     * @description Regular expression that the whole text must match.
                      */
                     pattern?: string;
-                    /** @description For people. */
+                    /** @description Free text. */
                     description?: string;
                     /**
-                     * @description How a command gets it: RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.
+                     * @description How a command receives it: as RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.
                      * @default env
                      * @enum {string}
                      */
                     pass?: "env" | "arg" | "option" | "flag";
                     /**
-                     * @description Its values are shown as [redacted], in answers, logs and outputs; Redis holds them.
+                     * @description Show its values as [redacted] in answers, logs and outputs. Redis stores them in clear text.
                      * @default false
                      */
                     secret?: boolean;
                 };
             };
-            /** @description Who hears how its runs end. */
+            /** @description Notification channels for the ends of its runs. */
             notify?: string[];
-            /** @description Slots it shares with other tasks. */
+            /** @description Limits that it shares with other tasks. */
             limits?: string[];
         };
         /**
@@ -796,7 +796,7 @@ export interface components {
             /** @enum {string} */
             phase: "failed" | "pending" | "running" | "skipped" | "stopped" | "succeeded";
             /**
-             * @description `stopped` once somebody asked for that
+             * @description `stopped` once a stop was requested
              * @enum {string}
              */
             desired_phase?: "failed" | "pending" | "running" | "skipped" | "stopped" | "succeeded";
@@ -931,7 +931,7 @@ export interface components {
         };
         /**
          * WorkersResponseBody
-         * @description All worker processes that were heard of lately.
+         * @description All worker processes with a recent heartbeat.
          */
         WorkersResponseBody: {
             /**
@@ -966,7 +966,7 @@ export interface components {
             started_at: string;
             /** Format: int64 */
             heartbeat_age_ms: number;
-            /** @description It was heard of within a lease */
+            /** @description Its last heartbeat is younger than a lease */
             alive: boolean;
             draining: boolean;
             /** @description Why it takes no runs although it is alive */
@@ -988,7 +988,7 @@ export interface components {
             standbys: string[];
             /** Format: int64 */
             scheduler_lag_ms?: number;
-            /** @description Absent until the leader has said it */
+            /** @description Absent until the leader reported it */
             schedules?: components["schemas"]["SchedulesModel"];
             /**
              * Format: int64
@@ -997,7 +997,7 @@ export interface components {
             oldest_waiting_ms: number;
             /** @description Absent for a token that is for some tasks only */
             redis?: components["schemas"]["RedisFacts"];
-            /** @description Keys that somebody else wrote to; absent without any */
+            /** @description Keys overwritten by another program; absent without any */
             wrong_keys?: components["schemas"]["WrongKeyModel"][];
             counts: {
                 [key: string]: number;
@@ -1005,7 +1005,7 @@ export interface components {
         };
         /**
          * SchedulesModel
-         * @description How the schedules are: as the leader said last, or as the store shows while no scheduler leads.
+         * @description The health of the schedules: as the leader last reported it, or from the store while no scheduler leads.
          */
         SchedulesModel: {
             /**
@@ -1047,7 +1047,7 @@ export interface components {
         };
         /**
          * WrongKeyModel
-         * @description A key of ours in Redis that somebody else wrote to.
+         * @description A key of ours in Redis that another program has overwritten.
          */
         WrongKeyModel: {
             /** @description Without the prefix */
@@ -1201,7 +1201,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description There is no such thing. */
+        /** @description The resource does not exist. */
         NotFound: {
             headers: {
                 [name: string]: unknown;
@@ -1210,7 +1210,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The body did not come, or came too slowly; the connection is closed. */
+        /** @description The body did not arrive in time; the connection is closed. */
         RequestTimeout: {
             headers: {
                 [name: string]: unknown;
@@ -1219,7 +1219,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The thing is in a state that does not allow this; the detail says which. */
+        /** @description The resource is in a state that does not allow this; the detail names it. */
         Conflict: {
             headers: {
                 [name: string]: unknown;
@@ -1228,7 +1228,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description It is not the one that If-Match or If-None-Match ask for; read it again. */
+        /** @description If-Match or If-None-Match does not match the resource; read it again. */
         PreconditionFailed: {
             headers: {
                 [name: string]: unknown;
@@ -1284,7 +1284,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description Unforeseen; the log has more under the id in `detail`. */
+        /** @description An unexpected error; the log has more under the id in `detail`. */
         InternalServerError: {
             headers: {
                 [name: string]: unknown;
