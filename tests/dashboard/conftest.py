@@ -14,7 +14,7 @@ from tests.system.fleet import Fleet
 try:
     from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 except ImportError:  # on Alpine (musl), which Playwright is not made for
-    collect_ignore = ["test_stories.py"]
+    collect_ignore = ["test_looks.py", "test_stories.py"]
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 FLAGS: Final = (

@@ -23,6 +23,7 @@ export class Viewer {
   problem = $state.raw<Problem>();
   /** The stream is open, or will be again. */
   live = $state(false);
+  /** The view keeps to the end, whatever is added there or laid out anew. */
   follow = $state(false);
   /** How many lines there were when following ended. */
   leftAt = $state(0);
@@ -113,13 +114,10 @@ export class Viewer {
     }
     this.chosen = at;
     this.live = !this.lines.finalized;
+    const words = failed ? this.layout.stderrFrom(this.lines.total, -1) : undefined;
+    this.follow = true;
     if (at) this.show(at.from);
-    else if (this.live) this.follow = true;
-    else {
-      const words = failed ? this.layout.stderrFrom(this.lines.total, -1) : undefined;
-      this.end();
-      if (words !== undefined && words < this.anchor.n) this.show(words);
-    }
+    else if (words !== undefined && words < this.lines.total - this.viewRows) this.show(words);
     this.opened = true;
     this.changed();
     if (this.live) this.stream();
@@ -165,8 +163,7 @@ export class Viewer {
   }
 
   end(): void {
-    this.goTo(Number.MAX_SAFE_INTEGER);
-    if (this.live) this.follow = true;
+    this.follow = true;
   }
 
   /** The pixel of the log at the top of the view. */
@@ -235,12 +232,9 @@ export class Viewer {
   }
 
   #done(): void {
-    const top = this.follow ? Number.MAX_SAFE_INTEGER : undefined;
     this.lines.finalized = true;
     this.lines.unfinished = [];
     this.live = false;
-    this.follow = false;
-    if (top !== undefined) this.goTo(top);
     this.pauseStream();
     this.changed();
     this.onDone?.();

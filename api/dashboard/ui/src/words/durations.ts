@@ -7,7 +7,7 @@ const DAY = 24 * HOUR;
 
 /** How long something took. Rounds down, so that a limit is not reached before it is. */
 export function duration(ms: number): string {
-  if (ms < 0) ms = 0;
+  if (ms < 5) return "0 s";
   if (ms < 100) return `${(ms / SECOND).toFixed(2)} s`;
   if (ms < 10 * SECOND) return `${(Math.floor(ms / 100) / 10).toFixed(1)} s`;
   if (ms < MINUTE) return `${Math.floor(ms / SECOND)} s`;
