@@ -14,7 +14,7 @@ from tests.system.fleet import Fleet
 try:
     from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 except ImportError:  # on Alpine (musl), which Playwright is not made for
-    collect_ignore = ["test_looks.py", "test_stories.py"]
+    collect_ignore = ["test_looks.py", "test_sign_in.py", "test_stories.py"]
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 FLAGS: Final = (
@@ -39,6 +39,9 @@ printf '\033[32mINFO\033[0m reading\n'
 echo "KeyError: customer_id" >&2
 exit 3
 '''
+
+[tasks.marks]
+run = "echo '<img src=x onerror=alert(1)><script>alert(2)</script>'"
 
 [tasks.talks]
 description = "A line each tenth of a second"
@@ -112,7 +115,14 @@ def open_page(browser: Browser, fleet: Fleet) -> Iterator[OpenPage]:
     complaints: list[str] = []
     pages: list[Page] = []
 
-    def open_path(path: str, *, script: str = "", refused: int = 0, **options: Any) -> Page:
+    def open_path(
+        path: str,
+        *,
+        script: str = "",
+        refused: int = 0,
+        prepare: Callable[[Page], None] = lambda _: None,
+        **options: Any,
+    ) -> Page:
         """Opens *path*, after *script*; answers of status *refused* are part of the story."""
 
         def hear(said: ConsoleMessage) -> None:
@@ -125,6 +135,7 @@ def open_page(browser: Browser, fleet: Fleet) -> Iterator[OpenPage]:
             context.add_init_script(script)
         page = context.new_page()
         pages.append(page)
+        prepare(page)
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(str(fleet.http.base_url).rstrip("/") + path)

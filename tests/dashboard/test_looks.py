@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def history(fleet: Fleet) -> Fleet:
 def settled(page: Page) -> Page:
     expect(page.locator("h1")).not_to_have_text("\u00a0")
     expect(page.locator(".skeleton")).to_have_count(0)
-    page.wait_for_function("document.querySelector('.mark').classList.contains('live')")
+    expect(page.locator(".mark").first).to_have_class(re.compile(r"\blive\b"))
     return page
 
 

@@ -188,3 +188,10 @@ def test_what_does_not_exist_is_said_with_a_way_on(fleet: Fleet, open_page: Open
     expect(page.get_by_role("heading", level=1)).to_have_text("There is no run works#999999.")
     page.get_by_role("link", name="All of works").click()
     expect(page).to_have_url(re.compile("/tasks/works$"))
+
+
+def test_markup_in_a_log_or_a_message_stays_text(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page(ended(fleet, "marks") + "?find=<img")
+    text = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    expect(page.locator(".log .text").first).to_have_text(text)
+    assert page.locator(".log img, .log script").count() == 0

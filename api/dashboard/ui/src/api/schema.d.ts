@@ -589,7 +589,7 @@ export interface components {
              */
             success_codes?: number[];
             /**
-             * @description What happens to a run that is stopped because its worker shuts down.
+             * @description After its worker's shutdown: retry the run, rerun the same attempt, or end it.
              * @default retry
              * @enum {string}
              */
@@ -607,7 +607,7 @@ export interface components {
              */
             log_max_size?: string;
             /**
-             * @description What happens at log_max_size: drop old lines, drop new lines, or kill the run.
+             * @description Effect of log_max_size: drop old lines, drop new lines, or kill the run.
              * @default drop_old
              * @enum {string}
              */
@@ -861,7 +861,7 @@ export interface components {
         };
         /**
          * StartedResponseBody
-         * @description What a trigger started.
+         * @description The executions that a trigger started.
          */
         StartedResponseBody: {
             /**
@@ -1109,7 +1109,7 @@ export interface components {
         };
         /**
          * TokenRequest
-         * @description What a new token may do.
+         * @description A new token and its rights.
          */
         TokenRequest: {
             /** @description Whom or what it is for */
