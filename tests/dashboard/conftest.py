@@ -120,13 +120,18 @@ def open_page(browser: Browser, fleet: Fleet) -> Iterator[OpenPage]:
         *,
         script: str = "",
         refused: int = 0,
+        cut_off: bool = False,
         prepare: Callable[[Page], None] = lambda _: None,
         **options: Any,
     ) -> Page:
-        """Opens *path*, after *script*; answers of status *refused* are part of the story."""
+        """
+        Opens *path*, after *script* and *prepare*. Answers of status *refused*, and connections that break (*cut_off*),
+        are part of the story.
+        """
 
         def hear(said: ConsoleMessage) -> None:
-            if said.type in ("error", "warning") and not (refused and f"status of {refused}" in said.text):
+            expected = (refused and f"status of {refused}" in said.text) or (cut_off and "net::ERR_" in said.text)
+            if said.type in ("error", "warning") and not expected:
                 complaints.append(said.text)
 
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})

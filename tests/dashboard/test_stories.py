@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.dashboard.conftest import PATIENCE_MS, OpenPage
 from tests.system.fleet import Fleet
+from tests.waiting import wait_until
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -195,3 +196,22 @@ def test_markup_in_a_log_or_a_message_stays_text(fleet: Fleet, open_page: OpenPa
     text = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     expect(page.locator(".log .text").first).to_have_text(text)
     assert page.locator(".log img, .log script").count() == 0
+
+
+def test_a_server_that_goes_and_comes_back_costs_no_line(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page(started(fleet, "talks"), cut_off=True)
+    expect(page.get_by_text("line 10", exact=True)).to_be_visible()
+    fleet.of("web").kill()
+    mark = page.locator(".rail .mark")
+    expect(mark).to_have_text("connecting")
+    expect(mark).to_contain_text("stale since")
+    seen = last_line(page)
+    fleet.start("web")
+    expect(mark).to_have_text("live")
+    wait_until(lambda: last_line(page) > seen + 80, "the lines of the meantime are there")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(state_of(page)).to_contain_text("stopped")
+    page.locator(".log .pane").press("Home")
+    drawn = page.locator(".log .line").evaluate_all("rows => rows.map(row => row.innerText.split(/\\s+/).join(' '))")
+    assert drawn[0].split() == ["1", "line", "1"]
+    assert [line.split()[0] for line in drawn] == [line.split()[-1] for line in drawn]
