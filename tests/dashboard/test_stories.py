@@ -39,7 +39,7 @@ def last_line(page: Page) -> int:
     return int(page.locator(".log .n").last.inner_text())
 
 
-def test_a_failed_run_shows_why_and_its_last_words(fleet: Fleet, open_page: OpenPage) -> None:
+def test_a_failed_run_shows_why_and_its_last_line(fleet: Fleet, open_page: OpenPage) -> None:
     page = open_page(ended(fleet, "fails"))
     expect(state_of(page)).to_contain_text("failed exited with 3")
     expect(page.locator(".row.stderr")).to_contain_text("KeyError: customer_id")
