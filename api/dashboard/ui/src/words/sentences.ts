@@ -17,7 +17,7 @@ export function sentenceOf(run: Run, state: State, now: number): string {
     case "blocked":
       return "waits until another run is over";
     case "no_worker":
-      return `no worker serves queue ${run.queue}`;
+      return `serves queue ${run.queue}`;
     case "running":
       return run.start_at ? `for ${elapsed(now - Date.parse(run.start_at))}` : "";
     case "stopping":
