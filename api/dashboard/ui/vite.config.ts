@@ -5,7 +5,6 @@ import { finished } from "./finish.ts";
 // Paths are relative, so that the same files work below any prefix; the server puts the root into index.html.
 export default defineConfig({
   base: "./",
-  logLevel: "warn",
   plugins: [svelte({ configFile: false }), finished()],
   worker: { format: "es" },
   build: {
