@@ -158,12 +158,19 @@ dashboard: $(READY) $(UI)/node_modules/.package-lock.json
 	$(BIN)/python -c "$$SCHEMAS" >$(UI)/node_modules/openapi.json; \
 	cd $(UI); npm run --silent schemas; npm run --silent check; npm test --silent; npm run --silent build
 
-# The objects of the API, for the dashboard's types.
+# The objects of the API, for the dashboard's types; without their descriptions, which change more often than they do.
 define SCHEMAS
 import sys, msgspec
 from api.app import native_endpoints
 from api.native.openapi import describe
-sys.stdout.buffer.write(msgspec.json.encode(describe(native_endpoints()) | {"paths": {}}))
+
+def bare(part):
+    if isinstance(part, dict):
+        return {key: bare(value) for key, value in part.items() if not (key == "description" and isinstance(value, str))}
+    return [bare(one) for one in part] if isinstance(part, list) else part
+
+document = bare(describe(native_endpoints())) | {"paths": {}}
+sys.stdout.buffer.write(msgspec.json.encode(document))
 endef
 export SCHEMAS
 

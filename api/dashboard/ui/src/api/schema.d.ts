@@ -9,7 +9,6 @@ export interface components {
     schemas: {
         /**
          * ErrorModel
-         * @description A problem as of RFC 9457.
          * @example {
          *       "$schema": "http://localhost:9477/schemas/ErrorModel.json",
          *       "detail": "Property foo is required but is missing.",
@@ -22,56 +21,32 @@ export interface components {
         ErrorModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/ErrorModel.json
              */
             readonly $schema?: string;
             /**
              * Format: uri
-             * @description A URI reference to human-readable documentation for the error.
              * @default about:blank
              */
             type?: string;
-            /** @description A short, human-readable summary of the problem type. This value should not change between occurrences of the error. */
             title: string;
-            /**
-             * Format: int64
-             * @description HTTP status code
-             */
+            /** Format: int64 */
             status: number;
-            /** @description A human-readable explanation specific to this occurrence of the problem. */
             detail: string;
-            /**
-             * Format: uri
-             * @description A URI reference that identifies the specific occurrence of the problem.
-             */
+            /** Format: uri */
             instance: string;
-            /**
-             * @description Optional list of individual error details
-             * @default []
-             */
+            /** @default [] */
             errors?: components["schemas"]["Problem"][];
         };
-        /**
-         * Problem
-         * @description One detail: ``location`` as in ``body.items[3].tags``; ``value`` as text, cut to 200 characters.
-         */
+        /** Problem */
         Problem: {
-            /** @description Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
             location: string;
-            /** @description Error message text */
             message: string;
-            /**
-             * @description The value at the given location
-             * @default
-             */
+            /** @default  */
             value?: string;
         };
         /**
          * Run
-         * @description The record of one attempt of one replica, as the API shows it: a field that is not known is absent, never null.
-         *
-         *     Times are aware UTC datetimes; ``duration_ms`` is whole milliseconds from start to end and absent until both exist.
          * @example {
          *       "$schema": "http://localhost:9477/schemas/Run.json",
          *       "end_reason": "success",
@@ -82,35 +57,19 @@ export interface components {
         Run: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/Run.json
              */
             readonly $schema?: string;
-            /**
-             * Format: uuid
-             * @description UUIDv7: ids sort by creation
-             */
+            /** Format: uuid */
             id: string;
             task_name: string;
-            /**
-             * @description Run lifecycle phase
-             * @enum {string}
-             */
+            /** @enum {string} */
             status: "ended" | "pending" | "running";
-            /**
-             * @description Why the run ended (set when status=ended)
-             * @enum {string}
-             */
+            /** @enum {string} */
             end_reason?: "crashed" | "failed" | "log_overflow" | "skipped" | "stopped" | "success" | "timeout";
-            /**
-             * Format: int64
-             * @description Of the process; 128+n: killed by signal n; -1: nothing ran; -2: fate unknown; 0 until ended
-             */
+            /** Format: int64 */
             exit_code: number;
-            /**
-             * @description How the run was triggered
-             * @enum {string}
-             */
+            /** @enum {string} */
             triggered_by: "api" | "cloud" | "cron";
             /** Format: date-time */
             created_at: string;
@@ -118,44 +77,22 @@ export interface components {
             start_at?: string;
             /** Format: date-time */
             end_at?: string;
-            /**
-             * Format: int64
-             * @description Which of the parallel copies, from 0
-             */
+            /** Format: int64 */
             replica_index: number;
-            /**
-             * Format: int64
-             * @description Which attempt, from 0
-             */
+            /** Format: int64 */
             retry_attempt: number;
-            /**
-             * Format: uuid
-             * @description The attempt directly before
-             */
+            /** Format: uuid */
             retry_of_run_id?: string;
-            /** @description What the caller's system calls this execution */
             external_execution_id?: string;
-            /**
-             * Format: uuid
-             * @description Shared by everything one trigger made
-             */
+            /** Format: uuid */
             execution_id: string;
             /** Format: int64 */
             replica_count: number;
-            /**
-             * Format: int64
-             * @description Counts up per task, as in report#1412
-             */
+            /** Format: int64 */
             number: number;
-            /**
-             * Format: date-time
-             * @description It was not to start before; kept once it has
-             */
+            /** Format: date-time */
             due_at?: string;
-            /**
-             * Format: date-time
-             * @description The tick that made it
-             */
+            /** Format: date-time */
             scheduled_for?: string;
             queue: string;
             /** Format: int64 */
@@ -168,9 +105,7 @@ export interface components {
             };
             /** Format: int64 */
             duration_ms?: number;
-            /** @description Why it ended, in one sentence */
             message?: string;
-            /** @description It was asked to stop and has not ended yet */
             stop_requested?: boolean;
             /**
              * Format: int64
@@ -183,191 +118,103 @@ export interface components {
              */
             log_lines?: number;
             log_truncated?: boolean;
-            /** @description What the run itself reported */
             outputs?: Record<string, never>;
             /** Format: int64 */
             peak_memory_bytes?: number;
             /** Format: int64 */
             cpu_time_ms?: number;
-            /** @description Hash of the definition it runs with */
             definition: string;
         };
-        /**
-         * RunRequest
-         * @description How to start a run, all of it optional. ``run_at`` and ``delay_ms`` exclude each other.
-         */
+        /** RunRequest */
         RunRequest: {
-            /** @description Parameters of the task; 256 KiB at most */
             params?: Record<string, never>;
-            /**
-             * @description What the caller's system calls this execution
-             * @default
-             */
+            /** @default  */
             external_execution_id?: string;
-            /**
-             * Format: date-time
-             * @description Not before this time; a past one means now
-             */
+            /** Format: date-time */
             run_at?: string;
-            /**
-             * Format: int64
-             * @description Not before this many milliseconds from now; a year at most
-             */
+            /** Format: int64 */
             delay_ms?: number;
-            /**
-             * Format: int64
-             * @description Within the queue, 9 first; the task's own when absent
-             */
+            /** Format: int64 */
             priority?: number;
-            /**
-             * @description In addition to the task's
-             * @default []
-             */
+            /** @default [] */
             tags?: string[];
-            /**
-             * @description In addition to the task's
-             * @default {}
-             */
+            /** @default {} */
             labels?: {
                 [key: string]: string;
             };
-            /**
-             * Format: int64
-             * @description Parallel copies; the task's own when absent
-             */
+            /** Format: int64 */
             replicas?: number;
         };
-        /**
-         * RunsResponseBody
-         * @description One page of runs.
-         */
+        /** RunsResponseBody */
         RunsResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/RunsResponseBody.json
              */
             readonly $schema?: string;
-            /** @description List of runs */
             runs: components["schemas"]["Run"][];
-            /**
-             * Format: int64
-             * @description Total matching runs
-             */
+            /** Format: int64 */
             total: number;
-            /**
-             * @description Where the next page starts; absent on the last one. Only with `cursor` in the request
-             * @default
-             */
+            /** @default  */
             next_cursor?: string;
             /**
              * Format: int64
-             * @description Runs looked at to answer a filter that no index covers
              * @default 0
              */
             scanned?: number;
-            /**
-             * @description True when only the newest `scanned` runs were looked at
-             * @default false
-             */
+            /** @default false */
             incomplete?: boolean;
         };
-        /**
-         * ReportRequest
-         * @description A status report for a run of an external task. Without ``end_reason`` it is running, and only ``at`` may be given.
-         */
+        /** ReportRequest */
         ReportRequest: {
-            /**
-             * @description Why it ended; absent while it runs
-             * @enum {string}
-             */
+            /** @enum {string} */
             end_reason?: "crashed" | "failed" | "log_overflow" | "skipped" | "stopped" | "success" | "timeout";
-            /**
-             * Format: int64
-             * @description When absent: 0 for success, -1 for skipped, otherwise -2 (unknown)
-             */
+            /** Format: int64 */
             exit_code?: number;
-            /** @description Why it ended, in a sentence */
             message?: string;
-            /**
-             * Format: date-time
-             * @description When that was, between its creation and now; now when absent
-             */
+            /** Format: date-time */
             at?: string;
-            /** @description What steps that depend on it get; 256 KiB at most */
             outputs?: Record<string, never>;
         };
-        /**
-         * LogResponseBody
-         * @description A window of a run's log.
-         */
+        /** LogResponseBody */
         LogResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/LogResponseBody.json
              */
             readonly $schema?: string;
             lines: components["schemas"]["LogLine"][];
-            /**
-             * @description What the run has written since, in a window that reaches to the end: a prompt, a progress bar
-             * @default []
-             */
+            /** @default [] */
             unfinished?: components["schemas"]["UnfinishedLine"][];
-            /**
-             * Format: int64
-             * @description Number of the oldest line that is kept
-             */
+            /** Format: int64 */
             first_available: number;
-            /**
-             * Format: int64
-             * @description Lines written so far, kept or not
-             */
+            /** Format: int64 */
             total_lines: number;
-            /** @description Lines were dropped because the log was full */
             truncated: boolean;
-            /** @description Nothing will be added any more */
             finalized: boolean;
         };
-        /**
-         * LogLine
-         * @description One line of output.
-         */
+        /** LogLine */
         LogLine: {
-            /**
-             * Format: int64
-             * @description Number of the line, from 0, never renumbered
-             */
+            /** Format: int64 */
             n: number;
             /** Format: date-time */
             at: string;
             /** @enum {string} */
             stream: "stderr" | "stdout" | "system";
             text: string;
-            /**
-             * @description The line goes on in the next one; it was longer than 64 KiB
-             * @default false
-             */
+            /** @default false */
             continued?: boolean;
         };
-        /**
-         * UnfinishedLine
-         * @description A line without an end, as far as it is written; it has no number yet.
-         */
+        /** UnfinishedLine */
         UnfinishedLine: {
             /** @enum {string} */
             stream: "stderr" | "stdout";
-            /** @description Its last 4096 characters */
             text: string;
         };
-        /**
-         * TasksResponseBody
-         * @description Tasks by name.
-         */
+        /** TasksResponseBody */
         TasksResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/TasksResponseBody.json
              */
             readonly $schema?: string;
@@ -375,14 +222,10 @@ export interface components {
             /** Format: int64 */
             total: number;
         };
-        /**
-         * TaskModel
-         * @description A task: its definition and how it is doing.
-         */
+        /** TaskModel */
         TaskModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/TaskModel.json
              */
             readonly $schema?: string;
@@ -402,38 +245,24 @@ export interface components {
             cron?: string[];
             /** @default  */
             timezone?: string;
-            /**
-             * @description The schedule in words; absent without one
-             * @default
-             */
+            /** @default  */
             schedule?: string;
-            /**
-             * @description When the schedule fires next
-             * @default []
-             */
+            /** @default [] */
             next_ticks?: string[];
-            /** @description The schedule is paused; the task can still be started by hand */
             paused: boolean;
             manual_trigger: boolean;
             /** Format: int64 */
             replicas: number;
-            /**
-             * @description Who defined it
-             * @enum {string}
-             */
+            /** @enum {string} */
             source: "api" | "file";
             /** Format: date-time */
             applied_at: string;
             definition_hash: string;
-            /** @description As in the task file, durations in ms, sizes in bytes, secrets redacted */
             definition: Record<string, never>;
             counts: components["schemas"]["TaskCounts"];
             last_run?: components["schemas"]["Run"];
         };
-        /**
-         * TaskCounts
-         * @description How many runs of a task are in which state.
-         */
+        /** TaskCounts */
         TaskCounts: {
             /** Format: int64 */
             pending: number;
@@ -445,134 +274,66 @@ export interface components {
                 [key: string]: number;
             };
         };
-        /**
-         * TaskDefinition
-         * @description A task with the keys of the task file; ``shared.config`` reads and describes it.
-         */
+        /** TaskDefinition */
         TaskDefinition: {
-            /** @description The command. A string is run by sh -e -c; a list is executed directly. */
             run?: string | string[];
-            /** @description A Python callable as module.path:function, instead of run. */
             call?: string;
-            /** @description Python interpreter for call. Default: the worker's own. */
             python?: string;
-            /**
-             * @description call only: true forks a process for each run; false reuses one process for many runs.
-             * @default true
-             */
+            /** @default true */
             isolate?: boolean;
-            /**
-             * @description Workers never execute it; the status of its runs is reported through the API.
-             * @default false
-             */
+            /** @default false */
             external?: boolean;
-            /** @description Free text, shown in the API. */
             description?: string;
-            /** @description The dashboard lists the task under this heading. */
             group?: string;
-            /** @description Tags to filter by. */
             tags?: string[];
-            /** @description Names with values to filter by. */
             labels?: {
                 [key: string]: string;
             };
-            /** @description Schedule: 5 fields, or 6 with seconds first, or @hourly, @every 30s and the like. */
             cron?: string | string[];
-            /**
-             * @description Time zone of cron, as an IANA name.
-             * @default UTC
-             */
+            /** @default UTC */
             timezone?: string;
-            /**
-             * @description Maximum delay of a tick, the same whenever that tick is computed. At most the schedule's shortest period.
-             * @default 0s
-             */
+            /** @default 0s */
             jitter?: string;
-            /**
-             * @description Number of missed ticks that are run late; the newest ones.
-             * @default 1
-             */
+            /** @default 1 */
             catch_up?: number;
-            /**
-             * @description false: only its schedule or another task can start it, not the API or the dashboard.
-             * @default true
-             */
+            /** @default true */
             manual_trigger?: boolean;
-            /**
-             * @description Number of runs per trigger.
-             * @default 1
-             */
+            /** @default 1 */
             replicas?: number;
-            /**
-             * @description Maximum replicas that a trigger may request; more are refused.
-             * @default 10000
-             */
+            /** @default 10000 */
             max_replicas?: number;
-            /**
-             * @description Queue of its runs. Workers that serve this queue execute them.
-             * @default default
-             */
+            /** @default default */
             queue?: string;
-            /**
-             * @description Priority within its queue; 9 is the highest.
-             * @default 0
-             */
+            /** @default 0 */
             priority?: number;
-            /** @description Tasks that must succeed first. */
             depends_on?: string[];
-            /** @description Maximum number of executions at once. Default: no limit. */
             max_concurrent?: number;
             /**
-             * @description Effect of a trigger at max_concurrent: queue it, skip it, or kill the oldest execution.
              * @default queue
              * @enum {string}
              */
             on_overlap?: "queue" | "skip" | "kill";
-            /**
-             * @description Maximum number of executions that wait under on_overlap = "queue".
-             * @default 100
-             */
+            /** @default 100 */
             max_queued?: number;
-            /** @description Maximum duration of an attempt. Default: no limit. */
             timeout?: string;
-            /**
-             * @description Signal that asks the process group to end.
-             * @default SIGTERM
-             */
+            /** @default SIGTERM */
             stop_signal?: string;
-            /**
-             * @description Time between stop_signal and SIGKILL.
-             * @default 10s
-             */
+            /** @default 10s */
             graceful_stop?: string;
-            /**
-             * @description Maximum number of retries per replica.
-             * @default 0
-             */
+            /** @default 0 */
             retry_attempts?: number;
-            /**
-             * @description Delay before a retry. A list gives one delay per retry; its last one repeats.
-             * @default 5s
-             */
+            /** @default 5s */
             retry_delay?: string | string[];
             /**
-             * @description How a single retry_delay grows with each retry.
              * @default constant
              * @enum {string}
              */
             retry_backoff?: "constant" | "linear" | "exponential";
-            /**
-             * @description Maximum delay before a retry, without its jitter.
-             * @default 5m
-             */
+            /** @default 5m */
             retry_max_delay?: string;
-            /**
-             * @description Random extra delay, up to this share of the delay.
-             * @default 0
-             */
+            /** @default 0 */
             retry_jitter?: number;
             /**
-             * @description End reasons that are retried, and exit codes as exit:75 or exit:64-78.
              * @default [
              *       "failed",
              *       "timeout",
@@ -582,137 +343,85 @@ export interface components {
              */
             retry_on?: string[];
             /**
-             * @description Exit codes that count as success.
              * @default [
              *       0
              *     ]
              */
             success_codes?: number[];
             /**
-             * @description After its worker's shutdown: retry the run, rerun the same attempt, or end it.
              * @default retry
              * @enum {string}
              */
             on_interrupt?: "retry" | "rerun" | "end";
-            /**
-             * @description The worker kills a run whose lease it could not renew, before the run can be rescued.
-             * @default false
-             */
+            /** @default false */
             strict_lease?: boolean;
-            /** @description external only: a run with no status report for this long has crashed. Default: no limit. */
             heartbeat_timeout?: string;
-            /**
-             * @description Maximum size of a run's log.
-             * @default 1mb
-             */
+            /** @default 1mb */
             log_max_size?: string;
             /**
-             * @description Effect of log_max_size: drop old lines, drop new lines, or kill the run.
              * @default drop_old
              * @enum {string}
              */
             log_on_full?: "drop_old" | "drop_new" | "kill";
-            /**
-             * @description Number of ended runs kept for each end reason.
-             * @default 1000
-             */
+            /** @default 1000 */
             keep_runs?: number;
-            /**
-             * @description How long ended runs are kept.
-             * @default 30d
-             */
+            /** @default 30d */
             keep_for?: string;
-            /** @description Environment variables. */
             env?: {
                 [key: string]: string;
             };
-            /** @description A file of environment variables on the worker. */
             env_file?: string;
-            /** @description Environment variables that are never shown. The worker resolves ${NAME} in them. */
             secrets?: {
                 [key: string]: string;
             };
-            /** @description A file of secret variables on the worker. */
             secrets_file?: string;
-            /** @description Working directory of the command. */
             working_dir?: string;
-            /** @description File mode creation mask in octal, like 022. */
             umask?: string | number;
-            /**
-             * @description Scheduling niceness.
-             * @default 0
-             */
+            /** @default 0 */
             nice?: number;
-            /** @description Operating-system user of its runs, one of the workers' RUNFLEET_RUN_USERS. Default: the worker's user. */
             user?: string;
-            /** @description Maximum memory of all processes of a run together. Default: no limit. */
             memory_limit?: string;
-            /** @description Maximum address space of each process (RLIMIT_AS). Default: no limit. */
             address_space_limit?: string;
-            /** @description Maximum CPU time of a process, in seconds. Default: no limit. */
             cpu_limit?: number | string;
-            /** @description Parameters that a trigger may give, by name. */
             params?: {
                 [key: string]: {
                     /**
-                     * @description Type of its values.
                      * @default string
                      * @enum {string}
                      */
                     type?: "string" | "number" | "bool" | "json";
-                    /** @description Refuse a trigger that does not give it. */
                     required?: boolean;
-                    /** @description Value if the trigger gives none. */
                     default?: unknown;
-                    /** @description Allowed values. */
                     choices?: unknown[];
-                    /**
-                     * Format: regex
-                     * @description Regular expression that the whole text must match.
-                     */
+                    /** Format: regex */
                     pattern?: string;
-                    /** @description Free text. */
                     description?: string;
                     /**
-                     * @description How a command receives it: as RUNFLEET_PARAM_<NAME>, an argument, --name value, or --name.
                      * @default env
                      * @enum {string}
                      */
                     pass?: "env" | "arg" | "option" | "flag";
-                    /**
-                     * @description Show its values as [redacted] in answers, logs and outputs. Redis stores them in clear text.
-                     * @default false
-                     */
+                    /** @default false */
                     secret?: boolean;
                 };
             };
-            /** @description Notification channels for the ends of its runs. */
             notify?: string[];
-            /** @description Limits that it shares with other tasks. */
             limits?: string[];
         };
-        /**
-         * Affected
-         * @description How many things a request changed.
-         */
+        /** Affected */
         Affected: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/Affected.json
              */
             readonly $schema?: string;
             /** Format: int64 */
             affected: number;
         };
-        /**
-         * StatsModel
-         * @description How a task did over some time.
-         */
+        /** StatsModel */
         StatsModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/StatsModel.json
              */
             readonly $schema?: string;
@@ -720,22 +429,15 @@ export interface components {
             since: string;
             /** Format: date-time */
             until: string;
-            /** @description By end reason, or status of those that live */
             counts: {
                 [key: string]: number;
             };
-            /** @description From creation to start */
             wait_ms: components["schemas"]["Percentiles"];
-            /** @description From start to end */
             run_ms: components["schemas"]["Percentiles"];
             buckets: components["schemas"]["StatsBucket"][];
-            /** @description False: only the newest 10 000 runs were looked at */
             complete: boolean;
         };
-        /**
-         * Percentiles
-         * @description Milliseconds, by share of the runs; absent when there were none.
-         */
+        /** Percentiles */
         Percentiles: {
             /** Format: int64 */
             p50?: number;
@@ -744,10 +446,7 @@ export interface components {
             /** Format: int64 */
             p99?: number;
         };
-        /**
-         * StatsBucket
-         * @description One stretch of the time.
-         */
+        /** StatsBucket */
         StatsBucket: {
             /** Format: date-time */
             start_at: string;
@@ -755,127 +454,77 @@ export interface components {
                 [key: string]: number;
             };
         };
-        /**
-         * ExecutionsResponseBody
-         * @description One page of executions.
-         */
+        /** ExecutionsResponseBody */
         ExecutionsResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/ExecutionsResponseBody.json
              */
             readonly $schema?: string;
             executions: components["schemas"]["ExecutionModel"][];
-            /**
-             * Format: int64
-             * @description Executions there are, in whatever phase
-             */
+            /** Format: int64 */
             total: number;
-            /**
-             * @description Where the next page starts; absent on the last one
-             * @default
-             */
+            /** @default  */
             next_cursor?: string;
         };
-        /**
-         * ExecutionModel
-         * @description Everything one trigger made. In a list `plan`, `steps` and `runs` are absent.
-         */
+        /** ExecutionModel */
         ExecutionModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/ExecutionModel.json
              */
             readonly $schema?: string;
             /** Format: uuid */
             id: string;
-            /** @description The task that was started; the others are those it depends on */
             task_name: string;
             /** @enum {string} */
             phase: "failed" | "pending" | "running" | "skipped" | "stopped" | "succeeded";
-            /**
-             * @description `stopped` once a stop was requested
-             * @enum {string}
-             */
+            /** @enum {string} */
             desired_phase?: "failed" | "pending" | "running" | "skipped" | "stopped" | "succeeded";
-            /**
-             * Format: int64
-             * @description Grows with every change of a status in it; of two views the one with more is newer
-             */
+            /** Format: int64 */
             status_version: number;
-            /** @description No run of it is pending or running, and none will be made */
             over: boolean;
             /** @enum {string} */
             triggered_by?: "api" | "cloud" | "cron";
             external_execution_id?: string;
             /** Format: date-time */
             created_at: string;
-            /**
-             * Format: date-time
-             * @description When its first run began
-             */
+            /** Format: date-time */
             start_at?: string;
             /** Format: date-time */
             end_at?: string;
-            /** @description What kept it from succeeding */
             message?: string;
-            /** @description Tasks in groups: those of a group run at once, the groups one after another */
             plan?: string[][];
             steps?: components["schemas"]["StepModel"][];
             runs?: components["schemas"]["Run"][];
         };
-        /**
-         * StepModel
-         * @description One task of an execution's plan.
-         */
+        /** StepModel */
         StepModel: {
             task_name: string;
-            /**
-             * Format: int64
-             * @description Its place in `plan`; absent when an earlier execution did all of it
-             */
+            /** Format: int64 */
             group?: number;
-            /**
-             * @description Steps that have to succeed first
-             * @default []
-             */
+            /** @default [] */
             depends_on?: string[];
             /** @enum {string} */
             phase: "failed" | "pending" | "running" | "skipped" | "stopped" | "succeeded";
             /** Format: int64 */
             replicas: number;
-            /** @description Why it did not succeed */
             message?: string;
-            /**
-             * @description Its runs, oldest first; none before its group's turn
-             * @default []
-             */
+            /** @default [] */
             run_ids?: string[];
-            /**
-             * @description Runs of an earlier execution that count for this one
-             * @default []
-             */
+            /** @default [] */
             done_before?: string[];
         };
-        /**
-         * StartedResponseBody
-         * @description The executions that a trigger started.
-         */
+        /** StartedResponseBody */
         StartedResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/StartedResponseBody.json
              */
             readonly $schema?: string;
             tasks: components["schemas"]["StartedTask"][];
         };
-        /**
-         * StartedTask
-         * @description A task that a trigger was for: the execution that it started, or why it could not.
-         */
+        /** StartedTask */
         StartedTask: {
             task_name: string;
             /** Format: uuid */
@@ -883,73 +532,48 @@ export interface components {
             /** @default  */
             refused?: string;
         };
-        /**
-         * QueuesResponseBody
-         * @description All queues.
-         */
+        /** QueuesResponseBody */
         QueuesResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/QueuesResponseBody.json
              */
             readonly $schema?: string;
             queues: components["schemas"]["QueueModel"][];
         };
-        /**
-         * QueueModel
-         * @description A queue: what waits, and who serves it.
-         */
+        /** QueueModel */
         QueueModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/QueueModel.json
              */
             readonly $schema?: string;
             name: string;
             paused: boolean;
-            /**
-             * Format: int64
-             * @description Runs that are due and wait
-             */
+            /** Format: int64 */
             depth: number;
-            /**
-             * Format: int64
-             * @description Age of the oldest waiting run; 0 when none waits
-             */
+            /** Format: int64 */
             latency_ms: number;
             /** Format: int64 */
             running: number;
-            /**
-             * Format: int64
-             * @description Runs that its workers can run at once
-             */
+            /** Format: int64 */
             slots: number;
             /** Format: int64 */
             workers: number;
         };
-        /**
-         * WorkersResponseBody
-         * @description All worker processes with a recent heartbeat.
-         */
+        /** WorkersResponseBody */
         WorkersResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/WorkersResponseBody.json
              */
             readonly $schema?: string;
             workers: components["schemas"]["WorkerModel"][];
         };
-        /**
-         * WorkerModel
-         * @description A worker process.
-         */
+        /** WorkerModel */
         WorkerModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/WorkerModel.json
              */
             readonly $schema?: string;
@@ -966,118 +590,74 @@ export interface components {
             started_at: string;
             /** Format: int64 */
             heartbeat_age_ms: number;
-            /** @description Its last heartbeat is younger than a lease */
             alive: boolean;
             draining: boolean;
-            /** @description Why it takes no runs although it is alive */
             unfit?: string;
         };
-        /**
-         * FleetModel
-         * @description The whole fleet at a glance.
-         */
+        /** FleetModel */
         FleetModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/FleetModel.json
              */
             readonly $schema?: string;
-            /** @description The scheduler that acts; absent when none does */
             leader?: string;
             standbys: string[];
             /** Format: int64 */
             scheduler_lag_ms?: number;
-            /** @description Absent until the leader reported it */
             schedules?: components["schemas"]["SchedulesModel"];
-            /**
-             * Format: int64
-             * @description How long the run waits that waits longest for a worker; 0 when none does
-             */
+            /** Format: int64 */
             oldest_waiting_ms: number;
-            /** @description Absent for a token that is for some tasks only */
             redis?: components["schemas"]["RedisFacts"];
-            /** @description Keys overwritten by another program; absent without any */
             wrong_keys?: components["schemas"]["WrongKeyModel"][];
             counts: {
                 [key: string]: number;
             };
         };
-        /**
-         * SchedulesModel
-         * @description The health of the schedules: as the leader last reported it, or from the store while no scheduler leads.
-         */
+        /** SchedulesModel */
         SchedulesModel: {
-            /**
-             * Format: int64
-             * @description Schedules that owe a tick for half a minute or longer
-             */
+            /** Format: int64 */
             overdue: number;
-            /** @description Their tasks, the first 20 */
             overdue_tasks: string[];
-            /**
-             * Format: int64
-             * @description Schedules that the scheduler's release or machine cannot read
-             */
+            /** Format: int64 */
             unreadable: number;
-            /** @description Their tasks, the first 20 */
             unreadable_tasks: string[];
-            /** @description What fails in the scheduler now, and why, the newest 20 */
             failing: {
                 [key: string]: string;
             };
         };
-        /**
-         * RedisFacts
-         * @description The server that keeps everything.
-         */
+        /** RedisFacts */
         RedisFacts: {
             version: string;
             /** Format: int64 */
             memory_bytes: number;
-            /**
-             * Format: int64
-             * @description 0 means no limit
-             */
+            /** Format: int64 */
             max_memory_bytes: number;
             eviction_policy: string;
             persistence: string;
             /** Format: int64 */
             connections: number;
         };
-        /**
-         * WrongKeyModel
-         * @description A key of ours in Redis that another program has overwritten.
-         */
+        /** WrongKeyModel */
         WrongKeyModel: {
-            /** @description Without the prefix */
             key: string;
             kind: string;
             wanted: string;
             cure: string;
         };
-        /**
-         * TokensResponseBody
-         * @description All tokens, without their secrets.
-         */
+        /** TokensResponseBody */
         TokensResponseBody: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/TokensResponseBody.json
              */
             readonly $schema?: string;
             tokens: components["schemas"]["TokenModel"][];
         };
-        /**
-         * TokenModel
-         * @description A token. ``token`` is the secret itself, in the answer to its creation and never again. ``valid``: its row is signed
-         *     with this fleet's secret; one that is not is refused. ``quota`` is that of a token with scope run.
-         */
+        /** TokenModel */
         TokenModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/TokenModel.json
              */
             readonly $schema?: string;
@@ -1095,10 +675,7 @@ export interface components {
             quota?: components["schemas"]["QuotaModel"];
             token?: string;
         };
-        /**
-         * QuotaModel
-         * @description How much a token may start: see the request that makes one.
-         */
+        /** QuotaModel */
         QuotaModel: {
             /** Format: int64 */
             triggers_per_s: number;
@@ -1107,63 +684,39 @@ export interface components {
             /** Format: int64 */
             pending_bytes: number;
         };
-        /**
-         * TokenRequest
-         * @description A new token and its rights.
-         */
+        /** TokenRequest */
         TokenRequest: {
-            /** @description Whom or what it is for */
             name: string;
-            /**
-             * @description read sees, run also starts and stops, admin does everything
-             * @enum {string}
-             */
+            /** @enum {string} */
             scope: "admin" | "read" | "run";
-            /**
-             * @description Only tasks whose name fits, with * and ?; empty: all
-             * @default
-             */
+            /** @default  */
             tasks?: string;
-            /**
-             * Format: int64
-             * @description Seconds until it ends; absent: never
-             */
+            /** Format: int64 */
             expires_in_s?: number;
-            /** @description Only with scope run: how much it may start; more is answered 429 */
             quota?: components["schemas"]["QuotaRequest"];
         };
-        /**
-         * QuotaRequest
-         * @description How much a token with scope run may start; what is left out is as it is by default.
-         */
+        /** QuotaRequest */
         QuotaRequest: {
             /**
              * Format: int64
-             * @description Executions it starts in a second, in each API process
              * @default 200
              */
             triggers_per_s?: number;
             /**
              * Format: int64
-             * @description Runs of one task that wait; with as many it starts no more
              * @default 100000
              */
             pending_runs?: number;
             /**
              * Format: int64
-             * @description Bytes of parameters, tags and labels in the last minute, in each API process
              * @default 67108864
              */
             pending_bytes?: number;
         };
-        /**
-         * HealthModel
-         * @description The process answers.
-         */
+        /** HealthModel */
         HealthModel: {
             /**
              * Format: uri
-             * @description A URL to the JSON Schema for this object.
              * @example http://localhost:9477/schemas/HealthModel.json
              */
             readonly $schema?: string;
@@ -1172,7 +725,6 @@ export interface components {
         };
     };
     responses: {
-        /** @description The request cannot be read: broken JSON, bytes that are not UTF-8, nesting without end. */
         Malformed: {
             headers: {
                 [name: string]: unknown;
@@ -1181,10 +733,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description No token, or one that is unknown, revoked or expired. */
         Unauthorized: {
             headers: {
-                /** @description Bearer */
                 "WWW-Authenticate"?: string;
                 [name: string]: unknown;
             };
@@ -1192,7 +742,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The token may not do this; the detail names the missing scope. */
         Forbidden: {
             headers: {
                 [name: string]: unknown;
@@ -1201,7 +750,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The resource does not exist. */
         NotFound: {
             headers: {
                 [name: string]: unknown;
@@ -1210,7 +758,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The body did not arrive in time; the connection is closed. */
         RequestTimeout: {
             headers: {
                 [name: string]: unknown;
@@ -1219,7 +766,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The resource is in a state that does not allow this; the detail names it. */
         Conflict: {
             headers: {
                 [name: string]: unknown;
@@ -1228,7 +774,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description If-Match or If-None-Match does not match the resource; read it again. */
         PreconditionFailed: {
             headers: {
                 [name: string]: unknown;
@@ -1237,7 +782,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The body is larger than 1 MiB. */
         ContentTooLarge: {
             headers: {
                 [name: string]: unknown;
@@ -1246,7 +790,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The body is not sent as application/json. */
         UnsupportedMediaType: {
             headers: {
                 [name: string]: unknown;
@@ -1255,7 +798,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description Readable but wrong; `errors` lists every problem with its place. */
         Invalid: {
             headers: {
                 [name: string]: unknown;
@@ -1264,10 +806,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description Too many wrong tokens from this address. */
         TooManyRequests: {
             headers: {
-                /** @description Seconds after which to try again */
                 "Retry-After"?: string;
                 [name: string]: unknown;
             };
@@ -1275,7 +815,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description The request line and headers are longer than 64 KiB. */
         RequestHeaderFieldsTooLarge: {
             headers: {
                 [name: string]: unknown;
@@ -1284,7 +823,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description An unexpected error; the log has more under the id in `detail`. */
         InternalServerError: {
             headers: {
                 [name: string]: unknown;
@@ -1293,10 +831,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description Redis is away, or this process is stopping or at a limit; nothing was lost, try again. */
         Unavailable: {
             headers: {
-                /** @description Seconds after which to try again */
                 "Retry-After"?: string;
                 [name: string]: unknown;
             };
@@ -1304,10 +840,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description Redis has no memory for new runs; those there are still end and stop. */
         InsufficientStorage: {
             headers: {
-                /** @description Seconds after which to try again */
                 "Retry-After"?: string;
                 [name: string]: unknown;
             };
@@ -1315,7 +849,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["ErrorModel"];
             };
         };
-        /** @description Error */
         Error: {
             headers: {
                 [name: string]: unknown;
