@@ -121,12 +121,13 @@ def open_page(browser: Browser, fleet: Fleet) -> Iterator[OpenPage]:
         script: str = "",
         refused: int = 0,
         cut_off: bool = False,
+        of: Fleet = fleet,
         prepare: Callable[[Page], None] = lambda _: None,
         **options: Any,
     ) -> Page:
         """
-        Opens *path*, after *script* and *prepare*. Answers of status *refused*, and connections that break (*cut_off*),
-        are part of the story.
+        Opens *path* of the fleet *of*, after *script* and *prepare*. Answers of status *refused*, and connections that
+        break (*cut_off*), are part of the story.
         """
 
         def hear(said: ConsoleMessage) -> None:
@@ -143,7 +144,7 @@ def open_page(browser: Browser, fleet: Fleet) -> Iterator[OpenPage]:
         prepare(page)
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(str(fleet.http.base_url).rstrip("/") + path)
+        page.goto(str(of.http.base_url).rstrip("/") + path)
         return page
 
     yield open_path
