@@ -115,9 +115,11 @@ up: $(READY)
 
 clients: $(CLIENTS)
 
+# The browser's tests are apart, because Playwright runs an event loop in its process for as long as a browser is open.
 # The minute of load and faults comes at the end: it measures, and all these neighbours would be in its way.
 test: $(READY) $(CLIENTS)
-	@$(BIN)/pytest -n auto --dist worksteal $(or $(ARGS),$(WITHOUT_FAULTS))
+	@$(BIN)/pytest -n auto --dist worksteal $(or $(ARGS),$(WITHOUT_FAULTS) --ignore=tests/dashboard)
+	@$(if $(ARGS),,$(BIN)/pytest -n 2 tests/dashboard)
 	@$(if $(ARGS),,exec $(BIN)/pytest -n 2 tests/soak/test_soak.py)
 
 quick: $(READY)

@@ -78,7 +78,7 @@ async def make_session_link(request: Request) -> Response:
     no server and which therefore is in no log.
     """
     if not request.grant.credential:
-        raise Conflict("this API is open (RUNFLEET_OPEN=on): it asks nobody to sign in")
+        raise Conflict("this API is open (RUNFLEET_OPEN=on): it requires no sign-in")
     link = sessions.Link(credential=request.grant.credential, who=request.grant.name or request.grant.who)
     secret, stored = sessions.create_link(link, request.state.settings.keys)
     await request.store.run(stored)

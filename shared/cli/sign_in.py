@@ -51,7 +51,7 @@ def open_dashboard(
 def sign_in_link(url: str, token: str) -> str:
     """
     A link to the dashboard of the API at *url* that signs in once, within 10 minutes, as *token*; *url* itself when
-    that API asks nobody to sign in. Raises StoreUnavailable when it does not answer, and what it refuses with.
+    that API requires no sign-in. Raises StoreUnavailable when it does not answer, and what it refuses with.
     """
     status, answer = _post(url, "/api/session/links", {"Authorization": f"Bearer {token}"} if token else {})
     if status == 201:

@@ -208,7 +208,7 @@ def test_a_server_that_goes_and_comes_back_costs_no_line(fleet: Fleet, open_page
     seen = last_line(page)
     fleet.start("web")
     expect(mark).to_have_text("live")
-    wait_until(lambda: last_line(page) > seen + 80, "the lines of the meantime are there")
+    wait_until(lambda: last_line(page) > seen + 80, "the lines of the meantime are there", 30)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(state_of(page)).to_contain_text("stopped")
     page.locator(".log .pane").press("Home")

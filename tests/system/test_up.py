@@ -344,7 +344,7 @@ def test_a_port_of_the_platform_does_not_open_it_to_others(start: Callable[..., 
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     up = start(words=(), PORT=str(port))
-    assert f"API     http://127.0.0.1:{port} " in up.said()
+    assert f"API        http://127.0.0.1:{port} " in up.said()
     assert "event=api.started host=127.0.0.1" in up.said()
 
 
