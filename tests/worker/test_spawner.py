@@ -277,7 +277,7 @@ def test_without_its_spawner_a_run_is_lost_and_killed(spawner: Spawner, spawn: S
     ended = wait_until(child.read_exit, "the loss was noticed")
     assert ended is not None
     assert ended.lost
-    assert not spawner.is_alive()
+    wait_until(lambda: not spawner.is_alive(), "its end was noticed")
     wait_until(lambda: not is_running(pid), "the process is dead")
     child.close()
     with pytest.raises(SpawnFailed):
